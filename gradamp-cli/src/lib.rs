@@ -1,0 +1,1 @@
+//! The program gradamp: train, evaluate and measure networks with gradient amplification.

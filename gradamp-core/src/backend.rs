@@ -1,0 +1,382 @@
+//! What a device must be able to do.
+//!
+//! A backend implements the **required** methods: memory, a matrix product, im2col and col2im, and a dozen layer
+//! kernels. Everything else is **provided**: correct as it stands, and to be overridden where there is a faster way.
+//! The laws of every method are in the conformance suite (feature `conformance`), which one macro lists.
+//!
+//! Kernels receive checked geometry and write into `&mut` outputs, whose old contents they ignore unless said
+//! otherwise. Backward kernels are linear in `dy`; the lazy scalar of a gradient never reaches them.
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+use crate::Result;
+use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
+
+/// The per-channel operands of a batch norm: y = (x − mean) / sqrt(variance + epsilon) · gamma + beta.
+#[derive(Debug)]
+pub struct BatchNormOperands<'a, B: Backend> {
+    /// Mean of each channel.
+    pub mean: &'a B::Buffer,
+    /// Biased variance of each channel.
+    pub variance: &'a B::Buffer,
+    /// Scale of each channel.
+    pub gamma: &'a B::Buffer,
+    /// Shift of each channel.
+    pub beta: &'a B::Buffer,
+    /// Added to the variance under the root.
+    pub epsilon: f32,
+}
+
+/// The constants of one SGD step.
+///
+/// g ← clamp(gradient_scale · g, ±clip_value); d = g + weight_decay · w; v ← momentum · v + d;
+/// w ← w − lr · (nesterov ? d + momentum · v : v)
+///
+/// **Source:** PyTorch's `torch.optim.SGD` with dampening 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SgdStep {
+    /// Learning rate.
+    pub lr: f32,
+    /// Share of the velocity that stays.
+    pub momentum: f32,
+    /// L2 penalty, added to the gradient.
+    pub weight_decay: f32,
+    /// Whether to look ahead along the velocity.
+    pub nesterov: bool,
+    /// The gradient's lazy scalar, times the clipping coefficient.
+    pub gradient_scale: f32,
+    /// Largest magnitude of a gradient's element; infinite for none.
+    pub clip_value: f32,
+}
+
+/// One parameter of an SGD step.
+#[derive(Debug)]
+pub struct SgdSlot<'a, B: Backend> {
+    /// The constants for this parameter.
+    pub step: SgdStep,
+    /// Elements.
+    pub len: usize,
+    /// The gradient.
+    pub gradient: &'a B::Buffer,
+    /// The velocity; `None` where momentum is 0.
+    pub velocity: Option<&'a mut B::Buffer>,
+    /// The parameter.
+    pub parameter: &'a mut B::Buffer,
+}
+
+/// Numbers that summarise a tensor, in the order in which [`Backend::statistics`] writes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Statistics {
+    /// Σ x
+    pub sum: f32,
+    /// Σ |x|
+    pub sum_abs: f32,
+    /// Σ x²
+    pub sum_squares: f32,
+    /// max |x|, NaN where x holds one
+    pub max_abs: f32,
+    /// How many elements are 0.
+    pub zeros: f32,
+}
+
+impl Statistics {
+    /// How many numbers there are.
+    pub const LEN: usize = 5;
+
+    /// From the order in which [`Backend::statistics`] writes them.
+    pub fn from_array([sum, sum_abs, sum_squares, max_abs, zeros]: [f32; Self::LEN]) -> Self {
+        Self { sum, sum_abs, sum_squares, max_abs, zeros }
+    }
+
+    /// The order in which [`Backend::statistics`] writes them.
+    pub fn to_array(self) -> [f32; Self::LEN] {
+        [self.sum, self.sum_abs, self.sum_squares, self.max_abs, self.zeros]
+    }
+}
+
+/// A device that can train: a cheap handle, cloned freely. f32 everywhere.
+pub trait Backend: Clone + Debug + Send + Sync + 'static {
+    /// Device memory for f32 elements; it goes home when dropped.
+    type Buffer: Debug + Send + Sync + 'static;
+
+    // ---- Required: memory -------------------------------------------------------------------------------------
+
+    /// The device's name, for run folders and errors.
+    fn name(&self) -> String;
+
+    /// A buffer of at least `len` elements, of unspecified contents.
+    ///
+    /// **Errors:** out of memory.
+    fn alloc(&self, len: usize) -> Result<Self::Buffer>;
+
+    /// Copies `src` to the beginning of `dst`.
+    fn write(&self, src: &[f32], dst: &mut Self::Buffer) -> Result<()>;
+
+    /// Copies the beginning of `src` to `dst`, waiting for all work before it.
+    fn read(&self, src: &Self::Buffer, dst: &mut [f32]) -> Result<()>;
+
+    // ---- Required: linear algebra -----------------------------------------------------------------------------
+
+    /// C = alpha · op(A) · op(B) + beta · C. Where beta is 0 the old C is not read.
+    fn gemm(
+        &self,
+        g: &Gemm,
+        alpha: f32,
+        a: &Self::Buffer,
+        b: &Self::Buffer,
+        beta: f32,
+        c: &mut Self::Buffer,
+    ) -> Result<()>;
+
+    /// The windows of some images as rows of a matrix: columns `[images·h_out·w_out, kh·kw·c_in]`, zero where a
+    /// window leaves the image.
+    fn im2col(
+        &self,
+        g: &Conv2d,
+        images: Range<usize>,
+        x: &Self::Buffer,
+        columns: &mut Self::Buffer,
+    ) -> Result<()>;
+
+    /// The transpose of [`Backend::im2col`]: overwrites those images of dx with the sum over windows.
+    fn col2im(
+        &self,
+        g: &Conv2d,
+        images: Range<usize>,
+        columns: &Self::Buffer,
+        dx: &mut Self::Buffer,
+    ) -> Result<()>;
+
+    /// y = alpha · x + beta · y. Where beta is 0 the old y is not read.
+    fn axpby(&self, len: usize, alpha: f32, x: &Self::Buffer, beta: f32, y: &mut Self::Buffer) -> Result<()>;
+
+    /// y[r, c] += bias[c]
+    fn add_bias(&self, g: &Rows, bias: &Self::Buffer, y: &mut Self::Buffer) -> Result<()>;
+
+    /// out[c] = Σ_r x[r, c]
+    fn sum_rows(&self, g: &Rows, x: &Self::Buffer, out: &mut Self::Buffer) -> Result<()>;
+
+    // ---- Required: layers -------------------------------------------------------------------------------------
+
+    /// y = max(x, 0), NaN where x is NaN.
+    fn relu(&self, len: usize, x: &Self::Buffer, y: &mut Self::Buffer) -> Result<()>;
+
+    /// dx = dy where y > 0, else 0; y is what [`Backend::relu`] gave.
+    fn relu_backward(
+        &self,
+        len: usize,
+        y: &Self::Buffer,
+        dy: &Self::Buffer,
+        dx: &mut Self::Buffer,
+    ) -> Result<()>;
+
+    /// mean[c] = 1/rows · Σ_r x[r, c]; variance[c] = 1/rows · Σ_r (x[r, c] − mean[c])²
+    fn batch_norm_statistics(
+        &self,
+        g: &Rows,
+        x: &Self::Buffer,
+        mean: &mut Self::Buffer,
+        variance: &mut Self::Buffer,
+    ) -> Result<()>;
+
+    /// y = (x − mean) / sqrt(variance + epsilon) · gamma + beta
+    fn batch_norm(
+        &self,
+        g: &Rows,
+        p: &BatchNormOperands<'_, Self>,
+        x: &Self::Buffer,
+        y: &mut Self::Buffer,
+    ) -> Result<()>;
+
+    /// The backward of a batch norm over its batch's own statistics. With x̂ = (x − mean) / sqrt(variance + epsilon):
+    ///
+    /// dbeta = Σ_r dy; dgamma = Σ_r dy · x̂; dx = gamma / sqrt(variance + epsilon) · (dy − dbeta/rows − x̂ · dgamma/rows)
+    fn batch_norm_backward(
+        &self,
+        g: &Rows,
+        p: &BatchNormOperands<'_, Self>,
+        x: &Self::Buffer,
+        dy: &Self::Buffer,
+        dx: &mut Self::Buffer,
+        dgamma: &mut Self::Buffer,
+        dbeta: &mut Self::Buffer,
+    ) -> Result<()>;
+
+    /// y = the largest of each window, index = its place in the window (p·size + q), the first of equals; a NaN is
+    /// larger than any number, as in PyTorch.
+    fn max_pool2d(
+        &self,
+        g: &Pool2d,
+        x: &Self::Buffer,
+        y: &mut Self::Buffer,
+        index: &mut Self::Buffer,
+    ) -> Result<()>;
+
+    /// dx = dy at the places that [`Backend::max_pool2d`] noted (summed where windows overlap), 0 elsewhere.
+    fn max_pool2d_backward(
+        &self,
+        g: &Pool2d,
+        index: &Self::Buffer,
+        dy: &Self::Buffer,
+        dx: &mut Self::Buffer,
+    ) -> Result<()>;
+
+    /// y[n, c] = 1/pixels · Σ_p x[n, p, c]
+    fn mean_pool(&self, g: &MeanPool, x: &Self::Buffer, y: &mut Self::Buffer) -> Result<()>;
+
+    /// dx[n, p, c] = dy[n, c] / pixels
+    fn mean_pool_backward(&self, g: &MeanPool, dy: &Self::Buffer, dx: &mut Self::Buffer) -> Result<()>;
+
+    /// Softmax cross-entropy against smoothed labels. With q = softmax(logits[r]), K channels, smoothing s, label l:
+    ///
+    /// t_k = (1 − s) · [k = l] + s/K; loss_r = −Σ_k t_k · ln q_k; dlogits[r, k] = (q_k − t_k) / rows
+    ///
+    /// **Shapes:** logits and dlogits `[rows, K]`; labels `[rows]`, class indices stored as f32; out `[2]`: the mean
+    /// loss, and how many rows have their largest logit (the first of equals) at their label.
+    fn softmax_cross_entropy(
+        &self,
+        g: &Rows,
+        smoothing: f32,
+        logits: &Self::Buffer,
+        labels: &Self::Buffer,
+        out: &mut Self::Buffer,
+        dlogits: &mut Self::Buffer,
+    ) -> Result<()>;
+
+    // ---- Required: the optimiser and what looks at gradients --------------------------------------------------
+
+    /// One parameter's step; see [`SgdStep`].
+    fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()>;
+
+    /// Writes [`Statistics::LEN`] numbers about `x` to `out` at `offset`; see [`Statistics`].
+    fn statistics(&self, len: usize, x: &Self::Buffer, offset: usize, out: &mut Self::Buffer) -> Result<()>;
+
+    // ---- Provided: overridden where there is a faster way -----------------------------------------------------
+
+    /// y = conv2d(x, w) + bias; see [`Conv2d`]. One image's windows are materialised at a time.
+    fn conv2d(
+        &self,
+        g: &Conv2d,
+        x: &Self::Buffer,
+        w: &Self::Buffer,
+        bias: Option<&Self::Buffer>,
+        y: &mut Self::Buffer,
+    ) -> Result<()> {
+        let mut columns = self.alloc(g.pixels() * g.patch())?;
+        for image in 0..g.n {
+            self.im2col(g, image..image + 1, x, &mut columns)?;
+            let product = Gemm {
+                m: g.pixels(),
+                n: g.c_out,
+                k: g.patch(),
+                c_offset: image * g.pixels() * g.c_out,
+                ..Gemm::default()
+            };
+            self.gemm(&product, 1.0, &columns, w, 0.0, y)?;
+        }
+        match bias {
+            Some(bias) => self.add_bias(&g.y_rows(), bias, y),
+            None => Ok(()),
+        }
+    }
+
+    /// dx of a convolution: col2im(dy · wᵀ).
+    fn conv2d_backward_input(
+        &self,
+        g: &Conv2d,
+        w: &Self::Buffer,
+        dy: &Self::Buffer,
+        dx: &mut Self::Buffer,
+    ) -> Result<()> {
+        let mut columns = self.alloc(g.pixels() * g.patch())?;
+        for image in 0..g.n {
+            let product = Gemm {
+                m: g.pixels(),
+                n: g.patch(),
+                k: g.c_out,
+                transpose_b: true,
+                a_offset: image * g.pixels() * g.c_out,
+                ..Gemm::default()
+            };
+            self.gemm(&product, 1.0, dy, w, 0.0, &mut columns)?;
+            self.col2im(g, image..image + 1, &columns, dx)?;
+        }
+        Ok(())
+    }
+
+    /// dw of a convolution: im2col(x)ᵀ · dy, summed over images in their order.
+    fn conv2d_backward_weight(
+        &self,
+        g: &Conv2d,
+        x: &Self::Buffer,
+        dy: &Self::Buffer,
+        dw: &mut Self::Buffer,
+    ) -> Result<()> {
+        let mut columns = self.alloc(g.pixels() * g.patch())?;
+        for image in 0..g.n {
+            self.im2col(g, image..image + 1, x, &mut columns)?;
+            let product = Gemm {
+                m: g.patch(),
+                n: g.c_out,
+                k: g.pixels(),
+                transpose_a: true,
+                b_offset: image * g.pixels() * g.c_out,
+                ..Gemm::default()
+            };
+            self.gemm(&product, 1.0, &columns, dy, if image == 0 { 0.0 } else { 1.0 }, dw)?;
+        }
+        Ok(())
+    }
+
+    /// y = relu(batch_norm(x) + residual), in one pass where a backend can.
+    fn batch_norm_relu(
+        &self,
+        g: &Rows,
+        p: &BatchNormOperands<'_, Self>,
+        x: &Self::Buffer,
+        residual: Option<&Self::Buffer>,
+        y: &mut Self::Buffer,
+    ) -> Result<()> {
+        let mut z = self.alloc(g.len())?;
+        self.batch_norm(g, p, x, &mut z)?;
+        if let Some(residual) = residual {
+            self.axpby(g.len(), 1.0, residual, 1.0, &mut z)?;
+        }
+        self.relu(g.len(), &z, y)
+    }
+
+    /// The backward of [`Backend::batch_norm_relu`] without a residual: [`Backend::relu_backward`] by y, then
+    /// [`Backend::batch_norm_backward`].
+    fn batch_norm_relu_backward(
+        &self,
+        g: &Rows,
+        p: &BatchNormOperands<'_, Self>,
+        x: &Self::Buffer,
+        y: &Self::Buffer,
+        dy: &Self::Buffer,
+        dx: &mut Self::Buffer,
+        dgamma: &mut Self::Buffer,
+        dbeta: &mut Self::Buffer,
+    ) -> Result<()> {
+        let mut dz = self.alloc(g.len())?;
+        self.relu_backward(g.len(), y, dy, &mut dz)?;
+        self.batch_norm_backward(g, p, x, &dz, dx, dgamma, dbeta)
+    }
+
+    /// The step of all parameters.
+    fn sgd_all(&self, slots: Vec<SgdSlot<'_, Self>>) -> Result<()> {
+        slots.into_iter().try_for_each(|slot| self.sgd(slot))
+    }
+
+    /// Waits until all work is done.
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// How many buffers were ever taken from the system rather than from a pool: constant in steady state.
+    /// `None` where the backend does not count.
+    fn fresh_allocations(&self) -> Option<u64> {
+        None
+    }
+}

@@ -1,0 +1,82 @@
+//! The one error type of the core.
+
+use std::fmt::Debug;
+
+/// What can go wrong in the core; every message names the operation or site and what was found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Shapes that do not fit an operation. The message names both.
+    #[error("{operation}: {message}")]
+    Shape {
+        /// The operation's name, such as `conv2d`.
+        operation: &'static str,
+        /// What was found and what was expected.
+        message: String,
+    },
+    /// A setting out of its range, or a selection that matches nothing. `key` is where it was set.
+    #[error("{key}: {message}")]
+    Setting {
+        /// The setting, as the user would write it, such as `amplification.ratio`.
+        key: String,
+        /// What was found and what was expected.
+        message: String,
+    },
+    /// A backward hook failed; the step was stopped.
+    #[error("hook at site {site}: {source}")]
+    Hook {
+        /// The path of the site whose hook failed.
+        site: String,
+        /// The hook's own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A parameter that is missing, unexpected or of another shape.
+    #[error("parameter {path}: {message}")]
+    Parameter {
+        /// The parameter's path, such as `layer1.0.conv1.weight`.
+        path: String,
+        /// What was found and what was expected.
+        message: String,
+    },
+    /// The backend could not do what was asked of it (memory, device, limits).
+    #[error("backend {backend}: {message}")]
+    Backend {
+        /// The backend's name.
+        backend: String,
+        /// What happened.
+        message: String,
+    },
+    /// The loss or a parameter is not finite.
+    #[error("training diverged at epoch {epoch}, step {step}: {message}")]
+    Diverged {
+        /// The epoch, from 0.
+        epoch: usize,
+        /// The global step, from 0.
+        step: u64,
+        /// The first bad site or parameter.
+        message: String,
+    },
+    /// An error of a batch source, an observer or another part the caller supplied.
+    #[error(transparent)]
+    External(#[from] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// `Result` with the core's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An [`Error::Shape`] of `operation`.
+    pub fn shape(operation: &'static str, message: impl Into<String>) -> Self {
+        Error::Shape { operation, message: message.into() }
+    }
+
+    /// An [`Error::Setting`] at `key`.
+    pub fn setting(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Error::Setting { key: key.into(), message: message.into() }
+    }
+
+    /// Wraps any other error.
+    pub fn external(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Error::External(error.into())
+    }
+}

@@ -1,0 +1,165 @@
+//! Counted randomness: every random number is a function of (seed, purpose, epoch, step, index).
+//!
+//! Nothing is drawn from a moving state, so a run resumes bit for bit at any step, every backend starts from
+//! the same weights, and any decision can be replayed.
+//!
+//! **Source:** Threefry-2x32 with 20 rounds; Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as
+//! 1, 2, 3", SC 2011. It needs 32-bit additions, rotations and exclusive ors only, which every GPU has.
+
+/// What a random number is for; two purposes never share a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Purpose {
+    /// Initial parameters.
+    Initialise = 1,
+    /// The order of examples in an epoch.
+    Shuffle = 2,
+    /// Crop, flip and cutout.
+    Augment = 3,
+    /// Which sites are amplified.
+    Amplify = 4,
+    /// The split into training and validation examples, and subsets.
+    Split = 5,
+    /// Generated images.
+    Generate = 6,
+    /// Tests and benchmarks.
+    Test = 7,
+}
+
+/// A stream of random numbers, addressed by index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    key: [u32; 2],
+}
+
+impl Stream {
+    /// The stream of `(seed, purpose)`; narrow it further with [`Stream::at`].
+    pub fn new(seed: u64, purpose: Purpose) -> Self {
+        let key = [seed as u32, (seed >> 32) as u32];
+        Self { key: threefry2x32(key, [purpose as u32, 0]) }
+    }
+
+    /// The sub-stream at `position`: an epoch, a step, an example, a parameter's number.
+    /// Streams at different positions are independent of each other and of their parent's numbers.
+    #[must_use]
+    pub fn at(self, position: u64) -> Self {
+        // The complement keeps sub-keys apart from `bits`, which uses the counter as it is.
+        Self { key: threefry2x32([self.key[0], !self.key[1]], [position as u32, (position >> 32) as u32]) }
+    }
+
+    /// 64 random bits at `index`.
+    pub fn bits(self, index: u64) -> u64 {
+        let [low, high] = threefry2x32(self.key, [index as u32, (index >> 32) as u32]);
+        u64::from(low) | u64::from(high) << 32
+    }
+
+    /// A number in [0, 1) at `index`, with 24 random bits: exact in f32.
+    pub fn uniform(self, index: u64) -> f32 {
+        (self.bits(index) >> 40) as f32 * (1.0 / (1u32 << 24) as f32)
+    }
+
+    /// An integer in `0..bound` at `index`; 0 where `bound` is 0.
+    /// A multiply-shift of 64 bits: the bias is below 2^-32 for any bound this project uses.
+    pub fn below(self, index: u64, bound: usize) -> usize {
+        ((u128::from(self.bits(index)) * bound as u128) >> 64) as usize
+    }
+
+    /// A permutation of `0..len` (Fisher-Yates).
+    pub fn permutation(self, len: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..len).collect();
+        for i in (1..len).rev() {
+            order.swap(i, self.below(i as u64, i + 1));
+        }
+        order
+    }
+
+    /// `count` distinct members of `0..len`, in ascending order; all of them where `count >= len`.
+    pub fn choose(self, len: usize, count: usize) -> Vec<usize> {
+        let mut chosen = self.permutation(len);
+        chosen.truncate(count);
+        chosen.sort_unstable();
+        chosen
+    }
+}
+
+/// One block of Threefry-2x32-20.
+fn threefry2x32(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
+    const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];
+    let keys = [key[0], key[1], 0x1BD1_1BDA ^ key[0] ^ key[1]];
+    let [mut a, mut b] = [counter[0].wrapping_add(keys[0]), counter[1].wrapping_add(keys[1])];
+    for round in 0..20 {
+        a = a.wrapping_add(b);
+        b = b.rotate_left(ROTATIONS[round % 8]) ^ a;
+        if round % 4 == 3 {
+            let injection = round / 4 + 1;
+            a = a.wrapping_add(keys[injection % 3]);
+            b = b.wrapping_add(keys[(injection + 1) % 3]).wrapping_add(injection as u32);
+        }
+    }
+    [a, b]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The known answers that the authors publish with their library.
+    #[test]
+    fn threefry_gives_the_published_answers() {
+        assert_eq!(threefry2x32([0, 0], [0, 0]), [0x6b20_0159, 0x99ba_4efe]);
+        assert_eq!(threefry2x32([u32::MAX; 2], [u32::MAX; 2]), [0x1cb9_96fc, 0xbb00_2be7]);
+        assert_eq!(
+            threefry2x32([0x1319_8a2e, 0x0370_7344], [0x243f_6a88, 0x85a3_08d3]),
+            [0xc492_3a9c, 0x483d_f7a0]
+        );
+    }
+
+    #[test]
+    fn uniform_numbers_have_the_mean_and_variance_of_the_unit_interval() {
+        let stream = Stream::new(1, Purpose::Test);
+        let n = 100_000;
+        let values: Vec<f64> = (0..n).map(|i| f64::from(stream.uniform(i))).collect();
+        let mean = values.iter().sum::<f64>() / n as f64;
+        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n as f64;
+        assert!((mean - 0.5).abs() < 0.004, "mean {mean}");
+        assert!((variance - 1.0 / 12.0).abs() < 0.002, "variance {variance}");
+    }
+
+    #[test]
+    fn streams_differ_by_seed_purpose_and_position() {
+        let base = Stream::new(1, Purpose::Test).at(3);
+        let others = [
+            Stream::new(2, Purpose::Test).at(3),
+            Stream::new(1 << 32 | 1, Purpose::Test).at(3),
+            Stream::new(1, Purpose::Shuffle).at(3),
+            Stream::new(1, Purpose::Test).at(4),
+            Stream::new(1, Purpose::Test),
+        ];
+        for other in others {
+            assert_ne!(base.bits(0), other.bits(0));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_permutation_holds_every_index_once(seed: u64, len in 0usize..300) {
+            let mut order = Stream::new(seed, Purpose::Test).permutation(len);
+            order.sort_unstable();
+            prop_assert_eq!(order, (0..len).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn a_choice_is_ascending_distinct_and_of_the_asked_size(seed: u64, len in 0usize..100, count in 0usize..120) {
+            let chosen = Stream::new(seed, Purpose::Test).choose(len, count);
+            prop_assert_eq!(chosen.len(), count.min(len));
+            prop_assert!(chosen.windows(2).all(|w| w[0] < w[1]));
+            prop_assert!(chosen.iter().all(|&i| i < len));
+        }
+
+        #[test]
+        fn below_stays_below(seed: u64, index: u64, bound in 1usize..1_000_000) {
+            prop_assert!(Stream::new(seed, Purpose::Test).below(index, bound) < bound);
+        }
+    }
+}

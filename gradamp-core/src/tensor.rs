@@ -1,0 +1,173 @@
+//! Tensors: a shape and a shared, immutable buffer on a device.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use ndarray::{Array, ArrayD, Dimension, IxDyn};
+
+use crate::backend::{Backend, Statistics};
+use crate::{Error, Result};
+
+/// Up to four dimensions, row-major.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    dims: [usize; 4],
+    rank: usize,
+}
+
+impl Shape {
+    /// **Errors:** more than four dimensions.
+    pub fn new(dims: &[usize]) -> Result<Self> {
+        let mut shape = Self { dims: [1; 4], rank: dims.len() };
+        match shape.dims.get_mut(..dims.len()) {
+            Some(place) => place.copy_from_slice(dims),
+            None => return Err(Error::shape("shape", format!("at most 4 dimensions, got {dims:?}"))),
+        }
+        Ok(shape)
+    }
+
+    /// The number of elements.
+    pub fn elements(&self) -> usize {
+        self.iter().product()
+    }
+}
+
+impl Deref for Shape {
+    type Target = [usize];
+    fn deref(&self) -> &[usize] {
+        &self.dims[..self.rank]
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &**self)
+    }
+}
+
+/// f32 values on a device; clones share the buffer.
+pub struct Tensor<B: Backend> {
+    backend: B,
+    buffer: Arc<B::Buffer>,
+    shape: Shape,
+}
+
+impl<B: Backend> Clone for Tensor<B> {
+    fn clone(&self) -> Self {
+        Self { backend: self.backend.clone(), buffer: self.buffer.clone(), shape: self.shape }
+    }
+}
+
+impl<B: Backend> Tensor<B> {
+    /// A tensor of `shape` whose buffer `fill` writes.
+    ///
+    /// Every kernel call goes through here: check, allocate, call.
+    pub fn build(
+        backend: &B,
+        shape: &[usize],
+        fill: impl FnOnce(&mut B::Buffer) -> Result<()>,
+    ) -> Result<Self> {
+        let shape = Shape::new(shape)?;
+        let mut buffer = backend.alloc(shape.elements())?;
+        fill(&mut buffer)?;
+        Ok(Self { backend: backend.clone(), buffer: Arc::new(buffer), shape })
+    }
+
+    /// Copies `values` (row-major) to the device.
+    ///
+    /// **Errors:** a number of values other than the shape's.
+    pub fn from_slice(backend: &B, shape: &[usize], values: &[f32]) -> Result<Self> {
+        if shape.iter().product::<usize>() != values.len() {
+            return Err(Error::shape(
+                "tensor",
+                format!("shape {shape:?} does not hold {} values", values.len()),
+            ));
+        }
+        Self::build(backend, shape, |buffer| backend.write(values, buffer))
+    }
+
+    /// A tensor of one value everywhere.
+    pub fn full(backend: &B, shape: &[usize], value: f32) -> Result<Self> {
+        Self::from_slice(backend, shape, &vec![value; shape.iter().product()])
+    }
+
+    /// Copies an ndarray array of any dimension and layout to the device.
+    pub fn from_array<D: Dimension>(backend: &B, array: &Array<f32, D>) -> Result<Self> {
+        let array = array.as_standard_layout();
+        let values: &[f32] = array.as_slice().unwrap_or(&[]); // standard layout is always a slice
+        Self::from_slice(backend, array.shape(), values)
+    }
+
+    /// Copies the values to an ndarray array.
+    pub fn to_array(&self) -> Result<ArrayD<f32>> {
+        ArrayD::from_shape_vec(IxDyn(&self.shape), self.to_vec()?).map_err(Error::external)
+    }
+
+    /// Copies the values, row-major.
+    pub fn to_vec(&self) -> Result<Vec<f32>> {
+        let mut values = vec![0.0; self.shape.elements()];
+        self.backend.read(&self.buffer, &mut values)?;
+        Ok(values)
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.elements()
+    }
+
+    /// The device.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// The device memory.
+    pub fn buffer(&self) -> &B::Buffer {
+        &self.buffer
+    }
+
+    /// The device memory, to write: copied first where other tensors share it.
+    pub fn buffer_mut(&mut self) -> Result<&mut B::Buffer> {
+        let elements = self.elements();
+        if Arc::get_mut(&mut self.buffer).is_none() {
+            let mut copy = self.backend.alloc(elements)?;
+            self.backend.axpby(elements, 1.0, &self.buffer, 0.0, &mut copy)?;
+            self.buffer = Arc::new(copy);
+        }
+        Arc::get_mut(&mut self.buffer).ok_or_else(|| Error::Backend {
+            backend: self.backend.name(),
+            message: "a fresh buffer is shared".into(),
+        })
+    }
+
+    /// The same values under another shape.
+    ///
+    /// **Errors:** another number of elements.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
+        if shape.iter().product::<usize>() != self.elements() {
+            return Err(Error::shape("reshape", format!("x {:?} does not fit {shape:?}", self.shape)));
+        }
+        Ok(Self { shape: Shape::new(shape)?, ..self.clone() })
+    }
+
+    /// Sum, norms and zeros of the values: one pass on the device and a small read.
+    pub fn statistics(&self) -> Result<Statistics> {
+        let summary = Self::build(&self.backend, &[Statistics::LEN], |out| {
+            self.backend.statistics(self.elements(), &self.buffer, 0, out)
+        })?;
+        let mut values = [0.0; Statistics::LEN];
+        self.backend.read(summary.buffer(), &mut values)?;
+        Ok(Statistics::from_array(values))
+    }
+}
+
+impl<B: Backend> fmt::Debug for Tensor<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor{:?} on {}", self.shape, self.backend.name())
+    }
+}

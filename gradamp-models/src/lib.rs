@@ -1,0 +1,1 @@
+//! VGG and ResNet for CIFAR, with PyTorch's names, initialisation and safetensors layouts.

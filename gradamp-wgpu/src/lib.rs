@@ -1,0 +1,1 @@
+//! The gradamp backend in WGSL compute shaders (to come).

@@ -89,6 +89,18 @@ impl Statistics {
         Self { sum, sum_abs, sum_squares, max_abs, zeros }
     }
 
+    /// The statistics of `factor` times the tensor.
+    #[must_use]
+    pub fn scaled(self, factor: f32) -> Self {
+        Self {
+            sum: self.sum * factor,
+            sum_abs: self.sum_abs * factor.abs(),
+            sum_squares: self.sum_squares * factor * factor,
+            max_abs: self.max_abs * factor.abs(),
+            zeros: self.zeros,
+        }
+    }
+
     /// The order in which [`Backend::statistics`] writes them.
     pub fn to_array(self) -> [f32; Self::LEN] {
         [self.sum, self.sum_abs, self.sum_squares, self.max_abs, self.zeros]

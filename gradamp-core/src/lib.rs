@@ -6,7 +6,12 @@ pub mod backend;
 pub mod batch;
 pub mod error;
 pub mod geometry;
+pub mod gradient;
+pub mod hook;
+pub mod parameters;
+pub mod pass;
 pub mod random;
+pub mod tape;
 pub mod tensor;
 
 #[cfg(feature = "cpu")]
@@ -17,4 +22,9 @@ pub use batch::{Batch, BatchSource};
 #[cfg(feature = "cpu")]
 pub use cpu::Cpu;
 pub use error::{Error, Result};
+pub use gradient::Gradient;
+pub use hook::{BackwardHook, GradientAction, HookGuard, Hooks, LayerKind, Site};
+pub use parameters::{Initial, ParameterId, Parameters, Role};
+pub use pass::{Gradients, Pass};
+pub use tape::{BackwardRule, Mode, Tape, Trace, Var};
 pub use tensor::{Shape, Tensor};

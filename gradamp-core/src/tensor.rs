@@ -145,6 +145,11 @@ impl<B: Backend> Tensor<B> {
         })
     }
 
+    /// Whether no other tensor shares the buffer.
+    pub fn is_unique(&self) -> bool {
+        Arc::strong_count(&self.buffer) == 1
+    }
+
     /// The same values under another shape.
     ///
     /// **Errors:** another number of elements.

@@ -1,0 +1,228 @@
+//! Sites and backward hooks: how anyone looks at, scales or replaces a gradient on its way down.
+//!
+//! **Order.** A backward pass visits the layers in the reverse of their forward order. At each layer:
+//! 1. [`BackwardHook::on_gradient`] of its site, with the gradient of the layer's output, once all consumers have
+//!    added their shares (a container such as a residual block comes before the layers inside it);
+//! 2. the layer's own backward; [`BackwardHook::on_parameter_gradient`] for each of its parameters, in their order;
+//! 3. [`BackwardHook::on_input_gradient`] with what the layer is about to hand upstream.
+//!
+//! At each of these points the hooks run in the order in which they were added; each sees what the one before it left.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use serde::{Deserialize, Serialize};
+
+use crate::gradient::Gradient;
+use crate::{Backend, Error, Result, Tensor};
+
+/// What kind of layer a site belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LayerKind {
+    /// A convolution.
+    Conv,
+    /// A batch norm.
+    BatchNorm,
+    /// A rectifier.
+    Relu,
+    /// A fully connected layer.
+    Linear,
+    /// A pooling layer.
+    Pool,
+    /// A residual block, or another container of layers.
+    Block,
+    /// A third party's layer.
+    Other,
+}
+
+impl fmt::Display for LayerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LayerKind::Conv => "conv",
+            LayerKind::BatchNorm => "batch_norm",
+            LayerKind::Relu => "relu",
+            LayerKind::Linear => "linear",
+            LayerKind::Pool => "pool",
+            LayerKind::Block => "block",
+            LayerKind::Other => "other",
+        })
+    }
+}
+
+/// A layer's output, where hooks meet its gradient.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Site {
+    /// The layer's path, as in PyTorch's state_dict: `layer2.0.bn1`.
+    pub path: Arc<str>,
+    /// The layer's kind.
+    pub kind: LayerKind,
+    /// The site's number in forward order, from 0.
+    pub index: usize,
+}
+
+/// What a hook wants done with a gradient.
+#[derive(Debug)]
+pub enum GradientAction<B: Backend> {
+    /// Leave it.
+    Keep,
+    /// Multiply it: free, since only the gradient's scalar changes.
+    Scale(f32),
+    /// Put other values (of the same shape) in its place.
+    Replace(Tensor<B>),
+}
+
+/// Code that meets gradients during a backward pass; see the [module](self) for the order.
+///
+/// An error stops the step and names the site.
+pub trait BackwardHook<B: Backend>: Send {
+    /// The gradient with respect to the site's layer's output.
+    fn on_gradient(&mut self, site: &Site, gradient: &Gradient<B>) -> Result<GradientAction<B>>;
+
+    /// The gradient that the site's layer hands upstream, with respect to its input.
+    fn on_input_gradient(&mut self, _site: &Site, _gradient: &Gradient<B>) -> Result<GradientAction<B>> {
+        Ok(GradientAction::Keep)
+    }
+
+    /// The gradient with respect to the parameter at `path` (`layer2.0.bn1.weight`), once all its uses have added
+    /// their shares.
+    fn on_parameter_gradient(&mut self, _path: &str, _gradient: &Gradient<B>) -> Result<GradientAction<B>> {
+        Ok(GradientAction::Keep)
+    }
+}
+
+type Shared<B> = Arc<Mutex<dyn BackwardHook<B>>>;
+
+struct Registry<B: Backend> {
+    next: u64,
+    hooks: Vec<(u64, Shared<B>)>,
+}
+
+/// The hooks of a training run, in the order in which they were added; clones share them.
+pub struct Hooks<B: Backend> {
+    registry: Arc<Mutex<Registry<B>>>,
+}
+
+impl<B: Backend> Hooks<B> {
+    /// No hooks.
+    pub fn new() -> Self {
+        Self { registry: Arc::new(Mutex::new(Registry { next: 0, hooks: Vec::new() })) }
+    }
+
+    /// Adds `hook` behind those already there. It leaves when the guard is dropped.
+    pub fn add(&self, hook: impl BackwardHook<B> + 'static) -> HookGuard<B> {
+        self.add_shared(Arc::new(Mutex::new(hook)))
+    }
+
+    /// Adds a hook that the caller goes on holding, to read what it gathered.
+    pub fn add_shared(&self, hook: Arc<Mutex<dyn BackwardHook<B>>>) -> HookGuard<B> {
+        let mut registry = lock(&self.registry);
+        let id = registry.next;
+        registry.next += 1;
+        registry.hooks.push((id, hook));
+        HookGuard { id, registry: Arc::downgrade(&self.registry) }
+    }
+
+    /// How many hooks there are.
+    pub fn len(&self) -> usize {
+        lock(&self.registry).hooks.len()
+    }
+
+    /// Whether there is no hook.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The hooks as they are now: a guard dropped during a backward pass takes effect at the next one.
+    pub(crate) fn snapshot(&self) -> Visitors<B> {
+        Visitors { hooks: lock(&self.registry).hooks.iter().map(|(_, hook)| hook.clone()).collect() }
+    }
+}
+
+impl<B: Backend> Default for Hooks<B> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<B: Backend> Clone for Hooks<B> {
+    fn clone(&self) -> Self {
+        Self { registry: self.registry.clone() }
+    }
+}
+
+impl<B: Backend> fmt::Debug for Hooks<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} hooks", self.len())
+    }
+}
+
+/// Removes its hook when dropped.
+#[must_use = "the hook is removed when its guard is dropped; call `forget` to leave it for good"]
+pub struct HookGuard<B: Backend> {
+    id: u64,
+    registry: Weak<Mutex<Registry<B>>>,
+}
+
+impl<B: Backend> HookGuard<B> {
+    /// Leaves the hook in place for as long as its [`Hooks`] live.
+    pub fn forget(mut self) {
+        self.registry = Weak::new();
+    }
+}
+
+impl<B: Backend> Drop for HookGuard<B> {
+    fn drop(&mut self) {
+        if let Some(registry) = self.registry.upgrade() {
+            lock(&registry).hooks.retain(|(id, _)| *id != self.id);
+        }
+    }
+}
+
+impl<B: Backend> fmt::Debug for HookGuard<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HookGuard({})", self.id)
+    }
+}
+
+/// A hook that panicked elsewhere left its own state behind, not the registry's: go on with what is there.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The hooks of one backward pass.
+pub(crate) struct Visitors<B: Backend> {
+    hooks: Vec<Shared<B>>,
+}
+
+impl<B: Backend> Visitors<B> {
+    /// Lets every hook act on `gradient` in turn; `name` is what an error calls the place.
+    pub(crate) fn visit(
+        &self,
+        name: &str,
+        mut gradient: Gradient<B>,
+        call: impl Fn(&mut dyn BackwardHook<B>, &Gradient<B>) -> Result<GradientAction<B>>,
+    ) -> Result<Gradient<B>> {
+        for hook in &self.hooks {
+            let action = call(&mut *lock(hook), &gradient)
+                .map_err(|source| Error::Hook { site: name.into(), source: source.into() })?;
+            gradient = match action {
+                GradientAction::Keep => gradient,
+                GradientAction::Scale(factor) => gradient.scaled(factor),
+                GradientAction::Replace(values) if values.shape() == gradient.shape() => {
+                    Gradient::new(values)
+                }
+                GradientAction::Replace(values) => {
+                    let message = format!(
+                        "a replacement of shape {:?} for a gradient of shape {:?}",
+                        values.shape(),
+                        gradient.shape()
+                    );
+                    return Err(Error::Hook { site: name.into(), source: message.into() });
+                }
+            };
+        }
+        Ok(gradient)
+    }
+}

@@ -1,0 +1,180 @@
+//! The parameters of a model: a flat list of named tensors, so that optimisers, checkpoints and exports are loops.
+//!
+//! A model's layers hold [`ParameterId`]s and settings only; they work on any backend.
+
+use std::sync::Arc;
+
+use crate::random::{Purpose, Stream};
+use crate::{Backend, Error, Result, Tensor};
+
+/// A parameter's place in [`Parameters`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ParameterId(usize);
+
+impl ParameterId {
+    /// The parameter's number, from 0, in the order of registration.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// What a parameter is: decides its layout at the import and export edge, and whether it is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// `[kh, kw, c_in, c_out]`, PyTorch's `[c_out, c_in, kh, kw]`.
+    ConvWeight,
+    /// `[c_in, c_out]`, PyTorch's `[c_out, c_in]`.
+    LinearWeight,
+    /// `[c]`: a bias, or a batch norm's beta.
+    Bias,
+    /// `[c]`: a batch norm's gamma.
+    Gamma,
+    /// `[c]`: a batch norm's running mean or variance; not trained.
+    Running,
+}
+
+impl Role {
+    /// Whether the optimiser changes it.
+    pub fn is_trained(self) -> bool {
+        self != Role::Running
+    }
+}
+
+/// How a parameter begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Initial {
+    /// One value everywhere.
+    Constant(f32),
+    /// Uniform in ±1/√fan_in: PyTorch's default for the weights and biases of convolutions and linear layers.
+    ///
+    /// **Source:** `torch.nn.init.kaiming_uniform_` with a = √5, which `reset_parameters` calls.
+    Uniform {
+        /// Inputs that meet in one output.
+        fan_in: usize,
+    },
+}
+
+/// A named tensor of a model.
+#[derive(Clone, Debug)]
+pub struct Parameter<B: Backend> {
+    /// The path, as in PyTorch's state_dict: `layer2.0.bn1.weight`.
+    pub path: Arc<str>,
+    /// What it is.
+    pub role: Role,
+    /// Its values.
+    pub value: Tensor<B>,
+}
+
+/// All parameters and running statistics of a model, on one backend.
+#[derive(Clone, Debug)]
+pub struct Parameters<B: Backend> {
+    backend: B,
+    seed: u64,
+    list: Vec<Parameter<B>>,
+    /// Training batches seen, by batch norm: PyTorch's `num_batches_tracked`.
+    counters: Vec<(Arc<str>, u64)>,
+}
+
+impl<B: Backend> Parameters<B> {
+    /// No parameters yet; those to come begin from `seed`.
+    pub fn new(backend: &B, seed: u64) -> Self {
+        Self { backend: backend.clone(), seed, list: Vec::new(), counters: Vec::new() }
+    }
+
+    /// Registers a parameter. Its initial values are a function of (seed, its number).
+    ///
+    /// **Errors:** a path that is taken; out of memory.
+    pub fn add(&mut self, path: &str, role: Role, shape: &[usize], initial: Initial) -> Result<ParameterId> {
+        if self.find(path).is_some() {
+            return Err(Error::Parameter { path: path.into(), message: "is registered twice".into() });
+        }
+        let elements = shape.iter().product();
+        let values: Vec<f32> = match initial {
+            Initial::Constant(value) => vec![value; elements],
+            Initial::Uniform { fan_in } => {
+                let bound = 1.0 / (fan_in as f32).sqrt();
+                let stream = Stream::new(self.seed, Purpose::Initialise).at(self.list.len() as u64);
+                (0..elements as u64).map(|i| (2.0 * stream.uniform(i) - 1.0) * bound).collect()
+            }
+        };
+        let value = Tensor::from_slice(&self.backend, shape, &values)?;
+        self.list.push(Parameter { path: path.into(), role, value });
+        Ok(ParameterId(self.list.len() - 1))
+    }
+
+    /// Registers a counter of training batches at `path` and returns its number.
+    pub fn add_counter(&mut self, path: &str) -> usize {
+        self.counters.push((path.into(), 0));
+        self.counters.len() - 1
+    }
+
+    /// The backend.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// One parameter.
+    pub fn get(&self, id: ParameterId) -> &Parameter<B> {
+        &self.list[id.0]
+    }
+
+    /// One parameter, to change.
+    pub fn get_mut(&mut self, id: ParameterId) -> &mut Parameter<B> {
+        &mut self.list[id.0]
+    }
+
+    /// The parameter at `path`.
+    pub fn find(&self, path: &str) -> Option<ParameterId> {
+        self.list.iter().position(|p| &*p.path == path).map(ParameterId)
+    }
+
+    /// All parameters, in the order of registration.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (ParameterId, &Parameter<B>)> {
+        self.list.iter().enumerate().map(|(i, p)| (ParameterId(i), p))
+    }
+
+    /// All parameters, to change.
+    pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (ParameterId, &mut Parameter<B>)> {
+        self.list.iter_mut().enumerate().map(|(i, p)| (ParameterId(i), p))
+    }
+
+    /// The counters of training batches: path and count.
+    pub fn counters(&self) -> &[(Arc<str>, u64)] {
+        &self.counters
+    }
+
+    /// The counters, to change.
+    pub fn counters_mut(&mut self) -> &mut [(Arc<str>, u64)] {
+        &mut self.counters
+    }
+
+    /// How many parameters and running statistics there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Elements of all trained parameters: what "a model of 11 million parameters" counts.
+    pub fn trained_elements(&self) -> usize {
+        self.list.iter().filter(|p| p.role.is_trained()).map(|p| p.value.elements()).sum()
+    }
+
+    /// Puts `values` (row-major, in this project's layout) in the place of a parameter's own.
+    ///
+    /// **Errors:** another number of values.
+    pub fn set(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
+        let parameter = &mut self.list[id.0];
+        if parameter.value.elements() != values.len() {
+            return Err(Error::Parameter {
+                path: parameter.path.to_string(),
+                message: format!("shape {:?} does not hold {} values", parameter.value.shape(), values.len()),
+            });
+        }
+        parameter.value = Tensor::from_slice(&self.backend, parameter.value.shape(), values)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! A backward pass: where gradients wait for their shares, and where hooks meet them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::gradient::Gradient;
+use crate::hook::{Site, Visitors};
+use crate::parameters::ParameterId;
+use crate::tape::{Links, SiteId, Var};
+use crate::{Backend, Error, Result};
+
+/// A backward pass at one node: its rule gives shares to the node's inputs and parameters here.
+pub struct Pass<B: Backend> {
+    visitors: Visitors<B>,
+    sites: Vec<Site>,
+    node: Links,
+    values: Vec<Option<Gradient<B>>>,
+    parameters: Vec<Option<Gradient<B>>>,
+    /// Uses of each parameter that the pass has not reached yet.
+    uses: Vec<usize>,
+    paths: Vec<Arc<str>>,
+}
+
+impl<B: Backend> Pass<B> {
+    pub(crate) fn new(
+        visitors: Visitors<B>,
+        sites: Vec<Site>,
+        values: usize,
+        uses: Vec<usize>,
+        paths: Vec<Arc<str>>,
+    ) -> Self {
+        let none = |n: usize| (0..n).map(|_| None).collect();
+        Self {
+            visitors,
+            sites,
+            node: Links::default(),
+            values: none(values),
+            parameters: none(paths.len()),
+            uses,
+            paths,
+        }
+    }
+
+    /// Puts the gradient where the pass begins.
+    pub(crate) fn begin(&mut self, value: usize, gradient: Gradient<B>) {
+        self.values[value] = Some(gradient);
+    }
+
+    /// Goes to a node: its output's gradient, seen by the hooks of its outermost site; `None` where no share arrived.
+    pub(crate) fn enter(&mut self, node: Links) -> Result<Option<Gradient<B>>> {
+        self.node = node;
+        let Some(mut dy) = self.values[self.node.output].take() else {
+            for i in 0..self.node.parameters.len() {
+                self.passed(i)?;
+            }
+            return Ok(None);
+        };
+        if let Some(outermost) = self.node.sites.len().checked_sub(1) {
+            dy = self.at_output(outermost, dy)?;
+        }
+        if let Some(container) = self.node.input_of {
+            dy = self.input_hooks(container, dy)?;
+        }
+        Ok(Some(dy))
+    }
+
+    pub(crate) fn finish(self) -> Gradients<B> {
+        Gradients { values: self.values, parameters: self.parameters }
+    }
+
+    /// Whether a gradient flows to the node's input number `input`; where not, a rule need not compute it.
+    pub fn needs(&self, input: usize) -> bool {
+        self.node.inputs[input].is_some()
+    }
+
+    /// Lets the hooks of the node's site number `site` see the gradient of its output. The tape has done so for the
+    /// last site; the rule of a fused operation does it for the inner ones, from the last but one to the first.
+    pub fn at_output(&self, site: usize, gradient: Gradient<B>) -> Result<Gradient<B>> {
+        let site = &self.sites[self.node.sites[site].0];
+        self.visitors.visit(&site.path, gradient, |hook, gradient| hook.on_gradient(site, gradient))
+    }
+
+    /// Lets the hooks of the node's site number `site` see the gradient that it hands upstream. [`Pass::give`] does so
+    /// for the first site; the rule of a fused operation does it for the others.
+    pub fn at_input(&self, site: usize, gradient: Gradient<B>) -> Result<Gradient<B>> {
+        self.input_hooks(self.node.sites[site], gradient)
+    }
+
+    fn input_hooks(&self, site: SiteId, gradient: Gradient<B>) -> Result<Gradient<B>> {
+        let site = &self.sites[site.0];
+        self.visitors.visit(&site.path, gradient, |hook, gradient| hook.on_input_gradient(site, gradient))
+    }
+
+    /// Hands a share to the node's input number `input`, past the input hooks of the node's first site.
+    pub fn give(&mut self, input: usize, share: Gradient<B>) -> Result<()> {
+        if !self.needs(input) {
+            return Ok(());
+        }
+        let share = if self.node.sites.is_empty() { share } else { self.at_input(0, share)? };
+        self.share(input, share)
+    }
+
+    /// Hands a share to an input without any hook: where the input does not enter through the node's first site.
+    pub fn share(&mut self, input: usize, share: Gradient<B>) -> Result<()> {
+        let Some(value) = self.node.inputs[input] else { return Ok(()) };
+        add(&mut self.values[value], share)
+    }
+
+    /// Adds a share to the node's parameter number `parameter`. Hooks see the gradient after its last share.
+    pub fn parameter(&mut self, parameter: usize, share: Gradient<B>) -> Result<()> {
+        let id = self.node.parameters[parameter].index();
+        add(&mut self.parameters[id], share)?;
+        self.passed(parameter)
+    }
+
+    /// One use of a parameter is behind us; after the last one the hooks see its gradient.
+    fn passed(&mut self, parameter: usize) -> Result<()> {
+        let id = self.node.parameters[parameter].index();
+        self.uses[id] = self.uses[id].checked_sub(1).ok_or_else(|| Error::Parameter {
+            path: self.paths[id].to_string(),
+            message: format!("{} gave it more shares than it recorded uses", self.node.operation),
+        })?;
+        if self.uses[id] == 0
+            && let Some(gradient) = self.parameters[id].take()
+        {
+            let path = &*self.paths[id];
+            let call = |hook: &mut dyn crate::hook::BackwardHook<B>, gradient: &_| {
+                hook.on_parameter_gradient(path, gradient)
+            };
+            self.parameters[id] = Some(self.visitors.visit(path, gradient, call)?);
+        }
+        Ok(())
+    }
+}
+
+fn add<B: Backend>(place: &mut Option<Gradient<B>>, share: Gradient<B>) -> Result<()> {
+    *place = Some(match place.take() {
+        None => share,
+        Some(sum) => Gradient::sum(sum, share)?,
+    });
+    Ok(())
+}
+
+impl<B: Backend> fmt::Debug for Pass<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pass at {}", self.node.operation)
+    }
+}
+
+/// What a backward pass leaves: the gradients of parameters and leaves.
+pub struct Gradients<B: Backend> {
+    values: Vec<Option<Gradient<B>>>,
+    parameters: Vec<Option<Gradient<B>>>,
+}
+
+impl<B: Backend> Gradients<B> {
+    /// The gradient of a parameter; `None` where the loss does not depend on it.
+    pub fn parameter(&self, id: ParameterId) -> Option<&Gradient<B>> {
+        self.parameters.get(id.index())?.as_ref()
+    }
+
+    /// The gradient of a leaf; `None` for other values and where the loss does not depend on it.
+    pub fn of(&self, leaf: &Var<B>) -> Option<&Gradient<B>> {
+        self.values.get(leaf.id()?)?.as_ref()
+    }
+}
+
+impl<B: Backend> fmt::Debug for Gradients<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gradients of {} parameters", self.parameters.iter().flatten().count())
+    }
+}

@@ -68,6 +68,16 @@ impl<B: Backend> Pass<B> {
         Gradients { values: self.values, parameters: self.parameters }
     }
 
+    /// How many inputs the node has.
+    pub fn inputs(&self) -> usize {
+        self.node.inputs.len()
+    }
+
+    /// How many parameters the node has.
+    pub fn parameters(&self) -> usize {
+        self.node.parameters.len()
+    }
+
     /// Whether a gradient flows to the node's input number `input`; where not, a rule need not compute it.
     pub fn needs(&self, input: usize) -> bool {
         self.node.inputs[input].is_some()

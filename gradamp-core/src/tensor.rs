@@ -62,7 +62,7 @@ impl<B: Backend> Clone for Tensor<B> {
 impl<B: Backend> Tensor<B> {
     /// A tensor of `shape` whose buffer `fill` writes.
     ///
-    /// Every kernel call goes through here: check, allocate, call.
+    /// Kernel calls go through here: check, allocate, call.
     pub fn build(
         backend: &B,
         shape: &[usize],
@@ -72,6 +72,11 @@ impl<B: Backend> Tensor<B> {
         let mut buffer = backend.alloc(shape.elements())?;
         fill(&mut buffer)?;
         Ok(Self { backend: backend.clone(), buffer: Arc::new(buffer), shape })
+    }
+
+    /// The tensor of `shape` whose values `buffer` holds: for kernels with several outputs.
+    pub fn from_buffer(backend: &B, shape: &[usize], buffer: B::Buffer) -> Result<Self> {
+        Ok(Self { backend: backend.clone(), buffer: Arc::new(buffer), shape: Shape::new(shape)? })
     }
 
     /// Copies `values` (row-major) to the device.

@@ -1,0 +1,19 @@
+//! The operations: each a forward and, right below it, its backward rule.
+//!
+//! Every forward has the same four steps: check (geometry), allocate, call (the backend), record (on the tape).
+
+mod add;
+mod batch_norm;
+mod conv2d;
+mod linear;
+mod loss;
+mod pool;
+mod relu;
+
+pub use add::add;
+pub use batch_norm::{BatchNorm, batch_norm, batch_norm_relu};
+pub use conv2d::conv2d;
+pub use linear::linear;
+pub use loss::{Loss, softmax_cross_entropy};
+pub use pool::{max_pool2d, mean_pool};
+pub use relu::relu;

@@ -1,0 +1,72 @@
+use std::sync::Arc;
+
+use crate::geometry::{MeanPool, Pool2d};
+use crate::tape::{BackwardRule, Tape, Var};
+use crate::{Backend, Gradient, LayerKind, Pass, Result, Tensor};
+
+/// y = the largest value of each window; see [`Pool2d`].
+///
+/// **Shapes:** x `[n, h, w, c]`, y `[n, h_out, w_out, c]`.
+/// **Errors:** a window that does not fit.
+pub fn max_pool2d<B: Backend>(
+    tape: &mut Tape<'_, B>,
+    x: &Var<B>,
+    size: usize,
+    stride: usize,
+    site: &Arc<str>,
+) -> Result<Var<B>> {
+    let g = Pool2d::new(x.shape(), size, stride)?;
+    let backend = tape.backend();
+    let mut index = backend.alloc(g.y_shape().iter().product())?;
+    let y = Tensor::build(&backend, &g.y_shape(), |y| {
+        backend.max_pool2d(&g, x.tensor().buffer(), y, &mut index)
+    })?;
+    let site = tape.add_site(site, LayerKind::Pool)?;
+    tape.record("max_pool2d", &[x], &[], &[site], y, MaxRule { g, index })
+}
+
+/// Keeps each maximum's place: a quarter of x for windows of 2, and exact where values are equal.
+struct MaxRule<B: Backend> {
+    g: Pool2d,
+    index: B::Buffer,
+}
+
+impl<B: Backend> BackwardRule<B> for MaxRule<B> {
+    fn backward(self: Box<Self>, dy: Gradient<B>, pass: &mut Pass<B>) -> Result<()> {
+        let scale = dy.scale();
+        let dy = dy.into_unscaled()?;
+        let dx = Tensor::build(dy.backend(), &self.g.x_shape(), |dx| {
+            dy.backend().max_pool2d_backward(&self.g, &self.index, dy.buffer(), dx)
+        })?;
+        pass.give(0, Gradient::new(dx).scaled(scale))
+    }
+}
+
+/// y = the mean over each image's pixels; see [`MeanPool`].
+///
+/// **Shapes:** x `[n, h, w, c]`, y `[n, c]`.
+/// **Errors:** another rank.
+pub fn mean_pool<B: Backend>(tape: &mut Tape<'_, B>, x: &Var<B>, site: &Arc<str>) -> Result<Var<B>> {
+    let g = MeanPool::new(x.shape())?;
+    let backend = tape.backend();
+    let y = Tensor::build(&backend, &[g.n, g.c], |y| backend.mean_pool(&g, x.tensor().buffer(), y))?;
+    let site = tape.add_site(site, LayerKind::Pool)?;
+    tape.record("mean_pool", &[x], &[], &[site], y, MeanRule { g, x_shape: x.shape().to_vec() })
+}
+
+/// Keeps no values: dx = dy / pixels everywhere.
+struct MeanRule {
+    g: MeanPool,
+    x_shape: Vec<usize>,
+}
+
+impl<B: Backend> BackwardRule<B> for MeanRule {
+    fn backward(self: Box<Self>, dy: Gradient<B>, pass: &mut Pass<B>) -> Result<()> {
+        let scale = dy.scale();
+        let dy = dy.into_unscaled()?;
+        let dx = Tensor::build(dy.backend(), &self.x_shape, |dx| {
+            dy.backend().mean_pool_backward(&self.g, dy.buffer(), dx)
+        })?;
+        pass.give(0, Gradient::new(dx).scaled(scale))
+    }
+}

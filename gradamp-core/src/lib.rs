@@ -10,6 +10,7 @@ pub mod gradient;
 pub mod hook;
 pub mod nn;
 pub mod ops;
+pub mod optim;
 pub mod parameters;
 pub mod pass;
 pub mod random;

@@ -25,10 +25,12 @@ pub enum Role {
     ConvWeight,
     /// `[c_in, c_out]`, PyTorch's `[c_out, c_in]`.
     LinearWeight,
-    /// `[c]`: a bias, or a batch norm's beta.
+    /// `[c]`: the bias of a convolution or linear layer.
     Bias,
-    /// `[c]`: a batch norm's gamma.
+    /// `[c]`: a batch norm's scale.
     Gamma,
+    /// `[c]`: a batch norm's shift.
+    Beta,
     /// `[c]`: a batch norm's running mean or variance; not trained.
     Running,
 }

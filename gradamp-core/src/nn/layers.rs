@@ -54,7 +54,7 @@ impl BatchNorm2d {
     pub fn new<B: Backend>(parameters: &mut Parameters<B>, path: &str, c: usize) -> Result<Self> {
         let mut add =
             |name, role, value| parameters.add(&join(path, name), role, &[c], Initial::Constant(value));
-        let (gamma, beta) = (add("weight", Role::Gamma, 1.0)?, add("bias", Role::Bias, 0.0)?);
+        let (gamma, beta) = (add("weight", Role::Gamma, 1.0)?, add("bias", Role::Beta, 0.0)?);
         let running_mean = add("running_mean", Role::Running, 0.0)?;
         let running_variance = add("running_var", Role::Running, 1.0)?;
         let counter = parameters.add_counter(&join(path, "num_batches_tracked"));

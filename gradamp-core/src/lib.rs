@@ -17,6 +17,8 @@ pub mod random;
 pub mod tape;
 pub mod tensor;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 #[cfg(feature = "cpu")]
 pub mod cpu;
 

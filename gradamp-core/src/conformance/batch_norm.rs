@@ -1,0 +1,256 @@
+//! y = (x − mean) / sqrt(variance + epsilon) · gamma + beta
+
+use ndarray::{Array1, Array2, Axis, Zip};
+
+use super::Violation;
+use super::case::{
+    Case, EPSILON, Expected, Found, Output, equals_default, equals_twin, random, roundings, upload, wide,
+};
+use super::rows::{geometries, shape};
+use crate::Backend;
+use crate::backend::BatchNormOperands;
+use crate::geometry::Rows;
+
+#[derive(Debug)]
+struct BatchStatistics {
+    g: Rows,
+    /// The mean of x, roughly: far from 0, E[x²] − E[x]² has no digits left.
+    centre: f32,
+}
+
+impl BatchStatistics {
+    fn x(&self) -> Array2<f32> {
+        random(1, shape(&self.g)) + self.centre
+    }
+}
+
+/// Mean and biased variance of each channel.
+fn mean_and_variance(x: &Array2<f64>) -> (Array1<f64>, Array1<f64>) {
+    let rows = x.nrows() as f64;
+    let mean = x.sum_axis(Axis(0)) / rows;
+    let variance = (x - &mean).mapv(|d| d * d).sum_axis(Axis(0)) / rows;
+    (mean, variance)
+}
+
+impl Case for BatchStatistics {
+    fn run<B: Backend>(&self, backend: &B) -> Result<Vec<Found>, Violation> {
+        let x = upload(backend, &self.x())?;
+        let mut mean = Output::new(backend, "mean", self.g.channels)?;
+        let mut variance = Output::new(backend, "variance", self.g.channels)?;
+        backend.batch_norm_statistics(&self.g, &x, &mut mean.buffer, &mut variance.buffer)?;
+        Ok(vec![mean.read(backend)?, variance.read(backend)?])
+    }
+
+    fn twin(&self) -> Vec<Expected> {
+        let x = wide(&self.x());
+        let (mean, variance) = mean_and_variance(&x);
+        let mean_abs = x.abs().sum_axis(Axis(0)) / self.g.rows as f64;
+        let roundings = roundings(self.g.rows);
+        // The sum's own rounding, the squared error of the mean, and one rounding of each difference.
+        let magnitudes = Zip::from(&variance)
+            .and(&mean_abs)
+            .map_collect(|v, m| v + roundings * EPSILON * m * m + 2.0 * m * v.sqrt() / roundings);
+        vec![
+            Expected::rounded("mean", mean, roundings, &mean_abs),
+            Expected::rounded("variance", variance, roundings, &magnitudes),
+        ]
+    }
+}
+
+/// Which of the kernels that normalise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kernel {
+    Forward,
+    ForwardRelu { residual: bool },
+    Backward,
+    BackwardRelu,
+}
+
+use Kernel::{Backward, BackwardRelu, Forward, ForwardRelu};
+
+#[derive(Debug)]
+struct Normalise {
+    kernel: Kernel,
+    g: Rows,
+}
+
+const BATCH_NORM_EPSILON: f32 = 1e-5;
+
+/// The operands, on the host.
+struct Operands {
+    x: Array2<f32>,
+    mean: Array1<f32>,
+    variance: Array1<f32>,
+    gamma: Array1<f32>,
+    beta: Array1<f32>,
+}
+
+impl Normalise {
+    /// Forward any mean and variance will do (evaluation uses the running ones); backward they are the batch's own.
+    fn operands(&self) -> Operands {
+        let c = self.g.channels;
+        let x = random(1, shape(&self.g)) * 2.0 + 0.5;
+        let (mean, variance) = match self.kernel {
+            Forward | ForwardRelu { .. } => (random(2, c), random(3, c).mapv(|v| v.abs() + 0.1)),
+            Backward | BackwardRelu => {
+                let (mean, variance) = mean_and_variance(&wide(&x));
+                (mean.mapv(|m| m as f32), variance.mapv(|v| v as f32))
+            }
+        };
+        Operands { x, mean, variance, gamma: random(4, c) + 0.5, beta: random(5, c) * 0.5 }
+    }
+
+    fn residual(&self) -> Array2<f32> {
+        random(6, shape(&self.g))
+    }
+
+    fn dy(&self) -> Array2<f32> {
+        random(7, shape(&self.g))
+    }
+}
+
+/// The formulas, in f64, and the magnitudes that enter them.
+struct Twin {
+    inverse: Array1<f64>,
+    x_hat: Array2<f64>,
+    x_hat_magnitude: Array2<f64>,
+    y: Array2<f64>,
+    y_magnitude: Array2<f64>,
+}
+
+impl Operands {
+    fn twin(&self) -> Twin {
+        let [mean, variance, gamma, beta] = [&self.mean, &self.variance, &self.gamma, &self.beta].map(wide);
+        let inverse = variance.mapv(|v| 1.0 / (v + f64::from(BATCH_NORM_EPSILON)).sqrt());
+        let x_hat = (wide(&self.x) - &mean) * &inverse;
+        let x_hat_magnitude = (wide(&self.x).abs() + mean.abs()) * &inverse;
+        let y = &x_hat * &gamma + &beta;
+        let y_magnitude = &x_hat_magnitude * gamma.abs() + beta.abs();
+        Twin { inverse, x_hat, x_hat_magnitude, y, y_magnitude }
+    }
+}
+
+impl Case for Normalise {
+    fn run<B: Backend>(&self, backend: &B) -> Result<Vec<Found>, Violation> {
+        let (g, host) = (&self.g, self.operands());
+        let x = upload(backend, &host.x)?;
+        let p = &BatchNormOperands {
+            mean: &upload(backend, &host.mean)?,
+            variance: &upload(backend, &host.variance)?,
+            gamma: &upload(backend, &host.gamma)?,
+            beta: &upload(backend, &host.beta)?,
+            epsilon: BATCH_NORM_EPSILON,
+        };
+        if let Forward | ForwardRelu { .. } = self.kernel {
+            let residual = upload(backend, &self.residual())?;
+            let mut y = Output::new(backend, "y", g.len())?;
+            match self.kernel {
+                ForwardRelu { residual: true } => {
+                    backend.batch_norm_relu(g, p, &x, Some(&residual), &mut y.buffer)
+                }
+                ForwardRelu { residual: false } => backend.batch_norm_relu(g, p, &x, None, &mut y.buffer),
+                _ => backend.batch_norm(g, p, &x, &mut y.buffer),
+            }?;
+            return Ok(vec![y.read(backend)?]);
+        }
+        let dy = upload(backend, &self.dy())?;
+        let mut dx = Output::new(backend, "dx", g.len())?;
+        let mut dgamma = Output::new(backend, "dgamma", g.channels)?;
+        let mut dbeta = Output::new(backend, "dbeta", g.channels)?;
+        let (to_x, to_gamma, to_beta) = (&mut dx.buffer, &mut dgamma.buffer, &mut dbeta.buffer);
+        if self.kernel == BackwardRelu {
+            let y = upload(backend, &host.twin().y.mapv(|y| y.max(0.0) as f32))?;
+            backend.batch_norm_relu_backward(g, p, &x, &y, &dy, to_x, to_gamma, to_beta)?;
+        } else {
+            backend.batch_norm_backward(g, p, &x, &dy, to_x, to_gamma, to_beta)?;
+        }
+        Ok(vec![dx.read(backend)?, dgamma.read(backend)?, dbeta.read(backend)?])
+    }
+
+    fn twin(&self) -> Vec<Expected> {
+        let host = self.operands();
+        let Twin { inverse, x_hat, x_hat_magnitude, y, y_magnitude } = host.twin();
+        if let Forward | ForwardRelu { .. } = self.kernel {
+            let residual = match self.kernel {
+                ForwardRelu { residual: true } => wide(&self.residual()),
+                _ => Array2::zeros(shape(&self.g)),
+            };
+            let (z, magnitudes) = (y + &residual, y_magnitude + residual.abs());
+            let y = if self.kernel == Forward { z } else { z.mapv(|z| z.max(0.0)) };
+            return vec![Expected::rounded("y", y, 8.0, &magnitudes)];
+        }
+        let mut dy = wide(&self.dy());
+        if self.kernel == BackwardRelu {
+            Zip::from(&mut dy).and(&y).for_each(|dy, &y| *dy = if y > 0.0 { *dy } else { 0.0 });
+        }
+        let rows = self.g.rows as f64;
+        let (dbeta, dgamma) = (dy.sum_axis(Axis(0)), (&dy * &x_hat).sum_axis(Axis(0)));
+        let dbeta_magnitude = dy.abs().sum_axis(Axis(0));
+        let dgamma_magnitude = (dy.abs() * &x_hat_magnitude).sum_axis(Axis(0));
+        let scale = wide(&host.gamma) * &inverse;
+        let dx = (&dy - &dbeta / rows - &x_hat * &dgamma / rows) * &scale;
+        let dx_magnitude =
+            (dy.abs() + &dbeta_magnitude / rows + x_hat_magnitude * &dgamma_magnitude / rows) * scale.abs();
+        let roundings = roundings(self.g.rows);
+        vec![
+            Expected::rounded("dx", dx, roundings, &dx_magnitude),
+            Expected::rounded("dgamma", dgamma, roundings, &dgamma_magnitude),
+            Expected::rounded("dbeta", dbeta, roundings, &dbeta_magnitude),
+        ]
+    }
+}
+
+fn cases(kernel: Kernel) -> Vec<Normalise> {
+    geometries().into_iter().map(|g| Normalise { kernel, g }).collect()
+}
+
+fn forward_relu() -> Vec<Normalise> {
+    [false, true].into_iter().flat_map(|residual| cases(ForwardRelu { residual })).collect()
+}
+
+/// Also where the mean is a hundred times the deviation.
+pub fn batch_norm_statistics_equal_their_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    let both = |g| [BatchStatistics { g, centre: 0.3 }, BatchStatistics { g, centre: 60.0 }];
+    equals_twin(backend, &geometries().into_iter().flat_map(both).collect::<Vec<_>>())
+}
+
+/// With any mean and variance.
+pub fn batch_norm_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_twin(backend, &cases(Forward))
+}
+
+/// dx, dgamma and dbeta; also where a single row makes the variance 0.
+pub fn batch_norm_backward_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_twin(backend, &cases(Backward))
+}
+
+/// With and without a residual.
+pub fn batch_norm_relu_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_twin(backend, &forward_relu())
+}
+
+/// As batch norm, addition and ReLU give it.
+pub fn batch_norm_relu_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_default(backend, &forward_relu())
+}
+
+/// dx, dgamma and dbeta.
+pub fn batch_norm_relu_backward_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_twin(backend, &cases(BackwardRelu))
+}
+
+/// As the backward of ReLU and of batch norm give it.
+pub fn batch_norm_relu_backward_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_default(backend, &cases(BackwardRelu))
+}
+
+pub(super) fn statistics() -> impl Case {
+    BatchStatistics { g: Rows { rows: 1200, channels: 13 }, centre: 0.3 }
+}
+
+pub(super) fn samples() -> impl Iterator<Item = impl Case> {
+    let g = Rows { rows: 1200, channels: 13 };
+    [Forward, ForwardRelu { residual: true }, Backward, BackwardRelu]
+        .into_iter()
+        .map(move |kernel| Normalise { kernel, g })
+}

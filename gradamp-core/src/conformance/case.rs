@@ -1,0 +1,217 @@
+//! A case of a kernel's law: what the backend gives, what the twin says, and how far apart they may be.
+
+use std::fmt::Debug;
+
+use ndarray::{Array, Dimension, IntoDimension};
+
+use super::{Broken, Required, Violation};
+use crate::Backend;
+use crate::random::{Purpose, Stream};
+
+/// The spacing of f32 numbers at 1.
+pub(super) const EPSILON: f64 = f32::EPSILON as f64;
+
+/// Elements around every buffer's used part.
+const MARGIN: usize = 5;
+
+/// Stands around outputs; no kernel computes it.
+const MARK: f32 = -12_345.0;
+
+/// One geometry and setting of a kernel. Its `Debug` form names it in a violation.
+pub(super) trait Case: Debug {
+    /// Runs the kernel on inputs that depend on the case only.
+    fn run<B: Backend>(&self, backend: &B) -> Result<Vec<Found>, Violation>;
+
+    /// The same outputs by slow, obvious f64 arithmetic, in the same order.
+    fn twin(&self) -> Vec<Expected>;
+}
+
+/// What a kernel wrote.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) name: &'static str,
+    pub(super) values: Vec<f32>,
+}
+
+/// What it should have written.
+#[derive(Debug)]
+pub(super) struct Expected {
+    name: &'static str,
+    shape: Vec<usize>,
+    values: Vec<f64>,
+    tolerances: Vec<f64>,
+}
+
+impl Expected {
+    /// Values that nothing rounds.
+    pub(super) fn exact<D: Dimension>(name: &'static str, values: Array<f64, D>) -> Self {
+        let tolerances = vec![0.0; values.len()];
+        Self { name, shape: values.shape().to_vec(), values: values.iter().copied().collect(), tolerances }
+    }
+
+    /// Values that may differ by `roundings` units of rounding of the magnitudes that enter them.
+    pub(super) fn rounded<D: Dimension>(
+        name: &'static str,
+        values: Array<f64, D>,
+        roundings: f64,
+        magnitudes: &Array<f64, D>,
+    ) -> Self {
+        let tolerances = magnitudes.iter().map(|m| roundings * EPSILON * m).collect();
+        Self { tolerances, ..Self::exact(name, values) }
+    }
+}
+
+/// The units of rounding that a sum of `terms` may be off, relative to the sum of magnitudes, in any order of
+/// summation. Roundings have either sign, so their sum grows as a random walk; this is over ten of its deviations.
+pub(super) fn roundings(terms: usize) -> f64 {
+    8.0 + 4.0 * (terms as f64).sqrt()
+}
+
+/// Holds the backend against the twin on every case.
+pub(super) fn equals_twin<B: Backend>(backend: &B, cases: &[impl Case]) -> Result<(), Violation> {
+    every(cases, |case| {
+        let found = case.run(backend)?;
+        found.iter().zip(case.twin()).try_for_each(|(found, expected)| compare(found, &expected))
+    })
+}
+
+/// Holds a method that the backend may override against the trait's own composition. Each may be off by the twin's
+/// tolerance, so they may differ by twice as much.
+pub(super) fn equals_default<B: Backend>(backend: &B, cases: &[impl Case]) -> Result<(), Violation> {
+    every(cases, |case| {
+        let (found, default) = (case.run(backend)?, case.run(&Required(backend.clone()))?);
+        for ((found, default), twin) in found.iter().zip(default).zip(case.twin()) {
+            let values = default.values.into_iter().map(f64::from).collect();
+            let tolerances = twin.tolerances.iter().map(|t| 2.0 * t).collect();
+            compare(found, &Expected { values, tolerances, ..twin })?;
+        }
+        Ok(())
+    })
+}
+
+/// Holds every case against `check`, and names the case where it fails.
+pub(super) fn every<C: Debug>(
+    cases: &[C],
+    mut check: impl FnMut(&C) -> Result<(), Violation>,
+) -> Result<(), Violation> {
+    cases.iter().try_for_each(|case| {
+        check(case).map_err(|violation| Violation { case: format!("{case:?}"), ..violation })
+    })
+}
+
+fn compare(found: &Found, expected: &Expected) -> Result<(), Violation> {
+    let excess = |found: f32, expected: f64, tolerance: f64| {
+        let found = f64::from(found);
+        if found == expected || found.is_nan() && expected.is_nan() {
+            return 0.0;
+        }
+        // Above 1 is wrong; a NaN or an infinity must be met exactly.
+        let error = (found - expected).abs();
+        if error.is_finite() { error / tolerance } else { f64::INFINITY }
+    };
+    let excesses: Vec<f64> = found
+        .values
+        .iter()
+        .zip(expected.values.iter().zip(&expected.tolerances))
+        .map(|(&found, (&expected, &tolerance))| excess(found, expected, tolerance))
+        .collect();
+    let worst = (0..excesses.len()).max_by(|&a, &b| excesses[a].total_cmp(&excesses[b]));
+    match worst {
+        Some(place) if excesses[place] > 1.0 => Err(Broken::Value {
+            output: expected.name,
+            index: unravel(place, &expected.shape),
+            found: found.values[place],
+            expected: expected.values[place],
+            tolerance: expected.tolerances[place],
+            wrong: excesses.iter().filter(|&&e| e > 1.0).count(),
+            elements: excesses.len(),
+        }
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+/// The index of the element at `place`, row-major.
+fn unravel(mut place: usize, shape: &[usize]) -> Vec<usize> {
+    let mut index: Vec<usize> = shape
+        .iter()
+        .rev()
+        .map(|&size| {
+            let i = place % size;
+            place /= size;
+            i
+        })
+        .collect();
+    index.reverse();
+    index
+}
+
+/// Numbers in [-1, 1), the same for every backend; inputs of one case differ by `number`.
+pub(super) fn random<S: IntoDimension>(number: u64, shape: S) -> Array<f32, S::Dim> {
+    let stream = Stream::new(0, Purpose::Test).at(number);
+    let mut index = 0;
+    Array::from_shape_simple_fn(shape.into_dimension(), || {
+        index += 1;
+        2.0 * stream.uniform(index) - 1.0
+    })
+}
+
+/// Each value as f64.
+pub(super) fn wide<D: Dimension>(array: &Array<f32, D>) -> Array<f64, D> {
+    array.mapv(f64::from)
+}
+
+/// Copies an input to the device, with NaN behind it.
+pub(super) fn upload<B: Backend, D: Dimension>(
+    backend: &B,
+    array: &Array<f32, D>,
+) -> Result<B::Buffer, Violation> {
+    let mut values: Vec<f32> = array.iter().copied().collect();
+    values.resize(array.len() + MARGIN, f32::NAN);
+    let mut buffer = backend.alloc(values.len())?;
+    backend.write(&values, &mut buffer)?;
+    Ok(buffer)
+}
+
+/// A kernel's output: a part of a buffer, with marks around it.
+#[derive(Debug)]
+pub(super) struct Output<B: Backend> {
+    pub(super) buffer: B::Buffer,
+    name: &'static str,
+    begin: usize,
+    len: usize,
+}
+
+impl<B: Backend> Output<B> {
+    /// Old contents are NaN, and must not be read.
+    pub(super) fn new(backend: &B, name: &'static str, len: usize) -> Result<Self, Violation> {
+        Self::holding(backend, name, 0, &vec![f32::NAN; len])
+    }
+
+    /// Old contents are `values`, beginning at element `begin`.
+    pub(super) fn holding<'a>(
+        backend: &B,
+        name: &'static str,
+        begin: usize,
+        values: impl IntoIterator<Item = &'a f32>,
+    ) -> Result<Self, Violation> {
+        let mut all = vec![MARK; begin];
+        all.extend(values);
+        let len = all.len() - begin;
+        all.resize(begin + len + MARGIN, MARK);
+        let mut buffer = backend.alloc(all.len())?;
+        backend.write(&all, &mut buffer)?;
+        Ok(Self { buffer, name, begin, len })
+    }
+
+    /// The output's part; the marks around it must stand.
+    pub(super) fn read(&self, backend: &B) -> Result<Found, Violation> {
+        let part = self.begin..self.begin + self.len;
+        let mut all = vec![0.0; part.end + MARGIN];
+        backend.read(&self.buffer, &mut all)?;
+        match (0..all.len()).find(|place| !part.contains(place) && all[*place] != MARK) {
+            Some(place) => Err(Broken::Overrun { output: self.name, part, place, found: all[place] }.into()),
+            None => Ok(Found { name: self.name, values: all[part].to_vec() }),
+        }
+    }
+}

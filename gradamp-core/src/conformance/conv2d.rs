@@ -1,0 +1,172 @@
+//! y[n, i, j, o] = Σ_{p, q, c} x[n, i·stride + p − padding, j·stride + q − padding, c] · w[p, q, c, o]
+
+use ndarray::{Array1, Array4, Axis};
+
+use super::Violation;
+use super::case::{
+    Case, Expected, Found, Output, equals_default, equals_twin, random, roundings, upload, wide,
+};
+use crate::geometry::Conv2d;
+use crate::{Backend, Result};
+
+/// Odd sizes, stride 2 and 3, 1x1, a batch of 1, unequal kernel sides, padding beyond the kernel, more rows than a
+/// thread takes at once, and the shapes of a deep stage.
+pub(super) fn geometries() -> Result<Vec<Conv2d>> {
+    [
+        ([1, 1, 1, 1], [1, 1, 1, 1], 1, 0),
+        ([1, 5, 7, 3], [3, 3, 3, 5], 1, 1),
+        ([2, 6, 5, 3], [3, 3, 3, 7], 2, 1),
+        ([3, 7, 9, 5], [1, 1, 5, 9], 1, 0),
+        ([1, 8, 8, 4], [1, 1, 4, 6], 2, 0),
+        ([2, 5, 4, 1], [3, 2, 1, 3], 1, 0),
+        ([1, 2, 2, 17], [3, 3, 17, 19], 1, 1),
+        ([2, 1, 1, 13], [3, 3, 13, 3], 1, 1),
+        ([1, 4, 4, 2], [3, 3, 2, 3], 3, 4),
+        ([1, 11, 11, 3], [7, 7, 3, 4], 2, 3),
+        ([2, 9, 9, 64], [3, 3, 64, 65], 2, 1),
+        ([5, 16, 16, 3], [3, 3, 3, 16], 1, 1),
+        ([9, 12, 12, 16], [3, 3, 16, 33], 1, 1),
+    ]
+    .into_iter()
+    .map(|(x, w, stride, padding)| Conv2d::new(&x, &w, stride, padding))
+    .collect()
+}
+
+/// The place in x of window element `p` of output pixel `i` along one axis; `None` in the padding.
+pub(super) fn pixel(g: &Conv2d, i: usize, p: usize, size: usize) -> Option<usize> {
+    (i * g.stride + p).checked_sub(g.padding).filter(|&place| place < size)
+}
+
+/// Calls `f` with the places in x, w and y of every product of the formula.
+fn products(g: &Conv2d, mut f: impl FnMut([usize; 4], [usize; 4], [usize; 4])) {
+    for (n, i, j) in ndarray::indices([g.n, g.h_out, g.w_out]) {
+        for (p, q) in ndarray::indices([g.kh, g.kw]) {
+            if let (Some(r), Some(s)) = (pixel(g, i, p, g.h_in), pixel(g, j, q, g.w_in)) {
+                for (c, o) in ndarray::indices([g.c_in, g.c_out]) {
+                    f([n, r, s, c], [p, q, c, o], [n, i, j, o]);
+                }
+            }
+        }
+    }
+}
+
+/// One of the three passes over a geometry.
+#[derive(Debug)]
+enum Pass {
+    Forward { g: Conv2d, bias: bool },
+    BackwardInput { g: Conv2d },
+    BackwardWeight { g: Conv2d },
+}
+
+use Pass::{BackwardInput, BackwardWeight, Forward};
+
+fn x(g: &Conv2d) -> Array4<f32> {
+    random(1, g.x_shape())
+}
+fn w(g: &Conv2d) -> Array4<f32> {
+    random(2, g.w_shape())
+}
+fn dy(g: &Conv2d) -> Array4<f32> {
+    random(3, g.y_shape())
+}
+fn bias_of(g: &Conv2d) -> Array1<f32> {
+    random(4, g.c_out)
+}
+
+impl Case for Pass {
+    fn run<B: Backend>(&self, backend: &B) -> Result<Vec<Found>, Violation> {
+        match self {
+            Forward { g, bias } => {
+                let (x, w) = (upload(backend, &x(g))?, upload(backend, &w(g))?);
+                let bias = if *bias { Some(upload(backend, &bias_of(g))?) } else { None };
+                let mut y = Output::new(backend, "y", g.y_rows().len())?;
+                backend.conv2d(g, &x, &w, bias.as_ref(), &mut y.buffer)?;
+                Ok(vec![y.read(backend)?])
+            }
+            BackwardInput { g } => {
+                let (w, dy) = (upload(backend, &w(g))?, upload(backend, &dy(g))?);
+                let mut dx = Output::new(backend, "dx", g.x_shape().iter().product())?;
+                backend.conv2d_backward_input(g, &w, &dy, &mut dx.buffer)?;
+                Ok(vec![dx.read(backend)?])
+            }
+            BackwardWeight { g } => {
+                let (x, dy) = (upload(backend, &x(g))?, upload(backend, &dy(g))?);
+                let mut dw = Output::new(backend, "dw", g.w_shape().iter().product())?;
+                backend.conv2d_backward_weight(g, &x, &dy, &mut dw.buffer)?;
+                Ok(vec![dw.read(backend)?])
+            }
+        }
+    }
+
+    fn twin(&self) -> Vec<Expected> {
+        let (Forward { g, .. } | BackwardInput { g } | BackwardWeight { g }) = self;
+        let (x, w, dy) = (wide(&x(g)), wide(&w(g)), wide(&dy(g)));
+        let (name, shape, terms) = match self {
+            Forward { .. } => ("y", g.y_shape(), g.patch() + 1),
+            BackwardInput { .. } => ("dx", g.x_shape(), g.kh * g.kw * g.c_out),
+            BackwardWeight { .. } => ("dw", g.w_shape(), g.n * g.pixels()),
+        };
+        let (mut values, mut magnitudes) = (Array4::zeros(shape), Array4::zeros(shape));
+        if let Forward { bias: true, .. } = self {
+            let bias = wide(&bias_of(g)).insert_axis(Axis(0));
+            values += &bias;
+            magnitudes += &bias.abs();
+        }
+        products(g, |in_x, in_w, in_y| {
+            let (place, product) = match self {
+                Forward { .. } => (in_y, x[in_x] * w[in_w]),
+                BackwardInput { .. } => (in_x, dy[in_y] * w[in_w]),
+                BackwardWeight { .. } => (in_w, dy[in_y] * x[in_x]),
+            };
+            values[place] += product;
+            magnitudes[place] += product.abs();
+        });
+        vec![Expected::rounded(name, values, roundings(terms), &magnitudes)]
+    }
+}
+
+fn forward() -> Result<Vec<Pass>> {
+    let both = |g| [Forward { g, bias: false }, Forward { g, bias: true }];
+    Ok(geometries()?.into_iter().flat_map(both).collect())
+}
+fn backward_input() -> Result<Vec<Pass>> {
+    Ok(geometries()?.into_iter().map(|g| BackwardInput { g }).collect())
+}
+fn backward_weight() -> Result<Vec<Pass>> {
+    Ok(geometries()?.into_iter().map(|g| BackwardWeight { g }).collect())
+}
+
+/// With and without a bias.
+pub fn conv2d_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_twin(backend, &forward()?)
+}
+
+/// As im2col, a GEMM and a bias give it.
+pub fn conv2d_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_default(backend, &forward()?)
+}
+
+/// Pixels that no window meets get 0.
+pub fn conv2d_backward_input_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_twin(backend, &backward_input()?)
+}
+
+/// As a GEMM and col2im give it.
+pub fn conv2d_backward_input_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_default(backend, &backward_input()?)
+}
+
+/// Summed over all images.
+pub fn conv2d_backward_weight_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_twin(backend, &backward_weight()?)
+}
+
+/// As im2col and a GEMM per image give it.
+pub fn conv2d_backward_weight_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_default(backend, &backward_weight()?)
+}
+
+pub(super) fn samples() -> Result<Vec<impl Case>> {
+    let g = Conv2d::new(&[9, 12, 12, 16], &[3, 3, 16, 33], 1, 1)?;
+    Ok(vec![Forward { g, bias: true }, BackwardInput { g }, BackwardWeight { g }])
+}

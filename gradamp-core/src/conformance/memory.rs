@@ -1,0 +1,47 @@
+//! Copies to and from the device.
+
+use super::case::{every, random};
+use super::{Broken, Violation};
+use crate::Backend;
+
+fn same(output: &'static str, found: &[f32], expected: &[f32]) -> Result<(), Violation> {
+    // The sign of 0 counts, the payload of a NaN does not.
+    let equal = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+    match found.iter().zip(expected).position(|(&a, &b)| !equal(a, b)) {
+        Some(place) => {
+            Err(Broken::Other(format!("{output}[{place}] is {}, expected {}", found[place], expected[place]))
+                .into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Bit for bit, also what is not finite; and the beginning alone where less is asked for.
+pub fn what_is_written_is_read<B: Backend>(backend: &B) -> Result<(), Violation> {
+    let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0, f32::MAX, f32::MIN_POSITIVE / 4.0];
+    every(&[1, 3, 64, 1001, 70_001], |&len| {
+        let values: Vec<f32> = special.into_iter().chain(random(1, len)).take(len).collect();
+        let mut buffer = backend.alloc(len)?;
+        backend.write(&values, &mut buffer)?;
+        for asked in [len, len.div_ceil(2)] {
+            let mut read = vec![1.5; asked];
+            backend.read(&buffer, &mut read)?;
+            same("read", &read, &values[..asked])?;
+        }
+        Ok(())
+    })
+}
+
+/// A short write changes the beginning only.
+pub fn a_write_leaves_the_rest<B: Backend>(backend: &B) -> Result<(), Violation> {
+    every(&[(10, 3), (1001, 65), (70_001, 1)], |&(len, written)| {
+        let mut values = random(1, len).to_vec();
+        let mut buffer = backend.alloc(len)?;
+        backend.write(&values, &mut buffer)?;
+        values[..written].fill(7.0);
+        backend.write(&values[..written], &mut buffer)?;
+        let mut read = vec![0.0; len];
+        backend.read(&buffer, &mut read)?;
+        same("read", &read, &values)
+    })
+}

@@ -1,0 +1,102 @@
+//! The laws every backend must keep, as plain functions that one macro lists.
+//!
+//! Each kernel is held against a slow, obvious f64 twin on odd shapes: sizes that are no multiple of any vector or
+//! block, stride 2, 1x1, a batch of 1, more rows than a thread takes at once. Output buffers begin as NaN, so that a
+//! kernel which reads old contents is caught, and every buffer is longer than needed: NaN behind the inputs, marks
+//! around the outputs, so that a kernel which reads or writes beyond its part is caught too. A method that a backend
+//! overrides must agree with the trait's own composition; every kernel gives the same bits twice; and a backend that
+//! counts its allocations takes nothing from the system in steady state.
+//!
+//! For a new backend, in a test of its crate:
+//!
+//! ```text
+//! gradamp_core::conformance!(MyBackend::new());
+//! ```
+//!
+//! lists one `#[test]` per law; [`laws`] is the same list as a table.
+
+mod case;
+mod required;
+mod violation;
+
+pub mod axpby;
+pub mod batch_norm;
+pub mod conv2d;
+pub mod gemm;
+pub mod im2col;
+pub mod loss;
+pub mod memory;
+pub mod pool;
+pub mod relu;
+pub mod repeat;
+pub mod rows;
+pub mod sgd;
+pub mod statistics;
+
+pub use required::Required;
+pub use violation::{Broken, Violation};
+
+use crate::Backend;
+
+/// A law: its name and the function that holds a backend against it.
+#[derive(Clone, Copy, Debug)]
+pub struct Law<B: Backend> {
+    /// The file and the function, such as `gemm::gemm_equals_its_twin`.
+    pub name: &'static str,
+    /// Says how the backend breaks the law, if it does.
+    pub check: fn(&B) -> Result<(), Violation>,
+}
+
+/// All laws, in the order of their files.
+pub fn laws<B: Backend>() -> Vec<Law<B>> {
+    crate::conformance!(@table;)
+}
+
+/// Holds `backend` against one law, for a test.
+///
+/// **Panics:** where the law is broken; the message says how.
+#[expect(clippy::panic, reason = "a broken law fails its test")]
+pub fn assert_law<B: Backend>(backend: &B, name: &str, check: fn(&B) -> Result<(), Violation>) {
+    if let Err(violation) = check(backend) {
+        panic!("{} breaks {name}: {violation}", backend.name());
+    }
+}
+
+/// Lists one `#[test]` per law for a backend: `gradamp_core::conformance!(MyBackend::new());`
+#[macro_export]
+macro_rules! conformance {
+    (@test $backend:expr; $($file:ident: $($law:ident),+;)+) => { $($(
+        #[test]
+        fn $law() {
+            $crate::conformance::assert_law(&$backend, stringify!($law), $crate::conformance::$file::$law)
+        }
+    )+)+ };
+    (@table; $($file:ident: $($law:ident),+;)+) => { vec![$($($crate::conformance::Law {
+        name: concat!(stringify!($file), "::", stringify!($law)),
+        check: $crate::conformance::$file::$law,
+    },)+)+] };
+    (@$form:ident $($backend:expr)?;) => { $crate::conformance! { @$form $($backend)?;
+        memory: what_is_written_is_read, a_write_leaves_the_rest;
+        gemm: gemm_equals_its_twin;
+        im2col: im2col_equals_its_twin, col2im_equals_its_twin;
+        axpby: axpby_equals_its_twin;
+        rows: add_bias_equals_its_twin, sum_rows_equals_its_twin;
+        relu: relu_equals_its_twin, relu_backward_equals_its_twin, relu_keeps_nan;
+        batch_norm: batch_norm_statistics_equal_their_twin, batch_norm_equals_its_twin,
+            batch_norm_backward_equals_its_twin, batch_norm_relu_equals_its_twin,
+            batch_norm_relu_equals_its_default, batch_norm_relu_backward_equals_its_twin,
+            batch_norm_relu_backward_equals_its_default;
+        pool: max_pool2d_equals_its_twin, max_pool2d_takes_the_first_of_equals,
+            max_pool2d_takes_nan_for_the_largest, max_pool2d_backward_equals_its_twin,
+            mean_pool_equals_its_twin, mean_pool_backward_equals_its_twin;
+        loss: softmax_cross_entropy_equals_its_twin, softmax_cross_entropy_survives_large_logits,
+            softmax_cross_entropy_counts_the_first_of_equals, softmax_cross_entropy_shows_nan;
+        sgd: sgd_equals_its_twin, sgd_keeps_nan, sgd_all_equals_its_twin, sgd_all_equals_its_default;
+        statistics: statistics_equal_their_twin, statistics_show_nan_and_infinity;
+        conv2d: conv2d_equals_its_twin, conv2d_equals_its_default, conv2d_backward_input_equals_its_twin,
+            conv2d_backward_input_equals_its_default, conv2d_backward_weight_equals_its_twin,
+            conv2d_backward_weight_equals_its_default;
+        repeat: every_kernel_gives_the_same_bits_twice, steady_state_allocates_nothing;
+    } };
+    ($backend:expr) => { $crate::conformance! { @test $backend; } };
+}

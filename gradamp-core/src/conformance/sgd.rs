@@ -1,0 +1,173 @@
+//! The optimiser's step; see [`SgdStep`].
+
+use ndarray::{Array1, Zip};
+
+use super::case::{Case, Expected, Found, Output, equals_default, equals_twin, every, random, upload, wide};
+use super::{Broken, Violation};
+use crate::Backend;
+use crate::backend::{SgdSlot, SgdStep};
+
+/// A step of several parameters, one by one or all at once.
+#[derive(Debug)]
+struct Step<const ALL: bool> {
+    parameters: Vec<(usize, SgdStep)>,
+}
+
+const ONE: bool = false;
+const ALL: bool = true;
+
+/// Gradient, velocity and parameter.
+fn inputs(number: usize, len: usize) -> [Array1<f32>; 3] {
+    [1, 2, 3].map(|kind| random(10 * number as u64 + kind, len))
+}
+
+/// A parameter on the device, with its outputs.
+struct Placed<B: Backend> {
+    len: usize,
+    step: SgdStep,
+    gradient: B::Buffer,
+    velocity: Option<Output<B>>,
+    parameter: Output<B>,
+}
+
+impl<B: Backend> Placed<B> {
+    fn new(backend: &B, number: usize, len: usize, step: SgdStep) -> Result<Self, Violation> {
+        let [gradient, velocity, parameter] = inputs(number, len);
+        let velocity = match step.momentum {
+            0.0 => None,
+            _ => Some(Output::holding(backend, "velocity", 0, &velocity)?),
+        };
+        let parameter = Output::holding(backend, "parameter", 0, &parameter)?;
+        Ok(Self { len, step, gradient: upload(backend, &gradient)?, velocity, parameter })
+    }
+
+    fn slot(&mut self) -> SgdSlot<'_, B> {
+        SgdSlot {
+            step: self.step,
+            len: self.len,
+            gradient: &self.gradient,
+            velocity: self.velocity.as_mut().map(|velocity| &mut velocity.buffer),
+            parameter: &mut self.parameter.buffer,
+        }
+    }
+}
+
+impl<const ALL: bool> Case for Step<ALL> {
+    fn run<B: Backend>(&self, backend: &B) -> Result<Vec<Found>, Violation> {
+        let mut placed = Vec::new();
+        for (number, &(len, step)) in self.parameters.iter().enumerate() {
+            placed.push(Placed::new(backend, number, len, step)?);
+        }
+        if ALL {
+            backend.sgd_all(placed.iter_mut().map(Placed::slot).collect())?;
+        } else {
+            placed.iter_mut().try_for_each(|placed| backend.sgd(placed.slot()))?;
+        }
+        let mut found = Vec::new();
+        for placed in &placed {
+            found.push(placed.parameter.read(backend)?);
+            if let Some(velocity) = &placed.velocity {
+                found.push(velocity.read(backend)?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn twin(&self) -> Vec<Expected> {
+        let mut expected = Vec::new();
+        for (number, &(len, step)) in self.parameters.iter().enumerate() {
+            let [g, v, w] = inputs(number, len).map(|array| wide(&array));
+            let [lr, momentum, decay, scale, clip] =
+                [step.lr, step.momentum, step.weight_decay, step.gradient_scale, step.clip_value]
+                    .map(f64::from);
+            let d = g.mapv(|g| (scale * g).clamp(-clip, clip)) + decay * &w;
+            let d_magnitude = (scale * &g).abs() + decay * w.abs();
+            let velocity = momentum * &v + &d;
+            let magnitude = momentum * v.abs() + &d_magnitude;
+            let ahead = if step.nesterov { momentum } else { 0.0 };
+            let along = if step.nesterov { &d } else { &velocity };
+            let parameter = Zip::from(&w)
+                .and(along)
+                .and(&velocity)
+                .map_collect(|w, along, velocity| w - lr * (along + ahead * velocity));
+            let moved = w.abs() + lr * (1.0 + ahead) * (&magnitude + &d_magnitude);
+            expected.push(Expected::rounded("parameter", parameter, 8.0, &moved));
+            if step.momentum != 0.0 {
+                expected.push(Expected::rounded("velocity", velocity, 8.0, &magnitude));
+            }
+        }
+        expected
+    }
+}
+
+/// Each constant alone, and all together.
+fn steps() -> [SgdStep; 7] {
+    let plain = SgdStep {
+        lr: 0.1,
+        momentum: 0.0,
+        weight_decay: 0.0,
+        nesterov: false,
+        gradient_scale: 1.0,
+        clip_value: f32::INFINITY,
+    };
+    let all = SgdStep {
+        lr: 0.03,
+        momentum: 0.9,
+        weight_decay: 5e-2,
+        nesterov: true,
+        gradient_scale: 1.75,
+        clip_value: 0.7,
+    };
+    [
+        plain,
+        SgdStep { momentum: 0.9, ..plain },
+        SgdStep { momentum: 0.8, nesterov: true, ..plain },
+        SgdStep { weight_decay: 0.3, ..plain },
+        SgdStep { gradient_scale: -3.5, ..plain },
+        SgdStep { clip_value: 0.25, ..plain },
+        all,
+    ]
+}
+
+/// Many parameters of unequal lengths; no two neighbours share their constants.
+fn all() -> Step<ALL> {
+    let lengths = [1, 3, 64, 1027, 7, 5003, 128, 65, 70_001, 2, 10];
+    Step { parameters: lengths.into_iter().zip(steps().into_iter().cycle()).collect() }
+}
+
+/// Each constant alone and together, with and without a velocity.
+pub fn sgd_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    let one = |len| steps().map(|step| Step::<ONE> { parameters: vec![(len, step)] });
+    equals_twin(backend, &[1, 7, 66, 5003, 70_001].into_iter().flat_map(one).collect::<Vec<_>>())
+}
+
+/// A diverged step must not look healthy: a gradient that is NaN reaches the parameter, clipped or not.
+pub fn sgd_keeps_nan<B: Backend>(backend: &B) -> Result<(), Violation> {
+    every(&steps(), |&step| {
+        let mut placed = Placed::new(backend, 0, 5, step)?;
+        placed.gradient = upload(backend, &Array1::from_elem(5, f32::NAN))?;
+        backend.sgd(placed.slot())?;
+        match placed.parameter.read(backend)?.values[4] {
+            value if value.is_nan() => Ok(()),
+            value => Err(Broken::Other(format!("the parameter became {value}")).into()),
+        }
+    })
+}
+
+/// Many parameters of unequal lengths and constants in one call.
+pub fn sgd_all_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_twin(backend, &[all(), Step { parameters: Vec::new() }])
+}
+
+/// As one step after the other gives it.
+pub fn sgd_all_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_default(backend, &[all()])
+}
+
+pub(super) fn sample() -> impl Case {
+    Step::<ONE> { parameters: all().parameters }
+}
+
+pub(super) fn all_sample() -> impl Case {
+    all()
+}

@@ -1,0 +1,243 @@
+//! The laws can fail: a backend that is wrong in one way, in one kernel, breaks a law of that kernel.
+
+#[allow(dead_code, reason = "its `main` is for `cargo run --example minimal_backend`")]
+#[path = "../examples/minimal_backend.rs"]
+mod minimal_backend;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gradamp_core::backend::{BatchNormOperands, SgdSlot};
+use gradamp_core::conformance::{Broken, laws};
+use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
+use gradamp_core::{Backend, Result};
+use minimal_backend::Minimal;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    /// All that was computed has the wrong sign.
+    Sign,
+    /// The last element is forgotten.
+    Rest,
+    /// One element too many is written.
+    Overrun,
+    /// Every other run differs in the last bit of its first element.
+    Jitter,
+}
+
+/// `Minimal`, wrong in one kernel.
+#[derive(Clone, Debug)]
+struct Faulty {
+    kernel: &'static str,
+    fault: Fault,
+    count: Arc<AtomicU64>,
+}
+
+impl Faulty {
+    fn new(kernel: &'static str, fault: Fault) -> Self {
+        Self { kernel, fault, count: Arc::default() }
+    }
+
+    /// Runs `kernel`, and spoils what it changed if it is the faulty one.
+    fn spoil(
+        &self,
+        kernel: &str,
+        out: &mut Vec<f32>,
+        run: impl FnOnce(&mut Vec<f32>) -> Result<()>,
+    ) -> Result<()> {
+        let before = out.clone();
+        run(out)?;
+        let changed: Vec<usize> =
+            (0..out.len()).filter(|&i| out[i].to_bits() != before[i].to_bits()).collect();
+        let (Some(&first), Some(&last), true) = (changed.first(), changed.last(), kernel == self.kernel)
+        else {
+            return Ok(());
+        };
+        match self.fault {
+            Fault::Sign => changed.iter().for_each(|&i| out[i] = -out[i]),
+            Fault::Rest => out[last] = before[last],
+            Fault::Overrun => out[last + 1] = 0.0,
+            Fault::Jitter => {
+                let odd = self.count.fetch_add(1, Ordering::Relaxed) % 2;
+                out[first] = f32::from_bits(out[first].to_bits() ^ odd as u32);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn operands<'a>(p: &BatchNormOperands<'a, Faulty>) -> BatchNormOperands<'a, Minimal> {
+    BatchNormOperands { mean: p.mean, variance: p.variance, gamma: p.gamma, beta: p.beta, epsilon: p.epsilon }
+}
+
+type Buffer = Vec<f32>;
+
+#[rustfmt::skip] // one line a kernel
+impl Backend for Faulty {
+    type Buffer = Buffer;
+
+    fn name(&self) -> String { format!("{:?} in {}", self.fault, self.kernel) }
+    fn alloc(&self, len: usize) -> Result<Buffer> {
+        if self.kernel == "alloc" { self.count.fetch_add(1, Ordering::Relaxed); }
+        Minimal.alloc(len)
+    }
+    fn fresh_allocations(&self) -> Option<u64> { (self.kernel == "alloc").then(|| self.count.load(Ordering::Relaxed)) }
+    fn write(&self, src: &[f32], dst: &mut Buffer) -> Result<()> { Minimal.write(src, dst) }
+    fn read(&self, src: &Buffer, dst: &mut [f32]) -> Result<()> { Minimal.read(src, dst) }
+
+    fn gemm(&self, g: &Gemm, alpha: f32, a: &Buffer, b: &Buffer, beta: f32, c: &mut Buffer) -> Result<()> {
+        self.spoil("gemm", c, |c| Minimal.gemm(g, alpha, a, b, beta, c))
+    }
+    fn im2col(&self, g: &Conv2d, images: Range<usize>, x: &Buffer, columns: &mut Buffer) -> Result<()> {
+        self.spoil("im2col", columns, |columns| Minimal.im2col(g, images, x, columns))
+    }
+    fn col2im(&self, g: &Conv2d, images: Range<usize>, columns: &Buffer, dx: &mut Buffer) -> Result<()> {
+        self.spoil("col2im", dx, |dx| Minimal.col2im(g, images, columns, dx))
+    }
+    fn axpby(&self, len: usize, alpha: f32, x: &Buffer, beta: f32, y: &mut Buffer) -> Result<()> {
+        self.spoil("axpby", y, |y| Minimal.axpby(len, alpha, x, beta, y))
+    }
+    fn add_bias(&self, g: &Rows, bias: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.spoil("add_bias", y, |y| Minimal.add_bias(g, bias, y))
+    }
+    fn sum_rows(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
+        self.spoil("sum_rows", out, |out| Minimal.sum_rows(g, x, out))
+    }
+    fn relu(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.spoil("relu_equals", y, |y| Minimal.relu(len, x, y))
+    }
+    fn relu_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        self.spoil("relu_backward", dx, |dx| Minimal.relu_backward(len, y, dy, dx))
+    }
+    fn batch_norm_statistics(&self, g: &Rows, x: &Buffer, mean: &mut Buffer, variance: &mut Buffer) -> Result<()> {
+        self.spoil("batch_norm_statistics", variance, |variance| Minimal.batch_norm_statistics(g, x, mean, variance))
+    }
+    fn batch_norm(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.spoil("batch_norm_equals", y, |y| Minimal.batch_norm(g, &operands(p), x, y))
+    }
+    fn batch_norm_backward(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, dy: &Buffer, dx: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
+        self.spoil("batch_norm_backward", dx, |dx| Minimal.batch_norm_backward(g, &operands(p), x, dy, dx, dgamma, dbeta))
+    }
+    fn max_pool2d(&self, g: &Pool2d, x: &Buffer, y: &mut Buffer, index: &mut Buffer) -> Result<()> {
+        self.spoil("max_pool2d_equals", index, |index| Minimal.max_pool2d(g, x, y, index))
+    }
+    fn max_pool2d_backward(&self, g: &Pool2d, index: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        self.spoil("max_pool2d_backward", dx, |dx| Minimal.max_pool2d_backward(g, index, dy, dx))
+    }
+    fn mean_pool(&self, g: &MeanPool, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.spoil("mean_pool_equals", y, |y| Minimal.mean_pool(g, x, y))
+    }
+    fn mean_pool_backward(&self, g: &MeanPool, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        self.spoil("mean_pool_backward", dx, |dx| Minimal.mean_pool_backward(g, dy, dx))
+    }
+    fn softmax_cross_entropy(&self, g: &Rows, smoothing: f32, logits: &Buffer, labels: &Buffer, out: &mut Buffer, dlogits: &mut Buffer) -> Result<()> {
+        self.spoil("softmax_cross_entropy_equals", dlogits, |dlogits| Minimal.softmax_cross_entropy(g, smoothing, logits, labels, out, dlogits))
+    }
+    fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
+        let SgdSlot { step, len, gradient, velocity, parameter } = slot;
+        self.spoil("sgd_equals", parameter, |parameter| Minimal.sgd(SgdSlot { step, len, gradient, velocity, parameter }))
+    }
+    fn statistics(&self, len: usize, x: &Buffer, offset: usize, out: &mut Buffer) -> Result<()> {
+        self.spoil("statistics", out, |out| Minimal.statistics(len, x, offset, out))
+    }
+
+    fn conv2d(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer) -> Result<()> {
+        self.spoil("conv2d_equals", y, |y| Minimal.conv2d(g, x, w, bias, y))
+    }
+    fn conv2d_backward_input(&self, g: &Conv2d, w: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        self.spoil("conv2d_backward_input", dx, |dx| Minimal.conv2d_backward_input(g, w, dy, dx))
+    }
+    fn conv2d_backward_weight(&self, g: &Conv2d, x: &Buffer, dy: &Buffer, dw: &mut Buffer) -> Result<()> {
+        self.spoil("conv2d_backward_weight", dw, |dw| Minimal.conv2d_backward_weight(g, x, dy, dw))
+    }
+    fn batch_norm_relu(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, residual: Option<&Buffer>, y: &mut Buffer) -> Result<()> {
+        self.spoil("batch_norm_relu_equals", y, |y| Minimal.batch_norm_relu(g, &operands(p), x, residual, y))
+    }
+    fn batch_norm_relu_backward(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, y: &Buffer, dy: &Buffer, dx: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
+        self.spoil("batch_norm_relu_backward", dgamma, |dgamma| Minimal.batch_norm_relu_backward(g, &operands(p), x, y, dy, dx, dgamma, dbeta))
+    }
+    fn sgd_all(&self, mut slots: Vec<SgdSlot<'_, Self>>) -> Result<()> {
+        if self.kernel == "sgd_all" { slots.pop(); }
+        slots.into_iter().try_for_each(|slot| self.sgd(slot))
+    }
+}
+
+/// Every law whose name begins with the kernel's is broken, each in the expected way.
+fn breaks(kernel: &'static str, fault: Fault, expected: fn(&Broken) -> bool) {
+    let backend = Faulty::new(kernel, fault);
+    let of_kernel = |name: &str| name.split("::").nth(1).is_some_and(|law| law.starts_with(kernel));
+    let mut met = 0;
+    for law in laws::<Faulty>().into_iter().filter(|law| of_kernel(law.name)) {
+        let violation = (law.check)(&backend).err();
+        let seen = violation.as_ref().is_some_and(|violation| expected(&violation.broken));
+        assert!(seen, "{} with {fault:?}: {violation:?}", law.name);
+        met += 1;
+    }
+    assert!(met > 0, "no law of {kernel}");
+}
+
+const KERNELS: [&str; 23] = [
+    "gemm",
+    "im2col",
+    "col2im",
+    "axpby",
+    "add_bias",
+    "sum_rows",
+    "relu_equals",
+    "relu_backward",
+    "batch_norm_statistics",
+    "batch_norm_equals",
+    "batch_norm_backward",
+    "max_pool2d_equals",
+    "max_pool2d_backward",
+    "mean_pool_equals",
+    "mean_pool_backward",
+    "sgd_equals",
+    "statistics",
+    "conv2d_equals",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "batch_norm_relu_equals",
+    "batch_norm_relu_backward",
+    "softmax_cross_entropy_equals",
+];
+
+#[test]
+fn a_wrong_sign_is_seen() {
+    KERNELS
+        .iter()
+        .for_each(|kernel| breaks(kernel, Fault::Sign, |broken| matches!(broken, Broken::Value { .. })));
+}
+
+#[test]
+fn a_forgotten_rest_is_seen() {
+    KERNELS
+        .iter()
+        .for_each(|kernel| breaks(kernel, Fault::Rest, |broken| matches!(broken, Broken::Value { .. })));
+    breaks("sgd_all", Fault::Rest, |broken| matches!(broken, Broken::Value { .. }));
+}
+
+#[test]
+fn an_element_too_many_is_seen() {
+    KERNELS
+        .iter()
+        .for_each(|kernel| breaks(kernel, Fault::Overrun, |broken| matches!(broken, Broken::Overrun { .. })));
+}
+
+#[test]
+fn a_last_bit_that_differs_between_runs_is_seen() {
+    for kernel in ["gemm", "conv2d_backward_weight", "statistics"] {
+        let backend = Faulty::new(kernel, Fault::Jitter);
+        let violation =
+            gradamp_core::conformance::repeat::every_kernel_gives_the_same_bits_twice(&backend).unwrap_err();
+        assert!(matches!(violation.broken, Broken::Repeat { .. }), "{violation}");
+    }
+}
+
+#[test]
+fn allocations_in_steady_state_are_seen() {
+    let backend = Faulty::new("alloc", Fault::Sign);
+    let violation = gradamp_core::conformance::repeat::steady_state_allocates_nothing(&backend).unwrap_err();
+    assert!(matches!(violation.broken, Broken::Allocation { .. }), "{violation}");
+}

@@ -163,10 +163,10 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// y = alpha · x + beta · y. Where beta is 0 the old y is not read.
     fn axpby(&self, len: usize, alpha: f32, x: &Self::Buffer, beta: f32, y: &mut Self::Buffer) -> Result<()>;
 
-    /// y[r, c] += bias[c]
+    /// y[r, c] += bias\[c\]
     fn add_bias(&self, g: &Rows, bias: &Self::Buffer, y: &mut Self::Buffer) -> Result<()>;
 
-    /// out[c] = Σ_r x[r, c]
+    /// out\[c\] = Σ_r x[r, c]
     fn sum_rows(&self, g: &Rows, x: &Self::Buffer, out: &mut Self::Buffer) -> Result<()>;
 
     // ---- Required: layers -------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         dx: &mut Self::Buffer,
     ) -> Result<()>;
 
-    /// mean[c] = 1/rows · Σ_r x[r, c]; variance[c] = 1/rows · Σ_r (x[r, c] − mean[c])²
+    /// mean\[c\] = 1/rows · Σ_r x[r, c]; variance\[c\] = 1/rows · Σ_r (x[r, c] − mean\[c\])²
     fn batch_norm_statistics(
         &self,
         g: &Rows,
@@ -240,7 +240,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// dx[n, p, c] = dy[n, c] / pixels
     fn mean_pool_backward(&self, g: &MeanPool, dy: &Self::Buffer, dx: &mut Self::Buffer) -> Result<()>;
 
-    /// Softmax cross-entropy against smoothed labels. With q = softmax(logits[r]), K channels, smoothing s, label l:
+    /// Softmax cross-entropy against smoothed labels. With q = softmax(logits\[r\]), K channels, smoothing s, label l:
     ///
     /// t_k = (1 − s) · [k = l] + s/K; loss_r = −Σ_k t_k · ln q_k; dlogits[r, k] = (q_k − t_k) / rows
     ///

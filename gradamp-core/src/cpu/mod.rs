@@ -1,5 +1,307 @@
-//! The CPU backend: multithreaded, the same bits for any number of threads.
+//! The CPU backend: multithreaded, channels last, the same bits for any number of threads.
 
-/// The CPU as a device.
-#[derive(Clone, Debug, Default)]
-pub struct Cpu;
+mod batch_norm;
+mod conv2d;
+mod elementwise;
+mod gemm;
+mod loss;
+mod pool;
+mod pooling;
+mod sgd;
+#[cfg(test)]
+mod tests;
+mod threads;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::backend::{Backend, BatchNormOperands, SgdSlot, Statistics};
+use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
+use crate::{Error, Result};
+
+pub use gemm::Isa;
+pub use pool::Buffer;
+
+use gemm::Kernel;
+use pool::Pool;
+use threads::Threads;
+
+/// The CPU as a device: a cheap handle on its threads and its memory.
+#[derive(Clone)]
+pub struct Cpu {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    threads: Threads,
+    isa: Isa,
+    kernels: [Kernel; 2],
+    pool: Arc<Pool>,
+}
+
+impl Cpu {
+    /// As many threads as the machine runs at once, and its best instructions, or those that the environment
+    /// variable `GRADAMP_ISA` (`avx512`, `avx2`, `portable`) asks for.
+    ///
+    /// **Errors:** `GRADAMP_ISA` asks for what is unknown or not there; the system gives no threads.
+    pub fn new() -> Result<Self> {
+        Self::with_threads(available_threads())
+    }
+
+    /// Like [`Cpu::new`] with `threads` threads, at least one. Results do not depend on how many.
+    ///
+    /// **Errors:** as [`Cpu::new`].
+    pub fn with_threads(threads: usize) -> Result<Self> {
+        let isa = match std::env::var_os("GRADAMP_ISA") {
+            Some(name) => name.to_string_lossy().parse()?,
+            None => Isa::detect(),
+        };
+        Self::with_isa(threads, isa)
+    }
+
+    /// `threads` threads and chosen instructions.
+    ///
+    /// **Errors:** the machine does not have them; the system gives no threads.
+    pub fn with_isa(threads: usize, isa: Isa) -> Result<Self> {
+        let kernels = isa.kernels().ok_or_else(|| {
+            Error::setting("GRADAMP_ISA", format!("this machine has no {isa}; its best is {}", Isa::detect()))
+        })?;
+        let threads = Threads::new(threads).map_err(|error| Error::Backend {
+            backend: "cpu".into(),
+            message: format!("cannot start {threads} threads: {error}"),
+        })?;
+        Ok(Self::from_parts(threads, isa, kernels))
+    }
+
+    fn from_parts(threads: Threads, isa: Isa, kernels: [Kernel; 2]) -> Self {
+        Self { shared: Arc::new(Shared { threads, isa, kernels, pool: Arc::default() }) }
+    }
+
+    /// The instructions in use.
+    pub fn isa(&self) -> Isa {
+        self.shared.isa
+    }
+
+    fn threads(&self) -> &Threads {
+        &self.shared.threads
+    }
+
+    /// The micro-kernel that wastes least on a product with so many columns.
+    fn kernel(&self, columns: usize) -> Kernel {
+        let [wide, narrow] = self.shared.kernels;
+        if columns <= narrow.columns { narrow } else { wide }
+    }
+
+    fn take(&self, len: usize) -> Result<Buffer> {
+        self.shared.pool.take(len).ok_or_else(|| Error::Backend {
+            backend: self.name(),
+            message: format!("out of memory: cannot allocate {len} f32 elements"),
+        })
+    }
+}
+
+/// [`Cpu::new`]; where that fails, a warning on standard error and what the machine does have.
+impl Default for Cpu {
+    fn default() -> Self {
+        let warn = |error: Error| eprintln!("warning: {error}");
+        Self::new()
+            .map_err(warn)
+            .or_else(|()| Self::with_isa(available_threads(), Isa::detect()))
+            .map_err(warn)
+            .unwrap_or_else(|()| Self::from_parts(Threads::alone(), Isa::Portable, gemm::PORTABLE))
+    }
+}
+
+impl fmt::Debug for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cpu ({} threads, {})", self.threads().count(), self.isa())
+    }
+}
+
+fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+impl<'a> From<&BatchNormOperands<'a, Cpu>> for batch_norm::Operands<'a> {
+    fn from(p: &BatchNormOperands<'a, Cpu>) -> Self {
+        Self { mean: p.mean, variance: p.variance, gamma: p.gamma, beta: p.beta, epsilon: p.epsilon }
+    }
+}
+
+impl Backend for Cpu {
+    type Buffer = Buffer;
+
+    fn name(&self) -> String {
+        format!("cpu ({}, {} threads)", self.isa(), self.threads().count())
+    }
+
+    fn alloc(&self, len: usize) -> Result<Buffer> {
+        self.take(len)
+    }
+
+    fn write(&self, src: &[f32], dst: &mut Buffer) -> Result<()> {
+        dst[..src.len()].copy_from_slice(src);
+        Ok(())
+    }
+
+    fn read(&self, src: &Buffer, dst: &mut [f32]) -> Result<()> {
+        dst.copy_from_slice(&src[..dst.len()]);
+        Ok(())
+    }
+
+    fn gemm(&self, g: &Gemm, alpha: f32, a: &Buffer, b: &Buffer, beta: f32, c: &mut Buffer) -> Result<()> {
+        gemm::gemm(self, g, alpha, a, b, beta, c)
+    }
+
+    fn im2col(&self, g: &Conv2d, images: Range<usize>, x: &Buffer, columns: &mut Buffer) -> Result<()> {
+        conv2d::im2col(self.threads(), g, images, x, columns);
+        Ok(())
+    }
+
+    fn col2im(&self, g: &Conv2d, images: Range<usize>, columns: &Buffer, dx: &mut Buffer) -> Result<()> {
+        conv2d::col2im(self.threads(), g, images, columns, dx);
+        Ok(())
+    }
+
+    fn axpby(&self, len: usize, alpha: f32, x: &Buffer, beta: f32, y: &mut Buffer) -> Result<()> {
+        elementwise::axpby(self.threads(), alpha, &x[..len], beta, &mut y[..len]);
+        Ok(())
+    }
+
+    fn add_bias(&self, g: &Rows, bias: &Buffer, y: &mut Buffer) -> Result<()> {
+        elementwise::add_bias(self.threads(), g, &bias[..g.channels], &mut y[..g.len()]);
+        Ok(())
+    }
+
+    fn sum_rows(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
+        elementwise::sum_rows(self.threads(), g, &x[..g.len()], &mut out[..g.channels]);
+        Ok(())
+    }
+
+    fn relu(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        elementwise::relu(self.threads(), &x[..len], &mut y[..len]);
+        Ok(())
+    }
+
+    fn relu_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        elementwise::relu_backward(self.threads(), &y[..len], &dy[..len], &mut dx[..len]);
+        Ok(())
+    }
+
+    fn batch_norm_statistics(
+        &self,
+        g: &Rows,
+        x: &Buffer,
+        mean: &mut Buffer,
+        variance: &mut Buffer,
+    ) -> Result<()> {
+        batch_norm::batch_norm_statistics(self.threads(), g, x, mean, variance);
+        Ok(())
+    }
+
+    fn batch_norm(
+        &self,
+        g: &Rows,
+        p: &BatchNormOperands<'_, Self>,
+        x: &Buffer,
+        y: &mut Buffer,
+    ) -> Result<()> {
+        batch_norm::batch_norm(self.threads(), g, p.into(), x, y);
+        Ok(())
+    }
+
+    fn batch_norm_backward(
+        &self,
+        g: &Rows,
+        p: &BatchNormOperands<'_, Self>,
+        x: &Buffer,
+        dy: &Buffer,
+        dx: &mut Buffer,
+        dgamma: &mut Buffer,
+        dbeta: &mut Buffer,
+    ) -> Result<()> {
+        batch_norm::batch_norm_backward(self.threads(), g, p.into(), x, None, dy, dx, dgamma, dbeta);
+        Ok(())
+    }
+
+    fn max_pool2d(&self, g: &Pool2d, x: &Buffer, y: &mut Buffer, index: &mut Buffer) -> Result<()> {
+        pooling::max_pool2d(self.threads(), g, x, y, index);
+        Ok(())
+    }
+
+    fn max_pool2d_backward(&self, g: &Pool2d, index: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        pooling::max_pool2d_backward(self.threads(), g, index, dy, dx);
+        Ok(())
+    }
+
+    fn mean_pool(&self, g: &MeanPool, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        pooling::mean_pool(self.threads(), g, x, y);
+        Ok(())
+    }
+
+    fn mean_pool_backward(&self, g: &MeanPool, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        pooling::mean_pool_backward(self.threads(), g, dy, dx);
+        Ok(())
+    }
+
+    fn softmax_cross_entropy(
+        &self,
+        g: &Rows,
+        smoothing: f32,
+        logits: &Buffer,
+        labels: &Buffer,
+        out: &mut Buffer,
+        dlogits: &mut Buffer,
+    ) -> Result<()> {
+        loss::softmax_cross_entropy(self.threads(), g, smoothing, logits, labels, out, dlogits);
+        Ok(())
+    }
+
+    fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
+        self.sgd_all(vec![slot])
+    }
+
+    fn statistics(&self, len: usize, x: &Buffer, offset: usize, out: &mut Buffer) -> Result<()> {
+        let statistics = elementwise::statistics(self.threads(), &x[..len]);
+        out[offset..offset + Statistics::LEN].copy_from_slice(&statistics.to_array());
+        Ok(())
+    }
+
+    fn batch_norm_relu(
+        &self,
+        g: &Rows,
+        p: &BatchNormOperands<'_, Self>,
+        x: &Buffer,
+        residual: Option<&Buffer>,
+        y: &mut Buffer,
+    ) -> Result<()> {
+        let residual = residual.map(|residual| &**residual);
+        batch_norm::batch_norm_relu(self.threads(), g, p.into(), x, residual, y);
+        Ok(())
+    }
+
+    fn batch_norm_relu_backward(
+        &self,
+        g: &Rows,
+        p: &BatchNormOperands<'_, Self>,
+        x: &Buffer,
+        y: &Buffer,
+        dy: &Buffer,
+        dx: &mut Buffer,
+        dgamma: &mut Buffer,
+        dbeta: &mut Buffer,
+    ) -> Result<()> {
+        batch_norm::batch_norm_backward(self.threads(), g, p.into(), x, Some(y), dy, dx, dgamma, dbeta);
+        Ok(())
+    }
+
+    fn sgd_all(&self, slots: Vec<SgdSlot<'_, Self>>) -> Result<()> {
+        sgd::sgd(self.threads(), slots);
+        Ok(())
+    }
+
+    fn fresh_allocations(&self) -> Option<u64> {
+        Some(self.shared.pool.fresh_allocations())
+    }
+}

@@ -1,0 +1,180 @@
+//! Kernels without a window: scaled sums, bias, sums over rows, ReLU, statistics.
+
+use crate::backend::Statistics;
+use crate::geometry::Rows;
+
+use super::threads::Threads;
+
+/// Elements of one task: a quarter of a second-level cache, so that sharing out costs next to nothing.
+pub(super) const CHUNK: usize = 32 * 1024;
+
+/// Rows that are summed in f32 before the sum goes on in f64: few enough to lose nothing.
+const SHORT: usize = 64;
+
+/// y = f(x, y), element by element.
+pub(super) fn map(threads: &Threads, x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Sync) {
+    threads.each(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = f(x);
+        }
+    });
+}
+
+/// y = alpha · x + beta · y
+pub(super) fn axpby(threads: &Threads, alpha: f32, x: &[f32], beta: f32, y: &mut [f32]) {
+    if beta == 0.0 {
+        return match alpha {
+            1.0 => threads.each(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| y.copy_from_slice(x)),
+            _ => map(threads, x, y, |x| alpha * x),
+        };
+    }
+    threads.each(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = alpha * x + beta * *y;
+        }
+    });
+}
+
+/// y = max(x, 0), NaN where x is NaN.
+pub(super) fn relu(threads: &Threads, x: &[f32], y: &mut [f32]) {
+    map(threads, x, y, |x| if x <= 0.0 { 0.0 } else { x });
+}
+
+/// dx = dy where y > 0, else 0
+pub(super) fn relu_backward(threads: &Threads, y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    let parts = y.chunks(CHUNK).zip(dy.chunks(CHUNK)).zip(dx.chunks_mut(CHUNK));
+    threads.each(parts, |((y, dy), dx)| {
+        for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
+            *dx = if y > 0.0 { dy } else { 0.0 };
+        }
+    });
+}
+
+/// y[r, c] += bias[c]
+pub(super) fn add_bias(threads: &Threads, g: &Rows, bias: &[f32], y: &mut [f32]) {
+    threads.each(y.chunks_mut(row_block(g) * g.channels), |y| {
+        for y in y.chunks_mut(g.channels) {
+            for (y, &bias) in y.iter_mut().zip(bias) {
+                *y += bias;
+            }
+        }
+    });
+}
+
+/// out[c] = Σ_r x[r, c]
+pub(super) fn sum_rows(threads: &Threads, g: &Rows, x: &[f32], out: &mut [f32]) {
+    let mut partials = block_sums(threads, g, 1, |rows, sums| {
+        let x = &x[rows.start * g.channels..rows.end * g.channels];
+        add_rows(x, g.channels, sums);
+    });
+    for (out, sum) in out.iter_mut().zip(partials.drain(..)) {
+        *out = sum as f32;
+    }
+}
+
+/// Rows of one task of a kernel over rows: a function of the geometry alone, at most 256 tasks.
+pub(super) fn row_block(g: &Rows) -> usize {
+    (CHUNK / g.channels).max(SHORT).max(g.rows.div_ceil(256))
+}
+
+/// Per-channel sums over rows: `sum` adds those of a block of rows to `kinds · channels` accumulators; the blocks'
+/// sums are added in the order of the blocks.
+pub(super) fn block_sums(
+    threads: &Threads,
+    g: &Rows,
+    kinds: usize,
+    sum: impl Fn(std::ops::Range<usize>, &mut [f64]) + Sync,
+) -> Vec<f64> {
+    let (block, width) = (row_block(g), kinds * g.channels);
+    let mut partials = vec![0.0; g.rows.div_ceil(block) * width];
+    threads.each(partials.chunks_mut(width).enumerate(), |(i, sums)| {
+        sum(i * block..g.rows.min((i + 1) * block), sums);
+    });
+    let (total, rest) = partials.split_at_mut(width);
+    for partial in rest.chunks(width) {
+        for (total, &partial) in total.iter_mut().zip(partial) {
+            *total += partial;
+        }
+    }
+    partials.truncate(width);
+    partials
+}
+
+/// sums[c] += Σ_r x[r, c]
+pub(super) fn add_rows(x: &[f32], channels: usize, sums: &mut [f64]) {
+    short_sums(x.chunks(channels), sums, |_, x| x);
+}
+
+/// sums[c] += Σ_rows f(c, row[c]), in f32 over [`SHORT`] rows at a time, then in f64.
+pub(super) fn short_sums<'a>(
+    rows: impl Iterator<Item = &'a [f32]>,
+    sums: &mut [f64],
+    f: impl Fn(usize, f32) -> f32,
+) {
+    let mut short = vec![0.0f32; sums.len()];
+    let mut flush = |short: &mut [f32]| {
+        for (sum, short) in sums.iter_mut().zip(short) {
+            *sum += f64::from(*short);
+            *short = 0.0;
+        }
+    };
+    for (i, row) in rows.enumerate() {
+        for (c, (short, &x)) in short.iter_mut().zip(row).enumerate() {
+            *short += f(c, x);
+        }
+        if i % SHORT == SHORT - 1 {
+            flush(&mut short);
+        }
+    }
+    flush(&mut short);
+}
+
+/// Sum, norms, largest magnitude and zeros of `x`.
+pub(super) fn statistics(threads: &Threads, x: &[f32]) -> Statistics {
+    #[derive(Clone, Copy, Default)]
+    struct Part {
+        sum: f64,
+        sum_abs: f64,
+        sum_squares: f64,
+        max_abs: f32,
+        zeros: u64,
+    }
+    const LANES: usize = 16;
+    let larger = |a: f32, b: f32| if b > a || b.is_nan() { b } else { a }; // a NaN stays
+    let mut parts = vec![Part::default(); x.len().div_ceil(CHUNK)];
+    threads.each(parts.iter_mut().zip(x.chunks(CHUNK)), |(part, x)| {
+        for x in x.chunks(SHORT * LANES) {
+            let mut lanes = [[0.0f32; LANES]; 4];
+            let mut zeros = [0u32; LANES];
+            for x in x.chunks(LANES) {
+                for (lane, &x) in x.iter().enumerate() {
+                    lanes[0][lane] += x;
+                    lanes[1][lane] += x.abs();
+                    lanes[2][lane] += x * x;
+                    lanes[3][lane] = larger(lanes[3][lane], x.abs());
+                    zeros[lane] += u32::from(x == 0.0);
+                }
+            }
+            let wide = |lanes: &[f32]| lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>();
+            part.sum += wide(&lanes[0]);
+            part.sum_abs += wide(&lanes[1]);
+            part.sum_squares += wide(&lanes[2]);
+            part.max_abs = lanes[3].iter().fold(part.max_abs, |a, &b| larger(a, b));
+            part.zeros += zeros.iter().map(|&z| u64::from(z)).sum::<u64>();
+        }
+    });
+    let total = parts.into_iter().fold(Part::default(), |a, b| Part {
+        sum: a.sum + b.sum,
+        sum_abs: a.sum_abs + b.sum_abs,
+        sum_squares: a.sum_squares + b.sum_squares,
+        max_abs: larger(a.max_abs, b.max_abs),
+        zeros: a.zeros + b.zeros,
+    });
+    Statistics {
+        sum: total.sum as f32,
+        sum_abs: total.sum_abs as f32,
+        sum_squares: total.sum_squares as f32,
+        max_abs: total.max_abs,
+        zeros: total.zeros as f32,
+    }
+}

@@ -1,0 +1,122 @@
+//! The micro-kernels for AVX-512 and for AVX2 with FMA: outer products in registers.
+//!
+//! A tile of C is R rows of V vectors, all in registers. For each step along the summed dimension V vectors of B are
+//! loaded and R elements of A broadcast.
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, STRIDE, Stored};
+
+/// 28 sums, 2 vectors of B, and a broadcast fit the 32 registers of AVX-512.
+pub(super) fn avx512() -> Option<[Kernel; 2]> {
+    is_x86_feature_detected!("avx512f").then_some([
+        Kernel { rows: 14, columns: 32, multiply: multiply_avx512::<14, 2> },
+        Kernel { rows: 28, columns: 16, multiply: multiply_avx512::<28, 1> },
+    ])
+}
+
+/// 12 sums, 2 vectors of B, and a broadcast fit the 16 registers of AVX2.
+pub(super) fn avx2() -> Option<[Kernel; 2]> {
+    (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some([
+        Kernel { rows: 6, columns: 16, multiply: multiply_avx2::<6, 2> },
+        Kernel { rows: 12, columns: 8, multiply: multiply_avx2::<12, 1> },
+    ])
+}
+
+/// What the micro-kernels may assume about their operands.
+fn check(stored: Stored, depth: usize, a: &[f32], b: &[f32], c: &[f32], rows: usize, columns: usize) {
+    let last = match stored {
+        Stored::Plain => (rows - 1) * STRIDE + depth,
+        Stored::Transposed => (depth - 1) * STRIDE + rows,
+    };
+    assert!(depth > 0 && a.len() >= last && b.len() >= depth * columns && c.len() >= rows * columns);
+}
+
+macro_rules! micro_kernel {
+    ($name:ident, $tile:ident, $feature:literal, $lanes:literal, $vector:ty, $zero:ident, $load:ident, $store:ident,
+     $broadcast:ident, $fma:ident, $add:ident) => {
+        fn $name<const R: usize, const V: usize>(
+            stored: Stored,
+            depth: usize,
+            a: &[f32],
+            b: &[f32],
+            c: &mut [f32],
+            add: bool,
+        ) {
+            check(stored, depth, a, b, c, R, V * $lanes);
+            let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
+            // SAFETY: this function leaves the module only inside a `Kernel` that was made after its instructions
+            // were detected; `check` saw that every element the tile reads or writes lies in its slice.
+            unsafe {
+                match stored {
+                    Stored::Plain => $tile::<R, V, STRIDE, 1>(depth, a, b, c, add),
+                    Stored::Transposed => $tile::<R, V, 1, STRIDE>(depth, a, b, c, add),
+                }
+            }
+        }
+
+        /// A's element of row r at step k lies at r · ROW + k · STEP.
+        ///
+        /// # Safety
+        ///
+        /// The machine has the instructions; a, b and c hold the elements that `check` asks for.
+        #[target_feature(enable = $feature)]
+        unsafe fn $tile<const R: usize, const V: usize, const ROW: usize, const STEP: usize>(
+            depth: usize,
+            a: *const f32,
+            b: *const f32,
+            c: *mut f32,
+            add: bool,
+        ) {
+            let mut sums = [[$zero(); V]; R];
+            for k in 0..depth {
+                // SAFETY: k < depth, r < R, v < V: the caller's promise.
+                unsafe {
+                    let b: [$vector; V] = std::array::from_fn(|v| $load(b.add((k * V + v) * $lanes)));
+                    for r in 0..R {
+                        let a = $broadcast(*a.add(r * ROW + k * STEP));
+                        for v in 0..V {
+                            sums[r][v] = $fma(a, b[v], sums[r][v]);
+                        }
+                    }
+                }
+            }
+            for (r, sums) in sums.iter().enumerate() {
+                for (v, &sum) in sums.iter().enumerate() {
+                    // SAFETY: r < R and v < V: the caller's promise.
+                    unsafe {
+                        let c = c.add((r * V + v) * $lanes);
+                        $store(c, if add { $add($load(c), sum) } else { sum });
+                    }
+                }
+            }
+        }
+    };
+}
+
+micro_kernel!(
+    multiply_avx512,
+    tile_avx512,
+    "avx512f",
+    16,
+    __m512,
+    _mm512_setzero_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_set1_ps,
+    _mm512_fmadd_ps,
+    _mm512_add_ps
+);
+micro_kernel!(
+    multiply_avx2,
+    tile_avx2,
+    "avx2,fma",
+    8,
+    __m256,
+    _mm256_setzero_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_set1_ps,
+    _mm256_fmadd_ps,
+    _mm256_add_ps
+);

@@ -1,1 +1,31 @@
 //! VGG and ResNet for CIFAR, with PyTorch's names, initialisation and safetensors layouts.
+//!
+//! ```
+//! use gradamp_core::{Cpu, Parameters};
+//! use gradamp_models::{Architecture, Model, ModelSettings};
+//!
+//! let settings = ModelSettings { architecture: Architecture::ResNet18, width: 4, classes: 10 };
+//! let mut parameters = Parameters::new(&Cpu::default(), 0);
+//! let model = Model::new(&settings, &mut parameters)?;
+//! let bytes = gradamp_models::to_bytes(&parameters, &Default::default())?;
+//! # Ok::<(), gradamp_models::Error>(())
+//! ```
+
+mod architecture;
+mod archive;
+mod atomic;
+mod error;
+mod interchange;
+mod layout;
+mod model;
+mod resnet;
+mod vgg;
+
+pub use architecture::{Architecture, ModelSettings};
+pub use archive::{Archive, Metadata};
+pub use atomic::write_atomically;
+pub use error::{Error, Result};
+pub use interchange::{ParameterValues, export, export_values, import, import_values, to_bytes};
+pub use model::Model;
+pub use resnet::{BasicBlock, ResNet};
+pub use vgg::Vgg;

@@ -1,0 +1,216 @@
+//! Which model: its architecture, width and number of classes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// The architectures.
+///
+/// **Source:** VGG: Simonyan, Zisserman, 2015, with batch norm and one linear classifier, as is usual for CIFAR. ResNet:
+/// He et al., 2016, with a 3x3 stem and projection shortcuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
+pub enum Architecture {
+    /// 8 convolutions and a linear layer.
+    Vgg11,
+    /// 10 convolutions and a linear layer.
+    Vgg13,
+    /// 13 convolutions and a linear layer.
+    Vgg16,
+    /// 16 convolutions and a linear layer.
+    Vgg19,
+    /// 17 convolutions on the longest path and a linear layer.
+    ResNet18,
+    /// 33 convolutions on the longest path and a linear layer.
+    ResNet34,
+}
+
+impl Architecture {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Vgg11, Self::Vgg13, Self::Vgg16, Self::Vgg19, Self::ResNet18, Self::ResNet34];
+
+    /// The name, as a user writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vgg11 => "vgg11",
+            Self::Vgg13 => "vgg13",
+            Self::Vgg16 => "vgg16",
+            Self::Vgg19 => "vgg19",
+            Self::ResNet18 => "resnet18",
+            Self::ResNet34 => "resnet34",
+        }
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl From<Architecture> for &'static str {
+    fn from(architecture: Architecture) -> Self {
+        architecture.name()
+    }
+}
+
+impl FromStr for Architecture {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        if let Some(found) = Self::ALL.into_iter().find(|a| a.name() == name) {
+            return Ok(found);
+        }
+        let distance = |a: &Self| strsim::damerau_levenshtein(a.name(), &name.to_lowercase());
+        let nearest = Self::ALL.into_iter().min_by_key(distance).unwrap_or(Self::ResNet18);
+        let known = Self::ALL.map(Self::name).join(", ");
+        Err(Error::Architecture { found: name.into(), nearest: nearest.name(), known })
+    }
+}
+
+impl TryFrom<String> for Architecture {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
+        name.parse()
+    }
+}
+
+/// What it takes to build a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSettings {
+    /// The architecture.
+    pub architecture: Architecture,
+    /// Channels of the first stage, 64 in the standard models; every stage scales with it.
+    #[serde(default = "standard_width")]
+    pub width: usize,
+    /// Classes.
+    #[serde(default = "ten_classes")]
+    pub classes: usize,
+}
+
+fn standard_width() -> usize {
+    64
+}
+
+fn ten_classes() -> usize {
+    10
+}
+
+impl ModelSettings {
+    /// The largest width: a ResNet-18 of 2.9 billion parameters. A larger number is a slip of the keyboard.
+    pub const MAX_WIDTH: usize = 1024;
+    /// The largest number of classes.
+    pub const MAX_CLASSES: usize = 1 << 20;
+
+    /// **Errors:** a width or a number of classes out of range.
+    pub fn check(&self) -> Result<()> {
+        let ranges =
+            [("width", self.width, 1, Self::MAX_WIDTH), ("classes", self.classes, 2, Self::MAX_CLASSES)];
+        for (key, found, least, most) in ranges {
+            if !(least..=most).contains(&found) {
+                let message = format!("expected a number from {least} to {most}, found {found}");
+                return Err(gradamp_core::Error::setting(key, message).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings of the model that some named tensors (of these shapes, in PyTorch's layout) belong to.
+    /// `None` where they are no model of this crate, or parts of one.
+    pub fn of_tensors(shape: impl Fn(&str) -> Option<Vec<usize>>) -> Option<Self> {
+        let first = |name: &str| shape(name)?.first().copied();
+        let of = |architecture, stem: &str, head: &str| {
+            Some(Self { architecture, width: first(stem)?, classes: first(head)? })
+        };
+        // The deepest first: a deeper network has every tensor of a shallower one of its family, and more.
+        for architecture in Self::DEEPEST_FIRST {
+            let found = match crate::resnet::blocks(architecture) {
+                Some(blocks) => {
+                    let last = format!("layer3.{}.conv2.weight", blocks[2] - 1);
+                    shape(&last).and_then(|_| of(architecture, "conv1.weight", "linear.weight"))
+                }
+                None => {
+                    let last = format!("features.{}.running_mean", crate::vgg::last_norm(architecture));
+                    shape(&last).and_then(|_| of(architecture, "features.0.weight", "classifier.weight"))
+                }
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    const DEEPEST_FIRST: [Architecture; 6] = [
+        Architecture::ResNet34,
+        Architecture::ResNet18,
+        Architecture::Vgg19,
+        Architecture::Vgg16,
+        Architecture::Vgg13,
+        Architecture::Vgg11,
+    ];
+}
+
+impl fmt::Display for ModelSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of width {} with {} classes", self.architecture, self.width, self.classes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_parses_to_its_architecture() {
+        for architecture in Architecture::ALL {
+            assert_eq!(architecture.to_string().parse::<Architecture>().unwrap(), architecture);
+            let json = serde_json::to_string(&architecture).unwrap();
+            assert_eq!(json, format!("\"{}\"", architecture.name()));
+            assert_eq!(serde_json::from_str::<Architecture>(&json).unwrap(), architecture);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_gets_the_nearest_right_one() {
+        for (name, nearest) in
+            [("resnet-18", "resnet18"), ("ResNet34", "resnet34"), ("vgg", "vgg11"), ("vg19", "vgg19")]
+        {
+            let error = name.parse::<Architecture>().unwrap_err().to_string();
+            assert!(error.contains(&format!("{name:?}")), "{error}");
+            assert!(error.contains(&format!("did you mean {nearest}?")), "{error}");
+        }
+        let error = serde_json::from_str::<ModelSettings>(r#"{"architecture": "resnet19"}"#).unwrap_err();
+        assert!(error.to_string().contains("did you mean resnet18?"), "{error}");
+    }
+
+    #[test]
+    fn settings_have_the_standard_defaults_and_refuse_unknown_keys() {
+        let settings: ModelSettings = serde_json::from_str(r#"{"architecture": "vgg16"}"#).unwrap();
+        let expected = ModelSettings { architecture: Architecture::Vgg16, width: 64, classes: 10 };
+        assert_eq!(settings, expected);
+        assert!(serde_json::from_str::<ModelSettings>(r#"{"architecture": "vgg16", "widht": 3}"#).is_err());
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        let good = ModelSettings { architecture: Architecture::Vgg11, width: 1, classes: 2 };
+        assert!(good.check().is_ok());
+        let cases = [
+            (ModelSettings { width: 0, ..good }, "width", "found 0"),
+            (ModelSettings { width: 1025, ..good }, "width", "found 1025"),
+            (ModelSettings { classes: 1, ..good }, "classes", "found 1"),
+            (ModelSettings { classes: usize::MAX, ..good }, "classes", "found 18446744073709551615"),
+        ];
+        for (settings, key, found) in cases {
+            let error = settings.check().unwrap_err().to_string();
+            assert!(error.starts_with(key) && error.contains(found), "{error}");
+        }
+    }
+}

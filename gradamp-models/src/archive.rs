@@ -1,0 +1,237 @@
+//! Safetensors files: named tensors and a few strings.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, TensorInfo};
+use safetensors::{SafeTensorError, SafeTensors};
+use serde::ser::{SerializeMap, Serializer};
+
+use crate::{Error, Result};
+
+/// The strings in a file's header.
+pub type Metadata = BTreeMap<String, String>;
+
+/// An open safetensors file.
+#[derive(Debug)]
+pub struct Archive {
+    origin: String,
+    bytes: Vec<u8>,
+    /// Where the first tensor begins.
+    data: usize,
+    header: safetensors::tensor::Metadata,
+}
+
+impl Archive {
+    /// Reads the file at `path`.
+    ///
+    /// **Errors:** a file that is missing, truncated or of another format.
+    pub fn open(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;
+        Self::from_bytes(&path.display().to_string(), bytes)
+    }
+
+    /// Reads a file that is in memory already; errors call it `origin`.
+    ///
+    /// **Errors:** as [`Archive::open`].
+    pub fn from_bytes(origin: &str, bytes: Vec<u8>) -> Result<Self> {
+        match SafeTensors::read_metadata(&bytes) {
+            Ok((header_len, header)) => {
+                Ok(Self { origin: origin.into(), data: 8 + header_len, header, bytes })
+            }
+            Err(error) => {
+                let message = match error {
+                    SafeTensorError::MetadataIncompleteBuffer => {
+                        "its header promises another size (a truncated file?)".into()
+                    }
+                    SafeTensorError::InvalidHeaderLength => {
+                        "it ends inside its header (a truncated file?)".into()
+                    }
+                    error => error.to_string(),
+                };
+                Err(Error::Format { file: origin.into(), bytes: bytes.len(), message })
+            }
+        }
+    }
+
+    /// The file's name, as errors call it.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The strings in the header.
+    pub fn metadata(&self) -> Metadata {
+        self.header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+
+    /// The tensors' names, in alphabetical order.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = self.header.offset_keys();
+        names.sort();
+        names
+    }
+
+    /// The shape of a tensor; `None` where there is none of this name.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.header.info(name).map(|info| &*info.shape)
+    }
+
+    /// The values of a tensor of floating-point numbers, rounded to f32 where they are of 64 bits.
+    ///
+    /// **Errors:** no tensor of this name; a tensor of another type.
+    pub fn floats(&self, name: &str) -> Result<Vec<f32>> {
+        let (dtype, bytes) = self.tensor(name)?;
+        match dtype {
+            Dtype::F32 => Ok(elements(bytes).map(f32::from_le_bytes).collect()),
+            Dtype::F64 => Ok(elements(bytes).map(|b| f64::from_le_bytes(b) as f32).collect()),
+            Dtype::F16 => Ok(elements(bytes).map(|b| f16(u16::from_le_bytes(b))).collect()),
+            Dtype::BF16 => {
+                let widen = |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16);
+                Ok(elements(bytes).map(widen).collect())
+            }
+            other => Err(self.error(name, format!("expected F32, F64, F16 or BF16, found {other:?}"))),
+        }
+    }
+
+    /// The values of a tensor of 64-bit integers.
+    ///
+    /// **Errors:** no tensor of this name; a tensor of another type.
+    pub fn integers(&self, name: &str) -> Result<Vec<i64>> {
+        match self.tensor(name)? {
+            (Dtype::I64, bytes) => Ok(elements(bytes).map(i64::from_le_bytes).collect()),
+            (other, _) => Err(self.error(name, format!("expected I64, found {other:?}"))),
+        }
+    }
+
+    fn tensor(&self, name: &str) -> Result<(Dtype, &[u8])> {
+        let info = self.header.info(name).ok_or_else(|| self.error(name, "is missing"))?;
+        let (begin, end) = info.data_offsets;
+        let bytes = self.bytes.get(self.data + begin..self.data + end);
+        // The header was checked against the file's size when it was read.
+        Ok((info.dtype, bytes.ok_or_else(|| self.error(name, "lies outside of the file"))?))
+    }
+
+    pub(crate) fn error(&self, tensor: &str, message: impl Into<String>) -> Error {
+        Error::Tensor { file: self.origin.clone(), tensor: tensor.into(), message: message.into() }
+    }
+}
+
+fn elements<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
+    bytes.as_chunks().0.iter().copied()
+}
+
+/// The value of an IEEE 754 half-precision number.
+fn f16(bits: u16) -> f32 {
+    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
+    sign * match exponent {
+        0 => fraction * 2f32.powi(-24),
+        31 if fraction == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        _ => (1024.0 + fraction) * 2f32.powi(exponent - 25),
+    }
+}
+
+/// The values of a tensor to be written.
+pub(crate) enum Values {
+    F32(Vec<f32>),
+    I64(i64),
+}
+
+/// A tensor to be written: `values` are asked for when its turn comes, so that one tensor is in memory at a time.
+pub(crate) struct Entry<T> {
+    pub name: String,
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    pub source: T,
+}
+
+/// Writes a safetensors file, byte for byte as the format's own library does (wider types first, then by name), but with
+/// the metadata in a fixed order too: equal contents are equal bytes.
+pub(crate) fn write_archive<T>(
+    out: &mut dyn Write,
+    file: &Path,
+    mut entries: Vec<Entry<T>>,
+    metadata: &Metadata,
+    mut values: impl FnMut(T) -> Result<Values>,
+) -> Result<()> {
+    entries.sort_by(|a, b| b.dtype.cmp(&a.dtype).then_with(|| a.name.cmp(&b.name)));
+    let io = Error::io(file, "write");
+    let mut header = serialize_header(&entries, metadata).map_err(|e| io(e.into()))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    out.write_all(&(header.len() as u64).to_le_bytes()).map_err(&io)?;
+    out.write_all(&header).map_err(&io)?;
+    for entry in entries {
+        let bytes: Vec<u8> = match values(entry.source)? {
+            Values::F32(values) => values.into_iter().flat_map(f32::to_le_bytes).collect(),
+            Values::I64(value) => value.to_le_bytes().to_vec(),
+        };
+        out.write_all(&bytes).map_err(&io)?;
+    }
+    Ok(())
+}
+
+fn serialize_header<T>(entries: &[Entry<T>], metadata: &Metadata) -> serde_json::Result<Vec<u8>> {
+    let mut header = Vec::new();
+    let mut json = serde_json::Serializer::new(&mut header);
+    let mut map = json.serialize_map(None)?;
+    if !metadata.is_empty() {
+        map.serialize_entry("__metadata__", metadata)?;
+    }
+    let mut begin = 0;
+    for Entry { name, dtype, shape, .. } in entries {
+        let end = begin + shape.iter().product::<usize>() * dtype.bitsize() / 8;
+        let info = TensorInfo { dtype: *dtype, shape: shape.clone(), data_offsets: (begin, end) };
+        map.serialize_entry(name, &info)?;
+        begin = end;
+    }
+    map.end()?;
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_have_their_ieee_values() {
+        let cases = [
+            (0x0000, 0.0),
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x7bff, 65504.0),
+            (0x0001, 5.960_464_5e-8),
+            (0x0400, 6.103_515_6e-5),
+            (0x3555, 0.333_251_95),
+            (0x7c00, f32::INFINITY),
+            (0xfc00, f32::NEG_INFINITY),
+        ];
+        for (bits, value) in cases {
+            assert_eq!(f16(bits), value, "{bits:#06x}");
+        }
+        assert!(f16(0x7e00).is_nan());
+    }
+
+    #[test]
+    fn every_floating_point_type_is_read() {
+        use safetensors::tensor::TensorView;
+        let f64s: Vec<u8> = [1.5f64, -2.0].into_iter().flat_map(f64::to_le_bytes).collect();
+        let halves = [0x3c00u16.to_le_bytes(), 0xc000u16.to_le_bytes()].concat();
+        let brains = [0x3f80u16.to_le_bytes(), 0xc000u16.to_le_bytes()].concat();
+        let tensors = [
+            ("double", TensorView::new(Dtype::F64, vec![2], &f64s).unwrap()),
+            ("half", TensorView::new(Dtype::F16, vec![2], &halves).unwrap()),
+            ("brain", TensorView::new(Dtype::BF16, vec![2], &brains).unwrap()),
+            ("byte", TensorView::new(Dtype::U8, vec![2], &[1, 2]).unwrap()),
+        ];
+        let archive = Archive::from_bytes("memory", safetensors::serialize(tensors, None).unwrap()).unwrap();
+        assert_eq!(archive.floats("double").unwrap(), [1.5, -2.0]);
+        assert_eq!(archive.floats("half").unwrap(), [1.0, -2.0]);
+        assert_eq!(archive.floats("brain").unwrap(), [1.0, -2.0]);
+        let error = archive.floats("byte").unwrap_err().to_string();
+        assert_eq!(error, "memory: tensor byte: expected F32, F64, F16 or BF16, found U8");
+        let error = archive.integers("half").unwrap_err().to_string();
+        assert_eq!(error, "memory: tensor half: expected I64, found F16");
+    }
+}

@@ -1,0 +1,72 @@
+//! The error type of the models.
+
+use std::io;
+use std::path::Path;
+
+/// What can go wrong with a model's settings or its files; a message about a file names it and the place in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name that no model has.
+    #[error("there is no model {found:?}: did you mean {nearest}? The models are {known}")]
+    Architecture {
+        /// The name.
+        found: String,
+        /// The most similar name of a model.
+        nearest: &'static str,
+        /// All names.
+        known: String,
+    },
+    /// The operating system could not do what was asked of it.
+    #[error("{file}: cannot {action}: {source}")]
+    Io {
+        /// The file or folder.
+        file: String,
+        /// What was tried.
+        action: &'static str,
+        /// The system's own error.
+        source: io::Error,
+    },
+    /// A file that is no safetensors file, or only a part of one.
+    #[error("{file}: expected a whole safetensors file, found {bytes} bytes that are not one: {message}")]
+    Format {
+        /// The file.
+        file: String,
+        /// Its size.
+        bytes: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A tensor that is missing, unexpected, or of another shape or type.
+    #[error("{file}: tensor {tensor}: {message}")]
+    Tensor {
+        /// The file.
+        file: String,
+        /// The tensor's name.
+        tensor: String,
+        /// What was found and what was expected.
+        message: String,
+    },
+    /// A file of another model.
+    #[error("{file}: expected {expected}, found {found}")]
+    Model {
+        /// The file.
+        file: String,
+        /// The model that is to be filled.
+        expected: String,
+        /// The model in the file.
+        found: String,
+    },
+    /// An error of the core.
+    #[error(transparent)]
+    Core(#[from] gradamp_core::Error),
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn io(file: &Path, action: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Error::Io { file: file.display().to_string(), action, source }
+    }
+}

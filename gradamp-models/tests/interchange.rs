@@ -1,0 +1,264 @@
+//! Safetensors in and out: PyTorch's bytes, exact round trips, and clear refusals.
+
+#![allow(clippy::unwrap_used)] // a test ends where its preparations fail
+
+use std::path::Path;
+
+use gradamp_core::{Cpu, ParameterId, Parameters, Role};
+use gradamp_models::{
+    Architecture, Archive, Metadata, Model, ModelSettings, export, export_values, import, import_values,
+    to_bytes, write_atomically,
+};
+use proptest::prelude::*;
+use safetensors::tensor::{Dtype, TensorView};
+
+/// Written by PyTorch: `safetensors.torch.save_file(build("resnet18", 1, 2).state_dict(), ...)` after two batches.
+const TORCH: &[u8] = include_bytes!("resnet18_width1.safetensors");
+
+fn parameters(architecture: Architecture, width: usize, classes: usize, seed: u64) -> Parameters<Cpu> {
+    let mut parameters = Parameters::new(&Cpu::default(), seed);
+    Model::new(&ModelSettings { architecture, width, classes }, &mut parameters).unwrap();
+    parameters
+}
+
+fn small() -> Parameters<Cpu> {
+    parameters(Architecture::ResNet18, 1, 2, 5)
+}
+
+fn values(parameters: &Parameters<Cpu>) -> Vec<Vec<f32>> {
+    parameters.iter().map(|(_, p)| p.value.to_vec().unwrap()).collect()
+}
+
+/// The PyTorch file with some of its tensors changed.
+fn torch_with(change: impl Fn(&str, &mut Dtype, &mut Vec<usize>, &mut Vec<u8>) -> bool) -> Vec<u8> {
+    let file = safetensors::SafeTensors::deserialize(TORCH).unwrap();
+    let mut tensors = Vec::new();
+    for (name, view) in file.tensors() {
+        let (mut dtype, mut shape, mut data) = (view.dtype(), view.shape().to_vec(), view.data().to_vec());
+        if change(&name, &mut dtype, &mut shape, &mut data) {
+            tensors.push((name, dtype, shape, data));
+        }
+    }
+    let views = tensors.iter().map(|(n, t, s, d)| (n.clone(), TensorView::new(*t, s.clone(), d).unwrap()));
+    safetensors::serialize(views, None).unwrap()
+}
+
+fn refusal(bytes: Vec<u8>, parameters: &mut Parameters<Cpu>) -> String {
+    let (before, counters) = (values(parameters), parameters.counters().to_vec());
+    let error = Archive::from_bytes("weights.safetensors", bytes)
+        .and_then(|archive| archive.import("", parameters))
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("weights.safetensors: "), "{error}");
+    assert_eq!(values(parameters), before, "a refused import changed the parameters");
+    assert_eq!(parameters.counters(), counters);
+    error
+}
+
+#[test]
+fn what_pytorch_wrote_comes_out_again_byte_for_byte() {
+    let mut parameters = small();
+    Archive::from_bytes("torch", TORCH.to_vec()).unwrap().import("", &mut parameters).unwrap();
+    assert!(parameters.counters().iter().all(|(_, count)| *count == 2));
+    assert_eq!(to_bytes(&parameters, &Metadata::new()).unwrap(), TORCH);
+}
+
+#[test]
+fn a_file_holds_metadata_and_is_replaced_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let metadata: Metadata = (0..20).map(|i| (format!("key {i}"), format!("\"value\" {i}\n"))).collect();
+    let original = small();
+    export(&path, &parameters(Architecture::Vgg11, 1, 2, 0), &Metadata::new()).unwrap();
+    export(&path, &original, &metadata).unwrap();
+    // Equal contents are equal bytes, the metadata's order included.
+    assert_eq!(std::fs::read(&path).unwrap(), to_bytes(&original, &metadata).unwrap());
+    assert_eq!(to_bytes(&original, &metadata).unwrap(), to_bytes(&original, &metadata).unwrap());
+    let mut copy = parameters(Architecture::ResNet18, 1, 2, 6);
+    assert_ne!(values(&copy), values(&original));
+    assert_eq!(import(&path, &mut copy).unwrap(), metadata);
+    assert_eq!(values(&copy), values(&original));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "something was left beside the file");
+}
+
+#[test]
+fn an_unwritable_folder_is_named_and_the_old_file_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("nowhere").join("model.safetensors");
+    let error = export(&missing, &small(), &Metadata::new()).unwrap_err().to_string();
+    assert!(error.contains("nowhere: cannot create a file in this folder"), "{error}");
+
+    let path = folder.path().join("model.safetensors");
+    std::fs::write(&path, "old").unwrap();
+    let failed = write_atomically(&path, |out| {
+        out.write_all(b"new").unwrap();
+        Err(gradamp_core::Error::external("the disk is full").into())
+    });
+    assert_eq!(failed.unwrap_err().to_string(), "the disk is full");
+    assert_eq!(std::fs::read(&path).unwrap(), b"old");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a partial file was left");
+
+    std::fs::create_dir(folder.path().join("folder")).unwrap();
+    let error = export(&folder.path().join("folder"), &small(), &Metadata::new()).unwrap_err().to_string();
+    assert!(error.contains("folder: cannot put in place"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = import(Path::new("no/such.safetensors"), &mut small()).unwrap_err().to_string();
+    assert!(error.starts_with("no/such.safetensors: cannot read"), "{error}");
+}
+
+#[test]
+fn a_truncated_or_foreign_file_is_refused() {
+    for len in [0, 7, 8, 100, 12_000, TORCH.len() - 1] {
+        let error = refusal(TORCH[..len].to_vec(), &mut small());
+        assert!(error.contains(&format!("expected a whole safetensors file, found {len} bytes")), "{error}");
+    }
+    let error = refusal(TORCH[..TORCH.len() - 4].to_vec(), &mut small());
+    assert!(error.contains("truncated"), "{error}");
+    refusal(b"PK\x03\x04 a zip archive, as torch.save writes".to_vec(), &mut small());
+}
+
+#[test]
+fn another_model_width_or_class_count_is_refused_in_those_words() {
+    let cases = [
+        (parameters(Architecture::ResNet34, 1, 2, 0), "resnet34 of width 1 with 2 classes"),
+        (parameters(Architecture::ResNet18, 3, 2, 0), "resnet18 of width 3 with 2 classes"),
+        (parameters(Architecture::ResNet18, 1, 100, 0), "resnet18 of width 1 with 100 classes"),
+        (parameters(Architecture::Vgg13, 1, 2, 0), "vgg13 of width 1 with 2 classes"),
+    ];
+    for (mut parameters, name) in cases {
+        let error = refusal(TORCH.to_vec(), &mut parameters);
+        assert!(
+            error.ends_with(&format!("expected {name}, found resnet18 of width 1 with 2 classes")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_unexpected_or_misshapen_tensor_is_named() {
+    let error = refusal(torch_with(|name, _, _, _| name != "layer2.0.bn1.weight"), &mut small());
+    assert!(error.ends_with("tensor layer2.0.bn1.weight: is missing"), "{error}");
+    let error = refusal(torch_with(|name, _, _, _| !name.starts_with("layer2.0.bn")), &mut small());
+    assert!(error.ends_with("tensor layer2.0.bn1.weight: is missing (and so for 7 more)"), "{error}");
+
+    let reshaped = torch_with(|name, _, shape, _| {
+        if name == "layer3.0.conv1.weight" {
+            shape.swap(0, 1);
+        }
+        true
+    });
+    let error = refusal(reshaped, &mut small());
+    let expected = "tensor layer3.0.conv1.weight: expected shape [4, 2, 3, 3], found [2, 4, 3, 3]";
+    assert!(error.ends_with(expected), "{error}");
+
+    let mut more = parameters(Architecture::ResNet18, 1, 2, 5);
+    more.add("extra.weight", Role::Bias, &[3], gradamp_core::Initial::Constant(0.0)).unwrap();
+    let error = refusal(to_bytes(&more, &Metadata::new()).unwrap(), &mut small());
+    assert!(error.contains("tensor extra.weight: is unexpected"), "{error}");
+}
+
+#[test]
+fn another_type_is_named_and_half_precision_is_read() {
+    let integers = torch_with(|name, dtype, _, _| {
+        if name == "linear.bias" {
+            *dtype = Dtype::I32;
+        }
+        true
+    });
+    let error = refusal(integers, &mut small());
+    assert!(error.ends_with("tensor linear.bias: expected F32, F64, F16 or BF16, found I32"), "{error}");
+
+    let floats = torch_with(|name, dtype, _, _| {
+        if name == "bn1.num_batches_tracked" {
+            *dtype = Dtype::F64;
+        }
+        true
+    });
+    let error = refusal(floats, &mut small());
+    assert!(error.ends_with("tensor bn1.num_batches_tracked: expected I64, found F64"), "{error}");
+
+    let halves = torch_with(|name, dtype, _, data| {
+        if name == "linear.bias" {
+            *dtype = Dtype::BF16;
+            *data = vec![0x80, 0x3f, 0x00, 0xc0];
+        }
+        true
+    });
+    let mut parameters = small();
+    Archive::from_bytes("halves", halves).unwrap().import("", &mut parameters).unwrap();
+    let bias = parameters.find("linear.bias").unwrap();
+    assert_eq!(parameters.get(bias).value.to_vec().unwrap(), [1.0, -2.0]);
+}
+
+#[test]
+fn counters_may_be_absent() {
+    let mut parameters = small();
+    parameters.counters_mut()[0].1 = 7;
+    let bytes = torch_with(|name, _, _, _| !name.ends_with("num_batches_tracked"));
+    Archive::from_bytes("old", bytes).unwrap().import("", &mut parameters).unwrap();
+    assert!(parameters.counters().iter().all(|(_, count)| *count == 0));
+}
+
+#[test]
+fn velocities_have_the_parameters_names_and_layouts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("velocity.safetensors");
+    let parameters = parameters(Architecture::Vgg11, 3, 5, 0);
+    let velocity = |id: ParameterId| {
+        let p = parameters.get(id);
+        let values: Vec<f32> = (0..p.value.elements()).map(|i| (i * 7 + id.index()) as f32).collect();
+        p.role.is_trained().then_some(values)
+    };
+    let metadata = Metadata::from([("step".to_string(), "12".to_string())]);
+    export_values(&path, &parameters, &metadata, |id| Ok(velocity(id))).unwrap();
+
+    let archive = Archive::open(&path).unwrap();
+    assert_eq!(archive.shape("features.4.weight"), Some(&[6, 3, 3, 3][..]));
+    let conv = velocity(parameters.find("features.4.weight").unwrap()).unwrap();
+    // PyTorch's [o, i, p, q] = [4, 1, 2, 0] against ours [p, q, i, o].
+    let torch = archive.floats("features.4.weight").unwrap();
+    assert_eq!(torch[((4 * 3 + 1) * 3 + 2) * 3], conv[((2 * 3) * 3 + 1) * 6 + 4]);
+
+    let (read, found) = import_values(&path, &parameters, |p| p.role.is_trained()).unwrap();
+    assert_eq!(found, metadata);
+    assert_eq!(read.len(), parameters.iter().filter(|(_, p)| p.role.is_trained()).count());
+    for (id, values) in read {
+        assert_eq!(Some(values), velocity(id));
+    }
+    let error = import_values(&path, &parameters, |_| true).unwrap_err().to_string();
+    assert!(error.contains("tensor features.1.running_mean: is missing"), "{error}");
+    let wrong =
+        export_values(&path, &parameters, &metadata, |_| Ok(Some(vec![0.0]))).unwrap_err().to_string();
+    assert!(wrong.contains("features.0.weight") && wrong.contains("1 values"), "{wrong}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20))]
+    #[test]
+    fn any_bits_survive_the_round_trip(width in 1usize..4, classes in 2usize..5, vgg: bool, seed: u64, bits: u32) {
+        let architecture = if vgg { Architecture::Vgg11 } else { Architecture::ResNet18 };
+        let mut original = parameters(architecture, width, classes, seed);
+        let id = original.find(if vgg { "features.0.weight" } else { "conv1.weight" }).unwrap();
+        let mut odd = original.get(id).value.to_vec().unwrap();
+        odd[0] = f32::from_bits(bits);
+        odd[1] = -0.0;
+        original.set(id, &odd).unwrap();
+        original.counters_mut()[0].1 = u64::from(bits);
+        let bytes = to_bytes(&original, &Metadata::new()).unwrap();
+        let mut copy = parameters(architecture, width, classes, !seed);
+        Archive::from_bytes("memory", bytes.clone()).unwrap().import("", &mut copy).unwrap();
+        prop_assert_eq!(to_bytes(&copy, &Metadata::new()).unwrap(), bytes);
+    }
+
+    /// Whatever is wrong with a file, it is an error and not a panic.
+    #[test]
+    fn damaged_files_are_refused_or_read(place in 0usize..20_000, byte: u8) {
+        let mut bytes = TORCH.to_vec();
+        bytes[place] = byte;
+        let mut parameters = small();
+        let _ = Archive::from_bytes("damaged", bytes).and_then(|archive| archive.import("", &mut parameters));
+    }
+}

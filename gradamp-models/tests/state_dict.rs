@@ -1,0 +1,119 @@
+//! The models' parameters against PyTorch's: counts, names, shapes, order.
+
+#![allow(clippy::unwrap_used)] // a test ends where its preparations fail
+
+use gradamp_core::{Cpu, LayerKind, Parameters, nn};
+use gradamp_models::{Architecture, Archive, Model, ModelSettings, to_bytes};
+
+fn parameters(architecture: Architecture, width: usize, classes: usize) -> (Model, Parameters<Cpu>) {
+    let mut parameters = Parameters::new(&Cpu::default(), 1);
+    let model = Model::new(&ModelSettings { architecture, width, classes }, &mut parameters).unwrap();
+    (model, parameters)
+}
+
+/// `sum(p.numel() for p in build(name).parameters())` of the PyTorch models.
+#[test]
+fn standard_models_have_as_many_parameters_as_in_pytorch() {
+    let counts = [
+        (Architecture::Vgg11, 9_231_114),
+        (Architecture::Vgg13, 9_416_010),
+        (Architecture::Vgg16, 14_728_266),
+        (Architecture::Vgg19, 20_040_522),
+        (Architecture::ResNet18, 11_173_962),
+        (Architecture::ResNet34, 21_282_122),
+    ];
+    for (architecture, count) in counts {
+        assert_eq!(parameters(architecture, 64, 10).1.trained_elements(), count, "{architecture}");
+    }
+}
+
+#[test]
+fn names_shapes_and_order_are_those_of_the_state_dict() {
+    let expected = include_str!("state_dicts.txt");
+    for architecture in Architecture::ALL {
+        let section = expected.split("model ").find(|s| s.starts_with(architecture.name())).unwrap();
+        let (_, parameters) = parameters(architecture, 3, 7);
+        let archive =
+            Archive::from_bytes("memory", to_bytes(&parameters, &Default::default()).unwrap()).unwrap();
+        let lines: Vec<&str> = section.lines().skip(1).collect();
+        assert_eq!(archive.names().len(), lines.len(), "{architecture}");
+        for line in &lines {
+            let (name, dims) = line.split_once(' ').unwrap_or((line, ""));
+            let dims: Vec<usize> = dims.split_whitespace().map(|d| d.parse().unwrap()).collect();
+            assert_eq!(archive.shape(name), Some(&*dims), "{architecture} {name}");
+        }
+        // Registration order is PyTorch's; the counters stand in a list of their own.
+        let ours: Vec<&str> = parameters.iter().map(|(_, p)| &*p.path).collect();
+        let counters: Vec<&str> = parameters.counters().iter().map(|(path, _)| &**path).collect();
+        let (theirs_counters, theirs): (Vec<&str>, Vec<&str>) = lines
+            .iter()
+            .map(|l| l.split(' ').next().unwrap())
+            .partition(|n| n.ends_with("num_batches_tracked"));
+        assert_eq!(ours, theirs, "{architecture}");
+        assert_eq!(counters, theirs_counters, "{architecture}");
+    }
+}
+
+#[test]
+fn settings_are_found_again_in_the_tensors() {
+    for architecture in Architecture::ALL {
+        for (width, classes) in [(1, 2), (3, 7)] {
+            let (_, parameters) = parameters(architecture, width, classes);
+            let archive =
+                Archive::from_bytes("memory", to_bytes(&parameters, &Default::default()).unwrap()).unwrap();
+            let found = ModelSettings::of_tensors(|name| archive.shape(name).map(<[usize]>::to_vec));
+            assert_eq!(found, Some(ModelSettings { architecture, width, classes }));
+        }
+    }
+    assert_eq!(ModelSettings::of_tensors(|_| None), None);
+}
+
+#[test]
+fn every_layer_and_block_is_a_site() {
+    let (model, mut parameters_18) = parameters(Architecture::ResNet18, 1, 2);
+    let trace = nn::trace(&model, &mut parameters_18, [32, 32, 3]).unwrap();
+    let count = |kind| trace.sites.iter().filter(|s| s.kind == kind).count();
+    let kinds = [LayerKind::Conv, LayerKind::BatchNorm, LayerKind::Relu, LayerKind::Block, LayerKind::Pool];
+    assert_eq!(kinds.map(count), [20, 20, 17, 8, 1]);
+    assert_eq!(count(LayerKind::Linear), 1);
+    let first: Vec<(&str, LayerKind)> = trace.sites.iter().take(12).map(|s| (&*s.path, s.kind)).collect();
+    use LayerKind::{BatchNorm, Block, Conv, Relu};
+    let expected = [
+        ("conv1", Conv),
+        ("bn1", BatchNorm),
+        ("relu1", Relu),
+        ("layer1.0", Block),
+        ("layer1.0.conv1", Conv),
+        ("layer1.0.bn1", BatchNorm),
+        ("layer1.0.relu1", Relu),
+        ("layer1.0.conv2", Conv),
+        ("layer1.0.bn2", BatchNorm),
+        ("layer1.0.relu2", Relu),
+        ("layer1.1", Block),
+        ("layer1.1.conv1", Conv),
+    ];
+    assert_eq!(first, expected);
+    for path in ["layer2.0.shortcut.0", "layer2.0.shortcut.1", "avgpool", "linear"] {
+        assert!(trace.sites.iter().any(|s| &*s.path == path), "{path}");
+    }
+    assert!(!trace.sites.iter().any(|s| s.path.starts_with("layer1.0.shortcut")));
+
+    let (model, mut parameters_19) = parameters(Architecture::Vgg19, 1, 2);
+    let trace = nn::trace(&model, &mut parameters_19, [32, 32, 3]).unwrap();
+    let paths: Vec<&str> = trace.sites.iter().map(|s| &*s.path).collect();
+    let mut expected: Vec<String> = (0..53).map(|i| format!("features.{i}")).collect();
+    expected.push("classifier".into());
+    assert_eq!(paths, expected);
+}
+
+#[test]
+fn images_of_other_sizes_work_or_are_refused_clearly() {
+    let (resnet, mut p) = parameters(Architecture::ResNet18, 1, 2);
+    assert!(nn::trace(&resnet, &mut p, [17, 40, 3]).is_ok());
+    let (vgg, mut p) = parameters(Architecture::Vgg11, 1, 2);
+    assert!(nn::trace(&vgg, &mut p, [33, 63, 3]).is_ok());
+    let error = nn::trace(&vgg, &mut p, [64, 32, 3]).unwrap_err().to_string();
+    assert!(error.contains("32x32") && error.contains("[1, 64, 32, 3]"), "{error}");
+    let error = nn::trace(&vgg, &mut p, [16, 16, 3]).unwrap_err().to_string();
+    assert!(error.starts_with("max_pool2d"), "{error}");
+}

@@ -2,6 +2,7 @@
 //! SGD and a trainer. With the feature `cpu` (default) a multithreaded CPU backend, with the feature `conformance`
 //! the laws that every backend must keep.
 
+pub mod amplify;
 pub mod backend;
 pub mod batch;
 pub mod error;

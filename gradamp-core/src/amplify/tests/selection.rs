@@ -1,0 +1,224 @@
+use proptest::prelude::*;
+
+use super::small_resnet;
+use crate::amplify::{AmplificationSettings, Amplifier, Overrides, Placement, Redraw, Selection, Strategy};
+use crate::hook::LayerKind;
+
+fn eligible(settings: &AmplificationSettings) -> Result<Vec<String>, String> {
+    let trace = small_resnet();
+    let selection = Selection::new(settings, &trace, 0).map_err(|error| error.to_string())?;
+    Ok(selection.eligible().iter().map(|&i| trace.sites[i].path.to_string()).collect())
+}
+
+fn kinds(kinds: &[LayerKind]) -> AmplificationSettings {
+    AmplificationSettings { kinds: kinds.to_vec(), ..Default::default() }
+}
+
+fn paths(paths: &[&str]) -> AmplificationSettings {
+    AmplificationSettings { paths: paths.iter().map(|p| p.to_string()).collect(), ..Default::default() }
+}
+
+fn sites(sites: &[&str]) -> AmplificationSettings {
+    AmplificationSettings { sites: sites.iter().map(|p| p.to_string()).collect(), ..Default::default() }
+}
+
+#[test]
+fn globs_keep_to_the_parts_of_a_path() {
+    assert_eq!(eligible(&paths(&["layer2.*.bn1"])).unwrap(), ["layer2.0.bn1", "layer2.1.bn1"]);
+    assert_eq!(eligible(&paths(&["*"])).unwrap(), ["conv1", "bn1", "relu1", "linear"]);
+    assert_eq!(eligible(&paths(&["layer?.0"])).unwrap(), ["layer1.0", "layer2.0"]);
+    assert_eq!(eligible(&paths(&["layer1.1.{bn,conv}2"])).unwrap(), ["layer1.1.conv2", "layer1.1.bn2"]);
+    assert_eq!(eligible(&paths(&["layer[2-4].0.bn[12]"])).unwrap(), ["layer2.0.bn1", "layer2.0.bn2"]);
+    assert_eq!(eligible(&paths(&["layer1.0.**"])).unwrap().len(), 6);
+    let everywhere = ["bn1", "layer1.0.bn1", "layer1.1.bn1", "layer2.0.bn1", "layer2.1.bn1"];
+    assert_eq!(eligible(&paths(&["**.bn1"])).unwrap(), everywhere);
+}
+
+#[test]
+fn kinds_and_paths_must_both_fit() {
+    assert_eq!(eligible(&kinds(&[LayerKind::Linear, LayerKind::BatchNorm])).unwrap().len(), 10);
+    let both = AmplificationSettings { paths: vec!["layer1.0.*".into()], ..kinds(&[LayerKind::Relu]) };
+    assert_eq!(eligible(&both).unwrap(), ["layer1.0.relu1", "layer1.0.relu2"]);
+}
+
+#[test]
+fn a_list_is_taken_in_forward_order() {
+    assert_eq!(eligible(&sites(&["layer2.0", "bn1"])).unwrap(), ["bn1", "layer2.0"]);
+}
+
+#[test]
+fn entries_that_select_nothing_are_named() {
+    let with = |change: AmplificationSettings| eligible(&change).unwrap_err();
+    let bn = || kinds(&[LayerKind::BatchNorm]);
+    for (settings, expected) in [
+        (AmplificationSettings::default(), "amplification.kinds: selects no layer"),
+        (
+            kinds(&[LayerKind::Conv, LayerKind::Pool]),
+            "amplification.kinds[1]: no layer is of kind pool; there are conv, batch_norm",
+        ),
+        (paths(&["**.bn1", "features.*"]), "amplification.paths[1]: \"features.*\" matches no layer"),
+        (paths(&["layer[1"]), "amplification.paths[0]: \"layer[1\" is no glob"),
+        (
+            AmplificationSettings { paths: vec!["layer1.0.relu*".into()], ..bn() },
+            "amplification.paths[0]: \"layer1.0.relu*\" matches 2 layers, none of kind batch_norm",
+        ),
+        (
+            AmplificationSettings {
+                paths: vec!["layer1.**".into()],
+                ..kinds(&[LayerKind::Conv, LayerKind::Linear])
+            },
+            "amplification.kinds[1]: no layer that `paths` match is of kind linear, but of",
+        ),
+        (
+            sites(&["bn1", "layer1.0.bn11"]),
+            "amplification.sites[1]: no layer is named \"layer1.0.bn11\"; the nearest is \"layer1.0.bn1\"",
+        ),
+        (
+            sites(&["something.else.entirely"]),
+            "amplification.sites[0]: no layer is named \"something.else.entirely\"",
+        ),
+        (sites(&["bn1", "bn1"]), "amplification.sites[1]: \"bn1\" is listed twice"),
+        (
+            AmplificationSettings { sites: vec!["bn1".into()], ..bn() },
+            "amplification.sites: lists layers exactly",
+        ),
+        (
+            AmplificationSettings { count: Some(10), ..bn() },
+            "amplification.count: is 10, but only 9 layers are eligible",
+        ),
+        (AmplificationSettings { count: Some(0), ..bn() }, "amplification.count: is 0"),
+        (
+            AmplificationSettings { count: Some(1), ratio: Some(0.5), ..bn() },
+            "amplification.count: is given beside `ratio`",
+        ),
+        (AmplificationSettings { ratio: Some(0.0), ..bn() }, "amplification.ratio: is 0"),
+        (AmplificationSettings { ratio: Some(1.5), ..bn() }, "amplification.ratio: is 1.5"),
+        (AmplificationSettings { ratio: Some(f64::NAN), ..bn() }, "amplification.ratio: is NaN"),
+        (AmplificationSettings { factor: f32::INFINITY, ..bn() }, "amplification.factor: is inf"),
+        (AmplificationSettings { factor: 0.0, ..bn() }, "amplification.factor: is 0"),
+        (
+            AmplificationSettings { placement: Placement::Params, ..kinds(&[LayerKind::Relu]) },
+            "amplification.placement: is \"params\", but none of the 9 eligible layers",
+        ),
+    ] {
+        let error = with(settings);
+        assert!(error.starts_with(expected), "{error}\nshould begin with\n{expected}");
+    }
+    assert!(!with(sites(&["something.else.entirely"])).contains("nearest"));
+}
+
+#[test]
+fn unknown_keys_are_errors_and_everything_has_a_default() {
+    assert_eq!(toml::from_str::<AmplificationSettings>("").unwrap(), AmplificationSettings::default());
+    let error = toml::from_str::<AmplificationSettings>("facter = 2.0").unwrap_err().to_string();
+    assert!(error.contains("unknown field `facter`"), "{error}");
+    let error = toml::from_str::<AmplificationSettings>("kinds = ['batchnorm']").unwrap_err().to_string();
+    assert!(error.contains("unknown variant `batchnorm`"), "{error}");
+}
+
+/// An error in a phase names the phase's table where the phase gives the setting, else the run's.
+#[test]
+fn errors_name_the_table_that_was_written() {
+    let settings = kinds(&[LayerKind::BatchNorm]);
+    let error = |settings: &AmplificationSettings, amplify: &str| {
+        let text = format!("lr = 0.1\n[[phase]]\nepochs = 1\n[[phase]]\nepochs = 1\namplify = {amplify}");
+        let strategy: Strategy = toml::from_str(&text).unwrap();
+        Amplifier::new(&strategy, settings, &small_resnet(), 0).unwrap_err().to_string()
+    };
+    assert!(error(&settings, "{ paths = ['nowhere'] }").starts_with("strategy.phase[1].amplify.paths[0]: "));
+    assert!(error(&settings, "{ factor = -1.0 }").starts_with("strategy.phase[1].amplify.factor: is -1"));
+    let nowhere = AmplificationSettings { paths: vec!["nowhere".into()], ..settings };
+    assert!(error(&nowhere, "{ factor = 3.0 }").starts_with("amplification.paths[0]: "));
+}
+
+#[test]
+fn a_phase_changes_what_it_names_and_drops_what_that_excludes() {
+    let run = AmplificationSettings { ratio: Some(0.5), factor: 2.0, ..kinds(&[LayerKind::Conv]) };
+    assert_eq!(run.with(&Overrides::default()), run);
+    let listed =
+        run.with(&Overrides { sites: Some(vec!["bn1".into()]), count: Some(1), ..Overrides::default() });
+    assert_eq!(listed, AmplificationSettings { count: Some(1), ..sites(&["bn1"]) });
+    let narrowed = run.with(&Overrides { paths: Some(vec!["layer1.**".into()]), ..Overrides::default() });
+    assert_eq!(narrowed, AmplificationSettings { paths: vec!["layer1.**".into()], ..run.clone() });
+    let by_kind = listed.with(&Overrides {
+        kinds: Some(vec![LayerKind::Conv]),
+        ratio: Some(0.5),
+        ..Overrides::default()
+    });
+    assert_eq!(by_kind, run);
+}
+
+fn any_selection(redraw: Redraw, ratio: f64, seed: u64) -> Selection {
+    let settings = AmplificationSettings {
+        ratio: Some(ratio),
+        redraw,
+        ..kinds(&[LayerKind::BatchNorm, LayerKind::Relu])
+    };
+    Selection::new(&settings, &small_resnet(), seed).unwrap()
+}
+
+#[test]
+fn a_seed_of_its_own_goes_before_the_runs() {
+    let own = |seed, run| {
+        let settings = AmplificationSettings { seed, count: Some(4), ..kinds(&[LayerKind::Relu]) };
+        Selection::new(&settings, &small_resnet(), run).unwrap()
+    };
+    assert_eq!(own(Some(7), 1), own(Some(7), 2));
+    assert_eq!(own(Some(7), 1), own(None, 7));
+    assert_ne!(own(None, 1), own(None, 2));
+}
+
+#[test]
+fn every_eligible_layer_is_drawn_as_often_as_its_share() {
+    let selection = any_selection(Redraw::Step, 0.25, 3);
+    let mut drawn = [0; 64];
+    let steps = 4000;
+    (0..steps).flat_map(|step| selection.draw(0, step).sites).for_each(|site| drawn[site] += 1);
+    let share = selection.count() as f64 / selection.eligible().len() as f64;
+    for &site in selection.eligible() {
+        let seen = f64::from(drawn[site]) / steps as f64;
+        assert!((seen - share).abs() < 0.035, "site {site}: {seen}, expected {share}"); // 5 standard deviations
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_draw_is_a_subset_of_its_size_and_the_same_again(
+        seed: u64, ratio in 0.001..=1.0f64, epoch in 0usize..200, step in 0u64..100_000,
+    ) {
+        let selection = any_selection(Redraw::Step, ratio, seed);
+        let n = selection.eligible().len();
+        prop_assert_eq!(selection.count(), ((ratio * n as f64).round() as usize).max(1));
+        let draw = selection.draw(epoch, step);
+        prop_assert_eq!(draw.sites.len(), selection.count());
+        prop_assert!(draw.sites.windows(2).all(|w| w[0] < w[1]));
+        prop_assert!(draw.sites.iter().all(|site| selection.eligible().contains(site)));
+        prop_assert_eq!(&any_selection(Redraw::Step, ratio, seed).draw(epoch, step), &draw);
+    }
+
+    #[test]
+    fn draws_last_as_long_as_asked(seed: u64, a in (0usize..90, 0u64..9000), b in (0usize..90, 0u64..9000)) {
+        let [once, epoch, step] = [Redraw::Once, Redraw::Epoch, Redraw::Step].map(|r| any_selection(r, 0.5, seed));
+        prop_assert_eq!(once.draw(a.0, a.1), once.draw(b.0, b.1));
+        prop_assert_eq!(epoch.draw(a.0, a.1), epoch.draw(a.0, b.1));
+        prop_assert_eq!(once.draw(a.0, a.1), epoch.draw(0, b.1));
+        prop_assert_eq!(epoch.draw(a.0, b.1), step.draw(a.0, 0));
+    }
+
+    #[test]
+    fn a_smaller_draw_lies_inside_a_larger_one(seed: u64, epoch in 0usize..200, small in 0.01..1.0f64, more in 0.0..1.0f64) {
+        let large = small + (1.0 - small) * more;
+        let large = any_selection(Redraw::Epoch, large, seed).draw(epoch, 0).sites;
+        let small = any_selection(Redraw::Epoch, small, seed).draw(epoch, 0).sites;
+        prop_assert!(small.iter().all(|site| large.contains(site)));
+    }
+}
+
+#[test]
+fn consecutive_draws_differ() {
+    for redraw in [Redraw::Epoch, Redraw::Step] {
+        let selection = any_selection(redraw, 0.5, 5);
+        let draws: Vec<_> = (0..20).map(|i| selection.draw(i, i as u64).sites).collect();
+        assert!(draws.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}

@@ -1,0 +1,209 @@
+use proptest::prelude::*;
+use proptest::strategy::Strategy as Generator;
+
+use super::schedule::schedules;
+use crate::amplify::{Amplify, Curve, Overrides, Phase, Placement, Redraw, Schedule, Strategy};
+use crate::hook::LayerKind;
+
+const EXAMPLE: &str = "
+    lr = { schedule = 'cosine', from = 0.1, to = 0.0 }
+
+    [[phase]]
+    epochs = 2
+
+    [[phase]]
+    epochs = 2
+    lr = { schedule = 'linear', from = 0.2, to = 0.1, warmup_epochs = 1 }
+    amplify = true
+
+    [[phase]]
+    epochs = 4
+    lr = 0.01
+    amplify = { factor = 3.0, kinds = ['relu'] }
+";
+
+fn example() -> Strategy {
+    toml::from_str(EXAMPLE).unwrap()
+}
+
+#[test]
+fn the_configuration_form_says_what_it_means() {
+    let cosine = Schedule { curve: Curve::Cosine { from: 0.1, to: 0.0 }, warmup: None };
+    let strategy = example();
+    assert_eq!(strategy.lr, Some(cosine));
+    assert_eq!(strategy.phases.iter().map(|p| p.epochs).collect::<Vec<_>>(), [2, 2, 4]);
+    assert_eq!(strategy.phases[0].amplify, Amplify::Off);
+    assert_eq!(strategy.phases[1].amplify, Amplify::on());
+    let changes = Overrides { factor: Some(3.0), kinds: Some(vec![LayerKind::Relu]), ..Overrides::default() };
+    assert_eq!(strategy.phases[2].amplify, Amplify::On(Box::new(changes)));
+    assert_eq!(strategy.phases[2].lr, Some(Schedule::constant(0.01)));
+}
+
+#[test]
+fn unknown_keys_and_wrong_types_are_errors() {
+    for (text, expected) in [
+        ("learning_rate = 0.1", "unknown field `learning_rate`"),
+        ("[[phase]]\nepochs = 1\namplifi = true", "unknown field `amplifi`"),
+        ("[[phase]]\nepochs = 1\namplify = { facter = 2.0 }", "unknown field `facter`"),
+        ("[[phase]]\nepochs = 1\namplify = 2.0", "expected true, false, or a table"),
+        ("[[phase]]\nepochs = -1", "expected usize"),
+        ("[[phase]]\nlr = 0.1", "missing field `epochs`"),
+    ] {
+        let error = toml::from_str::<Strategy>(text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_phase_is_found_by_its_epoch() {
+    let strategy = example();
+    let phases: Vec<_> = (0..9).map(|epoch| strategy.phase_at(epoch).map(|(i, _)| i)).collect();
+    assert_eq!(phases[..8], [0, 0, 1, 1, 2, 2, 2, 2].map(Some));
+    assert_eq!(phases[8], None);
+}
+
+#[test]
+fn a_phase_spans_itself_and_the_run_wide_rate_the_whole_run() {
+    let strategy = example();
+    let lr = |step| strategy.lr_at(step, 10).unwrap();
+    let run_wide = strategy.lr.clone().unwrap();
+    assert_eq!(lr(13), run_wide.lr_at(13, 80, 10));
+    assert_eq!(lr(20), 0.0); // the second phase warms up
+    assert_eq!(lr(30), 0.2);
+    assert!((lr(35) - 0.15).abs() < 1e-15);
+    assert_eq!(lr(40), 0.01);
+    assert!(strategy.lr_at(80, 10).unwrap_err().to_string().contains("no step 80"));
+    assert!(strategy.lr_at(0, 0).is_err());
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let with = |change: fn(&mut Strategy)| {
+        let mut strategy = example();
+        change(&mut strategy);
+        strategy.check().unwrap_err().to_string()
+    };
+    assert!(with(|s| s.phases.clear()).starts_with("strategy.phase: there is none"));
+    assert!(with(|s| s.phases[1].epochs = 0).starts_with("strategy.phase[1].epochs: is 0"));
+    assert!(with(|s| s.phases[1].epochs = usize::MAX).starts_with("strategy.phase[1].epochs: is 18446"));
+    assert!(with(|s| s.lr = None).starts_with("strategy.phase[0].lr: is missing"));
+    assert!(with(|s| s.lr = Some(Schedule::constant(-1.0))).starts_with("strategy.lr: is -1"));
+    assert!(
+        with(|s| s.phases[2].lr = Some(Schedule::constant(f64::NAN)))
+            .starts_with("strategy.phase[2].lr: is NaN")
+    );
+}
+
+#[test]
+fn scaling_epochs_keeps_shares_and_stretches_schedules() {
+    let mut strategy = example();
+    strategy.phases[2].lr = Some(Schedule {
+        curve: Curve::MultiStep { from: 1.0, milestones: vec![1.0, 2.0], gamma: 0.5 },
+        warmup: None,
+    });
+    strategy.scale_epochs(20).unwrap();
+    assert_eq!(strategy.phases.iter().map(|p| p.epochs).collect::<Vec<_>>(), [5, 5, 10]);
+    assert_eq!(strategy.phases[1].lr.as_ref().unwrap().warmup.unwrap().epochs, 2.5);
+    let Curve::MultiStep { milestones, .. } = &strategy.phases[2].lr.as_ref().unwrap().curve else {
+        panic!()
+    };
+    assert_eq!(milestones, &[2.5, 5.0]);
+}
+
+#[test]
+fn every_phase_keeps_an_epoch() {
+    let mut strategy = example();
+    strategy.phases[2].epochs = 100;
+    strategy.scale_epochs(4).unwrap();
+    assert_eq!(strategy.phases.iter().map(|p| p.epochs).collect::<Vec<_>>(), [1, 1, 2]);
+    let error = strategy.scale_epochs(2).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "epochs: is 2, expected at least one for each of the strategy's 3 phases, and at most 1000000"
+    );
+}
+
+#[test]
+fn an_initial_rate_scales_all_rates() {
+    let strategy = example().with_initial_lr(0.05).unwrap();
+    assert_eq!(strategy.lr_at(0, 10).unwrap(), 0.05);
+    assert_eq!(strategy.lr_at(30, 10).unwrap(), 0.1);
+    assert_eq!(strategy.phases[2].lr, Some(Schedule::constant(0.005)));
+    assert!(example().with_initial_lr(f64::NAN).is_err());
+    let zero = Strategy::single(1, Schedule::constant(0.0), Amplify::Off);
+    assert!(zero.with_initial_lr(0.1).unwrap_err().to_string().starts_with("lr: 0.1 cannot be reached"));
+}
+
+fn overrides() -> impl Generator<Value = Overrides> {
+    use proptest::option::of;
+    let kinds = of(Just(vec![LayerKind::BatchNorm, LayerKind::Relu]));
+    let paths = of(Just(vec!["layer1.**".to_owned()]));
+    let redraw = of(prop_oneof![Just(Redraw::Once), Just(Redraw::Epoch), Just(Redraw::Step)]);
+    let placement = of(prop_oneof![Just(Placement::Output), Just(Placement::Input), Just(Placement::Params)]);
+    (kinds, paths, of(0.01..1.0), of(1usize..9), redraw, of(0.001f32..1e6), placement, of(0..1u64 << 62))
+        .prop_map(|(kinds, paths, ratio, count, redraw, factor, placement, seed)| Overrides {
+            kinds,
+            paths,
+            sites: None,
+            ratio,
+            count,
+            redraw,
+            factor,
+            placement,
+            seed,
+        })
+}
+
+/// Any strategy that passes its check.
+fn strategies() -> impl Generator<Value = Strategy> {
+    let amplify = || prop_oneof![Just(Amplify::Off), overrides().prop_map(|o| Amplify::On(Box::new(o)))];
+    let phase = move |epochs: usize| {
+        (proptest::option::of(schedules(epochs)), amplify()).prop_map(move |(lr, amplify)| Phase {
+            epochs,
+            lr,
+            amplify,
+        })
+    };
+    proptest::collection::vec(1usize..60, 1..7).prop_flat_map(move |epochs| {
+        let total = epochs.iter().sum();
+        let phases: Vec<_> = epochs.into_iter().map(phase).collect();
+        (schedules(total), phases).prop_map(|(lr, phases)| Strategy { lr: Some(lr), phases })
+    })
+}
+
+proptest! {
+    #[test]
+    fn toml_and_json_give_back_what_they_were_given(strategy in strategies()) {
+        let text = toml::to_string(&strategy).unwrap();
+        prop_assert_eq!(&toml::from_str::<Strategy>(&text).unwrap(), &strategy, "{}", text);
+        let text = serde_json::to_string(&strategy).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Strategy>(&text).unwrap(), &strategy, "{}", text);
+    }
+
+    #[test]
+    fn scaled_epochs_have_the_asked_total_and_near_shares(strategy in strategies(), more in 0usize..500) {
+        let total = strategy.phases.len() + more;
+        let mut scaled = strategy.clone();
+        scaled.scale_epochs(total).unwrap();
+        prop_assert_eq!(scaled.epochs(), total);
+        scaled.check().unwrap();
+        for (old, new) in strategy.phases.iter().zip(&scaled.phases) {
+            let due = (old.epochs * total) as f64 / strategy.epochs() as f64;
+            prop_assert!(new.epochs >= 1);
+            // Nobody gets more than is due, rounded up; less only to pay for others' minimum.
+            prop_assert!(new.epochs as f64 <= (due + 1.0).max(1.0), "{} of {}", new.epochs, due);
+        }
+        let mut unchanged = strategy.clone();
+        unchanged.scale_epochs(strategy.epochs()).unwrap();
+        prop_assert_eq!(unchanged, strategy);
+    }
+
+    #[test]
+    fn every_step_of_a_checked_strategy_has_a_rate(strategy in strategies(), per_epoch in 1u64..5) {
+        strategy.check().unwrap();
+        for step in 0..strategy.epochs() as u64 * per_epoch {
+            let lr = strategy.lr_at(step, per_epoch).unwrap();
+            prop_assert!(lr.is_finite() && lr >= 0.0);
+        }
+    }
+}

@@ -17,6 +17,7 @@ pub mod pass;
 pub mod random;
 pub mod tape;
 pub mod tensor;
+pub mod train;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -150,6 +150,11 @@ impl<B: Backend> Tensor<B> {
         })
     }
 
+    /// Whether `other` is the same memory.
+    pub fn shares_buffer_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.buffer, &other.buffer)
+    }
+
     /// Whether no other tensor shares the buffer.
     pub fn is_unique(&self) -> bool {
         Arc::strong_count(&self.buffer) == 1

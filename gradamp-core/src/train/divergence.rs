@@ -1,0 +1,47 @@
+//! Where a run went wrong: the first parameter or site that is not finite.
+
+use crate::tape::{Mode, Tape};
+use crate::{Backend, Batch, Module, Parameters, Result, Tensor};
+
+/// The path of the first parameter or running statistic that is not finite.
+pub(super) fn first_bad_parameter<B: Backend>(parameters: &Parameters<B>) -> Result<Option<String>> {
+    for (_, parameter) in parameters.iter() {
+        if !is_finite(&parameter.value)? {
+            return Ok(Some(parameter.path.to_string()));
+        }
+    }
+    Ok(None)
+}
+
+/// Says what is not finite first: runs the batch forward again with a probe at every site.
+pub(super) fn explain<B: Backend>(
+    model: &impl Module<B>,
+    parameters: &mut Parameters<B>,
+    batch: &Batch<B>,
+) -> Result<String> {
+    let mut site = None;
+    let mut tape = Tape::new(parameters, Mode::Train, false).with_probe(Box::new(|at, value| {
+        if site.is_none() && !is_finite(value)? {
+            site = Some(at.path.to_string());
+        }
+        Ok(())
+    }));
+    let x = tape.constant(batch.images.clone());
+    model.forward(&mut tape, x)?;
+    drop(tape);
+    let parameter = parameters
+        .iter()
+        .filter(|(_, p)| p.role.is_trained())
+        .find_map(|(_, p)| (!is_finite(&p.value).unwrap_or(true)).then(|| p.path.to_string()));
+    let site = site.map_or("the loss is not finite, though every site is".into(), |site| {
+        format!("the first site that is not finite is {site}")
+    });
+    Ok(match parameter {
+        Some(path) => format!("{site}; the first parameter that is not finite is {path}"),
+        None => site,
+    })
+}
+
+fn is_finite<B: Backend>(tensor: &Tensor<B>) -> Result<bool> {
+    Ok(tensor.statistics()?.max_abs.is_finite())
+}

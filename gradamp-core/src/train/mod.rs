@@ -1,0 +1,17 @@
+//! Training: a loop over epochs and steps that anyone can watch, stop and resume.
+//!
+//! The [`Trainer`] works on any [`Module`](crate::Module), [`Backend`](crate::Backend) and
+//! [`BatchSource`](crate::BatchSource). It writes nothing: [`Observer`]s do.
+
+mod divergence;
+mod evaluate;
+mod meter;
+mod observer;
+mod state;
+mod trainer;
+
+pub use evaluate::{Evaluation, evaluate};
+pub use meter::SiteGradient;
+pub use observer::{Control, EpochReport, Observer, Snapshot, StepReport};
+pub use state::TrainState;
+pub use trainer::{OnDivergence, Outcome, TrainSettings, Trainer};

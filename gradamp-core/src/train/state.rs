@@ -1,0 +1,28 @@
+use serde::{Deserialize, Serialize};
+
+use super::meter::Sums;
+
+/// Where a run stands: with the parameters and velocities all that it takes to go on bit for bit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainState {
+    /// The epoch, from 0.
+    pub epoch: usize,
+    /// Batches of this epoch that are done.
+    pub batch: usize,
+    /// Steps of the whole run that are done.
+    pub step: u64,
+    /// Sum over this epoch's examples of the training loss.
+    pub loss_sum: f64,
+    /// This epoch's examples that were right when they were trained on.
+    pub correct: u64,
+    /// This epoch's examples so far.
+    pub examples: u64,
+    /// Seconds spent on this epoch's steps.
+    pub seconds: f64,
+    /// Seconds spent on the run so far.
+    pub total_seconds: f64,
+    /// The best accuracy of any evaluation, and its epoch.
+    pub best: Option<(f64, usize)>,
+    /// What was gathered about this epoch's gradients.
+    pub(super) gradients: Sums,
+}

@@ -1,0 +1,323 @@
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::meter::Meter;
+use super::{
+    Control, EpochReport, Evaluation, Observer, Snapshot, StepReport, TrainState, divergence, evaluate,
+};
+use crate::amplify::{AmplificationSettings, Amplifier, Strategy};
+use crate::optim::{Sgd, SgdSettings};
+use crate::{
+    Backend, Batch, BatchSource, Error, HookGuard, Hooks, Module, Parameters, Result, Tape, nn, ops,
+};
+
+/// What to do when the loss is not finite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDivergence {
+    /// Stop with an error that names the first bad site.
+    #[default]
+    Stop,
+    /// Go on: for studies of instability.
+    Continue,
+}
+
+/// How a run goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainSettings {
+    /// Decides the draws of amplified sites.
+    pub seed: u64,
+    /// Phases of learning rate and amplification.
+    pub strategy: Strategy,
+    /// What is amplified where the strategy switches it on.
+    pub amplification: AmplificationSettings,
+    /// The optimiser.
+    pub sgd: SgdSettings,
+    /// Share of each label that is spread over all classes, in [0, 1].
+    pub label_smoothing: f32,
+    /// Epochs from one evaluation to the next, at least 1; the last epoch is always evaluated.
+    pub evaluate_every: usize,
+    /// Steps from one measured gradient to the next within an epoch; 0 for never.
+    pub gradients_every: usize,
+    /// Steps after which the run stops, if it is not done before.
+    pub max_steps: Option<u64>,
+    /// What to do when the loss is not finite.
+    pub on_divergence: OnDivergence,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// All epochs are done.
+    Finished,
+    /// An observer stopped it.
+    Stopped,
+    /// `max_steps` was reached.
+    StepLimit,
+}
+
+/// Trains a model: a loop over the epochs of a [`Strategy`].
+pub struct Trainer<'a, B: Backend, M: Module<B>> {
+    model: &'a M,
+    parameters: Parameters<B>,
+    sgd: Sgd<B>,
+    settings: TrainSettings,
+    state: TrainState,
+    amplifier: Arc<Mutex<Amplifier>>,
+    meter: Meter<B>,
+    hooks: Hooks<B>,
+    observers: Vec<&'a mut dyn Observer<B>>,
+    _guards: [HookGuard<B>; 3],
+}
+
+impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
+    /// A run at its beginning, for images of shape `image` (`[h, w, c]`).
+    ///
+    /// **Errors:** settings out of their range; a selection that matches no site of the model.
+    pub fn new(
+        model: &'a M,
+        parameters: Parameters<B>,
+        image: [usize; 3],
+        settings: TrainSettings,
+    ) -> Result<Self> {
+        let sgd = Sgd::new(settings.sgd.clone(), &parameters)?;
+        Self::resume(model, parameters, sgd, TrainState::default(), image, settings)
+    }
+
+    /// A run that goes on where `state` stands, with the parameters and velocities of that moment: bit for bit as if
+    /// it had never stopped.
+    pub fn resume(
+        model: &'a M,
+        mut parameters: Parameters<B>,
+        sgd: Sgd<B>,
+        mut state: TrainState,
+        image: [usize; 3],
+        settings: TrainSettings,
+    ) -> Result<Self> {
+        if settings.evaluate_every == 0 {
+            return Err(Error::setting("train.evaluate_every", "expected at least 1 epoch, found 0"));
+        }
+        let trace = nn::trace(model, &mut parameters, image)?;
+        let mut amplifier =
+            Amplifier::new(&settings.strategy, &settings.amplification, &trace, settings.seed)?;
+        if let Some(last) = state.step.checked_sub(1) {
+            let epoch = if state.batch == 0 { state.epoch.saturating_sub(1) } else { state.epoch };
+            amplifier.resume_after(epoch, last);
+        }
+        let amplifier = Arc::new(Mutex::new(amplifier));
+        let meter = Meter::new(std::mem::take(&mut state.gradients));
+        let hooks = Hooks::new();
+        let (before, after) = meter.hooks();
+        let guards = [hooks.add(before), hooks.add_shared(amplifier.clone()), hooks.add(after)];
+        Ok(Self {
+            model,
+            parameters,
+            sgd,
+            settings,
+            state,
+            amplifier,
+            meter,
+            hooks,
+            observers: Vec::new(),
+            _guards: guards,
+        })
+    }
+
+    /// Adds an observer behind those already there.
+    pub fn observe(&mut self, observer: &'a mut dyn Observer<B>) {
+        self.observers.push(observer);
+    }
+
+    /// The hooks of the run. Gradients pass a first measurement, the amplifier, a second measurement, then any hooks
+    /// that are added here.
+    pub fn hooks(&self) -> &Hooks<B> {
+        &self.hooks
+    }
+
+    /// The parameters as they are now.
+    pub fn parameters(&self) -> &Parameters<B> {
+        &self.parameters
+    }
+
+    /// Where the run stands.
+    pub fn state(&self) -> &TrainState {
+        &self.state
+    }
+
+    /// Trains to the end of the strategy, or until somebody stops it. After each evaluated epoch every named source of
+    /// `evaluations` is evaluated; the first one decides which epoch is the best.
+    ///
+    /// **Errors:** what a source, a hook or an observer returns; [`Error::Diverged`].
+    pub fn run(
+        &mut self,
+        train: &dyn BatchSource<B>,
+        evaluations: &[(&str, &dyn BatchSource<B>)],
+    ) -> Result<Outcome> {
+        while self.state.epoch < self.settings.strategy.epochs() {
+            if let Some(outcome) = self.train_epoch(train)? {
+                return Ok(outcome);
+            }
+            if self.finish_epoch(train, evaluations)? == Control::Stop {
+                return Ok(Outcome::Stopped);
+            }
+        }
+        Ok(Outcome::Finished)
+    }
+
+    /// The rest of the current epoch's steps; an outcome where the run ends before the epoch does.
+    fn train_epoch(&mut self, train: &dyn BatchSource<B>) -> Result<Option<Outcome>> {
+        let backend = self.parameters.backend().clone();
+        let mut batches = train.epoch(&backend, self.state.epoch, self.state.batch)?;
+        loop {
+            if self.settings.max_steps.is_some_and(|limit| self.state.step >= limit) {
+                return Ok(Some(Outcome::StepLimit));
+            }
+            let start = Instant::now();
+            let Some(batch) = batches.next() else { return Ok(None) };
+            let report = self.step(&batch?, train.batches(), start)?;
+            if self.tell(|observer, snapshot| observer.on_step(&report, snapshot))? == Control::Stop {
+                return Ok(Some(Outcome::Stopped));
+            }
+        }
+    }
+
+    /// One step: forward, loss, backward with hooks, SGD.
+    fn step(&mut self, batch: &Batch<B>, batches: usize, start: Instant) -> Result<StepReport> {
+        let TrainState { epoch, batch: number, step, .. } = self.state;
+        let amplified_sites = self.draw(epoch, step)?;
+        let lr = self.settings.strategy.lr_at(step, batches as u64)?;
+        let every = self.settings.gradients_every;
+        let measuring = every > 0 && number % every == 0;
+        self.meter.measure(measuring);
+
+        let mut tape = Tape::train(&mut self.parameters);
+        let x = tape.constant(batch.images.clone());
+        let logits = self.model.forward(&mut tape, x)?;
+        let loss =
+            ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, self.settings.label_smoothing)?;
+        drop(logits);
+        let gradients = tape.backward(&loss.var, &self.hooks)?;
+        let (mean_loss, correct) = loss.read()?;
+        if !mean_loss.is_finite() && self.settings.on_divergence == OnDivergence::Stop {
+            let message = divergence::explain(self.model, &mut self.parameters.clone(), batch)?;
+            return Err(Error::Diverged {
+                epoch,
+                step,
+                message: format!("the loss is {mean_loss}; {message}"),
+            });
+        }
+        let gradient_norm = self.sgd.step(&mut self.parameters, &gradients, lr as f32)?;
+
+        let examples = batch.labels.elements();
+        let seconds = start.elapsed().as_secs_f64();
+        let state = &mut self.state;
+        state.batch += 1;
+        state.step += 1;
+        state.loss_sum += f64::from(mean_loss) * examples as f64;
+        state.correct += correct as u64;
+        state.examples += examples as u64;
+        state.seconds += seconds;
+        state.total_seconds += seconds;
+        if measuring {
+            state.gradients = self.meter.sums();
+        }
+        Ok(StepReport {
+            epoch,
+            batch: number,
+            batches,
+            step,
+            phase: self.phase(epoch),
+            lr,
+            amplified_sites,
+            loss: mean_loss,
+            correct,
+            examples,
+            gradient_norm,
+            seconds,
+        })
+    }
+
+    /// Draws the sites of this step where they are due, tells the observers, and counts them.
+    fn draw(&mut self, epoch: usize, step: u64) -> Result<usize> {
+        let mut amplifier = self.amplifier.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(draw) = amplifier.begin_step(epoch, step) {
+            for observer in &mut self.observers {
+                observer.on_draw(&draw)?;
+            }
+        }
+        Ok(amplifier.draw().map_or(0, |draw| draw.sites.len()))
+    }
+
+    /// Evaluates where it is due and goes to the next epoch.
+    fn finish_epoch(
+        &mut self,
+        train: &dyn BatchSource<B>,
+        sources: &[(&str, &dyn BatchSource<B>)],
+    ) -> Result<Control> {
+        let start = Instant::now();
+        let epoch = self.state.epoch;
+        let strategy = &self.settings.strategy;
+        let last = epoch + 1 == strategy.epochs();
+        let lr = strategy.lr_at(self.state.step.saturating_sub(1), train.batches() as u64)?;
+        let amplified = strategy.phase_at(epoch).is_some_and(|(_, phase)| phase.amplify.is_on());
+        let mut evaluations: Vec<(String, Evaluation)> = Vec::new();
+        if last || (epoch + 1).is_multiple_of(self.settings.evaluate_every) {
+            for (name, source) in sources {
+                evaluations.push((name.to_string(), evaluate(self.model, &mut self.parameters, *source)?));
+            }
+        }
+        let accuracy = evaluations.first().map(|(_, evaluation)| evaluation.accuracy());
+        let phase = self.phase(epoch);
+        let state = &mut self.state;
+        let best = accuracy.is_some_and(|accuracy| state.best.is_none_or(|(best, _)| accuracy > best));
+        if let (true, Some(accuracy)) = (best, accuracy) {
+            state.best = Some((accuracy, epoch));
+        }
+        state.total_seconds += start.elapsed().as_secs_f64();
+        let examples = state.examples.max(1) as f64;
+        let report = EpochReport {
+            epoch,
+            step: state.step,
+            phase,
+            lr,
+            amplified,
+            train_loss: state.loss_sum / examples,
+            train_accuracy: state.correct as f64 / examples,
+            examples: state.examples,
+            evaluations,
+            best,
+            gradients: self.meter.take(),
+            seconds: state.seconds,
+        };
+        *state = TrainState {
+            epoch: epoch + 1,
+            step: state.step,
+            total_seconds: state.total_seconds,
+            best: state.best,
+            ..TrainState::default()
+        };
+        self.tell(|observer, snapshot| observer.on_epoch(&report, snapshot))
+    }
+
+    fn phase(&self, epoch: usize) -> usize {
+        self.settings.strategy.phase_at(epoch).map_or(0, |(number, _)| number)
+    }
+
+    /// Calls every observer; one that wants to stop does not keep the others from hearing.
+    fn tell(
+        &mut self,
+        mut call: impl FnMut(&mut dyn Observer<B>, &Snapshot<'_, B>) -> Result<Control>,
+    ) -> Result<Control> {
+        let snapshot = Snapshot { parameters: &self.parameters, sgd: &self.sgd, state: &self.state };
+        let mut control = Control::Continue;
+        for observer in &mut self.observers {
+            if call(&mut **observer, &snapshot)? == Control::Stop {
+                control = Control::Stop;
+            }
+        }
+        Ok(control)
+    }
+}

@@ -1,0 +1,76 @@
+//! Reading a pickle's bytes.
+
+use super::Refusal;
+
+/// A position in a file that never runs past its end.
+pub(super) struct Cursor<'a> {
+    file: &'a [u8],
+    position: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub fn new(file: &'a [u8]) -> Self {
+        Self { file, position: 0 }
+    }
+
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Bytes of the whole file.
+    pub fn len(&self) -> usize {
+        self.file.len()
+    }
+
+    pub fn take(&mut self, length: usize) -> Result<&'a [u8], Refusal> {
+        let rest = &self.file[self.position..];
+        match rest.get(..length) {
+            Some(bytes) => {
+                self.position += length;
+                Ok(bytes)
+            }
+            None => Err(Refusal::new(
+                self.position,
+                format!("{length} more bytes"),
+                format!("the end of the file after {} bytes", self.file.len()),
+            )),
+        }
+    }
+
+    pub fn byte(&mut self) -> Result<u8, Refusal> {
+        self.take(1).map(|bytes| bytes[0])
+    }
+
+    /// An unsigned number of `width` bytes, the lowest first.
+    pub fn size(&mut self, width: usize) -> Result<usize, Refusal> {
+        let number = self.take(width)?.iter().rev().fold(0u64, |n, &byte| n << 8 | u64::from(byte));
+        // Where usize is narrower, no file can be that long: `take` refuses it.
+        Ok(usize::try_from(number).unwrap_or(usize::MAX))
+    }
+
+    /// A signed number of up to 8 bytes behind a byte that counts them.
+    pub fn long(&mut self) -> Result<i64, Refusal> {
+        let start = self.position;
+        let width = usize::from(self.byte()?);
+        if width > 8 {
+            return Err(Refusal::new(start, "a number of at most 8 bytes", format!("{width} bytes")));
+        }
+        let bytes = self.take(width)?;
+        let fill = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { -1 } else { 0 };
+        Ok(bytes.iter().rev().fold(fill, |n, &byte| n << 8 | i64::from(byte)))
+    }
+
+    /// ASCII text up to a line's end.
+    pub fn line(&mut self) -> Result<&'a str, Refusal> {
+        let start = self.position;
+        let rest = &self.file[start..];
+        let length = rest.iter().take(100).position(|&byte| byte == b'\n');
+        match length.and_then(|length| std::str::from_utf8(&rest[..length]).ok()) {
+            Some(text) => {
+                self.position += text.len() + 1;
+                Ok(text)
+            }
+            None => Err(Refusal::new(start, "a name of at most 100 letters and a line's end", "other bytes")),
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Finding the files of a data set and reading them all, from a folder or a .tar.gz.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+
+use super::{CHANNELS, Layout, PIXELS, SIDE};
+use crate::dataset::{Dataset, DatasetPair, Origin};
+use crate::error::{Error, Place, Result};
+
+/// Where a data set lies.
+#[derive(Clone, Debug)]
+pub(crate) enum Location {
+    /// A folder with a layout's files.
+    Folder(PathBuf, Layout),
+    /// A .tar.gz, and what it may hold.
+    Archive(PathBuf, Vec<Layout>),
+}
+
+/// What became of one file.
+#[derive(Debug)]
+pub struct FileState {
+    /// The file, behind its folder or archive.
+    pub file: String,
+    /// Examples it must hold.
+    pub examples: usize,
+    /// Whether it could be read.
+    pub outcome: Result<()>,
+}
+
+/// Looks for one of `layouts`: `path` may be an archive, a folder of files, or a folder that holds such a folder or a
+/// published archive.
+///
+/// **Errors:** nothing at `path`, or nothing that is looked for.
+pub(crate) fn locate(path: &Path, layouts: &[Layout]) -> Result<Location> {
+    if fs::metadata(path).map_err(|e| Error::read(path, e))?.is_file() {
+        return Ok(Location::Archive(path.to_owned(), layouts.to_vec()));
+    }
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(path).map_err(|e| Error::read(path, e))? {
+        entries.push(entry.map_err(|e| Error::read(path, e))?.path());
+    }
+    entries.sort(); // the system's order is no order
+    let folders = entries.iter().filter(|entry| entry.is_dir());
+    for folder in std::iter::once(&path.to_owned()).chain(folders) {
+        let has_any = |layout: &&Layout| layout.files().any(|(name, _)| folder.join(name).is_file());
+        if let Some(&layout) = layouts.iter().find(has_any) {
+            return Ok(Location::Folder(folder.clone(), layout));
+        }
+    }
+    for layout in layouts {
+        let archive = path.join(layout.archive);
+        if archive.is_file() {
+            return Ok(Location::Archive(archive, vec![*layout]));
+        }
+    }
+    let names: Vec<_> = entries.iter().filter_map(|e| e.file_name()).map(|n| n.to_string_lossy()).collect();
+    let found = match names.len() {
+        0 => "an empty folder".to_owned(),
+        1..=8 => names.join(", "),
+        more => format!("{}, ... ({more} entries)", names[..8].join(", ")),
+    };
+    Err(Error::NoDataset { path: path.to_owned(), expected: any_of(layouts), found })
+}
+
+fn any_of(layouts: &[Layout]) -> String {
+    let one = |l: &Layout| format!("{} ({} or {})", l.describe(), l.list(), l.archive);
+    layouts.iter().map(one).collect::<Vec<_>>().join("; or ")
+}
+
+/// Everything that was read, and what became of each file.
+pub(crate) struct Scan {
+    layout: Layout,
+    path: PathBuf,
+    /// In the layout's order; `None` where a file was not met.
+    files: Vec<Option<FileState>>,
+    train: Records,
+    test: Records,
+    /// What stopped the reading of an archive between two files.
+    stopped: Option<Error>,
+}
+
+/// **Shapes:** images `[n, 32, 32, 3]`, labels `[n]`.
+struct Records {
+    images: Vec<u8>,
+    labels: Vec<u8>,
+}
+
+impl Records {
+    fn new(n: usize) -> Self {
+        Self { images: vec![0; n * PIXELS], labels: vec![0; n] }
+    }
+}
+
+impl Location {
+    /// Reads all files, also behind one that cannot be read.
+    ///
+    /// **Errors:** only where nothing could be read at all.
+    pub fn scan(&self) -> Result<Scan> {
+        match self {
+            Location::Folder(folder, layout) => {
+                let mut scan = Scan::new(folder, *layout);
+                for (index, (name, _)) in layout.files().enumerate() {
+                    let path = folder.join(name);
+                    if path.is_file() {
+                        let file = path.display().to_string();
+                        match File::open(&path) {
+                            Ok(reader) => scan.take(index, file, reader),
+                            Err(error) => scan.note(index, file, Err(Error::read(&path, error))),
+                        }
+                    }
+                }
+                Ok(scan)
+            }
+            Location::Archive(archive, layouts) => scan_archive(archive, layouts),
+        }
+    }
+}
+
+fn scan_archive(archive: &Path, layouts: &[Layout]) -> Result<Scan> {
+    let mut reader = BufReader::new(File::open(archive).map_err(|e| Error::read(archive, e))?);
+    let shown = archive.display().to_string();
+    let mut magic = Vec::new();
+    reader.by_ref().take(2).read_to_end(&mut magic).map_err(|e| Error::read(archive, e))?;
+    if magic != [0x1f, 0x8b] {
+        let expected = "a .tar.gz (bytes 1f 8b)";
+        return Err(Error::format(&shown, Place::Byte(0), expected, format!("bytes {magic:02x?}")));
+    }
+    let mut unpacked = Counted { inner: MultiGzDecoder::new(io::Cursor::new(magic).chain(reader)), count: 0 };
+    let mut scan = None;
+    let stopped = visit(&mut unpacked, |path, member| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+        let holds = |layout: &&Layout| layout.files().any(|(file, _)| file == name);
+        if let Some(&layout) = layouts.iter().find(holds) {
+            let scan = scan.get_or_insert_with(|| Scan::new(archive, layout));
+            // A second layout in the same archive is not read.
+            if let Some(index) = scan.layout.files().position(|(file, _)| file == name) {
+                scan.take(index, format!("{shown}: {}", path.display()), member);
+            }
+        }
+    })
+    .err()
+    .map(|error| {
+        let place = Place::Byte(unpacked.count);
+        Error::format(&shown, place, "a readable archive (bytes counted unpacked)", format!("\"{error}\""))
+    });
+    match (scan, stopped) {
+        (Some(scan), stopped) => Ok(Scan { stopped: scan.stopped.or(stopped), ..scan }),
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(Error::NoDataset {
+            path: archive.to_owned(),
+            expected: any_of(layouts),
+            found: "an archive of other files".into(),
+        }),
+    }
+}
+
+/// Calls `see` for every file of a tar stream, then reads on to the end, where the checksum stands.
+fn visit(unpacked: &mut impl Read, mut see: impl FnMut(&Path, &mut dyn Read)) -> io::Result<()> {
+    let mut archive = tar::Archive::new(&mut *unpacked);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        if entry.header().entry_type().is_file() {
+            let path = entry.path()?.into_owned();
+            see(&path, &mut entry);
+        }
+    }
+    io::copy(unpacked, &mut io::sink()).map(|_| ())
+}
+
+struct Counted<R> {
+    inner: R,
+    count: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.count += read as u64;
+        Ok(read)
+    }
+}
+
+impl Scan {
+    fn new(path: &Path, layout: Layout) -> Self {
+        let train = Records::new(layout.train.len() * layout.train_records);
+        let test = Records::new(layout.test_records);
+        let files = layout.files().map(|_| None).collect();
+        Self { layout, path: path.to_owned(), files, train, test, stopped: None }
+    }
+
+    /// Decodes one file into its place.
+    fn take(&mut self, index: usize, file: String, reader: impl Read) {
+        if self.files[index].is_some() {
+            let again = Error::format(&file, Place::Byte(0), "each file once", "a second one of this name");
+            self.stopped.get_or_insert(again);
+            return;
+        }
+        let n = self.layout.train_records;
+        let (records, examples) = match index {
+            i if i < self.layout.train.len() => (&mut self.train, i * n..(i + 1) * n),
+            _ => (&mut self.test, 0..self.layout.test_records),
+        };
+        let images = &mut records.images[examples.start * PIXELS..examples.end * PIXELS];
+        let outcome = self.layout.decode(&file, reader, images, &mut records.labels[examples]);
+        self.note(index, file, outcome);
+    }
+
+    fn note(&mut self, index: usize, file: String, outcome: Result<()>) {
+        let examples = self.layout.files().nth(index).map_or(0, |(_, examples)| examples);
+        self.files[index] = Some(FileState { file, examples, outcome });
+    }
+
+    /// What became of every file; an error that belongs to no file stands under the archive's name.
+    pub fn states(self) -> Vec<FileState> {
+        let Self { layout, path, files, stopped, .. } = self;
+        let mut states: Vec<FileState> = layout
+            .files()
+            .zip(files)
+            .map(|((name, examples), state)| {
+                state.unwrap_or_else(|| {
+                    let file = path.join(name).display().to_string();
+                    let expected = format!("{} needs {}", layout.describe(), layout.list());
+                    FileState {
+                        file: file.clone(),
+                        examples,
+                        outcome: Err(Error::Missing { file, expected }),
+                    }
+                })
+            })
+            .collect();
+        if let Some(error) = stopped {
+            states.push(FileState { file: path.display().to_string(), examples: 0, outcome: Err(error) });
+        }
+        states
+    }
+
+    /// Both data sets.
+    ///
+    /// **Errors:** the first fault of any file; where an archive ends early, that rather than the files behind it.
+    pub fn into_pair(mut self) -> Result<DatasetPair> {
+        let layout = self.layout;
+        let train = std::mem::replace(&mut self.train, Records::new(0));
+        let test = std::mem::replace(&mut self.test, Records::new(0));
+        let origin = Origin::Files { path: self.path.clone(), form: layout.describe() };
+        let (missing, broken): (Vec<_>, Vec<_>) = self
+            .states()
+            .into_iter()
+            .filter_map(|state| state.outcome.err())
+            .partition(|error| matches!(error, Error::Missing { .. }));
+        if let Some(error) = broken.into_iter().chain(missing).next() {
+            return Err(error);
+        }
+        let build = |records: Records| {
+            Dataset::new(
+                layout.kind.name(),
+                [SIDE, SIDE, CHANNELS],
+                records.images,
+                records.labels,
+                layout.kind.classes().iter().map(|&class| class.to_owned()).collect(),
+                layout.kind.normalisation(),
+            )
+        };
+        Ok(DatasetPair { train: build(train)?, test: build(test)?, origin })
+    }
+}

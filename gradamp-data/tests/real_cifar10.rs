@@ -1,0 +1,33 @@
+//! The real CIFAR-10, where there is one: `GRADAMP_CIFAR10` names its folder or archive.
+
+use std::path::PathBuf;
+
+use gradamp_data::{DatasetPair, Source, open};
+
+fn cifar10() -> Option<DatasetPair> {
+    let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/cifar10"));
+    let path = std::env::var_os("GRADAMP_CIFAR10").map_or_else(beside, PathBuf::from);
+    if !path.exists() {
+        eprintln!("SKIPPED: no CIFAR-10 at {}; set GRADAMP_CIFAR10 to its folder or archive", path.display());
+        return None;
+    }
+    Some(open(&path, Source::Auto).unwrap())
+}
+
+#[test]
+fn the_real_set_has_its_known_counts_and_constants() {
+    let Some(pair) = cifar10() else { return };
+    assert_eq!((pair.train.len(), pair.test.len()), (50_000, 10_000));
+    assert_eq!(pair.train.class_counts(), [5_000; 10]);
+    assert_eq!(pair.test.class_counts(), [1_000; 10]);
+    let (measured, constants) = (pair.train.measure(), pair.train.normalisation());
+    for (measured, constant) in [(&measured.mean, &constants.mean), (&measured.std, &constants.std)] {
+        for (m, c) in measured.iter().zip(constant) {
+            assert!((m - c).abs() < 2e-4, "measured {m}, constant {c}"); // four digits are kept
+        }
+    }
+    // The first training image is a frog, the first test image a cat.
+    assert_eq!(pair.train.classes()[usize::from(pair.train.labels()[0])], "frog");
+    assert_eq!(pair.test.classes()[usize::from(pair.test.labels()[0])], "cat");
+    assert_eq!(pair.train.image(0).map(|image| &image[..3]), Some(&[59, 62, 63][..]));
+}

@@ -6,7 +6,7 @@ use super::{Array, Machine, Refusal, Value};
 
 /// A name that means something here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Global {
+pub(in crate::cifar) enum Global {
     /// An empty array, filled by a later instruction.
     Reconstruct,
     /// The class of arrays.

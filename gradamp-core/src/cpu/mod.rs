@@ -11,6 +11,7 @@ mod sgd;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod windows;
 
 use std::fmt;
 use std::ops::Range;
@@ -155,12 +156,12 @@ impl Backend for Cpu {
     }
 
     fn im2col(&self, g: &Conv2d, images: Range<usize>, x: &Buffer, columns: &mut Buffer) -> Result<()> {
-        conv2d::im2col(self.threads(), g, images, x, columns);
+        windows::im2col(self.threads(), g, images, x, columns);
         Ok(())
     }
 
     fn col2im(&self, g: &Conv2d, images: Range<usize>, columns: &Buffer, dx: &mut Buffer) -> Result<()> {
-        conv2d::col2im(self.threads(), g, images, columns, dx);
+        windows::col2im(self.threads(), g, images, columns, dx);
         Ok(())
     }
 
@@ -266,6 +267,25 @@ impl Backend for Cpu {
         let statistics = elementwise::statistics(self.threads(), &x[..len]);
         out[offset..offset + Statistics::LEN].copy_from_slice(&statistics.to_array());
         Ok(())
+    }
+
+    fn conv2d(
+        &self,
+        g: &Conv2d,
+        x: &Buffer,
+        w: &Buffer,
+        bias: Option<&Buffer>,
+        y: &mut Buffer,
+    ) -> Result<()> {
+        conv2d::conv2d(self, g, x, w, bias.map(|bias| &**bias), y)
+    }
+
+    fn conv2d_backward_input(&self, g: &Conv2d, w: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        conv2d::conv2d_backward_input(self, g, w, dy, dx)
+    }
+
+    fn conv2d_backward_weight(&self, g: &Conv2d, x: &Buffer, dy: &Buffer, dw: &mut Buffer) -> Result<()> {
+        conv2d::conv2d_backward_weight(self, g, x, dy, dw)
     }
 
     fn batch_norm_relu(

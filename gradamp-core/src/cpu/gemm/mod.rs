@@ -43,7 +43,6 @@ pub(super) enum Right<'a> {
     /// Packed whole, to be read by every block of C.
     Packed(Panels<'a>),
     /// `[k, n]`, packed piece by piece by the block of C that needs it.
-    #[expect(dead_code)] // the weight gradient, which comes next, packs as it goes
     Plain(Dense<'a>),
 }
 
@@ -109,36 +108,45 @@ pub(super) fn multiply<'c>(
         Right::Plain(b) => b.columns,
     };
     let mut c = Tiles::new(kernel, tiles * kernel.rows, columns, scratch.c);
-    for start in depth.clone().step_by(DEPTH) {
-        let piece = start..depth.end.min(start + DEPTH);
-        let tile_step = match stored {
-            Stored::Plain => {
-                a.copy(rows.clone(), piece.clone(), scratch.a);
-                kernel.rows * STRIDE
-            }
-            Stored::Transposed => {
-                a.copy(piece.clone(), rows.clone(), scratch.a);
-                kernel.rows
-            }
-        };
+    for (start, end) in pieces(&depth) {
         let (b, within) = match b {
-            Right::Packed(b) => (b, piece.clone()),
+            Right::Packed(b) => (b, start..end),
             Right::Plain(b) => {
-                for (panel, to) in scratch.b.chunks_mut(piece.len() * kernel.columns).enumerate() {
-                    b.pack(panel, kernel.columns, piece.clone(), to);
+                for (panel, to) in scratch.b.chunks_mut((end - start) * kernel.columns).enumerate() {
+                    b.pack(panel, kernel.columns, start..end, to);
                 }
-                (Panels::new(kernel, piece.len(), columns, scratch.b), 0..piece.len())
+                (Panels::new(kernel, end - start, columns, scratch.b), 0..end - start)
             }
         };
-        for panel in 0..b.count() {
-            let b = b.piece(panel, within.clone());
-            for tile in 0..tiles {
-                let a = &scratch.a[tile * tile_step..];
-                kernel.multiply(stored, piece.len(), a, b, c.tile(panel, tile), start > depth.start);
+        // As many tiles at a time as a packed block of A holds.
+        let (step, tile_step) = match stored {
+            Stored::Plain => (tiles, kernel.rows * STRIDE),
+            Stored::Transposed => (DEPTH / kernel.rows, kernel.rows),
+        };
+        for first in (0..tiles).step_by(step) {
+            let last = tiles.min(first + step);
+            let part = rows.start + first * kernel.rows..rows.end.min(rows.start + last * kernel.rows);
+            match stored {
+                Stored::Plain => a.copy(part, start..end, scratch.a),
+                Stored::Transposed => a.copy(start..end, part, scratch.a),
+            }
+            for panel in 0..b.count() {
+                let b = b.piece(panel, within.clone());
+                for tile in first..last {
+                    let a = &scratch.a[(tile - first) * tile_step..];
+                    kernel.multiply(stored, end - start, a, b, c.tile(panel, tile), start > depth.start);
+                }
             }
         }
     }
     c
+}
+
+/// Cuts the summed dimension into pieces of nearly equal length, at most [`DEPTH`].
+fn pieces(depth: &Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+    let length = depth.len().div_ceil(depth.len().div_ceil(DEPTH).max(1)).next_multiple_of(16).max(16);
+    let Range { start, end } = *depth;
+    (start..end).step_by(length).map(move |start| (start, end.min(start + length)))
 }
 
 /// C = alpha · op(A) · op(B) + beta · C

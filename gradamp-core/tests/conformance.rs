@@ -9,3 +9,30 @@ mod minimal {
 
     gradamp_core::conformance!(Minimal);
 }
+
+#[cfg(feature = "cpu")]
+mod cpu {
+    use gradamp_core::Cpu;
+    use gradamp_core::conformance::repeat::two_backends_give_the_same_bits;
+    use gradamp_core::conformance::{assert_law, laws};
+    use gradamp_core::cpu::Isa;
+
+    gradamp_core::conformance!(Cpu::default());
+
+    #[test]
+    fn every_law_holds_for_every_instruction_set() {
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            let cpu = Cpu::with_isa(2, isa).unwrap();
+            laws::<Cpu>().iter().for_each(|law| assert_law(&cpu, law.name, law.check));
+        }
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        let one = Cpu::with_threads(1).unwrap();
+        for threads in [2, 3, 8] {
+            let many = Cpu::with_threads(threads).unwrap();
+            two_backends_give_the_same_bits(&one, &many).unwrap_or_else(|v| panic!("{threads} threads: {v}"));
+        }
+    }
+}

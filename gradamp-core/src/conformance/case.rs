@@ -99,6 +99,22 @@ pub(super) fn every<C: Debug>(
     })
 }
 
+/// Whether each value is within one tolerance of the expected one.
+pub(super) fn within(
+    name: &'static str,
+    found: &[f32],
+    expected: &[f64],
+    tolerance: f64,
+) -> Result<(), Violation> {
+    if found.len() != expected.len() {
+        let message = format!("{name} has {} elements, expected {}", found.len(), expected.len());
+        return Err(Broken::Other(message).into());
+    }
+    let (shape, tolerances) = (vec![expected.len()], vec![tolerance; expected.len()]);
+    let expected = Expected { name, shape, values: expected.to_vec(), tolerances };
+    compare(&Found { name, values: found.to_vec() }, &expected)
+}
+
 fn compare(found: &Found, expected: &Expected) -> Result<(), Violation> {
     let excess = |found: f32, expected: f64, tolerance: f64| {
         let found = f64::from(found);

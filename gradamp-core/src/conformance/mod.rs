@@ -7,6 +7,9 @@
 //! overrides must agree with the trait's own composition; every kernel gives the same bits twice; and a backend that
 //! counts its allocations takes nothing from the system in steady state.
 //!
+//! On top of the kernels, the backward of every operation meets finite differences, hooks meet each gradient once and
+//! in order, and a scale changes what its placement reaches and nothing else, in fused operations too.
+//!
 //! For a new backend, in a test of its crate:
 //!
 //! ```text
@@ -16,6 +19,7 @@
 //! lists one `#[test]` per law; [`laws`] is the same list as a table.
 
 mod case;
+mod network;
 mod required;
 mod violation;
 
@@ -23,9 +27,12 @@ pub mod axpby;
 pub mod batch_norm;
 pub mod conv2d;
 pub mod gemm;
+pub mod gradients;
+pub mod hooks;
 pub mod im2col;
 pub mod loss;
 pub mod memory;
+pub mod placement;
 pub mod pool;
 pub mod relu;
 pub mod repeat;
@@ -96,7 +103,18 @@ macro_rules! conformance {
         conv2d: conv2d_equals_its_twin, conv2d_equals_its_default, conv2d_backward_input_equals_its_twin,
             conv2d_backward_input_equals_its_default, conv2d_backward_weight_equals_its_twin,
             conv2d_backward_weight_equals_its_default;
-        repeat: every_kernel_gives_the_same_bits_twice, steady_state_allocates_nothing;
+        gradients: conv2d_backward_meets_differences, linear_backward_meets_differences,
+            batch_norm_backward_meets_differences, batch_norm_relu_backward_meets_differences,
+            relu_backward_meets_differences, max_pool2d_backward_meets_differences,
+            mean_pool_backward_meets_differences, add_backward_meets_differences,
+            loss_backward_meets_differences, shared_weights_meet_differences,
+            residual_block_meets_differences;
+        hooks: hooks_meet_each_place_once_in_order, hooks_see_the_sum_of_all_shares, hooks_see_true_values,
+            what_a_hook_keeps_stays, looking_changes_nothing, hooks_compose_in_their_order,
+            a_dropped_guard_removes_its_hook, a_hooks_error_names_its_place, a_shared_parameter_is_met_once;
+        placement: fused_equals_unfused, a_scale_equals_the_scaled_values, each_placement_has_its_reach;
+        repeat: every_kernel_gives_the_same_bits_twice, every_step_gives_the_same_bits_twice,
+            steady_state_of_kernels_allocates_nothing, steady_state_of_steps_allocates_nothing;
     } };
     ($backend:expr) => { $crate::conformance! { @test $backend; } };
 }

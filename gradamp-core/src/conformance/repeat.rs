@@ -1,8 +1,9 @@
 //! What must be the same every time: the bits of each kernel, and the number of buffers in use.
 
 use super::case::{Case, Found};
+use super::network::{Form, gradients};
 use super::{Broken, Violation, axpby, batch_norm, conv2d, gemm, loss, pool, relu, rows, sgd, statistics};
-use crate::Backend;
+use crate::{Backend, Hooks};
 
 /// Runs every kernel once, on a size that is split among threads.
 fn every_kernel<B: Backend>(backend: &B) -> Result<Vec<(&'static str, Vec<Found>)>, Violation> {
@@ -34,30 +35,70 @@ fn every_kernel<B: Backend>(backend: &B) -> Result<Vec<(&'static str, Vec<Found>
 
 /// Sums have a fixed order, so that a run can be repeated and resumed bit for bit.
 pub fn every_kernel_gives_the_same_bits_twice<B: Backend>(backend: &B) -> Result<(), Violation> {
-    let (first, second) = (every_kernel(backend)?, every_kernel(backend)?);
-    for ((kernel, first), (_, second)) in first.iter().zip(&second) {
-        for (a, b) in first.iter().zip(second) {
-            let differs = |place: &usize| a.values[*place].to_bits() != b.values[*place].to_bits();
-            if let Some(place) = (0..a.values.len()).find(differs) {
-                let (first, second) = (a.values[place], b.values[place]);
-                let broken = Broken::Repeat { output: a.name, place, first, second };
-                return Err(Violation { case: kernel.to_string(), broken });
-            }
+    kernels_agree(backend, backend)
+}
+
+/// A forward and backward pass gives the same gradients twice, bit for bit.
+pub fn every_step_gives_the_same_bits_twice<B: Backend>(backend: &B) -> Result<(), Violation> {
+    steps_agree(backend, backend)
+}
+
+/// Whether two backends, such as one with 1 thread and one with 7, give the same bits.
+pub fn two_backends_give_the_same_bits<B: Backend>(a: &B, b: &B) -> Result<(), Violation> {
+    kernels_agree(a, b)?;
+    steps_agree(a, b)
+}
+
+fn kernels_agree<B: Backend>(a: &B, b: &B) -> Result<(), Violation> {
+    for ((kernel, first), (_, second)) in every_kernel(a)?.iter().zip(every_kernel(b)?) {
+        for (first, second) in first.iter().zip(second) {
+            same_bits(kernel, first.name, &first.values, &second.values)?;
         }
     }
     Ok(())
 }
 
-/// After two rounds of every kernel, the next three take no buffer from the system, where the backend counts.
-pub fn steady_state_allocates_nothing<B: Backend>(backend: &B) -> Result<(), Violation> {
-    let mut counts = Vec::new();
-    for _ in 0..5 {
-        every_kernel(backend)?;
-        backend.synchronize()?;
-        counts.push(backend.fresh_allocations());
+fn steps_agree<B: Backend>(a: &B, b: &B) -> Result<(), Violation> {
+    let hooks = Hooks::new();
+    let (first, second) = (gradients(a, &hooks, Form::Fused)?, gradients(b, &hooks, Form::Fused)?);
+    first.iter().zip(&second).try_for_each(|((name, a), (_, b))| same_bits(name, "gradient", a, b))
+}
+
+fn same_bits(case: &str, output: &'static str, first: &[f32], second: &[f32]) -> Result<(), Violation> {
+    match first.iter().zip(second).position(|(a, b)| a.to_bits() != b.to_bits()) {
+        Some(place) => {
+            let broken = Broken::Repeat { output, place, first: first[place], second: second[place] };
+            Err(Violation { case: case.into(), broken })
+        }
+        None => Ok(()),
     }
-    match (counts[1], counts[4]) {
-        (Some(warm), Some(end)) if warm != end => Err(Broken::Allocation { count: end - warm }.into()),
-        _ => Ok(()),
+}
+
+/// After two rounds of every kernel, the next ones take no buffer from the system, where the backend counts.
+pub fn steady_state_of_kernels_allocates_nothing<B: Backend>(backend: &B) -> Result<(), Violation> {
+    steady(backend, || every_kernel(backend).map(drop))
+}
+
+/// After two training steps, fused and not, the next ones take no buffer from the system, where the backend counts.
+pub fn steady_state_of_steps_allocates_nothing<B: Backend>(backend: &B) -> Result<(), Violation> {
+    let hooks = Hooks::new();
+    steady(backend, || {
+        gradients(backend, &hooks, Form::Fused)?;
+        gradients(backend, &hooks, Form::Unfused)?;
+        Ok(())
+    })
+}
+
+fn steady<B: Backend>(backend: &B, work: impl Fn() -> Result<(), Violation>) -> Result<(), Violation> {
+    let Some(_) = backend.fresh_allocations() else { return Ok(()) };
+    let mut counts = Vec::new();
+    for _ in 0..4 {
+        work()?;
+        backend.synchronize()?;
+        counts.push(backend.fresh_allocations().unwrap_or(0));
+    }
+    match counts[3] - counts[1] {
+        0 => Ok(()),
+        count => Err(Broken::Allocation { count }.into()),
     }
 }

@@ -227,7 +227,7 @@ impl<'p, B: Backend> Tape<'p, B> {
     /// Makes `x` a site by itself: the identity forward, hooks backward.
     pub fn site(&mut self, path: &str, kind: LayerKind, x: &Var<B>) -> Result<Var<B>> {
         let site = self.add_site(&path.into(), kind)?;
-        self.end_site(site, x)
+        self.record("site", &[x], &[], &[site], x.tensor.clone(), IdentityLayer)
     }
 
     /// Records an operation: ours and third parties' alike.
@@ -312,10 +312,20 @@ impl<B: Backend> fmt::Debug for Tape<'_, B> {
     }
 }
 
+/// A container's ends: its input hooks run where it begins.
 struct Identity;
 
 impl<B: Backend> BackwardRule<B> for Identity {
     fn backward(self: Box<Self>, dy: Gradient<B>, pass: &mut Pass<B>) -> Result<()> {
         pass.share(0, dy)
+    }
+}
+
+/// A site by itself: its input hooks run as those of any layer.
+struct IdentityLayer;
+
+impl<B: Backend> BackwardRule<B> for IdentityLayer {
+    fn backward(self: Box<Self>, dy: Gradient<B>, pass: &mut Pass<B>) -> Result<()> {
+        pass.give(0, dy)
     }
 }

@@ -1,3 +1,5 @@
+mod amplifier;
+mod gain;
 mod schedule;
 mod selection;
 mod strategy;

@@ -1,0 +1,133 @@
+use super::small_resnet;
+use crate::amplify::{
+    AmplificationSettings, Amplifier, Amplify, Overrides, Phase, Placement, Redraw, Schedule, Strategy,
+};
+use crate::{BackwardHook, Cpu, Gradient, GradientAction, LayerKind, Shape, Site};
+
+fn phase(epochs: usize, amplify: Amplify) -> Phase {
+    Phase { epochs, lr: Some(Schedule::constant(0.1)), amplify }
+}
+
+/// One epoch off, two on, one on with a single draw, one off.
+fn strategy() -> Strategy {
+    let once = Overrides { redraw: Some(Redraw::Once), count: Some(2), ..Overrides::default() };
+    let phases = vec![
+        phase(1, Amplify::Off),
+        phase(2, Amplify::on()),
+        phase(1, Amplify::On(Box::new(once))),
+        phase(1, Amplify::Off),
+    ];
+    Strategy { lr: None, phases }
+}
+
+fn amplifier(placement: Placement, redraw: Redraw) -> Amplifier {
+    let settings = AmplificationSettings {
+        kinds: vec![LayerKind::BatchNorm, LayerKind::Block],
+        ratio: Some(0.5),
+        factor: 3.0,
+        redraw,
+        placement,
+        ..Default::default()
+    };
+    Amplifier::new(&strategy(), &settings, &small_resnet(), 11).unwrap()
+}
+
+const STEPS_PER_EPOCH: u64 = 3;
+
+/// The steps at which draws were recorded in a run from `first` on.
+fn recorded(amplifier: &mut Amplifier, first: u64) -> Vec<u64> {
+    (first..6 * STEPS_PER_EPOCH)
+        .filter_map(|step| amplifier.begin_step((step / STEPS_PER_EPOCH) as usize, step))
+        .map(|record| record.step)
+        .collect()
+}
+
+#[test]
+fn a_draw_is_recorded_where_it_begins_to_hold() {
+    assert_eq!(recorded(&mut amplifier(Placement::Output, Redraw::Once), 0), [3, 9]);
+    assert_eq!(recorded(&mut amplifier(Placement::Output, Redraw::Epoch), 0), [3, 6, 9]);
+    assert_eq!(recorded(&mut amplifier(Placement::Output, Redraw::Step), 0), [3, 4, 5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn a_resumed_run_records_what_the_first_had_not_yet() {
+    for redraw in [Redraw::Once, Redraw::Epoch, Redraw::Step] {
+        let whole = recorded(&mut amplifier(Placement::Output, redraw), 0);
+        for last in 0..4 * STEPS_PER_EPOCH {
+            let mut resumed = amplifier(Placement::Output, redraw);
+            resumed.resume_after((last / STEPS_PER_EPOCH) as usize, last);
+            let expected: Vec<u64> = whole.iter().copied().filter(|&step| step > last).collect();
+            assert_eq!(recorded(&mut resumed, last + 1), expected, "{redraw:?}, resumed after step {last}");
+        }
+    }
+}
+
+#[test]
+fn a_record_holds_the_draw_in_force() {
+    let mut amplifier = amplifier(Placement::Input, Redraw::Epoch);
+    let sites = small_resnet().sites;
+    let record = amplifier.begin_step(2, 6).unwrap();
+    let draw = amplifier.draw().unwrap();
+    let paths: Vec<_> = draw.sites.iter().map(|&i| sites[i].path.to_string()).collect();
+    assert_eq!((record.epoch, record.step, &record.sites), (2, 6, &paths));
+    let line = serde_json::to_value(&record).unwrap();
+    assert_eq!(line["factor"], 3.0);
+    assert_eq!(line["placement"], "input");
+    amplifier.begin_step(4, 12);
+    assert!(amplifier.draw().is_none());
+}
+
+/// The factor by which `hook` multiplies at each of its three places, for every site and parameter.
+fn factors(hook: &mut Amplifier) -> [Vec<f32>; 3] {
+    let trace = small_resnet();
+    let gradient = Gradient::ones(&Cpu::with_threads(1).unwrap(), Shape::new(&[1]).unwrap());
+    let factor = |action: crate::Result<GradientAction<Cpu>>| match action.unwrap() {
+        GradientAction::Keep => 1.0,
+        GradientAction::Scale(factor) => factor,
+        GradientAction::Replace(_) => panic!("an amplifier replaces nothing"),
+    };
+    [
+        trace.sites.iter().map(|site| factor(hook.on_gradient(site, &gradient))).collect(),
+        trace.sites.iter().map(|site| factor(hook.on_input_gradient(site, &gradient))).collect(),
+        trace.parameters.iter().map(|path| factor(hook.on_parameter_gradient(path, &gradient))).collect(),
+    ]
+}
+
+#[test]
+fn only_drawn_layers_are_scaled_and_only_where_asked() {
+    let trace = small_resnet();
+    for (place, placement) in [Placement::Output, Placement::Input, Placement::Params].into_iter().enumerate()
+    {
+        let mut hook = amplifier(placement, Redraw::Epoch);
+        hook.begin_step(1, 3).unwrap();
+        let drawn = hook.draw().unwrap().sites.clone();
+        let mut expected = [vec![1.0; trace.sites.len()], vec![1.0; trace.sites.len()], Vec::new()];
+        expected[2] = vec![1.0; trace.parameters.len()];
+        if placement == Placement::Params {
+            for (path, factor) in trace.parameters.iter().zip(&mut expected[2]) {
+                let inside = |site: &&usize| path.starts_with(&format!("{}.", trace.sites[**site].path));
+                *factor = 3_f32.powi(drawn.iter().filter(inside).count() as i32);
+            }
+            assert!(expected[2].contains(&3.0));
+        } else {
+            drawn.iter().for_each(|&site| expected[place][site] = 3.0);
+        }
+        assert_eq!(factors(&mut hook), expected, "{placement:?}");
+        hook.begin_step(4, 12);
+        assert!(factors(&mut hook).iter().flatten().all(|&factor| factor == 1.0));
+    }
+}
+
+#[test]
+fn a_layer_that_the_trace_lacks_is_an_error() {
+    let mut hook = amplifier(Placement::Output, Redraw::Epoch);
+    let gradient = Gradient::<Cpu>::ones(&Cpu::with_threads(1).unwrap(), Shape::new(&[1]).unwrap());
+    hook.begin_step(1, 3).unwrap();
+    for index in [0, 1000] {
+        let site = Site { path: "late".into(), kind: LayerKind::Other, index };
+        let error = hook.on_gradient(&site, &gradient).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("amplification: layer late (number {index}) is not in the trace"))
+        );
+    }
+}

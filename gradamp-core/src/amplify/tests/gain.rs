@@ -1,0 +1,232 @@
+//! Gains against backward passes over random networks of sums, whose gradients count the paths.
+
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+
+use crate::amplify::{
+    AmplificationSettings, Amplifier, Amplify, Gain, Placement, Redraw, Schedule, Selection,
+    Strategy as Phases, gain,
+};
+use crate::tape::{BackwardRule, SiteId};
+use crate::{
+    Cpu, Gradient, Hooks, Initial, LayerKind, Mode, ParameterId, Parameters, Pass, Result, Role, Tape,
+    Tensor, Trace, Var,
+};
+
+/// One layer: the sum of some earlier values and of parameters, through some sites (more than one: fused).
+#[derive(Clone, Debug)]
+struct Layer {
+    inputs: Vec<prop::sample::Index>,
+    sites: usize,
+    has_parameter: bool,
+    /// Also reads the parameter of the layer before.
+    is_tied: bool,
+    /// Inside a container of its own.
+    is_wrapped: bool,
+    /// Followed by a site by itself.
+    is_marked: bool,
+}
+
+fn layer() -> impl Strategy<Value = Layer> {
+    let flag = any::<bool>;
+    (prop::collection::vec(any::<prop::sample::Index>(), 1..3), 0usize..4, flag(), flag(), flag(), flag())
+        .prop_map(|(inputs, sites, has_parameter, is_tied, is_wrapped, is_marked)| Layer {
+            inputs,
+            sites,
+            has_parameter: has_parameter && sites > 0,
+            is_tied: is_tied && sites > 0,
+            is_wrapped,
+            is_marked,
+        })
+}
+
+/// Input i enters before site min(i, last).
+struct Sum {
+    sites: usize,
+    inputs: usize,
+    parameters: usize,
+}
+
+impl BackwardRule<Cpu> for Sum {
+    fn backward(self: Box<Self>, dy: Gradient<Cpu>, pass: &mut Pass<Cpu>) -> Result<()> {
+        let values = dy.unscaled()?.clone();
+        let copy = |scale: f32| Gradient::new(values.clone()).scaled(scale);
+        let mut scale = dy.scale();
+        for site in (1..self.sites).rev() {
+            scale = pass.at_input(site, copy(scale))?.scale();
+            for input in (site..self.inputs).filter(|&i| i.min(self.sites - 1) == site) {
+                pass.share(input, copy(scale))?;
+            }
+            scale = pass.at_output(site - 1, copy(scale))?.scale();
+        }
+        (0..self.parameters).try_for_each(|i| pass.parameter(i, copy(scale)))?;
+        let first = if self.sites > 1 { 1 } else { self.inputs };
+        (0..first).try_for_each(|i| pass.give(i, copy(scale)))
+    }
+}
+
+struct Net {
+    layers: Vec<Layer>,
+    weights: Vec<Option<ParameterId>>,
+    parameters: Parameters<Cpu>,
+    one: Tensor<Cpu>,
+}
+
+impl Net {
+    fn new(layers: Vec<Layer>) -> Result<Self> {
+        let cpu = Cpu::with_threads(1)?;
+        let mut parameters = Parameters::new(&cpu, 0);
+        let weights = layers.iter().enumerate().map(|(k, layer)| {
+            let path = format!("block{k}.s0.weight");
+            let id =
+                layer.has_parameter.then(|| parameters.add(&path, Role::Bias, &[1], Initial::Constant(0.0)));
+            id.transpose()
+        });
+        let weights = weights.collect::<Result<_>>()?;
+        Ok(Self { layers, weights, parameters, one: Tensor::full(&cpu, &[1], 1.0)? })
+    }
+
+    fn forward(&mut self) -> Result<(Tape<'_, Cpu>, Var<Cpu>)> {
+        let mut tape = Tape::new(&mut self.parameters, Mode::Train, true);
+        let mut values = vec![tape.leaf(self.one.clone())];
+        for (k, layer) in self.layers.iter().enumerate() {
+            let mut inputs: Vec<_> = layer.inputs.iter().map(|i| i.get(&values).clone()).collect();
+            let mut container = None;
+            if layer.is_wrapped {
+                let (site, x) = tape.begin_site(&format!("block{k}").into(), LayerKind::Block, &inputs[0])?;
+                (inputs[0], container) = (x, Some(site));
+            }
+            let add = |i| tape.add_site(&format!("block{k}.s{i}").into(), LayerKind::Other);
+            let sites = (0..layer.sites).map(add).collect::<Result<Vec<SiteId>>>()?;
+            let mut weights: Vec<_> = self.weights[k].into_iter().collect();
+            if layer.is_tied && k > 0 {
+                weights.extend(self.weights[k - 1]);
+            }
+            let rule = Sum { sites: sites.len(), inputs: inputs.len(), parameters: weights.len() };
+            let inputs: Vec<_> = inputs.iter().collect();
+            let mut y = tape.record("sum", &inputs, &weights, &sites, self.one.clone(), rule)?;
+            if let Some(site) = container {
+                y = tape.end_site(site, &y)?;
+            }
+            if layer.is_marked {
+                y = tape.site(&format!("mark{k}"), LayerKind::Other, &y)?;
+            }
+            values.push(y);
+        }
+        let rule = Sum { sites: 0, inputs: values.len(), parameters: 0 };
+        let loss =
+            tape.record("loss", &values.iter().collect::<Vec<_>>(), &[], &[], self.one.clone(), rule)?;
+        Ok((tape, loss))
+    }
+
+    fn trace(&mut self) -> Result<Trace> {
+        Ok(self.forward()?.0.trace())
+    }
+
+    /// The gradients of all parameters, by path.
+    fn gradients(&mut self, hooks: &Hooks<Cpu>) -> Result<Vec<(Arc<str>, f64)>> {
+        let (tape, loss) = self.forward()?;
+        let gradients = tape.backward(&loss, hooks)?;
+        let value =
+            |id| -> Result<f64> { Ok(f64::from(gradients.parameter(id).unwrap().values()?.to_vec()?[0])) };
+        self.parameters.iter().map(|(id, p)| Ok((p.path.clone(), value(id)?))).collect()
+    }
+
+    fn amplified(&mut self, settings: &AmplificationSettings, step: u64) -> Result<Vec<(Arc<str>, f64)>> {
+        let strategy = Phases::single(1, Schedule::constant(0.1), Amplify::on());
+        let mut amplifier = Amplifier::new(&strategy, settings, &self.trace()?, 0)?;
+        amplifier.begin_step(0, step);
+        let hooks = Hooks::new();
+        let _guard = hooks.add_shared(Arc::new(Mutex::new(amplifier)));
+        self.gradients(&hooks)
+    }
+}
+
+/// A network with some sites and parameters, and settings for up to six of the sites.
+fn cases() -> impl Strategy<Value = (Vec<Layer>, AmplificationSettings)> {
+    let placement = prop_oneof![Just(Placement::Output), Just(Placement::Input), Just(Placement::Params)];
+    (
+        prop::collection::vec(layer(), 1..6),
+        prop::collection::vec(any::<prop::sample::Index>(), 1..7),
+        placement,
+    )
+        .prop_filter_map("nothing to amplify", |(layers, chosen, placement)| {
+            let trace = Net::new(layers.clone()).ok()?.trace().ok()?;
+            let mut sites: Vec<String> = match trace.sites.is_empty() || trace.parameters.is_empty() {
+                true => return None,
+                false => chosen.iter().map(|i| i.get(&trace.sites).path.to_string()).collect(),
+            };
+            sites.sort();
+            sites.dedup();
+            let settings =
+                AmplificationSettings { sites, placement, redraw: Redraw::Step, ..Default::default() };
+            Selection::new(&settings, &trace, 0).is_ok().then_some((layers, settings))
+        })
+}
+
+/// ⌊log of x to the base 2^16⌋
+fn exponent(x: f64) -> i32 {
+    (x.log2() / 16.0).floor() as i32
+}
+
+proptest! {
+    /// Plain gradients count paths (fewer than 2^16), so amplified by 2^16 their leading power is that of the path
+    /// which is amplified most, and amplified by 2^−16 that of the path which is amplified least.
+    #[test]
+    fn the_gain_of_a_draw_is_what_backward_does((layers, settings) in cases()) {
+        let mut net = Net::new(layers).unwrap();
+        let trace = net.trace().unwrap();
+        let with = |factor| AmplificationSettings { factor, ..settings.clone() };
+        let draw = Selection::new(&with(2.0), &trace, 0).unwrap().draw(0, 0);
+        let gains = gain::of_draw(&trace, &draw);
+        let plain = net.gradients(&Hooks::new()).unwrap();
+        let by_two = net.amplified(&with(2.0), 0).unwrap();
+        let most = net.amplified(&with(65536.0), 0).unwrap();
+        let least = net.amplified(&with(1.0 / 65536.0), 0).unwrap();
+        prop_assert_eq!(gains.len(), plain.len());
+        for (i, found) in gains.iter().enumerate() {
+            prop_assert_eq!(&found.path, &plain[i].0);
+            let (min, max) = match found.gain {
+                Gain::Factor(factor) => {
+                    prop_assert_eq!(by_two[i].1, factor * plain[i].1);
+                    (factor, factor)
+                }
+                Gain::DependsOnPath { min, max } => (min, max),
+            };
+            prop_assert_eq!(f64::from(exponent(most[i].1)), max.log2());
+            prop_assert_eq!(f64::from(-exponent(least[i].1)), min.log2());
+        }
+    }
+
+    /// Over all draws of k of the eligible sites the mean gradient is the expected gain times the plain one.
+    #[test]
+    fn the_expected_gain_is_the_mean_over_all_draws((layers, settings) in cases(), k in 1usize..6) {
+        let mut net = Net::new(layers).unwrap();
+        let trace = net.trace().unwrap();
+        let n = settings.sites.len();
+        let k = k.min(n);
+        let selection =
+            Selection::new(&AmplificationSettings { count: Some(k), ..settings.clone() }, &trace, 0);
+        prop_assume!(selection.is_ok());
+        let plain = net.gradients(&Hooks::new()).unwrap();
+        let mut sums = vec![0.0; plain.len()];
+        let draws: Vec<u32> = (0..1_u32 << n).filter(|draw| draw.count_ones() as usize == k).collect();
+        for draw in &draws {
+            let sites = (0..n).filter(|i| draw >> i & 1 == 1).map(|i| settings.sites[i].clone()).collect();
+            let amplified = match net.amplified(&AmplificationSettings { sites, ..settings.clone() }, 0) {
+                Ok(amplified) => amplified,
+                Err(_) => plain.clone(), // `params` of layers without any: refused, for it changes nothing
+            };
+            sums.iter_mut().zip(amplified).for_each(|(sum, (_, value))| *sum += value);
+        }
+        for (i, found) in gain::expected(&trace, &selection.unwrap()).iter().enumerate() {
+            let mean = sums[i] / draws.len() as f64 / plain[i].1;
+            let (min, max) = match found.gain {
+                Gain::Factor(factor) => (factor, factor),
+                Gain::DependsOnPath { min, max } => (min, max),
+            };
+            prop_assert!(mean >= min * (1.0 - 1e-9) && mean <= max * (1.0 + 1e-9), "{:?} {}", found, mean);
+        }
+    }
+}

@@ -1,11 +1,51 @@
 //! CIFAR-10, CIFAR-100 and generated shapes: readers, augmentation, batches.
+//!
+//! Data is read ([`open`]) or generated ([`ShapesSettings`]), split and limited ([`split`]), and served in batches
+//! ([`Loader`]) that threads prepare ahead. Every choice on the way is a counted random number, so that an epoch can be
+//! begun at any batch and has the same bits for any number of threads. [`DataSettings`] holds it all as one part of a
+//! configuration.
+//!
+//! ```
+//! use gradamp_data::{DataSettings, ShapesSettings, Source};
+//!
+//! let settings = DataSettings {
+//!     source: Source::Shapes,
+//!     shapes: ShapesSettings { train: 200, test: 50, seed: 1 },
+//!     validation: 40,
+//!     ..DataSettings::default()
+//! };
+//! let parts = settings.split(settings.load()?, 7)?;
+//! let loader = settings.train_loader(&parts, 32, 7)?;
+//! for batch in loader.host_epoch(0, 0)? {
+//!     let batch = batch?;
+//!     assert_eq!(batch.images.len(), 32 * 32 * 32 * 3); // [n, h, w, c]
+//!     assert_eq!(batch.labels.len(), 32);
+//! }
+//! assert_eq!(loader.batches(), 5); // 160 examples
+//! # Ok::<(), gradamp_data::Error>(())
+//! ```
+//!
+//! A [`Loader`] is also a [`BatchSource`](gradamp_core::BatchSource) for every backend.
 
+pub mod augment;
 mod cifar;
 pub mod dataset;
 pub mod error;
+pub mod loader;
+mod ordered;
+pub mod report;
+pub mod settings;
+pub mod shapes;
 pub mod source;
+pub mod subset;
 
+pub use augment::Augmentation;
 pub use cifar::FileState;
 pub use dataset::{Dataset, DatasetPair, Normalisation, Origin};
 pub use error::{Error, Place, Result};
+pub use loader::{HostBatch, HostBatches, Loader};
+pub use report::{Info, Verification, info, verify};
+pub use settings::DataSettings;
+pub use shapes::ShapesSettings;
 pub use source::{Source, discover, open};
+pub use subset::{Parts, Subset, split};

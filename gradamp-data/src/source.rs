@@ -113,3 +113,39 @@ fn discover_at(variable: Option<&Path>, folder: &Path, source: Source) -> Result
     let (Location::Folder(path, _) | Location::Archive(path, _)) = found;
     Ok(Some(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_is_discovered_at_the_variable_else_in_the_folder() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (data, elsewhere) = (folder.path().join("data"), folder.path().join("elsewhere"));
+        let at = |variable: Option<&Path>, source| discover_at(variable, &data, source);
+        assert!(at(None, Source::Auto).unwrap().is_none(), "no data folder");
+        for (place, file) in [(&data, "train.bin"), (&elsewhere, "test_batch.bin")] {
+            let sub = place.join("sub");
+            std::fs::create_dir_all(&sub).unwrap();
+            std::fs::write(sub.join(file), "").unwrap();
+        }
+        assert!(at(None, Source::Auto).unwrap().is_none(), "CIFAR-100 is no CIFAR-10");
+        assert_eq!(at(None, Source::Cifar100).unwrap(), Some(data.join("sub")));
+        assert_eq!(at(Some(&elsewhere), Source::Auto).unwrap(), Some(elsewhere.join("sub")));
+        assert!(
+            matches!(at(Some(&data), Source::Auto), Err(Error::NoDataset { .. })),
+            "a variable must hold"
+        );
+        assert!(at(Some(&elsewhere.join("no")), Source::Auto).is_err());
+        assert!(at(Some(&elsewhere), Source::Shapes).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_name_is_read_or_refused_with_the_known_ones() {
+        for source in Source::ALL {
+            assert_eq!(source.to_string().parse::<Source>().unwrap(), source);
+        }
+        let message = "mnist".parse::<Source>().unwrap_err().to_string();
+        assert_eq!(message, "data.source: expected one of auto, cifar10, cifar100, shapes, found \"mnist\"");
+    }
+}

@@ -1,0 +1,177 @@
+//! Work done ahead on other threads, delivered in order.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+use crate::{Error, Result};
+
+/// Results a thread keeps ready before it waits: enough to bridge an uneven step, few enough to cost no memory.
+const READY: usize = 2;
+
+/// The results of `produce` over a range, in the range's order, whatever the number of threads.
+///
+/// Thread k of W makes the results k, k + W, k + 2W, ... and hands them over by a bounded channel of its own, so taking
+/// from the channels in turn restores the order. Dropping it ends the threads.
+pub(crate) struct Ordered<T> {
+    remaining: Range<usize>,
+    lanes: Vec<Lane<T>>,
+    next_lane: usize,
+    /// Used where there are no threads.
+    produce: Arc<Produce<T>>,
+}
+
+type Produce<T> = dyn Fn(usize) -> Result<T> + Send + Sync;
+
+struct Lane<T> {
+    /// Taken when the lane is to end: a closed channel is what stops its thread.
+    results: Option<Receiver<Result<T>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<T: Send + 'static> Ordered<T> {
+    /// Starts `workers` threads; with 0, results are made when they are asked for.
+    ///
+    /// **Errors:** a thread that the system does not start.
+    pub fn new(
+        range: Range<usize>,
+        workers: usize,
+        produce: impl Fn(usize) -> Result<T> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let produce: Arc<Produce<T>> = Arc::new(produce);
+        let workers = workers.min(range.len());
+        // Built up in place, so that an error drops and thereby ends the threads that were started.
+        let mut ordered = Self { remaining: range.clone(), lanes: Vec::new(), next_lane: 0, produce };
+        for worker in 0..workers {
+            let (sender, results) = sync_channel(READY);
+            let (produce, range) = (ordered.produce.clone(), range.clone());
+            let work = move || {
+                for item in range.skip(worker).step_by(workers) {
+                    let result = produce(item);
+                    let last = result.is_err();
+                    if sender.send(result).is_err() || last {
+                        return;
+                    }
+                }
+            };
+            let thread = Builder::new().name(format!("gradamp-data-{worker}")).spawn(work);
+            let thread = thread.map_err(|error| Error::Worker {
+                batch: ordered.remaining.start,
+                message: format!("the system started no thread: {error}"),
+            })?;
+            ordered.lanes.push(Lane { results: Some(results), thread: Some(thread) });
+        }
+        Ok(ordered)
+    }
+}
+
+impl<T> Iterator for Ordered<T> {
+    type Item = Result<T>;
+
+    /// After an error there is nothing more.
+    fn next(&mut self) -> Option<Result<T>> {
+        let item = self.remaining.next()?;
+        let lanes = self.lanes.len();
+        let result = match self.lanes.get_mut(self.next_lane) {
+            None => (self.produce)(item),
+            Some(lane) => {
+                self.next_lane = (self.next_lane + 1) % lanes;
+                lane.receive().unwrap_or_else(|| Err(Error::Worker { batch: item, message: lane.reason() }))
+            }
+        };
+        if result.is_err() {
+            self.remaining = 0..0;
+        }
+        Some(result)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.remaining.len()))
+    }
+}
+
+impl<T> Lane<T> {
+    fn receive(&self) -> Option<Result<T>> {
+        self.results.as_ref()?.recv().ok()
+    }
+
+    /// Why the thread ended before its work was done.
+    fn reason(&mut self) -> String {
+        let panic = self.thread.take().and_then(|thread| thread.join().err());
+        let text = panic.as_ref().and_then(|panic| {
+            panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied())
+        });
+        text.unwrap_or("its thread ended").to_owned()
+    }
+}
+
+impl<T> Drop for Ordered<T> {
+    fn drop(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.results = None);
+        for lane in &mut self.lanes {
+            if let Some(thread) = lane.thread.take() {
+                let _ = thread.join(); // its panic was reported by `next`, or nobody waits for it any more
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn the_order_stays(first in 0usize..20, length in 0usize..40, workers in 0usize..9) {
+            let items: Result<Vec<usize>> = Ordered::new(first..first + length, workers, Ok).unwrap().collect();
+            prop_assert_eq!(items.unwrap(), (first..first + length).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn an_error_is_an_item_and_the_last_one() {
+        for workers in 0..4 {
+            let fail = |item| match item {
+                5 => Err(Error::Worker { batch: item, message: "no more".into() }),
+                _ => Ok(item),
+            };
+            let results: Vec<Result<usize>> = Ordered::new(0..20, workers, fail).unwrap().collect();
+            assert_eq!(results.len(), 6);
+            assert!(results[..5].iter().all(Result::is_ok));
+            assert_eq!(
+                results[5].as_ref().unwrap_err().to_string(),
+                "loader: batch 5 was not prepared: no more"
+            );
+        }
+    }
+
+    #[test]
+    fn a_panic_on_a_thread_is_an_error_with_its_message() {
+        for workers in 1..4 {
+            let fail = |item| if item == 3 { panic!("item {item} is bad") } else { Ok(item) };
+            let results: Vec<Result<usize>> = Ordered::new(0..20, workers, fail).unwrap().collect();
+            assert_eq!(results.len(), 4);
+            let message = results[3].as_ref().unwrap_err().to_string();
+            assert_eq!(message, "loader: batch 3 was not prepared: item 3 is bad");
+        }
+    }
+
+    #[test]
+    fn dropping_it_ends_the_threads() {
+        let shared = Arc::new(());
+        let held = shared.clone();
+        let mut ordered = Ordered::new(0..1_000_000, 3, move |item| {
+            let _ = &held;
+            Ok(item)
+        })
+        .unwrap();
+        assert!(matches!(ordered.next(), Some(Ok(0))));
+        drop(ordered);
+        assert_eq!(Arc::strong_count(&shared), 1, "a thread still holds what it worked with");
+    }
+}

@@ -1,0 +1,256 @@
+//! The built-in data set: generated 32x32 images of ten shapes, so that everything runs without a download.
+//!
+//! A shape of random place, size, rotation and colour lies on a shaded background among small distractors and under
+//! noise. No single pixel tells the class, so that a linear classifier stays poor while a small convolutional network
+//! needs a few epochs.
+//!
+//! Pixels are a function of (seed, split, example) and use additions, multiplications, divisions and comparisons only,
+//! which are exact to the bit everywhere: the checksum is the same on every machine.
+
+mod outline;
+
+use std::thread;
+
+use gradamp_core::random::{Purpose, Stream};
+use serde::{Deserialize, Serialize};
+
+use crate::{Dataset, DatasetPair, Error, Normalisation, Origin, Result};
+use outline::{CLASSES, Outline};
+
+/// Height and width of an image.
+const SIDE: usize = 32;
+/// Red, green, blue.
+const CHANNELS: usize = 3;
+const IMAGE: usize = SIDE * SIDE * CHANNELS;
+/// Points per pixel and axis at which an outline is tested.
+const SAMPLES: usize = 2;
+/// Standard deviation of the noise, in steps of a pixel value.
+const NOISE: f32 = 22.0;
+/// The most examples of one set: 3 GB of pixels.
+const MAX_EXAMPLES: usize = 1_000_000;
+
+/// How many shapes are generated, and from which seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShapesSettings {
+    /// Training examples.
+    pub train: usize,
+    /// Test examples.
+    pub test: usize,
+    /// The set's own seed: runs of different seeds see the same images.
+    pub seed: u64,
+}
+
+impl Default for ShapesSettings {
+    fn default() -> Self {
+        Self { train: 10_000, test: 2_000, seed: 1 }
+    }
+}
+
+impl ShapesSettings {
+    /// **Errors:** a number of examples outside of 1 to 1,000,000.
+    pub fn check(&self) -> Result<()> {
+        for (key, value) in [("data.shapes.train", self.train), ("data.shapes.test", self.test)] {
+            if !(1..=MAX_EXAMPLES).contains(&value) {
+                return Err(Error::setting(key, format!("expected 1 to {MAX_EXAMPLES}, found {value}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Generates both sets, on all cores.
+    ///
+    /// **Errors:** settings out of range.
+    pub fn generate(&self) -> Result<DatasetPair> {
+        self.check()?;
+        let stream = Stream::new(self.seed, Purpose::Generate);
+        let train = generate(stream.at(0), self.train)?;
+        let test = generate(stream.at(1), self.test)?;
+        Ok(DatasetPair { train, test, origin: Origin::Generated })
+    }
+}
+
+fn generate(stream: Stream, n: usize) -> Result<Dataset> {
+    let mut images = vec![0; n * IMAGE];
+    let label = |example: usize| example % CLASSES.len();
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let share = n.div_ceil(threads);
+    thread::scope(|scope| {
+        for (chunk, images) in images.chunks_mut(share * IMAGE).enumerate() {
+            scope.spawn(move || {
+                for (offset, image) in images.chunks_exact_mut(IMAGE).enumerate() {
+                    let example = chunk * share + offset;
+                    draw(stream.at(example as u64), label(example), image);
+                }
+            });
+        }
+    });
+    let labels = (0..n).map(|example| label(example) as u8).collect();
+    let classes = CLASSES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    // Measured over the default training set and rounded.
+    let normalisation = Normalisation { mean: vec![0.5; CHANNELS], std: vec![0.25; CHANNELS] };
+    Dataset::new("shapes", [SIDE, SIDE, CHANNELS], images, labels, classes, normalisation)
+}
+
+/// Numbers of one image, taken one after another.
+struct Draws {
+    stream: Stream,
+    next: u64,
+}
+
+impl Draws {
+    /// Uniform in [low, high).
+    fn between(&mut self, low: f32, high: f32) -> f32 {
+        self.next += 1;
+        low + (high - low) * self.stream.uniform(self.next - 1)
+    }
+
+    fn colour(&mut self) -> [f32; CHANNELS] {
+        std::array::from_fn(|_| self.between(30.0, 225.0))
+    }
+
+    /// A direction: (cos, sin) of an angle, by the rational parametrisation of the circle.
+    fn direction(&mut self) -> (f32, f32) {
+        let t = self.between(-1.0, 1.0);
+        let side = if self.between(0.0, 1.0) < 0.5 { 1.0 } else { -1.0 };
+        let scale = side / (1.0 + t * t);
+        ((1.0 - t * t) * scale, 2.0 * t * scale)
+    }
+}
+
+/// Draws one image, `[h, w, c]`.
+fn draw(stream: Stream, label: usize, image: &mut [u8]) {
+    let mut draws = Draws { stream: stream.at(0), next: 0 };
+    let mut canvas = background(&mut draws);
+    let near = canvas[SIDE * SIDE / 2 + SIDE / 2];
+    for _ in 0..3 {
+        let (x, y) = (draws.between(0.0, SIDE as f32), draws.between(0.0, SIDE as f32));
+        let (radius, colour, turn) = (draws.between(1.5, 3.5), draws.colour(), draws.direction());
+        let kind = draws.between(0.0, 3.0) as usize;
+        paint(
+            &mut canvas,
+            [x, y],
+            radius,
+            turn,
+            colour,
+            [outline::disc, outline::square, outline::bar][kind],
+        );
+    }
+    let radius = draws.between(6.0, 12.0);
+    let reach = radius * 0.8; // a corner may leave the image
+    let [x, y] = std::array::from_fn(|_| draws.between(reach, SIDE as f32 - reach));
+    let colour = contrasting(&mut draws, near);
+    let turn = draws.direction();
+    paint(&mut canvas, [x, y], radius, turn, colour, CLASSES[label].1);
+    for (pixel, (bytes, colour)) in image.chunks_exact_mut(CHANNELS).zip(&canvas).enumerate() {
+        let noise = stream.at(1).bits(pixel as u64).to_le_bytes();
+        for (c, (byte, &value)) in bytes.iter_mut().zip(colour).enumerate() {
+            // The sum of two uniform bytes: mean 255, deviation 104.5.
+            let sum = f32::from(noise[2 * c]) + f32::from(noise[2 * c + 1]) - 255.0;
+            *byte = (value + sum * (NOISE / 104.5) + 0.5) as u8; // saturates
+        }
+    }
+}
+
+/// A colour for each corner, mixed in between.
+fn background(draws: &mut Draws) -> Vec<[f32; CHANNELS]> {
+    let base = draws.colour();
+    let corners: [[f32; CHANNELS]; 4] =
+        std::array::from_fn(|_| base.map(|value| value + draws.between(-60.0, 60.0)));
+    let mix = |pixel: usize| {
+        let (v, u) = ((pixel / SIDE) as f32 / SIDE as f32, (pixel % SIDE) as f32 / SIDE as f32);
+        let weights = [(1.0 - u) * (1.0 - v), u * (1.0 - v), (1.0 - u) * v, u * v];
+        std::array::from_fn(|c| (0..4).map(|corner| weights[corner] * corners[corner][c]).sum())
+    };
+    (0..SIDE * SIDE).map(mix).collect()
+}
+
+/// A colour that can be told from `other`: the first of some that is far enough away, else the farthest.
+fn contrasting(draws: &mut Draws, other: [f32; CHANNELS]) -> [f32; CHANNELS] {
+    let distance =
+        |colour: &[f32; CHANNELS]| -> f32 { (0..CHANNELS).map(|c| (colour[c] - other[c]).abs()).sum() };
+    let mut farthest = draws.colour();
+    for _ in 0..8 {
+        if distance(&farthest) > 120.0 {
+            break;
+        }
+        let colour = draws.colour();
+        if distance(&colour) > distance(&farthest) {
+            farthest = colour;
+        }
+    }
+    farthest
+}
+
+/// Mixes `colour` into the pixels that `outline` covers, by the share of each that it covers.
+fn paint(
+    canvas: &mut [[f32; CHANNELS]],
+    [x, y]: [f32; 2],
+    radius: f32,
+    (cos, sin): (f32, f32),
+    colour: [f32; CHANNELS],
+    outline: Outline,
+) {
+    let step = 1.0 / SAMPLES as f32;
+    for (pixel, under) in canvas.iter_mut().enumerate() {
+        let (row, column) = ((pixel / SIDE) as f32, (pixel % SIDE) as f32);
+        // No outline reaches farther than 1.3 radii from its centre.
+        if (row - y).abs() > 1.3 * radius + 1.0 || (column - x).abs() > 1.3 * radius + 1.0 {
+            continue;
+        }
+        let covered = (0..SAMPLES * SAMPLES)
+            .filter(|sample| {
+                let dx = column + ((sample % SAMPLES) as f32 + 0.5) * step - x;
+                let dy = row + ((sample / SAMPLES) as f32 + 0.5) * step - y;
+                outline((cos * dx + sin * dy) / radius, (cos * dy - sin * dx) / radius)
+            })
+            .count();
+        let share = covered as f32 / (SAMPLES * SAMPLES) as f32;
+        for (value, &target) in under.iter_mut().zip(&colour) {
+            *value += share * (target - *value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> DatasetPair {
+        ShapesSettings { train: 200, test: 50, seed: 3 }.generate().unwrap()
+    }
+
+    #[test]
+    fn the_set_is_balanced_and_a_function_of_its_seed() {
+        let pair = small();
+        assert_eq!(pair.train.class_counts(), [20; 10]);
+        assert_eq!(pair.test.class_counts(), [5; 10]);
+        assert_eq!(pair.checksum(), small().checksum());
+        assert_ne!(pair.train.image(0), pair.test.image(0));
+        let other = ShapesSettings { train: 200, test: 50, seed: 4 }.generate().unwrap();
+        assert_ne!(pair.checksum(), other.checksum());
+    }
+
+    #[test]
+    fn a_larger_set_begins_with_the_smaller_one() {
+        let larger = ShapesSettings { train: 301, test: 50, seed: 3 }.generate().unwrap();
+        assert_eq!(larger.train.images()[..200 * IMAGE], small().train.images()[..]);
+    }
+
+    #[test]
+    fn the_constants_fit_the_pixels() {
+        let measured = ShapesSettings { train: 2000, test: 1, seed: 1 }.generate().unwrap().train.measure();
+        for c in 0..CHANNELS {
+            assert!(
+                (measured.mean[c] - 0.5).abs() < 0.02 && (measured.std[c] - 0.25).abs() < 0.03,
+                "{measured:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_size_out_of_range_names_its_key() {
+        let error = ShapesSettings { train: 0, ..ShapesSettings::default() }.generate().unwrap_err();
+        assert_eq!(error.to_string(), "data.shapes.train: expected 1 to 1000000, found 0");
+    }
+}

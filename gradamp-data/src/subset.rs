@@ -1,0 +1,176 @@
+//! Parts of a data set: limits and the validation split, drawn once a run and balanced over classes.
+
+use std::sync::Arc;
+
+use gradamp_core::random::{Purpose, Stream};
+
+use crate::{Dataset, DatasetPair, Error, Result};
+
+/// Some examples of a shared data set, in a fixed order.
+#[derive(Clone, Debug)]
+pub struct Subset {
+    data: Arc<Dataset>,
+    examples: Arc<[usize]>,
+}
+
+impl Subset {
+    /// All examples of `data`.
+    pub fn all(data: Arc<Dataset>) -> Self {
+        let examples = (0..data.len()).collect();
+        Self { data, examples }
+    }
+
+    /// The given examples, by their place in `data`.
+    ///
+    /// **Errors:** none at all, or one past the end.
+    pub fn of(data: Arc<Dataset>, examples: Vec<usize>) -> Result<Self> {
+        let fault = |message: String| Error::Dataset { name: data.name().to_owned(), message };
+        if let Some(past) = examples.iter().find(|&&example| example >= data.len()) {
+            return Err(fault(format!("expected examples below {}, found {past}", data.len())));
+        }
+        if examples.is_empty() {
+            return Err(fault("expected a part with examples, found none".into()));
+        }
+        Ok(Self { examples: examples.into(), data })
+    }
+
+    /// The data set it is a part of.
+    pub fn data(&self) -> &Arc<Dataset> {
+        &self.data
+    }
+
+    /// The examples, by their place in the data set.
+    pub fn examples(&self) -> &[usize] {
+        &self.examples
+    }
+
+    /// The number of examples; at least 1.
+    #[allow(clippy::len_without_is_empty)] // a part is never empty
+    pub fn len(&self) -> usize {
+        self.examples.len()
+    }
+}
+
+/// What a run learns from and is judged by.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The training examples that remain.
+    pub train: Subset,
+    /// Examples split off the training set; `None` where none were asked for.
+    pub validation: Option<Subset>,
+    /// The test examples.
+    pub test: Subset,
+}
+
+/// Splits `validation` examples off the training set, then keeps at most `train_limit` of the others and at most
+/// `test_limit` test examples; a limit of 0 keeps all.
+///
+/// The draw is a function of `seed` alone and balanced: the counts of two classes differ by at most 1 where the set's
+/// own do. The validation examples do not depend on the limits, and a smaller limit keeps some of what a larger one keeps.
+/// Each part is in the data set's order.
+///
+/// **Errors:** as many validation examples as there are training examples, or more.
+pub fn split(
+    pair: DatasetPair,
+    seed: u64,
+    validation: usize,
+    train_limit: usize,
+    test_limit: usize,
+) -> Result<Parts> {
+    let (train, test) = (Arc::new(pair.train), Arc::new(pair.test));
+    if validation >= train.len() {
+        let message =
+            format!("expected fewer than the {} training examples, found {validation}", train.len());
+        return Err(Error::setting("data.validation", message));
+    }
+    let stream = Stream::new(seed, Purpose::Split);
+    let mut order = balanced(&train, stream.at(0));
+    let mut rest = order.split_off(validation);
+    let validation = if order.is_empty() { None } else { Some(Subset::of(train.clone(), sorted(order))?) };
+    let mut test_order = balanced(&test, stream.at(1));
+    for (examples, limit) in [(&mut rest, train_limit), (&mut test_order, test_limit)] {
+        if limit > 0 {
+            examples.truncate(limit);
+        }
+    }
+    Ok(Parts {
+        train: Subset::of(train, sorted(rest))?,
+        validation,
+        test: Subset::of(test, sorted(test_order))?,
+    })
+}
+
+/// A random order in which every stretch from the beginning has the classes as evenly as the set allows: the first
+/// examples of all classes, then the second ones, and so on.
+fn balanced(data: &Dataset, stream: Stream) -> Vec<usize> {
+    let mut seen = vec![0usize; data.classes().len()];
+    let mut ranked: Vec<(usize, usize)> = Vec::with_capacity(data.len());
+    for example in stream.permutation(data.len()) {
+        let count = &mut seen[usize::from(data.labels()[example])];
+        ranked.push((*count, example));
+        *count += 1;
+    }
+    ranked.sort_by_key(|&(rank, _)| rank); // stable: within a rank the order stays random
+    ranked.into_iter().map(|(_, example)| example).collect()
+}
+
+fn sorted(mut examples: Vec<usize>) -> Vec<usize> {
+    examples.sort_unstable();
+    examples
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Normalisation, Origin};
+
+    fn set(n: usize) -> Dataset {
+        let labels = (0..n).map(|i| (i % 3) as u8).collect();
+        let classes = ["a", "b", "c"].map(String::from).to_vec();
+        let constants = Normalisation { mean: vec![0.0], std: vec![1.0] };
+        Dataset::new("set", [1, 1, 1], vec![0; n], labels, classes, constants).unwrap()
+    }
+
+    fn parts(n: usize, seed: u64, validation: usize, limit: usize) -> Result<Parts> {
+        split(
+            DatasetPair { train: set(n), test: set(n), origin: Origin::Generated },
+            seed,
+            validation,
+            limit,
+            limit,
+        )
+    }
+
+    #[test]
+    fn too_many_validation_examples_are_an_error() {
+        let message = parts(5, 1, 5, 0).unwrap_err().to_string();
+        assert_eq!(message, "data.validation: expected fewer than the 5 training examples, found 5");
+        assert!(Subset::of(Arc::new(set(3)), vec![3]).is_err());
+        assert!(Subset::of(Arc::new(set(3)), vec![]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_disjoint_balanced_and_nested(seed: u64, validation in 0usize..20, limit in 1usize..30) {
+            let n = 60;
+            let whole = parts(n, seed, validation, 0).unwrap();
+            let less = parts(n, seed, validation, limit).unwrap();
+            let held = whole.validation.as_ref().map_or(vec![], |v| v.examples().to_vec());
+            prop_assert_eq!(less.validation.map_or(vec![], |v| v.examples().to_vec()), held.clone());
+            let mut all = [whole.train.examples(), &held].concat();
+            all.sort_unstable();
+            prop_assert_eq!(all, (0..n).collect::<Vec<_>>());
+            prop_assert_eq!(whole.test.len(), n);
+            for part in [&less.train, &less.test] {
+                prop_assert_eq!(part.len(), limit);
+                prop_assert!(part.examples().iter().all(|e| part.len() == n || e < &n));
+                prop_assert!(part.examples().windows(2).all(|w| w[0] < w[1]));
+            }
+            prop_assert!(less.train.examples().iter().all(|e| whole.train.examples().contains(e)));
+            let count = |label| less.test.examples().iter().filter(|&&e| e % 3 == label).count();
+            prop_assert!(count(0).abs_diff(count(1)) <= 1 && count(1).abs_diff(count(2)) <= 1);
+        }
+    }
+}

@@ -94,9 +94,7 @@ pub(super) fn every<C: Debug>(
     cases: &[C],
     mut check: impl FnMut(&C) -> Result<(), Violation>,
 ) -> Result<(), Violation> {
-    cases.iter().try_for_each(|case| {
-        check(case).map_err(|violation| Violation { case: format!("{case:?}"), ..violation })
-    })
+    cases.iter().try_for_each(|case| check(case).map_err(|violation| violation.within(format!("{case:?}"))))
 }
 
 /// Whether each value is within one tolerance of the expected one.

@@ -172,10 +172,8 @@ impl<B: Backend> Subject<B> {
             let expected: Vec<f64> =
                 quotients.iter().zip(&found).map(|(q, &g)| q.unwrap_or(f64::from(g))).collect();
             let largest = expected.iter().fold(0.0, |max: f64, q| max.max(q.abs()));
-            within("gradient", &found, &expected, TOLERANCE * largest).map_err(|violation| Violation {
-                case: format!("{:?} mode, gradient of {name}", self.mode),
-                ..violation
-            })?;
+            within("gradient", &found, &expected, TOLERANCE * largest)
+                .map_err(|violation| violation.within(format!("{:?} mode, gradient of {name}", self.mode)))?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use crate::Error;
 
 /// A broken law: on which case, and how.
 #[derive(Debug, thiserror::Error)]
-#[error("{case}: {broken}")]
+#[error("{case}{}{broken}", if case.is_empty() { "" } else { ": " })]
 pub struct Violation {
     /// The geometry and settings of the case; empty where the law has only one.
     pub case: String,
@@ -74,6 +74,15 @@ pub enum Broken {
     /// Anything else, in words.
     #[error("{0}")]
     Other(String),
+}
+
+impl Violation {
+    /// The violation within a wider case.
+    #[must_use]
+    pub(super) fn within(self, wider: String) -> Self {
+        let case = if self.case.is_empty() { wider } else { format!("{wider}: {}", self.case) };
+        Self { case, ..self }
+    }
 }
 
 impl From<Broken> for Violation {

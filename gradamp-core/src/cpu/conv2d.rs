@@ -19,10 +19,7 @@ pub(super) fn conv2d(
 ) -> Result<()> {
     let kernel = cpu.kernel(g.c_out);
     let mut packed = cpu.take(Panels::elements(kernel, g.patch(), g.c_out))?;
-    cpu.threads().each(packed.chunks_mut(g.patch() * kernel.columns).enumerate(), |(panel, to)| {
-        Dense::new(w, g.c_out).pack(panel, kernel.columns, 0..g.patch(), to);
-    });
-    let w = Panels::new(kernel, g.patch(), g.c_out, &packed);
+    let w = Dense::new(&w[..g.patch() * g.c_out], g.c_out).pack_all(cpu.threads(), kernel, &mut packed);
     let y = &mut y[..g.n * g.pixels() * g.c_out];
     multiply_windows(cpu, kernel, &Windows::of(g, x), w, bias.map(|bias| &bias[..g.c_out]), y)
 }
@@ -212,9 +209,17 @@ pub(super) fn conv2d_backward_weight(
     let chunk = pixels.div_ceil(chunks);
     let chunks = pixels.div_ceil(chunk);
 
-    let size = ScratchSize::new(kernel, Stored::Transposed, rows, g.c_out, true);
+    // Where many blocks read dy, it is packed once for all; elsewhere piece by piece, in less memory.
+    let dense = Dense::new(&dy[..pixels * g.c_out], g.c_out);
+    let packs_once = blocks >= 4;
+    let mut packed = cpu.take(if packs_once { Panels::elements(kernel, pixels, g.c_out) } else { 0 })?;
+    let dy = match packs_once {
+        true => Right::Packed(dense.pack_all(cpu.threads(), kernel, &mut packed)),
+        false => Right::Plain(dense),
+    };
+    let size = ScratchSize::new(kernel, Stored::Transposed, rows, g.c_out, !packs_once);
     let mut memory = cpu.take(size.elements() * cpu.threads().count())?;
-    let (windows, dy) = (Windows::of(g, x), Dense::new(dy, g.c_out));
+    let windows = Windows::of(g, x);
     let dw = &mut dw[..elements];
     let mut product = |dw: &mut [f32]| {
         let parts = dw.chunks_mut(elements).enumerate();
@@ -224,8 +229,7 @@ pub(super) fn conv2d_backward_weight(
         cpu.threads().each_with(tasks, size.cut(&mut memory), |(part, block, dw), scratch| {
             let rows = block * rows..patch.min((block + 1) * rows);
             let depth = part * chunk..pixels.min((part + 1) * chunk);
-            let tiles =
-                multiply(kernel, (Stored::Transposed, &windows), Right::Plain(dy), rows, depth, scratch);
+            let tiles = multiply(kernel, (Stored::Transposed, &windows), dy, rows, depth, scratch);
             for (row, dw) in dw.chunks_exact_mut(g.c_out).enumerate() {
                 store(&tiles, row, None, dw);
             }

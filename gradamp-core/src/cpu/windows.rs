@@ -48,61 +48,73 @@ impl<'a> Windows<'a> {
         self.taps_h * self.taps_w * self.c
     }
 
-    /// Row `p` of the window (i, j): where its part inside the image begins in x, and which elements of the window's
-    /// row that part is. Channels are last, so that it is one run in memory. `None` where nothing is in the image.
-    fn run(&self, image: usize, i: usize, j: usize, p: usize) -> Option<(usize, Range<usize>)> {
+    /// Row `p` of the windows of row `i`: where that row of pixels begins in x. `None` where it is outside the image.
+    fn pixels(&self, image: usize, i: usize, p: usize) -> Option<usize> {
         let row = self.top.checked_add_unsigned(i * self.step + p)?;
         let row = usize::try_from(row).ok().filter(|&row| row < self.h)?;
-        let left = self.left.checked_add_unsigned(j * self.step)?;
-        let first = left.min(0).unsigned_abs();
-        let end = self.taps_w.min(usize::try_from(self.w as isize - left).ok()?);
-        let column = left.max(0).unsigned_abs();
-        let from = ((image * self.h + row) * self.w + column) * self.c;
-        (first < end).then_some((from, first * self.c..end * self.c))
+        Some((image * self.h + row) * self.w * self.c)
     }
 
-    /// Copies some elements of the window (i, j).
-    fn copy_window(&self, (image, i, j): (usize, usize, usize), columns: Range<usize>, to: &mut [f32]) {
+    /// The part of a window's row at column `j` that is inside the image: where it begins in its row of pixels, and
+    /// which elements of the window's row it is. Channels are last, so that it is one run in memory.
+    fn inside(&self, j: usize) -> (usize, Range<usize>) {
+        let left = self.left.saturating_add_unsigned(j * self.step);
+        let first = left.min(0).unsigned_abs().min(self.taps_w);
+        let end = (self.w as isize - left).clamp(first as isize, self.taps_w as isize).unsigned_abs();
+        (left.max(0).unsigned_abs() * self.c, first * self.c..end * self.c)
+    }
+
+    /// Copies some elements of the windows (i, columns of pixels), each to a row of `to`, `stride` apart.
+    fn copy_windows(
+        &self,
+        (image, i, js): (usize, usize, Range<usize>),
+        columns: Range<usize>,
+        to: &mut [f32],
+        stride: usize,
+    ) {
         let width = self.taps_w * self.c;
-        let mut to = &mut to[..columns.len()];
         let mut start = columns.start;
         while start < columns.end {
             let p = start / width;
             let wanted = start - p * width..width.min(columns.end - p * width);
-            let (part, rest) = to.split_at_mut(wanted.len());
-            match self.run(image, i, j, p) {
-                Some((from, inside)) => {
-                    let first = inside.start.clamp(wanted.start, wanted.end);
-                    let end = inside.end.clamp(first, wanted.end);
-                    part[..first - wanted.start].fill(0.0);
-                    if end > first {
-                        let from = from + first - inside.start;
-                        part[first - wanted.start..end - wanted.start]
-                            .copy_from_slice(&self.x[from..from + end - first]);
-                    }
-                    part[end - wanted.start..].fill(0.0);
+            let pixels = self.pixels(image, i, p).map(|from| &self.x[from..from + self.w * self.c]);
+            for (j, to) in js.clone().zip(to.chunks_mut(stride)) {
+                let to = &mut to[start - columns.start..][..wanted.len()];
+                let Some(pixels) = pixels else {
+                    to.fill(0.0);
+                    continue;
+                };
+                let (from, inside) = self.inside(j);
+                if inside.len() == width {
+                    to.copy_from_slice(&pixels[from + wanted.start..from + wanted.end]);
+                    continue;
                 }
-                None => part.fill(0.0),
+                let first = inside.start.clamp(wanted.start, wanted.end);
+                let end = inside.end.clamp(first, wanted.end);
+                to[..first - wanted.start].fill(0.0);
+                to[end - wanted.start..].fill(0.0);
+                if first < end {
+                    let from = from + first - inside.start;
+                    to[first - wanted.start..end - wanted.start]
+                        .copy_from_slice(&pixels[from..from + end - first]);
+                }
             }
             start += wanted.len();
-            to = rest;
         }
     }
 }
 
 impl Matrix for Windows<'_> {
     fn copy(&self, rows: Range<usize>, columns: Range<usize>, to: &mut [f32]) {
-        let (mut j, row) = (rows.start % self.w_out, rows.start / self.w_out);
-        let (mut i, mut image) = (row % self.h_out, row / self.h_out);
-        for (_, to) in rows.zip(to.chunks_mut(STRIDE)) {
-            self.copy_window((image, i, j), columns.clone(), to);
-            j += 1;
-            if j == self.w_out {
-                (i, j) = (i + 1, 0);
-            }
-            if i == self.h_out {
-                (image, i) = (image + 1, 0);
-            }
+        let mut row = rows.start;
+        let mut to = to;
+        while row < rows.end {
+            let (j, line) = (row % self.w_out, row / self.w_out);
+            let count = (self.w_out - j).min(rows.end - row);
+            let place = (line / self.h_out, line % self.h_out, j..j + count);
+            self.copy_windows(place, columns.clone(), to, STRIDE);
+            row += count;
+            to = to.get_mut(count * STRIDE..).unwrap_or_default();
         }
     }
 }
@@ -112,10 +124,8 @@ pub(super) fn im2col(threads: &Threads, g: &Conv2d, images: Range<usize>, x: &[f
     let windows = Windows::of(g, x);
     let tasks = columns.chunks_mut(g.w_out * g.patch()).take(images.len() * g.h_out).enumerate();
     threads.each(tasks, |(row, columns)| {
-        let (image, i) = (images.start + row / g.h_out, row % g.h_out);
-        for (j, to) in columns.chunks_exact_mut(g.patch()).enumerate() {
-            windows.copy_window((image, i, j), 0..g.patch(), to);
-        }
+        let place = (images.start + row / g.h_out, row % g.h_out, 0..g.w_out);
+        windows.copy_windows(place, 0..g.patch(), columns, g.patch());
     });
 }
 
@@ -129,11 +139,12 @@ pub(super) fn col2im(threads: &Threads, g: &Conv2d, images: Range<usize>, column
         dx.fill(0.0);
         for (pixel, window) in columns.chunks_exact(g.patch()).enumerate() {
             let (i, j) = (pixel / g.w_out, pixel % g.w_out);
+            let (to, inside) = windows.inside(j);
             for (p, row) in window.chunks_exact(g.kw * g.c_in).enumerate() {
-                if let Some((to, inside)) = windows.run(0, i, j, p) {
-                    for (dx, value) in dx[to..].iter_mut().zip(&row[inside]) {
-                        *dx += value;
-                    }
+                let Some(pixels) = windows.pixels(0, i, p) else { continue };
+                let row = &row[inside.clone()];
+                for (dx, value) in dx[pixels + to..].iter_mut().zip(row) {
+                    *dx += value;
                 }
             }
         }

@@ -170,14 +170,15 @@ pub(super) fn gemm(
     }
     let b = &b[g.b_offset..g.b_offset + g.k * g.n];
     let mut packed = cpu.take(Panels::elements(kernel, g.k, g.n))?;
-    cpu.threads().each(packed.chunks_mut(g.k * kernel.columns).enumerate(), |(panel, to)| {
-        if g.transpose_b {
+    let b = if g.transpose_b {
+        cpu.threads().each(packed.chunks_mut(g.k * kernel.columns).enumerate(), |(panel, to)| {
             Dense::new(b, g.k).pack_transposed(panel, kernel.columns, to);
-        } else {
-            Dense::new(b, g.n).pack(panel, kernel.columns, 0..g.k, to);
-        }
-    });
-    let b = Right::Packed(Panels::new(kernel, g.k, g.n, &packed));
+        });
+        Panels::new(kernel, g.k, g.n, &packed)
+    } else {
+        Dense::new(b, g.n).pack_all(cpu.threads(), kernel, &mut packed)
+    };
+    let b = Right::Packed(b);
     let a = &a[g.a_offset..g.a_offset + g.m * g.k];
     let a = match g.transpose_a {
         false => (Stored::Plain, &Dense::new(a, g.k)),

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{Kernel, STRIDE};
+use crate::cpu::threads::Threads;
 
 /// A left operand whose parts can be copied: stored, or gathered from images.
 pub(in crate::cpu) trait Matrix: Sync {
@@ -36,6 +37,26 @@ impl<'a> Dense<'a> {
             filled.copy_from_slice(&self.row(row)[columns.clone()]);
             rest.fill(0.0);
         }
+    }
+
+    /// Packs the whole matrix.
+    pub(in crate::cpu) fn pack_all<'p>(
+        &self,
+        threads: &Threads,
+        kernel: Kernel,
+        to: &'p mut [f32],
+    ) -> Panels<'p> {
+        /// Rows of one task.
+        const ROWS: usize = 512;
+        let (rows, width) = (self.values.len() / self.columns, kernel.columns);
+        let panels = to.chunks_mut(rows * width).enumerate();
+        let tasks = panels.flat_map(|(panel, to)| {
+            to.chunks_mut(ROWS * width).enumerate().map(move |(part, to)| (panel, part * ROWS, to))
+        });
+        threads.each(tasks, |(panel, first, to)| {
+            self.pack(panel, width, first..rows.min(first + ROWS), to);
+        });
+        Panels::new(kernel, rows, self.columns, to)
     }
 
     /// Packs a panel of `width` rows as the columns of the transposed matrix: `[columns, width]`, zero where the

@@ -1,0 +1,72 @@
+//! The three passes of a convolution as matrix products over windows that are gathered block by block.
+
+mod backward_input;
+mod backward_weight;
+#[cfg(test)]
+mod tests;
+
+use crate::Result;
+use crate::geometry::Conv2d;
+
+use super::Cpu;
+use super::gemm::{Dense, Kernel, Panels, Right, ScratchSize, Stored, Tiles, block_rows, multiply};
+use super::windows::Windows;
+
+pub(super) use backward_input::conv2d_backward_input;
+pub(super) use backward_weight::conv2d_backward_weight;
+
+/// y = conv2d(x, w) + bias: windows · w.
+pub(super) fn conv2d(
+    cpu: &Cpu,
+    g: &Conv2d,
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) -> Result<()> {
+    let kernel = cpu.kernel(g.c_out);
+    let mut packed = cpu.take(Panels::elements(kernel, g.patch(), g.c_out))?;
+    let w = Dense::new(&w[..g.patch() * g.c_out], g.c_out).pack_all(cpu.threads(), kernel, &mut packed);
+    let y = &mut y[..g.n * g.pixels() * g.c_out];
+    multiply_windows(cpu, kernel, &Windows::of(g, x), w, bias.map(|bias| &bias[..g.c_out]), y)
+}
+
+/// y = windows · b + bias for all windows, one block of rows a task.
+fn multiply_windows(
+    cpu: &Cpu,
+    kernel: Kernel,
+    windows: &Windows<'_>,
+    b: Panels<'_>,
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) -> Result<()> {
+    let rows = y.len() / b.columns;
+    let block = block_rows(kernel, rows);
+    let size = ScratchSize::new(kernel, Stored::Plain, block, b.columns, false);
+    let mut memory = cpu.take(size.elements() * cpu.threads().count())?;
+    let blocks = y.chunks_mut(block * b.columns).enumerate();
+    cpu.threads().each_with(blocks, size.cut(&mut memory), |(i, y), scratch| {
+        let rows = i * block..rows.min((i + 1) * block);
+        let a = (Stored::Plain, windows);
+        let tiles = multiply(kernel, a, Right::Packed(b), rows, 0..windows.patch(), scratch);
+        for (row, y) in y.chunks_exact_mut(b.columns).enumerate() {
+            store(&tiles, row, bias, y);
+        }
+    });
+    Ok(())
+}
+
+/// to = a row of C + bias
+fn store(tiles: &Tiles<'_>, row: usize, bias: Option<&[f32]>, to: &mut [f32]) {
+    tiles.row(row, |from, values| {
+        let to = &mut to[from..from + values.len()];
+        match bias {
+            None => to.copy_from_slice(values),
+            Some(bias) => {
+                for ((to, value), bias) in to.iter_mut().zip(values).zip(&bias[from..]) {
+                    *to = value + bias;
+                }
+            }
+        }
+    });
+}

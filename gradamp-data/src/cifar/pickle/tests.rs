@@ -90,7 +90,9 @@ fn an_array_must_hold_what_its_shape_says() {
         (&read.shape[..], read.fortran, pickle.bytes(read.bytes)),
         (&[2, 3][..], false, Some(&b"abcdef"[..]))
     );
-    assert_eq!(parse(&array(&[2, 3], b"abcde")).unwrap_err().expected, "the bytes of shape [2, 3]");
+    for bytes in [&b"abcde"[..], b"abcdefg"] {
+        assert_eq!(parse(&array(&[2, 3], bytes)).unwrap_err().expected, "the bytes of shape [2, 3]");
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl<'a> Windows<'a> {
         let left = self.left.saturating_add_unsigned(j * self.step);
         let first = left.min(0).unsigned_abs().min(self.taps_w);
         let end = (self.w as isize - left).clamp(first as isize, self.taps_w as isize).unsigned_abs();
-        (left.max(0).unsigned_abs() * self.c, first * self.c..end * self.c)
+        (left.clamp(0, self.w as isize).unsigned_abs() * self.c, first * self.c..end * self.c)
     }
 
     /// Copies some elements of the windows (i, columns of pixels), each to a row of `to`, `stride` apart.

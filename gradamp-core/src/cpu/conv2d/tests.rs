@@ -5,7 +5,7 @@ use crate::Backend;
 use crate::cpu::tests::{assert_close, blank, buffer, each_isa, random, same_bits};
 
 /// n, h, w, c_in, kh, kw, c_out, stride, padding
-const SHAPES: [[usize; 9]; 14] = [
+const SHAPES: [[usize; 9]; 15] = [
     [1, 1, 1, 1, 1, 1, 1, 1, 0],
     [2, 8, 8, 3, 3, 3, 16, 1, 1],
     [3, 7, 5, 5, 3, 3, 7, 1, 1],
@@ -17,6 +17,7 @@ const SHAPES: [[usize; 9]; 14] = [
     [2, 11, 6, 3, 5, 3, 4, 3, 2],
     [2, 6, 6, 2, 3, 3, 3, 1, 3],
     [1, 7, 7, 2, 2, 2, 3, 3, 0],
+    [1, 3, 3, 2, 2, 2, 3, 1, 3],
     [1, 4, 9, 1, 4, 9, 2, 1, 0],
     [2, 1, 1, 3, 3, 3, 5, 2, 1],
     [40, 12, 12, 3, 3, 3, 20, 1, 1],

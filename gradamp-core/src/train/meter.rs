@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::exact;
 use crate::backend::Statistics;
 use crate::{Backend, BackwardHook, Gradient, GradientAction, Result, Site, Tensor};
 
@@ -16,14 +17,19 @@ pub struct SiteGradient {
     /// Steps that were measured.
     pub steps: u64,
     /// Mean over those steps of ‖dy‖, before amplification at this site.
+    #[serde(with = "exact")]
     pub norm_before: f64,
     /// The same after amplification.
+    #[serde(with = "exact")]
     pub norm_after: f64,
     /// Mean over those steps of the mean of |dy|, before amplification at this site.
+    #[serde(with = "exact")]
     pub mean_magnitude_before: f64,
     /// The same after amplification.
+    #[serde(with = "exact")]
     pub mean_magnitude_after: f64,
     /// Mean over those steps of the fraction of elements that are 0.
+    #[serde(with = "exact")]
     pub zeros: f64,
 }
 

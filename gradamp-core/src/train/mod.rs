@@ -5,6 +5,7 @@
 
 mod divergence;
 mod evaluate;
+mod exact;
 mod meter;
 mod observer;
 mod state;

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::exact;
 use super::meter::Sums;
 
 /// Where a run stands: with the parameters and velocities all that it takes to go on bit for bit.
@@ -12,6 +13,7 @@ pub struct TrainState {
     /// Steps of the whole run that are done.
     pub step: u64,
     /// Sum over this epoch's examples of the training loss.
+    #[serde(with = "exact")]
     pub loss_sum: f64,
     /// This epoch's examples that were right when they were trained on.
     pub correct: u64,

@@ -7,10 +7,10 @@ use super::meter::Meter;
 use super::{
     Control, EpochReport, Evaluation, Observer, Snapshot, StepReport, TrainState, divergence, evaluate,
 };
-use crate::amplify::{AmplificationSettings, Amplifier, Strategy};
+use crate::amplify::{AmplificationSettings, Amplifier, ParameterGain, Strategy, gain};
 use crate::optim::{Sgd, SgdSettings};
 use crate::{
-    Backend, Batch, BatchSource, Error, HookGuard, Hooks, Module, Parameters, Result, Tape, nn, ops,
+    Backend, Batch, BatchSource, Error, HookGuard, Hooks, Module, Parameters, Result, Tape, Trace, nn, ops,
 };
 
 /// What to do when the loss is not finite.
@@ -66,6 +66,7 @@ pub struct Trainer<'a, B: Backend, M: Module<B>> {
     sgd: Sgd<B>,
     settings: TrainSettings,
     state: TrainState,
+    trace: Trace,
     amplifier: Arc<Mutex<Amplifier>>,
     meter: Meter<B>,
     hooks: Hooks<B>,
@@ -93,7 +94,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         model: &'a M,
         mut parameters: Parameters<B>,
         sgd: Sgd<B>,
-        mut state: TrainState,
+        state: TrainState,
         image: [usize; 3],
         settings: TrainSettings,
     ) -> Result<Self> {
@@ -108,7 +109,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             amplifier.resume_after(epoch, last);
         }
         let amplifier = Arc::new(Mutex::new(amplifier));
-        let meter = Meter::new(std::mem::take(&mut state.gradients));
+        let meter = Meter::new(state.gradients.clone());
         let hooks = Hooks::new();
         let (before, after) = meter.hooks();
         let guards = [hooks.add(before), hooks.add_shared(amplifier.clone()), hooks.add(after)];
@@ -118,6 +119,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             sgd,
             settings,
             state,
+            trace,
             amplifier,
             meter,
             hooks,
@@ -145,6 +147,18 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
     /// Where the run stands.
     pub fn state(&self) -> &TrainState {
         &self.state
+    }
+
+    /// All that a checkpoint of this moment holds.
+    pub fn snapshot(&self) -> Snapshot<'_, B> {
+        Snapshot { parameters: &self.parameters, sgd: &self.sgd, state: &self.state }
+    }
+
+    /// For each phase that amplifies: its number, and the mean gain that it gives every parameter.
+    pub fn expected_gains(&self) -> Vec<(usize, Vec<ParameterGain>)> {
+        let amplifier = self.amplifier.lock().unwrap_or_else(PoisonError::into_inner);
+        let selections = amplifier.selections().enumerate();
+        selections.filter_map(|(i, selection)| Some((i, gain::expected(&self.trace, selection?)))).collect()
     }
 
     /// Trains to the end of the strategy, or until somebody stops it. After each evaluated epoch every named source of

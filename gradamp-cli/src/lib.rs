@@ -1,1 +1,71 @@
-//! The program gradamp: train, evaluate and measure networks with gradient amplification.
+//! The program `gradamp`: train, evaluate and measure networks with gradient amplification.
+//!
+//! The library holds the whole program, so that its parts can be tested; `main.rs` only calls [`run`].
+
+pub mod args;
+mod bench;
+mod commands;
+pub mod config;
+mod dataset;
+mod device;
+mod failure;
+mod interrupt;
+mod progress;
+mod resume;
+pub mod run_folder;
+mod table;
+mod train;
+
+use std::ffi::OsString;
+use std::panic::PanicHookInfo;
+
+use clap::Parser;
+
+use args::{BenchCommand, Cli, Command};
+pub use failure::{FAILED, Failure, INTERRUPTED, Result, SUCCESS, USAGE};
+
+/// Runs the program with its command line; returns its exit code. Errors go to stderr as one message.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    std::panic::set_hook(Box::new(last_resort));
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print(); // nobody is there to be told that stderr is closed
+            return if error.use_stderr() { USAGE } else { SUCCESS };
+        }
+    };
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(&cli)));
+    match outcome {
+        Ok(Ok(code)) => code,
+        Ok(Err(failure)) => {
+            eprintln!("{failure}");
+            failure.code
+        }
+        Err(_) => FAILED, // the hook has told
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<u8> {
+    match &cli.command {
+        Command::Train(args) => return train::train(args),
+        Command::Eval(args) => commands::eval(args)?,
+        Command::Data(command) => commands::data(command)?,
+        Command::Config(command) => commands::config(command)?,
+        Command::Bench(BenchCommand::Step(args)) => bench::step(args)?,
+        Command::Bench(BenchCommand::Amplify(args)) => bench::amplify(args)?,
+    }
+    Ok(SUCCESS)
+}
+
+/// What a bug prints: one plain line with its place.
+fn last_resort(info: &PanicHookInfo<'_>) {
+    let place =
+        info.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
+    let payload = info.payload();
+    let message = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    eprintln!("error: a bug in gradamp, please report it: {message}{place}");
+}

@@ -1,0 +1,266 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use gradamp_core::train::OnDivergence;
+
+use crate::config::tree::Value;
+use crate::config::{Device, Layers};
+
+/// Trains networks with gradient amplification.
+///
+/// Exit codes: 0 success; 1 failure (data, files, divergence); 2 wrong command line or settings; 130 interrupted by
+/// Ctrl-C, saved.
+#[derive(Debug, Parser)]
+#[command(name = "gradamp", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a network and leave a run folder that tells everything.
+    ///
+    /// Without --config and --preset it takes the preset `tour`, a first look of about two minutes.
+    Train(Box<TrainArgs>),
+    /// Evaluate a trained network: accuracy, loss, accuracy of each class.
+    Eval(EvalArgs),
+    /// Look at data sets.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Look at settings.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Measure the speed of training steps.
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+/// Where settings come from: each later one wins over those before it: defaults, --preset, --config, --set, flags.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SettingsArgs {
+    /// A configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A configuration that ships with the program: tour, baseline, middle-phase, two-rate-150.
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// Set one value by its path, such as amplification.factor=3 or strategy.phase.1.lr=0.01 (phases from 0).
+    #[arg(long, value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub set: Vec<String>,
+    /// The network: vgg11, vgg13, vgg16, vgg19, resnet18, resnet34.
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Channels of the first stage; 64 is the full size.
+    #[arg(long)]
+    pub width: Option<u64>,
+    /// The data: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder or .tar.gz.
+    #[arg(long, value_name = "NAME|PATH")]
+    pub data: Option<String>,
+    /// Where to compute.
+    #[arg(long)]
+    pub device: Option<Device>,
+    /// Epochs in all; the strategy's phases keep their shares.
+    #[arg(long)]
+    pub epochs: Option<usize>,
+    /// Images per step.
+    #[arg(long)]
+    pub batch_size: Option<u64>,
+    /// The highest learning rate of the first phase; all rates are scaled alike.
+    #[arg(long, allow_negative_numbers = true)]
+    pub lr: Option<f64>,
+    /// Decides initial values, the order of images, augmentation and draws.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Threads of the CPU; 0 for all cores. Results do not depend on it.
+    #[arg(long)]
+    pub threads: Option<u64>,
+    /// Begin from the parameters in this file (PyTorch's names and layouts).
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub init: Option<PathBuf>,
+    /// Stop after so many steps, saved and ready to be resumed.
+    #[arg(long)]
+    pub max_steps: Option<u64>,
+    /// What to do when the loss is not finite.
+    #[arg(long, value_parser = parse_on_divergence, value_name = "stop|continue")]
+    pub on_divergence: Option<OnDivergence>,
+}
+
+/// `gradamp train`
+#[derive(Args, Debug)]
+pub struct TrainArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// The run folder to make; by default runs/NAME-TIME.
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub out: Option<PathBuf>,
+    /// Continue the run in this folder.
+    #[arg(long, value_name = "DIR")]
+    pub resume: Option<PathBuf>,
+    /// Print nothing but errors.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `gradamp eval`
+#[derive(Args, Debug)]
+pub struct EvalArgs {
+    /// A run folder: its best checkpoint, settings and data.
+    #[arg(long, value_name = "DIR", required_unless_present = "checkpoint")]
+    pub run: Option<PathBuf>,
+    /// A safetensors file with a model, or a folder with a model.safetensors.
+    #[arg(long, visible_alias = "init", value_name = "FILE", conflicts_with = "run")]
+    pub checkpoint: Option<PathBuf>,
+    /// With --run: the last checkpoint instead of the best.
+    #[arg(long, requires = "run")]
+    pub last: bool,
+    /// The data: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder or .tar.gz.
+    #[arg(long, value_name = "NAME|PATH")]
+    pub data: Option<String>,
+    /// Images per batch.
+    #[arg(long, default_value_t = 128)]
+    pub batch_size: usize,
+    /// Threads of the CPU; 0 for all cores.
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// Print one JSON line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `gradamp data`
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Say what a data set holds: examples, classes, form, mean and deviation.
+    Info {
+        /// A CIFAR folder or .tar.gz, or `shapes`.
+        path: PathBuf,
+    },
+    /// Read every record and say whether the set is whole.
+    Verify {
+        /// A CIFAR folder or .tar.gz, or `shapes`.
+        path: PathBuf,
+    },
+}
+
+/// `gradamp config`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every value with where it came from, as TOML that can be used again.
+    Show(Box<SettingsArgs>),
+    /// Check a configuration file.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// `gradamp bench`
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Time whole training steps: forward, loss, backward, SGD.
+    Step(BenchArgs),
+    /// Compare steps with every batch norm and ReLU amplified with steps without; prints the ratio of the medians.
+    Amplify(BenchArgs),
+}
+
+/// Settings of a benchmark.
+#[derive(Args, Clone, Debug)]
+pub struct BenchArgs {
+    /// The network.
+    #[arg(long, default_value = "resnet18")]
+    pub model: String,
+    /// Channels of the first stage.
+    #[arg(long, default_value_t = 64)]
+    pub width: usize,
+    /// Images per step.
+    #[arg(long, default_value_t = 64)]
+    pub batch: usize,
+    /// Threads of the CPU; 0 for all cores.
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// Steps that are timed.
+    #[arg(long, default_value_t = 5)]
+    pub steps: usize,
+    /// Steps before them.
+    #[arg(long, default_value_t = 2)]
+    pub warmup: usize,
+    /// Where to compute.
+    #[arg(long, default_value = "cpu")]
+    pub device: Device,
+    /// Amplify every batch-norm and ReLU site by 1.0001.
+    #[arg(long)]
+    pub amplify: bool,
+    /// Print one JSON line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn parse_on_divergence(text: &str) -> Result<OnDivergence, String> {
+    match text {
+        "stop" => Ok(OnDivergence::Stop),
+        "continue" => Ok(OnDivergence::Continue),
+        _ => Err("expected stop or continue".into()),
+    }
+}
+
+impl SettingsArgs {
+    /// These arguments as layers of settings.
+    pub fn layers(&self) -> Layers {
+        Layers {
+            preset: self.preset.clone(),
+            file: self.config.clone(),
+            sets: self.set.clone(),
+            flags: self.flags(),
+            epochs: self.epochs,
+            lr: self.lr,
+        }
+    }
+
+    fn flags(&self) -> Vec<(&'static str, &'static str, Option<Value>)> {
+        let text = |text: &String| Some(Value::String(text.clone()));
+        // What does not fit 63 bits stays as text and is refused with its key.
+        let number =
+            |n: &u64| Some(i64::try_from(*n).map_or_else(|_| Value::String(n.to_string()), Value::Integer));
+        let path = |path: &PathBuf| Some(Value::String(path.display().to_string()));
+        let mut flags = Vec::new();
+        let mut add = |flag, key, value: Option<Option<Value>>| {
+            if let Some(value) = value {
+                flags.push((flag, key, value));
+            }
+        };
+        add("--model", "model.name", self.model.as_ref().map(text));
+        add("--width", "model.width", self.width.as_ref().map(number));
+        add("--init", "model.init", self.init.as_ref().map(path));
+        add("--batch-size", "train.batch_size", self.batch_size.as_ref().map(number));
+        add("--seed", "train.seed", self.seed.as_ref().map(number));
+        add("--threads", "train.threads", self.threads.as_ref().map(number));
+        add("--max-steps", "train.max_steps", self.max_steps.as_ref().map(number));
+        let device = self.device.and_then(|device| Some(device.to_possible_value()?.get_name().to_owned()));
+        add("--device", "train.device", device.as_ref().map(text));
+        let on_divergence = self.on_divergence.map(|choice| match choice {
+            OnDivergence::Stop => "stop".to_owned(),
+            OnDivergence::Continue => "continue".to_owned(),
+        });
+        add("--on-divergence", "train.on_divergence", on_divergence.as_ref().map(text));
+        if let Some(data) = &self.data {
+            flags.extend(data_flags(data));
+        }
+        flags
+    }
+}
+
+/// `--data NAME|PATH`: a name sets the source and forgets any path, anything else is a path.
+pub fn data_flags(data: &str) -> [(&'static str, &'static str, Option<Value>); 2] {
+    let name = gradamp_data::Source::ALL.into_iter().find(|source| source.name() == data);
+    let (source, path) = match name {
+        Some(source) => (source, None),
+        None => (gradamp_data::Source::Auto, Some(Value::String(data.to_owned()))),
+    };
+    [("--data", "data.source", Some(Value::String(source.name().to_owned()))), ("--data", "data.path", path)]
+}

@@ -1,0 +1,129 @@
+//! `gradamp eval`, `gradamp data`, `gradamp config`.
+
+use std::path::{Path, PathBuf};
+
+use gradamp_core::Parameters;
+use gradamp_core::train::{Evaluation, evaluate};
+use gradamp_data::Source;
+use gradamp_models::{Archive, Model, ModelSettings};
+use serde_json::json;
+
+use crate::args::{ConfigCommand, DataCommand, EvalArgs};
+use crate::config::{Config, Device, Layers};
+use crate::dataset::{self, Data};
+use crate::device;
+use crate::failure::{Failure, Result};
+use crate::run_folder::{Checkpoint, RunFolder};
+
+/// `gradamp config`
+pub fn config(command: &ConfigCommand) -> Result<()> {
+    match command {
+        ConfigCommand::Show(args) => print!("{}", args.layers().resolve()?.show()?),
+        ConfigCommand::Check { file } => {
+            Layers { file: Some(file.clone()), ..Layers::default() }.resolve()?;
+            println!("{}: all settings are right", file.display());
+        }
+    }
+    Ok(())
+}
+
+/// `gradamp data`
+pub fn data(command: &DataCommand) -> Result<()> {
+    match command {
+        DataCommand::Info { path } => dataset::info(path),
+        DataCommand::Verify { path } => dataset::verify(path),
+    }
+}
+
+/// `gradamp eval`
+pub fn eval(args: &EvalArgs) -> Result<()> {
+    let (file, mut config) = subject(args)?;
+    if let Some(data) = &args.data {
+        match Source::ALL.into_iter().find(|source| source.name() == data) {
+            Some(source) => (config.data.source, config.data.path) = (source, None),
+            None => (config.data.source, config.data.path) = (Source::Auto, Some(data.into())),
+        }
+    }
+    config.train.batch_size = args.batch_size;
+    let archive = Archive::open(&file)?;
+    let shape = |name: &str| archive.shape(name).map(<[usize]>::to_vec);
+    let Some(settings) = ModelSettings::of_tensors(shape) else {
+        let message =
+            format!("{}: expected a VGG or ResNet of this project, found other tensors", file.display());
+        return Err(Failure::failed(message));
+    };
+    let data = Data::load(&config.data, &|line| eprintln!("{line}"))?;
+    let (name, classes) = (data.name().to_owned(), data.classes().to_vec());
+    if settings.classes != classes.len() {
+        let message = format!("holds a {settings}, but {name} has {} classes", classes.len());
+        return Err(Failure::failed(format!("{}: {message}", file.display())));
+    }
+    let batches = dataset::test_batches(&config, data)?;
+    let backend = device::open(Device::Auto, args.threads)?;
+    let mut parameters = Parameters::new(&backend, 0);
+    let model = Model::new(&settings, &mut parameters)?;
+    archive.import("", &mut parameters)?;
+    let evaluation = evaluate(&model, &mut parameters, &batches)?;
+    if args.json {
+        println!("{}", as_json(&file, &settings, &name, &classes, &evaluation));
+    } else {
+        print!("{}", as_text(&file, &settings, &name, &classes, &evaluation));
+    }
+    Ok(())
+}
+
+/// The file with the model, and the settings that tell which data belongs to it.
+fn subject(args: &EvalArgs) -> Result<(PathBuf, Config)> {
+    if let Some(root) = &args.run {
+        let config_path = RunFolder::config_of(root)?;
+        let resolved = Layers { file: Some(config_path), ..Layers::default() }.resolve()?;
+        let checkpoints = root.join("checkpoints");
+        let best = Checkpoint::new(checkpoints.join("best"));
+        let last = Checkpoint::new(checkpoints.join("last"));
+        // A run that was stopped before its first evaluation has no best yet.
+        let chosen = if args.last || !best.model().exists() { last } else { best };
+        return Ok((chosen.model(), resolved.config));
+    }
+    let path = args.checkpoint.clone().unwrap_or_default();
+    let file = if path.is_dir() { Checkpoint::new(path).model() } else { path };
+    Ok((file, Config::default()))
+}
+
+fn as_json(
+    file: &Path,
+    model: &ModelSettings,
+    data: &str,
+    classes: &[String],
+    evaluation: &Evaluation,
+) -> serde_json::Value {
+    let of_class = |(name, accuracy): (&String, Option<f64>)| json!({"class": name, "accuracy": accuracy});
+    let classes: Vec<_> = classes.iter().zip(evaluation.class_accuracies()).map(of_class).collect();
+    json!({
+        "file": file.display().to_string(), "model": model.to_string(), "data": data,
+        "examples": evaluation.examples(), "accuracy": evaluation.accuracy(), "loss": evaluation.loss,
+        "classes": classes, "confusion": evaluation.confusion,
+    })
+}
+
+fn as_text(
+    file: &Path,
+    model: &ModelSettings,
+    data: &str,
+    classes: &[String],
+    evaluation: &Evaluation,
+) -> String {
+    let mut text = format!(
+        "{} ({model})\n{data}: accuracy {:.2} % ({} of {}), loss {:.4}\n",
+        file.display(),
+        100.0 * evaluation.accuracy(),
+        evaluation.correct(),
+        evaluation.examples(),
+        evaluation.loss
+    );
+    let longest = classes.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    for (name, accuracy) in classes.iter().zip(evaluation.class_accuracies()) {
+        let accuracy = accuracy.map_or("-".into(), |accuracy| format!("{:.2} %", 100.0 * accuracy));
+        text += &format!("  {name:<longest$}  {accuracy:>8}\n");
+    }
+    text
+}

@@ -1,0 +1,80 @@
+//! What is wrong with a setting, and where it was written.
+
+use std::fmt;
+
+use super::read::{nearest, quoted};
+use super::tree::Origin;
+
+/// A setting that cannot be used: its place, its key, what was found and what was expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyError {
+    /// The key's path, such as `train.batch_size`; empty where a whole document is meant.
+    pub path: String,
+    /// Where it was written, once known.
+    pub origin: Option<Origin>,
+    /// What was found and what was expected.
+    pub message: String,
+    /// The keys that would have been right, until the wrong one is known.
+    expected: Option<&'static [&'static str]>,
+}
+
+impl KeyError {
+    /// An error whose place is to be added.
+    pub fn new(message: String) -> Self {
+        Self { path: String::new(), origin: None, message, expected: None }
+    }
+
+    /// The same error about the key at `path`, whose place is to be added.
+    #[must_use]
+    pub fn about(self, path: &str) -> Self {
+        Self { path: path.to_owned(), ..self }
+    }
+
+    /// A key that is none of `expected`.
+    pub(super) fn unknown_key(expected: &'static [&'static str]) -> Self {
+        Self { expected: Some(expected), ..Self::new("unknown key".into()) }
+    }
+
+    /// Says which key was unknown, and the nearest right one.
+    pub(super) fn naming(mut self, key: &str) -> Self {
+        if let Some(expected) = self.expected.take() {
+            self.message = match nearest(key, expected) {
+                Some(name) => format!("unknown key `{key}`; did you mean `{name}`?"),
+                None => format!("unknown key `{key}`; expected one of {}", quoted(expected)),
+            };
+        }
+        self
+    }
+
+    /// Gives the error its place, unless it already has one closer to the cause.
+    #[must_use]
+    pub fn at(mut self, path: &str, origin: &Origin) -> Self {
+        if self.origin.is_none() {
+            self.path = path.to_owned();
+            self.origin = Some(origin.clone());
+        }
+        self
+    }
+
+    /// The same error seen from the table that holds `key`.
+    #[must_use]
+    pub fn below(mut self, key: &str) -> Self {
+        self.path = if self.path.is_empty() { key.to_owned() } else { format!("{key}.{}", self.path) };
+        self
+    }
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Some(Origin::Default) | None => {}
+            Some(origin) => write!(f, "{origin}: ")?,
+        }
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for KeyError {}

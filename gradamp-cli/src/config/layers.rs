@@ -1,0 +1,220 @@
+//! Layers of settings: defaults, then a preset, a file, `--set`, flags. Each upper one wins.
+
+use std::path::{Path, PathBuf};
+
+use super::tree::{Node, Origin, Value};
+use super::{Config, KeyError, presets, read};
+
+/// Where settings are taken from, from the lowest layer to the highest.
+#[derive(Clone, Debug, Default)]
+pub struct Layers {
+    /// A preset's name.
+    pub preset: Option<String>,
+    /// A configuration file.
+    pub file: Option<PathBuf>,
+    /// `key.path=value`, as given to `--set`, in their order.
+    pub sets: Vec<String>,
+    /// A flag, the key it sets, and the value; `None` takes the key back to its default.
+    pub flags: Vec<(&'static str, &'static str, Option<Value>)>,
+    /// How many epochs in all: the strategy's phases keep their shares.
+    pub epochs: Option<usize>,
+    /// The highest learning rate of the first phase: all rates are scaled alike.
+    pub lr: Option<f64>,
+}
+
+/// Settings ready for use, and where each was written.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The settings.
+    pub config: Config,
+    /// What was written, with its origins.
+    pub tree: Node,
+}
+
+impl Layers {
+    /// Joins the layers and checks the result.
+    ///
+    /// **Errors:** a file that cannot be read or is no TOML; an unknown preset or key; a value of the wrong type or
+    /// out of its range. Each names its place and key.
+    pub fn resolve(&self) -> Result<Resolved, KeyError> {
+        let mut tree = Node::empty();
+        let preset = match (&self.preset, &self.file) {
+            (Some(name), _) => Some(name.as_str()),
+            (None, None) => Some(presets::DEFAULT),
+            (None, Some(_)) => None,
+        };
+        if let Some(name) = preset {
+            tree.overlay(preset_tree(name)?);
+        }
+        if let Some(path) = &self.file {
+            tree.overlay(file_tree(path)?);
+            tree.origin = Origin::File(path.clone(), 1);
+        }
+        for set in &self.sets {
+            apply_set(&mut tree, set)?;
+        }
+        for (flag, key, value) in &self.flags {
+            match value {
+                Some(value) => tree.set(key, Node { origin: Origin::Flag(flag), value: value.clone() })?,
+                None => tree.remove(key),
+            }
+        }
+        let mut resolved = Resolved::read(tree)?;
+        if let Some(epochs) = self.epochs {
+            resolved.change("--epochs", |config| config.strategy.scale_epochs(epochs))?;
+        }
+        if let Some(lr) = self.lr {
+            resolved.change("--lr", |config| {
+                config.strategy = config.strategy.clone().with_initial_lr(lr)?;
+                Ok(())
+            })?;
+        }
+        resolved.config.check().map_err(|error| resolved.place(error))?;
+        Ok(resolved)
+    }
+}
+
+impl Resolved {
+    /// Reads a tree of settings; values are not yet checked against their ranges.
+    fn read(tree: Node) -> Result<Self, KeyError> {
+        Ok(Self { config: read::read(&tree)?, tree })
+    }
+
+    /// Adds to an error the place where its key was written.
+    pub fn place(&self, error: KeyError) -> KeyError {
+        if error.origin.is_some() {
+            return error;
+        }
+        let path = error.path.clone();
+        error.at(&path, &self.nearest_origin(&path))
+    }
+
+    /// Where the value at `path` was written, or the closest table or list around it, or the file.
+    fn nearest_origin(&self, path: &str) -> Origin {
+        let parents = path.match_indices('.').map(|(dot, _)| &path[..dot]).collect::<Vec<_>>();
+        let mut places = std::iter::once(path).chain(parents.into_iter().rev());
+        let node = places.find_map(|place| self.tree.get(place)).unwrap_or(&self.tree);
+        node.origin.clone()
+    }
+
+    /// Where the value at `path` was written; `Default` where nobody set it.
+    pub fn origin(&self, path: &str) -> Origin {
+        self.tree.get(path).map_or(Origin::Default, |node| node.origin.clone())
+    }
+
+    /// Changes the typed settings on behalf of a flag, and notes the flag as the origin of all that changed.
+    fn change(
+        &mut self,
+        flag: &'static str,
+        change: impl FnOnce(&mut Config) -> gradamp_core::Result<()>,
+    ) -> Result<(), KeyError> {
+        let before = self.written()?;
+        change(&mut self.config).map_err(|error| {
+            let error = KeyError::from(error);
+            // The flag's own error carries the flag's name as its key; others belong to what was written.
+            if format!("--{}", error.path) == flag {
+                error.at("", &Origin::Flag(flag))
+            } else {
+                self.place(error)
+            }
+        })?;
+        let after = self.written()?;
+        note_changes(&before, &after, &mut self.tree, &Origin::Flag(flag));
+        Ok(())
+    }
+
+    /// The values that are not the same in `other`.
+    pub fn differences(&self, other: &Self) -> Result<Vec<Difference>, KeyError> {
+        let (before, after) = (self.written()?.leaves(), other.written()?.leaves());
+        let value = |leaves: &[(String, Value)], path: &str| {
+            let value = leaves.iter().find(|(name, _)| name == path).map(|(_, value)| value.describe());
+            value.unwrap_or_else(|| "not set".into())
+        };
+        let mut paths: Vec<&String> = before.iter().chain(&after).map(|(path, _)| path).collect();
+        paths.sort();
+        paths.dedup();
+        let difference = |path: &String| {
+            let (before, after) = (value(&before, path), value(&after, path));
+            let is_different = before != after;
+            is_different.then(|| Difference { origin: other.origin(path), path: path.clone(), before, after })
+        };
+        Ok(paths.into_iter().filter_map(difference).collect())
+    }
+
+    /// All settings, defaults included, as a tree.
+    pub(super) fn written(&self) -> Result<Node, KeyError> {
+        let text = toml::to_string(&self.config).map_err(|error| KeyError::new(error.to_string()))?;
+        Node::parse(&text, &|_| Origin::Default)
+    }
+}
+
+/// A value that differs between two configurations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The key's path.
+    pub path: String,
+    /// Its value in the first.
+    pub before: String,
+    /// Its value in the second.
+    pub after: String,
+    /// Where the second was written.
+    pub origin: Origin,
+}
+
+fn preset_tree(name: &str) -> Result<Node, KeyError> {
+    let Some(preset) = presets::find(name) else {
+        let names = presets::ALL.map(|preset| preset.name);
+        let hint = read::nearest(name, &names).map(|name| format!(" (did you mean \"{name}\"?)"));
+        let message =
+            format!("found {name:?}, expected one of {}{}", read::quoted(&names), hint.unwrap_or_default());
+        return Err(KeyError::new(message).at("", &Origin::Flag("--preset")));
+    };
+    Node::parse(preset.text, &|line| Origin::Preset(preset.name, line))
+}
+
+fn file_tree(path: &Path) -> Result<Node, KeyError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| KeyError::new(format!("{}: cannot be read: {error}", path.display())))?;
+    Node::parse(&text, &|line| Origin::File(path.to_owned(), line))
+}
+
+fn apply_set(tree: &mut Node, set: &str) -> Result<(), KeyError> {
+    let Some((key, value)) = set.split_once('=') else {
+        let message = format!("found {set:?}, expected key.path=value");
+        return Err(KeyError::new(message).at("", &Origin::Set));
+    };
+    // `phase[1]` and `phase.1` mean the same.
+    let key = key.trim().replace('[', ".").replace(']', "");
+    tree.set(&key, Node::parse_value(value.trim(), &Origin::Set))
+}
+
+/// Copies into `tree` every value of `after` that differs from `before`.
+fn note_changes(before: &Node, after: &Node, tree: &mut Node, origin: &Origin) {
+    match (&before.value, &after.value, &mut tree.value) {
+        (Value::Table(before), Value::Table(after), Value::Table(written)) => {
+            for (key, node) in after {
+                let old = before.iter().find(|(name, _)| name == key).map(|(_, old)| old);
+                match (old, written.iter_mut().find(|(name, _)| name == key)) {
+                    (Some(old), _) if old == node => {}
+                    (Some(old), Some((_, place))) => note_changes(old, node, place, origin),
+                    (_, place) => {
+                        let node = node.with_origin(origin);
+                        match place {
+                            Some((_, place)) => *place = node,
+                            None => written.push((key.clone(), node)),
+                        }
+                    }
+                }
+            }
+        }
+        (Value::Array(before), Value::Array(after), Value::Array(written))
+            if before.len() == after.len() && after.len() == written.len() =>
+        {
+            for ((old, node), place) in before.iter().zip(after).zip(written) {
+                note_changes(old, node, place, origin);
+            }
+        }
+        (before, after, _) if before == after => {}
+        _ => *tree = after.with_origin(origin),
+    }
+}

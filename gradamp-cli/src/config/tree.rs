@@ -1,0 +1,296 @@
+//! Settings as they were written: a tree of values, each with the place it came from.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::KeyError;
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// A line of a preset that ships inside the program.
+    Preset(&'static str, usize),
+    /// A line of a file.
+    File(PathBuf, usize),
+    /// `--set key=value`.
+    Set,
+    /// A flag of its own, such as `--lr`.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::Preset(name, line) => write!(f, "preset {name}:{line}"),
+            Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Origin::Set => f.write_str("--set"),
+            Origin::Flag(flag) => f.write_str(flag),
+        }
+    }
+}
+
+/// A value and where it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Where it came from.
+    pub origin: Origin,
+    /// What it is.
+    pub value: Value,
+}
+
+/// What TOML can hold, but for dates, which no setting has.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A number.
+    Float(f64),
+    /// A text.
+    String(String),
+    /// A list.
+    Array(Vec<Node>),
+    /// Keys and values, in the order of their appearance.
+    Table(Vec<(String, Node)>),
+}
+
+/// Settings of which the one excludes the other: whoever sets one takes back the other.
+const EXCLUSIVE: [(&str, &str); 1] = [("ratio", "count")];
+
+impl Node {
+    /// An empty table.
+    pub fn empty() -> Self {
+        Self { origin: Origin::Default, value: Value::Table(Vec::new()) }
+    }
+
+    /// Reads a TOML document; `origin` makes an origin of a line number, counted from 1.
+    ///
+    /// **Errors:** what is no TOML, with its line.
+    pub fn parse(text: &str, origin: &dyn Fn(usize) -> Origin) -> Result<Self, KeyError> {
+        let lines = Lines::of(text);
+        let table = DeTable::parse(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| lines.at(span.start));
+            KeyError::new(error.message().trim().replace('\n', ", ")).at("", &origin(line))
+        })?;
+        let value = from_table(table.get_ref(), &lines, origin)?;
+        Ok(Self { origin: origin(1), value })
+    }
+
+    /// Reads the value of `--set`: TOML where it is that, else the text itself.
+    pub fn parse_value(text: &str, origin: &Origin) -> Self {
+        let parsed = Self::parse(&format!("value = {text}"), &|_| origin.clone());
+        match parsed.as_ref().map(|node| node.get("value")) {
+            // A line break could end the value and begin another key.
+            Ok(Some(node)) if !text.contains('\n') => node.clone(),
+            _ => Self { origin: origin.clone(), value: Value::String(text.to_owned()) },
+        }
+    }
+
+    /// The node at a path such as `strategy.phase.0.lr`; lists are numbered from 0.
+    pub fn get(&self, path: &str) -> Option<&Node> {
+        path.split('.').filter(|key| !key.is_empty()).try_fold(self, |node, key| match &node.value {
+            Value::Table(entries) => entries.iter().find(|(name, _)| name == key).map(|(_, child)| child),
+            Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+            _ => None,
+        })
+    }
+
+    /// Puts `child` at a path, making the tables on the way.
+    ///
+    /// **Errors:** a list's number that does not exist, or a way through something that is neither table nor list.
+    pub fn set(&mut self, path: &str, child: Node) -> Result<(), KeyError> {
+        let origin = child.origin.clone();
+        let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
+        if key.is_empty() {
+            return Err(KeyError::new("an empty key; expected key.path=value".into()).at(path, &origin));
+        }
+        let place = match &mut self.value {
+            Value::Table(entries) => {
+                release_exclusive(entries, key);
+                let at = entries.iter().position(|(name, _)| name == key).unwrap_or_else(|| {
+                    entries.push((key.to_owned(), Node { origin: origin.clone(), ..Node::empty() }));
+                    entries.len() - 1
+                });
+                &mut entries[at].1
+            }
+            Value::Array(items) => {
+                let count = items.len();
+                key.parse().ok().and_then(|i: usize| items.get_mut(i)).ok_or_else(|| {
+                    let expected = format!("no item `{key}`; the list holds {count}, numbered from 0");
+                    KeyError::new(expected).at(key, &origin)
+                })?
+            }
+            other => {
+                let message = format!("`{key}` is inside {}, not a table", other.describe());
+                return Err(KeyError::new(message).at(key, &origin));
+            }
+        };
+        match rest {
+            None => *place = child,
+            Some(rest) => place.set(rest, child).map_err(|error| error.below(key))?,
+        }
+        Ok(())
+    }
+
+    /// Takes back what was set at a path.
+    pub fn remove(&mut self, path: &str) {
+        let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
+        if let Value::Table(entries) = &mut self.value {
+            match rest {
+                None => entries.retain(|(name, _)| name != key),
+                Some(rest) => {
+                    entries.iter_mut().filter(|(name, _)| name == key).for_each(|(_, node)| node.remove(rest))
+                }
+            }
+        }
+    }
+
+    /// All values that are neither tables nor lists, with their paths.
+    pub fn leaves(&self) -> Vec<(String, Value)> {
+        let children: Vec<(String, &Node)> = match &self.value {
+            Value::Table(entries) => entries.iter().map(|(key, node)| (key.clone(), node)).collect(),
+            Value::Array(items) => items.iter().enumerate().map(|(i, node)| (i.to_string(), node)).collect(),
+            plain => return vec![(String::new(), plain.clone())],
+        };
+        let below = |(key, node): (String, &Node)| {
+            let join = move |(path, value): (String, Value)| match path.is_empty() {
+                true => (key.clone(), value),
+                false => (format!("{key}.{path}"), value),
+            };
+            node.leaves().into_iter().map(join).collect::<Vec<_>>()
+        };
+        children.into_iter().flat_map(below).collect()
+    }
+
+    /// The same values, all from one place.
+    #[must_use]
+    pub fn with_origin(&self, origin: &Origin) -> Self {
+        let value = match &self.value {
+            Value::Array(items) => Value::Array(items.iter().map(|item| item.with_origin(origin)).collect()),
+            Value::Table(entries) => {
+                let entry = |(key, node): &(String, Node)| (key.clone(), node.with_origin(origin));
+                Value::Table(entries.iter().map(entry).collect())
+            }
+            plain => plain.clone(),
+        };
+        Self { origin: origin.clone(), value }
+    }
+
+    /// Lays `upper` over these settings: tables are joined key by key, anything else is replaced.
+    pub fn overlay(&mut self, upper: Node) {
+        match (&mut self.value, upper.value) {
+            (Value::Table(entries), Value::Table(upper_entries)) => {
+                for (key, child) in upper_entries {
+                    release_exclusive(entries, &key);
+                    match entries.iter_mut().find(|(name, _)| *name == key) {
+                        Some((_, place)) => place.overlay(child),
+                        None => entries.push((key, child)),
+                    }
+                }
+            }
+            (place, value) => {
+                *place = value;
+                self.origin = upper.origin;
+            }
+        }
+    }
+}
+
+impl Value {
+    /// The kind of value, for messages.
+    pub fn describe(&self) -> String {
+        match self {
+            Value::Boolean(value) => format!("`{value}`"),
+            Value::Integer(value) => format!("`{value}`"),
+            Value::Float(value) => format!("`{value}`"),
+            Value::String(value) => format!("{value:?}"),
+            Value::Array(_) => "a list".into(),
+            Value::Table(_) => "a table".into(),
+        }
+    }
+}
+
+fn release_exclusive(entries: &mut Vec<(String, Node)>, key: &str) {
+    for (a, b) in EXCLUSIVE {
+        let other = if key == a { b } else { a };
+        if key == a || key == b {
+            entries.retain(|(name, _)| name != other);
+        }
+    }
+}
+
+fn from_table(
+    table: &DeTable<'_>,
+    lines: &Lines,
+    origin: &dyn Fn(usize) -> Origin,
+) -> Result<Value, KeyError> {
+    let mut entries = Vec::with_capacity(table.len());
+    for (key, value) in table {
+        let name = key.get_ref().to_string();
+        let line = lines.at(key.span().start);
+        let node = from_value(value, line, lines, origin).map_err(|error| error.below(&name))?;
+        entries.push((line, name, node));
+    }
+    entries.sort_by_key(|(line, ..)| *line);
+    Ok(Value::Table(entries.into_iter().map(|(_, name, node)| (name, node)).collect()))
+}
+
+fn from_value(
+    value: &Spanned<DeValue<'_>>,
+    line: usize,
+    lines: &Lines,
+    origin: &dyn Fn(usize) -> Origin,
+) -> Result<Node, KeyError> {
+    let here = origin(line);
+    let value = match value.get_ref() {
+        DeValue::String(text) => Value::String(text.to_string()),
+        DeValue::Boolean(value) => Value::Boolean(*value),
+        DeValue::Integer(integer) => {
+            let value = i64::from_str_radix(integer.as_str(), integer.radix());
+            Value::Integer(value.map_err(|_| {
+                KeyError::new(format!("{} does not fit 64 bits", integer.as_str())).at("", &here)
+            })?)
+        }
+        DeValue::Float(float) => {
+            let value = float.as_str().parse();
+            Value::Float(
+                value.map_err(|_| {
+                    KeyError::new(format!("{} is not a number", float.as_str())).at("", &here)
+                })?,
+            )
+        }
+        DeValue::Datetime(date) => {
+            return Err(KeyError::new(format!("found the date {date}, which no setting takes")).at("", &here));
+        }
+        DeValue::Array(items) => {
+            let item = |(i, item): (usize, &Spanned<DeValue<'_>>)| {
+                from_value(item, lines.at(item.span().start), lines, origin)
+                    .map_err(|error| error.below(&i.to_string()))
+            };
+            Value::Array(items.iter().enumerate().map(item).collect::<Result<_, _>>()?)
+        }
+        DeValue::Table(table) => from_table(table, lines, origin)?,
+    };
+    Ok(Node { origin: here, value })
+}
+
+/// Where the lines of a text begin.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
+    }
+
+    /// The line, from 1, of the byte `at`.
+    fn at(&self, at: usize) -> usize {
+        self.0.partition_point(|&begin| begin <= at)
+    }
+}

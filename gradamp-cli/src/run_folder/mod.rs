@@ -1,0 +1,212 @@
+//! The run folder: all that a run leaves.
+//!
+//! | file | content |
+//! |---|---|
+//! | `config.toml` | every setting as resolved, with where it came from |
+//! | `run.json` | version, commit, seed, device, data, times, outcome, expected gains |
+//! | `metrics.jsonl` | a line per step interval and per epoch |
+//! | `amplification.jsonl` | each draw of amplified sites |
+//! | `gradients.jsonl` | per epoch and site: gradients before and after amplification |
+//! | `checkpoints/last`, `checkpoints/best` | the model, the velocities, where the run stands |
+//!
+//! Epochs, steps and phases are counted from 0.
+
+mod checkpoint;
+mod clock;
+mod logs;
+mod record;
+mod recorder;
+mod swap;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+pub use checkpoint::{Checkpoint, LoadedCheckpoint};
+pub use clock::timestamp;
+pub use logs::{LogLengths, Logs};
+pub use record::{RunRecord, Session, VERSION, commit};
+pub use recorder::Recorder;
+
+/// What can go wrong with a run folder; every message names the file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The system refused.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A new run was to begin where there is one already.
+    #[error("{}: already holds a run ({found}); choose another --out, or continue it with --resume", path.display())]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+        /// The file that gives it away.
+        found: &'static str,
+    },
+    /// A file of a run is not what it should be.
+    #[error("{}: {message}", path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// A model's file cannot be written or read.
+    #[error(transparent)]
+    Model(#[from] gradamp_models::Error),
+    /// The backend could not be read.
+    #[error(transparent)]
+    Core(#[from] gradamp_core::Error),
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, action: &'static str) -> impl Fn(std::io::Error) -> Self {
+        move |source| Error::Io { path: path.to_owned(), action, source }
+    }
+
+    pub(crate) fn broken(path: &Path, message: impl Into<String>) -> Self {
+        Error::Broken { path: path.to_owned(), message: message.into() }
+    }
+}
+
+/// `Result` with the run folder's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+const CONFIG: &str = "config.toml";
+const RECORD: &str = "run.json";
+
+/// A run's folder, held by this process alone.
+#[derive(Debug)]
+pub struct RunFolder {
+    root: PathBuf,
+    /// Locked for as long as the folder is open, so that no second process writes to it.
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Makes the folder of a new run, with the folders above it.
+    ///
+    /// **Errors:** a folder that already holds a run, or cannot be written.
+    pub fn create(root: &Path) -> Result<Self> {
+        Self::check_free(root)?;
+        fs::create_dir_all(root).map_err(Error::io(root, "make this folder"))?;
+        Self::lock(root)
+    }
+
+    /// **Errors:** a folder that already holds a run.
+    pub fn check_free(root: &Path) -> Result<()> {
+        for file in [CONFIG, RECORD, "metrics.jsonl", "amplification.jsonl", "gradients.jsonl", "checkpoints"]
+        {
+            if root.join(file).exists() {
+                return Err(Error::Taken { path: root.to_owned(), found: file });
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the folder of a run.
+    ///
+    /// **Errors:** a folder that holds no run, or is in use by another process.
+    pub fn open(root: &Path) -> Result<Self> {
+        Self::config_of(root)?;
+        Self::lock(root)
+    }
+
+    /// The settings' file of the run in `root`, which is only to be read.
+    ///
+    /// **Errors:** a folder that holds no run.
+    pub fn config_of(root: &Path) -> Result<PathBuf> {
+        if !root.is_dir() {
+            return Err(Error::broken(root, "expected the folder of a run, found no such folder"));
+        }
+        if !root.join(CONFIG).is_file() {
+            return Err(Error::broken(
+                root,
+                format!("expected the folder of a run, found no {CONFIG} in it"),
+            ));
+        }
+        Ok(root.join(CONFIG))
+    }
+
+    fn lock(root: &Path) -> Result<Self> {
+        let path = root.join(".lock");
+        let options = || File::options().create(true).truncate(false).write(true).open(&path);
+        let lock = options().map_err(Error::io(&path, "create this file"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(Error::broken(root, "another gradamp is writing to this run"));
+            }
+            // Some network drives know no locks; a run there is as good as one elsewhere.
+            Err(fs::TryLockError::Error(_)) => {}
+        }
+        Ok(Self { root: root.to_owned(), _lock: lock })
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The file with the settings.
+    pub fn config_path(&self) -> PathBuf {
+        self.root.join(CONFIG)
+    }
+
+    /// Writes the settings.
+    pub fn write_config(&self, text: &str) -> Result<()> {
+        write_file(&self.config_path(), text.as_bytes())
+    }
+
+    /// Where the last checkpoint is.
+    pub fn last(&self) -> Checkpoint {
+        Checkpoint::new(self.root.join("checkpoints").join("last"))
+    }
+
+    /// Where the best checkpoint is.
+    pub fn best(&self) -> Checkpoint {
+        Checkpoint::new(self.root.join("checkpoints").join("best"))
+    }
+
+    /// Reads `run.json`; `None` where the run was killed before it was written.
+    pub fn read_record(&self) -> Result<Option<RunRecord>> {
+        let path = self.root.join(RECORD);
+        if path.exists() { read_json(&path).map(Some) } else { Ok(None) }
+    }
+
+    /// Writes `run.json`.
+    pub fn write_record(&self, record: &RunRecord) -> Result<()> {
+        write_json(&self.root.join(RECORD), record)
+    }
+}
+
+/// Writes a small file: whole or not at all.
+fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = |out: &mut dyn std::io::Write| {
+        out.write_all(bytes).map_err(|source| gradamp_models::Error::Io {
+            file: path.display().to_string(),
+            action: "write",
+            source,
+        })
+    };
+    Ok(gradamp_models::write_atomically(path, write)?)
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::broken(path, format!("cannot be put as JSON: {error}")))?;
+    text.push('\n');
+    write_file(path, text.as_bytes())
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+    serde_json::from_str(&text)
+        .map_err(|error| Error::broken(path, format!("is damaged or of another version: {error}")))
+}

@@ -1,0 +1,65 @@
+//! `run.json`: who trained what, on what, when, and how it ended.
+
+use gradamp_core::amplify::ParameterGain;
+use serde::{Deserialize, Serialize};
+
+/// `run.json`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The program's version.
+    pub version: String,
+    /// The commit that the program was built from, where it was built from a repository.
+    pub commit: Option<String>,
+    /// The model, with width and classes.
+    pub model: String,
+    /// Trained values.
+    pub parameters: usize,
+    /// The run's seed.
+    pub seed: u64,
+    /// The device that computed.
+    pub device: String,
+    /// The data set's name.
+    pub dataset: String,
+    /// The SHA-256 of its content.
+    pub dataset_checksum: String,
+    /// When the run began.
+    pub start: String,
+    /// When it ended, or was last interrupted.
+    pub end: Option<String>,
+    /// `running`, `finished`, `interrupted`, `step_limit`, `diverged` or `failed`. A run that says `running` and does
+    /// not run was killed.
+    pub outcome: String,
+    /// The error that ended it.
+    pub error: Option<String>,
+    /// Every time it was continued.
+    pub resumed: Vec<Session>,
+    /// The mean gain that amplification gives each parameter, for each phase that amplifies.
+    pub expected_gains: serde_json::Value,
+}
+
+/// One continuation of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// When it began.
+    pub start: String,
+    /// The step it went on from.
+    pub step: u64,
+    /// The program's version.
+    pub version: String,
+}
+
+impl RunRecord {
+    /// The gains of each amplified phase, as `run.json` holds them.
+    pub fn gains(phases: &[(usize, Vec<ParameterGain>)]) -> serde_json::Value {
+        let phase = |(phase, gains): &(usize, Vec<ParameterGain>)| serde_json::json!({"phase": phase, "gains": gains});
+        phases.iter().map(phase).collect()
+    }
+}
+
+/// The program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit that the program was built from.
+pub fn commit() -> Option<String> {
+    option_env!("GRADAMP_COMMIT").map(str::to_owned)
+}

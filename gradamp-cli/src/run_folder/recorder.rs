@@ -1,0 +1,168 @@
+//! The observer that writes the run folder.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use gradamp_core::amplify::DrawRecord;
+use gradamp_core::train::{Control, EpochReport, Observer, OnDivergence, SiteGradient, Snapshot, StepReport};
+use gradamp_core::{Backend, Error};
+use gradamp_models::Metadata;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{Checkpoint, Logs, Result, RunFolder};
+
+/// Writes every report into the run folder, saves checkpoints, and stops the run when asked to.
+#[derive(Debug)]
+pub struct Recorder<'a> {
+    logs: Logs,
+    last: Checkpoint,
+    best: Checkpoint,
+    metadata: Metadata,
+    log_interval: usize,
+    checkpoint_seconds: f64,
+    epochs: usize,
+    max_steps: Option<u64>,
+    /// Whether a model that is lost is worth keeping.
+    keeps_bad: bool,
+    saved: Instant,
+    stop: &'a AtomicBool,
+}
+
+impl<'a> Recorder<'a> {
+    /// A recorder that goes on at the end of `logs`; `stop` asks for an end after the current step.
+    pub fn new(
+        folder: &RunFolder,
+        logs: Logs,
+        metadata: Metadata,
+        config: &crate::config::Config,
+        stop: &'a AtomicBool,
+    ) -> Self {
+        Self {
+            logs,
+            last: folder.last(),
+            best: folder.best(),
+            metadata,
+            log_interval: config.train.log_interval,
+            checkpoint_seconds: config.train.checkpoint_seconds,
+            epochs: config.strategy.epochs(),
+            max_steps: config.train.max_steps,
+            keeps_bad: config.train.on_divergence == OnDivergence::Continue,
+            saved: Instant::now(),
+            stop,
+        }
+    }
+
+    /// Saves the last checkpoint. Lines reach the disk before the checkpoint that counts them.
+    pub fn save<B: Backend>(&mut self, snapshot: &Snapshot<'_, B>) -> Result<()> {
+        let lengths = self.logs.sync()?;
+        self.last.save(snapshot, lengths, &self.metadata)?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    /// Where the last checkpoint is.
+    pub fn last(&self) -> &Path {
+        self.last.path()
+    }
+
+    /// A model that is already lost must not take the place of the last good one, unless that is what is studied.
+    fn is_worth_keeping<B: Backend>(&self, snapshot: &Snapshot<'_, B>) -> gradamp_core::Result<bool> {
+        Ok(self.keeps_bad || snapshot.first_bad_parameter()?.is_none())
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+}
+
+impl<B: Backend> Observer<B> for Recorder<'_> {
+    fn on_draw(&mut self, draw: &DrawRecord) -> gradamp_core::Result<()> {
+        self.logs.amplification.line(draw).map_err(Error::external)
+    }
+
+    fn on_step(&mut self, report: &StepReport, snapshot: &Snapshot<'_, B>) -> gradamp_core::Result<Control> {
+        if self.log_interval > 0 && (report.batch + 1).is_multiple_of(self.log_interval) {
+            self.logs.metrics.line(&step_line(report)).map_err(Error::external)?;
+        }
+        let is_stopping = self.is_stopping();
+        let ends = is_stopping || self.max_steps.is_some_and(|limit| snapshot.state.step >= limit);
+        let is_due = ends || self.saved.elapsed().as_secs_f64() >= self.checkpoint_seconds;
+        if is_due && self.is_worth_keeping(snapshot)? {
+            self.save(snapshot).map_err(Error::external)?;
+        }
+        Ok(if is_stopping { Control::Stop } else { Control::Continue })
+    }
+
+    fn on_epoch(
+        &mut self,
+        report: &EpochReport,
+        snapshot: &Snapshot<'_, B>,
+    ) -> gradamp_core::Result<Control> {
+        self.logs.metrics.line(&epoch_line(report)).map_err(Error::external)?;
+        let gradient = |gradient| GradientLine { epoch: report.epoch, step: report.step, gradient };
+        let gradients: Vec<_> = report.gradients.iter().map(gradient).collect();
+        self.logs.gradients.lines(&gradients).map_err(Error::external)?;
+        if self.is_worth_keeping(snapshot)? {
+            // The best before the last: killed in between, the run repeats the epoch and saves the same best again.
+            if report.best {
+                let lengths = self.logs.sync().map_err(Error::external)?;
+                self.best.save(snapshot, lengths, &self.metadata).map_err(Error::external)?;
+            }
+            self.save(snapshot).map_err(Error::external)?;
+        }
+        let is_last = snapshot.state.epoch >= self.epochs;
+        Ok(if self.is_stopping() && !is_last { Control::Stop } else { Control::Continue })
+    }
+}
+
+/// A line of `gradients.jsonl`.
+#[derive(Serialize)]
+struct GradientLine<'a> {
+    epoch: usize,
+    step: u64,
+    #[serde(flatten)]
+    gradient: &'a SiteGradient,
+}
+
+fn step_line(report: &StepReport) -> Value {
+    json!({
+        "kind": "step",
+        "epoch": report.epoch,
+        "step": report.step,
+        "phase": report.phase,
+        "lr": report.lr,
+        "amplified": report.amplified_sites > 0,
+        "amplified_sites": report.amplified_sites,
+        "loss": report.loss,
+        "accuracy": report.correct as f64 / report.examples.max(1) as f64,
+        "gradient_norm": report.gradient_norm,
+        "images_per_second": report.examples as f64 / report.seconds.max(1e-9),
+        "seconds": report.seconds,
+    })
+}
+
+fn epoch_line(report: &EpochReport) -> Value {
+    let mut line = Map::new();
+    let mut put = |key: String, value: Value| line.insert(key, value);
+    put("kind".into(), "epoch".into());
+    put("epoch".into(), report.epoch.into());
+    put("step".into(), report.step.into());
+    put("phase".into(), report.phase.into());
+    put("lr".into(), report.lr.into());
+    put("amplified".into(), report.amplified.into());
+    put("train_loss".into(), report.train_loss.into());
+    put("train_accuracy".into(), report.train_accuracy.into());
+    // Epochs without an evaluation have the same keys, so that every line can be read alike.
+    put("test_loss".into(), Value::Null);
+    put("test_accuracy".into(), Value::Null);
+    for (name, evaluation) in &report.evaluations {
+        put(format!("{name}_loss"), evaluation.loss.into());
+        put(format!("{name}_accuracy"), evaluation.accuracy().into());
+    }
+    put("best".into(), report.best.into());
+    put("images_per_second".into(), (report.examples as f64 / report.seconds.max(1e-9)).into());
+    put("seconds".into(), report.seconds.into());
+    Value::Object(line)
+}

@@ -1,0 +1,134 @@
+//! Folders that are whole or not there.
+//!
+//! A new version is written beside the old one as `NAME.new`; then `NAME` becomes `NAME.old`, `NAME.new` becomes `NAME`,
+//! and `NAME.old` goes. Wherever this is interrupted, one whole version is left, and [`recover`] finds it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Error, Result};
+
+/// Replaces the folder at `path` by what `fill` writes into an empty one.
+///
+/// **Errors:** what `fill` returns, and then the old folder stays; a folder that cannot be written.
+pub(super) fn replace(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let (new, old) = (beside(path, "new"), beside(path, "old"));
+    remove(&new)?;
+    fs::create_dir_all(&new).map_err(Error::io(&new, "make this folder"))?;
+    fill(&new)?;
+    sync(&new)?;
+    if path.exists() {
+        remove(&old)?;
+        rename(path, &old)?;
+    }
+    rename(&new, path)?;
+    sync(path.parent().unwrap_or(path))?;
+    remove(&old)
+}
+
+/// Puts a whole version in place, if a replacement was interrupted. `is_whole` judges what is in `NAME.new`.
+///
+/// Returns whether there is a folder at `path` now.
+pub(super) fn recover(path: &Path, is_whole: impl Fn(&Path) -> bool) -> Result<bool> {
+    let (new, old) = (beside(path, "new"), beside(path, "old"));
+    if !path.exists() {
+        if new.exists() && is_whole(&new) {
+            rename(&new, path)?;
+        } else if old.exists() {
+            rename(&old, path)?;
+        }
+    }
+    Ok(path.exists())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(Error::io(to, "put in place"))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, "remove")(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Brings a folder's names to the disk; where folders cannot be opened (Windows), renaming sees to it.
+fn sync(path: &Path) -> Result<()> {
+    #[cfg(unix)]
+    fs::File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(Error::io(path, "flush to the disk"))?;
+    let _ = path;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(folder: &Path, text: &str) -> Result<()> {
+        fs::write(folder.join("file"), text).map_err(Error::io(folder, "write"))
+    }
+
+    fn text(folder: &Path) -> String {
+        fs::read_to_string(folder.join("file")).unwrap()
+    }
+
+    #[test]
+    fn a_replacement_leaves_the_new_folder_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("checkpoints/last");
+        replace(&path, |folder| write(folder, "one")).unwrap();
+        replace(&path, |folder| write(folder, "two")).unwrap();
+        assert_eq!(text(&path), "two");
+        assert_eq!(fs::read_dir(root.path().join("checkpoints")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_replacement_that_fails_leaves_the_old_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("last");
+        replace(&path, |folder| write(folder, "one")).unwrap();
+        assert!(replace(&path, |folder| Err(Error::broken(folder, "full"))).is_err());
+        assert_eq!(text(&path), "one");
+    }
+
+    /// Every state that an interruption can leave.
+    #[test]
+    fn an_interrupted_replacement_is_recovered() {
+        let whole = |folder: &Path| folder.join("file").exists();
+        for (folders, expected) in [
+            (vec![("last", "one"), ("last.new", "")], Some("one")),
+            (vec![("last", "one"), ("last.new", "two")], Some("one")),
+            (vec![("last.old", "one"), ("last.new", "two")], Some("two")),
+            (vec![("last", "two"), ("last.old", "one")], Some("two")),
+            (vec![("last.old", "one"), ("last.new", "")], Some("one")),
+            (vec![("last.new", "one")], Some("one")),
+            (vec![("last.new", "")], None),
+            (vec![], None),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            for (name, content) in &folders {
+                let folder = root.path().join(name);
+                fs::create_dir(&folder).unwrap();
+                if !content.is_empty() {
+                    write(&folder, content).unwrap();
+                }
+            }
+            let path = root.path().join("last");
+            assert_eq!(recover(&path, whole).unwrap(), expected.is_some(), "{folders:?}");
+            if let Some(expected) = expected {
+                assert_eq!(text(&path), expected, "{folders:?}");
+                replace(&path, |folder| write(folder, "three")).unwrap();
+                assert_eq!(text(&path), "three");
+            }
+        }
+    }
+}

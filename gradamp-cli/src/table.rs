@@ -1,0 +1,151 @@
+//! The table at the end of a run: what each phase of the strategy did. Its source is the run folder.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use gradamp_core::amplify::{DrawRecord, Strategy};
+use serde::Deserialize;
+
+use crate::progress::duration;
+
+/// What the table needs of an epoch's line in `metrics.jsonl`.
+#[derive(Clone, Debug, Deserialize)]
+struct Epoch {
+    kind: String,
+    epoch: usize,
+    phase: usize,
+    lr: f64,
+    train_accuracy: Option<f64>,
+    test_accuracy: Option<f64>,
+    validation_accuracy: Option<f64>,
+    seconds: f64,
+}
+
+/// A row: a phase as far as it went.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Row {
+    first: usize,
+    last: usize,
+    lr: Vec<f64>,
+    /// The fewest and the most sites of a draw.
+    sites: Option<(usize, usize)>,
+    train: Option<f64>,
+    validation: Option<f64>,
+    test: Option<f64>,
+    seconds: f64,
+}
+
+/// The table of the run in `folder`; lines that cannot be read are left out, since the table is a view and no judge.
+pub fn of_run(folder: &Path, strategy: &Strategy) -> String {
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
+    let mut rows: BTreeMap<usize, Row> = BTreeMap::new();
+    let metrics = read("metrics.jsonl");
+    let epochs = metrics.lines().filter_map(|line| serde_json::from_str::<Epoch>(line).ok());
+    for epoch in epochs.filter(|epoch| epoch.kind == "epoch") {
+        let row = rows.entry(epoch.phase).or_insert_with(|| Row { first: epoch.epoch, ..Row::default() });
+        row.last = epoch.epoch;
+        row.lr.push(epoch.lr);
+        row.train = epoch.train_accuracy;
+        row.validation = epoch.validation_accuracy.or(row.validation);
+        row.test = epoch.test_accuracy.or(row.test);
+        row.seconds += epoch.seconds;
+    }
+    for line in read("amplification.jsonl").lines() {
+        let Ok(draw) = serde_json::from_str::<DrawRecord>(line) else { continue };
+        let phase = strategy.phase_at(draw.epoch).map(|(phase, _)| phase);
+        if let Some(row) = phase.and_then(|phase| rows.get_mut(&phase)) {
+            let n = draw.sites.len();
+            row.sites = Some(row.sites.map_or((n, n), |(least, most)| (least.min(n), most.max(n))));
+        }
+    }
+    render(&rows)
+}
+
+fn render(rows: &BTreeMap<usize, Row>) -> String {
+    let has_validation = rows.values().any(|row| row.validation.is_some());
+    let mut header = vec!["phase", "epochs", "learning rate", "amplified sites", "train"];
+    if has_validation {
+        header.push("validation");
+    }
+    header.extend(["test", "time"]);
+    let mut table = vec![header.into_iter().map(str::to_owned).collect::<Vec<_>>()];
+    for (phase, row) in rows {
+        let mut cells = vec![
+            (phase + 1).to_string(),
+            span(row.first + 1, row.last + 1),
+            rates(&row.lr),
+            row.sites.map_or("off".into(), |(least, most)| span(least, most)),
+            percent(row.train),
+        ];
+        if has_validation {
+            cells.push(percent(row.validation));
+        }
+        cells.extend([percent(row.test), duration(row.seconds)]);
+        table.push(cells);
+    }
+    align(&table)
+}
+
+fn align(table: &[Vec<String>]) -> String {
+    let columns = table.first().map_or(0, Vec::len);
+    let width = |column: usize| table.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for (i, row) in table.iter().enumerate() {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
+        let _ = writeln!(text, "{}", cells.join("  ")); // writing to a String cannot fail
+        if i == 0 {
+            let rules: Vec<String> = widths.iter().map(|&width| "-".repeat(width)).collect();
+            let _ = writeln!(text, "{}", rules.join("  "));
+        }
+    }
+    text
+}
+
+fn span<T: std::fmt::Display + PartialEq>(first: T, last: T) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
+}
+
+fn rates(rates: &[f64]) -> String {
+    match rates {
+        [] => String::new(),
+        [first, .., last] if first != last => format!("{first:.4} to {last:.4}"),
+        [first, ..] => format!("{first:.4}"),
+    }
+}
+
+fn percent(fraction: Option<f64>) -> String {
+    fraction.map_or("-".into(), |fraction| format!("{:.1} %", 100.0 * fraction))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_tells_each_phase() {
+        let folder = tempfile::tempdir().unwrap();
+        let strategy: Strategy =
+            toml::from_str("lr = 0.1\n[[phase]]\nepochs = 2\n[[phase]]\nepochs = 1\namplify = true\n")
+                .unwrap();
+        let metrics = r#"{"kind":"step","epoch":0,"step":9,"phase":0,"lr":0.1,"loss":1.0,"seconds":0.1}
+{"kind":"epoch","epoch":0,"phase":0,"lr":0.1,"train_accuracy":0.25,"test_accuracy":null,"seconds":61.0}
+{"kind":"epoch","epoch":1,"phase":0,"lr":0.1,"train_accuracy":0.5,"test_accuracy":0.4567,"seconds":4.0}
+{"kind":"epoch","epoch":2,"phase":1,"lr":0.05,"train_accuracy":0.75,"test_accuracy":0.7,"seconds":3.0}
+{"kind":"epo"#;
+        fs::write(folder.path().join("metrics.jsonl"), metrics).unwrap();
+        let draw =
+            r#"{"epoch":2,"step":20,"sites":["bn1","layer1.0.bn1"],"factor":2.0,"placement":"output"}"#;
+        fs::write(folder.path().join("amplification.jsonl"), draw).unwrap();
+        let expected = "\
+phase  epochs  learning rate  amplified sites   train    test        time
+-----  ------  -------------  ---------------  ------  ------  ----------
+    1     1-2         0.1000              off  50.0 %  45.7 %  1 min 05 s
+    2       3         0.0500                2  75.0 %  70.0 %         3 s
+";
+        assert_eq!(of_run(folder.path(), &strategy), expected);
+    }
+}

@@ -1,0 +1,249 @@
+//! `gradamp train`: from settings to a run folder.
+
+use std::path::{Path, PathBuf};
+
+use gradamp_core::train::{Outcome, TrainState, Trainer};
+use gradamp_core::{Backend, Error, Parameters};
+use gradamp_models::{Metadata, Model, ModelSettings};
+
+use crate::args::{SettingsArgs, TrainArgs};
+use crate::config::{KeyError, Resolved, presets};
+use crate::dataset::{Data, Sources};
+use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
+use crate::progress::Progress;
+use crate::resume;
+use crate::run_folder::{
+    LoadedCheckpoint, LogLengths, Logs, Recorder, RunFolder, RunRecord, Session, VERSION, commit, timestamp,
+};
+use crate::{device, interrupt, table};
+
+/// `gradamp train`; returns the exit code.
+pub fn train(args: &TrainArgs) -> Result<u8> {
+    let (folder, resolved) = match &args.resume {
+        Some(path) => {
+            let (folder, resolved) = resume::settings(path, &args.settings)?;
+            (Some(folder), resolved)
+        }
+        None => {
+            let resolved = args.settings.layers().resolve()?;
+            if let Some(out) = &args.out {
+                RunFolder::check_free(out)?; // before minutes are spent on data
+            }
+            (None, resolved)
+        }
+    };
+    let backend = device::open(resolved.config.train.device, resolved.config.train.threads)?;
+    Run { args, backend, resolved }.go(folder)
+}
+
+/// One call of `gradamp train`.
+struct Run<'a, B: Backend> {
+    args: &'a TrainArgs,
+    backend: B,
+    resolved: Resolved,
+}
+
+impl<B: Backend> Run<'_, B> {
+    fn go(&self, existing: Option<RunFolder>) -> Result<u8> {
+        let config = &self.resolved.config;
+        let say = |line: &str| {
+            if !self.args.quiet {
+                eprintln!("{line}");
+            }
+        };
+        let data = Data::load(&config.data, &say).map_err(|error| self.setting(error))?;
+        let (dataset, checksum) = (data.name().to_owned(), data.checksum().to_owned());
+        let settings = ModelSettings {
+            architecture: config.model.name,
+            width: config.model.width,
+            classes: data.classes().len(),
+        };
+        let sources = Sources::new(config, data).map_err(|error| self.setting(error))?;
+        let mut parameters = Parameters::new(&self.backend, config.train.seed);
+        let model = Model::new(&settings, &mut parameters)?;
+        say(&format!("{settings}: {} parameters, on {}", parameters.trained_elements(), self.backend.name()));
+
+        let old = existing.as_ref().map(RunFolder::read_record).transpose()?.flatten();
+        let mut loaded = None;
+        if let Some(folder) = &existing {
+            if let Some(old) = &old {
+                resume::check_data(folder, old, &dataset, &checksum)?;
+            }
+            loaded = resume::checkpoint(folder, &mut parameters, config)?;
+        }
+        let lengths = loaded.as_ref().map_or(LogLengths::default(), |loaded| loaded.logs);
+        let image = sources.image_shape();
+        let mut trainer = match loaded {
+            Some(LoadedCheckpoint { sgd, state, .. }) => {
+                Trainer::resume(&model, parameters, sgd, state, image, config.train_settings())
+            }
+            None => {
+                self.initialise(&mut parameters)?;
+                Trainer::new(&model, parameters, image, config.train_settings())
+            }
+        }
+        .map_err(|error| self.setting(error))?;
+
+        // From here on there is a run folder; whatever is wrong with the settings was found before.
+        let folder = match existing {
+            Some(folder) => folder,
+            None => self.create_folder()?,
+        };
+        let start = trainer.state().clone();
+        let mut record = match old {
+            Some(old) => continued(old, &start),
+            None => self.new_record(&settings, dataset, checksum, &trainer),
+        };
+        folder.write_record(&record)?;
+        let metadata = Metadata::from([("model".to_owned(), settings.to_string())]);
+        let stop = interrupt::listen()?;
+        let mut recorder =
+            Recorder::new(&folder, Logs::open(folder.root(), lengths)?, metadata, config, stop);
+        if start == TrainState::default() {
+            recorder.save(&trainer.snapshot())?; // so that a run killed in its first step can be resumed
+        }
+        let mut progress = Progress::new(self.args.quiet, config.strategy.epochs());
+        progress.say(&format!("run folder: {}", folder.root().display()));
+        if start.step > 0 {
+            progress.say(&format!("continuing at epoch {}, step {}", start.epoch + 1, start.step + 1));
+        }
+        trainer.observe(&mut recorder);
+        trainer.observe(&mut progress);
+        let outcome = trainer.run(sources.train(), &sources.evaluations());
+        let step = trainer.state().step;
+        drop(trainer);
+        drop(progress);
+        self.finish(&folder, &mut record, step, outcome)
+    }
+
+    /// Writes how the run ended, and says so.
+    fn finish(
+        &self,
+        folder: &RunFolder,
+        record: &mut RunRecord,
+        step: u64,
+        outcome: Result<Outcome, Error>,
+    ) -> Result<u8> {
+        let root = folder.root().display();
+        let again = format!("gradamp train --resume {root}");
+        record.end = Some(timestamp().rfc3339());
+        record.error = outcome.as_ref().err().map(Error::to_string);
+        record.outcome = match &outcome {
+            Ok(Outcome::Finished) => "finished",
+            Ok(Outcome::Stopped) => "interrupted",
+            Ok(Outcome::StepLimit) => "step_limit",
+            Err(Error::Diverged { .. }) => "diverged",
+            Err(_) => "failed",
+        }
+        .into();
+        let written = folder.write_record(record);
+        match outcome {
+            Err(error) => {
+                // The error that ended the run matters more than one that follows from it, such as a full disk.
+                let kept = format!("the last good checkpoint is {}", folder.last().path().display());
+                Err(Failure::failed(Ended { error, kept }))
+            }
+            Ok(outcome) => {
+                written?;
+                if !self.args.quiet {
+                    println!("\n{}\n{root}", table::of_run(folder.root(), &self.resolved.config.strategy));
+                }
+                match outcome {
+                    Outcome::Finished => Ok(SUCCESS),
+                    Outcome::Stopped => {
+                        eprintln!("interrupted after step {step}, saved; continue with: {again}");
+                        Ok(INTERRUPTED)
+                    }
+                    Outcome::StepLimit => {
+                        eprintln!("stopped after step {step}, as asked; continue with: {again}");
+                        Ok(SUCCESS)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fills the parameters from `model.init`, if it is set.
+    fn initialise(&self, parameters: &mut Parameters<B>) -> Result<()> {
+        let Some(path) = &self.resolved.config.model.init else { return Ok(()) };
+        gradamp_models::import(path, parameters)?;
+        Ok(())
+    }
+
+    fn create_folder(&self) -> Result<RunFolder> {
+        let path = match &self.args.out {
+            Some(path) => path.clone(),
+            None => free_name(&self.name()),
+        };
+        let folder = RunFolder::create(&path)?;
+        folder.write_config(&self.resolved.show()?)?;
+        Ok(folder)
+    }
+
+    /// What the run is called: its file's name, or its preset's.
+    fn name(&self) -> String {
+        let SettingsArgs { config, preset, .. } = &self.args.settings;
+        let file =
+            config.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
+        file.or(preset.clone()).unwrap_or_else(|| presets::DEFAULT.into())
+    }
+
+    fn new_record(
+        &self,
+        model: &ModelSettings,
+        dataset: String,
+        dataset_checksum: String,
+        trainer: &Trainer<'_, B, Model>,
+    ) -> RunRecord {
+        RunRecord {
+            version: VERSION.into(),
+            commit: commit(),
+            model: model.to_string(),
+            parameters: trainer.parameters().trained_elements(),
+            seed: self.resolved.config.train.seed,
+            device: self.backend.name(),
+            dataset,
+            dataset_checksum,
+            start: timestamp().rfc3339(),
+            end: None,
+            outcome: "running".into(),
+            error: None,
+            resumed: Vec::new(),
+            expected_gains: RunRecord::gains(&trainer.expected_gains()),
+        }
+    }
+
+    /// An error of the core or the data about a setting becomes one about the place where it was written.
+    fn setting(&self, error: Error) -> Failure {
+        match error {
+            Error::Setting { .. } => self.resolved.place(KeyError::from(error)).into(),
+            other => other.into(),
+        }
+    }
+}
+
+/// The record of a run that goes on at `start`.
+fn continued(old: RunRecord, start: &TrainState) -> RunRecord {
+    let session = Session { start: timestamp().rfc3339(), step: start.step, version: VERSION.into() };
+    let mut resumed = old.resumed;
+    resumed.push(session);
+    RunRecord { resumed, end: None, error: None, outcome: "running".into(), ..old }
+}
+
+/// `runs/NAME-TIME`, with a number behind it where that is taken.
+fn free_name(name: &str) -> PathBuf {
+    let base = format!("{name}-{}", timestamp().compact());
+    let runs = Path::new("runs");
+    let numbered = (2..).map(|n| runs.join(format!("{base}-{n}")));
+    let mut names = std::iter::once(runs.join(&base)).chain(numbered);
+    names.find(|path| !path.exists()).unwrap_or_else(|| runs.join(base))
+}
+
+/// Why a run ended, and what is left of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}; {kept}")]
+struct Ended {
+    #[source]
+    error: Error,
+    kept: String,
+}

@@ -1,0 +1,235 @@
+//! Every kind of bad input: one clear error with file and place, its exit code, and nothing overwritten.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+
+use crate::{Report, SMALL, Workplace, contents};
+
+const PHASE: &str = "[strategy]\nlr = 0.1\n[[strategy.phase]]\nepochs = 1\n";
+
+#[test]
+fn the_command_line() {
+    let place = Workplace::new();
+    assert!(place.run("train --widht 3").ends_with(2).err.contains("--width"));
+    place.run("").ends_with(2);
+    place.run("train --preset tuor").fails(2, &["--preset", "\"tuor\"", "did you mean \"tour\"?"]);
+    place.run("train --model resnet19").fails(2, &["--model", "resnet19", "did you mean resnet18?"]);
+    place.run("train --width 0").fails(2, &["--width", "model.width", "found 0"]);
+    place.run("train --epochs 2").fails(2, &["--epochs", "is 2", "3 phases"]);
+    place.run("train --lr -1").fails(2, &["--lr", "-1"]);
+    place.run("train --set train.sed=1").fails(2, &["--set", "`sed`", "did you mean `seed`?"]);
+    place.run("bench step --model vgg12").fails(2, &["vgg12", "vgg11"]);
+    place.run("bench step --batch 0").fails(2, &["--batch", "found"]);
+    assert!(!place.path("runs").exists(), "nothing was begun");
+}
+
+#[test]
+fn configuration_files() {
+    let place = Workplace::new();
+    for (text, parts) in [
+        (
+            format!("[train]\nbatchsize = 3\n{PHASE}"),
+            ["my.toml:2", "train.batchsize", "did you mean `batch_size`?"],
+        ),
+        (format!("[trian]\nseed = 3\n{PHASE}"), ["my.toml:1", "`trian`", "did you mean `train`?"]),
+        (
+            format!("[train]\nbatch_size = 0\n{PHASE}"),
+            ["my.toml:2", "train.batch_size", "found 0, expected 1 to"],
+        ),
+        (
+            format!("[optimizer]\nmomentum = 1\n{PHASE}"),
+            ["my.toml:2", "optimizer.momentum", "expected a number in [0, 1)"],
+        ),
+        (
+            format!("[data]\ncrop_padding = 99\n{PHASE}"),
+            ["my.toml:2", "data.crop_padding", "expected 0 to 16, found 99"],
+        ),
+        (
+            PHASE.replace("epochs = 1", "epochs = 0"),
+            ["my.toml:4", "strategy.phase.0.epochs", "is 0, expected at least 1"],
+        ),
+        ("[strategy]\nphase = []\n".into(), ["my.toml:2", "strategy.phase", "at least one phase"]),
+        ("[train\n".into(), ["my.toml:1", "", ""]),
+    ] {
+        place.write("my.toml", &text);
+        place.run("config check my.toml").fails(2, &parts);
+        place.run("train --config my.toml").fails(2, &parts);
+    }
+    place.run("train --config none.toml").fails(2, &["none.toml", "cannot be read"]);
+    assert!(!place.path("runs").exists(), "nothing was begun");
+}
+
+#[test]
+fn selections_that_match_no_site() {
+    let place = Workplace::new();
+    let phase = format!(
+        "{PHASE}amplify = true\n[data]\nsource = \"shapes\"\nshapes = {{ train = 300, test = 10 }}\n"
+    );
+    for (selection, parts) in [
+        ("paths = [\"layer9.**\"]", ["my.toml:2", "amplification.paths.0", "\"layer9.**\" matches no layer"]),
+        (
+            "sites = [\"bn1\", \"layer1.0.bn3\"]",
+            ["my.toml:2", "amplification.sites.1", "no layer is named \"layer1.0.bn3\""],
+        ),
+        ("kinds = [\"other\"]", ["my.toml:2", "amplification.kinds.0", "no layer is of kind other"]),
+        (
+            "kinds = [\"linear\"]\ncount = 2",
+            ["my.toml:3", "amplification.count", "only 1 layers are eligible"],
+        ),
+    ] {
+        place.write("my.toml", &format!("[amplification]\n{selection}\n{phase}"));
+        place.run("train --config my.toml --width 2 --out run").fails(2, &parts);
+    }
+    assert!(!place.path("run").exists(), "nothing was begun");
+}
+
+/// The files of CIFAR-10's binary version, all black aeroplanes.
+fn write_cifar(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    let names = (1..=5).map(|i| format!("data_batch_{i}.bin")).chain(["test_batch.bin".to_owned()]);
+    for name in names {
+        File::create(folder.join(name)).unwrap().set_len(10_000 * 3073).unwrap();
+    }
+}
+
+#[test]
+fn data_files() {
+    let place = Workplace::new();
+    let train = format!("{} --data", SMALL.replace(" --data shapes", ""));
+    place.run(&format!("{train} nowhere")).fails(1, &["nowhere", "cannot be read"]);
+    place.run(&format!("{train} cifar10")).fails(2, &["data.source", "no cifar10 found under data/"]);
+    place.run("data info nowhere").fails(1, &["nowhere"]);
+
+    let folder = place.path("cifar");
+    write_cifar(&folder);
+    File::options().write(true).open(folder.join("data_batch_2.bin")).unwrap().set_len(3073 * 7 + 5).unwrap();
+    place.run(&format!("{train} cifar")).fails(1, &["data_batch_2.bin", "record 7"]);
+    let report = place.run("data verify cifar").fails(1, &["cifar: is not whole"]);
+    assert!(report.out.contains("BAD") && report.out.contains("1 of 6 files are bad"), "{}", report.out);
+
+    write_cifar(&folder);
+    let mut labels = fs::read(folder.join("test_batch.bin")).unwrap();
+    labels[3073 * 4] = 10;
+    fs::write(folder.join("test_batch.bin"), labels).unwrap();
+    place.run(&format!("{train} cifar")).fails(1, &["test_batch.bin", "record 4", "10"]);
+
+    fs::remove_file(folder.join("test_batch.bin")).unwrap();
+    write_cifar(&folder);
+    fs::remove_file(folder.join("data_batch_3.bin")).unwrap();
+    place.run(&format!("{train} cifar")).fails(1, &["data_batch_3.bin", "missing"]);
+
+    place.write("broken.tar.gz", "this is no archive");
+    place.run(&format!("{train} broken.tar.gz")).fails(1, &["broken.tar.gz"]);
+    assert!(!place.path("runs").exists(), "nothing was begun");
+
+    place.run(&format!("{SMALL} --set data.validation=96")).fails(2, &["--set", "data.validation"]);
+    place
+        .run(&format!("{SMALL} --batch-size 97").replace("--batch-size 16", ""))
+        .fails(2, &["--batch-size", "train.batch_size", "96"]);
+}
+
+#[test]
+fn checkpoints_of_other_models_and_broken_ones() {
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --max-steps 2 --out run")).succeeds();
+    let model = "run/checkpoints/last/model.safetensors";
+    for (arguments, parts) in [
+        ("--model vgg11", ["vgg11 of width 2 with 10 classes", "resnet18 of width 2 with 10 classes"]),
+        ("--model resnet34", ["resnet34", "resnet18"]),
+        ("--width 4", ["resnet18 of width 4", "resnet18 of width 2"]),
+    ] {
+        let arguments = format!(
+            "{} {arguments} --init {model} --out next",
+            SMALL.replace("--width 2", if arguments.contains("width") { "" } else { "--width 2" })
+        );
+        place.run(&arguments).fails(1, &[&[model], &parts[..]].concat());
+    }
+    place.run(&format!("{SMALL} --init none.safetensors --out next")).fails(1, &["none.safetensors"]);
+    assert!(!place.path("next").exists(), "nothing was begun");
+
+    // Each file of a checkpoint, truncated or changed by a bit.
+    let whole = contents(&place.path("run"));
+    for name in ["model.safetensors", "momentum.safetensors", "state.json"] {
+        let path = place.path("run/checkpoints/last").join(name);
+        let bytes = fs::read(&path).unwrap();
+        for broken in [bytes[..bytes.len() / 2].to_vec(), Vec::new()] {
+            fs::write(&path, &broken).unwrap();
+            place.run("train --resume run").fails(1, &[&format!("run/checkpoints/last/{name}")]);
+            assert_eq!(fs::read(&path).unwrap(), broken, "nothing overwritten");
+        }
+        if name != "state.json" {
+            let mut flipped = bytes.clone();
+            *flipped.last_mut().unwrap() ^= 1;
+            fs::write(&path, flipped).unwrap();
+            place.run("train --resume run").fails(1, &[name, "is changed"]);
+        }
+        fs::write(&path, bytes).unwrap();
+    }
+    fs::write(place.path("cut.safetensors"), &fs::read(place.path(model)).unwrap()[..500]).unwrap();
+    place.run("eval --checkpoint cut.safetensors --data shapes").fails(1, &["cut.safetensors"]);
+    let mut after = contents(&place.path("run"));
+    after.retain(|path, _| whole.contains_key(path));
+    assert!(after == whole, "the run is as it was");
+    place.run("train --resume run").succeeds();
+}
+
+#[test]
+fn folders_that_hold_a_run_or_none() {
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --max-steps 2 --out run")).succeeds();
+    let before = contents(&place.path("run"));
+    place.run(&format!("{SMALL} --out run")).fails(1, &["run: already holds a run", "--resume"]);
+    place.run("train --resume nowhere").fails(1, &["nowhere", "no such folder"]);
+    fs::create_dir(place.path("empty")).unwrap();
+    place.run("train --resume empty").fails(1, &["empty", "config.toml"]);
+    place.run("eval --run empty").fails(1, &["empty", "config.toml"]);
+
+    place.run("train --resume run --lr 0.3").fails(2, &["--lr", "strategy.lr", "cannot be changed"]);
+    place.run("train --resume run --set model.width=3").fails(2, &["--set", "model.width", "`2`", "`3`"]);
+    place.run("train --resume run --preset tour").fails(2, &["--preset", "--resume"]);
+    place
+        .run("train --resume run --set data.shapes.seed=9")
+        .fails(2, &["data.shapes.seed", "cannot be changed"]);
+    assert!(contents(&place.path("run")) == before, "nothing overwritten");
+
+    // The same settings, but the data is another.
+    let record = fs::read_to_string(place.path("run/run.json")).unwrap();
+    let at = record.find("dataset_checksum").unwrap() + 20;
+    let other = format!("{}0000{}", &record[..at], &record[at + 4..]);
+    place.write("run/run.json", &other);
+    place.run("train --resume run").fails(1, &["run: the run began with shapes", "SHA-256"]);
+}
+
+#[test]
+fn output_folders_that_cannot_be_written() {
+    let place = Workplace::new();
+    place.write("file", "");
+    place.run(&format!("{SMALL} --out file/run")).fails(1, &["file/run", "cannot make this folder"]);
+}
+
+/// A limit on the size of files stands in for a full disk: the system refuses to write in the same way.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_folder_that_is_full() {
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --max-steps 8 --out run")).succeeds();
+    let whole = contents(&place.path("run/checkpoints"));
+    let limited = |arguments: &str| {
+        let script =
+            format!("trap '' XFSZ; ulimit -f 16; exec {} {arguments}", env!("CARGO_BIN_EXE_gradamp"));
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).current_dir(place.0.path()).env_remove("GRADAMP_DATA");
+        Report::new(arguments, command.output().unwrap())
+    };
+    limited(&format!("{SMALL} --out full")).fails(1, &["full/", "too large"]);
+    limited("train --threads 1 --resume run").fails(1, &["run/", "too large"]);
+    let mut after = contents(&place.path("run/checkpoints"));
+    after.retain(|path, _| whole.contains_key(path));
+    assert!(after == whole, "the last checkpoint is as it was");
+
+    place.run("train --threads 1 --resume run").succeeds();
+    place.run(&format!("{SMALL} --out whole")).succeeds();
+    let read = |run: &str| fs::read(place.path(run).join("checkpoints/last/model.safetensors")).unwrap();
+    assert!(read("run") == read("whole"));
+}

@@ -1,0 +1,157 @@
+//! What each command prints and leaves.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{SMALL, Workplace, json_lines};
+
+#[test]
+fn a_run_leaves_a_folder_that_tells_everything() {
+    let place = Workplace::new();
+    let report = place.run(&format!("{SMALL} --out run")).succeeds();
+    assert!(report.err.contains("run folder: run"), "{}", report.err);
+    for line in ["phase", "    1", "    2", "    3"] {
+        assert!(report.out.lines().any(|found| found.starts_with(line)), "{line}: {}", report.out);
+    }
+    assert!(report.out.trim_end().ends_with("run"), "{}", report.out);
+
+    let record: Value =
+        serde_json::from_str(&fs::read_to_string(place.path("run/run.json")).unwrap()).unwrap();
+    assert_eq!(record["outcome"], "finished");
+    assert_eq!(record["dataset"], "shapes");
+    assert_eq!(record["dataset_checksum"].as_str().unwrap().len(), 64);
+    assert_eq!(record["expected_gains"][0]["phase"], 1);
+    for key in ["version", "seed", "device", "start", "end", "parameters", "model"] {
+        assert!(!record[key].is_null(), "{key}");
+    }
+
+    let metrics = json_lines(&place.path("run/metrics.jsonl"));
+    let of_kind = |kind: &str| metrics.iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
+    assert_eq!((of_kind("step").len(), of_kind("epoch").len()), (9, 3));
+    let keys = "epoch step phase lr amplified train_loss train_accuracy test_loss test_accuracy images_per_second seconds";
+    for epoch in of_kind("epoch") {
+        for key in keys.split(' ') {
+            assert!(!epoch[key].is_null(), "{key} in {epoch}");
+        }
+    }
+    let amplified: Vec<_> =
+        of_kind("epoch").iter().map(|line| line["amplified"].as_bool().unwrap()).collect();
+    assert_eq!(amplified, [false, true, false]);
+
+    let draws = json_lines(&place.path("run/amplification.jsonl"));
+    assert_eq!((draws.len(), &draws[0]["epoch"], &draws[0]["step"]), (1, &1.into(), &6.into()));
+    let drawn: Vec<&str> =
+        draws[0]["sites"].as_array().unwrap().iter().map(|site| site.as_str().unwrap()).collect();
+    let factor = draws[0]["factor"].as_f64().unwrap();
+    for line in json_lines(&place.path("run/gradients.jsonl")) {
+        let ratio = line["norm_after"].as_f64().unwrap() / line["norm_before"].as_f64().unwrap();
+        let is_drawn = line["epoch"] == 1 && drawn.contains(&line["site"].as_str().unwrap());
+        let expected = if is_drawn { factor } else { 1.0 };
+        assert!((ratio - expected).abs() < 1e-6, "{line}");
+    }
+}
+
+#[test]
+fn a_checkpoint_can_be_evaluated_and_begun_from() {
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --out run")).succeeds();
+    let report = place.run("eval --run run --last --batch-size 16 --json").succeeds();
+    let evaluation: Value = serde_json::from_str(&report.out).unwrap();
+    let metrics = json_lines(&place.path("run/metrics.jsonl"));
+    assert_eq!(evaluation["accuracy"], metrics.last().unwrap()["test_accuracy"]);
+    assert_eq!(evaluation["loss"], metrics.last().unwrap()["test_loss"]);
+    assert_eq!(
+        (evaluation["examples"].as_u64(), evaluation["classes"].as_array().unwrap().len()),
+        (Some(32), 10)
+    );
+
+    let text = place.run("eval --run run").succeeds().out;
+    assert!(text.contains("accuracy") && text.contains("triangle"), "{text}");
+    place.run("eval --checkpoint run/checkpoints/last --data shapes").succeeds();
+    place
+        .run(&format!("{SMALL} --init run/checkpoints/best/model.safetensors --max-steps 1 --out next"))
+        .succeeds();
+}
+
+#[test]
+fn settings_are_shown_with_their_origins_and_read_back() {
+    let place = Workplace::new();
+    place.write("my.toml", "[strategy]\nlr = 0.1\n[[strategy.phase]]\nepochs = 4\n");
+    let shown = place.run("config show --config my.toml --set train.seed=5 --width 16").succeeds().out;
+    for (line, origin) in [
+        ("lr = 0.1", "my.toml:2"),
+        ("epochs = 4", "my.toml:4"),
+        ("seed = 5", "--set"),
+        ("width = 16", "--width"),
+        ("batch_size = 128", "default"),
+    ] {
+        let found =
+            shown.lines().find(|found| found.starts_with(line)).unwrap_or_else(|| panic!("{line}: {shown}"));
+        assert!(found.ends_with(&format!("# {origin}")), "{found}");
+    }
+    place.write("again.toml", &shown);
+    place.run("config check again.toml").succeeds();
+    let tour = place.run("config show").succeeds().out;
+    assert!(tour.contains("# preset tour:"), "{tour}");
+}
+
+#[test]
+fn a_quiet_run_prints_nothing() {
+    let place = Workplace::new();
+    let report = place.run(&format!("{SMALL} --quiet --out run")).succeeds();
+    assert_eq!((&*report.out, &*report.err), ("", ""));
+}
+
+#[test]
+fn without_cifar_one_line_says_so_and_how_to_get_it() {
+    let place = Workplace::new();
+    let arguments = SMALL.replace("--data shapes", "--data auto");
+    let report = place.run(&format!("{arguments} --max-steps 1")).succeeds();
+    let lines: Vec<&str> = report.err.lines().filter(|line| line.contains("CIFAR-10")).collect();
+    assert_eq!(lines.len(), 1, "{}", report.err);
+    assert!(lines[0].contains("generated shapes") && lines[0].contains("https://"), "{}", lines[0]);
+    // Without --out it makes a folder of its own.
+    assert_eq!(fs::read_dir(place.path("runs")).unwrap().count(), 1);
+}
+
+#[test]
+fn the_benchmark_prints_one_json_line() {
+    let place = Workplace::new();
+    let report = place
+        .run("bench step --model vgg11 --width 2 --batch 4 --threads 1 --steps 3 --warmup 1 --json")
+        .succeeds();
+    assert_eq!(report.out.lines().count(), 1);
+    let line: Value = serde_json::from_str(&report.out).unwrap();
+    let number = |key: &str| line[key].as_f64().unwrap_or_else(|| panic!("{key}: {line}"));
+    assert!(number("seconds_per_step") >= number("min"));
+    let expected = number("batch") / number("seconds_per_step");
+    assert!((number("images_per_second") / expected - 1.0).abs() < 0.01, "{line}");
+    assert!(number("loss").is_finite());
+    if cfg!(target_os = "linux") {
+        assert!(number("peak_bytes") > 1e6, "{line}");
+    }
+    let report =
+        place.run("bench amplify --model vgg11 --width 2 --batch 4 --threads 1 --steps 2 --json").succeeds();
+    let line: Value = serde_json::from_str(&report.out).unwrap();
+    assert_eq!(line["amplified_sites"], 16, "8 batch norms and 8 rectifiers: {line}");
+}
+
+#[test]
+fn a_run_that_diverges_names_the_site_and_keeps_the_last_good_checkpoint() {
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --lr 1e30 --out run")).fails(
+        1,
+        &["diverged at epoch 0, step ", "the first site that is not finite is ", "run/checkpoints/last"],
+    );
+    let record: Value =
+        serde_json::from_str(&fs::read_to_string(place.path("run/run.json")).unwrap()).unwrap();
+    assert_eq!(record["outcome"], "diverged");
+    place.run("eval --run run --last --json").succeeds();
+
+    place.run(&format!("{SMALL} --lr 1e30 --on-divergence continue --max-steps 8 --out study")).succeeds();
+    place.run("train --resume study").succeeds();
+    let metrics = json_lines(&place.path("study/metrics.jsonl"));
+    assert_eq!(metrics.last().unwrap()["epoch"], 2);
+    assert!(metrics.last().unwrap()["train_loss"].is_null(), "not a number");
+}

@@ -1,0 +1,115 @@
+//! The program as a user runs it.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, which the lints do not know as such
+
+mod bad_input;
+mod commands;
+mod resume;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A folder to run the program in.
+struct Workplace(tempfile::TempDir);
+
+impl Workplace {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// The program with its arguments, written as in a shell.
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gradamp"));
+        command.args(arguments.split_whitespace()).current_dir(self.0.path());
+        command.env_remove("GRADAMP_DATA").stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &str) -> Report {
+        Report::new(arguments, self.command(arguments).output().unwrap())
+    }
+}
+
+/// What the program printed, and its exit code.
+struct Report {
+    what: String,
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Report {
+    fn new(what: &str, output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self {
+            what: what.into(),
+            code: output.status.code(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
+    }
+
+    #[track_caller]
+    fn succeeds(self) -> Self {
+        self.ends_with(0)
+    }
+
+    #[track_caller]
+    fn ends_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}\n{}\n{}", self.what, self.out, self.err);
+        self
+    }
+
+    /// One error of one paragraph that says all of `parts`; no panic, no backtrace.
+    #[track_caller]
+    fn fails(self, code: i32, parts: &[&str]) -> Self {
+        let report = self.ends_with(code);
+        let errors: Vec<&str> = report.err.lines().filter(|line| line.starts_with("error: ")).collect();
+        assert_eq!(errors.len(), 1, "{}\n{}", report.what, report.err);
+        for part in parts {
+            assert!(errors[0].contains(part), "{}\nexpected {part:?} in\n{}", report.what, report.err);
+        }
+        for word in ["panicked", "a bug in gradamp", "RUST_BACKTRACE"] {
+            assert!(!report.err.contains(word), "{}\n{}", report.what, report.err);
+        }
+        report
+    }
+}
+
+/// A run of seconds: 3 phases of an epoch each, with amplification in the second.
+const SMALL: &str = "train --threads 1 --width 2 --batch-size 16 --epochs 3 --data shapes --set data.shapes.train=96 \
+     --set data.shapes.test=32 --set train.log_interval=2 --set train.gradients_every=2 \
+     --set train.checkpoint_seconds=0";
+
+/// Every file below a folder, by its path, with what it holds.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(contents(&path));
+        } else {
+            files.insert(path.clone(), fs::read(path).unwrap());
+        }
+    }
+    files
+}
+
+/// The JSON lines of a file.
+fn json_lines(path: &Path) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}

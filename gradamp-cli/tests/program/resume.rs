@@ -1,0 +1,170 @@
+//! A run that is interrupted at any moment and continued ends in the same bits as one that is not.
+
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::{Report, SMALL, Workplace, contents, json_lines};
+
+/// Asserts that two runs left the same, but for times.
+#[track_caller]
+fn assert_same_run(a: &Path, b: &Path) {
+    for file in ["config.toml", "amplification.jsonl", "gradients.jsonl"] {
+        assert!(fs::read(a.join(file)).unwrap() == fs::read(b.join(file)).unwrap(), "{file} differs");
+    }
+    let metrics = |run: &Path| {
+        json_lines(&run.join("metrics.jsonl")).into_iter().map(without_times).collect::<Vec<_>>()
+    };
+    assert_eq!(metrics(a), metrics(b));
+    for checkpoint in ["last", "best"] {
+        for file in ["model.safetensors", "momentum.safetensors"] {
+            let read = |run: &Path| fs::read(run.join("checkpoints").join(checkpoint).join(file)).unwrap();
+            assert!(read(a) == read(b), "{checkpoint}/{file} differs");
+        }
+        let state = |run: &Path| {
+            let text =
+                fs::read_to_string(run.join("checkpoints").join(checkpoint).join("state.json")).unwrap();
+            without_times(serde_json::from_str::<Value>(&text).unwrap()["train"].clone())
+        };
+        assert_eq!(state(a), state(b), "{checkpoint}/state.json");
+    }
+    let folders = fs::read_dir(b.join("checkpoints")).unwrap().count();
+    assert_eq!(folders, 2, "nothing half-written is left beside last and best");
+}
+
+fn without_times(mut line: Value) -> Value {
+    for key in ["seconds", "total_seconds", "images_per_second"] {
+        line.as_object_mut().unwrap().remove(key);
+    }
+    line
+}
+
+/// A random number in [0, 1): the moments are to differ from run to run of this test.
+fn random() -> f64 {
+    RandomState::new().hash_one(0) as f64 / 2.0_f64.powi(64)
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_and_resumed_ends_in_the_same_bits() {
+    let place = Workplace::new();
+    let start = Instant::now();
+    place.run(&format!("{SMALL} --out whole")).succeeds();
+    let whole = start.elapsed();
+
+    let killed = place.path("killed");
+    let (mut kills, mut calls) = (Vec::new(), 0);
+    loop {
+        calls += 1;
+        assert!(calls < 100, "the run makes no progress; it was killed after {kills:?}");
+        // A run that was killed before it wrote its settings has not begun: it is begun again.
+        let arguments = match killed.join("config.toml").exists() {
+            true => "train --threads 1 --resume killed".to_owned(),
+            false => format!("{SMALL} --out killed"),
+        };
+        let mut command = place.command(&arguments);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        if kills.len() < 12 {
+            // Mostly within its steps, at times while it starts or closes.
+            let moment = whole.mul_f64(random() * 0.6);
+            sleep(moment);
+            child.kill().unwrap();
+            kills.push(moment);
+        }
+        let output = child.wait_with_output().unwrap();
+        if output.status.success() {
+            break;
+        }
+        if output.status.code().is_some() {
+            panic!("after kills at {kills:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    assert_same_run(&place.path("whole"), &killed);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --out one")).succeeds();
+    place.run(&format!("{SMALL} --max-steps 8 --out three")).succeeds();
+    place.run("train --resume three --threads 3").succeeds();
+    let read = |run: &str| fs::read(place.path(run).join("checkpoints/last/model.safetensors")).unwrap();
+    assert!(read("one") == read("three"));
+}
+
+#[test]
+fn a_run_that_reaches_its_step_limit_goes_on_where_it_stood() {
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --out whole")).succeeds();
+    // Within the second epoch, which is amplified; at the end of an epoch; at the beginning of the last.
+    place.run(&format!("{SMALL} --max-steps 9 --out parts")).succeeds();
+    let record = fs::read_to_string(place.path("parts/run.json")).unwrap();
+    assert!(record.contains("\"outcome\": \"step_limit\""), "{record}");
+    // Lines behind the checkpoint, the last one cut: what a run that was killed later would have left.
+    for file in ["metrics.jsonl", "amplification.jsonl", "gradients.jsonl"] {
+        let mut log = fs::File::options().append(true).open(place.path("parts").join(file)).unwrap();
+        log.write_all(&[b"{\"kind\":\"step\"}\n".repeat(1000), b"{\"kin".to_vec()].concat()).unwrap();
+    }
+    place.run("train --threads 1 --resume parts --max-steps 12").succeeds();
+    place.run("train --threads 1 --resume parts --max-steps 13").succeeds();
+    let last = place.run("train --threads 1 --resume parts").succeeds();
+    assert!(last.out.contains("phase") && last.out.trim_end().ends_with("parts"), "{}", last.out);
+
+    // The limit is the one setting that is not the same.
+    let config = place.path("parts/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let without: Vec<&str> = text.lines().filter(|line| !line.starts_with("max_steps")).collect();
+    fs::write(&config, without.join("\n") + "\n").unwrap();
+    assert_same_run(&place.path("whole"), &place.path("parts"));
+
+    let before = contents(&place.path("parts/checkpoints"));
+    place.run("train --threads 1 --resume parts").succeeds();
+    assert!(contents(&place.path("parts/checkpoints")) == before, "a finished run has nothing to go on with");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_finishes_the_step_saves_says_how_to_resume_and_exits_with_130() {
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --out whole")).succeeds();
+    let mut command = place.command(&format!("{SMALL} --out stopped"));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let metrics = place.path("stopped/metrics.jsonl");
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while fs::metadata(&metrics).map_or(0, |metadata| metadata.len()) == 0 {
+        assert!(Instant::now() < deadline, "the run writes no line");
+        sleep(Duration::from_millis(5));
+    }
+    let signal = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    let report = Report::new("train, Ctrl-C", child.wait_with_output().unwrap()).ends_with(130);
+    assert!(report.err.contains("gradamp train --resume stopped"), "{}", report.err);
+    let record = fs::read_to_string(place.path("stopped/run.json")).unwrap();
+    assert!(record.contains("\"outcome\": \"interrupted\""), "{record}");
+    place.run("train --threads 1 --resume stopped").succeeds();
+    assert_same_run(&place.path("whole"), &place.path("stopped"));
+}
+
+#[test]
+fn a_checkpoint_is_found_wherever_its_replacement_was_interrupted() {
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --out whole")).succeeds();
+    for moved in ["last.old", "last.new"] {
+        place.run(&format!("{SMALL} --max-steps 9 --out {moved}")).succeeds();
+        let checkpoints = place.path(moved).join("checkpoints");
+        fs::rename(checkpoints.join("last"), checkpoints.join(moved)).unwrap();
+        if moved == "last.old" {
+            // The new one was not complete yet.
+            fs::create_dir(checkpoints.join("last.new")).unwrap();
+            fs::write(checkpoints.join("last.new/model.safetensors"), "part").unwrap();
+        }
+        place.run(&format!("train --threads 1 --resume {moved}")).succeeds();
+        let read = |run: &str| fs::read(place.path(run).join("checkpoints/last/model.safetensors")).unwrap();
+        assert!(read("whole") == read(moved), "{moved}");
+    }
+}

@@ -1,0 +1,114 @@
+//! A fixture: one batch, one model, and what PyTorch made of them.
+
+use std::error::Error;
+use std::path::Path;
+
+use gradamp_core::amplify::{
+    AmplificationSettings, Amplifier, Amplify, Placement, Redraw, Schedule, Strategy,
+};
+use gradamp_core::{Cpu, Hooks, Parameters, Tensor, Trace, nn};
+use gradamp_models::{Archive, Model, ModelSettings};
+use ndarray::{ArrayD, IxDyn};
+use serde::Deserialize;
+
+/// The case in a fixture's metadata. A field that is not known here is an error: it would ask for something untested.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    pub name: String,
+    pub model: String,
+    pub width: usize,
+    pub classes: usize,
+    pub batch: usize,
+    pub sites: Vec<String>,
+    pub placement: Placement,
+    pub factor: f32,
+    pub steps: usize,
+    pub lr: f32,
+    pub momentum: f32,
+    pub weight_decay: f32,
+    pub nesterov: bool,
+    /// Of the weights and the batch, which the fixture holds.
+    #[serde(rename = "seed")]
+    pub _seed: u64,
+}
+
+pub struct Fixture {
+    pub archive: Archive,
+    pub case: Case,
+    pub settings: ModelSettings,
+    pub backend: Cpu,
+    /// `[n, h, w, c]`
+    pub images: Tensor<Cpu>,
+    pub labels: Tensor<Cpu>,
+}
+
+impl Fixture {
+    /// Reads the fixture in `file`.
+    pub fn open(file: &Path) -> Result<Self, Box<dyn Error>> {
+        let archive = Archive::open(file)?;
+        let metadata = archive.metadata();
+        let case = metadata.get("case").ok_or("its metadata holds no `case`")?;
+        let case: Case = serde_json::from_str(case).map_err(|e| format!("`case` in its metadata: {e}"))?;
+        let architecture = case.model.parse()?;
+        let settings = ModelSettings { architecture, width: case.width, classes: case.classes };
+        let backend = Cpu::default();
+
+        let shape = archive.shape("x").ok_or("tensor x: is missing")?;
+        if shape.len() != 4 || shape[0] != case.batch {
+            return Err(format!("tensor x: expected [{}, 3, h, w], found {shape:?}", case.batch).into());
+        }
+        let x = ArrayD::from_shape_vec(IxDyn(shape), archive.floats("x")?)?; // [n, c, h, w]
+        let images = Tensor::from_array(&backend, &x.permuted_axes(IxDyn(&[0, 2, 3, 1])))?;
+        let labels: Vec<f32> = archive.integers("y")?.into_iter().map(|y| y as f32).collect();
+        let labels = Tensor::from_slice(&backend, &[case.batch], &labels)?;
+        Ok(Self { archive, case, settings, backend, images, labels })
+    }
+
+    /// The model, with the state_dict whose names begin with `prefix`.
+    pub fn model(&self, prefix: &str) -> Result<(Model, Parameters<Cpu>), Box<dyn Error>> {
+        let mut parameters = Parameters::new(&self.backend, 0);
+        let model = Model::new(&self.settings, &mut parameters)?;
+        self.archive.import(prefix, &mut parameters)?;
+        Ok((model, parameters))
+    }
+
+    /// The case's amplification, in place for good.
+    pub fn hooks(
+        &self,
+        model: &Model,
+        parameters: &mut Parameters<Cpu>,
+    ) -> Result<Hooks<Cpu>, Box<dyn Error>> {
+        let hooks = Hooks::new();
+        let &[_, h, w, c] = &**self.images.shape() else { return Ok(hooks) };
+        let trace = nn::trace(model, parameters, [h, w, c])?;
+        let Case { sites, placement, factor, .. } = &self.case;
+        if sites.is_empty() || self.is_without_effect(&trace) {
+            return Ok(hooks);
+        }
+        let settings = AmplificationSettings {
+            sites: sites.clone(),
+            placement: *placement,
+            factor: *factor,
+            redraw: Redraw::Once,
+            ..AmplificationSettings::default()
+        };
+        let strategy = Strategy::single(1, Schedule::constant(f64::from(self.case.lr)), Amplify::on());
+        let mut amplifier = Amplifier::new(&strategy, &settings, &trace, 0)?;
+        amplifier.begin_step(0, 0);
+        hooks.add(amplifier).forget();
+        Ok(hooks)
+    }
+
+    /// Whether the parameters of layers are amplified that have none: PyTorch's reference lets that pass, the amplifier
+    /// takes it for the mistake that it is.
+    fn is_without_effect(&self, trace: &Trace) -> bool {
+        let known = |path: &String| trace.sites.iter().any(|site| *site.path == **path);
+        let has_parameters = |path: &String| {
+            let within = format!("{path}.");
+            trace.parameters.iter().any(|parameter| parameter.starts_with(&within))
+        };
+        let Case { sites, placement, .. } = &self.case;
+        *placement == Placement::Params && sites.iter().all(known) && !sites.iter().any(has_parameters)
+    }
+}

@@ -9,6 +9,7 @@ pub mod config;
 mod dataset;
 mod device;
 mod failure;
+mod gains;
 mod interrupt;
 mod progress;
 mod resume;

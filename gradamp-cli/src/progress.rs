@@ -39,7 +39,7 @@ impl Progress {
             Style::Quiet
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let template = "{prefix} {bar:24} {pos}/{len} {msg}";
+            let template = "{prefix} {bar:16} {pos}/{len} {wide_msg}";
             bar.set_style(
                 ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
             );

@@ -15,7 +15,7 @@ use crate::resume;
 use crate::run_folder::{
     LoadedCheckpoint, LogLengths, Logs, Recorder, RunFolder, RunRecord, Session, VERSION, commit, timestamp,
 };
-use crate::{device, interrupt, table};
+use crate::{device, gains, interrupt, table};
 
 /// `gradamp train`; returns the exit code.
 pub fn train(args: &TrainArgs) -> Result<u8> {
@@ -103,6 +103,9 @@ impl<B: Backend> Run<'_, B> {
             recorder.save(&trainer.snapshot())?; // so that a run killed in its first step can be resumed
         }
         let mut progress = Progress::new(self.args.quiet, config.strategy.epochs());
+        for (phase, gains) in trainer.expected_gains() {
+            progress.say(&gains::line(phase, &gains));
+        }
         progress.say(&format!("run folder: {}", folder.root().display()));
         if start.step > 0 {
             progress.say(&format!("continuing at epoch {}, step {}", start.epoch + 1, start.step + 1));

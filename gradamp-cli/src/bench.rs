@@ -11,8 +11,8 @@ use gradamp_models::{Model, ModelSettings};
 use serde_json::json;
 
 use crate::args::BenchArgs;
-use crate::device;
 use crate::failure::{Failure, Result};
+use crate::{device, output};
 
 const CLASSES: usize = 10;
 const IMAGE: [usize; 3] = [32, 32, 3];
@@ -43,11 +43,14 @@ pub fn step(args: &BenchArgs) -> Result<()> {
             "min": round(seconds[0], 5), "images_per_second": round(images, 2), "peak_bytes": peak,
             "loss": round(f64::from(loss), 4),
         });
-        println!("{line}");
+        output::result(line);
     } else {
         let peak = peak.map(|bytes| format!(", {:.0} MiB at the peak", bytes as f64 / 1048576.0));
         let name = format!("{} of width {}, batch {}", args.model, args.width, args.batch);
-        println!("{name}: {typical:.5} s a step, {images:.1} images/s{}", peak.unwrap_or_default());
+        output::result(format_args!(
+            "{name}: {typical:.5} s a step, {images:.1} images/s{}",
+            peak.unwrap_or_default()
+        ));
     }
     Ok(())
 }
@@ -80,11 +83,11 @@ pub fn amplify(args: &BenchArgs) -> Result<()> {
             "pairs": args.steps, "amplified_sites": sites, "seconds_without": round(without, 6),
             "seconds_with": round(with, 6), "ratio": round(ratio, 5), "paired_ratio": round(paired, 5),
         });
-        println!("{line}");
+        output::result(line);
     } else {
-        println!(
+        output::result(format_args!(
             "without amplification {without:.5} s a step, with {sites} sites amplified {with:.5} s: ratio {ratio:.4} (of neighbouring steps {paired:.4})"
-        );
+        ));
     }
     Ok(())
 }

@@ -11,17 +11,17 @@ use serde_json::json;
 use crate::args::{ConfigCommand, DataCommand, EvalArgs};
 use crate::config::{Config, Device, Layers};
 use crate::dataset::{self, Data};
-use crate::device;
 use crate::failure::{Failure, Result};
 use crate::run_folder::{Checkpoint, RunFolder};
+use crate::{device, output};
 
 /// `gradamp config`
 pub fn config(command: &ConfigCommand) -> Result<()> {
     match command {
-        ConfigCommand::Show(args) => print!("{}", args.layers().resolve()?.show()?),
+        ConfigCommand::Show(args) => output::result(args.layers().resolve()?.show()?.trim_end()),
         ConfigCommand::Check { file } => {
             Layers { file: Some(file.clone()), ..Layers::default() }.resolve()?;
-            println!("{}: all settings are right", file.display());
+            output::result(format_args!("{}: all settings are right", file.display()));
         }
     }
     Ok(())
@@ -52,7 +52,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
             format!("{}: expected a VGG or ResNet of this project, found other tensors", file.display());
         return Err(Failure::failed(message));
     };
-    let data = Data::load(&config.data, &|line| eprintln!("{line}"))?;
+    let data = Data::load(&config.data, &|line| output::message(line))?;
     let (name, classes) = (data.name().to_owned(), data.classes().to_vec());
     if settings.classes != classes.len() {
         let message = format!("holds a {settings}, but {name} has {} classes", classes.len());
@@ -65,9 +65,9 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     archive.import("", &mut parameters)?;
     let evaluation = evaluate(&model, &mut parameters, &batches)?;
     if args.json {
-        println!("{}", as_json(&file, &settings, &name, &classes, &evaluation));
+        output::result(as_json(&file, &settings, &name, &classes, &evaluation));
     } else {
-        print!("{}", as_text(&file, &settings, &name, &classes, &evaluation));
+        output::result(as_text(&file, &settings, &name, &classes, &evaluation).trim_end());
     }
     Ok(())
 }

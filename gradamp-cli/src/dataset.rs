@@ -7,6 +7,7 @@ use gradamp_data::{DataSettings, DatasetPair, Loader, Origin, ShapesSettings, So
 
 use crate::config::Config;
 use crate::failure::{Failure, Result};
+use crate::output;
 
 /// A data set in memory.
 #[derive(Debug)]
@@ -118,18 +119,18 @@ fn pair_at(path: &Path) -> Result<DatasetPair> {
 
 /// `gradamp data info`
 pub fn info(path: &Path) -> Result<()> {
-    println!("{}", gradamp_data::info(&pair_at(path)?));
+    output::result(gradamp_data::info(&pair_at(path)?));
     Ok(())
 }
 
 /// `gradamp data verify`
 pub fn verify(path: &Path) -> Result<()> {
     if is_shapes(path) {
-        println!("{}", gradamp_data::info(&pair_at(path)?));
+        output::result(gradamp_data::info(&pair_at(path)?));
         return Ok(());
     }
     let verification = gradamp_data::verify(path, Source::Auto)?;
-    println!("{verification}");
+    output::result(&verification);
     if verification.is_good() {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::failure::{Failure, INTERRUPTED, Result};
+use crate::output;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -12,7 +13,7 @@ pub fn listen() -> Result<&'static AtomicBool> {
         if STOP.swap(true, Ordering::SeqCst) {
             std::process::exit(i32::from(INTERRUPTED));
         }
-        eprintln!("\nstopping after this step; Ctrl-C again to stop at once, without saving");
+        output::message("\nstopping after this step; Ctrl-C again to stop at once, without saving");
     })
     .map_err(Failure::failed)?;
     Ok(&STOP)

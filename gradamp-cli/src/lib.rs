@@ -11,6 +11,7 @@ mod device;
 mod failure;
 mod gains;
 mod interrupt;
+mod output;
 mod progress;
 mod resume;
 pub mod run_folder;
@@ -39,7 +40,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     match outcome {
         Ok(Ok(code)) => code,
         Ok(Err(failure)) => {
-            eprintln!("{failure}");
+            output::message(&failure);
             failure.code
         }
         Err(_) => FAILED, // the hook has told
@@ -68,5 +69,5 @@ fn last_resort(info: &PanicHookInfo<'_>) {
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
-    eprintln!("error: a bug in gradamp, please report it: {message}{place}");
+    output::message(format_args!("error: a bug in gradamp, please report it: {message}{place}"));
 }

@@ -7,6 +7,8 @@ use gradamp_core::Backend;
 use gradamp_core::train::{Control, EpochReport, Observer, Snapshot, StepReport};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::output;
+
 /// Where a run's progress goes.
 #[derive(Debug)]
 pub struct Progress {
@@ -63,8 +65,8 @@ impl Progress {
     pub fn say(&self, line: &str) {
         match &self.style {
             Style::Quiet => {}
-            Style::Lines => eprintln!("{line}"),
-            Style::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
+            Style::Lines => output::message(line),
+            Style::Bar(bar) => bar.suspend(|| output::message(line)),
         }
     }
 
@@ -105,12 +107,12 @@ impl<B: Backend> Observer<B> for Progress {
                 let part = |batch: usize| batch * PARTS / report.batches.max(1);
                 if part(done) > part(report.batch) && done < report.batches {
                     let epoch = report.epoch + 1;
-                    eprintln!(
+                    output::message(format_args!(
                         "epoch {epoch}/{} step {done}/{}  {}",
                         self.epochs,
                         report.batches,
                         self.figures(report)
-                    );
+                    ));
                 }
             }
             Style::Bar(bar) => {

@@ -64,6 +64,9 @@ pub fn of_run(folder: &Path, strategy: &Strategy) -> String {
 }
 
 fn render(rows: &BTreeMap<usize, Row>) -> String {
+    if rows.is_empty() {
+        return "no epoch is done yet\n".into();
+    }
     let has_validation = rows.values().any(|row| row.validation.is_some());
     let mut header = vec!["phase", "epochs", "learning rate", "amplified sites", "train"];
     if has_validation {

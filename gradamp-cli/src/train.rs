@@ -15,7 +15,7 @@ use crate::resume;
 use crate::run_folder::{
     LoadedCheckpoint, LogLengths, Logs, Recorder, RunFolder, RunRecord, Session, VERSION, commit, timestamp,
 };
-use crate::{device, gains, interrupt, table};
+use crate::{device, gains, interrupt, output, table};
 
 /// `gradamp train`; returns the exit code.
 pub fn train(args: &TrainArgs) -> Result<u8> {
@@ -48,7 +48,7 @@ impl<B: Backend> Run<'_, B> {
         let config = &self.resolved.config;
         let say = |line: &str| {
             if !self.args.quiet {
-                eprintln!("{line}");
+                output::message(line);
             }
         };
         let data = Data::load(&config.data, &say).map_err(|error| self.setting(error))?;
@@ -149,16 +149,21 @@ impl<B: Backend> Run<'_, B> {
             Ok(outcome) => {
                 written?;
                 if !self.args.quiet {
-                    println!("\n{}\n{root}", table::of_run(folder.root(), &self.resolved.config.strategy));
+                    let table = table::of_run(folder.root(), &self.resolved.config.strategy);
+                    output::result(format_args!("\n{table}\n{root}"));
                 }
                 match outcome {
                     Outcome::Finished => Ok(SUCCESS),
                     Outcome::Stopped => {
-                        eprintln!("interrupted after step {step}, saved; continue with: {again}");
+                        output::message(format_args!(
+                            "interrupted after step {step}, saved; continue with: {again}"
+                        ));
                         Ok(INTERRUPTED)
                     }
                     Outcome::StepLimit => {
-                        eprintln!("stopped after step {step}, as asked; continue with: {again}");
+                        output::message(format_args!(
+                            "stopped after step {step}, as asked; continue with: {again}"
+                        ));
                         Ok(SUCCESS)
                     }
                 }

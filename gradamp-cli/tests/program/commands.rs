@@ -1,6 +1,7 @@
 //! What each command prints and leaves.
 
 use std::fs;
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -113,6 +114,18 @@ fn without_cifar_one_line_says_so_and_how_to_get_it() {
     assert!(lines[0].contains("generated shapes") && lines[0].contains("https://"), "{}", lines[0]);
     // Without --out it makes a folder of its own.
     assert_eq!(fs::read_dir(place.path("runs")).unwrap().count(), 1);
+}
+
+/// `gradamp config show | head -1`, and a log that nobody reads any more.
+#[test]
+fn a_closed_pipe_ends_neither_a_command_nor_a_run() {
+    let place = Workplace::new();
+    for arguments in ["config show", &format!("{SMALL} --max-steps 8 --out run")] {
+        let mut child =
+            place.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{arguments}");
+    }
 }
 
 #[test]

@@ -111,17 +111,7 @@ fn settings() -> TrainSettings {
         placement: Placement::Output,
         ..AmplificationSettings::default()
     };
-    TrainSettings {
-        seed: 3,
-        strategy,
-        amplification,
-        sgd: SgdSettings::default(),
-        label_smoothing: 0.0,
-        evaluate_every: 3,
-        gradients_every: 2,
-        max_steps: None,
-        on_divergence: OnDivergence::Stop,
-    }
+    TrainSettings { evaluate_every: 3, gradients_every: 2, ..TrainSettings::new(3, strategy, amplification) }
 }
 
 fn fresh() -> Result<(Tiny, Parameters<Cpu>)> {

@@ -1,1 +1,5 @@
-//! What crosses crates is tested here; see `tests/`.
+//! What crosses crates is tested here; see `tests/`. The README's library example is compiled and run as a doctest.
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -47,6 +47,23 @@ pub struct TrainSettings {
     pub on_divergence: OnDivergence,
 }
 
+impl TrainSettings {
+    /// A run of `strategy` with SGD's defaults, evaluated after every epoch.
+    pub fn new(seed: u64, strategy: Strategy, amplification: AmplificationSettings) -> Self {
+        Self {
+            seed,
+            strategy,
+            amplification,
+            sgd: SgdSettings::default(),
+            label_smoothing: 0.0,
+            evaluate_every: 1,
+            gradients_every: 50,
+            max_steps: None,
+            on_divergence: OnDivergence::Stop,
+        }
+    }
+}
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

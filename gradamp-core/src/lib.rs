@@ -10,6 +10,7 @@ pub mod geometry;
 pub mod gradient;
 pub mod hook;
 pub mod nn;
+mod operands;
 pub mod ops;
 pub mod optim;
 pub mod parameters;

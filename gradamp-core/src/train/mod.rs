@@ -8,11 +8,13 @@ mod evaluate;
 mod exact;
 mod meter;
 mod observer;
+mod settings;
 mod state;
 mod trainer;
 
 pub use evaluate::{Evaluation, evaluate};
 pub use meter::SiteGradient;
 pub use observer::{Control, EpochReport, Observer, Snapshot, StepReport};
+pub use settings::{OnDivergence, TrainSettings};
 pub use state::TrainState;
-pub use trainer::{OnDivergence, Outcome, TrainSettings, Trainer};
+pub use trainer::{Outcome, Trainer};

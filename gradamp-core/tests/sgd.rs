@@ -1,0 +1,156 @@
+//! SGD beyond what PyTorch's fixtures exercise: clipping, the order amplification, clipping, weight decay, and sets
+//! that are not decayed. Steps of lr 1 without momentum show the gradient that arrived.
+
+#![allow(clippy::unwrap_used)] // a test that cannot begin may stop where it is
+
+use gradamp_core::nn::{BatchNorm2d, Linear, MeanPool2d};
+use gradamp_core::optim::{NoDecay, Sgd, SgdSettings};
+use gradamp_core::{
+    Backend, BackwardHook, Cpu, Gradient, GradientAction, Hooks, Module, Parameters, Result, Role, Site,
+    Tape, Tensor, ops,
+};
+use proptest::prelude::*;
+
+/// Scales the gradient at the classifier.
+struct Amplify(f32);
+
+impl<B: Backend> BackwardHook<B> for Amplify {
+    fn on_gradient(&mut self, site: &Site, _: &Gradient<B>) -> Result<GradientAction<B>> {
+        Ok(if &*site.path == "linear" { GradientAction::Scale(self.0) } else { GradientAction::Keep })
+    }
+}
+
+/// What one step of lr 1 takes off each parameter, by path.
+fn taken(settings: SgdSettings, factor: f32) -> (Vec<(String, Role, Vec<f32>)>, Option<f32>) {
+    let cpu = Cpu::default();
+    let mut parameters = Parameters::new(&cpu, 4);
+    let bn = BatchNorm2d::new(&mut parameters, "bn", 3).unwrap();
+    let pool = MeanPool2d::new("pool");
+    let linear = Linear::new(&mut parameters, "linear", [3, 4]).unwrap();
+    let x: Vec<f32> = (0..5 * 2 * 2 * 3).map(|i| (i as f32 * 0.7).sin()).collect();
+    let labels = Tensor::from_slice(&cpu, &[5], &[0.0, 1.0, 2.0, 3.0, 0.0]).unwrap();
+    let before = parameters.clone();
+
+    let hooks = Hooks::new();
+    let _guard = hooks.add(Amplify(factor));
+    let mut tape = Tape::train(&mut parameters);
+    let x = tape.constant(Tensor::from_slice(&cpu, &[5, 2, 2, 3], &x).unwrap());
+    let x = bn.forward(&mut tape, x).unwrap();
+    let x = pool.forward(&mut tape, x).unwrap();
+    let logits = linear.forward(&mut tape, x).unwrap();
+    let loss = ops::softmax_cross_entropy(&mut tape, &logits, &labels, 0.1).unwrap();
+    let gradients = tape.backward(&loss.var, &hooks).unwrap();
+    let mut sgd = Sgd::new(settings, &parameters).unwrap();
+    let norm = sgd.step(&mut parameters, &gradients, 1.0).unwrap();
+
+    let difference = |old: &Tensor<Cpu>, new: &Tensor<Cpu>| {
+        old.to_vec().unwrap().iter().zip(new.to_vec().unwrap()).map(|(old, new)| old - new).collect()
+    };
+    let trained = before.iter().zip(parameters.iter()).filter(|((_, p), _)| p.role.is_trained());
+    let taken = trained
+        .map(|((_, old), (_, new))| (old.path.to_string(), old.role, difference(&old.value, &new.value)));
+    (taken.collect(), norm)
+}
+
+fn plain() -> SgdSettings {
+    SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() }
+}
+
+fn norm(taken: &[(String, Role, Vec<f32>)]) -> f32 {
+    taken.iter().flat_map(|(_, _, values)| values).map(|v| v * v).sum::<f32>().sqrt()
+}
+
+fn assert_close(a: &[(String, Role, Vec<f32>)], b: &[(String, Role, Vec<f32>)], scale: f32) {
+    for ((path, _, a), (_, _, b)) in a.iter().zip(b) {
+        for (a, b) in a.iter().zip(b) {
+            assert!((a - scale * b).abs() < 2e-6, "{path}: {a} is not {scale} times {b}");
+        }
+    }
+}
+
+#[test]
+fn clipping_by_norm_scales_all_gradients_together_after_amplification() {
+    let (gradient, none) = taken(plain(), 3.0);
+    assert_eq!(none, None, "the norm is computed only where it is asked for");
+    let limit = norm(&gradient) / 2.0;
+    let (clipped, measured) = taken(SgdSettings { clip_norm: Some(limit), ..plain() }, 3.0);
+    assert!(
+        (measured.unwrap() - norm(&gradient)).abs() < 1e-5,
+        "the norm is that of the amplified gradients"
+    );
+    assert_close(&clipped, &gradient, 0.5);
+}
+
+#[test]
+fn a_norm_below_the_limit_changes_nothing() {
+    let (gradient, _) = taken(plain(), 1.0);
+    let (same, _) = taken(SgdSettings { clip_norm: Some(norm(&gradient) * 1.01), ..plain() }, 1.0);
+    assert_eq!(same, gradient);
+}
+
+#[test]
+fn clipping_by_value_limits_each_element_after_amplification() {
+    let (gradient, _) = taken(plain(), 3.0);
+    let (clipped, _) = taken(SgdSettings { clip_value: Some(0.05), ..plain() }, 3.0);
+    let mut limited = 0;
+    for ((path, _, clipped), (_, _, gradient)) in clipped.iter().zip(&gradient) {
+        for (clipped, gradient) in clipped.iter().zip(gradient) {
+            assert!(
+                (clipped - gradient.clamp(-0.05, 0.05)).abs() < 1e-6,
+                "{path}: {clipped} from {gradient}"
+            );
+            limited += usize::from(gradient.abs() > 0.05);
+        }
+    }
+    assert!(limited > 0, "the limit was never reached");
+}
+
+#[test]
+fn weight_decay_comes_after_clipping_and_is_not_amplified() {
+    let decay = SgdSettings { weight_decay: 0.5, clip_value: Some(1e-9), ..plain() };
+    let (taken, _) = taken(decay, 1000.0);
+    // The gradient is clipped away; half of each parameter is left of the step.
+    let (_, _, gamma) = taken.iter().find(|(path, ..)| path == "bn.weight").unwrap();
+    assert!(gamma.iter().all(|g| (g - 0.5).abs() < 1e-6), "{gamma:?}");
+}
+
+#[test]
+fn sets_that_are_not_decayed_take_the_bare_gradient() {
+    let (bare, _) = taken(plain(), 1.0);
+    let sets = [(NoDecay::Bias, vec![Role::Bias]), (NoDecay::BatchNorm, vec![Role::Gamma, Role::Beta])];
+    for (set, roles) in sets {
+        let settings = SgdSettings { weight_decay: 0.5, no_decay: vec![set], ..plain() };
+        for ((path, role, with), (_, _, without)) in taken(settings, 1.0).0.iter().zip(&bare) {
+            // beta begins at 0, where decay has nothing to take.
+            if *role != Role::Beta {
+                assert_eq!(with == without, roles.contains(role), "{set:?}: {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn settings_out_of_range_name_their_key() {
+    let cases = [
+        ("momentum", SgdSettings { momentum: 1.0, ..plain() }),
+        ("weight_decay", SgdSettings { weight_decay: -1.0, ..plain() }),
+        ("nesterov", SgdSettings { nesterov: true, ..plain() }),
+        ("clip_norm", SgdSettings { clip_norm: Some(0.0), ..plain() }),
+        ("clip_value", SgdSettings { clip_value: Some(f32::NAN), ..plain() }),
+    ];
+    for (key, settings) in cases {
+        let error = settings.check().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("optimizer.{key}: ")), "{error}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Whatever the factor, what reaches the parameters is never longer than the limit.
+    #[test]
+    fn no_factor_gets_past_clipping_by_norm(factor in 0.01f32..1e4, limit in 1e-3f32..10.0) {
+        let (taken, _) = taken(SgdSettings { clip_norm: Some(limit), ..plain() }, factor);
+        prop_assert!(norm(&taken) <= limit * 1.0001 + 1e-5);
+    }
+}

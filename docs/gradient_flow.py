@@ -41,7 +41,7 @@ def main(out, *pairs):
     low, high = min(logs), max(logs)
     panel = max(len(epochs) for *_, epochs, _ in runs) * CELL_W
     width = LEFT + len(runs) * (panel + GAP) + 60
-    height = TOP + len(sites) * CELL_H + 48
+    height = TOP + len(sites) * CELL_H + 62
     svg = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
         ' font-family="system-ui, sans-serif" role="img" aria-labelledby="t d">',

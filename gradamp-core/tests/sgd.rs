@@ -20,8 +20,11 @@ impl<B: Backend> BackwardHook<B> for Amplify {
     }
 }
 
-/// What one step of lr 1 takes off each parameter, by path.
-fn taken(settings: SgdSettings, factor: f32) -> (Vec<(String, Role, Vec<f32>)>, Option<f32>) {
+/// A parameter's path, its role, and what a step took off its values.
+type Taken = (String, Role, Vec<f32>);
+
+/// What one step of lr 1 takes off each parameter, and the norm that clipping measured.
+fn taken(settings: SgdSettings, factor: f32) -> (Vec<Taken>, Option<f32>) {
     let cpu = Cpu::default();
     let mut parameters = Parameters::new(&cpu, 4);
     let bn = BatchNorm2d::new(&mut parameters, "bn", 3).unwrap();
@@ -56,11 +59,11 @@ fn plain() -> SgdSettings {
     SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() }
 }
 
-fn norm(taken: &[(String, Role, Vec<f32>)]) -> f32 {
+fn norm(taken: &[Taken]) -> f32 {
     taken.iter().flat_map(|(_, _, values)| values).map(|v| v * v).sum::<f32>().sqrt()
 }
 
-fn assert_close(a: &[(String, Role, Vec<f32>)], b: &[(String, Role, Vec<f32>)], scale: f32) {
+fn assert_close(a: &[Taken], b: &[Taken], scale: f32) {
     for ((path, _, a), (_, _, b)) in a.iter().zip(b) {
         for (a, b) in a.iter().zip(b) {
             assert!((a - scale * b).abs() < 2e-6, "{path}: {a} is not {scale} times {b}");

@@ -4,7 +4,7 @@
 
 use gradamp_core::amplify::{AmplificationSettings, Amplify, Placement, Redraw, Schedule, Strategy};
 use gradamp_core::nn::{self, BatchNorm2d, Conv2d, Linear, MeanPool2d, Relu};
-use gradamp_core::optim::{Sgd, SgdSettings};
+use gradamp_core::optim::Sgd;
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::train::{
     Control, EpochReport, Observer, OnDivergence, Outcome, Snapshot, StepReport, TrainSettings, TrainState,

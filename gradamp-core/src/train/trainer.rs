@@ -26,7 +26,7 @@ pub enum Outcome {
     StepLimit,
 }
 
-/// Trains a model: a loop over the epochs of a [`Strategy`].
+/// Trains a model: a loop over the epochs of a [`Strategy`](crate::amplify::Strategy).
 pub struct Trainer<'a, B: Backend, M: Module<B>> {
     model: &'a M,
     parameters: Parameters<B>,

@@ -63,7 +63,10 @@ impl From<KeyError> for Failure {
 
 impl From<gradamp_core::Error> for Failure {
     fn from(error: gradamp_core::Error) -> Self {
-        Failure::failed(error)
+        match error {
+            gradamp_core::Error::Setting { .. } => Failure::usage(error),
+            _ => Failure::failed(error),
+        }
     }
 }
 

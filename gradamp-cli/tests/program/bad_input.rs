@@ -25,6 +25,14 @@ fn the_command_line() {
 }
 
 #[test]
+fn the_environment() {
+    let place = Workplace::new();
+    let output = place.command(SMALL).env("GRADAMP_ISA", "sse9").output().unwrap();
+    Report::new(SMALL, output).fails(2, &["GRADAMP_ISA", "expected avx512, avx2 or portable", "\"sse9\""]);
+    assert!(!place.path("runs").exists(), "nothing was begun");
+}
+
+#[test]
 fn configuration_files() {
     let place = Workplace::new();
     for (text, parts) in [

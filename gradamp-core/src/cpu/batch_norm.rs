@@ -75,7 +75,7 @@ pub(super) fn batch_norm_statistics(
     }
 }
 
-/// y = (x − mean) · scale + beta, through `f` with the element's place
+/// y = f((x − mean) · scale + beta + residual)
 fn normalise(
     threads: &Threads,
     g: &Rows,

@@ -1,12 +1,19 @@
 //! Where a run went wrong: the first parameter or site that is not finite.
 
 use crate::tape::{Mode, Tape};
-use crate::{Backend, Batch, Module, Parameters, Result, Tensor};
+use crate::{Backend, Batch, Module, Parameters, Result, Role, Tensor};
 
 /// The path of the first parameter or running statistic that is not finite.
 pub(super) fn first_bad_parameter<B: Backend>(parameters: &Parameters<B>) -> Result<Option<String>> {
+    first_bad(parameters, |_| true)
+}
+
+fn first_bad<B: Backend>(
+    parameters: &Parameters<B>,
+    counts: impl Fn(Role) -> bool,
+) -> Result<Option<String>> {
     for (_, parameter) in parameters.iter() {
-        if !is_finite(&parameter.value)? {
+        if counts(parameter.role) && !is_finite(&parameter.value)? {
             return Ok(Some(parameter.path.to_string()));
         }
     }
@@ -29,10 +36,8 @@ pub(super) fn explain<B: Backend>(
     let x = tape.constant(batch.images.clone());
     model.forward(&mut tape, x)?;
     drop(tape);
-    let parameter = parameters
-        .iter()
-        .filter(|(_, p)| p.role.is_trained())
-        .find_map(|(_, p)| (!is_finite(&p.value).unwrap_or(true)).then(|| p.path.to_string()));
+    // The forward pass has just carried the bad values into the running statistics: they explain nothing.
+    let parameter = first_bad(parameters, Role::is_trained)?;
     let site = site.map_or("the loss is not finite, though every site is".into(), |site| {
         format!("the first site that is not finite is {site}")
     });

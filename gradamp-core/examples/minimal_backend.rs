@@ -243,9 +243,14 @@ impl Backend for Minimal {
     }
 
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
-        let SgdSlot { step, len, gradient, mut velocity, parameter } = slot;
+        let SgdSlot { step, len, gradient, gate, mut velocity, parameter } = slot;
+        let [coefficient, _norm, applies] = gate.map_or([1.0, 0.0, 1.0], |gate| [gate[0], gate[1], gate[2]]);
+        if applies == 0.0 {
+            return Ok(());
+        }
         for i in 0..len {
-            let g = (step.gradient_scale * gradient[i]).clamp(-step.clip_value, step.clip_value);
+            let g =
+                (step.gradient_scale * coefficient * gradient[i]).clamp(-step.clip_value, step.clip_value);
             let d = g + step.weight_decay * parameter[i];
             let v = match &mut velocity {
                 Some(velocity) => {

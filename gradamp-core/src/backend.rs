@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use crate::Result;
 use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
-pub use crate::operands::{BatchNormOperands, SgdSlot, SgdStep, Statistics};
+pub use crate::operands::{BatchNormOperands, Gate, GatePart, SgdSlot, SgdStep, Statistics};
 
 /// A device that can train: a cheap handle, cloned freely. f32 everywhere.
 pub trait Backend: Clone + Debug + Send + Sync + 'static {
@@ -286,6 +286,51 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// The step of all parameters.
     fn sgd_all(&self, slots: Vec<SgdSlot<'_, Self>>) -> Result<()> {
         slots.into_iter().try_for_each(|slot| self.sgd(slot))
+    }
+
+    /// Writes the [`Gate`] of a step with these gradients to `out`, where [`Backend::sgd`] reads it.
+    ///
+    /// norm = sqrt(Σ (scale · ‖gradient‖)²), which may be large where its square is no f32; see [`Gate::new`].
+    fn gate(
+        &self,
+        gradients: &[GatePart<'_, Self>],
+        limit: Option<f32>,
+        skip_non_finite: bool,
+        out: &mut Self::Buffer,
+    ) -> Result<()> {
+        let len = gradients.len() * Statistics::LEN;
+        let mut statistics = self.alloc(len)?;
+        for (i, part) in gradients.iter().enumerate() {
+            self.statistics(part.len, part.gradient, i * Statistics::LEN, &mut statistics)?;
+        }
+        let mut values = vec![0.0; len];
+        self.read(&statistics, &mut values)?;
+        let found = values.as_chunks().0.iter().map(|&values| Statistics::from_array(values));
+        // In f64, where the square of a large gain does not overflow.
+        let squares = gradients.iter().zip(found).map(|(part, found)| {
+            f64::from(part.scale) * f64::from(part.scale) * f64::from(found.sum_squares)
+        });
+        let norm = squares.fold(0.0, |sum, square| sum + square).sqrt() as f32;
+        self.write(&Gate::new(norm, limit, skip_non_finite).to_array(), out)
+    }
+
+    /// Copies the beginnings of several buffers (each with its number of elements), waiting once where a backend can.
+    fn read_all(&self, sources: &[(&Self::Buffer, usize)]) -> Result<Vec<Vec<f32>>> {
+        let read = |&(source, len): &(&Self::Buffer, usize)| {
+            let mut values = vec![0.0; len];
+            self.read(source, &mut values).map(|()| values)
+        };
+        sources.iter().map(read).collect()
+    }
+
+    /// Hands recorded work to the device without waiting for it: called at the end of a training step.
+    fn submit(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// How many steps the host should run ahead of the device before it reads their results; 0 to read each step's.
+    fn steps_ahead(&self) -> usize {
+        0
     }
 
     /// Waits until all work is done.

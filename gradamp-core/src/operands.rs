@@ -19,8 +19,10 @@ pub struct BatchNormOperands<'a, B: Backend> {
 
 /// The constants of one SGD step.
 ///
-/// g ← clamp(gradient_scale · g, ±clip_value); d = g + weight_decay · w; v ← momentum · v + d;
+/// g ← clamp(gradient_scale · coefficient · g, ±clip_value); d = g + weight_decay · w; v ← momentum · v + d;
 /// w ← w − lr · (nesterov ? d + momentum · v : v)
+///
+/// The coefficient is the [`Gate`]'s, 1 where there is none.
 ///
 /// **Source:** PyTorch's `torch.optim.SGD` with dampening 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,7 +35,7 @@ pub struct SgdStep {
     pub weight_decay: f32,
     /// Whether to look ahead along the velocity.
     pub nesterov: bool,
-    /// The gradient's lazy scalar, times the clipping coefficient.
+    /// The gradient's lazy scalar.
     pub gradient_scale: f32,
     /// Largest magnitude of a gradient's element; infinite for none.
     pub clip_value: f32,
@@ -48,10 +50,64 @@ pub struct SgdSlot<'a, B: Backend> {
     pub len: usize,
     /// The gradient.
     pub gradient: &'a B::Buffer,
+    /// A [`Gate`] as [`Backend::gate`] writes it: its coefficient multiplies the gradient, and where it does not apply,
+    /// parameter and velocity stay bit for bit, whatever the gradient holds.
+    pub gate: Option<&'a B::Buffer>,
     /// The velocity; `None` where momentum is 0.
     pub velocity: Option<&'a mut B::Buffer>,
     /// The parameter.
     pub parameter: &'a mut B::Buffer,
+}
+
+/// One gradient of a step, as [`Backend::gate`] reads it: `scale` times `len` values.
+#[derive(Debug)]
+pub struct GatePart<'a, B: Backend> {
+    /// The values.
+    pub gradient: &'a B::Buffer,
+    /// Elements.
+    pub len: usize,
+    /// The gradient's lazy scalar.
+    pub scale: f32,
+}
+
+/// What all gradients of a step together decide: how far they are clipped, and whether there is a step at all. It stays
+/// on the device, so that the host need not wait for it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gate {
+    /// Multiplies every gradient.
+    pub coefficient: f32,
+    /// The norm of all gradients together, before clipping.
+    pub norm: f32,
+    /// Whether the step changes anything.
+    pub applies: bool,
+}
+
+impl Gate {
+    /// How many numbers there are: coefficient, norm, and 1 or 0 for whether it applies.
+    pub const LEN: usize = 3;
+
+    /// coefficient = limit / (norm + 1e-6) where the norm is NaN or that is below 1, else 1. With `skip_non_finite` a
+    /// norm that is not finite does not apply.
+    ///
+    /// **Source:** PyTorch's `clip_grad_norm_`.
+    pub fn new(norm: f32, limit: Option<f32>, skip_non_finite: bool) -> Self {
+        let coefficient = match limit {
+            // `min` would turn a norm that is not a number into 1 and hide that the run diverges; PyTorch lets it through.
+            Some(limit) if norm.is_nan() || norm + 1e-6 > limit => limit / (norm + 1e-6),
+            _ => 1.0,
+        };
+        Self { coefficient, norm, applies: norm.is_finite() || !skip_non_finite }
+    }
+
+    /// From the order in which [`Backend::gate`] writes them.
+    pub fn from_array([coefficient, norm, applies]: [f32; Self::LEN]) -> Self {
+        Self { coefficient, norm, applies: applies != 0.0 }
+    }
+
+    /// The order in which [`Backend::gate`] writes them.
+    pub fn to_array(self) -> [f32; Self::LEN] {
+        [self.coefficient, self.norm, f32::from(u8::from(self.applies))]
+    }
 }
 
 /// Numbers that summarise a tensor, in the order in which [`Backend::statistics`] writes them.

@@ -139,8 +139,8 @@ impl Backend for Faulty {
         self.spoil("softmax_cross_entropy_equals", dlogits, |dlogits| Minimal.softmax_cross_entropy(g, smoothing, logits, labels, out, dlogits))
     }
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
-        let SgdSlot { step, len, gradient, velocity, parameter } = slot;
-        self.spoil("sgd_equals", parameter, |parameter| Minimal.sgd(SgdSlot { step, len, gradient, velocity, parameter }))
+        let SgdSlot { step, len, gradient, gate, velocity, parameter } = slot;
+        self.spoil("sgd_equals", parameter, |parameter| Minimal.sgd(SgdSlot { step, len, gradient, gate, velocity, parameter }))
     }
     fn statistics(&self, len: usize, x: &Buffer, offset: usize, out: &mut Buffer) -> Result<()> {
         self.spoil("statistics", out, |out| Minimal.statistics(len, x, offset, out))

@@ -128,8 +128,8 @@ impl<B: Backend> Backend for Required<B> {
         self.0.softmax_cross_entropy(g, smoothing, logits, labels, out, dlogits)
     }
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
-        let SgdSlot { step, len, gradient, velocity, parameter } = slot;
-        self.0.sgd(SgdSlot { step, len, gradient, velocity, parameter })
+        let SgdSlot { step, len, gradient, gate, velocity, parameter } = slot;
+        self.0.sgd(SgdSlot { step, len, gradient, gate, velocity, parameter })
     }
     fn statistics(&self, len: usize, x: &B::Buffer, offset: usize, out: &mut B::Buffer) -> Result<()> {
         self.0.statistics(len, x, offset, out)

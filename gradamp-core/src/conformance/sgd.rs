@@ -46,6 +46,7 @@ impl<B: Backend> Placed<B> {
             step: self.step,
             len: self.len,
             gradient: &self.gradient,
+            gate: None,
             velocity: self.velocity.as_mut().map(|velocity| &mut velocity.buffer),
             parameter: &mut self.parameter.buffer,
         }

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent: one pass over all parameters.
 
-use crate::backend::{SgdSlot, SgdStep};
+use crate::backend::{Gate, SgdSlot, SgdStep};
 
 use super::Cpu;
 use super::elementwise::CHUNK;
@@ -12,7 +12,14 @@ type Part<'a> = (SgdStep, &'a [f32], Option<&'a mut [f32]>, &'a mut [f32]);
 /// Takes the step of every slot; see [`SgdStep`]. The pieces of all parameters are shared out together.
 pub(super) fn sgd(threads: &Threads, slots: Vec<SgdSlot<'_, Cpu>>) {
     let mut parts: Vec<Part<'_>> = Vec::new();
-    for SgdSlot { step, len, gradient, velocity, parameter } in slots {
+    for SgdSlot { mut step, len, gradient, gate, velocity, parameter } in slots {
+        if let Some(gate) = gate {
+            let gate = Gate::from_array([gate[0], gate[1], gate[2]]);
+            if !gate.applies {
+                continue;
+            }
+            step.gradient_scale *= gate.coefficient;
+        }
         let gradients = gradient[..len].chunks(CHUNK);
         let parameters = parameter[..len].chunks_mut(CHUNK);
         match velocity {

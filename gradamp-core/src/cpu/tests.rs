@@ -167,7 +167,14 @@ fn sgd_takes_pytorch_s_step() {
             SgdStep { lr: 0.1, momentum, weight_decay: 0.01, nesterov, gradient_scale: 2.0, clip_value };
         let (mut w, mut v) = (buffer(&cpu, &w0), buffer(&cpu, &v0));
         let velocity = (momentum != 0.0).then_some(&mut v);
-        let slot = SgdSlot { step, len, gradient: &buffer(&cpu, &gradient), velocity, parameter: &mut w };
+        let slot = SgdSlot {
+            step,
+            len,
+            gradient: &buffer(&cpu, &gradient),
+            gate: None,
+            velocity,
+            parameter: &mut w,
+        };
         cpu.sgd_all(vec![slot]).unwrap();
         let (mut expected_w, mut expected_v) = (vec![], vec![]);
         for i in 0..len {

@@ -167,6 +167,7 @@ impl<B: Backend> Sgd<B> {
                 step,
                 len: parameter.value.elements(),
                 gradient: gradient.unscaled()?.buffer(),
+                gate: None,
                 velocity: velocity.as_mut().map(Tensor::buffer_mut).transpose()?,
                 parameter: parameter.value.buffer_mut()?,
             });

@@ -3,6 +3,7 @@
 //! the laws that every backend must keep.
 
 pub mod amplify;
+pub mod augment;
 pub mod backend;
 pub mod batch;
 pub mod error;

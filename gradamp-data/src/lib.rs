@@ -27,7 +27,6 @@
 //!
 //! A [`Loader`] is also a [`BatchSource`](gradamp_core::BatchSource) for every backend.
 
-pub mod augment;
 mod cifar;
 pub mod dataset;
 pub mod error;
@@ -39,10 +38,10 @@ pub mod shapes;
 pub mod source;
 pub mod subset;
 
-pub use augment::Augmentation;
 pub use cifar::FileState;
 pub use dataset::{Dataset, DatasetPair, Normalisation, Origin};
 pub use error::{Error, Place, Result};
+pub use gradamp_core::augment::Augmentation;
 pub use loader::{HostBatch, HostBatches, Loader};
 pub use report::{Info, Verification, info, verify};
 pub use settings::DataSettings;

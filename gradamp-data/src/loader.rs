@@ -1,11 +1,12 @@
 //! Batches for a trainer, prepared on other threads while a step runs.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use gradamp_core::augment::{Augmentation, Choice, apply};
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::{Backend, Batch, BatchSource, Tensor};
 
-use crate::augment::{Augmentation, Choice, apply};
 use crate::ordered::Ordered;
 use crate::{Error, Result, Subset};
 
@@ -94,33 +95,53 @@ impl Loader {
     /// **Errors:** `first` past the epoch's end; a thread that the system does not start. An item is an error where a
     /// thread stopped early.
     pub fn host_epoch(&self, epoch: usize, first: usize) -> Result<HostBatches> {
+        let batches = self.rest(first)?;
+        let (loader, order, augmentation) = (self.clone(), self.order(epoch), self.augmentation(epoch));
+        let produce = move |batch| Ok(loader.prepare(&order[loader.places(batch)], augmentation));
+        Ok(HostBatches(Ordered::new(batches, self.workers, produce)?))
+    }
+
+    /// The batches of an epoch from `first` on.
+    fn rest(&self, first: usize) -> Result<Range<usize>> {
         let batches = self.batches();
         if first > batches {
             let message = format!("expected at most {batches}, the batches of an epoch, found {first}");
             return Err(Error::setting("first batch", message));
         }
-        let order: Vec<usize> = match self.training {
-            None => self.part.examples().to_vec(),
-            Some((seed, _)) => {
-                let order = Stream::new(seed, Purpose::Shuffle).at(epoch as u64).permutation(self.part.len());
-                order.into_iter().map(|place| self.part.examples()[place]).collect()
-            }
-        };
-        let loader = self.clone();
-        let produce = move |batch| Ok(loader.prepare(epoch, &order, batch));
-        Ok(HostBatches(Ordered::new(first..batches, self.workers, produce)?))
+        Ok(first..batches)
     }
 
-    fn prepare(&self, epoch: usize, order: &[usize], batch: usize) -> HostBatch {
+    /// The examples of `epoch`, by their place in the data set.
+    fn order(&self, epoch: usize) -> Vec<usize> {
+        let examples = self.part.examples();
+        match self.training {
+            None => examples.to_vec(),
+            Some((seed, _)) => {
+                let order = Stream::new(seed, Purpose::Shuffle).at(epoch as u64).permutation(self.part.len());
+                order.into_iter().map(|place| examples[place]).collect()
+            }
+        }
+    }
+
+    /// What happens to the images of `epoch`, and where its choices are drawn from.
+    fn augmentation(&self, epoch: usize) -> Option<(Augmentation, Stream)> {
+        let (seed, augmentation) = self.training?;
+        Some((augmentation, Stream::new(seed, Purpose::Augment).at(epoch as u64)))
+    }
+
+    /// The places of a batch in its epoch's order.
+    fn places(&self, batch: usize) -> Range<usize> {
+        batch * self.batch_size..self.part.len().min((batch + 1) * self.batch_size)
+    }
+
+    fn prepare(&self, examples: &[usize], augmentation: Option<(Augmentation, Stream)>) -> HostBatch {
         let data = self.part.data();
         let shape @ [h, w, _] = data.image_shape();
         let size = data.image_bytes();
-        let end = order.len().min((batch + 1) * self.batch_size);
-        let examples = &order[batch * self.batch_size..end];
         let mut images = vec![0.0; examples.len() * size];
         for (&example, out) in examples.iter().zip(images.chunks_exact_mut(size)) {
-            let choice = match self.training {
-                Some((seed, augmentation)) => augmentation.choose(seed, epoch, example, [h, w]),
+            let choice = match augmentation {
+                Some((augmentation, epoch)) => augmentation.choose(epoch, example, [h, w]),
                 None => Choice::default(),
             };
             apply(&choice, shape, &self.table, &data.images()[example * size..(example + 1) * size], out);

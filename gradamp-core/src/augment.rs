@@ -13,7 +13,7 @@
 //! **Source:** crop and flip as in He et al., "Deep Residual Learning for Image Recognition", 2016, section 4.2; cutout:
 //! DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout", 2017.
 
-use gradamp_core::random::{Purpose, Stream};
+use crate::random::Stream;
 
 /// What may happen to a training image. The default does nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,9 +40,9 @@ pub struct Choice {
 }
 
 impl Augmentation {
-    /// The choice for an image of `h` times `w` pixels.
-    pub fn choose(&self, seed: u64, epoch: usize, example: usize, [h, w]: [usize; 2]) -> Choice {
-        let stream = Stream::new(seed, Purpose::Augment).at(epoch as u64).at(example as u64);
+    /// The choice for an image of `h` times `w` pixels; `epoch` is `Stream::new(seed, Purpose::Augment).at(epoch)`.
+    pub fn choose(&self, epoch: Stream, example: usize, [h, w]: [usize; 2]) -> Choice {
+        let stream = epoch.at(example as u64);
         let shift =
             |index| stream.below(index, 2 * self.crop_padding + 1) as isize - self.crop_padding as isize;
         let span = |index, size: usize| {
@@ -64,15 +64,8 @@ impl Augmentation {
 /// y[i, j, c] = table[c][x[i + down, j' + right, c]], where j' = w − 1 − j if mirrored, else j; table[c][0] outside x;
 /// 0 inside the cutout.
 ///
-/// **Shapes:** image and out `[h, w, c]`; a row of `table` for each channel
-/// ([`Normalisation::table`](crate::Normalisation::table)).
-pub(crate) fn apply(
-    choice: &Choice,
-    [h, w, c]: [usize; 3],
-    table: &[[f32; 256]],
-    image: &[u8],
-    out: &mut [f32],
-) {
+/// **Shapes:** image and out `[h, w, c]`; a row of `table` for each channel: the normalised value of every byte.
+pub fn apply(choice: &Choice, [h, w, c]: [usize; 3], table: &[[f32; 256]], image: &[u8], out: &mut [f32]) {
     let [rows, columns] = choice.cutout;
     for (i, line) in out.chunks_exact_mut(w * c).enumerate().take(h) {
         let y = i.checked_add_signed(choice.down).filter(|&y| y < h);
@@ -101,12 +94,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Normalisation;
+    use crate::random::Purpose;
 
     const SHAPE: [usize; 3] = [4, 5, 2];
 
-    fn table() -> Vec<[f32; 256]> {
-        Normalisation { mean: vec![0.5, 0.25], std: vec![0.25, 0.5] }.table()
+    fn table() -> [[f32; 256]; 2] {
+        [0.5, 3.0].map(|mean| std::array::from_fn(|value| value as f32 / 64.0 - mean))
+    }
+
+    fn epoch(seed: u64, epoch: u64) -> Stream {
+        Stream::new(seed, Purpose::Augment).at(epoch)
     }
 
     fn image() -> Vec<u8> {
@@ -121,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_default_only_normalises() {
-        let choice = Augmentation::default().choose(1, 2, 3, [4, 5]);
+        let choice = Augmentation::default().choose(epoch(1, 2), 3, [4, 5]);
         assert_eq!(choice, Choice::default());
         let expected: Vec<f32> =
             image().iter().enumerate().map(|(i, &v)| table()[i % 2][usize::from(v)]).collect();
@@ -142,7 +139,7 @@ mod tests {
     #[test]
     fn every_shift_flip_and_cutout_is_drawn() {
         let augmentation = Augmentation { crop_padding: 4, flip: true, cutout: 3 };
-        let choices: Vec<Choice> = (0..2000).map(|i| augmentation.choose(9, 0, i, [32, 32])).collect();
+        let choices: Vec<Choice> = (0..2000).map(|i| augmentation.choose(epoch(9, 0), i, [32, 32])).collect();
         for shift in -4..=4 {
             assert!(choices.iter().any(|c| c.down == shift) && choices.iter().any(|c| c.right == shift));
         }
@@ -150,7 +147,8 @@ mod tests {
         assert!((900..1100).contains(&flips), "{flips} flips of 2000");
         assert!(choices.iter().any(|c| c.cutout[0] == (0, 2)), "a square over the upper border");
         assert!(choices.iter().any(|c| c.cutout[1] == (30, 32)), "a square over the right border");
-        assert_ne!(augmentation.choose(9, 1, 0, [32, 32]), augmentation.choose(9, 0, 0, [32, 32]));
+        let [first, second] = [0, 1].map(|number| augmentation.choose(epoch(9, number), 0, [32, 32]));
+        assert_ne!(first, second);
     }
 
     proptest! {
@@ -175,7 +173,7 @@ mod tests {
 
         #[test]
         fn a_cutout_has_its_size_but_for_the_border(seed: u64, size in 1usize..20) {
-            let choice = Augmentation { cutout: size, ..Augmentation::default() }.choose(seed, 0, 0, [16, 16]);
+            let choice = Augmentation { cutout: size, ..Augmentation::default() }.choose(epoch(seed, 0), 0, [16, 16]);
             for (first, end) in choice.cutout {
                 prop_assert!(first < end && end <= 16 && end - first <= size);
                 prop_assert!(end - first == size || first == 0 || end == 16);

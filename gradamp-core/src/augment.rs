@@ -61,7 +61,7 @@ impl Augmentation {
 
 /// Writes one image, moved, mirrored, normalised and cut out.
 ///
-/// y[i, j, c] = table[c][x[i + down, j' + right, c]], where j' = w − 1 − j if mirrored, else j; table[c][0] outside x;
+/// y[i, j, c] = table[c, x[i + down, j' + right, c]], where j' = w − 1 − j if mirrored, else j; table[c, 0] outside x;
 /// 0 inside the cutout.
 ///
 /// **Shapes:** image and out `[h, w, c]`; a row of `table` for each channel: the normalised value of every byte.

@@ -9,9 +9,11 @@
 
 use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::Result;
 use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
+use crate::keep_images::{ImageSet, KeptImages};
 pub use crate::operands::{BatchNormOperands, Gate, GatePart, SgdSlot, SgdStep, Statistics};
 
 /// A device that can train: a cheap handle, cloned freely. f32 everywhere.
@@ -331,6 +333,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// How many steps the host should run ahead of the device before it reads their results; 0 to read each step's.
     fn steps_ahead(&self) -> usize {
         0
+    }
+
+    /// Copies images to the device, where their batches are made from then on; see [`KeptImages`]. `None` where the
+    /// device does not do so, or has no room for them: then a host prepares the batches.
+    fn keep_images(&self, _images: &ImageSet<'_>) -> Result<Option<Arc<dyn KeptImages<Self>>>> {
+        Ok(None)
     }
 
     /// Waits until all work is done.

@@ -10,6 +10,7 @@ pub mod error;
 pub mod geometry;
 pub mod gradient;
 pub mod hook;
+pub mod keep_images;
 pub mod nn;
 mod operands;
 pub mod ops;

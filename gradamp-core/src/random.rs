@@ -47,6 +47,11 @@ impl Stream {
         Self { key: threefry2x32([self.key[0], !self.key[1]], [position as u32, (position >> 32) as u32]) }
     }
 
+    /// The key: what it takes to go on from this stream elsewhere, such as in a shader.
+    pub fn key(self) -> [u32; 2] {
+        self.key
+    }
+
     /// 64 random bits at `index`.
     pub fn bits(self, index: u64) -> u64 {
         let [low, high] = threefry2x32(self.key, [index as u32, (index >> 32) as u32]);

@@ -14,7 +14,7 @@ mod minimal {
 mod cpu {
     use gradamp_core::Cpu;
     use gradamp_core::conformance::repeat::two_backends_give_the_same_bits;
-    use gradamp_core::conformance::{assert_law, laws};
+    use gradamp_core::conformance::{Required, assert_law, laws};
     use gradamp_core::cpu::Isa;
 
     gradamp_core::conformance!(Cpu::default());
@@ -25,6 +25,14 @@ mod cpu {
             let cpu = Cpu::with_isa(2, isa).unwrap();
             laws::<Cpu>().iter().for_each(|law| assert_law(&cpu, law.name, law.check));
         }
+    }
+
+    /// The CPU keeps no images, so that their laws ask nothing of it; of their twin they do.
+    #[test]
+    fn the_laws_of_kept_images_hold_for_their_twin() {
+        let kept = laws().into_iter().filter(|law| law.name.starts_with("keep_images::"));
+        let met = kept.map(|law| assert_law(&Required(Cpu::default()), law.name, law.check)).count();
+        assert_eq!(met, 3);
     }
 
     #[test]

@@ -13,8 +13,9 @@ use gradamp_core::conformance::repeat::{
     every_kernel_gives_the_same_bits_twice, steady_state_of_kernels_allocates_nothing,
     steady_state_of_steps_allocates_nothing,
 };
-use gradamp_core::conformance::{Broken, laws};
+use gradamp_core::conformance::{Broken, HostImages, laws};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
+use gradamp_core::keep_images::{ImageSet, KeptImages};
 use gradamp_core::{Backend, Result};
 use minimal_backend::Minimal;
 
@@ -165,6 +166,15 @@ impl Backend for Faulty {
         if self.kernel == "sgd_all" { slots.pop(); }
         slots.into_iter().try_for_each(|slot| self.sgd(slot))
     }
+    fn keep_images(&self, images: &ImageSet<'_>) -> Result<Option<Arc<dyn KeptImages<Self>>>> {
+        if self.kernel != "keep_images" { return Ok(None); }
+        let (mut bytes, mut table) = (images.bytes.to_vec(), images.table.to_vec());
+        match self.fault {
+            Fault::Sign => table.iter_mut().flatten().for_each(|value| *value = -*value),
+            _ => bytes.iter_mut().rev().take(1).for_each(|byte| *byte ^= 1),
+        }
+        Ok(Some(HostImages::keep(self, &ImageSet { bytes: &bytes, table: &table, ..*images })))
+    }
 }
 
 /// Every law whose name begins with the kernel's is broken, each in the expected way.
@@ -214,6 +224,7 @@ const KERNELS: [&str; 23] = [
 fn a_wrong_sign_is_seen() {
     KERNELS
         .iter()
+        .chain(&["keep_images"])
         .for_each(|kernel| breaks(kernel, Fault::Sign, |broken| matches!(broken, Broken::Value { .. })));
 }
 
@@ -222,7 +233,9 @@ fn a_forgotten_rest_is_seen() {
     KERNELS
         .iter()
         .for_each(|kernel| breaks(kernel, Fault::Rest, |broken| matches!(broken, Broken::Value { .. })));
-    breaks("sgd_all", Fault::Rest, |broken| matches!(broken, Broken::Value { .. }));
+    for kernel in ["sgd_all", "keep_images"] {
+        breaks(kernel, Fault::Rest, |broken| matches!(broken, Broken::Value { .. }));
+    }
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn compare(found: &Found, expected: &Expected) -> Result<(), Violation> {
 }
 
 /// The index of the element at `place`, row-major.
-fn unravel(mut place: usize, shape: &[usize]) -> Vec<usize> {
+pub(super) fn unravel(mut place: usize, shape: &[usize]) -> Vec<usize> {
     let mut index: Vec<usize> = shape
         .iter()
         .rev()

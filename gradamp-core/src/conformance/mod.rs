@@ -30,6 +30,7 @@ pub mod gemm;
 pub mod gradients;
 pub mod hooks;
 pub mod im2col;
+pub mod keep_images;
 pub mod loss;
 pub mod memory;
 pub mod placement;
@@ -40,6 +41,7 @@ pub mod rows;
 pub mod sgd;
 pub mod statistics;
 
+pub use keep_images::HostImages;
 pub use required::Required;
 pub use violation::{Broken, Violation};
 
@@ -113,6 +115,8 @@ macro_rules! conformance {
             what_a_hook_keeps_stays, looking_changes_nothing, hooks_compose_in_their_order,
             a_dropped_guard_removes_its_hook, a_hooks_error_names_its_place, a_shared_parameter_is_met_once;
         placement: fused_equals_unfused, a_scale_equals_the_scaled_values, each_placement_has_its_reach;
+        keep_images: keep_images_equals_its_twin, kept_images_refuse_what_is_not_there,
+            batches_of_kept_images_allocate_nothing;
         repeat: every_kernel_gives_the_same_bits_twice, every_step_gives_the_same_bits_twice,
             steady_state_of_kernels_allocates_nothing, steady_state_of_steps_allocates_nothing;
     } };

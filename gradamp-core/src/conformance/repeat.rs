@@ -89,7 +89,10 @@ pub fn steady_state_of_steps_allocates_nothing<B: Backend>(backend: &B) -> Resul
     })
 }
 
-fn steady<B: Backend>(backend: &B, work: impl Fn() -> Result<(), Violation>) -> Result<(), Violation> {
+pub(super) fn steady<B: Backend>(
+    backend: &B,
+    work: impl Fn() -> Result<(), Violation>,
+) -> Result<(), Violation> {
     let Some(_) = backend.fresh_allocations() else { return Ok(()) };
     let mut counts = Vec::new();
     for _ in 0..4 {

@@ -1,13 +1,16 @@
 //! A backend stripped to its required methods.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::HostImages;
 use crate::backend::{BatchNormOperands, SgdSlot};
 use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
+use crate::keep_images::{ImageSet, KeptImages};
 use crate::{Backend, Result};
 
 /// Forwards the required methods of a backend and nothing else: its provided methods are the trait's own
-/// compositions, whatever the backend overrides.
+/// compositions, whatever the backend overrides. Images it keeps as [`HostImages`], the twin of all that do.
 #[derive(Clone, Debug)]
 pub struct Required<B>(pub B);
 
@@ -133,5 +136,8 @@ impl<B: Backend> Backend for Required<B> {
     }
     fn statistics(&self, len: usize, x: &B::Buffer, offset: usize, out: &mut B::Buffer) -> Result<()> {
         self.0.statistics(len, x, offset, out)
+    }
+    fn keep_images(&self, images: &ImageSet<'_>) -> Result<Option<Arc<dyn KeptImages<Self>>>> {
+        Ok(Some(HostImages::keep(self, images)))
     }
 }

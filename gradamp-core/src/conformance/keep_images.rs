@@ -1,0 +1,220 @@
+//! Batches made on the device of images that lie there, and of bits that nothing may round.
+//!
+//! A backend that keeps no images keeps these laws.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::case::{every, unravel};
+use super::repeat::steady;
+use super::{Broken, Violation};
+use crate::augment::{Augmentation, Choice, apply};
+use crate::keep_images::{ImageSet, KeptImages, MakeBatch, check_order, check_places};
+use crate::random::{Purpose, Stream};
+use crate::{Backend, Batch, Error, Result, Tensor};
+
+/// The twin: images that stay in the host's memory; each batch is prepared there when it is asked for.
+#[derive(Debug)]
+pub struct HostImages<B> {
+    backend: B,
+    shape: [usize; 3],
+    bytes: Vec<u8>,
+    labels: Vec<u8>,
+    table: Vec<[f32; 256]>,
+}
+
+impl<B: Backend> HostImages<B> {
+    /// Copies `images`; batches are written to `backend`.
+    pub fn keep(backend: &B, images: &ImageSet<'_>) -> Arc<dyn KeptImages<B>> {
+        Arc::new(Self {
+            backend: backend.clone(),
+            shape: images.shape,
+            bytes: images.bytes.to_vec(),
+            labels: images.labels.to_vec(),
+            table: images.table.to_vec(),
+        })
+    }
+}
+
+impl<B: Backend> KeptImages<B> for HostImages<B> {
+    fn epoch<'a>(
+        &'a self,
+        order: &[u32],
+        augmentation: Option<(Augmentation, Stream)>,
+    ) -> Result<MakeBatch<'a, B>> {
+        check_order(order, self.labels.len())?;
+        let order = order.to_vec();
+        let [h, w, c] = self.shape;
+        let size = h * w * c;
+        Ok(Box::new(move |places| {
+            check_places(&places, order.len())?;
+            let (mut images, mut labels) = (Vec::new(), Vec::new());
+            for example in order[places].iter().map(|&example| example as usize) {
+                let choice = match augmentation {
+                    Some((augmentation, epoch)) => augmentation.choose(epoch, example, [h, w]),
+                    None => Choice::default(),
+                };
+                let mut image = vec![f32::NAN; size];
+                apply(&choice, self.shape, &self.table, &self.bytes[example * size..][..size], &mut image);
+                images.extend(image);
+                labels.push(f32::from(self.labels[example]));
+            }
+            Ok(Batch {
+                images: Tensor::from_slice(&self.backend, &[labels.len(), h, w, c], &images)?,
+                labels: Tensor::from_slice(&self.backend, &[labels.len()], &labels)?,
+            })
+        }))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Epoch {
+    /// Images in the set, and the shape of each.
+    n: usize,
+    shape: [usize; 3],
+    /// How many of them are served, in a random order.
+    served: usize,
+    batch_size: usize,
+    augmentation: Option<Augmentation>,
+    seed: u64,
+}
+
+impl Epoch {
+    /// Calls `look` with the set. Any two images, and any two channels, differ.
+    fn with_set<T>(&self, look: impl FnOnce(&ImageSet<'_>) -> Result<T, Violation>) -> Result<T, Violation> {
+        let stream = Stream::new(self.seed, Purpose::Test);
+        let len = self.n * self.shape.iter().product::<usize>();
+        let bytes: Vec<u8> = (0..len as u64).map(|i| stream.below(i, 256) as u8).collect();
+        let labels: Vec<u8> = (0..self.n as u64).map(|i| stream.at(1).below(i, 256) as u8).collect();
+        let value = |c: usize, byte: usize| 2.0 * stream.at(2 + c as u64).uniform(byte as u64) - 1.0;
+        let table: Vec<[f32; 256]> =
+            (0..self.shape[2]).map(|c| std::array::from_fn(|byte| value(c, byte))).collect();
+        look(&ImageSet::new(self.shape, &bytes, &labels, &table)?)
+    }
+
+    fn order(&self) -> Vec<u32> {
+        let mut order = Stream::new(self.seed, Purpose::Shuffle).permutation(self.n);
+        order.truncate(self.served);
+        order.into_iter().map(|example| example as u32).collect()
+    }
+
+    fn augmentation(&self) -> Option<(Augmentation, Stream)> {
+        Some((self.augmentation?, Stream::new(self.seed, Purpose::Augment).at(self.seed % 7)))
+    }
+
+    /// The places of each batch; the last one may be smaller.
+    fn batches(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let Self { served, batch_size, .. } = *self;
+        (0..served).step_by(batch_size).map(move |first| first..served.min(first + batch_size))
+    }
+}
+
+fn cases() -> Vec<Epoch> {
+    let all = Augmentation { crop_padding: 4, flip: true, cutout: 8 };
+    let kinds = [
+        None,
+        Some(Augmentation::default()),
+        Some(Augmentation { crop_padding: 4, ..Augmentation::default() }),
+        Some(Augmentation { flip: true, ..Augmentation::default() }),
+        Some(Augmentation { cutout: 3, ..Augmentation::default() }), // often over the border
+        Some(Augmentation { crop_padding: 0, flip: true, cutout: 16 }), // larger than most images
+        Some(all),
+    ];
+    let sizes = [
+        (1, [1, 1, 1], 1, 1),
+        (5, [3, 7, 1], 5, 2),
+        (9, [5, 3, 3], 4, 3),
+        (37, [8, 8, 2], 37, 16),
+        (23, [11, 13, 3], 20, 7),
+        (150, [32, 32, 3], 140, 128),
+        (700, [6, 6, 4], 700, 300),
+    ];
+    let mut cases = Vec::new();
+    for (n, shape, served, batch_size) in sizes {
+        for augmentation in kinds {
+            let seed = (cases.len() as u64) << 31 | 5; // both words of the key count
+            cases.push(Epoch { n, shape, served, batch_size, augmentation, seed });
+        }
+    }
+    cases
+}
+
+/// Bit for bit, with and without augmentation, also in a smaller last batch and in an order of some images only. A batch
+/// stays what it is when others are made, and two epochs at once do not disturb each other.
+pub fn keep_images_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    every(&cases(), |case| {
+        case.with_set(|set| {
+            let Some(kept) = backend.keep_images(set)? else { return Ok(()) };
+            let twin = HostImages::keep(backend, set);
+            let plain: Vec<u32> = (0..case.n as u32).collect();
+            let other = kept.epoch(&plain, None)?;
+            let (make, expect) = (
+                kept.epoch(&case.order(), case.augmentation())?,
+                twin.epoch(&case.order(), case.augmentation())?,
+            );
+            let mut found = Vec::new();
+            for places in case.batches() {
+                found.push(make(places)?);
+                drop(other(0..case.n.div_ceil(2))?);
+            }
+            case.batches().zip(found).try_for_each(|(places, found)| same(&found, &expect(places)?))
+        })
+    })
+}
+
+fn same<B: Backend>(found: &Batch<B>, expected: &Batch<B>) -> Result<(), Violation> {
+    let outputs = [("images", &found.images, &expected.images), ("labels", &found.labels, &expected.labels)];
+    for (output, found, expected) in outputs {
+        if **found.shape() != **expected.shape() {
+            let shapes = format!("{:?}, expected {:?}", found.shape(), expected.shape());
+            return Err(Broken::Other(format!("{output} has the shape {shapes}")).into());
+        }
+        let (values, twin) = (found.to_vec()?, expected.to_vec()?);
+        let differs = |&place: &usize| values[place].to_bits() != twin[place].to_bits();
+        if let Some(place) = (0..values.len()).find(differs) {
+            return Err(Broken::Value {
+                output,
+                index: unravel(place, found.shape()),
+                found: values[place],
+                expected: f64::from(twin[place]),
+                tolerance: 0.0,
+                wrong: (0..values.len()).filter(differs).count(),
+                elements: values.len(),
+            }
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// An order or a batch of images that are not there is an error, and no other memory is read.
+pub fn kept_images_refuse_what_is_not_there<B: Backend>(backend: &B) -> Result<(), Violation> {
+    let case = Epoch { n: 5, shape: [3, 7, 1], served: 5, batch_size: 2, augmentation: None, seed: 1 };
+    case.with_set(|set| {
+        let Some(kept) = backend.keep_images(set)? else { return Ok(()) };
+        let refused = |what: &str, error: Option<Error>| match error {
+            Some(Error::Shape { .. }) => Ok(()),
+            other => {
+                Err(Violation::from(Broken::Other(format!("{what} gives {other:?}, expected a shape error"))))
+            }
+        };
+        refused("an order of image 5 of 5", kept.epoch(&[0, 5], None).err())?;
+        refused("an empty order", kept.epoch(&[], None).err())?;
+        let make = kept.epoch(&[4, 0, 2], None)?;
+        refused("a batch of places 1..4 of 3", make(1..4).err())?;
+        refused("a batch of no places", make(1..1).err())
+    })
+}
+
+/// Batch after batch and epoch after epoch, no buffer is taken from the system, where the backend counts.
+pub fn batches_of_kept_images_allocate_nothing<B: Backend>(backend: &B) -> Result<(), Violation> {
+    let augmentation = Some(Augmentation { crop_padding: 4, flip: true, cutout: 8 });
+    let case = Epoch { n: 50, shape: [32, 32, 3], served: 45, batch_size: 20, augmentation, seed: 1 };
+    case.with_set(|set| {
+        let Some(kept) = backend.keep_images(set)? else { return Ok(()) };
+        steady(backend, || {
+            let make = kept.epoch(&case.order(), case.augmentation())?;
+            case.batches().try_for_each(|places| Ok(make(places).map(drop)?))
+        })
+    })
+}

@@ -25,7 +25,8 @@
 //! # Ok::<(), gradamp_data::Error>(())
 //! ```
 //!
-//! A [`Loader`] is also a [`BatchSource`](gradamp_core::BatchSource) for every backend.
+//! A [`Loader`] is also a [`BatchSource`](gradamp_core::BatchSource) for every backend; where a backend keeps images on its
+//! device, [`Loader::keep_on`] gives the same batches made there.
 
 mod cifar;
 pub mod dataset;
@@ -33,6 +34,7 @@ pub mod error;
 pub mod loader;
 mod ordered;
 pub mod report;
+pub mod resident;
 pub mod settings;
 pub mod shapes;
 pub mod source;
@@ -44,6 +46,7 @@ pub use error::{Error, Place, Result};
 pub use gradamp_core::augment::Augmentation;
 pub use loader::{HostBatch, HostBatches, Loader};
 pub use report::{Info, Verification, info, verify};
+pub use resident::Resident;
 pub use settings::DataSettings;
 pub use shapes::ShapesSettings;
 pub use source::{Source, discover, open};

@@ -102,7 +102,7 @@ impl Loader {
     }
 
     /// The batches of an epoch from `first` on.
-    fn rest(&self, first: usize) -> Result<Range<usize>> {
+    pub(crate) fn rest(&self, first: usize) -> Result<Range<usize>> {
         let batches = self.batches();
         if first > batches {
             let message = format!("expected at most {batches}, the batches of an epoch, found {first}");
@@ -112,7 +112,7 @@ impl Loader {
     }
 
     /// The examples of `epoch`, by their place in the data set.
-    fn order(&self, epoch: usize) -> Vec<usize> {
+    pub(crate) fn order(&self, epoch: usize) -> Vec<usize> {
         let examples = self.part.examples();
         match self.training {
             None => examples.to_vec(),
@@ -124,13 +124,13 @@ impl Loader {
     }
 
     /// What happens to the images of `epoch`, and where its choices are drawn from.
-    fn augmentation(&self, epoch: usize) -> Option<(Augmentation, Stream)> {
+    pub(crate) fn augmentation(&self, epoch: usize) -> Option<(Augmentation, Stream)> {
         let (seed, augmentation) = self.training?;
         Some((augmentation, Stream::new(seed, Purpose::Augment).at(epoch as u64)))
     }
 
     /// The places of a batch in its epoch's order.
-    fn places(&self, batch: usize) -> Range<usize> {
+    pub(crate) fn places(&self, batch: usize) -> Range<usize> {
         batch * self.batch_size..self.part.len().min((batch + 1) * self.batch_size)
     }
 

@@ -1,0 +1,159 @@
+//! Batches of a data set that lies on a device.
+
+use std::sync::Arc;
+
+use gradamp_core::keep_images::{ImageSet, KeptImages};
+use gradamp_core::{Backend, Batch, BatchSource, Result};
+
+use crate::{Dataset, Loader};
+
+/// Serves the batches of a [`Loader`], bit for bit, from images that a backend keeps: the host hands over an order once an
+/// epoch, and the device does the rest.
+#[derive(Clone, Debug)]
+pub struct Resident<B: Backend> {
+    loader: Loader,
+    data: Arc<Dataset>,
+    kept: Arc<dyn KeptImages<B>>,
+}
+
+impl Loader {
+    /// The same batches, made on the device of `backend` from its own copy of the data set; `None` where it keeps none.
+    ///
+    /// **Errors:** what the backend finds wrong.
+    pub fn keep_on<B: Backend>(&self, backend: &B) -> Result<Option<Resident<B>>> {
+        let data = self.part().data();
+        let table = data.normalisation().table();
+        let images = ImageSet::new(data.image_shape(), data.images(), data.labels(), &table)?;
+        let kept = backend.keep_images(&images)?;
+        Ok(kept.map(|kept| Resident { loader: self.clone(), data: data.clone(), kept }))
+    }
+}
+
+impl<B: Backend> Resident<B> {
+    /// The batches of another loader from the same copy of the data set, such as those of the validation examples that
+    /// were split off the training set; `None` where that loader serves another data set.
+    pub fn share(&self, loader: &Loader) -> Option<Self> {
+        let same = Arc::ptr_eq(&self.data, loader.part().data());
+        same.then(|| Self { loader: loader.clone(), ..self.clone() })
+    }
+}
+
+/// The batches are on the backend that keeps the images, whichever one an epoch is asked for.
+impl<B: Backend> BatchSource<B> for Resident<B> {
+    fn examples(&self) -> usize {
+        BatchSource::<B>::examples(&self.loader)
+    }
+
+    fn batches(&self) -> usize {
+        self.loader.batches()
+    }
+
+    fn batch_size(&self) -> usize {
+        BatchSource::<B>::batch_size(&self.loader)
+    }
+
+    fn image_shape(&self) -> [usize; 3] {
+        self.data.image_shape()
+    }
+
+    fn classes(&self) -> usize {
+        self.data.classes().len()
+    }
+
+    fn epoch<'a>(
+        &'a self,
+        _backend: &B,
+        epoch: usize,
+        first: usize,
+    ) -> Result<Box<dyn Iterator<Item = Result<Batch<B>>> + 'a>> {
+        let batches = self.loader.rest(first)?;
+        // Each fits: `ImageSet::new` refuses more images than a u32 counts.
+        let order: Vec<u32> = self.loader.order(epoch).into_iter().map(|example| example as u32).collect();
+        let make = self.kept.epoch(&order, self.loader.augmentation(epoch))?;
+        Ok(Box::new(batches.map(move |batch| make(self.loader.places(batch)))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gradamp_core::Cpu;
+    use gradamp_core::conformance::Required;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Augmentation, Normalisation, Subset};
+
+    /// Keeps images, as the CPU itself does not.
+    type Keeping = Required<Cpu>;
+
+    fn keeping() -> Keeping {
+        Required(Cpu::with_threads(1).unwrap())
+    }
+
+    fn data(n: usize) -> Arc<Dataset> {
+        let images = (0..n * 40).map(|i| (i * 37 % 251) as u8).collect();
+        let labels = (0..n).map(|i| (i % 3) as u8).collect();
+        let classes = ["a", "b", "c"].map(String::from).to_vec();
+        let constants = Normalisation { mean: vec![0.5, 0.25], std: vec![0.25, 0.5] };
+        Arc::new(Dataset::new("n", [4, 5, 2], images, labels, classes, constants).unwrap())
+    }
+
+    /// The bits of an epoch from batch `first` on: shapes, images, labels.
+    fn bits(source: &dyn BatchSource<Keeping>, epoch: usize, first: usize) -> Vec<(Vec<usize>, Vec<u32>)> {
+        let batches = source.epoch(&keeping(), epoch, first).unwrap();
+        let tensors = batches.map(Result::unwrap).flat_map(|batch| [batch.images, batch.labels]);
+        let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+        tensors.map(|tensor| (tensor.shape().to_vec(), bits(tensor.to_vec().unwrap()))).collect()
+    }
+
+    fn resident(loader: &Loader) -> Resident<Keeping> {
+        loader.keep_on(&keeping()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_backend_that_keeps_no_images_leaves_them_to_the_host() {
+        let loader = Loader::evaluation(Subset::all(data(3)), 2).unwrap();
+        assert!(loader.keep_on(&Cpu::with_threads(1).unwrap()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_data_set_is_shared_by_its_loaders_alone() {
+        let all = data(9);
+        let part = |examples| Loader::evaluation(Subset::of(all.clone(), examples).unwrap(), 2).unwrap();
+        let (train, validation) = (resident(&part(vec![0, 2, 3, 5, 8])), part(vec![7, 1, 4]));
+        let shared = train.share(&validation).unwrap();
+        assert!(Arc::ptr_eq(&shared.kept, &train.kept));
+        assert_eq!(bits(&shared, 0, 0), bits(&validation, 0, 0));
+        assert!(train.share(&Loader::evaluation(Subset::all(data(9)), 2).unwrap()).is_none());
+    }
+
+    #[test]
+    fn an_epoch_begins_at_its_end_at_most() {
+        let source = resident(&Loader::evaluation(Subset::all(data(3)), 2).unwrap());
+        assert_eq!(bits(&source, 0, 2), []);
+        assert!(source.epoch(&keeping(), 0, 3).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn it_serves_what_its_loader_serves(
+            seed: u64, epoch in 0usize..5, batch_size in 1usize..9, first in 0usize..3, training: bool, drop_last: bool,
+            crop_padding in 0usize..4, flip: bool, cutout in 0usize..5, skipped in 0usize..31,
+        ) {
+            let examples = (0..31).rev().filter(|&example| example != skipped).collect();
+            let part = Subset::of(data(31), examples).unwrap();
+            let augmentation = Augmentation { crop_padding, flip, cutout };
+            let loader = match training {
+                true => Loader::training(part, batch_size, seed, augmentation).unwrap(),
+                false => Loader::evaluation(part, batch_size).unwrap(),
+            };
+            let loader = loader.drop_last(drop_last).unwrap();
+            let (source, loader): (&dyn BatchSource<Keeping>, &dyn BatchSource<Keeping>) = (&resident(&loader), &loader);
+            prop_assert_eq!(bits(source, epoch, first), bits(loader, epoch, first));
+            let facts = |s: &dyn BatchSource<Keeping>| (s.examples(), s.batches(), s.batch_size(), s.image_shape(), s.classes());
+            prop_assert_eq!(facts(source), facts(loader));
+        }
+    }
+}

@@ -80,26 +80,7 @@ impl Progress {
         self.seconds_per_step = Some(mean);
     }
 
-    /// The middle of a line: how the epoch goes so far.
-    fn figures(&self, report: &StepReport) -> String {
-        let seconds = self.seconds_per_step.unwrap_or(report.seconds).max(1e-9);
-        let steps_left = (self.epochs * report.batches) as f64 - (report.step + 1) as f64;
-        let examples = self.examples.max(1) as f64;
-        format!(
-            "{:.0} images/s  loss {:.3}  accuracy {:.1} %  lr {:.4}  {}  {} left",
-            report.examples as f64 / seconds,
-            self.loss_sum / examples,
-            100.0 * self.correct as f64 / examples,
-            report.lr,
-            amplification(report.amplified_sites),
-            duration(steps_left.max(0.0) * seconds),
-        )
-    }
-}
-
-impl<B: Backend> Observer<B> for Progress {
-    fn on_step(&mut self, report: &StepReport, _: &Snapshot<'_, B>) -> gradamp_core::Result<Control> {
-        self.take(report);
+    fn show(&self, report: &StepReport) {
         let done = report.batch + 1;
         match &self.style {
             Style::Quiet => {}
@@ -121,6 +102,31 @@ impl<B: Backend> Observer<B> for Progress {
                 bar.set_position(done as u64);
                 bar.set_message(self.figures(report));
             }
+        }
+    }
+
+    /// The middle of a line: how the epoch goes so far.
+    fn figures(&self, report: &StepReport) -> String {
+        let seconds = self.seconds_per_step.unwrap_or(report.seconds).max(1e-9);
+        let steps_left = (self.epochs * report.batches) as f64 - (report.step + 1) as f64;
+        let examples = self.examples.max(1) as f64;
+        format!(
+            "{:.0} images/s  loss {:.3}  accuracy {:.1} %  lr {:.4}  {}  {} left",
+            report.examples as f64 / seconds,
+            self.loss_sum / examples,
+            100.0 * self.correct as f64 / examples,
+            report.lr,
+            amplification(report.amplified_sites),
+            duration(steps_left.max(0.0) * seconds),
+        )
+    }
+}
+
+impl<B: Backend> Observer<B> for Progress {
+    fn on_steps(&mut self, reports: &[StepReport], _: &Snapshot<'_, B>) -> gradamp_core::Result<Control> {
+        for report in reports {
+            self.take(report);
+            self.show(report);
         }
         Ok(Control::Continue)
     }

@@ -82,10 +82,16 @@ impl<B: Backend> Observer<B> for Recorder<'_> {
         self.logs.amplification.line(draw).map_err(Error::external)
     }
 
-    fn on_step(&mut self, report: &StepReport, snapshot: &Snapshot<'_, B>) -> gradamp_core::Result<Control> {
-        if self.log_interval > 0 && (report.batch + 1).is_multiple_of(self.log_interval) {
-            self.logs.metrics.line(&step_line(report)).map_err(Error::external)?;
-        }
+    fn on_steps(
+        &mut self,
+        reports: &[StepReport],
+        snapshot: &Snapshot<'_, B>,
+    ) -> gradamp_core::Result<Control> {
+        let is_logged = |report: &&StepReport| {
+            self.log_interval > 0 && (report.batch + 1).is_multiple_of(self.log_interval)
+        };
+        let lines: Vec<Value> = reports.iter().filter(is_logged).map(step_line).collect();
+        self.logs.metrics.lines(&lines).map_err(Error::external)?;
         let is_stopping = self.is_stopping();
         let ends = is_stopping || self.max_steps.is_some_and(|limit| snapshot.state.step >= limit);
         let is_due = ends || self.saved.elapsed().as_secs_f64() >= self.checkpoint_seconds;

@@ -8,6 +8,7 @@ mod evaluate;
 mod exact;
 mod meter;
 mod observer;
+mod pending;
 mod settings;
 mod state;
 mod trainer;

@@ -8,7 +8,7 @@ use crate::{Backend, Parameters, Result};
 pub enum Control {
     /// Go on.
     Continue,
-    /// Stop after this step; the run can be resumed.
+    /// Stop after these steps; the run can be resumed.
     Stop,
 }
 
@@ -37,7 +37,7 @@ pub struct StepReport {
     pub examples: usize,
     /// The norm of all gradients, where clipping by norm computed it.
     pub gradient_norm: Option<f32>,
-    /// How long the step took, waiting for data included.
+    /// How long the step took, waiting for data included; the mean of those that were reported together.
     pub seconds: f64,
 }
 
@@ -102,8 +102,8 @@ pub trait Observer<B: Backend> {
         Ok(())
     }
 
-    /// A step is done.
-    fn on_step(&mut self, _report: &StepReport, _snapshot: &Snapshot<'_, B>) -> Result<Control> {
+    /// Steps are done: one, or as many as a device computes between two reads. The snapshot stands behind the last.
+    fn on_steps(&mut self, _reports: &[StepReport], _snapshot: &Snapshot<'_, B>) -> Result<Control> {
         Ok(Control::Continue)
     }
 

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-use super::exact;
 use super::meter::Sums;
+use super::{StepReport, exact};
 
 /// Where a run stands: with the parameters and velocities all that it takes to go on bit for bit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,4 +27,17 @@ pub struct TrainState {
     pub best: Option<(f64, usize)>,
     /// What was gathered about this epoch's gradients.
     pub(super) gradients: Sums,
+}
+
+impl TrainState {
+    /// Counts a step.
+    pub(super) fn take(&mut self, step: &StepReport) {
+        self.batch += 1;
+        self.step += 1;
+        self.loss_sum += f64::from(step.loss) * step.examples as f64;
+        self.correct += step.correct as u64;
+        self.examples += step.examples as u64;
+        self.seconds += step.seconds;
+        self.total_seconds += step.seconds;
+    }
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::meter::Meter;
+use super::pending::{self, Pending};
 use super::{
     Control, EpochReport, Evaluation, Observer, OnDivergence, Snapshot, StepReport, TrainSettings,
     TrainState, divergence, evaluate,
@@ -38,6 +39,10 @@ pub struct Trainer<'a, B: Backend, M: Module<B>> {
     meter: Meter<B>,
     hooks: Hooks<B>,
     observers: Vec<&'a mut dyn Observer<B>>,
+    /// Steps of this epoch that the state does not cover yet.
+    pending: Vec<Pending<B>>,
+    /// When the steps that are pending began.
+    clock: Instant,
     _guards: [HookGuard<B>; 3],
 }
 
@@ -91,6 +96,8 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             meter,
             hooks,
             observers: Vec::new(),
+            pending: Vec::new(),
+            clock: Instant::now(),
             _guards: guards,
         })
     }
@@ -150,29 +157,44 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
 
     /// The rest of the current epoch's steps; an outcome where the run ends before the epoch does.
     fn train_epoch(&mut self, train: &dyn BatchSource<B>) -> Result<Option<Outcome>> {
+        match self.steps(train) {
+            Ok(ended) if self.catch_up()? == Control::Continue => Ok(ended),
+            Ok(_) => Ok(Some(Outcome::Stopped)),
+            Err(error) => {
+                self.read()?; // a loss that was lost before matters more
+                Err(error)
+            }
+        }
+    }
+
+    /// Steps until something ends them. Their results are read at steps that do not depend on where the run began.
+    fn steps(&mut self, train: &dyn BatchSource<B>) -> Result<Option<Outcome>> {
         let backend = self.parameters.backend().clone();
+        let period = backend.steps_ahead() as u64 + 1;
+        self.clock = Instant::now();
         let mut batches = train.epoch(&backend, self.state.epoch, self.state.batch)?;
         loop {
-            if self.settings.max_steps.is_some_and(|limit| self.state.step >= limit) {
+            let step = self.state.step + self.pending.len() as u64;
+            if self.settings.max_steps.is_some_and(|limit| step >= limit) {
                 return Ok(Some(Outcome::StepLimit));
             }
-            let start = Instant::now();
             let Some(batch) = batches.next() else { return Ok(None) };
-            let report = self.step(&batch?, train.batches(), start)?;
-            if self.tell(|observer, snapshot| observer.on_step(&report, snapshot))? == Control::Stop {
+            self.step(batch?, train.batches())?;
+            backend.submit()?;
+            if (step + 1).is_multiple_of(period) && self.catch_up()? == Control::Stop {
                 return Ok(Some(Outcome::Stopped));
             }
         }
     }
 
     /// One step: forward, loss, backward with hooks, SGD.
-    fn step(&mut self, batch: &Batch<B>, batches: usize, start: Instant) -> Result<StepReport> {
-        let TrainState { epoch, batch: number, step, .. } = self.state;
+    fn step(&mut self, batch: Batch<B>, batches: usize) -> Result<()> {
+        let (epoch, ahead) = (self.state.epoch, self.pending.len());
+        let (number, step) = (self.state.batch + ahead, self.state.step + ahead as u64);
         let amplified_sites = self.draw(epoch, step)?;
         let lr = self.settings.strategy.lr_at(step, batches as u64)?;
         let every = self.settings.gradients_every;
-        let measuring = every > 0 && number % every == 0;
-        self.meter.measure(measuring);
+        self.meter.measure(every > 0 && number % every == 0);
 
         let mut tape = Tape::train(&mut self.parameters);
         let x = tape.constant(batch.images.clone());
@@ -181,31 +203,12 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, self.settings.label_smoothing)?;
         drop(logits);
         let gradients = tape.backward(&loss.var, &self.hooks)?;
-        let (mean_loss, correct) = loss.read()?;
-        if !mean_loss.is_finite() && self.settings.on_divergence == OnDivergence::Stop {
-            let message = divergence::explain(self.model, &mut self.parameters.clone(), batch)?;
-            return Err(Error::Diverged {
-                epoch,
-                step,
-                message: format!("the loss is {mean_loss}; {message}"),
-            });
+        if self.parameters.backend().steps_ahead() == 0 {
+            // While the parameters are those that led to it.
+            self.check(epoch, step, loss.read()?.0, &batch)?;
         }
         let gradient_norm = self.sgd.step(&mut self.parameters, &gradients, lr as f32)?;
-
-        let examples = batch.labels.elements();
-        let seconds = start.elapsed().as_secs_f64();
-        let state = &mut self.state;
-        state.batch += 1;
-        state.step += 1;
-        state.loss_sum += f64::from(mean_loss) * examples as f64;
-        state.correct += correct as u64;
-        state.examples += examples as u64;
-        state.seconds += seconds;
-        state.total_seconds += seconds;
-        if measuring {
-            state.gradients = self.meter.sums();
-        }
-        Ok(StepReport {
+        let report = StepReport {
             epoch,
             batch: number,
             batches,
@@ -213,12 +216,46 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             phase: self.phase(epoch),
             lr,
             amplified_sites,
-            loss: mean_loss,
-            correct,
-            examples,
+            loss: f32::NAN,
+            correct: 0,
+            examples: batch.labels.elements(),
             gradient_norm,
-            seconds,
-        })
+            seconds: 0.0,
+        };
+        self.pending.push(Pending { report, loss: loss.var.tensor().clone(), batch });
+        Ok(())
+    }
+
+    /// **Errors:** a loss that is not finite, where that ends the run.
+    fn check(&self, epoch: usize, step: u64, loss: f32, batch: &Batch<B>) -> Result<()> {
+        if loss.is_finite() || self.settings.on_divergence == OnDivergence::Continue {
+            return Ok(());
+        }
+        let explanation = divergence::explain(self.model, &mut self.parameters.clone(), batch)?;
+        Err(Error::Diverged { epoch, step, message: format!("the loss is {loss}; {explanation}") })
+    }
+
+    /// Waits for the steps that are pending, and tells the observers of them.
+    fn catch_up(&mut self) -> Result<Control> {
+        let reports = self.read()?;
+        if reports.is_empty() {
+            return Ok(Control::Continue);
+        }
+        let control = self.tell(|observer, snapshot| observer.on_steps(&reports, snapshot))?;
+        self.clock = Instant::now();
+        Ok(control)
+    }
+
+    /// Waits for the steps that are pending: from here on the state covers them.
+    fn read(&mut self) -> Result<Vec<StepReport>> {
+        let mut steps = std::mem::take(&mut self.pending);
+        pending::read(self.parameters.backend(), &mut steps, self.clock)?;
+        for Pending { report, batch, .. } in &steps {
+            self.check(report.epoch, report.step, report.loss, batch)?;
+            self.state.take(report);
+        }
+        self.state.gradients = self.meter.sums();
+        Ok(steps.into_iter().map(|step| step.report).collect())
     }
 
     /// Draws the sites of this step where they are due, tells the observers, and counts them.

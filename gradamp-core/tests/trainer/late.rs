@@ -1,0 +1,93 @@
+//! A device that lags behind the host changes nothing but when the host learns what happened.
+
+use gradamp_core::Error;
+use gradamp_core::train::{OnDivergence, Outcome, TrainSettings, Trainer};
+
+use crate::lagging::Lagging;
+use crate::run::{IMAGE, Log, Noise, assert_resumes, fresh, settings, train, values};
+
+#[test]
+fn losses_reports_and_parameters_are_those_of_a_device_that_keeps_pace() {
+    let (at_once, parameters, _) = train(&Lagging::new(0), settings(), None).unwrap();
+    for ahead in [1, 3, 100] {
+        let (late, late_parameters, outcome) = train(&Lagging::new(ahead), settings(), None).unwrap();
+        assert_eq!(outcome, Outcome::Finished);
+        assert_eq!(values(&late_parameters), values(&parameters), "{ahead} steps ahead");
+        assert_eq!(late.draws, at_once.draws, "{ahead} steps ahead");
+        assert_eq!(late.steps, at_once.steps, "{ahead} steps ahead");
+        assert_eq!(late.epochs, at_once.epochs, "{ahead} steps ahead");
+    }
+}
+
+#[test]
+fn the_host_waits_once_for_several_steps() {
+    let quiet = TrainSettings { gradients_every: 0, ..settings() };
+    let waits = |ahead, steps| {
+        let backend = Lagging::new(ahead);
+        let (model, parameters) = fresh(&backend).unwrap();
+        let settings = TrainSettings { max_steps: Some(steps), ..quiet.clone() };
+        let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
+        let before = backend.counts();
+        trainer.run(&Noise { poison: None }, &[]).unwrap();
+        let after = backend.counts();
+        assert_eq!((after.1 - before.1) as u64, steps, "work is handed over after every step");
+        after.0 - before.0
+    };
+    // Epochs of 3 steps. Read after steps 2 (an epoch's end), 3, 5 (an end), 7, 8 (an end).
+    assert_eq!(waits(3, 9), 5);
+    // And after step 9, where the limit is.
+    assert_eq!(waits(3, 10), 6);
+    assert_eq!(waits(100, 12), 4);
+}
+
+#[test]
+fn a_run_that_lags_resumes_in_the_same_bits() {
+    assert_resumes(&Lagging::new(3), &settings());
+}
+
+#[test]
+fn a_limit_within_the_lag_is_kept_and_reported() {
+    for limit in 1..=6 {
+        let settings = TrainSettings { max_steps: Some(limit), ..settings() };
+        let (log, _, outcome) = train(&Lagging::new(3), settings, None).unwrap();
+        let steps: Vec<u64> = log.steps.iter().map(|report| report.step).collect();
+        assert_eq!((steps, outcome), ((0..limit).collect(), Outcome::StepLimit));
+    }
+}
+
+#[test]
+fn a_loss_that_is_lost_is_found_late_and_names_its_own_step() {
+    // Epoch 1 is steps 3, 4 and 5: read one by one, in twos, or all together.
+    for (ahead, poison) in [0, 1, 3, 100].into_iter().flat_map(|ahead| [0, 1, 2].map(|batch| (ahead, batch)))
+    {
+        let (model, parameters) = fresh(&Lagging::new(ahead)).unwrap();
+        let mut log = Log::new(None);
+        let mut trainer = Trainer::new(&model, parameters, IMAGE, settings()).unwrap();
+        trainer.observe(&mut log);
+        let error = trainer.run(&Noise { poison: Some(poison) }, &[]).unwrap_err();
+        let bad = 3 + poison as u64;
+        assert!(matches!(error, Error::Diverged { epoch: 1, step, .. } if step == bad), "{ahead}: {error}");
+        let found = error.to_string();
+        assert!(found.contains("the first site that is not finite is conv"), "{ahead}: {found}");
+        assert_eq!(trainer.state().step, bad, "the state ends where the run was lost");
+        drop(trainer);
+        assert!(log.steps.len() as u64 <= bad, "a step that is lost is not reported as done");
+    }
+}
+
+#[test]
+fn a_study_of_instability_goes_on_behind_the_lag() {
+    let settings = TrainSettings { on_divergence: OnDivergence::Continue, ..settings() };
+    let lost = |ahead| {
+        let (model, parameters) = fresh(&Lagging::new(ahead)).unwrap();
+        let mut log = Log::new(None);
+        let mut trainer = Trainer::new(&model, parameters, IMAGE, settings.clone()).unwrap();
+        trainer.observe(&mut log);
+        assert_eq!(trainer.run(&Noise { poison: Some(0) }, &[]).unwrap(), Outcome::Finished);
+        drop(trainer);
+        log.steps.iter().map(|report| report.loss.to_bits()).collect::<Vec<_>>()
+    };
+    let at_once = lost(0);
+    assert!(at_once.iter().any(|&bits| f32::from_bits(bits).is_nan()));
+    assert_eq!(lost(3), at_once);
+}

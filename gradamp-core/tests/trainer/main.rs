@@ -1,0 +1,141 @@
+//! The trainer on a tiny network: what it reports, where it stops, and that a resumed run repeats bit for bit.
+
+#![allow(clippy::unwrap_used)] // a test that cannot begin may stop where it is
+
+mod lagging;
+mod late;
+mod run;
+
+use gradamp_core::train::{OnDivergence, Outcome, TrainSettings, Trainer};
+use gradamp_core::{
+    Backend, BackwardHook, Cpu, Error, Gradient, GradientAction, LayerKind, Result, Site, nn,
+};
+
+use run::{IMAGE, Noise, assert_resumes, fresh, settings, train, values};
+
+#[test]
+fn a_run_reports_every_step_epoch_and_draw() {
+    let (log, _, outcome) = train(&Cpu::default(), settings(), None).unwrap();
+    assert_eq!(outcome, Outcome::Finished);
+    assert_eq!(log.steps.len(), 12);
+    assert_eq!(log.epochs.len(), 4);
+    // Redrawn at every step of the two amplified epochs.
+    assert_eq!(log.draws.iter().map(|d| d.step).collect::<Vec<_>>(), [3, 4, 5, 6, 7, 8]);
+    assert!(log.draws.iter().all(|d| d.sites.len() == 2 && d.factor == 2.0));
+    let amplified: Vec<usize> = log.steps.iter().map(|s| s.amplified_sites).collect();
+    assert_eq!(amplified, [0, 0, 0, 2, 2, 2, 2, 2, 2, 0, 0, 0]);
+    // Every third epoch, and the last.
+    let evaluated: Vec<bool> = log.epochs.iter().map(|e| e.evaluation("test").is_some()).collect();
+    assert_eq!(evaluated, [false, false, true, true]);
+    assert!(log.epochs.iter().all(|e| e.examples == 22));
+    let last = log.epochs[3].evaluation("test").unwrap();
+    assert_eq!(last.examples(), 22);
+    assert!(last.loss < f64::from(log.steps[0].loss), "training did not lower the loss");
+}
+
+#[test]
+fn gradients_are_measured_before_and_after_amplification() {
+    let mut settings = settings();
+    settings.amplification.count = None; // all eligible sites, so that every factor is known
+    let (log, ..) = train(&Cpu::default(), settings, None).unwrap();
+    for (epoch, amplified) in [(0, false), (1, true)] {
+        for site in &log.epochs[epoch].gradients {
+            assert_eq!(site.steps, 2, "steps 0 and 2 of each epoch are measured");
+            let factor = if amplified && ["bn", "relu", "linear"].contains(&&*site.site) { 2.0 } else { 1.0 };
+            assert!((site.norm_after / site.norm_before - factor).abs() < 1e-6, "{epoch} {site:?}");
+            assert!(
+                (site.mean_magnitude_after / site.mean_magnitude_before - factor).abs() < 1e-6,
+                "{site:?}"
+            );
+        }
+        let sites: Vec<&str> = log.epochs[epoch].gradients.iter().map(|g| &*g.site).collect();
+        assert_eq!(sites, ["conv", "bn", "relu", "pool", "linear"]);
+    }
+}
+
+#[test]
+fn measuring_gradients_changes_no_bit_of_the_training() {
+    let (_, measured, _) = train(&Cpu::default(), settings(), None).unwrap();
+    let (_, plain, _) =
+        train(&Cpu::default(), TrainSettings { gradients_every: 0, ..settings() }, None).unwrap();
+    assert_eq!(values(&measured), values(&plain));
+}
+
+#[test]
+fn a_run_resumed_after_any_step_ends_in_the_same_bits() {
+    assert_resumes(&Cpu::default(), &settings());
+}
+
+#[test]
+fn a_run_stops_at_its_step_limit() {
+    let (log, _, outcome) =
+        train(&Cpu::default(), TrainSettings { max_steps: Some(5), ..settings() }, None).unwrap();
+    assert_eq!((log.steps.len(), outcome), (5, Outcome::StepLimit));
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run_and_names_the_first_bad_site() {
+    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let source = Noise { poison: Some(0) };
+    let mut trainer = Trainer::new(&model, parameters, IMAGE, settings()).unwrap();
+    let error = trainer.run(&source, &[]).unwrap_err();
+    assert!(matches!(error, Error::Diverged { epoch: 1, step: 3, .. }), "{error}");
+    assert!(error.to_string().contains("the first site that is not finite is conv"), "{error}");
+}
+
+#[test]
+fn a_study_of_instability_goes_on() {
+    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let source = Noise { poison: Some(0) };
+    let settings = TrainSettings { on_divergence: OnDivergence::Continue, ..settings() };
+    let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
+    assert_eq!(trainer.run(&source, &[]).unwrap(), Outcome::Finished);
+}
+
+#[test]
+fn settings_out_of_range_name_their_key() {
+    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let error = Trainer::new(&model, parameters, IMAGE, TrainSettings { evaluate_every: 0, ..settings() });
+    assert!(error.err().unwrap().to_string().starts_with("train.evaluate_every"));
+}
+
+/// A user's hook that fails at one site.
+struct Refuse;
+
+impl<B: Backend> BackwardHook<B> for Refuse {
+    fn on_gradient(&mut self, site: &Site, _: &Gradient<B>) -> Result<GradientAction<B>> {
+        match &*site.path {
+            "bn" => Err(Error::external("enough")),
+            _ => Ok(GradientAction::Keep),
+        }
+    }
+}
+
+#[test]
+fn a_failing_hook_of_the_users_stops_the_run_with_the_sites_name() {
+    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let source = Noise { poison: None };
+    let mut trainer = Trainer::new(&model, parameters, IMAGE, settings()).unwrap();
+    let _guard = trainer.hooks().add(Refuse);
+    assert_eq!(trainer.run(&source, &[]).unwrap_err().to_string(), "hook at site bn: enough");
+}
+
+#[test]
+fn a_trace_lists_sites_in_forward_order_and_changes_nothing() {
+    let (model, mut parameters) = fresh(&Cpu::default()).unwrap();
+    let before = values(&parameters);
+    let trace = nn::trace(&model, &mut parameters, IMAGE).unwrap();
+    let sites: Vec<_> = trace.sites.iter().map(|s| (&*s.path, s.kind, s.index)).collect();
+    use LayerKind::*;
+    assert_eq!(
+        sites,
+        [
+            ("conv", Conv, 0),
+            ("bn", BatchNorm, 1),
+            ("relu", Relu, 2),
+            ("pool", Pool, 3),
+            ("linear", Linear, 4)
+        ]
+    );
+    assert_eq!(values(&parameters), before);
+}

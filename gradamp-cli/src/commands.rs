@@ -58,12 +58,12 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         let message = format!("holds a {settings}, but {name} has {} classes", classes.len());
         return Err(Failure::failed(format!("{}: {message}", file.display())));
     }
-    let batches = dataset::test_batches(&config, data)?;
     let backend = device::open(Device::Auto, args.threads)?;
+    let batches = dataset::test_batches(&config, data, &backend)?;
     let mut parameters = Parameters::new(&backend, 0);
     let model = Model::new(&settings, &mut parameters)?;
     archive.import("", &mut parameters)?;
-    let evaluation = evaluate(&model, &mut parameters, &batches)?;
+    let evaluation = evaluate(&model, &mut parameters, &*batches)?;
     if args.json {
         output::result(as_json(&file, &settings, &name, &classes, &evaluation));
     } else {

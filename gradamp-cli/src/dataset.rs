@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gradamp_core::{Backend, BatchSource, Error};
-use gradamp_data::{DataSettings, DatasetPair, Loader, Origin, ShapesSettings, Source};
+use gradamp_data::{DataSettings, DatasetPair, Loader, Origin, Resident, ShapesSettings, Source};
 
 use crate::config::Config;
 use crate::failure::{Failure, Result};
@@ -56,18 +56,19 @@ impl Data {
 const GET: &str = "mkdir -p data && curl -L https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz -o data/cifar-10-binary.tar.gz";
 
 /// The batches of a run.
-#[derive(Debug)]
-pub struct Sources {
-    train: Loader,
-    validation: Option<Loader>,
-    test: Loader,
+pub struct Sources<B: Backend> {
+    train: Box<dyn BatchSource<B>>,
+    validation: Option<Box<dyn BatchSource<B>>>,
+    test: Box<dyn BatchSource<B>>,
+    resident: bool,
 }
 
-impl Sources {
-    /// Splits the data and makes batches of it.
+impl<B: Backend> Sources<B> {
+    /// Splits the data and makes batches of it: on the device where `data.resident` asks for it and `backend` keeps
+    /// images, else on the host.
     ///
-    /// **Errors:** splits or batches that the data is too small for, with their keys.
-    pub fn new(config: &Config, data: Data) -> Result<Self, Error> {
+    /// **Errors:** splits or batches that the data is too small for, with their keys; what the backend finds wrong.
+    pub fn new(config: &Config, data: Data, backend: &B) -> Result<Self, Error> {
         let (settings, batch_size, seed) = (&config.data, config.train.batch_size, config.train.seed);
         let parts = settings.split(data.pair, seed)?;
         let in_train = |error: gradamp_data::Error| match Error::from(error) {
@@ -76,34 +77,68 @@ impl Sources {
             }
             other => other,
         };
+        let train = settings.train_loader(&parts, batch_size, seed).map_err(in_train)?;
+        let validation = settings.validation_loader(&parts, batch_size).map_err(in_train)?;
+        let test = settings.test_loader(&parts, batch_size).map_err(in_train)?;
+        let kept = keep(settings, &train, backend)?;
+        let of_validation = |loader: Loader| {
+            let shared = kept.as_ref().and_then(|kept| kept.share(&loader)); // both are parts of the training set
+            source(loader, shared)
+        };
         Ok(Self {
-            train: settings.train_loader(&parts, batch_size, seed).map_err(in_train)?,
-            validation: settings.validation_loader(&parts, batch_size).map_err(in_train)?,
-            test: settings.test_loader(&parts, batch_size).map_err(in_train)?,
+            resident: kept.is_some(),
+            validation: validation.map(of_validation),
+            train: source(train, kept),
+            test: resident_or_host(settings, test, backend)?,
         })
     }
 
     /// The batches to train on.
-    pub fn train<B: Backend>(&self) -> &dyn BatchSource<B> {
-        &self.train
+    pub fn train(&self) -> &dyn BatchSource<B> {
+        &*self.train
     }
 
     /// What is evaluated, by name; the first decides which epoch is the best.
-    pub fn evaluations<B: Backend>(&self) -> Vec<(&'static str, &dyn BatchSource<B>)> {
-        let validation = self.validation.as_ref().map(|loader| ("validation", loader as &dyn BatchSource<B>));
-        validation.into_iter().chain([("test", &self.test as &dyn BatchSource<B>)]).collect()
+    pub fn evaluations(&self) -> Vec<(&'static str, &dyn BatchSource<B>)> {
+        let validation = self.validation.as_ref().map(|source| ("validation", &**source));
+        validation.into_iter().chain([("test", &*self.test)]).collect()
     }
 
-    /// The shape of one image, `[h, w, c]`.
-    pub fn image_shape(&self) -> [usize; 3] {
-        self.train.part().data().image_shape()
+    /// Whether the training images lie on the device.
+    pub fn are_resident(&self) -> bool {
+        self.resident
     }
 }
 
-/// The batches of the test set alone.
-pub fn test_batches(config: &Config, data: Data) -> Result<Loader> {
+/// The batches of the test set alone, made as those of [`Sources`].
+pub fn test_batches<B: Backend>(config: &Config, data: Data, backend: &B) -> Result<Box<dyn BatchSource<B>>> {
     let parts = config.data.split(data.pair, config.train.seed)?;
-    Ok(config.data.test_loader(&parts, config.train.batch_size)?)
+    let loader = config.data.test_loader(&parts, config.train.batch_size)?;
+    Ok(resident_or_host(&config.data, loader, backend)?)
+}
+
+fn resident_or_host<B: Backend>(
+    settings: &DataSettings,
+    loader: Loader,
+    backend: &B,
+) -> Result<Box<dyn BatchSource<B>>, Error> {
+    let kept = keep(settings, &loader, backend)?;
+    Ok(source(loader, kept))
+}
+
+fn keep<B: Backend>(
+    settings: &DataSettings,
+    loader: &Loader,
+    backend: &B,
+) -> Result<Option<Resident<B>>, Error> {
+    if settings.resident { loader.keep_on(backend) } else { Ok(None) }
+}
+
+fn source<B: Backend>(loader: Loader, kept: Option<Resident<B>>) -> Box<dyn BatchSource<B>> {
+    match kept {
+        Some(kept) => Box::new(kept),
+        None => Box::new(loader),
+    }
 }
 
 fn is_shapes(path: &Path) -> bool {
@@ -135,4 +170,47 @@ pub fn verify(path: &Path) -> Result<()> {
         return Ok(());
     }
     Err(Failure::failed(format!("{}: is not whole", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use gradamp_core::Cpu;
+    use gradamp_core::conformance::Required;
+
+    use super::*;
+
+    /// The values of every batch of an epoch.
+    fn epoch<B: Backend>(source: &dyn BatchSource<B>, backend: &B) -> Vec<Vec<f32>> {
+        let batches = source.epoch(backend, 1, 0).unwrap().map(Result::unwrap);
+        batches
+            .flat_map(|batch| [batch.images, batch.labels])
+            .map(|values| values.to_vec().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_device_that_keeps_images_serves_the_hosts_batches() {
+        let cpu = Cpu::with_threads(1).unwrap();
+        let keeping = Required(cpu.clone());
+        let mut config = Config::default();
+        config.train.batch_size = 8;
+        config.data.source = Source::Shapes;
+        config.data.validation = 12;
+        config.data.shapes = ShapesSettings { train: 40, test: 10, seed: 3 };
+        let data = |config: &Config| Data::load(&config.data, &|_| ()).unwrap();
+        let host = Sources::new(&config, data(&config), &cpu).unwrap();
+        assert!(!host.are_resident(), "the CPU keeps no images");
+        for resident in [true, false] {
+            config.data.resident = resident;
+            let sources = Sources::new(&config, data(&config), &keeping).unwrap();
+            assert_eq!(sources.are_resident(), resident);
+            assert_eq!(epoch(sources.train(), &keeping), epoch(host.train(), &cpu));
+            for (found, expected) in sources.evaluations().into_iter().zip(host.evaluations()) {
+                assert_eq!(found.0, expected.0);
+                assert_eq!(epoch(found.1, &keeping), epoch(expected.1, &cpu), "{}", found.0);
+            }
+            let test = test_batches(&config, data(&config), &keeping).unwrap();
+            assert_eq!(epoch(&*test, &keeping), epoch(host.evaluations()[1].1, &cpu));
+        }
+    }
 }

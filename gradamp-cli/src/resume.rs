@@ -10,11 +10,12 @@ use crate::failure::{Failure, Result};
 use crate::run_folder::{LoadedCheckpoint, RunFolder, RunRecord};
 
 /// Settings that may differ from the run's: they change how it computes, not what.
-const FREE: [&str; 6] = [
+const FREE: [&str; 7] = [
     "train.threads",
     "train.device",
     "train.max_steps",
     "train.checkpoint_seconds",
+    "data.resident",
     // Where the data lies; that it is the same is known from its checksum.
     "data.source",
     "data.path",

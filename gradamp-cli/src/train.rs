@@ -58,10 +58,13 @@ impl<B: Backend> Run<'_, B> {
             width: config.model.width,
             classes: data.classes().len(),
         };
-        let sources = Sources::new(config, data).map_err(|error| self.setting(error))?;
+        let sources = Sources::new(config, data, &self.backend).map_err(|error| self.setting(error))?;
         let mut parameters = Parameters::new(&self.backend, config.train.seed);
         let model = Model::new(&settings, &mut parameters)?;
         say(&format!("{settings}: {} parameters, on {}", parameters.trained_elements(), self.backend.name()));
+        if sources.are_resident() {
+            say("the images lie on the device");
+        }
 
         let old = existing.as_ref().map(RunFolder::read_record).transpose()?.flatten();
         let mut loaded = None;
@@ -72,7 +75,7 @@ impl<B: Backend> Run<'_, B> {
             loaded = resume::checkpoint(folder, &mut parameters, config)?;
         }
         let lengths = loaded.as_ref().map_or(LogLengths::default(), |loaded| loaded.logs);
-        let image = sources.image_shape();
+        let image = sources.train().image_shape();
         let mut trainer = match loaded {
             Some(LoadedCheckpoint { sgd, state, .. }) => {
                 Trainer::resume(&model, parameters, sgd, state, image, config.train_settings())

@@ -29,7 +29,9 @@ pub struct DataSettings {
     pub flip: bool,
     /// Side of the square that is cut out of every image, in pixels; 0 for none.
     pub cutout: usize,
-    /// Threads that prepare batches; 0 prepares them between the steps.
+    /// Whether the images lie on the device, which then makes the batches, where it can. The batches are the same.
+    pub resident: bool,
+    /// Threads that prepare batches on the host; 0 prepares them between the steps.
     pub workers: usize,
     /// The generated set.
     pub shapes: ShapesSettings,
@@ -46,6 +48,7 @@ impl Default for DataSettings {
             crop_padding: 4,
             flip: true,
             cutout: 0,
+            resident: true,
             workers: 1,
             shapes: ShapesSettings::default(),
         }

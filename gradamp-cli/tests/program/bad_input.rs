@@ -54,6 +54,10 @@ fn configuration_files() {
             ["my.toml:2", "data.crop_padding", "expected 0 to 16, found 99"],
         ),
         (
+            format!("[data]\nresident = \"gpu\"\n{PHASE}"),
+            ["my.toml:2", "data.resident", "found string \"gpu\", expected true or false"],
+        ),
+        (
             PHASE.replace("epochs = 1", "epochs = 0"),
             ["my.toml:4", "strategy.phase.0.epochs", "is 0, expected at least 1"],
         ),

@@ -300,14 +300,8 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         skip_non_finite: bool,
         out: &mut Self::Buffer,
     ) -> Result<()> {
-        let len = gradients.len() * Statistics::LEN;
-        let mut statistics = self.alloc(len)?;
-        for (i, part) in gradients.iter().enumerate() {
-            self.statistics(part.len, part.gradient, i * Statistics::LEN, &mut statistics)?;
-        }
-        let mut values = vec![0.0; len];
-        self.read(&statistics, &mut values)?;
-        let found = values.as_chunks().0.iter().map(|&values| Statistics::from_array(values));
+        let sources: Vec<_> = gradients.iter().map(|part| (part.gradient, part.len)).collect();
+        let found = Statistics::of(self, &sources)?;
         // In f64, where the square of a large gain does not overflow.
         let squares = gradients.iter().zip(found).map(|(part, found)| {
             f64::from(part.scale) * f64::from(part.scale) * f64::from(found.sum_squares)
@@ -316,7 +310,8 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         self.write(&Gate::new(norm, limit, skip_non_finite).to_array(), out)
     }
 
-    /// Copies the beginnings of several buffers (each with its number of elements), waiting once where a backend can.
+    /// Copies the beginnings of several buffers (each with its number of elements), waiting once where a backend can, and
+    /// not at all where there are none.
     fn read_all(&self, sources: &[(&Self::Buffer, usize)]) -> Result<Vec<Vec<f32>>> {
         let read = |&(source, len): &(&Self::Buffer, usize)| {
             let mut values = vec![0.0; len];

@@ -1,6 +1,6 @@
 //! What kernels take and give beside buffers: plain data, re-exported by [`backend`](crate::backend).
 
-use crate::Backend;
+use crate::{Backend, Result};
 
 /// The per-channel operands of a batch norm: y = (x − mean) / sqrt(variance + epsilon) · gamma + beta.
 #[derive(Debug)]
@@ -128,6 +128,20 @@ pub struct Statistics {
 impl Statistics {
     /// How many numbers there are.
     pub const LEN: usize = 5;
+
+    /// The statistics of the beginnings of several buffers (each with its number of elements), in one read.
+    pub fn of<B: Backend>(backend: &B, sources: &[(&B::Buffer, usize)]) -> Result<Vec<Self>> {
+        if sources.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut values = vec![0.0; sources.len() * Self::LEN];
+        let mut out = backend.alloc(values.len())?;
+        for (i, &(x, len)) in sources.iter().enumerate() {
+            backend.statistics(len, x, i * Self::LEN, &mut out)?;
+        }
+        backend.read(&out, &mut values)?;
+        Ok(values.as_chunks().0.iter().map(|&values| Self::from_array(values)).collect())
+    }
 
     /// From the order in which [`Backend::statistics`] writes them.
     pub fn from_array([sum, sum_abs, sum_squares, max_abs, zeros]: [f32; Self::LEN]) -> Self {

@@ -172,12 +172,8 @@ impl<B: Backend> Tensor<B> {
 
     /// Sum, norms and zeros of the values: one pass on the device and a small read.
     pub fn statistics(&self) -> Result<Statistics> {
-        let summary = Self::build(&self.backend, &[Statistics::LEN], |out| {
-            self.backend.statistics(self.elements(), &self.buffer, 0, out)
-        })?;
-        let mut values = [0.0; Statistics::LEN];
-        self.backend.read(summary.buffer(), &mut values)?;
-        Ok(Statistics::from_array(values))
+        let found = Statistics::of(&self.backend, &[(self.buffer(), self.elements())])?;
+        Ok(found[0])
     }
 }
 

@@ -90,6 +90,11 @@ impl Backend for Faulty {
     fn fresh_allocations(&self) -> Option<u64> { (self.kernel == "alloc").then(|| self.count.load(Ordering::Relaxed)) }
     fn write(&self, src: &[f32], dst: &mut Buffer) -> Result<()> { Minimal.write(src, dst) }
     fn read(&self, src: &Buffer, dst: &mut [f32]) -> Result<()> { Minimal.read(src, dst) }
+    fn read_all(&self, sources: &[(&Buffer, usize)]) -> Result<Vec<Vec<f32>>> {
+        let mut all = Minimal.read_all(sources)?;
+        if self.kernel == "read_all" { all.iter_mut().for_each(|values| { values.pop(); }); }
+        Ok(all)
+    }
 
     fn gemm(&self, g: &Gemm, alpha: f32, a: &Buffer, b: &Buffer, beta: f32, c: &mut Buffer) -> Result<()> {
         self.spoil("gemm", c, |c| Minimal.gemm(g, alpha, a, b, beta, c))
@@ -252,6 +257,11 @@ fn a_last_bit_that_differs_between_runs_is_seen() {
         let violation = every_kernel_gives_the_same_bits_twice(&backend).unwrap_err();
         assert!(matches!(violation.broken, Broken::Repeat { .. }), "{violation}");
     }
+}
+
+#[test]
+fn a_short_read_is_seen() {
+    breaks("read_all", Fault::Rest, |broken| matches!(broken, Broken::Other(_)));
 }
 
 #[test]

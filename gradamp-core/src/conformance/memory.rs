@@ -45,3 +45,23 @@ pub fn a_write_leaves_the_rest<B: Backend>(backend: &B) -> Result<(), Violation>
         same("read", &read, &values)
     })
 }
+
+/// What single reads give, in the order of the sources, of which there may be none.
+pub fn read_all_equals_single_reads<B: Backend>(backend: &B) -> Result<(), Violation> {
+    every(&[vec![], vec![1], vec![2, 5, 2, 70_001, 35, 1]], |lengths| {
+        let mut buffers = Vec::new();
+        for (number, &len) in lengths.iter().enumerate() {
+            let values = random(number as u64, len + 3).to_vec();
+            let mut buffer = backend.alloc(values.len())?;
+            backend.write(&values, &mut buffer)?;
+            buffers.push((buffer, values));
+        }
+        let sources: Vec<_> = buffers.iter().map(|(buffer, _)| buffer).zip(lengths.iter().copied()).collect();
+        let all = backend.read_all(&sources)?;
+        if !all.iter().map(Vec::len).eq(lengths.iter().copied()) {
+            let found: Vec<_> = all.iter().map(Vec::len).collect();
+            return Err(Broken::Other(format!("read {found:?} elements, expected {lengths:?}")).into());
+        }
+        all.iter().zip(&buffers).try_for_each(|(found, (_, values))| same("read_all", found, values))
+    })
+}

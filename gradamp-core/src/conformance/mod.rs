@@ -85,7 +85,7 @@ macro_rules! conformance {
         check: $crate::conformance::$file::$law,
     },)+)+] };
     (@$form:ident $($backend:expr)?;) => { $crate::conformance! { @$form $($backend)?;
-        memory: what_is_written_is_read, a_write_leaves_the_rest;
+        memory: what_is_written_is_read, a_write_leaves_the_rest, read_all_equals_single_reads;
         gemm: gemm_equals_its_twin;
         im2col: im2col_equals_its_twin, col2im_equals_its_twin;
         axpby: axpby_equals_its_twin;

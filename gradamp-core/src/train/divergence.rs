@@ -1,5 +1,6 @@
 //! Where a run went wrong: the first parameter or site that is not finite.
 
+use crate::backend::Statistics;
 use crate::tape::{Mode, Tape};
 use crate::{Backend, Batch, Module, Parameters, Result, Role, Tensor};
 
@@ -12,12 +13,12 @@ fn first_bad<B: Backend>(
     parameters: &Parameters<B>,
     counts: impl Fn(Role) -> bool,
 ) -> Result<Option<String>> {
-    for (_, parameter) in parameters.iter() {
-        if counts(parameter.role) && !is_finite(&parameter.value)? {
-            return Ok(Some(parameter.path.to_string()));
-        }
-    }
-    Ok(None)
+    let all = parameters.iter().map(|(_, parameter)| parameter);
+    let counted: Vec<_> = all.filter(|parameter| counts(parameter.role)).collect();
+    let sources: Vec<_> = counted.iter().map(|p| (p.value.buffer(), p.value.elements())).collect();
+    let found = Statistics::of(parameters.backend(), &sources)?;
+    let bad = found.iter().position(|statistics| !statistics.max_abs.is_finite());
+    Ok(bad.map(|place| counted[place].path.to_string()))
 }
 
 /// Says what is not finite first: runs the batch forward again with a probe at every site.

@@ -1,6 +1,8 @@
+use std::mem::take;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Backend, BatchSource, Module, Parameters, Result, Tape, ops};
+use crate::{Backend, Batch, BatchSource, Module, Parameters, Result, Tape, Tensor, ops};
 
 /// How well a model does on a set of examples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +39,9 @@ impl Evaluation {
     }
 }
 
+/// Batches whose results are read together: as many as hide the wait for a device, and little memory.
+const TOGETHER: usize = 16;
+
 /// Runs `model` in evaluation mode over one epoch of `source`.
 pub fn evaluate<B: Backend>(
     model: &impl Module<B>,
@@ -45,26 +50,41 @@ pub fn evaluate<B: Backend>(
 ) -> Result<Evaluation> {
     let backend = parameters.backend().clone();
     let classes = source.classes();
-    let mut confusion = vec![vec![0; classes]; classes];
-    let mut loss_sum = 0.0;
+    let mut evaluation = Evaluation { loss: 0.0, confusion: vec![vec![0; classes]; classes] };
+    let mut pending = Vec::with_capacity(TOGETHER);
     for batch in source.epoch(&backend, 0, 0)? {
-        let batch = batch?;
+        let Batch { images, labels } = batch?;
         let mut tape = Tape::evaluate(parameters);
-        let x = tape.constant(batch.images);
+        let x = tape.constant(images);
         let logits = model.forward(&mut tape, x)?;
-        let loss = ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, 0.0)?;
-        let labels = batch.labels.to_vec()?;
-        loss_sum += f64::from(loss.read()?.0) * labels.len() as f64;
-        let logits_host = logits.tensor().to_vec()?;
-        for (row, label) in logits_host.chunks(logits.shape()[1]).zip(labels) {
-            if let Some(cell) = confusion.get_mut(label as usize).and_then(|r| r.get_mut(first_largest(row)))
-            {
-                *cell += 1;
-            }
+        let loss = ops::softmax_cross_entropy(&mut tape, &logits, &labels, 0.0)?;
+        pending.push([loss.var.tensor(), logits.tensor(), &labels].map(Tensor::clone));
+        backend.submit()?;
+        if pending.len() == TOGETHER {
+            evaluation.add(&backend, take(&mut pending))?;
         }
     }
-    let examples: u64 = confusion.iter().flatten().sum();
-    Ok(Evaluation { loss: loss_sum / examples.max(1) as f64, confusion })
+    evaluation.add(&backend, pending)?;
+    evaluation.loss /= evaluation.examples().max(1) as f64;
+    Ok(evaluation)
+}
+
+impl Evaluation {
+    /// Counts batches (mean loss and right examples, logits, labels), while the loss is a sum.
+    fn add<B: Backend>(&mut self, backend: &B, batches: Vec<[Tensor<B>; 3]>) -> Result<()> {
+        let sources: Vec<_> = batches.iter().flatten().map(|t| (t.buffer(), t.elements())).collect();
+        for results in backend.read_all(&sources)?.as_chunks().0 {
+            let [loss, logits, labels] = results;
+            self.loss += f64::from(loss[0]) * labels.len() as f64;
+            for (row, label) in logits.chunks(logits.len() / labels.len()).zip(labels) {
+                let counts = self.confusion.get_mut(*label as usize);
+                if let Some(cell) = counts.and_then(|counts| counts.get_mut(first_largest(row))) {
+                    *cell += 1;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn first_largest(row: &[f32]) -> usize {

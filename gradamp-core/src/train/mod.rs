@@ -11,6 +11,7 @@ mod observer;
 mod pending;
 mod settings;
 mod state;
+mod steps;
 mod trainer;
 
 pub use evaluate::{Evaluation, evaluate};

@@ -1,8 +1,10 @@
 //! Steps whose results are still on the device, so that the host need not wait for each.
 
+use std::iter;
 use std::time::Instant;
 
 use super::StepReport;
+use super::meter::Measured;
 use crate::{Backend, Batch, Result, Tensor};
 
 /// A step that was handed to the device.
@@ -11,18 +13,36 @@ pub(super) struct Pending<B: Backend> {
     pub(super) report: StepReport,
     /// Mean loss and right examples.
     pub(super) loss: Tensor<B>,
+    /// What was found out about the gradients.
+    pub(super) measured: Option<Measured<B>>,
     /// Explains a loss that turns out not to be finite.
     pub(super) batch: Batch<B>,
 }
 
-/// Completes the reports of `steps`, which began at `start`, in one wait.
+impl<B: Backend> Pending<B> {
+    /// What is on the device, in the order in which [`Pending::complete`] takes it.
+    fn sources(&self) -> impl Iterator<Item = (&B::Buffer, usize)> {
+        let measured = self.measured.as_ref().map(|measured| (&measured.buffer, measured.len));
+        iter::once((self.loss.buffer(), self.loss.elements())).chain(measured)
+    }
+
+    fn complete(&mut self, mut values: impl FnMut() -> Vec<f32>) {
+        let loss = values();
+        self.report.loss = loss[0];
+        self.report.correct = loss[1] as usize;
+        if let Some(measured) = &mut self.measured {
+            measured.values = values();
+        }
+    }
+}
+
+/// Completes `steps`, which began at `start`, in one wait.
 pub(super) fn read<B: Backend>(backend: &B, steps: &mut [Pending<B>], start: Instant) -> Result<()> {
-    let sources: Vec<_> = steps.iter().map(|step| (step.loss.buffer(), step.loss.elements())).collect();
-    let values = backend.read_all(&sources)?;
+    let sources: Vec<_> = steps.iter().flat_map(Pending::sources).collect();
+    let mut values = backend.read_all(&sources)?.into_iter();
     let seconds = start.elapsed().as_secs_f64() / steps.len() as f64;
-    for (step, values) in steps.iter_mut().zip(values) {
-        step.report.loss = values[0];
-        step.report.correct = values[1] as usize;
+    for step in steps {
+        step.complete(|| values.next().unwrap_or_default());
         step.report.seconds = seconds;
     }
     Ok(())

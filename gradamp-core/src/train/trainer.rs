@@ -1,19 +1,17 @@
+use std::mem::take;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::meter::Meter;
-use super::pending::{self, Pending};
+use super::pending::Pending;
 use super::{
-    Control, EpochReport, Evaluation, Observer, OnDivergence, Snapshot, StepReport, TrainSettings,
-    TrainState, divergence, evaluate,
+    Control, EpochReport, Evaluation, Observer, SiteGradient, Snapshot, TrainSettings, TrainState, evaluate,
 };
 use crate::amplify::{Amplifier, ParameterGain, gain};
 use crate::optim::Sgd;
-use crate::{
-    Backend, Batch, BatchSource, Error, HookGuard, Hooks, Module, Parameters, Result, Tape, Trace, nn, ops,
-};
+use crate::{Backend, BatchSource, Error, HookGuard, Hooks, Module, Parameters, Result, Trace, nn};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,20 +27,20 @@ pub enum Outcome {
 
 /// Trains a model: a loop over the epochs of a [`Strategy`](crate::amplify::Strategy).
 pub struct Trainer<'a, B: Backend, M: Module<B>> {
-    model: &'a M,
-    parameters: Parameters<B>,
-    sgd: Sgd<B>,
-    settings: TrainSettings,
-    state: TrainState,
+    pub(super) model: &'a M,
+    pub(super) parameters: Parameters<B>,
+    pub(super) sgd: Sgd<B>,
+    pub(super) settings: TrainSettings,
+    pub(super) state: TrainState,
     trace: Trace,
-    amplifier: Arc<Mutex<Amplifier>>,
-    meter: Meter<B>,
-    hooks: Hooks<B>,
-    observers: Vec<&'a mut dyn Observer<B>>,
+    pub(super) amplifier: Arc<Mutex<Amplifier>>,
+    pub(super) meter: Meter<B>,
+    pub(super) hooks: Hooks<B>,
+    pub(super) observers: Vec<&'a mut dyn Observer<B>>,
     /// Steps of this epoch that the state does not cover yet.
-    pending: Vec<Pending<B>>,
+    pub(super) pending: Vec<Pending<B>>,
     /// When the steps that are pending began.
-    clock: Instant,
+    pub(super) clock: Instant,
     _guards: [HookGuard<B>; 3],
 }
 
@@ -81,7 +79,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             amplifier.resume_after(epoch, last);
         }
         let amplifier = Arc::new(Mutex::new(amplifier));
-        let meter = Meter::new(state.gradients.clone());
+        let meter = Meter::new(trace.sites.len());
         let hooks = Hooks::new();
         let (before, after) = meter.hooks();
         let guards = [hooks.add(before), hooks.add_shared(amplifier.clone()), hooks.add(after)];
@@ -155,120 +153,6 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         Ok(Outcome::Finished)
     }
 
-    /// The rest of the current epoch's steps; an outcome where the run ends before the epoch does.
-    fn train_epoch(&mut self, train: &dyn BatchSource<B>) -> Result<Option<Outcome>> {
-        match self.steps(train) {
-            Ok(ended) if self.catch_up()? == Control::Continue => Ok(ended),
-            Ok(_) => Ok(Some(Outcome::Stopped)),
-            Err(error) => {
-                self.read()?; // a loss that was lost before matters more
-                Err(error)
-            }
-        }
-    }
-
-    /// Steps until something ends them. Their results are read at steps that do not depend on where the run began.
-    fn steps(&mut self, train: &dyn BatchSource<B>) -> Result<Option<Outcome>> {
-        let backend = self.parameters.backend().clone();
-        let period = backend.steps_ahead() as u64 + 1;
-        self.clock = Instant::now();
-        let mut batches = train.epoch(&backend, self.state.epoch, self.state.batch)?;
-        loop {
-            let step = self.state.step + self.pending.len() as u64;
-            if self.settings.max_steps.is_some_and(|limit| step >= limit) {
-                return Ok(Some(Outcome::StepLimit));
-            }
-            let Some(batch) = batches.next() else { return Ok(None) };
-            self.step(batch?, train.batches())?;
-            backend.submit()?;
-            if (step + 1).is_multiple_of(period) && self.catch_up()? == Control::Stop {
-                return Ok(Some(Outcome::Stopped));
-            }
-        }
-    }
-
-    /// One step: forward, loss, backward with hooks, SGD.
-    fn step(&mut self, batch: Batch<B>, batches: usize) -> Result<()> {
-        let (epoch, ahead) = (self.state.epoch, self.pending.len());
-        let (number, step) = (self.state.batch + ahead, self.state.step + ahead as u64);
-        let amplified_sites = self.draw(epoch, step)?;
-        let lr = self.settings.strategy.lr_at(step, batches as u64)?;
-        let every = self.settings.gradients_every;
-        self.meter.measure(every > 0 && number % every == 0);
-
-        let mut tape = Tape::train(&mut self.parameters);
-        let x = tape.constant(batch.images.clone());
-        let logits = self.model.forward(&mut tape, x)?;
-        let loss =
-            ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, self.settings.label_smoothing)?;
-        drop(logits);
-        let gradients = tape.backward(&loss.var, &self.hooks)?;
-        if self.parameters.backend().steps_ahead() == 0 {
-            // While the parameters are those that led to it.
-            self.check(epoch, step, loss.read()?.0, &batch)?;
-        }
-        let gradient_norm = self.sgd.step(&mut self.parameters, &gradients, lr as f32)?;
-        let report = StepReport {
-            epoch,
-            batch: number,
-            batches,
-            step,
-            phase: self.phase(epoch),
-            lr,
-            amplified_sites,
-            loss: f32::NAN,
-            correct: 0,
-            examples: batch.labels.elements(),
-            gradient_norm,
-            seconds: 0.0,
-        };
-        self.pending.push(Pending { report, loss: loss.var.tensor().clone(), batch });
-        Ok(())
-    }
-
-    /// **Errors:** a loss that is not finite, where that ends the run.
-    fn check(&self, epoch: usize, step: u64, loss: f32, batch: &Batch<B>) -> Result<()> {
-        if loss.is_finite() || self.settings.on_divergence == OnDivergence::Continue {
-            return Ok(());
-        }
-        let explanation = divergence::explain(self.model, &mut self.parameters.clone(), batch)?;
-        Err(Error::Diverged { epoch, step, message: format!("the loss is {loss}; {explanation}") })
-    }
-
-    /// Waits for the steps that are pending, and tells the observers of them.
-    fn catch_up(&mut self) -> Result<Control> {
-        let reports = self.read()?;
-        if reports.is_empty() {
-            return Ok(Control::Continue);
-        }
-        let control = self.tell(|observer, snapshot| observer.on_steps(&reports, snapshot))?;
-        self.clock = Instant::now();
-        Ok(control)
-    }
-
-    /// Waits for the steps that are pending: from here on the state covers them.
-    fn read(&mut self) -> Result<Vec<StepReport>> {
-        let mut steps = std::mem::take(&mut self.pending);
-        pending::read(self.parameters.backend(), &mut steps, self.clock)?;
-        for Pending { report, batch, .. } in &steps {
-            self.check(report.epoch, report.step, report.loss, batch)?;
-            self.state.take(report);
-        }
-        self.state.gradients = self.meter.sums();
-        Ok(steps.into_iter().map(|step| step.report).collect())
-    }
-
-    /// Draws the sites of this step where they are due, tells the observers, and counts them.
-    fn draw(&mut self, epoch: usize, step: u64) -> Result<usize> {
-        let mut amplifier = self.amplifier.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(draw) = amplifier.begin_step(epoch, step) {
-            for observer in &mut self.observers {
-                observer.on_draw(&draw)?;
-            }
-        }
-        Ok(amplifier.draw().map_or(0, |draw| draw.sites.len()))
-    }
-
     /// Evaluates where it is due and goes to the next epoch.
     fn finish_epoch(
         &mut self,
@@ -307,7 +191,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             examples: state.examples,
             evaluations,
             best,
-            gradients: self.meter.take(),
+            gradients: take(&mut state.gradients).into_values().map(SiteGradient::into_means).collect(),
             seconds: state.seconds,
         };
         *state = TrainState {
@@ -320,12 +204,12 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         self.tell(|observer, snapshot| observer.on_epoch(&report, snapshot))
     }
 
-    fn phase(&self, epoch: usize) -> usize {
+    pub(super) fn phase(&self, epoch: usize) -> usize {
         self.settings.strategy.phase_at(epoch).map_or(0, |(number, _)| number)
     }
 
     /// Calls every observer; one that wants to stop does not keep the others from hearing.
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         mut call: impl FnMut(&mut dyn Observer<B>, &Snapshot<'_, B>) -> Result<Control>,
     ) -> Result<Control> {

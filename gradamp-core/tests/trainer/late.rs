@@ -1,7 +1,7 @@
 //! A device that lags behind the host changes nothing but when the host learns what happened.
 
-use gradamp_core::Error;
-use gradamp_core::train::{OnDivergence, Outcome, TrainSettings, Trainer};
+use gradamp_core::train::{OnDivergence, Outcome, TrainSettings, Trainer, evaluate};
+use gradamp_core::{Batch, BatchSource, Error, Result};
 
 use crate::lagging::Lagging;
 use crate::run::{IMAGE, Log, Noise, assert_resumes, fresh, settings, train, values};
@@ -21,11 +21,10 @@ fn losses_reports_and_parameters_are_those_of_a_device_that_keeps_pace() {
 
 #[test]
 fn the_host_waits_once_for_several_steps() {
-    let quiet = TrainSettings { gradients_every: 0, ..settings() };
     let waits = |ahead, steps| {
         let backend = Lagging::new(ahead);
         let (model, parameters) = fresh(&backend).unwrap();
-        let settings = TrainSettings { max_steps: Some(steps), ..quiet.clone() };
+        let settings = TrainSettings { max_steps: Some(steps), ..settings() };
         let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
         let before = backend.counts();
         trainer.run(&Noise { poison: None }, &[]).unwrap();
@@ -33,11 +32,58 @@ fn the_host_waits_once_for_several_steps() {
         assert_eq!((after.1 - before.1) as u64, steps, "work is handed over after every step");
         after.0 - before.0
     };
-    // Epochs of 3 steps. Read after steps 2 (an epoch's end), 3, 5 (an end), 7, 8 (an end).
+    // Epochs of 3 steps, whose first and last measure the gradients. Read after steps 2 (an epoch's end), 3, 5 (an end), 7, 8 (an end).
     assert_eq!(waits(3, 9), 5);
     // And after step 9, where the limit is.
     assert_eq!(waits(3, 10), 6);
     assert_eq!(waits(100, 12), 4);
+    // Nothing is left to read at the ends of these epochs, nor at the limit.
+    assert_eq!(waits(2, 9), 3);
+}
+
+/// The same noise over and over.
+struct Repeated(usize);
+
+impl BatchSource<Lagging> for Repeated {
+    fn examples(&self) -> usize {
+        22 * self.0
+    }
+    fn batches(&self) -> usize {
+        3 * self.0
+    }
+    fn batch_size(&self) -> usize {
+        8
+    }
+    fn image_shape(&self) -> [usize; 3] {
+        IMAGE
+    }
+    fn classes(&self) -> usize {
+        3
+    }
+    fn epoch<'a>(
+        &'a self,
+        backend: &Lagging,
+        epoch: usize,
+        first: usize,
+    ) -> Result<Box<dyn Iterator<Item = Result<Batch<Lagging>>> + 'a>> {
+        let backend = backend.clone();
+        let once = move |_| Noise { poison: None }.epoch(&backend, epoch, 0).into_iter().flatten();
+        let batches: Vec<_> = (0..self.0).flat_map(once).collect();
+        Ok(Box::new(batches.into_iter().skip(first)))
+    }
+}
+
+#[test]
+fn an_evaluation_waits_once_for_many_batches() {
+    let backend = Lagging::new(3);
+    let (model, mut parameters) = fresh(&backend).unwrap();
+    let once = evaluate(&model, &mut parameters, &Noise { poison: None }).unwrap();
+    let before = backend.counts().0;
+    let many = evaluate(&model, &mut parameters, &Repeated(11)).unwrap();
+    assert_eq!(backend.counts().0 - before, 3, "33 batches, 16 at a time");
+    let eleven = once.confusion.iter().map(|row| row.iter().map(|count| 11 * count).collect());
+    assert_eq!(many.confusion, eleven.collect::<Vec<Vec<u64>>>());
+    assert!((many.loss - once.loss).abs() < 1e-12 && many.examples() == 242);
 }
 
 #[test]

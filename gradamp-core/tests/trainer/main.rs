@@ -6,12 +6,14 @@ mod lagging;
 mod late;
 mod run;
 
+use std::sync::{Arc, Mutex};
+
 use gradamp_core::train::{OnDivergence, Outcome, TrainSettings, Trainer};
 use gradamp_core::{
     Backend, BackwardHook, Cpu, Error, Gradient, GradientAction, LayerKind, Result, Site, nn,
 };
 
-use run::{IMAGE, Noise, assert_resumes, fresh, settings, train, values};
+use run::{IMAGE, Log, Noise, assert_resumes, fresh, settings, train, values};
 
 #[test]
 fn a_run_reports_every_step_epoch_and_draw() {
@@ -51,6 +53,33 @@ fn gradients_are_measured_before_and_after_amplification() {
         let sites: Vec<&str> = log.epochs[epoch].gradients.iter().map(|g| &*g.site).collect();
         assert_eq!(sites, ["conv", "bn", "relu", "pool", "linear"]);
     }
+}
+
+/// A user's hook that notes how large each site's gradient is.
+struct Norms(Arc<Mutex<Vec<(String, f64)>>>);
+
+impl<B: Backend> BackwardHook<B> for Norms {
+    fn on_gradient(&mut self, site: &Site, gradient: &Gradient<B>) -> Result<GradientAction<B>> {
+        let norm = f64::from(gradient.statistics()?.sum_squares).sqrt();
+        self.0.lock().unwrap().push((site.path.to_string(), norm));
+        Ok(GradientAction::Keep)
+    }
+}
+
+#[test]
+fn each_site_is_measured_by_itself() {
+    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let (mut log, norms) = (Log::new(None), Arc::default());
+    let settings = TrainSettings { gradients_every: 3, ..settings() };
+    let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
+    trainer.observe(&mut log);
+    trainer.hooks().add(Norms(Arc::clone(&norms))).forget();
+    trainer.run(&Noise { poison: None }, &[]).unwrap();
+    drop(trainer);
+    // Of each epoch the first step alone was measured; its sites came from the last to the first.
+    let measured: Vec<_> = log.epochs[0].gradients.iter().map(|g| (g.site.clone(), g.norm_after)).collect();
+    let noted: Vec<_> = norms.lock().unwrap().drain(..5).rev().collect();
+    assert_eq!(measured, noted);
 }
 
 #[test]

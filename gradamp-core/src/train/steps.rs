@@ -1,0 +1,136 @@
+//! The steps of an epoch: what the host hands to the device, and when it reads what came of it.
+
+use std::mem::take;
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use super::pending::{self, Pending};
+use super::trainer::{Outcome, Trainer};
+use super::{Control, OnDivergence, StepReport, divergence};
+use crate::{Backend, Batch, BatchSource, Error, Module, Result, Tape, ops};
+
+impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
+    /// The rest of the current epoch's steps; an outcome where the run ends before the epoch does.
+    pub(super) fn train_epoch(&mut self, train: &dyn BatchSource<B>) -> Result<Option<Outcome>> {
+        match self.steps(train) {
+            Ok(ended) if self.catch_up()? == Control::Continue => Ok(ended),
+            Ok(_) => Ok(Some(Outcome::Stopped)),
+            Err(error) => {
+                self.read()?; // a loss that was lost before matters more
+                Err(error)
+            }
+        }
+    }
+
+    /// Steps until something ends them. Their results are read at steps that do not depend on where the run began.
+    fn steps(&mut self, train: &dyn BatchSource<B>) -> Result<Option<Outcome>> {
+        let backend = self.parameters.backend().clone();
+        let period = backend.steps_ahead() as u64 + 1;
+        self.clock = Instant::now();
+        let mut batches = train.epoch(&backend, self.state.epoch, self.state.batch)?;
+        loop {
+            let step = self.state.step + self.pending.len() as u64;
+            if self.settings.max_steps.is_some_and(|limit| step >= limit) {
+                return Ok(Some(Outcome::StepLimit));
+            }
+            let Some(batch) = batches.next() else { return Ok(None) };
+            self.step(batch?, train.batches())?;
+            backend.submit()?;
+            if (step + 1).is_multiple_of(period) && self.catch_up()? == Control::Stop {
+                return Ok(Some(Outcome::Stopped));
+            }
+        }
+    }
+
+    /// One step: forward, loss, backward with hooks, SGD.
+    fn step(&mut self, batch: Batch<B>, batches: usize) -> Result<()> {
+        let (epoch, ahead) = (self.state.epoch, self.pending.len());
+        let (number, step) = (self.state.batch + ahead, self.state.step + ahead as u64);
+        let amplified_sites = self.draw(epoch, step)?;
+        let lr = self.settings.strategy.lr_at(step, batches as u64)?;
+        let every = self.settings.gradients_every;
+        if every > 0 && number % every == 0 {
+            self.meter.begin(self.parameters.backend())?;
+        }
+
+        let mut tape = Tape::train(&mut self.parameters);
+        let x = tape.constant(batch.images.clone());
+        let logits = self.model.forward(&mut tape, x)?;
+        let loss =
+            ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, self.settings.label_smoothing)?;
+        drop(logits);
+        let gradients = tape.backward(&loss.var, &self.hooks)?;
+        let measured = self.meter.end();
+        if self.parameters.backend().steps_ahead() == 0 {
+            // While the parameters are those that led to it.
+            self.check(epoch, step, loss.read()?.0, &batch)?;
+        }
+        let gradient_norm = self.sgd.step(&mut self.parameters, &gradients, lr as f32)?;
+        let report = StepReport {
+            epoch,
+            batch: number,
+            batches,
+            step,
+            phase: self.phase(epoch),
+            lr,
+            amplified_sites,
+            loss: f32::NAN,
+            correct: 0,
+            examples: batch.labels.elements(),
+            gradient_norm,
+            seconds: 0.0,
+        };
+        self.pending.push(Pending { report, loss: loss.var.tensor().clone(), measured, batch });
+        Ok(())
+    }
+
+    /// **Errors:** a loss that is not finite, where that ends the run.
+    fn check(&self, epoch: usize, step: u64, loss: f32, batch: &Batch<B>) -> Result<()> {
+        if loss.is_finite() || self.settings.on_divergence == OnDivergence::Continue {
+            return Ok(());
+        }
+        let explanation = divergence::explain(self.model, &mut self.parameters.clone(), batch)?;
+        Err(Error::Diverged { epoch, step, message: format!("the loss is {loss}; {explanation}") })
+    }
+
+    /// Waits for the steps that are pending, and tells the observers of them.
+    fn catch_up(&mut self) -> Result<Control> {
+        let reports = self.read()?;
+        if reports.is_empty() {
+            return Ok(Control::Continue);
+        }
+        let control = self.tell(|observer, snapshot| observer.on_steps(&reports, snapshot))?;
+        self.clock = Instant::now();
+        Ok(control)
+    }
+
+    /// Waits for the steps that are pending: from here on the state covers them.
+    fn read(&mut self) -> Result<Vec<StepReport>> {
+        let mut steps = take(&mut self.pending);
+        if steps.is_empty() {
+            return Ok(Vec::new());
+        }
+        pending::read(self.parameters.backend(), &mut steps, self.clock)?;
+        let mut reports = Vec::with_capacity(steps.len());
+        for Pending { report, measured, batch, .. } in steps {
+            self.check(report.epoch, report.step, report.loss, &batch)?;
+            self.state.take(&report);
+            if let Some(measured) = measured {
+                measured.add_to(&mut self.state.gradients);
+            }
+            reports.push(report);
+        }
+        Ok(reports)
+    }
+
+    /// Draws the sites of this step where they are due, tells the observers, and counts them.
+    fn draw(&mut self, epoch: usize, step: u64) -> Result<usize> {
+        let mut amplifier = self.amplifier.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(draw) = amplifier.begin_step(epoch, step) {
+            for observer in &mut self.observers {
+                observer.on_draw(&draw)?;
+            }
+        }
+        Ok(amplifier.draw().map_or(0, |draw| draw.sites.len()))
+    }
+}

@@ -1,1 +1,16 @@
-//! The gradamp backend in WGSL compute shaders (to come).
+//! The gradamp backend in WGSL compute shaders, for Vulkan, Metal and DX12.
+
+mod adapter;
+mod backend;
+mod elementwise;
+mod faults;
+mod gpu;
+mod kernel;
+mod pool;
+mod shaders;
+mod stream;
+mod template;
+
+pub use adapter::{Adapter, Api, Choice, FastPaths, Kind, Limits, adapters};
+pub use gpu::{Made, Options, Wgpu};
+pub use pool::Buffer;

@@ -1,0 +1,177 @@
+//! The trait's methods, each a call of the kernel of the same name.
+
+use std::ops::Range;
+
+use gradamp_core::backend::{Backend, BatchNormOperands, SgdSlot};
+use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
+use gradamp_core::Result;
+
+use crate::gpu::Wgpu;
+use crate::pool::Buffer;
+
+impl Backend for Wgpu {
+    type Buffer = Buffer;
+
+    fn name(&self) -> String {
+        self.adapter().to_string()
+    }
+
+    fn alloc(&self, len: usize) -> Result<Buffer> {
+        self.take(len)
+    }
+
+    fn write(&self, src: &[f32], dst: &mut Buffer) -> Result<()> {
+        self.upload(bytemuck::cast_slice(src), dst)
+    }
+
+    fn read(&self, src: &Buffer, dst: &mut [f32]) -> Result<()> {
+        self.download(&mut [(src, bytemuck::cast_slice_mut(dst))])
+    }
+
+    fn gemm(&self, g: &Gemm, alpha: f32, a: &Buffer, b: &Buffer, beta: f32, c: &mut Buffer) -> Result<()> {
+        self.gemm_kernel(g, alpha, a, b, beta, c)
+    }
+
+    fn im2col(&self, g: &Conv2d, images: Range<usize>, x: &Buffer, columns: &mut Buffer) -> Result<()> {
+        self.im2col_kernel(g, images, x, columns)
+    }
+
+    fn col2im(&self, g: &Conv2d, images: Range<usize>, columns: &Buffer, dx: &mut Buffer) -> Result<()> {
+        self.col2im_kernel(g, images, columns, dx)
+    }
+
+    fn axpby(&self, len: usize, alpha: f32, x: &Buffer, beta: f32, y: &mut Buffer) -> Result<()> {
+        self.axpby_kernel(len, alpha, x, beta, y)
+    }
+
+    fn add_bias(&self, g: &Rows, bias: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.add_bias_kernel(g, bias, y)
+    }
+
+    fn sum_rows(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
+        self.sum_rows_kernel(g, x, out)
+    }
+
+    fn relu(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.relu_kernel(len, x, y)
+    }
+
+    fn relu_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        self.relu_backward_kernel(len, y, dy, dx)
+    }
+
+    fn batch_norm_statistics(
+        &self,
+        g: &Rows,
+        x: &Buffer,
+        mean: &mut Buffer,
+        variance: &mut Buffer,
+    ) -> Result<()> {
+        self.batch_norm_statistics_kernel(g, x, mean, variance)
+    }
+
+    fn batch_norm(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.batch_norm_kernel(g, p, x, None, false, y)
+    }
+
+    fn batch_norm_backward(
+        &self,
+        g: &Rows,
+        p: &BatchNormOperands<'_, Self>,
+        x: &Buffer,
+        dy: &Buffer,
+        dx: &mut Buffer,
+        dgamma: &mut Buffer,
+        dbeta: &mut Buffer,
+    ) -> Result<()> {
+        self.batch_norm_backward_kernel(g, p, x, None, dy, dx, dgamma, dbeta)
+    }
+
+    fn max_pool2d(&self, g: &Pool2d, x: &Buffer, y: &mut Buffer, index: &mut Buffer) -> Result<()> {
+        self.max_pool2d_kernel(g, x, y, index)
+    }
+
+    fn max_pool2d_backward(&self, g: &Pool2d, index: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        self.max_pool2d_backward_kernel(g, index, dy, dx)
+    }
+
+    fn mean_pool(&self, g: &MeanPool, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.mean_pool_kernel(g, x, y)
+    }
+
+    fn mean_pool_backward(&self, g: &MeanPool, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        self.mean_pool_backward_kernel(g, dy, dx)
+    }
+
+    fn softmax_cross_entropy(
+        &self,
+        g: &Rows,
+        smoothing: f32,
+        logits: &Buffer,
+        labels: &Buffer,
+        out: &mut Buffer,
+        dlogits: &mut Buffer,
+    ) -> Result<()> {
+        self.softmax_cross_entropy_kernel(g, smoothing, logits, labels, out, dlogits)
+    }
+
+    fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
+        self.sgd_kernel(slot)
+    }
+
+    fn statistics(&self, len: usize, x: &Buffer, offset: usize, out: &mut Buffer) -> Result<()> {
+        self.statistics_kernel(len, x, offset, out)
+    }
+
+    fn conv2d(
+        &self,
+        g: &Conv2d,
+        x: &Buffer,
+        w: &Buffer,
+        bias: Option<&Buffer>,
+        y: &mut Buffer,
+    ) -> Result<()> {
+        self.conv2d_kernel(g, x, w, bias, y)
+    }
+
+    fn conv2d_backward_input(&self, g: &Conv2d, w: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        self.conv2d_backward_input_kernel(g, w, dy, dx)
+    }
+
+    fn conv2d_backward_weight(&self, g: &Conv2d, x: &Buffer, dy: &Buffer, dw: &mut Buffer) -> Result<()> {
+        self.conv2d_backward_weight_kernel(g, x, dy, dw)
+    }
+
+    fn batch_norm_relu(
+        &self,
+        g: &Rows,
+        p: &BatchNormOperands<'_, Self>,
+        x: &Buffer,
+        residual: Option<&Buffer>,
+        y: &mut Buffer,
+    ) -> Result<()> {
+        self.batch_norm_kernel(g, p, x, residual, true, y)
+    }
+
+    fn batch_norm_relu_backward(
+        &self,
+        g: &Rows,
+        p: &BatchNormOperands<'_, Self>,
+        x: &Buffer,
+        y: &Buffer,
+        dy: &Buffer,
+        dx: &mut Buffer,
+        dgamma: &mut Buffer,
+        dbeta: &mut Buffer,
+    ) -> Result<()> {
+        self.batch_norm_backward_kernel(g, p, x, Some(y), dy, dx, dgamma, dbeta)
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.flush(true)
+    }
+
+    fn fresh_allocations(&self) -> Option<u64> {
+        Some(self.made().buffers)
+    }
+}

@@ -1,0 +1,219 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytemuck::NoUninit;
+use gradamp_core::{Error, Result};
+use wgpu::Features;
+
+use crate::adapter::{Adapter, Kind};
+use crate::faults::Faults;
+use crate::kernel::{Kernel, Pipelines};
+use crate::pool::{Block, Buffer, Pool, Shortage};
+use crate::stream::Stream;
+
+/// How a GPU is opened.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Most bytes that tensors may take; what the device has where it is `None`.
+    pub memory: Option<u64>,
+    /// Whether every access in a shader is checked against its buffer: slower, for tests.
+    pub checked: bool,
+}
+
+/// The backend: a cheap handle on one opened adapter.
+///
+/// Calls record work and return; what was recorded runs in order when it is handed over: by
+/// [`submit`](gradamp_core::Backend::submit) at the end of a step, by any read, or when much has gathered.
+#[derive(Clone)]
+pub struct Wgpu(Arc<Shared>);
+
+struct Shared {
+    adapter: Adapter,
+    device: wgpu::Device,
+    pool: Arc<Pool>,
+    faults: Faults,
+    checked: bool,
+    work: Mutex<Work>,
+}
+
+struct Work {
+    stream: Stream,
+    pipelines: Pipelines,
+}
+
+/// How much was ever made on a device; a steady step makes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Buffers taken from the system.
+    pub buffers: u64,
+    /// Bind groups.
+    pub bind_groups: u64,
+    /// Compiled kernels.
+    pub pipelines: u64,
+}
+
+impl Wgpu {
+    /// Opens `adapter`.
+    ///
+    /// **Errors:** the driver's word.
+    pub fn open(adapter: &Adapter, options: &Options) -> Result<Self> {
+        let wanted = Features::IMMEDIATES | Features::SHADER_F16 | Features::SUBGROUP;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: None,
+            required_features: wanted & adapter.raw.features(),
+            required_limits: adapter.raw.limits(),
+            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        };
+        let opened = pollster::block_on(adapter.raw.request_device(&descriptor));
+        let (device, queue) = opened.map_err(|error| fault(adapter, format!("cannot be opened: {error}")))?;
+        let most_dispatches = match adapter.kind {
+            Kind::Discrete | Kind::Software => usize::MAX,
+            _ => 32, // a desktop's watchdog resets a GPU that works for seconds on one submission
+        };
+        Ok(Self(Arc::new(Shared {
+            adapter: adapter.clone(),
+            pool: Pool::new(options.memory),
+            faults: Faults::watch(&device),
+            checked: options.checked,
+            work: Mutex::new(Work {
+                stream: Stream::new(device.clone(), queue, most_dispatches),
+                pipelines: Pipelines::default(),
+            }),
+            device,
+        })))
+    }
+
+    /// The adapter that was opened.
+    pub fn adapter(&self) -> &Adapter {
+        &self.0.adapter
+    }
+
+    /// Bytes of device memory held for tensors, in use or free for the next.
+    pub fn memory(&self) -> u64 {
+        self.0.pool.held()
+    }
+
+    /// How much was ever made.
+    pub fn made(&self) -> Made {
+        let work = self.work();
+        Made {
+            buffers: self.0.pool.fresh(),
+            bind_groups: work.stream.groups_made,
+            pipelines: work.pipelines.len() as u64,
+        }
+    }
+
+    /// Gives the device up, as when it is lost: every later call is an error. For tests of what follows.
+    pub fn destroy(&self) {
+        self.0.device.destroy();
+    }
+
+    /// A buffer of at least `len` elements.
+    pub(crate) fn take(&self, len: usize) -> Result<Buffer> {
+        self.check()?;
+        let bytes = 4 * len as u64;
+        let most = self.0.adapter.limits.tensor;
+        if bytes > most {
+            return Err(self.fault(format!(
+                "a tensor of {len} elements takes {}, but this adapter's limit is {}; a smaller batch fits",
+                mib(bytes),
+                mib(most)
+            )));
+        }
+        self.0.pool.take(&self.0.device, bytes).map_err(|shortage| {
+            self.fault(match shortage {
+                Shortage::Budget { budget, held } => format!(
+                    "out of memory: {} more are wanted beside {} held, and the budget is {}; \
+                     a smaller batch or a larger budget fits",
+                    mib(bytes),
+                    mib(held),
+                    mib(budget)
+                ),
+                Shortage::Device => format!(
+                    "out of memory: {} more are wanted beside {} held; a smaller batch fits",
+                    mib(bytes),
+                    mib(self.0.pool.held())
+                ),
+            })
+        })
+    }
+
+    /// Records `groups` workgroups of `kernel` over `buffers`, in the order of its bindings.
+    pub(crate) fn run(
+        &self,
+        kernel: Kernel<'_>,
+        buffers: &[&Buffer],
+        immediates: &impl NoUninit,
+        groups: usize,
+    ) -> Result<()> {
+        self.check()?;
+        let blocks: Vec<&Arc<Block>> = buffers.iter().map(|buffer| buffer.block()).collect();
+        let Work { stream, pipelines } = &mut *self.work();
+        let pipeline = pipelines
+            .get(&self.0.device, self.0.checked, kernel)
+            .map_err(|message| self.fault(message))?;
+        stream.dispatch(&pipeline, &blocks, bytemuck::bytes_of(immediates), groups as u64);
+        Ok(())
+    }
+
+    /// Copies `bytes` to the beginning of `buffer`.
+    pub(crate) fn upload(&self, bytes: &[u8], buffer: &Buffer) -> Result<()> {
+        self.check()?;
+        self.work().stream.upload(bytes, buffer.block());
+        Ok(())
+    }
+
+    /// Copies the beginnings of some buffers to the host.
+    pub(crate) fn download(&self, parts: &mut [(&Buffer, &mut [u8])]) -> Result<()> {
+        self.check()?;
+        let mut parts: Vec<_> = parts.iter_mut().map(|(buffer, bytes)| (buffer.block(), &mut **bytes)).collect();
+        let done = self.work().stream.download(&mut parts);
+        self.check()?; // a device that is lost meanwhile says so itself
+        done.map_err(|message| self.fault(message))
+    }
+
+    /// Hands over what was recorded; with `wait`, until it is done.
+    pub(crate) fn flush(&self, wait: bool) -> Result<()> {
+        self.check()?;
+        let stream = &mut self.work().stream;
+        if !wait {
+            stream.submit();
+            return Ok(());
+        }
+        let done = stream.wait();
+        self.check()?;
+        done.map_err(|message| self.fault(message))
+    }
+
+    /// The first fault of the device becomes the error of whatever is called next.
+    fn check(&self) -> Result<()> {
+        match self.0.faults.first() {
+            Some(message) => Err(self.fault(message)),
+            None => Ok(()),
+        }
+    }
+
+    fn fault(&self, message: String) -> Error {
+        fault(&self.0.adapter, message)
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.0.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn fault(adapter: &Adapter, message: String) -> Error {
+    Error::Backend { backend: adapter.to_string(), message }
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.0} MiB", bytes as f64 / 1048576.0)
+}
+
+impl fmt::Debug for Wgpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Wgpu on {}", self.0.adapter)
+    }
+}

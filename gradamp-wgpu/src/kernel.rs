@@ -1,0 +1,104 @@
+//! Kernels: one entry point of one variant of one shader, compiled when it is first used.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use gradamp_core::Result;
+
+use crate::shaders::Shader;
+use crate::template::{self, Parameters};
+
+/// Which kernel to run: a shader, one of its entry points, and the numbers of its variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Kernel<'a> {
+    pub(crate) shader: Shader,
+    pub(crate) entry: &'static str,
+    pub(crate) parameters: &'a [(&'static str, i64)],
+}
+
+impl Kernel<'_> {
+    /// The WGSL of this variant.
+    pub(crate) fn source(&self) -> Result<String> {
+        let parameters: Parameters = self.parameters.iter().copied().collect();
+        template::expand(self.shader.name(), self.shader.text(), &parameters)
+    }
+}
+
+/// A compiled kernel.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) raw: wgpu::ComputePipeline,
+    pub(crate) layout: wgpu::BindGroupLayout,
+    /// Its number, by which bind groups are found.
+    pub(crate) number: u32,
+}
+
+/// All kernels that were used so far.
+#[derive(Debug, Default)]
+pub(crate) struct Pipelines {
+    by_kernel: HashMap<(Shader, &'static str, Vec<(&'static str, i64)>), Arc<Pipeline>>,
+}
+
+impl Pipelines {
+    pub(crate) fn len(&self) -> usize {
+        self.by_kernel.len()
+    }
+
+    /// The pipeline of `kernel`, compiled now if it is new.
+    ///
+    /// **Errors:** the device's word where it does not take the shader.
+    pub(crate) fn get(
+        &mut self,
+        device: &wgpu::Device,
+        checked: bool,
+        kernel: Kernel<'_>,
+    ) -> Result<Arc<Pipeline>, String> {
+        let key = (kernel.shader, kernel.entry, kernel.parameters.to_vec());
+        if let Some(pipeline) = self.by_kernel.get(&key) {
+            return Ok(pipeline.clone());
+        }
+        let source = kernel.source().map_err(|error| error.to_string())?;
+        let number = self.by_kernel.len() as u32;
+        let pipeline = Arc::new(compile(device, checked, kernel, &source, number)?);
+        self.by_kernel.insert(key, pipeline.clone());
+        Ok(pipeline)
+    }
+}
+
+fn compile(
+    device: &wgpu::Device,
+    checked: bool,
+    kernel: Kernel<'_>,
+    source: &str,
+    number: u32,
+) -> Result<Pipeline, String> {
+    let label = format!("{}.{}", kernel.shader.name(), kernel.entry);
+    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let descriptor = wgpu::ShaderModuleDescriptor {
+        label: Some(&label),
+        source: wgpu::ShaderSource::Wgsl(source.into()),
+    };
+    let module = match checked {
+        true => device.create_shader_module(descriptor),
+        // SAFETY: the shaders are the crate's own; every index is checked against the geometry that the host has
+        // checked against its buffers, every loop ends, and no divisor is 0. The tests run them checked.
+        false => unsafe {
+            device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+        },
+    };
+    let raw = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(&label),
+        layout: None,
+        module: &module,
+        entry_point: Some(kernel.entry),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            zero_initialize_workgroup_memory: false,
+            ..Default::default()
+        },
+        cache: None,
+    });
+    match pollster::block_on(scope.pop()) {
+        Some(error) => Err(format!("the device does not take kernel {label}: {error}")),
+        None => Ok(Pipeline { layout: raw.get_bind_group_layout(0), raw, number }),
+    }
+}

@@ -1,0 +1,204 @@
+//! The order of work: kernels are recorded as they are called, and handed to the device together.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::kernel::Pipeline;
+use crate::pool::Block;
+
+/// Most buffers that one kernel binds.
+pub(crate) const MOST_BINDINGS: usize = 8;
+/// Groups of a grid's row; rows lie in the second dimension. Shaders repeat the number.
+pub(crate) const GRID_ROW: u64 = 32768;
+/// A bind group is small, but a pool that is trimmed often leaves many behind.
+const MOST_BIND_GROUPS: usize = 1 << 16;
+/// Uploads of a step fit in one chunk; a larger one gets a chunk of its own.
+const UPLOAD_CHUNK: u64 = 4 << 20;
+
+type GroupKey = (u32, [u64; MOST_BINDINGS]);
+
+/// What is recorded and not yet handed over.
+pub(crate) struct Stream {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    /// Copies to the device that come before everything recorded.
+    uploads: Option<wgpu::CommandEncoder>,
+    belt: wgpu::util::StagingBelt,
+    pass: Option<(wgpu::CommandEncoder, wgpu::ComputePass<'static>)>,
+    dispatches: usize,
+    /// The submission that is being recorded, from 1.
+    serial: u64,
+    groups: HashMap<GroupKey, wgpu::BindGroup>,
+    /// How many bind groups were ever made.
+    pub(crate) groups_made: u64,
+    downloads: Vec<wgpu::Buffer>,
+    /// Dispatches after which work is handed over, so that no watchdog sees a long submission.
+    most_dispatches: usize,
+}
+
+impl Stream {
+    pub(crate) fn new(device: wgpu::Device, queue: wgpu::Queue, most_dispatches: usize) -> Self {
+        Self {
+            belt: wgpu::util::StagingBelt::new(device.clone(), UPLOAD_CHUNK),
+            device,
+            queue,
+            uploads: None,
+            pass: None,
+            dispatches: 0,
+            serial: 1,
+            groups: HashMap::new(),
+            groups_made: 0,
+            downloads: Vec::new(),
+            most_dispatches,
+        }
+    }
+
+    /// Records `groups` workgroups of a kernel over `blocks`, in the order of its bindings.
+    pub(crate) fn dispatch(
+        &mut self,
+        pipeline: &Pipeline,
+        blocks: &[&Arc<Block>],
+        immediates: &[u8],
+        groups: u64,
+    ) {
+        if groups == 0 {
+            return;
+        }
+        let mut key = (pipeline.number, [0; MOST_BINDINGS]);
+        for (id, block) in key.1.iter_mut().zip(blocks) {
+            *id = block.id;
+            block.used.store(self.serial, Ordering::Relaxed);
+        }
+        if self.groups.len() >= MOST_BIND_GROUPS {
+            self.groups.clear();
+        }
+        let group = self.groups.entry(key).or_insert_with(|| {
+            self.groups_made += 1;
+            let entries: Vec<_> = blocks
+                .iter()
+                .zip(0..)
+                .map(|(block, binding)| wgpu::BindGroupEntry {
+                    binding,
+                    resource: block.raw.as_entire_binding(),
+                })
+                .collect();
+            let layout = &pipeline.layout;
+            self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
+        });
+        let (_, pass) = self.pass.get_or_insert_with(|| {
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            let pass = encoder.begin_compute_pass(&Default::default()).forget_lifetime();
+            (encoder, pass)
+        });
+        pass.set_pipeline(&pipeline.raw);
+        pass.set_bind_group(0, &*group, &[]);
+        if !immediates.is_empty() {
+            pass.set_immediates(0, immediates);
+        }
+        pass.dispatch_workgroups(groups.min(GRID_ROW) as u32, groups.div_ceil(GRID_ROW) as u32, 1);
+        self.dispatches += 1;
+        if self.dispatches >= self.most_dispatches {
+            self.submit();
+        }
+    }
+
+    /// Copies `bytes` to the beginning of `block`.
+    pub(crate) fn upload(&mut self, bytes: &[u8], block: &Arc<Block>) {
+        let Some(size) = wgpu::BufferSize::new(bytes.len() as u64) else { return };
+        // Uploads run before all that is recorded, so what is recorded must not use the block yet.
+        if block.used.load(Ordering::Relaxed) == self.serial {
+            self.submit();
+        }
+        let encoder =
+            self.uploads.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()));
+        self.belt.write_buffer(encoder, &block.raw, 0, size).copy_from_slice(bytes);
+    }
+
+    /// Hands everything recorded to the device.
+    pub(crate) fn submit(&mut self) {
+        let uploads = self.uploads.take().map(|encoder| {
+            self.belt.finish();
+            encoder.finish()
+        });
+        let work = self.pass.take().map(|(encoder, pass)| {
+            drop(pass);
+            encoder.finish()
+        });
+        if uploads.is_none() && work.is_none() {
+            return;
+        }
+        self.queue.submit(uploads.into_iter().chain(work));
+        self.belt.recall();
+        self.serial += 1;
+        self.dispatches = 0;
+        // Takes back what finished submissions held, without waiting.
+        let _ = self.device.poll(wgpu::PollType::Poll);
+    }
+
+    /// Copies the beginnings of some blocks to the host, when all work before is done.
+    pub(crate) fn download(&mut self, parts: &mut [(&Arc<Block>, &mut [u8])]) -> Result<(), String> {
+        self.submit();
+        let total: u64 = parts.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        if total == 0 {
+            return Ok(());
+        }
+        let staging = self.staging(total);
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let mut at = 0;
+        for (block, bytes) in &*parts {
+            let size = bytes.len() as u64;
+            if size > 0 {
+                encoder.copy_buffer_to_buffer(&block.raw, 0, &staging, at, size);
+            }
+            at += size;
+        }
+        self.queue.submit([encoder.finish()]);
+        self.serial += 1;
+        let slice = staging.slice(..total);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        slice.map_async(wgpu::MapMode::Read, move |result| {
+            let _ = sender.send(result); // nobody listens only where the wait below failed
+        });
+        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| error.to_string())?;
+        let mapped = receiver.recv().map_err(|error| error.to_string())?;
+        mapped.map_err(|error| error.to_string())?;
+        let view = slice.get_mapped_range().map_err(|error| error.to_string())?;
+        let mut at = 0;
+        for (_, bytes) in parts {
+            bytes.copy_from_slice(&view[at..at + bytes.len()]);
+            at += bytes.len();
+        }
+        drop(view);
+        staging.unmap();
+        self.downloads.push(staging);
+        Ok(())
+    }
+
+    /// A buffer to read from of at least `size` bytes: the smallest that fits, else a new one.
+    fn staging(&mut self, size: u64) -> wgpu::Buffer {
+        let fits = self.downloads.iter().enumerate().filter(|(_, buffer)| buffer.size() >= size);
+        if let Some((place, _)) = fits.min_by_key(|(_, buffer)| buffer.size()) {
+            return self.downloads.swap_remove(place);
+        }
+        self.downloads.clear();
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: size.next_power_of_two().max(4096),
+            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// Waits until the device has done all that was recorded.
+    pub(crate) fn wait(&mut self) -> Result<(), String> {
+        self.submit();
+        self.device.poll(wgpu::PollType::wait_indefinitely()).map(drop).map_err(|error| error.to_string())
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stream: submission {}, {} dispatches recorded", self.serial, self.dispatches)
+    }
+}

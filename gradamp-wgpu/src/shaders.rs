@@ -29,6 +29,7 @@ macro_rules! shaders {
 }
 
 shaders! {
+    Conv2d "conv2d",
     Elementwise "elementwise",
     Gemm "gemm",
 }

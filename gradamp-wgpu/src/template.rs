@@ -139,7 +139,7 @@ impl Scope {
 
     /// The value of a sum of products of names and numbers.
     fn value(&self, expression: &str) -> Option<i64> {
-        expression.split('+').map(|product| product.split('*').map(|f| self.factor(f.trim())).product()).sum()
+        expression.split('+').map(|product| product.split('*').map(|f| self.factor(f.trim())).product::<Option<i64>>()).sum()
     }
 
     fn factor(&self, factor: &str) -> Option<i64> {

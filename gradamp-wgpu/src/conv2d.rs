@@ -1,15 +1,21 @@
-//! Convolutions and their gradients.
+//! Convolutions and their gradients, as implicit matrix products.
+//!
+//! | pass | rows | columns | sum |
+//! |---|---|---|---|
+//! | forward | pixels of y | channels of y | p, q, channels of x |
+//! | input gradient | pixels of x, one parity (i mod stride, j mod stride) a dispatch | channels of x | p, q, channels of y |
+//! | weight gradient | p, q, channels of x | channels of y | pixels of y, in parts |
 
 use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
 use gradamp_core::geometry::Conv2d;
 
-use crate::gpu::Wgpu;
-use crate::kernel::Kernel;
+use crate::gpu::{Precision, Wgpu};
+use crate::kernel::{Kernel, Variant};
 use crate::pool::Buffer;
 use crate::shaders::Shader;
 
-/// The scalars of `conv2d.wgsl`.
+/// The scalars of `conv2d.wgsl` and `conv2d_tiled.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Params {
@@ -31,10 +37,131 @@ pub(crate) struct Params {
     parity: u32,
 }
 
-/// Pixels of an invocation.
-const TM: usize = 8;
-/// Output channels of an invocation.
-const CHANNELS: usize = 16;
+/// What a dispatch computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Pass {
+    Forward,
+    Input,
+    Weight,
+}
+
+/// How a product is cut up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Tile {
+    /// Operands travel through subgroups of this many invocations; 8 rows times 16 columns an invocation.
+    Subgroup(usize),
+    /// Through workgroup memory, 16 x 16 invocations of this many rows times columns each.
+    Shared(usize, usize),
+}
+
+/// A dispatch: its pass, how it is cut up, and the numbers of its variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Choice {
+    pass: Pass,
+    tile: Tile,
+    bias: bool,
+    /// All channel counts are multiples of 4.
+    v4: bool,
+    half: bool,
+}
+
+const SUBGROUP_ROWS: usize = 8;
+const SUBGROUP_COLUMNS: usize = 16;
+/// Invocations of a workgroup whose operands travel through subgroups.
+const SUBGROUP_INVOCATIONS: usize = 64;
+
+impl Tile {
+    /// Rows and columns of the unit that computes a tile: a subgroup or a workgroup.
+    fn size(self, pass: Pass) -> [usize; 2] {
+        match (self, pass) {
+            (Tile::Subgroup(s), Pass::Weight) => [8 * s, SUBGROUP_COLUMNS],
+            (Tile::Subgroup(s), _) => [SUBGROUP_ROWS * s, SUBGROUP_COLUMNS],
+            (Tile::Shared(rows, columns), _) => [16 * rows, 16 * columns],
+        }
+    }
+
+    /// The workgroups of that many units.
+    fn groups(self, units: usize) -> usize {
+        match self {
+            Tile::Subgroup(s) => units.div_ceil(SUBGROUP_INVOCATIONS / s),
+            Tile::Shared(..) => units,
+        }
+    }
+}
+
+impl Choice {
+    fn variant(self) -> Variant {
+        let Self { pass, tile, bias, v4, half } = self;
+        let flag = |name, set: bool| (name, i64::from(set));
+        let mut parameters = vec![
+            flag("V4", v4),
+            flag("BIAS", bias),
+            flag("HALF", half),
+            flag("FORWARD", pass == Pass::Forward),
+            flag("INPUT", pass == Pass::Input),
+            flag("WEIGHT", pass == Pass::Weight),
+        ];
+        let mut number = |name, value: usize| parameters.push((name, value as i64));
+        let shader = match tile {
+            Tile::Subgroup(s) => {
+                let lanes = s.min(16);
+                number("TM", SUBGROUP_ROWS);
+                number("S", s);
+                number("SUBGROUPS", SUBGROUP_INVOCATIONS / s);
+                number("LANES", lanes);
+                number("GATHERS", 16 / lanes);
+                Shader::Conv2d
+            }
+            Tile::Shared(rows, columns) => {
+                number("TM", rows);
+                number("TN", columns);
+                number("LOADS_A", rows / 4);
+                number("LOADS_B", columns / 4);
+                number("ROW_QUADS", rows / 4);
+                number("QUADS", columns / 4);
+                Shader::Conv2dTiled
+            }
+        };
+        let entry = match pass {
+            Pass::Forward => "forward",
+            Pass::Input => "backward_input",
+            Pass::Weight => "backward_weight",
+        };
+        Variant { shader, entry, parameters }
+    }
+}
+
+/// All kernels of the family.
+#[cfg(test)]
+pub(crate) fn variants() -> Vec<Variant> {
+    let mut all = vec![SUM_PARTS.into()];
+    let subgroups = [4, 8, 16].map(Tile::Subgroup);
+    let shared = SHARED.map(|(rows, columns)| Tile::Shared(rows, columns));
+    for tile in subgroups.into_iter().chain(shared) {
+        for pass in [Pass::Forward, Pass::Input, Pass::Weight] {
+            for flags in 0..8 {
+                let [bias, v4, half] = [flags & 1, flags & 2, flags & 4].map(|flag| flag != 0);
+                if !bias || pass == Pass::Forward {
+                    all.push(Choice { pass, tile, bias, v4, half }.variant());
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Rows and columns of an invocation, from the largest tile to the smallest.
+pub(crate) const SHARED: [(usize, usize); 4] = [(8, 8), (8, 4), (4, 8), (4, 4)];
+
+const SUM_PARTS: Kernel<'static> = Kernel { shader: Shader::SumParts, entry: "sum_parts", parameters: &[] };
+
+/// The scalars of `sum_parts.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct SumParams {
+    len: u32,
+    parts: u32,
+}
 
 impl Params {
     fn new(g: &Conv2d) -> Self {
@@ -55,85 +182,111 @@ impl Params {
     }
 }
 
-fn parameters(s: usize, v4: bool, pass: &'static str, bias: bool) -> Vec<(&'static str, i64)> {
-    let mut all = vec![
-        ("S", s as i64),
-        ("SUBGROUPS", 64 / s as i64),
-        ("LANES", s.min(16) as i64),
-        ("GATHERS", 16 / s.min(16) as i64),
-        ("TM", TM as i64),
-        ("V4", v4.into()),
-        ("BIAS", bias.into()),
-    ];
-    all.extend(["FORWARD", "INPUT", "WEIGHT", "SUM"].map(|name| (name, (name == pass).into())));
-    all
-}
-
 impl Wgpu {
-    fn conv(&self, pass: &'static str, entry: &'static str, g: &Conv2d, bias: bool, buffers: &[&Buffer], params: &Params, units: usize) -> Result<()> {
-        let s = self.adapter().limits.subgroup[0] as usize;
-        let v4 = g.c_in % 4 == 0 && g.c_out % 4 == 0;
-        let parameters = parameters(s, v4, pass, bias);
-        let kernel = Kernel { shader: Shader::Conv2d, entry, parameters: &parameters };
-        self.run(kernel, buffers, params, units.div_ceil(64 / s))
-    }
-
-    pub(crate) fn conv2d_kernel(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &Buffer) -> Result<()> {
-        let s = self.adapter().limits.subgroup[0] as usize;
+    pub(crate) fn conv2d_kernel(
+        &self,
+        g: &Conv2d,
+        x: &Buffer,
+        w: &Buffer,
+        bias: Option<&Buffer>,
+        y: &Buffer,
+    ) -> Result<()> {
         let pixels = g.n * g.pixels();
-        let blocks = pixels.div_ceil(TM * s);
-        let tiles = g.c_out.div_ceil(CHANNELS);
-        let params = Params { pixels: pixels as u32, blocks: blocks as u32, tiles: tiles as u32, ..Params::new(g) };
+        let params = Params { pixels: pixels as u32, ..Params::new(g) };
         let buffers: Vec<&Buffer> = [x, w, y].into_iter().chain(bias).collect();
-        self.conv("FORWARD", "forward", g, bias.is_some(), &buffers, &params, blocks * tiles)
+        let tile = self.tile(Pass::Forward, g, [pixels, g.c_out]);
+        self.product(g, Pass::Forward, tile, [pixels, g.c_out], params, 1, &buffers)
     }
 
-    pub(crate) fn conv2d_backward_input_kernel(&self, g: &Conv2d, w: &Buffer, dy: &Buffer, dx: &Buffer) -> Result<()> {
-        let s = self.adapter().limits.subgroup[0] as usize;
+    pub(crate) fn conv2d_backward_input_kernel(
+        &self,
+        g: &Conv2d,
+        w: &Buffer,
+        dy: &Buffer,
+        dx: &Buffer,
+    ) -> Result<()> {
         for row in 0..g.stride.min(g.h_in) {
             for column in 0..g.stride.min(g.w_in) {
-                let pixels = g.n * (g.h_in - row).div_ceil(g.stride) * (g.w_in - column).div_ceil(g.stride);
-                let blocks = pixels.div_ceil(TM * s);
-                let tiles = g.c_in.div_ceil(CHANNELS);
-                let params = Params {
-                    pixels: pixels as u32,
-                    blocks: blocks as u32,
-                    tiles: tiles as u32,
-                    parity: (row << 16 | column) as u32,
-                    ..Params::new(g)
-                };
-                self.conv("INPUT", "backward_input", g, false, &[dy, w, dx], &params, blocks * tiles)?;
+                let [height, width] = [g.h_in - row, g.w_in - column].map(|size| size.div_ceil(g.stride));
+                let pixels = g.n * height * width;
+                let parity = (row << 16 | column) as u32;
+                let params = Params { pixels: pixels as u32, parity, ..Params::new(g) };
+                let tile = self.tile(Pass::Input, g, [pixels, g.c_in]);
+                self.product(g, Pass::Input, tile, [pixels, g.c_in], params, 1, &[dy, w, dx])?;
             }
         }
         Ok(())
     }
 
-    pub(crate) fn conv2d_backward_weight_kernel(&self, g: &Conv2d, x: &Buffer, dy: &Buffer, dw: &Buffer) -> Result<()> {
-        let s = self.adapter().limits.subgroup[0] as usize;
+    pub(crate) fn conv2d_backward_weight_kernel(
+        &self,
+        g: &Conv2d,
+        x: &Buffer,
+        dy: &Buffer,
+        dw: &Buffer,
+    ) -> Result<()> {
         let pixels = g.n * g.pixels();
-        let rows = g.kh * g.kw * g.c_in.div_ceil(4);
-        let blocks = rows.div_ceil(2 * s);
-        let tiles = g.c_out.div_ceil(CHANNELS);
-        // Enough parts to keep every core busy, but none shorter than what hides a part's own cost.
-        let parts = 64usize.div_ceil(blocks * tiles).min(pixels.div_ceil(64)).max(1);
-        let part = pixels.div_ceil(parts).next_multiple_of(16);
+        // Rows of w, each tap's channels in whole quads.
+        let size = [g.kh * g.kw * g.c_in.next_multiple_of(4), g.c_out];
+        let tile = self.tile(Pass::Weight, g, size);
+        let [rows, columns] = tile.size(Pass::Weight);
+        let units = size[0].div_ceil(rows) * size[1].div_ceil(columns);
+        let part = pixels.div_ceil(self.parts(tile, units, pixels)).next_multiple_of(16);
         let parts = pixels.div_ceil(part);
-        let params = Params {
-            pixels: pixels as u32,
-            blocks: blocks as u32,
-            tiles: tiles as u32,
-            part: part as u32,
-            ..Params::new(g)
-        };
-        let len = g.patch() * g.c_out;
+        let params = Params { pixels: pixels as u32, part: part as u32, ..Params::new(g) };
         if parts == 1 {
-            return self.conv("WEIGHT", "backward_weight", g, false, &[x, dy, dw], &params, blocks * tiles);
+            return self.product(g, Pass::Weight, tile, size, params, 1, &[x, dy, dw]);
         }
+        let len = g.patch() * g.c_out;
         let scratch = self.take(parts * len)?;
-        self.conv("WEIGHT", "backward_weight", g, false, &[x, dy, &scratch], &params, blocks * tiles * parts)?;
-        let params = Params { pixels: parts as u32, ..params };
-        let parameters = parameters(s, false, "SUM", false);
-        let kernel = Kernel { shader: Shader::Conv2d, entry: "sum_parts", parameters: &parameters };
-        self.run(kernel, &[&scratch, dw], &params, len.div_ceil(64))
+        self.product(g, Pass::Weight, tile, size, params, parts, &[x, dy, &scratch])?;
+        let params = SumParams { len: len as u32, parts: parts as u32 };
+        self.run(SUM_PARTS, &[&scratch, dw], &params, len.div_ceil(256))
+    }
+
+    /// Records the product of `size` rows and columns, `parts` times.
+    fn product(
+        &self,
+        g: &Conv2d,
+        pass: Pass,
+        tile: Tile,
+        size: [usize; 2],
+        params: Params,
+        parts: usize,
+        buffers: &[&Buffer],
+    ) -> Result<()> {
+        let [rows, columns] = tile.size(pass);
+        let (blocks, tiles) = (size[0].div_ceil(rows), size[1].div_ceil(columns));
+        let params = Params { blocks: blocks as u32, tiles: tiles as u32, ..params };
+        let v4 = g.c_in.is_multiple_of(4) && g.c_out.is_multiple_of(4);
+        let half = self.precision() == Precision::Mixed;
+        let variant = Choice { pass, tile, bias: buffers.len() > 3, v4, half }.variant();
+        self.run(variant.kernel(), buffers, &params, tile.groups(blocks * tiles * parts))
+    }
+
+    /// How to cut up a product where nothing was measured: the largest tile that still gives every core work.
+    fn tile(&self, _pass: Pass, _g: &Conv2d, [rows, columns]: [usize; 2]) -> Tile {
+        if let Some(lanes) = self.fixed_subgroup() {
+            return Tile::Subgroup(lanes);
+        }
+        let enough = |&&(r, c): &&(usize, usize)| {
+            let waste = columns <= 8 * c && c > 4; // half of the columns would be beyond the matrix
+            !waste && rows.div_ceil(16 * r) * columns.div_ceil(16 * c) >= ENOUGH_GROUPS
+        };
+        let &(rows, columns) = SHARED.iter().find(enough).unwrap_or(&(4, 4));
+        Tile::Shared(rows, columns)
+    }
+
+    /// In how many parts to sum a weight gradient whose product has that many units: enough to keep every core busy,
+    /// but none so short that its own cost shows.
+    fn parts(&self, tile: Tile, units: usize, pixels: usize) -> usize {
+        let wanted = match tile {
+            Tile::Subgroup(_) => 64,
+            Tile::Shared(..) => 2 * ENOUGH_GROUPS,
+        };
+        wanted.div_ceil(units).min(pixels.div_ceil(256)).max(1)
     }
 }
+
+/// Workgroups that fill a large GPU.
+const ENOUGH_GROUPS: usize = 256;

@@ -65,9 +65,9 @@ impl Wgpu {
             alpha,
             beta,
         };
-        let (kernel, groups) = match self.adapter().is_software() {
-            false => (TILED, g.m.div_ceil(64) * g.n.div_ceil(64)),
-            true => (DIRECT, (g.m.div_ceil(4) * g.n.div_ceil(4)).div_ceil(64)),
+        let (kernel, groups) = match self.runs_tiled() {
+            true => (TILED, g.m.div_ceil(64) * g.n.div_ceil(64)),
+            false => (DIRECT, (g.m.div_ceil(4) * g.n.div_ceil(4)).div_ceil(64)),
         };
         self.run(kernel, &[a, b, c], &params, groups)
     }

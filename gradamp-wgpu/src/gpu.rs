@@ -11,13 +11,27 @@ use crate::kernel::{Kernel, Pipelines};
 use crate::pool::{Block, Buffer, Pool, Shortage};
 use crate::stream::Stream;
 
+/// How exactly convolutions multiply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// All in f32.
+    #[default]
+    F32,
+    /// Factors are rounded to f16, products and sums are f32; so are all tensors.
+    Mixed,
+}
+
 /// How a GPU is opened.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Most bytes that tensors may take; what the device has where it is `None`.
     pub memory: Option<u64>,
+    /// How exactly convolutions multiply; f32 where the adapter has no f16.
+    pub precision: Precision,
     /// Whether every access in a shader is checked against its buffer: slower, for tests.
     pub checked: bool,
+    /// Whether a software adapter, too, runs the kernels that are made for GPUs: slower, for tests.
+    pub tiled: bool,
 }
 
 /// The backend: a cheap handle on one opened adapter.
@@ -33,6 +47,8 @@ struct Shared {
     pool: Arc<Pool>,
     faults: Faults,
     checked: bool,
+    precision: Precision,
+    tiled: bool,
     work: Mutex<Work>,
 }
 
@@ -77,6 +93,11 @@ impl Wgpu {
             pool: Pool::new(options.memory),
             faults: Faults::watch(&device),
             checked: options.checked,
+            tiled: options.tiled,
+            precision: match adapter.fast_paths.f16 {
+                true => options.precision,
+                false => Precision::F32,
+            },
             work: Mutex::new(Work {
                 stream: Stream::new(device.clone(), queue, most_dispatches),
                 pipelines: Pipelines::default(),
@@ -88,6 +109,25 @@ impl Wgpu {
     /// The adapter that was opened.
     pub fn adapter(&self) -> &Adapter {
         &self.0.adapter
+    }
+
+    /// How exactly convolutions multiply.
+    pub fn precision(&self) -> Precision {
+        self.0.precision
+    }
+
+    /// Invocations of a subgroup where operands are best sent through subgroups: on software rasterisers, whose
+    /// subgroups have one size and whose workgroup memory is slow.
+    pub(crate) fn fixed_subgroup(&self) -> Option<usize> {
+        let adapter = &self.0.adapter;
+        let [least, most] = adapter.limits.subgroup;
+        let fits = least == most && [4, 8, 16].contains(&least) && adapter.fast_paths.subgroups;
+        (adapter.is_software() && fits && !self.0.tiled).then_some(least as usize)
+    }
+
+    /// Whether kernels go through workgroup memory.
+    pub(crate) fn runs_tiled(&self) -> bool {
+        self.0.tiled || !self.0.adapter.is_software()
     }
 
     /// Bytes of device memory held for tensors, in use or free for the next.

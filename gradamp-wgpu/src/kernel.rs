@@ -24,6 +24,26 @@ impl Kernel<'_> {
     }
 }
 
+/// A [`Kernel`] that holds its own numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Variant {
+    pub(crate) shader: Shader,
+    pub(crate) entry: &'static str,
+    pub(crate) parameters: Vec<(&'static str, i64)>,
+}
+
+impl Variant {
+    pub(crate) fn kernel(&self) -> Kernel<'_> {
+        Kernel { shader: self.shader, entry: self.entry, parameters: &self.parameters }
+    }
+}
+
+impl From<Kernel<'_>> for Variant {
+    fn from(kernel: Kernel<'_>) -> Self {
+        Self { shader: kernel.shader, entry: kernel.entry, parameters: kernel.parameters.to_vec() }
+    }
+}
+
 /// A compiled kernel.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
@@ -36,7 +56,7 @@ pub(crate) struct Pipeline {
 /// All kernels that were used so far.
 #[derive(Debug, Default)]
 pub(crate) struct Pipelines {
-    by_kernel: HashMap<(Shader, &'static str, Vec<(&'static str, i64)>), Arc<Pipeline>>,
+    by_kernel: HashMap<Variant, Arc<Pipeline>>,
 }
 
 impl Pipelines {
@@ -53,7 +73,7 @@ impl Pipelines {
         checked: bool,
         kernel: Kernel<'_>,
     ) -> Result<Arc<Pipeline>, String> {
-        let key = (kernel.shader, kernel.entry, kernel.parameters.to_vec());
+        let key = Variant::from(kernel);
         if let Some(pipeline) = self.by_kernel.get(&key) {
             return Ok(pipeline.clone());
         }

@@ -30,6 +30,8 @@ macro_rules! shaders {
 
 shaders! {
     Conv2d "conv2d",
+    Conv2dTiled "conv2d_tiled",
     Elementwise "elementwise",
     Gemm "gemm",
+    SumParts "sum_parts",
 }

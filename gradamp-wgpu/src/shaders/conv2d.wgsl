@@ -1,3 +1,6 @@
+//@ if HALF
+enable f16;
+//@ end
 // Convolution as an implicit matrix product, whose operands travel through subgroups.
 //
 // y[n, i, j, o] = Σ_{p, q, c} x[n, i·stride + p − padding, j·stride + q − padding, c] · w[p, q, c, o]
@@ -18,6 +21,15 @@ struct Params {
 
 var<immediate> p: Params;
 
+/// What is multiplied: the value itself, or rounded to f16.
+fn operand(value: vec4<f32>) -> vec4<f32> {
+    //@ if HALF
+    return vec4<f32>(vec4<f16>(value));
+    //@ else
+    return value;
+    //@ end
+}
+
 //@ if V4
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
@@ -25,11 +37,11 @@ var<immediate> p: Params;
 
 /// Channels {4·quad..4·quad + 3} of the row of `channels` that begins at element `row · channels`.
 fn load_a(row: u32, quad: u32, channels: u32) -> vec4<f32> {
-    return a[row * (channels >> 2u) + quad];
+    return operand(a[row * (channels >> 2u) + quad]);
 }
 
 fn load_b(row: u32, quad: u32, channels: u32) -> vec4<f32> {
-    return b[row * (channels >> 2u) + min(quad, (channels >> 2u) - 1u)];
+    return operand(b[row * (channels >> 2u) + min(quad, (channels >> 2u) - 1u)]);
 }
 
 fn store(row: u32, quad: u32, channels: u32, value: vec4<f32>) {
@@ -46,7 +58,7 @@ fn load_a(row: u32, quad: u32, channels: u32) -> vec4<f32> {
     let last = row * channels + channels - 1u;
     let inside = vec4(4u * quad) + vec4(0u, 1u, 2u, 3u) < vec4(channels);
     let value = vec4(a[min(at, last)], a[min(at + 1u, last)], a[min(at + 2u, last)], a[min(at + 3u, last)]);
-    return select(vec4(0.0), value, inside);
+    return operand(select(vec4(0.0), value, inside));
 }
 
 fn load_b(row: u32, quad: u32, channels: u32) -> vec4<f32> {
@@ -54,7 +66,7 @@ fn load_b(row: u32, quad: u32, channels: u32) -> vec4<f32> {
     let last = row * channels + channels - 1u;
     let inside = vec4(4u * quad) + vec4(0u, 1u, 2u, 3u) < vec4(channels);
     let value = vec4(b[min(at, last)], b[min(at + 1u, last)], b[min(at + 2u, last)], b[min(at + 3u, last)]);
-    return select(vec4(0.0), value, inside);
+    return operand(select(vec4(0.0), value, inside));
 }
 
 fn store(row: u32, quad: u32, channels: u32, value: vec4<f32>) {
@@ -280,22 +292,5 @@ fn backward_weight(
     }
     //@ end
     //@ end
-}
-//@ end
-
-//@ if SUM
-@group(0) @binding(1) var<storage, read_write> total: array<f32>;
-
-/// total[i] = Σ_part a[part · len + i], in the order of the parts; `pixels` is the number of parts.
-@compute @workgroup_size(64)
-fn sum_parts(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let len = p.kh * p.kw * p.c_in * p.c_out;
-    let i = (group.y * 32768u + group.x) * 64u + local;
-    if i >= len { return; }
-    var sum = 0.0;
-    for (var part = 0u; part < p.pixels; part++) {
-        sum += a[part * len + i];
-    }
-    total[i] = sum;
 }
 //@ end

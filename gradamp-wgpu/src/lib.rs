@@ -2,8 +2,10 @@
 
 mod adapter;
 mod backend;
+mod conv2d;
 mod elementwise;
 mod faults;
+mod gemm;
 mod gpu;
 mod kernel;
 mod pool;
@@ -12,5 +14,5 @@ mod stream;
 mod template;
 
 pub use adapter::{Adapter, Api, Choice, FastPaths, Kind, Limits, adapters};
-pub use gpu::{Made, Options, Wgpu};
+pub use gpu::{Made, Options, Precision, Wgpu};
 pub use pool::Buffer;

@@ -135,6 +135,13 @@ impl Adapter {
         })
     }
 
+    /// Side of its cooperative matrices, where a subgroup has the 32 invocations that their kernels count on. Metal does
+    /// not tell, but has no others.
+    pub(crate) fn cooperative_side(&self) -> Option<usize> {
+        let fits = self.api == Api::Metal || self.limits.subgroup == [32, 32];
+        self.fast_paths.cooperative.filter(|_| fits).map(|side| side as usize)
+    }
+
     /// Whether it is a rasteriser on the CPU.
     pub fn is_software(&self) -> bool {
         self.kind == Kind::Software

@@ -52,6 +52,8 @@ pub(crate) enum Tile {
     Subgroup(usize),
     /// Through workgroup memory, 16 x 16 invocations of this many rows times columns each.
     Shared(usize, usize),
+    /// The same, multiplied by cooperative matrices of the third number's side.
+    Cooperative(usize, usize, usize),
 }
 
 /// A dispatch: its pass, how it is cut up, and the numbers of its variant.
@@ -76,7 +78,7 @@ impl Tile {
         match (self, pass) {
             (Tile::Subgroup(s), Pass::Weight) => [8 * s, SUBGROUP_COLUMNS],
             (Tile::Subgroup(s), _) => [SUBGROUP_ROWS * s, SUBGROUP_COLUMNS],
-            (Tile::Shared(rows, columns), _) => [16 * rows, 16 * columns],
+            (Tile::Shared(rows, columns) | Tile::Cooperative(rows, columns, _), _) => [16 * rows, 16 * columns],
         }
     }
 
@@ -84,7 +86,7 @@ impl Tile {
     fn groups(self, units: usize) -> usize {
         match self {
             Tile::Subgroup(s) => units.div_ceil(SUBGROUP_INVOCATIONS / s),
-            Tile::Shared(..) => units,
+            Tile::Shared(..) | Tile::Cooperative(..) => units,
         }
     }
 }
@@ -112,13 +114,38 @@ impl Choice {
                 number("GATHERS", 16 / lanes);
                 Shader::Conv2d
             }
-            Tile::Shared(rows, columns) => {
+            Tile::Shared(rows, columns) | Tile::Cooperative(rows, columns, _) => {
                 number("TM", rows);
                 number("TN", columns);
                 number("LOADS_A", rows / 4);
                 number("LOADS_B", columns / 4);
                 number("ROW_QUADS", rows / 4);
                 number("QUADS", columns / 4);
+                let side = if let Tile::Cooperative(.., side) = tile { side } else { 0 };
+                number("COOPERATIVE", side);
+                number("SCALAR_OUT", usize::from(side > 0 || !v4 || pass == Pass::Input));
+                // How a tile lies in workgroup memory: lines and their length, in quads or, for cooperative matrices,
+                // in single values.
+                let across = |elements: usize| if side > 0 { [16, 16 * elements + 8] } else { [16, 4 * elements] };
+                let down = |elements: usize, padding: usize| match side > 0 {
+                    true => [16 * elements, 24],
+                    false => [16 * elements, 4 + padding],
+                };
+                let [a, b] = match pass {
+                    Pass::Forward => [down(rows, 0), across(columns)],
+                    Pass::Input => [down(rows, 0), down(columns, 1)],
+                    Pass::Weight => [across(rows), across(columns)],
+                };
+                number("LINE_A", a[1]);
+                number("LINE_B", b[1]);
+                number("SIZE_A", a[0] * a[1]);
+                number("SIZE_B", b[0] * b[1]);
+                if side > 0 {
+                    number("C", side);
+                    number("STEPS", 16 / side);
+                    number("FRAGMENTS_A", 4 * rows / side);
+                    number("FRAGMENTS_B", 8 * columns / side);
+                }
                 Shader::Conv2dTiled
             }
         };
@@ -144,6 +171,14 @@ pub(crate) fn variants() -> Vec<Variant> {
                 if !bias || pass == Pass::Forward {
                     all.push(Choice { pass, tile, bias, v4, half }.variant());
                 }
+            }
+        }
+    }
+    for (rows, columns) in SHARED {
+        for side in [8, 16] {
+            let tile = Tile::Cooperative(rows, columns, side);
+            for pass in [Pass::Forward, Pass::Input, Pass::Weight] {
+                all.push(Choice { pass, tile, bias: false, v4: true, half: true }.variant());
             }
         }
     }
@@ -193,9 +228,18 @@ impl Wgpu {
     ) -> Result<()> {
         let pixels = g.n * g.pixels();
         let params = Params { pixels: pixels as u32, ..Params::new(g) };
-        let buffers: Vec<&Buffer> = [x, w, y].into_iter().chain(bias).collect();
-        let tile = self.tile(Pass::Forward, g, [pixels, g.c_out]);
-        self.product(g, Pass::Forward, tile, [pixels, g.c_out], params, 1, &buffers)
+        let size = [pixels, g.c_out];
+        let tile = self.tile(Pass::Forward, g, size);
+        match (tile, bias) {
+            (Tile::Cooperative(..), Some(bias)) => {
+                self.product(g, Pass::Forward, tile, size, params, 1, &[x, w, y])?;
+                self.add_bias_kernel(&g.y_rows(), bias, y)
+            }
+            _ => {
+                let buffers: Vec<&Buffer> = [x, w, y].into_iter().chain(bias).collect();
+                self.product(g, Pass::Forward, tile, size, params, 1, &buffers)
+            }
+        }
     }
 
     pub(crate) fn conv2d_backward_input_kernel(
@@ -244,6 +288,18 @@ impl Wgpu {
         self.run(SUM_PARTS, &[&scratch, dw], &params, len.div_ceil(256))
     }
 
+    /// A pass at stride 1, cut up in a certain way and summed in one part.
+    pub(crate) fn conv2d_in_one_part(&self, g: &Conv2d, pass: Pass, tile: Tile, buffers: &[&Buffer]) -> Result<()> {
+        let pixels = g.n * g.pixels();
+        let size = match pass {
+            Pass::Forward => [pixels, g.c_out],
+            Pass::Input => [pixels, g.c_in],
+            Pass::Weight => [g.patch(), g.c_out],
+        };
+        let params = Params { pixels: pixels as u32, part: pixels as u32, ..Params::new(g) };
+        self.product(g, pass, tile, size, params, 1, buffers)
+    }
+
     /// Records the product of `size` rows and columns, `parts` times.
     fn product(
         &self,
@@ -265,16 +321,20 @@ impl Wgpu {
     }
 
     /// How to cut up a product where nothing was measured: the largest tile that still gives every core work.
-    fn tile(&self, _pass: Pass, _g: &Conv2d, [rows, columns]: [usize; 2]) -> Tile {
+    fn tile(&self, pass: Pass, g: &Conv2d, size: [usize; 2]) -> Tile {
         if let Some(lanes) = self.fixed_subgroup() {
             return Tile::Subgroup(lanes);
         }
+        let candidates = self.cooperative().and_then(|side| cooperative(pass, g, size, side));
+        let [rows, columns] = size;
         let enough = |&&(r, c): &&(usize, usize)| {
             let waste = columns <= 8 * c && c > 4; // half of the columns would be beyond the matrix
             !waste && rows.div_ceil(16 * r) * columns.div_ceil(16 * c) >= ENOUGH_GROUPS
         };
-        let &(rows, columns) = SHARED.iter().find(enough).unwrap_or(&(4, 4));
-        Tile::Shared(rows, columns)
+        candidates.unwrap_or_else(|| {
+            let &(rows, columns) = SHARED.iter().find(enough).unwrap_or(&(4, 4));
+            Tile::Shared(rows, columns)
+        })
     }
 
     /// In how many parts to sum a weight gradient whose product has that many units: enough to keep every core busy,
@@ -282,10 +342,18 @@ impl Wgpu {
     fn parts(&self, tile: Tile, units: usize, pixels: usize) -> usize {
         let wanted = match tile {
             Tile::Subgroup(_) => 64,
-            Tile::Shared(..) => 2 * ENOUGH_GROUPS,
+            Tile::Shared(..) | Tile::Cooperative(..) => 2 * ENOUGH_GROUPS,
         };
         wanted.div_ceil(units).min(pixels.div_ceil(256)).max(1)
     }
+}
+
+/// The largest tile of cooperative matrices that divides the product; they write whole fragments, row by row.
+fn cooperative(pass: Pass, g: &Conv2d, [rows, columns]: [usize; 2], side: usize) -> Option<Tile> {
+    let lines = g.c_in.is_multiple_of(4) && g.c_out.is_multiple_of(4) && (pass != Pass::Input || g.stride == 1);
+    let divides = |&&(r, c): &&(usize, usize)| rows.is_multiple_of(16 * r) && columns.is_multiple_of(16 * c);
+    let (r, c) = SHARED.iter().filter(|_| lines).find(divides)?;
+    Some(Tile::Cooperative(*r, *c, side))
 }
 
 /// Workgroups that fill a large GPU.

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytemuck::NoUninit;
 use gradamp_core::{Error, Result};
@@ -9,6 +9,7 @@ use crate::adapter::{Adapter, Kind};
 use crate::faults::Faults;
 use crate::kernel::{Kernel, Pipelines};
 use crate::pool::{Block, Buffer, Pool, Shortage};
+use crate::self_test;
 use crate::stream::Stream;
 
 /// How exactly convolutions multiply.
@@ -48,6 +49,8 @@ struct Shared {
     faults: Faults,
     checked: bool,
     precision: Precision,
+    /// Side of the cooperative matrices that passed their test.
+    cooperative: OnceLock<Option<usize>>,
     tiled: bool,
     work: Mutex<Work>,
 }
@@ -71,14 +74,22 @@ pub struct Made {
 impl Wgpu {
     /// Opens `adapter`.
     ///
-    /// **Errors:** the driver's word.
+    /// **Errors:** the driver's word; a driver that computes wrongly.
     pub fn open(adapter: &Adapter, options: &Options) -> Result<Self> {
-        let wanted = Features::IMMEDIATES | Features::SHADER_F16 | Features::SUBGROUP;
+        let precision = if adapter.fast_paths.f16 { options.precision } else { Precision::F32 };
+        let mut wanted = Features::IMMEDIATES | Features::SHADER_F16 | Features::SUBGROUP;
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if precision == Precision::Mixed && adapter.fast_paths.cooperative.is_some() {
+            wanted |= Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            // SAFETY: the only experimental feature asked for is that of cooperative matrices, and their kernels run only
+            // where they pass a test against plain ones.
+            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let descriptor = wgpu::DeviceDescriptor {
             label: None,
             required_features: wanted & adapter.raw.features(),
             required_limits: adapter.raw.limits(),
-            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            experimental_features,
             memory_hints: wgpu::MemoryHints::Performance,
             trace: wgpu::Trace::Off,
         };
@@ -88,22 +99,27 @@ impl Wgpu {
             Kind::Discrete | Kind::Software => usize::MAX,
             _ => 32, // a desktop's watchdog resets a GPU that works for seconds on one submission
         };
-        Ok(Self(Arc::new(Shared {
+        let gpu = Self(Arc::new(Shared {
             adapter: adapter.clone(),
             pool: Pool::new(options.memory),
             faults: Faults::watch(&device),
             checked: options.checked,
             tiled: options.tiled,
-            precision: match adapter.fast_paths.f16 {
-                true => options.precision,
-                false => Precision::F32,
-            },
+            precision,
+            cooperative: OnceLock::new(),
             work: Mutex::new(Work {
                 stream: Stream::new(device.clone(), queue, most_dispatches),
                 pipelines: Pipelines::default(),
             }),
             device,
-        })))
+        }));
+        self_test::arithmetic(&gpu)?;
+        let cooperative = match precision {
+            Precision::Mixed => adapter.cooperative_side().filter(|&side| self_test::cooperative(&gpu, side)),
+            Precision::F32 => None,
+        };
+        gpu.0.cooperative.get_or_init(|| cooperative);
+        Ok(gpu)
     }
 
     /// The adapter that was opened.
@@ -114,6 +130,11 @@ impl Wgpu {
     /// How exactly convolutions multiply.
     pub fn precision(&self) -> Precision {
         self.0.precision
+    }
+
+    /// Side of the cooperative matrices that multiply convolutions, where that is asked for and works.
+    pub fn cooperative(&self) -> Option<usize> {
+        self.0.cooperative.get().copied().flatten()
     }
 
     /// Invocations of a subgroup where operands are best sent through subgroups: on software rasterisers, whose

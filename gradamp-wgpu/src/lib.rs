@@ -9,6 +9,7 @@ mod gemm;
 mod gpu;
 mod kernel;
 mod pool;
+mod self_test;
 mod shaders;
 mod stream;
 mod template;

@@ -1,6 +1,9 @@
 //@ if HALF
 enable f16;
 //@ end
+//@ if COOPERATIVE
+enable wgpu_cooperative_matrix;
+//@ end
 // Convolution as an implicit matrix product in tiles of workgroup memory.
 //
 // y[n, i, j, o] = Σ_{p, q, c} x[n, i·stride + p − padding, j·stride + q − padding, c] · w[p, q, c, o]
@@ -8,6 +11,9 @@ enable f16;
 // x [n, h_in, w_in, c_in], w [kh, kw, c_in, c_out], y [n, h_out, w_out, c_out], channels in quads (vec4). A workgroup of
 // 16 x 16 invocations computes {16*TM} rows times {16*TN} columns of the product, an invocation {TM} x {TN} of them. Sixteen
 // of the summed dimension are in workgroup memory at a time; the next sixteen are on their way while those are multiplied.
+//
+// With cooperative matrices the tiles hold single f16, and eight subgroups of 32, four down and two across, multiply and
+// add {C} x {C} fragments of them; all tiles must then be whole.
 
 struct Params {
     n: u32, h_in: u32, w_in: u32, c_in: u32,
@@ -21,10 +27,17 @@ struct Params {
 
 var<immediate> p: Params;
 
+//@ if COOPERATIVE
+alias Stored = f16;
+alias FragmentA = coop_mat{C}x{C}<f16, A>;
+alias FragmentB = coop_mat{C}x{C}<f16, B>;
+alias FragmentC = coop_mat{C}x{C}<f32, C>;
+//@ else
 //@ if HALF
 alias Stored = vec4<f16>;
 //@ else
 alias Stored = vec4<f32>;
+//@ end
 //@ end
 
 //@ if V4
@@ -61,14 +74,7 @@ fn load_b(row: u32, quad: u32, channels: u32) -> vec4<f32> {
 }
 //@ end
 
-//@ if !INPUT
-//@ if V4
-@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
-
-fn store(row: u32, quad: u32, channels: u32, value: vec4<f32>) {
-    if 4u * quad < channels { out[row * (channels >> 2u) + quad] = value; }
-}
-//@ else
+//@ if SCALAR_OUT
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
 fn store(row: u32, quad: u32, channels: u32, value: vec4<f32>) {
@@ -77,13 +83,44 @@ fn store(row: u32, quad: u32, channels: u32, value: vec4<f32>) {
     if 4u * quad + {i}u < channels { out[at + {i}u] = value[{i}]; }
     //@ end
 }
-//@ end
+//@ else
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
+
+fn store(row: u32, quad: u32, channels: u32, value: vec4<f32>) {
+    if 4u * quad < channels { out[row * (channels >> 2u) + quad] = value; }
+}
 //@ end
 
-var<workgroup> tile_a: array<Stored, {64*TM}>;
+var<workgroup> tile_a: array<Stored, {SIZE_A}>;
+var<workgroup> tile_b: array<Stored, {SIZE_B}>;
+
+//@ if COOPERATIVE
+/// Rows of {LINE_A} and of {LINE_B}: padded against bank conflicts.
+fn put_a(line: u32, quad: u32, value: vec4<f32>) {
+    let at = line * {LINE_A}u + 4u * quad;
+    //@ for i in 0..4
+    tile_a[at + {i}u] = f16(value[{i}]);
+    //@ end
+}
+
+fn put_b(line: u32, quad: u32, value: vec4<f32>) {
+    let at = line * {LINE_B}u + 4u * quad;
+    //@ for i in 0..4
+    tile_b[at + {i}u] = f16(value[{i}]);
+    //@ end
+}
+//@ else
+fn put_a(line: u32, quad: u32, value: vec4<f32>) {
+    tile_a[line * {LINE_A}u + quad] = Stored(value);
+}
+
+fn put_b(line: u32, quad: u32, value: vec4<f32>) {
+    tile_b[line * {LINE_B}u + quad] = Stored(value);
+}
+//@ end
 
 //@ if FORWARD
-var<workgroup> tile_b: array<Stored, {64*TN}>; // [16 of k][4·TN quads of columns]; tile_a [16·TM rows][4 quads of k]
+// [16 of k][4·TN quads of columns]; tile_a [16·TM rows][4 quads of k]
 
 //@ if BIAS
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
@@ -108,6 +145,11 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     let first_quad = (unit / p.blocks) * {4*TN}u;
     let down = local >> 4u;
     let across = local & 15u;
+    //@ if COOPERATIVE
+    let fragment_row = (local >> 6u) * {4*TM}u;
+    let fragment_column = ((local >> 5u) & 1u) * {8*TN}u;
+    let channels = p.c_out;
+    //@ end
     let plane = p.h_out * p.w_out;
     //@ for r in 0..{LOADS_A}
     let m{r} = first_row + (local >> 2u) + {64*r}u;
@@ -120,16 +162,28 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     //@ for r in 0..{LOADS_B}
     var next_b{r} = vec4(0.0);
     //@ end
+    //@ if COOPERATIVE
+    //@ for i in 0..{FRAGMENTS_A}
+    //@ for j in 0..{FRAGMENTS_B}
+    var sum{i}_{j} = FragmentC();
+    //@ end
+    //@ end
+    //@ else
     //@ for j in 0..{QUADS}
     let start{j} = bias_quad(first_quad + across + {16*j}u);
     //@ for i in 0..{TM}
     var y{i}_{j} = start{j};
     //@ end
     //@ end
+    //@ end
     let quads = (p.c_in + 3u) >> 2u;
     let chunks = (quads + 3u) >> 2u;
     let steps = p.kh * p.kw * chunks;
+    //@ if COOPERATIVE
+    for (var step = 0u; step < steps; step++) {
+    //@ else
     for (var step = 0u; step <= steps; step++) {
+    //@ end
         if step < steps {
             let tap = step / chunks;
             let chunk = step % chunks;
@@ -156,6 +210,32 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
             }
             //@ end
         }
+        //@ if COOPERATIVE
+        // These need control flow that is uniform beyond doubt, so nothing is on its way meanwhile.
+        //@ for r in 0..{LOADS_A}
+        put_a((local >> 2u) + {64*r}u, local & 3u, next_a{r});
+        //@ end
+        //@ for r in 0..{LOADS_B}
+        put_b((local + {256*r}u) / {4*TN}u, local % {4*TN}u, next_b{r});
+        //@ end
+        workgroupBarrier();
+        //@ for k in 0..{STEPS}
+        {
+            //@ for i in 0..{FRAGMENTS_A}
+            let at_a{i} = (fragment_row + {C*i}u) * {LINE_A}u + {C*k}u;
+            let a{i} = coopLoadT<FragmentA>(&tile_a[at_a{i}], {LINE_A}u);
+            //@ end
+            //@ for j in 0..{FRAGMENTS_B}
+            let at_b{j} = {C*k}u * {LINE_B}u + fragment_column + {C*j}u;
+            let b{j} = coopLoadT<FragmentB>(&tile_b[at_b{j}], {LINE_B}u);
+            //@ for i in 0..{FRAGMENTS_A}
+            sum{i}_{j} = coopMultiplyAdd(a{i}, b{j}, sum{i}_{j});
+            //@ end
+            //@ end
+        }
+        //@ end
+        workgroupBarrier();
+        //@ else
         if step > 0u {
             //@ for q in 0..4
             {
@@ -176,14 +256,23 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
         }
         if step < steps {
             //@ for r in 0..{LOADS_A}
-            tile_a[local + {256*r}u] = Stored(next_a{r});
+            put_a((local >> 2u) + {64*r}u, local & 3u, next_a{r});
             //@ end
             //@ for r in 0..{LOADS_B}
-            tile_b[local + {256*r}u] = Stored(next_b{r});
+            put_b((local + {256*r}u) / {4*TN}u, local % {4*TN}u, next_b{r});
             //@ end
             workgroupBarrier();
         }
+        //@ end
     }
+    //@ if COOPERATIVE
+    //@ for i in 0..{FRAGMENTS_A}
+    //@ for j in 0..{FRAGMENTS_B}
+    let at{i}_{j} = (first_row + fragment_row + {C*i}u) * channels + 4u * first_quad + fragment_column + {C*j}u;
+    coopStoreT(sum{i}_{j}, &out[at{i}_{j}], channels);
+    //@ end
+    //@ end
+    //@ else
     //@ for i in 0..{TM}
     if first_row + down + {16*i}u < p.pixels {
         //@ for j in 0..{QUADS}
@@ -191,12 +280,12 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
         //@ end
     }
     //@ end
+    //@ end
 }
 //@ end
 
 //@ if INPUT
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
-var<workgroup> tile_b: array<Stored, {80*TN}>; // [16·TN columns][4 quads of k and one of padding against bank conflicts]
+// tile_a [16·TM rows][4 quads of k], tile_b [16·TN columns][4 quads of k and one of padding against bank conflicts]
 
 /// dx[n, i, j, c] = Σ_{p, q, o} dy[n, (i + padding − p)/stride, (j + padding − q)/stride, o] · w[p, q, c, o]
 ///
@@ -210,6 +299,11 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
     let first_column = (unit / p.blocks) * {16*TN}u;
     let down = local >> 4u;
     let across = local & 15u;
+    //@ if COOPERATIVE
+    let fragment_row = (local >> 6u) * {4*TM}u;
+    let fragment_column = ((local >> 5u) & 1u) * {8*TN}u;
+    let channels = p.c_in;
+    //@ end
     let parity_row = p.parity >> 16u;
     let parity_column = p.parity & 65535u;
     let height = (p.h_in - parity_row + p.stride - 1u) / p.stride;
@@ -227,9 +321,17 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
     //@ for r in 0..{LOADS_B}
     var next_b{r} = vec4(0.0);
     //@ end
+    //@ if COOPERATIVE
+    //@ for i in 0..{FRAGMENTS_A}
+    //@ for j in 0..{FRAGMENTS_B}
+    var sum{i}_{j} = FragmentC();
+    //@ end
+    //@ end
+    //@ else
     //@ for i in 0..{TM}
     //@ for j in 0..{TN}
     var dx{i}_{j} = 0.0;
+    //@ end
     //@ end
     //@ end
     let quads = (p.c_out + 3u) >> 2u;
@@ -237,7 +339,11 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
     let tap_rows = (max(p.kh, tap_row0) - tap_row0 + p.stride - 1u) / p.stride;
     let tap_columns = (max(p.kw, tap_column0) - tap_column0 + p.stride - 1u) / p.stride;
     let steps = tap_rows * tap_columns * chunks;
+    //@ if COOPERATIVE
+    for (var step = 0u; step < steps; step++) {
+    //@ else
     for (var step = 0u; step <= steps; step++) {
+    //@ end
         if step < steps {
             let up = step / (tap_columns * chunks);
             let back = (step / chunks) % tap_columns;
@@ -263,11 +369,37 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
             }
             //@ end
         }
+        //@ if COOPERATIVE
+        // These need control flow that is uniform beyond doubt, so nothing is on its way meanwhile.
+        //@ for r in 0..{LOADS_A}
+        put_a((local >> 2u) + {64*r}u, local & 3u, next_a{r});
+        //@ end
+        //@ for r in 0..{LOADS_B}
+        put_b((local >> 2u) + {64*r}u, local & 3u, next_b{r});
+        //@ end
+        workgroupBarrier();
+        //@ for k in 0..{STEPS}
+        {
+            //@ for i in 0..{FRAGMENTS_A}
+            let at_a{i} = (fragment_row + {C*i}u) * {LINE_A}u + {C*k}u;
+            let a{i} = coopLoadT<FragmentA>(&tile_a[at_a{i}], {LINE_A}u);
+            //@ end
+            //@ for j in 0..{FRAGMENTS_B}
+            let at_b{j} = (fragment_column + {C*j}u) * {LINE_B}u + {C*k}u;
+            let b{j} = coopLoad<FragmentB>(&tile_b[at_b{j}], {LINE_B}u);
+            //@ for i in 0..{FRAGMENTS_A}
+            sum{i}_{j} = coopMultiplyAdd(a{i}, b{j}, sum{i}_{j});
+            //@ end
+            //@ end
+        }
+        //@ end
+        workgroupBarrier();
+        //@ else
         if step > 0u {
             //@ for q in 0..4
             {
                 //@ for j in 0..{TN}
-                let b{j} = vec4<f32>(tile_b[(across + {16*j}u) * 5u + {q}u]);
+                let b{j} = vec4<f32>(tile_b[(across + {16*j}u) * {LINE_B}u + {q}u]);
                 //@ end
                 //@ for i in 0..{TM}
                 let a{i} = vec4<f32>(tile_a[(down + {16*i}u) * 4u + {q}u]);
@@ -281,14 +413,23 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
         }
         if step < steps {
             //@ for r in 0..{LOADS_A}
-            tile_a[local + {256*r}u] = Stored(next_a{r});
+            put_a((local >> 2u) + {64*r}u, local & 3u, next_a{r});
             //@ end
             //@ for r in 0..{LOADS_B}
-            tile_b[((local >> 2u) + {64*r}u) * 5u + (local & 3u)] = Stored(next_b{r});
+            put_b((local >> 2u) + {64*r}u, local & 3u, next_b{r});
             //@ end
             workgroupBarrier();
         }
+        //@ end
     }
+    //@ if COOPERATIVE
+    //@ for i in 0..{FRAGMENTS_A}
+    //@ for j in 0..{FRAGMENTS_B}
+    let at{i}_{j} = (first_row + fragment_row + {C*i}u) * channels + first_column + fragment_column + {C*j}u;
+    coopStoreT(sum{i}_{j}, &out[at{i}_{j}], channels);
+    //@ end
+    //@ end
+    //@ else
     //@ for i in 0..{TM}
     {
         let m = first_row + down + {16*i}u;
@@ -305,11 +446,12 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
         }
     }
     //@ end
+    //@ end
 }
 //@ end
 
 //@ if WEIGHT
-var<workgroup> tile_b: array<Stored, {64*TN}>; // [16 of k][4·TN quads of columns]; tile_a [16 of k][4·TM quads of rows]
+// [16 of k][4·TN quads of columns]; tile_a [16 of k][4·TM quads of rows]
 
 /// dw[p, q, c, o] = Σ_{n, i, j} x[n, i·stride + p − padding, j·stride + q − padding, c] · dy[n, i, j, o]
 ///
@@ -326,6 +468,11 @@ fn backward_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
     let first_quad = ((unit / p.blocks) % p.tiles) * {4*TN}u;
     let down = local >> 4u;
     let across = local & 15u;
+    //@ if COOPERATIVE
+    let fragment_row = (local >> 6u) * {4*TM}u;
+    let fragment_column = ((local >> 5u) & 1u) * {8*TN}u;
+    let channels = p.c_out;
+    //@ end
     let plane = p.h_out * p.w_out;
     let quads = (p.c_in + 3u) >> 2u;
     let rows = p.kh * p.kw * quads;
@@ -339,13 +486,25 @@ fn backward_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
     //@ for r in 0..{LOADS_B}
     var next_b{r} = vec4(0.0);
     //@ end
+    //@ if COOPERATIVE
+    //@ for i in 0..{FRAGMENTS_A}
+    //@ for j in 0..{FRAGMENTS_B}
+    var sum{i}_{j} = FragmentC();
+    //@ end
+    //@ end
+    //@ else
     //@ for i in 0..{TM}
     //@ for j in 0..{QUADS}
     var dw{i}_{j} = vec4(0.0);
     //@ end
     //@ end
+    //@ end
     let steps = (end - begin + 15u) / 16u;
+    //@ if COOPERATIVE
+    for (var step = 0u; step < steps; step++) {
+    //@ else
     for (var step = 0u; step <= steps; step++) {
+    //@ end
         if step < steps {
             //@ for r in 0..{LOADS_A}
             {
@@ -370,6 +529,32 @@ fn backward_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
             }
             //@ end
         }
+        //@ if COOPERATIVE
+        // These need control flow that is uniform beyond doubt, so nothing is on its way meanwhile.
+        //@ for r in 0..{LOADS_A}
+        put_a((local + {256*r}u) / {4*TM}u, local % {4*TM}u, next_a{r});
+        //@ end
+        //@ for r in 0..{LOADS_B}
+        put_b((local + {256*r}u) / {4*TN}u, local % {4*TN}u, next_b{r});
+        //@ end
+        workgroupBarrier();
+        //@ for k in 0..{STEPS}
+        {
+            //@ for i in 0..{FRAGMENTS_A}
+            let at_a{i} = {C*k}u * {LINE_A}u + fragment_row + {C*i}u;
+            let a{i} = coopLoad<FragmentA>(&tile_a[at_a{i}], {LINE_A}u);
+            //@ end
+            //@ for j in 0..{FRAGMENTS_B}
+            let at_b{j} = {C*k}u * {LINE_B}u + fragment_column + {C*j}u;
+            let b{j} = coopLoadT<FragmentB>(&tile_b[at_b{j}], {LINE_B}u);
+            //@ for i in 0..{FRAGMENTS_A}
+            sum{i}_{j} = coopMultiplyAdd(a{i}, b{j}, sum{i}_{j});
+            //@ end
+            //@ end
+        }
+        //@ end
+        workgroupBarrier();
+        //@ else
         if step > 0u {
             //@ for k in 0..16
             {
@@ -390,14 +575,23 @@ fn backward_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
         }
         if step < steps {
             //@ for r in 0..{LOADS_A}
-            tile_a[local + {256*r}u] = Stored(next_a{r});
+            put_a((local + {256*r}u) / {4*TM}u, local % {4*TM}u, next_a{r});
             //@ end
             //@ for r in 0..{LOADS_B}
-            tile_b[local + {256*r}u] = Stored(next_b{r});
+            put_b((local + {256*r}u) / {4*TN}u, local % {4*TN}u, next_b{r});
             //@ end
             workgroupBarrier();
         }
+        //@ end
     }
+    //@ if COOPERATIVE
+    //@ for i in 0..{FRAGMENTS_A}
+    //@ for j in 0..{FRAGMENTS_B}
+    let at{i}_{j} = (number * 4u * rows + 4u * first_row + fragment_row + {C*i}u) * channels + 4u * first_quad + fragment_column + {C*j}u;
+    coopStoreT(sum{i}_{j}, &out[at{i}_{j}], channels);
+    //@ end
+    //@ end
+    //@ else
     //@ for i in 0..{ROW_QUADS}
     {
         let row = first_row + down + {16*i}u;
@@ -412,6 +606,7 @@ fn backward_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
         }
         //@ end
     }
+    //@ end
     //@ end
 }
 //@ end

@@ -1,0 +1,127 @@
+//! Small questions with known answers, asked before a device is trusted.
+
+use gradamp_core::geometry::Conv2d;
+use gradamp_core::random::{Purpose, Stream};
+use gradamp_core::{Backend, Error, Result};
+
+use crate::conv2d::{Pass, Tile};
+use crate::gpu::Wgpu;
+use crate::pool::Buffer;
+
+/// Whether the three passes of a convolution give what they should: their kernels use most of what all kernels use.
+///
+/// **Errors:** they do not; the message says by how much.
+pub(crate) fn arithmetic(gpu: &Wgpu) -> Result<()> {
+    let test = Test::new(gpu, 2, 4, 16)?;
+    for pass in [Pass::Forward, Pass::Input, Pass::Weight] {
+        let error = difference(&test.on_device(pass, None)?, &test.on_host(pass));
+        if !(error < 1e-4) {
+            return Err(Error::Backend {
+                backend: gpu.name(),
+                message: format!(
+                    "computes wrongly: a small convolution ({pass:?}) is off by {error:.1e} of its largest value, expected \
+                     less than 1e-4; `gradamp devices --check` says more, and a newer driver may help"
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether cooperative matrices of that side give what plain kernels give, to the precision of f16.
+pub(crate) fn cooperative(gpu: &Wgpu, side: usize) -> bool {
+    let passes = || -> Result<bool> {
+        let test = Test::new(gpu, 2, 8, 64)?;
+        for pass in [Pass::Forward, Pass::Input, Pass::Weight] {
+            let tile = Tile::Cooperative(4, 4, side);
+            let error = difference(&test.on_device(pass, Some(tile))?, &test.on_host(pass));
+            if !(error < 5e-3) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    passes().unwrap_or(false)
+}
+
+/// A 3x3 convolution of random numbers.
+struct Test<'a> {
+    gpu: &'a Wgpu,
+    g: Conv2d,
+    values: [Vec<f32>; 3],
+    x: Buffer,
+    w: Buffer,
+    dy: Buffer,
+}
+
+impl<'a> Test<'a> {
+    fn new(gpu: &'a Wgpu, images: usize, side: usize, channels: usize) -> Result<Self> {
+        let g = Conv2d::new(&[images, side, side, channels], &[3, 3, channels, channels], 1, 1)?;
+        let sizes = [images * side * side * channels, 9 * channels * channels, images * side * side * channels];
+        let stream = Stream::new(0, Purpose::Test);
+        let mut numbers = (0u64..).map(|i| stream.uniform(i) - 0.5);
+        let values = sizes.map(|size| numbers.by_ref().take(size).collect::<Vec<f32>>());
+        let upload = |values: &Vec<f32>| -> Result<Buffer> {
+            let buffer = gpu.take(values.len())?;
+            gpu.upload(bytemuck::cast_slice(values), &buffer)?;
+            Ok(buffer)
+        };
+        let [x, w, dy] = &values;
+        Ok(Self { gpu, g, x: upload(x)?, w: upload(w)?, dy: upload(dy)?, values })
+    }
+
+    /// The pass on the device, cut up in a certain way or as usual.
+    fn on_device(&self, pass: Pass, tile: Option<Tile>) -> Result<Vec<f32>> {
+        let Self { gpu, g, x, w, dy, .. } = self;
+        let len = if pass == Pass::Weight { g.patch() * g.c_out } else { g.n * g.pixels() * g.c_out };
+        let out = gpu.take(len)?;
+        match (pass, tile) {
+            (Pass::Forward, None) => gpu.conv2d_kernel(g, x, w, None, &out)?,
+            (Pass::Input, None) => gpu.conv2d_backward_input_kernel(g, w, dy, &out)?,
+            (Pass::Weight, None) => gpu.conv2d_backward_weight_kernel(g, x, dy, &out)?,
+            (Pass::Forward, Some(tile)) => gpu.conv2d_in_one_part(g, pass, tile, &[x, w, &out])?,
+            (Pass::Input, Some(tile)) => gpu.conv2d_in_one_part(g, pass, tile, &[dy, w, &out])?,
+            (Pass::Weight, Some(tile)) => gpu.conv2d_in_one_part(g, pass, tile, &[x, dy, &out])?,
+        }
+        let mut values = vec![0.0; len];
+        gpu.read(&out, &mut values)?;
+        Ok(values)
+    }
+
+    /// The pass on the host in f64, by the formula.
+    fn on_host(&self, pass: Pass) -> Vec<f64> {
+        let Self { g, values: [x, w, dy], .. } = self;
+        let c = g.c_in;
+        let mut out = vec![0.0; if pass == Pass::Weight { w.len() } else { x.len() }];
+        for image in 0..g.n {
+            for (i, j) in (0..g.h_out).flat_map(|i| (0..g.w_out).map(move |j| (i, j))) {
+                for (p, q) in (0..3).flat_map(|p| (0..3).map(move |q| (p, q))) {
+                    let (Some(row), Some(column)) = ((i + p).checked_sub(1), (j + q).checked_sub(1)) else { continue };
+                    if row >= g.h_in || column >= g.w_in {
+                        continue;
+                    }
+                    let x_at = ((image * g.h_in + row) * g.w_in + column) * c;
+                    let y_at = ((image * g.h_out + i) * g.w_out + j) * c;
+                    for (from, to) in (0..c).flat_map(|from| (0..c).map(move |to| (from, to))) {
+                        let w_at = ((p * 3 + q) * c + from) * c + to;
+                        let (place, a, b) = match pass {
+                            Pass::Forward => (y_at + to, x[x_at + from], w[w_at]),
+                            Pass::Input => (x_at + from, dy[y_at + to], w[w_at]),
+                            Pass::Weight => (w_at, x[x_at + from], dy[y_at + to]),
+                        };
+                        out[place] += f64::from(a) * f64::from(b);
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+/// The largest difference, relative to the largest expected value.
+fn difference(found: &[f32], expected: &[f64]) -> f64 {
+    let largest = expected.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    let differences = found.iter().zip(expected).map(|(&found, expected)| (f64::from(found) - expected).abs());
+    // A NaN must not vanish in a maximum.
+    differences.fold(0.0, |worst: f64, next| if next <= worst { worst } else { next }) / largest
+}

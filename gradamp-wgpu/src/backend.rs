@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use gradamp_core::backend::{Backend, BatchNormOperands, SgdSlot};
-use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::Result;
+use gradamp_core::backend::{Backend, BatchNormOperands, GatePart, SgdSlot};
+use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 
 use crate::gpu::Wgpu;
-use crate::pool::Buffer;
+use crate::memory::Buffer;
 
 impl Backend for Wgpu {
     type Buffer = Buffer;
@@ -70,7 +70,13 @@ impl Backend for Wgpu {
         self.batch_norm_statistics_kernel(g, x, mean, variance)
     }
 
-    fn batch_norm(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, y: &mut Buffer) -> Result<()> {
+    fn batch_norm(
+        &self,
+        g: &Rows,
+        p: &BatchNormOperands<'_, Self>,
+        x: &Buffer,
+        y: &mut Buffer,
+    ) -> Result<()> {
         self.batch_norm_kernel(g, p, x, None, false, y)
     }
 
@@ -165,6 +171,34 @@ impl Backend for Wgpu {
         dbeta: &mut Buffer,
     ) -> Result<()> {
         self.batch_norm_backward_kernel(g, p, x, Some(y), dy, dx, dgamma, dbeta)
+    }
+
+    fn gate(
+        &self,
+        gradients: &[GatePart<'_, Self>],
+        limit: Option<f32>,
+        skip_non_finite: bool,
+        out: &mut Buffer,
+    ) -> Result<()> {
+        self.gate_kernel(gradients, limit, skip_non_finite, out)
+    }
+
+    fn read_all(&self, sources: &[(&Buffer, usize)]) -> Result<Vec<Vec<f32>>> {
+        let mut all: Vec<Vec<f32>> = sources.iter().map(|&(_, len)| vec![0.0; len]).collect();
+        let parts = sources.iter().zip(&mut all);
+        let mut parts: Vec<_> =
+            parts.map(|(&(source, _), values)| (source, bytemuck::cast_slice_mut(values))).collect();
+        self.download(&mut parts)?;
+        Ok(all)
+    }
+
+    fn submit(&self) -> Result<()> {
+        self.flush(false)
+    }
+
+    /// A software rasteriser shares the host's cores: while it works, nothing is won by running ahead.
+    fn steps_ahead(&self) -> usize {
+        if self.adapter().is_software() { 0 } else { 8 }
     }
 
     fn synchronize(&self) -> Result<()> {

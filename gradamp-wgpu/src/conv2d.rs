@@ -12,7 +12,7 @@ use gradamp_core::geometry::Conv2d;
 
 use crate::gpu::{Precision, Wgpu};
 use crate::kernel::{Kernel, Variant};
-use crate::pool::Buffer;
+use crate::memory::Buffer;
 use crate::shaders::Shader;
 
 /// The scalars of `conv2d.wgsl` and `conv2d_tiled.wgsl`.
@@ -78,7 +78,9 @@ impl Tile {
         match (self, pass) {
             (Tile::Subgroup(s), Pass::Weight) => [8 * s, SUBGROUP_COLUMNS],
             (Tile::Subgroup(s), _) => [SUBGROUP_ROWS * s, SUBGROUP_COLUMNS],
-            (Tile::Shared(rows, columns) | Tile::Cooperative(rows, columns, _), _) => [16 * rows, 16 * columns],
+            (Tile::Shared(rows, columns) | Tile::Cooperative(rows, columns, _), _) => {
+                [16 * rows, 16 * columns]
+            }
         }
     }
 
@@ -126,7 +128,8 @@ impl Choice {
                 number("SCALAR_OUT", usize::from(side > 0 || !v4 || pass == Pass::Input));
                 // How a tile lies in workgroup memory: lines and their length, in quads or, for cooperative matrices,
                 // in single values.
-                let across = |elements: usize| if side > 0 { [16, 16 * elements + 8] } else { [16, 4 * elements] };
+                let across =
+                    |elements: usize| if side > 0 { [16, 16 * elements + 8] } else { [16, 4 * elements] };
                 let down = |elements: usize, padding: usize| match side > 0 {
                     true => [16 * elements, 24],
                     false => [16 * elements, 4 + padding],
@@ -289,7 +292,13 @@ impl Wgpu {
     }
 
     /// A pass at stride 1, cut up in a certain way and summed in one part.
-    pub(crate) fn conv2d_in_one_part(&self, g: &Conv2d, pass: Pass, tile: Tile, buffers: &[&Buffer]) -> Result<()> {
+    pub(crate) fn conv2d_in_one_part(
+        &self,
+        g: &Conv2d,
+        pass: Pass,
+        tile: Tile,
+        buffers: &[&Buffer],
+    ) -> Result<()> {
         let pixels = g.n * g.pixels();
         let size = match pass {
             Pass::Forward => [pixels, g.c_out],
@@ -350,7 +359,8 @@ impl Wgpu {
 
 /// The largest tile of cooperative matrices that divides the product; they write whole fragments, row by row.
 fn cooperative(pass: Pass, g: &Conv2d, [rows, columns]: [usize; 2], side: usize) -> Option<Tile> {
-    let lines = g.c_in.is_multiple_of(4) && g.c_out.is_multiple_of(4) && (pass != Pass::Input || g.stride == 1);
+    let lines =
+        g.c_in.is_multiple_of(4) && g.c_out.is_multiple_of(4) && (pass != Pass::Input || g.stride == 1);
     let divides = |&&(r, c): &&(usize, usize)| rows.is_multiple_of(16 * r) && columns.is_multiple_of(16 * c);
     let (r, c) = SHARED.iter().filter(|_| lines).find(divides)?;
     Some(Tile::Cooperative(*r, *c, side))

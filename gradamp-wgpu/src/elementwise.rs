@@ -29,7 +29,14 @@ const fn kernel(entry: &'static str) -> Kernel<'static> {
 const GROUP: usize = 1024;
 
 impl Wgpu {
-    pub(crate) fn axpby_kernel(&self, len: usize, alpha: f32, x: &Buffer, beta: f32, y: &Buffer) -> Result<()> {
+    pub(crate) fn axpby_kernel(
+        &self,
+        len: usize,
+        alpha: f32,
+        x: &Buffer,
+        beta: f32,
+        y: &Buffer,
+    ) -> Result<()> {
         let entry = if beta == 0.0 { "scale" } else { "axpby" };
         let params = Params { len: len as u32, alpha, beta };
         self.run(kernel(entry), &[x, y], &params, len.div_ceil(GROUP))
@@ -40,7 +47,13 @@ impl Wgpu {
         self.run(kernel("relu"), &[x, y], &params, len.div_ceil(GROUP))
     }
 
-    pub(crate) fn relu_backward_kernel(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &Buffer) -> Result<()> {
+    pub(crate) fn relu_backward_kernel(
+        &self,
+        len: usize,
+        y: &Buffer,
+        dy: &Buffer,
+        dx: &Buffer,
+    ) -> Result<()> {
         let params = Params { len: len as u32, alpha: 0.0, beta: 0.0 };
         self.run(kernel("relu_backward"), &[dy, y, dx], &params, len.div_ceil(GROUP))
     }

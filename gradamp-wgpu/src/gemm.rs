@@ -27,8 +27,7 @@ pub(crate) struct Params {
     beta: f32,
 }
 
-const TILED: Kernel<'static> =
-    Kernel { shader: Shader::Gemm, entry: "product", parameters: &[("TILED", 1)] };
+const TILED: Kernel<'static> = Kernel { shader: Shader::Gemm, entry: "product", parameters: &[("TILED", 1)] };
 const DIRECT: Kernel<'static> =
     Kernel { shader: Shader::Gemm, entry: "product", parameters: &[("TILED", 0)] };
 

@@ -212,9 +212,8 @@ impl Wgpu {
         self.check()?;
         let blocks: Vec<&Arc<Block>> = buffers.iter().map(|buffer| buffer.block()).collect();
         let Work { stream, pipelines } = &mut *self.work();
-        let pipeline = pipelines
-            .get(&self.0.device, self.0.checked, kernel)
-            .map_err(|message| self.fault(message))?;
+        let pipeline =
+            pipelines.get(&self.0.device, self.0.checked, kernel).map_err(|message| self.fault(message))?;
         stream.dispatch(&pipeline, &blocks, bytemuck::bytes_of(immediates), groups as u64);
         Ok(())
     }
@@ -229,7 +228,8 @@ impl Wgpu {
     /// Copies the beginnings of some buffers to the host.
     pub(crate) fn download(&self, parts: &mut [(&Buffer, &mut [u8])]) -> Result<()> {
         self.check()?;
-        let mut parts: Vec<_> = parts.iter_mut().map(|(buffer, bytes)| (buffer.block(), &mut **bytes)).collect();
+        let mut parts: Vec<_> =
+            parts.iter_mut().map(|(buffer, bytes)| (buffer.block(), &mut **bytes)).collect();
         let done = self.work().stream.download(&mut parts);
         self.check()?; // a device that is lost meanwhile says so itself
         done.map_err(|message| self.fault(message))

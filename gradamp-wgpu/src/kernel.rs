@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gradamp_core::Result;
 
-use crate::shaders::Shader;
+use crate::shaders::{self, Shader};
 use crate::template::{self, Parameters};
 
 /// Which kernel to run: a shader, one of its entry points, and the numbers of its variant.
@@ -44,6 +44,26 @@ impl From<Kernel<'_>> for Variant {
     }
 }
 
+/// A family's variants: each option is 0 or 1.
+pub(crate) type Combinations<const N: usize, const M: usize> = [[(&'static str, i64); N]; M];
+
+/// All combinations of some options; in the i-th, an option is 1 where its bit of i is.
+pub(crate) const fn combinations<const N: usize, const M: usize>(
+    names: [&'static str; N],
+) -> Combinations<N, M> {
+    let mut all = [[("", 0); N]; M];
+    let mut i = 0;
+    while i < M {
+        let mut bit = 0;
+        while bit < N {
+            all[i][bit] = (names[bit], (i >> bit & 1) as i64);
+            bit += 1;
+        }
+        i += 1;
+    }
+    all
+}
+
 /// A compiled kernel.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
@@ -77,6 +97,10 @@ impl Pipelines {
         if let Some(pipeline) = self.by_kernel.get(&key) {
             return Ok(pipeline.clone());
         }
+        let elsewhere = matches!(key.shader, Shader::Conv2d | Shader::Conv2dTiled | Shader::SumParts);
+        if checked && !elsewhere && !shaders::kernels().contains(&key) {
+            return Err(format!("{key:?} is not among the kernels that the tests validate"));
+        }
         let source = kernel.source().map_err(|error| error.to_string())?;
         let number = self.by_kernel.len() as u32;
         let pipeline = Arc::new(compile(device, checked, kernel, &source, number)?);
@@ -94,10 +118,8 @@ fn compile(
 ) -> Result<Pipeline, String> {
     let label = format!("{}.{}", kernel.shader.name(), kernel.entry);
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let descriptor = wgpu::ShaderModuleDescriptor {
-        label: Some(&label),
-        source: wgpu::ShaderSource::Wgsl(source.into()),
-    };
+    let descriptor =
+        wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(source.into()) };
     let module = match checked {
         true => device.create_shader_module(descriptor),
         // SAFETY: the shaders are the crate's own; every index is checked against the geometry that the host has

@@ -2,18 +2,26 @@
 
 mod adapter;
 mod backend;
+mod batch_norm;
 mod conv2d;
 mod elementwise;
 mod faults;
 mod gemm;
 mod gpu;
+mod im2col;
 mod kernel;
+mod loss;
+mod memory;
 mod pool;
+mod rows;
 mod self_test;
+mod sgd;
 mod shaders;
+mod statistics;
 mod stream;
+mod strips;
 mod template;
 
 pub use adapter::{Adapter, Api, Choice, FastPaths, Kind, Limits, adapters};
 pub use gpu::{Made, Options, Precision, Wgpu};
-pub use pool::Buffer;
+pub use memory::Buffer;

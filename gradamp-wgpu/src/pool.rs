@@ -1,159 +1,85 @@
-//! Device memory, taken once and used again: a steady step takes nothing.
+//! The largest of each window, and the mean of all pixels.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use bytemuck::{Pod, Zeroable};
+use gradamp_core::Result;
+use gradamp_core::geometry::{MeanPool, Pool2d};
 
-/// f32 elements on the device; they go back to the pool when dropped.
-#[derive(Debug)]
-pub struct Buffer {
-    block: Option<Arc<Block>>,
-    pool: Arc<Pool>,
+use crate::gpu::Wgpu;
+use crate::kernel::{Combinations, Kernel, combinations};
+pub(crate) use crate::memory::{Block, Buffer, Pool, Shortage};
+use crate::shaders::Shader;
+use crate::strips::{Strips, v4, vectors};
+
+/// The scalars of `pool.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Params {
+    strips: Strips,
+    h_in: u32,
+    w_in: u32,
+    h_out: u32,
+    w_out: u32,
+    size: u32,
+    stride: u32,
 }
 
-impl Buffer {
-    pub(crate) fn block(&self) -> &Arc<Block> {
-        // Only `drop` takes the block out.
-        self.block.as_ref().unwrap_or_else(|| unreachable!())
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        if let Some(block) = self.block.take() {
-            self.pool.give(block);
-        }
-    }
-}
-
-/// One piece of device memory.
-#[derive(Debug)]
-pub(crate) struct Block {
-    pub(crate) raw: wgpu::Buffer,
-    /// Never used twice, so that bind groups can be found again by it.
-    pub(crate) id: u64,
-    /// The submission that is being recorded when a kernel last used it.
-    pub(crate) used: AtomicU64,
-}
-
-/// The memory that nobody uses, by size class.
-///
-/// A block that is given back may be handed out at once: everything runs in the order of its recording, so who gets it
-/// next runs after who had it before. Whole buffers and not parts of one arena, for barriers are tracked per buffer.
-#[derive(Debug)]
-pub(crate) struct Pool {
-    free: Mutex<HashMap<u64, Vec<Arc<Block>>>>,
-    next: AtomicU64,
-    /// Bytes of all blocks, in use or free.
-    held: AtomicU64,
-    budget: Option<u64>,
-}
-
-/// Memory that is not to be had.
-#[derive(Debug)]
-pub(crate) enum Shortage {
-    /// The user's budget does not allow it.
-    Budget { budget: u64, held: u64 },
-    /// The device says no.
-    Device,
-}
-
-impl Pool {
-    pub(crate) fn new(budget: Option<u64>) -> Arc<Self> {
-        Arc::new(Self { free: Mutex::default(), next: AtomicU64::new(1), held: AtomicU64::new(0), budget })
+impl Params {
+    fn max(g: &Pool2d, strips: Strips) -> Self {
+        let [h_in, w_in, h_out, w_out, size, stride] =
+            [g.h_in, g.w_in, g.h_out, g.w_out, g.size, g.stride].map(|number| number as u32);
+        Self { strips, h_in, w_in, h_out, w_out, size, stride }
     }
 
-    /// How many blocks were ever taken from the system.
-    pub(crate) fn fresh(&self) -> u64 {
-        self.next.load(Ordering::Relaxed) - 1
-    }
-
-    /// Bytes of all blocks.
-    pub(crate) fn held(&self) -> u64 {
-        self.held.load(Ordering::Relaxed)
-    }
-
-    /// A buffer of at least `bytes`.
-    pub(crate) fn take(self: &Arc<Self>, device: &wgpu::Device, bytes: u64) -> Result<Buffer, Shortage> {
-        let class = size_class(bytes);
-        let free = self.lock().get_mut(&class).and_then(Vec::pop);
-        let block = match free {
-            Some(block) => block,
-            None => Arc::new(self.create(device, class)?),
-        };
-        Ok(Buffer { block: Some(block), pool: self.clone() })
-    }
-
-    fn create(&self, device: &wgpu::Device, bytes: u64) -> Result<Block, Shortage> {
-        if let Some(budget) = self.budget
-            && self.held() + bytes > budget
-        {
-            self.trim();
-            let held = self.held();
-            if held + bytes > budget {
-                return Err(Shortage::Budget { budget, held });
-            }
-        }
-        let raw = match create_buffer(device, bytes) {
-            Some(raw) => raw,
-            None => {
-                self.trim();
-                // Freed memory comes back when the work that used it is done.
-                let _ = device.poll(wgpu::PollType::wait_indefinitely());
-                create_buffer(device, bytes).ok_or(Shortage::Device)?
-            }
-        };
-        self.held.fetch_add(bytes, Ordering::Relaxed);
-        Ok(Block { raw, id: self.next.fetch_add(1, Ordering::Relaxed), used: AtomicU64::new(0) })
-    }
-
-    /// Gives free blocks back to the system.
-    fn trim(&self) {
-        let freed: u64 = self.lock().drain().map(|(class, blocks)| class * blocks.len() as u64).sum();
-        self.held.fetch_sub(freed, Ordering::Relaxed);
-    }
-
-    fn give(&self, block: Arc<Block>) {
-        self.lock().entry(block.raw.size()).or_default().push(block);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Vec<Arc<Block>>>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A strip is an image.
+    fn mean(g: &MeanPool) -> Self {
+        let strips = Strips::new(g.n * g.pixels, vectors(g.c), g.pixels);
+        Self { strips, h_in: 0, w_in: 0, h_out: 0, w_out: 0, size: 0, stride: 0 }
     }
 }
 
-/// The size of the smallest class that holds `bytes`: eight classes between two powers of two, so that at most an
-/// eighth is wasted, and buffers of nearly equal size can stand in for each other.
-fn size_class(bytes: u64) -> u64 {
-    let bytes = bytes.max(256);
-    let unit = (bytes.next_power_of_two() / 16).max(256);
-    bytes.next_multiple_of(unit)
+static OPTIONS: Combinations<1, 2> = combinations(["V4"]);
+
+/// All kernels of the family.
+pub(crate) const KERNELS: &[Kernel<'static>] = &[
+    kernel("max_pool2d", 0),
+    kernel("max_pool2d", 1),
+    kernel("max_pool2d_backward", 0),
+    kernel("max_pool2d_backward", 1),
+    kernel("mean_pool", 0),
+    kernel("mean_pool", 1),
+    kernel("mean_pool_backward", 0),
+    kernel("mean_pool_backward", 1),
+];
+
+const fn kernel(entry: &'static str, v4: usize) -> Kernel<'static> {
+    Kernel { shader: Shader::Pool, entry, parameters: &OPTIONS[v4] }
 }
 
-fn create_buffer(device: &wgpu::Device, size: u64) -> Option<wgpu::Buffer> {
-    use wgpu::BufferUsages;
-    let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation]
-        .map(|filter| device.push_error_scope(filter));
-    let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-    let raw =
-        device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
-    let errors = scopes.into_iter().rev().filter_map(|scope| pollster::block_on(scope.pop())).count();
-    (errors == 0).then_some(raw)
-}
+impl Wgpu {
+    pub(crate) fn max_pool2d_kernel(&self, g: &Pool2d, x: &Buffer, y: &Buffer, index: &Buffer) -> Result<()> {
+        let strips = Strips::of_elements(g.n * g.h_out * g.w_out, g.c);
+        self.run(kernel("max_pool2d", v4(g.c)), &[x, y, index], &Params::max(g, strips), strips.groups())
+    }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+    pub(crate) fn max_pool2d_backward_kernel(
+        &self,
+        g: &Pool2d,
+        index: &Buffer,
+        dy: &Buffer,
+        dx: &Buffer,
+    ) -> Result<()> {
+        let strips = Strips::of_elements(g.n * g.h_in * g.w_in, g.c);
+        let params = Params::max(g, strips);
+        self.run(kernel("max_pool2d_backward", v4(g.c)), &[index, dy, dx], &params, strips.groups())
+    }
 
-    use super::size_class;
+    pub(crate) fn mean_pool_kernel(&self, g: &MeanPool, x: &Buffer, y: &Buffer) -> Result<()> {
+        let params = Params::mean(g);
+        self.run(kernel("mean_pool", v4(g.c)), &[x, y], &params, params.strips.groups())
+    }
 
-    proptest! {
-        #[test]
-        fn a_class_holds_its_bytes_and_wastes_at_most_an_eighth(bytes in 1u64..1 << 34) {
-            let class = size_class(bytes);
-            prop_assert!(class >= bytes && class % 256 == 0);
-            prop_assert!(class - bytes < 256.max(bytes.div_ceil(8)), "{bytes}: {class}");
-            prop_assert_eq!(size_class(class), class);
-        }
+    pub(crate) fn mean_pool_backward_kernel(&self, g: &MeanPool, dy: &Buffer, dx: &Buffer) -> Result<()> {
+        let params = Params::mean(g);
+        self.run(kernel("mean_pool_backward", v4(g.c)), &[dy, dx], &params, params.strips.groups())
     }
 }

@@ -6,7 +6,7 @@ use gradamp_core::{Backend, Error, Result};
 
 use crate::conv2d::{Pass, Tile};
 use crate::gpu::Wgpu;
-use crate::pool::Buffer;
+use crate::memory::Buffer;
 
 /// Whether the three passes of a convolution give what they should: their kernels use most of what all kernels use.
 ///
@@ -57,7 +57,8 @@ struct Test<'a> {
 impl<'a> Test<'a> {
     fn new(gpu: &'a Wgpu, images: usize, side: usize, channels: usize) -> Result<Self> {
         let g = Conv2d::new(&[images, side, side, channels], &[3, 3, channels, channels], 1, 1)?;
-        let sizes = [images * side * side * channels, 9 * channels * channels, images * side * side * channels];
+        let sizes =
+            [images * side * side * channels, 9 * channels * channels, images * side * side * channels];
         let stream = Stream::new(0, Purpose::Test);
         let mut numbers = (0u64..).map(|i| stream.uniform(i) - 0.5);
         let values = sizes.map(|size| numbers.by_ref().take(size).collect::<Vec<f32>>());
@@ -96,7 +97,9 @@ impl<'a> Test<'a> {
         for image in 0..g.n {
             for (i, j) in (0..g.h_out).flat_map(|i| (0..g.w_out).map(move |j| (i, j))) {
                 for (p, q) in (0..3).flat_map(|p| (0..3).map(move |q| (p, q))) {
-                    let (Some(row), Some(column)) = ((i + p).checked_sub(1), (j + q).checked_sub(1)) else { continue };
+                    let (Some(row), Some(column)) = ((i + p).checked_sub(1), (j + q).checked_sub(1)) else {
+                        continue;
+                    };
                     if row >= g.h_in || column >= g.w_in {
                         continue;
                     }
@@ -121,7 +124,8 @@ impl<'a> Test<'a> {
 /// The largest difference, relative to the largest expected value.
 fn difference(found: &[f32], expected: &[f64]) -> f64 {
     let largest = expected.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
-    let differences = found.iter().zip(expected).map(|(&found, expected)| (f64::from(found) - expected).abs());
+    let differences =
+        found.iter().zip(expected).map(|(&found, expected)| (f64::from(found) - expected).abs());
     // A NaN must not vanish in a maximum.
     differences.fold(0.0, |worst: f64, next| if next <= worst { worst } else { next }) / largest
 }

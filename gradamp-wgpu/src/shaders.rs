@@ -1,7 +1,10 @@
 //! The shaders' texts: one file a family.
 
+use crate::kernel::Variant;
+use crate::{batch_norm, elementwise, gemm, im2col, loss, pool, rows, sgd, statistics};
+
 macro_rules! shaders {
-    ($($variant:ident $name:literal,)*) => {
+    ($($variant:ident $name:literal $immediates:ty,)*) => {
         /// A family of kernels.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub(crate) enum Shader {
@@ -9,9 +12,6 @@ macro_rules! shaders {
         }
 
         impl Shader {
-            #[cfg(test)]
-            pub(crate) const ALL: &'static [Shader] = &[$(Shader::$variant,)*];
-
             pub(crate) fn name(self) -> &'static str {
                 match self {
                     $(Shader::$variant => $name,)*
@@ -24,14 +24,217 @@ macro_rules! shaders {
                     $(Shader::$variant => include_str!(concat!("shaders/", $name, ".wgsl")),)*
                 }
             }
+
+            /// Bytes of its immediates.
+            #[cfg(test)]
+            pub(crate) fn immediates(self) -> usize {
+                match self {
+                    $(Shader::$variant => size_of::<$immediates>(),)*
+                }
+            }
         }
     };
 }
 
 shaders! {
-    Conv2d "conv2d",
-    Conv2dTiled "conv2d_tiled",
-    Elementwise "elementwise",
-    Gemm "gemm",
-    SumParts "sum_parts",
+    BatchNorm "batch_norm" batch_norm::Params,
+    Conv2d "conv2d" crate::conv2d::Params,
+    Conv2dTiled "conv2d_tiled" crate::conv2d::Params,
+    Elementwise "elementwise" elementwise::Params,
+    Gemm "gemm" gemm::Params,
+    Im2col "im2col" im2col::Params,
+    Loss "loss" loss::Params,
+    Pool "pool" pool::Params,
+    Rows "rows" rows::Params,
+    Sgd "sgd" sgd::Params,
+    Statistics "statistics" statistics::Params,
+    SumParts "sum_parts" crate::conv2d::SumParams,
+}
+
+/// Every kernel that any family asks for: what the tests validate and translate.
+pub(crate) fn kernels() -> Vec<Variant> {
+    let fixed = [
+        batch_norm::KERNELS,
+        elementwise::KERNELS,
+        gemm::KERNELS,
+        im2col::KERNELS,
+        loss::KERNELS,
+        pool::KERNELS,
+        rows::KERNELS,
+        sgd::KERNELS,
+        statistics::KERNELS,
+    ];
+    let fixed = fixed.into_iter().flatten().map(|&kernel| Variant::from(kernel));
+    #[cfg(test)]
+    let fixed = fixed.chain(crate::conv2d::variants());
+    fixed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::io::Write;
+    use std::process::Command;
+
+    use naga::back::{hlsl, msl, spv};
+    use naga::valid::{Capabilities, ModuleInfo, SubgroupOperationSet, ValidationFlags, Validator};
+    use naga::{AddressSpace, Module, ShaderStage};
+
+    use super::*;
+    use crate::stream::MOST_BINDINGS;
+
+    /// A kernel after naga took it in.
+    struct Taken {
+        kernel: Variant,
+        name: String,
+        module: Module,
+        info: ModuleInfo,
+        /// The place of the kernel's entry among the module's.
+        entry: usize,
+    }
+
+    fn taken() -> Vec<Taken> {
+        kernels().into_iter().map(take).collect()
+    }
+
+    /// Only what every one of the three languages has, or a shader might pass that one cannot say.
+    fn take(kernel: Variant) -> Taken {
+        let name = format!("{}.{} {:?}", kernel.shader.name(), kernel.entry, kernel.parameters);
+        let source = kernel.kernel().source().unwrap();
+        let module = naga::front::wgsl::parse_str(&source)
+            .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&source)));
+        let common: Capabilities =
+            spv::supported_capabilities() & msl::supported_capabilities() & hlsl::supported_capabilities();
+        let info = Validator::new(ValidationFlags::all(), common)
+            .subgroup_operations(SubgroupOperationSet::all())
+            .validate(&module)
+            .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&source)));
+        let entry = module.entry_points.iter().position(|entry| entry.name == kernel.entry);
+        let entry = entry.unwrap_or_else(|| panic!("{name}: no such entry"));
+        Taken { kernel, name, module, info, entry }
+    }
+
+    impl Taken {
+        /// The variables that the entry uses.
+        fn globals(&self) -> impl Iterator<Item = &naga::GlobalVariable> {
+            let used = self.info.get_entry_point(self.entry);
+            self.module
+                .global_variables
+                .iter()
+                .filter(|&(handle, _)| !used[handle].is_empty())
+                .map(|(_, variable)| variable)
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_the_template() {
+        for kernel in kernels() {
+            for line in kernel.kernel().source().unwrap().lines() {
+                let name = |text: &str| {
+                    let inner = text.split_once('}').map_or("", |(inner, _)| inner);
+                    !inner.is_empty() && inner.chars().all(|c| c.is_alphanumeric() || "_+*".contains(c))
+                };
+                let left = line.contains("//@") || line.split('{').skip(1).any(name);
+                assert!(!left, "{kernel:?}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_entry_is_listed() {
+        let (mut listed, mut written) = (BTreeSet::new(), BTreeSet::new());
+        for taken in taken() {
+            let shader = taken.kernel.shader.name();
+            listed.insert((shader, taken.kernel.entry.to_owned()));
+            written.extend(taken.module.entry_points.into_iter().map(|entry| (shader, entry.name)));
+        }
+        assert_eq!(written, listed);
+    }
+
+    #[test]
+    fn bindings_are_numbered_without_gaps() {
+        for taken in taken() {
+            let mut bindings: Vec<(u32, u32)> = taken
+                .globals()
+                .filter_map(|variable| variable.binding)
+                .map(|binding| (binding.group, binding.binding))
+                .collect();
+            bindings.sort_unstable();
+            let count = bindings.len() as u32;
+            assert!(bindings.into_iter().eq((0..count).map(|i| (0, i))), "{}", taken.name);
+            assert!((1..=MOST_BINDINGS as u32).contains(&count), "{} binds {count} buffers", taken.name);
+        }
+    }
+
+    #[test]
+    fn immediates_have_the_size_of_their_struct() {
+        for taken in taken() {
+            let immediates = taken.globals().find(|variable| variable.space == AddressSpace::Immediate);
+            let bytes = immediates
+                .map(|variable| taken.module.types[variable.ty].inner.size(taken.module.to_ctx()))
+                .unwrap_or_else(|| panic!("{} has no immediates", taken.name));
+            assert_eq!(bytes as usize, taken.kernel.shader.immediates(), "{}", taken.name);
+        }
+    }
+
+    #[test]
+    fn every_kernel_becomes_metal() {
+        for taken in taken() {
+            let options = msl::Options {
+                lang_version: (2, 4),
+                fake_missing_bindings: true,
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            };
+            let entry = Some((ShaderStage::Compute, taken.kernel.entry.to_owned()));
+            let pipeline = msl::PipelineOptions { entry_point: entry, ..Default::default() };
+            let (text, _) = msl::write_string(&taken.module, &taken.info, &options, &pipeline)
+                .unwrap_or_else(|error| panic!("{}: {error}", taken.name));
+            assert!(text.contains("kernel void"), "{}", taken.name);
+        }
+    }
+
+    #[test]
+    fn every_kernel_becomes_hlsl() {
+        for taken in taken() {
+            let options = hlsl::Options {
+                immediates_target: Some(hlsl::BindTarget::default()),
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            };
+            let entry = Some((ShaderStage::Compute, taken.kernel.entry.to_owned()));
+            let pipeline = hlsl::PipelineOptions { entry_point: entry };
+            let mut text = String::new();
+            hlsl::Writer::new(&mut text, &options, &pipeline)
+                .write(&taken.module, &taken.info, None)
+                .unwrap_or_else(|error| panic!("{}: {error}", taken.name));
+            assert!(text.contains("[numthreads("), "{}", taken.name);
+        }
+    }
+
+    #[test]
+    fn every_kernel_becomes_valid_spirv() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kernel.spv");
+        let has_validator = Command::new("spirv-val").arg("--version").output().is_ok();
+        if !has_validator {
+            let _ = writeln!(std::io::stderr(), "skipped: spirv-val is not installed; naga alone has a look");
+        }
+        for taken in taken() {
+            let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+            let pipeline = spv::PipelineOptions {
+                shader_stage: ShaderStage::Compute,
+                entry_point: taken.kernel.entry.to_owned(),
+            };
+            let words = spv::write_vec(&taken.module, &taken.info, &options, Some(&pipeline))
+                .unwrap_or_else(|error| panic!("{}: {error}", taken.name));
+            if has_validator {
+                std::fs::write(&path, bytemuck::cast_slice(&words)).unwrap();
+                let validator =
+                    Command::new("spirv-val").args(["--target-env", "vulkan1.1"]).arg(&path).output();
+                let said = validator.unwrap();
+                assert!(said.status.success(), "{}: {}", taken.name, String::from_utf8_lossy(&said.stderr));
+            }
+        }
+    }
 }

@@ -84,7 +84,11 @@ impl Stream {
                 })
                 .collect();
             let layout = &pipeline.layout;
-            self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
+            self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: None,
+                layout,
+                entries: &entries,
+            })
         });
         let (_, pass) = self.pass.get_or_insert_with(|| {
             let mut encoder = self.device.create_command_encoder(&Default::default());

@@ -107,7 +107,8 @@ impl Scope {
         while let Some(open) = rest.find('{') {
             let (before, behind) = rest.split_at(open);
             out.push_str(before);
-            let inner = behind[1..].split_once('}').and_then(|(inner, rest)| Some((self.value(inner)?, rest)));
+            let inner =
+                behind[1..].split_once('}').and_then(|(inner, rest)| Some((self.value(inner)?, rest)));
             rest = match inner {
                 Some((value, rest)) => {
                     out.push_str(&value.to_string());
@@ -139,7 +140,10 @@ impl Scope {
 
     /// The value of a sum of products of names and numbers.
     fn value(&self, expression: &str) -> Option<i64> {
-        expression.split('+').map(|product| product.split('*').map(|f| self.factor(f.trim())).product::<Option<i64>>()).sum()
+        expression
+            .split('+')
+            .map(|product| product.split('*').map(|f| self.factor(f.trim())).product::<Option<i64>>())
+            .sum()
     }
 
     fn factor(&self, factor: &str) -> Option<i64> {
@@ -159,7 +163,8 @@ mod tests {
 
     #[test]
     fn loops_are_unrolled_and_names_replaced() {
-        let source = "a{\n//@ for i in 0..{N}\n//@ for j in 1..3\nx{i}_{j} = {i*4+j}u; {k}\n//@ end\n//@ end\n}";
+        let source =
+            "a{\n//@ for i in 0..{N}\n//@ for j in 1..3\nx{i}_{j} = {i*4+j}u; {k}\n//@ end\n//@ end\n}";
         let expected = ["a{", "x0_1 = 1u; {k}", "x0_2 = 2u; {k}", "x1_1 = 5u; {k}", "x1_2 = 6u; {k}", "}"];
         assert_eq!(lines(source, &[("N", 2)]), expected);
         assert_eq!(lines(source, &[("N", 0)]), ["a{", "}"]);

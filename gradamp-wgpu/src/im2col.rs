@@ -1,0 +1,76 @@
+//! The windows of images as rows of a matrix, and back.
+
+use std::ops::Range;
+
+use bytemuck::{Pod, Zeroable};
+use gradamp_core::Result;
+use gradamp_core::geometry::Conv2d;
+
+use crate::gpu::Wgpu;
+use crate::kernel::{Combinations, Kernel, combinations};
+use crate::memory::Buffer;
+use crate::shaders::Shader;
+use crate::strips::{Strips, v4, vectors};
+
+/// The scalars of `im2col.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Params {
+    strips: Strips,
+    image: u32,
+    h_in: u32,
+    w_in: u32,
+    depth: u32,
+    kh: u32,
+    kw: u32,
+    h_out: u32,
+    w_out: u32,
+    stride: u32,
+    padding: u32,
+}
+
+impl Params {
+    fn new(g: &Conv2d, image: usize, strips: Strips) -> Self {
+        let depth = vectors(g.c_in);
+        let [image, h_in, w_in, depth, kh, kw, h_out, w_out, stride, padding] =
+            [image, g.h_in, g.w_in, depth, g.kh, g.kw, g.h_out, g.w_out, g.stride, g.padding]
+                .map(|number| number as u32);
+        Self { strips, image, h_in, w_in, depth, kh, kw, h_out, w_out, stride, padding }
+    }
+}
+
+static OPTIONS: Combinations<1, 2> = combinations(["V4"]);
+
+/// All kernels of the family.
+pub(crate) const KERNELS: &[Kernel<'static>] =
+    &[kernel("im2col", 0), kernel("im2col", 1), kernel("col2im", 0), kernel("col2im", 1)];
+
+const fn kernel(entry: &'static str, v4: usize) -> Kernel<'static> {
+    Kernel { shader: Shader::Im2col, entry, parameters: &OPTIONS[v4] }
+}
+
+impl Wgpu {
+    pub(crate) fn im2col_kernel(
+        &self,
+        g: &Conv2d,
+        images: Range<usize>,
+        x: &Buffer,
+        columns: &Buffer,
+    ) -> Result<()> {
+        let strips = Strips::of_vectors(images.len() * g.pixels(), g.kh * g.kw * vectors(g.c_in));
+        let params = Params::new(g, images.start, strips);
+        self.run(kernel("im2col", v4(g.c_in)), &[x, columns], &params, strips.groups())
+    }
+
+    pub(crate) fn col2im_kernel(
+        &self,
+        g: &Conv2d,
+        images: Range<usize>,
+        columns: &Buffer,
+        dx: &Buffer,
+    ) -> Result<()> {
+        let strips = Strips::of_elements(images.len() * g.h_in * g.w_in, g.c_in);
+        let params = Params::new(g, images.start, strips);
+        self.run(kernel("col2im", v4(g.c_in)), &[columns, dx], &params, strips.groups())
+    }
+}

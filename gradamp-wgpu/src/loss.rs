@@ -1,0 +1,43 @@
+//! Softmax cross-entropy against smoothed labels.
+
+use bytemuck::{Pod, Zeroable};
+use gradamp_core::Result;
+use gradamp_core::geometry::Rows;
+
+use crate::gpu::Wgpu;
+use crate::kernel::Kernel;
+use crate::memory::Buffer;
+use crate::shaders::Shader;
+
+/// The scalars of `loss.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Params {
+    rows: u32,
+    classes: u32,
+    smoothing: f32,
+}
+
+/// All kernels of the family.
+pub(crate) const KERNELS: &[Kernel<'static>] = &[kernel("row"), kernel("total")];
+
+const fn kernel(entry: &'static str) -> Kernel<'static> {
+    Kernel { shader: Shader::Loss, entry, parameters: &[] }
+}
+
+impl Wgpu {
+    pub(crate) fn softmax_cross_entropy_kernel(
+        &self,
+        g: &Rows,
+        smoothing: f32,
+        logits: &Buffer,
+        labels: &Buffer,
+        out: &Buffer,
+        dlogits: &Buffer,
+    ) -> Result<()> {
+        let params = Params { rows: g.rows as u32, classes: g.channels as u32, smoothing };
+        let results = self.take(2 * g.rows)?;
+        self.run(kernel("row"), &[logits, labels, &results, dlogits], &params, g.rows)?;
+        self.run(kernel("total"), &[&results, out], &params, 1)
+    }
+}

@@ -1,0 +1,43 @@
+//! A bias for every row, and the sum of all rows.
+
+use gradamp_core::Result;
+use gradamp_core::geometry::Rows;
+
+use crate::gpu::Wgpu;
+use crate::kernel::{Combinations, Kernel, combinations};
+use crate::memory::Buffer;
+use crate::shaders::Shader;
+use crate::strips::{Strips, v4};
+
+/// The scalars of `rows.wgsl`.
+pub(crate) type Params = Strips;
+
+/// All kernels of the family.
+pub(crate) const KERNELS: &[Kernel<'static>] = &[
+    kernel("add_bias", 0),
+    kernel("add_bias", 1),
+    kernel("sum_strips", 0),
+    kernel("sum_strips", 1),
+    kernel("combine", 0),
+    kernel("combine", 1),
+];
+
+static OPTIONS: Combinations<1, 2> = combinations(["V4"]);
+
+const fn kernel(entry: &'static str, v4: usize) -> Kernel<'static> {
+    Kernel { shader: Shader::Rows, entry, parameters: &OPTIONS[v4] }
+}
+
+impl Wgpu {
+    pub(crate) fn add_bias_kernel(&self, g: &Rows, bias: &Buffer, y: &Buffer) -> Result<()> {
+        let params: Params = Strips::of_elements(g.rows, g.channels);
+        self.run(kernel("add_bias", v4(g.channels)), &[bias, y], &params, params.groups())
+    }
+
+    pub(crate) fn sum_rows_kernel(&self, g: &Rows, x: &Buffer, out: &Buffer) -> Result<()> {
+        let (v4, params): (usize, Params) = (v4(g.channels), Strips::of_sums(g.rows, g.channels));
+        let partials = self.take(params.chunks as usize * g.channels)?;
+        self.run(kernel("sum_strips", v4), &[x, &partials], &params, params.groups())?;
+        self.run(kernel("combine", v4), &[&partials, out], &params, params.vectors())
+    }
+}

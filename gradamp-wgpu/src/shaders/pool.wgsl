@@ -1,0 +1,156 @@
+// The largest of each window, and the mean of all pixels; forward above backward.
+//
+//   max_pool2d            y[n, i, j, c] = max_{p, q < size} x[n, i·stride + p, j·stride + q, c]; index = its p·size + q
+//   max_pool2d_backward   dx[n, r, s, c] = Σ dy[n, i, j, c] over windows whose index is the place of (r, s) in them
+//   mean_pool             y[n, c] = 1/pixels · Σ_p x[n, p, c]
+//   mean_pool_backward    dx[n, p, c] = dy[n, c] / pixels
+//
+// Images are [n, h, w, c]. V is four channels where V4, else one; `channels` counts Vs. An invocation takes a strip: one
+// V in `chunk` consecutive pixels of all that it writes, `rows` in number; mean_pool a V of an image.
+
+struct Params {
+    rows: u32,
+    channels: u32,
+    chunk: u32,
+    chunks: u32,
+    h_in: u32,
+    w_in: u32,
+    h_out: u32,
+    w_out: u32,
+    size: u32,
+    stride: u32,
+}
+
+var<immediate> p: Params;
+
+//@ if V4
+alias V = vec4<f32>;
+alias U = vec4<u32>;
+alias B = vec4<bool>;
+//@ else
+alias V = f32;
+alias U = u32;
+alias B = bool;
+//@ end
+
+// By its bits, since drivers may assume that no number differs from itself.
+fn is_nan(x: V) -> B {
+    return (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u);
+}
+
+@group(0) @binding(0) var<storage, read> x: array<V>;
+@group(0) @binding(1) var<storage, read_write> y: array<V>;
+@group(0) @binding(2) var<storage, read_write> index: array<V>;
+
+// The first of equals, since only a larger one displaces it, or a NaN.
+@compute @workgroup_size(256)
+fn max_pool2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let strip = (group.y * 32768u + group.x) * 256u + local;
+    let c = strip % p.channels;
+    let chunk = strip / p.channels;
+    if chunk >= p.chunks { return; }
+    let first = chunk * p.chunk;
+    let last = min(first + p.chunk, p.rows);
+    var j = first % p.w_out;
+    var i = first / p.w_out % p.h_out;
+    var n = first / p.w_out / p.h_out;
+    for (var pixel = first; pixel < last; pixel++) {
+        let corner = ((n * p.h_in + i * p.stride) * p.w_in + j * p.stride) * p.channels + c;
+        var best = x[corner];
+        var place = V(0.0);
+        for (var a = 0u; a < p.size; a++) {
+            for (var b = 0u; b < p.size; b++) {
+                let value = x[corner + (a * p.w_in + b) * p.channels];
+                let better = (value > best) | is_nan(value);
+                best = select(best, value, better);
+                place = select(place, V(f32(a * p.size + b)), better);
+            }
+        }
+        y[pixel * p.channels + c] = best;
+        index[pixel * p.channels + c] = place;
+        j++;
+        if j == p.w_out {
+            j = 0u;
+            i++;
+            if i == p.h_out {
+                i = 0u;
+                n++;
+            }
+        }
+    }
+}
+
+@group(0) @binding(0) var<storage, read> places: array<V>;
+@group(0) @binding(1) var<storage, read> dy: array<V>;
+@group(0) @binding(2) var<storage, read_write> dx: array<V>;
+
+// The first window, along one axis, that ends behind a pixel.
+fn first_window(pixel: u32) -> u32 {
+    if pixel < p.size { return 0u; }
+    return (pixel - p.size) / p.stride + 1u;
+}
+
+@compute @workgroup_size(256)
+fn max_pool2d_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let strip = (group.y * 32768u + group.x) * 256u + local;
+    let c = strip % p.channels;
+    let chunk = strip / p.channels;
+    if chunk >= p.chunks { return; }
+    let first = chunk * p.chunk;
+    let last = min(first + p.chunk, p.rows);
+    var s = first % p.w_in;
+    var r = first / p.w_in % p.h_in;
+    var n = first / p.w_in / p.h_in;
+    for (var pixel = first; pixel < last; pixel++) {
+        let last_i = min(r / p.stride + 1u, p.h_out);
+        let last_j = min(s / p.stride + 1u, p.w_out);
+        var sum = V(0.0);
+        for (var i = first_window(r); i < last_i; i++) {
+            for (var j = first_window(s); j < last_j; j++) {
+                let at = ((n * p.h_out + i) * p.w_out + j) * p.channels + c;
+                let place = f32((r - i * p.stride) * p.size + s - j * p.stride);
+                sum += select(V(0.0), dy[at], places[at] == V(place));
+            }
+        }
+        dx[pixel * p.channels + c] = sum;
+        s++;
+        if s == p.w_in {
+            s = 0u;
+            r++;
+            if r == p.h_in {
+                r = 0u;
+                n++;
+            }
+        }
+    }
+}
+
+// Images are x [chunks, chunk pixels, channels] and y [chunks, channels].
+@compute @workgroup_size(256)
+fn mean_pool(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let strip = (group.y * 32768u + group.x) * 256u + local;
+    let c = strip % p.channels;
+    let n = strip / p.channels;
+    if n >= p.chunks { return; }
+    let first = n * p.chunk;
+    let last = first + p.chunk;
+    var sum = V(0.0);
+    for (var r = first; r < last; r++) {
+        sum += x[r * p.channels + c];
+    }
+    y[strip] = sum / f32(p.chunk);
+}
+
+@compute @workgroup_size(256)
+fn mean_pool_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let strip = (group.y * 32768u + group.x) * 256u + local;
+    let c = strip % p.channels;
+    let n = strip / p.channels;
+    if n >= p.chunks { return; }
+    let share = x[strip] / f32(p.chunk);
+    let first = n * p.chunk;
+    let last = first + p.chunk;
+    for (var r = first; r < last; r++) {
+        y[r * p.channels + c] = share;
+    }
+}

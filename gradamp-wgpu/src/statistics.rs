@@ -1,0 +1,86 @@
+//! Numbers about a tensor, and the gate of a step.
+
+use bytemuck::{Pod, Zeroable};
+use gradamp_core::Result;
+use gradamp_core::backend::{GatePart, Statistics};
+
+use crate::gpu::Wgpu;
+use crate::kernel::Kernel;
+use crate::memory::Buffer;
+use crate::shaders::Shader;
+
+/// The scalars of `statistics.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Pod, Zeroable)]
+pub(crate) struct Params {
+    len: u32,
+    groups: u32,
+    offset: u32,
+    scale: f32,
+    limit: f32,
+    limited: u32,
+    skips: u32,
+}
+
+/// All kernels of the family.
+pub(crate) const KERNELS: &[Kernel<'static>] =
+    &[kernel("summarise"), kernel("join_summaries"), kernel("norms"), kernel("join_norms")];
+
+const fn kernel(entry: &'static str) -> Kernel<'static> {
+    Kernel { shader: Shader::Statistics, entry, parameters: &[] }
+}
+
+/// Workgroups that share a tensor: each has 16 vec4 for each of its invocations, until there are enough for any device.
+fn groups(len: usize) -> usize {
+    len.div_ceil(256 * 4 * 16).clamp(1, 1024)
+}
+
+impl Wgpu {
+    pub(crate) fn statistics_kernel(
+        &self,
+        len: usize,
+        x: &Buffer,
+        offset: usize,
+        out: &Buffer,
+    ) -> Result<()> {
+        let groups = groups(len);
+        let params =
+            Params { len: len as u32, groups: groups as u32, offset: offset as u32, ..Params::default() };
+        let parts = self.take(groups * Statistics::LEN)?;
+        self.run(kernel("summarise"), &[x, &parts], &params, groups)?;
+        self.run(kernel("join_summaries"), &[&parts, out], &params, 1)
+    }
+
+    /// Norms add up like the sides of a right angle, so a tensor's scale and parts go home in one number each.
+    pub(crate) fn gate_kernel(
+        &self,
+        gradients: &[GatePart<'_, Self>],
+        limit: Option<f32>,
+        skip_non_finite: bool,
+        out: &Buffer,
+    ) -> Result<()> {
+        let all = gradients.iter().map(|part| groups(part.len)).sum();
+        let norms = self.take(all)?;
+        let mut offset = 0;
+        for part in gradients {
+            let groups = groups(part.len);
+            let params = Params {
+                len: part.len as u32,
+                groups: groups as u32,
+                offset: offset as u32,
+                scale: part.scale,
+                ..Params::default()
+            };
+            self.run(kernel("norms"), &[part.gradient, &norms], &params, groups)?;
+            offset += groups;
+        }
+        let params = Params {
+            groups: all as u32,
+            limit: limit.unwrap_or(0.0),
+            limited: u32::from(limit.is_some()),
+            skips: u32::from(skip_non_finite),
+            ..Params::default()
+        };
+        self.run(kernel("join_norms"), &[&norms, out], &params, 1)
+    }
+}

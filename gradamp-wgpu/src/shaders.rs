@@ -97,14 +97,17 @@ mod tests {
         kernels().into_iter().map(take).collect()
     }
 
-    /// Only what every one of the three languages has, or a shader might pass that one cannot say.
+    /// Only what every one of the three languages has, or a shader might pass that one cannot say. Cooperative matrices
+    /// are beyond HLSL, and run on Vulkan and Metal only.
     fn take(kernel: Variant) -> Taken {
         let name = format!("{}.{} {:?}", kernel.shader.name(), kernel.entry, kernel.parameters);
         let source = kernel.kernel().source().unwrap();
         let module = naga::front::wgsl::parse_str(&source)
             .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&source)));
-        let common: Capabilities =
-            spv::supported_capabilities() & msl::supported_capabilities() & hlsl::supported_capabilities();
+        let mut common: Capabilities = spv::supported_capabilities() & msl::supported_capabilities();
+        if !is_cooperative(&kernel) {
+            common &= hlsl::supported_capabilities();
+        }
         let info = Validator::new(ValidationFlags::all(), common)
             .subgroup_operations(SubgroupOperationSet::all())
             .validate(&module)
@@ -112,6 +115,10 @@ mod tests {
         let entry = module.entry_points.iter().position(|entry| entry.name == kernel.entry);
         let entry = entry.unwrap_or_else(|| panic!("{name}: no such entry"));
         Taken { kernel, name, module, info, entry }
+    }
+
+    fn is_cooperative(kernel: &Variant) -> bool {
+        kernel.parameters.iter().any(|&(name, side)| name == "COOPERATIVE" && side > 0)
     }
 
     impl Taken {
@@ -196,7 +203,7 @@ mod tests {
 
     #[test]
     fn every_kernel_becomes_hlsl() {
-        for taken in taken() {
+        for taken in taken().into_iter().filter(|taken| !is_cooperative(&taken.kernel)) {
             let options = hlsl::Options {
                 immediates_target: Some(hlsl::BindTarget::default()),
                 zero_initialize_workgroup_memory: false,
@@ -228,7 +235,8 @@ mod tests {
             };
             let words = spv::write_vec(&taken.module, &taken.info, &options, Some(&pipeline))
                 .unwrap_or_else(|error| panic!("{}: {error}", taken.name));
-            if has_validator {
+            // Debian's validator is older than cooperative matrices.
+            if has_validator && !is_cooperative(&taken.kernel) {
                 std::fs::write(&path, bytemuck::cast_slice(&words)).unwrap();
                 let validator =
                     Command::new("spirv-val").args(["--target-env", "vulkan1.1"]).arg(&path).output();

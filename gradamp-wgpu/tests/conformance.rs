@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use gradamp_core::conformance::{assert_law, laws};
 use gradamp_wgpu::{Adapter, Choice, Options, Wgpu, adapters};
 
 /// The laws take turns: some count what the device allocates meanwhile.
@@ -37,3 +38,19 @@ gradamp_core::conformance!(*match gpu() {
     Some(gpu) => gpu,
     None => return,
 });
+
+/// Software rasterisers have kernels of their own; those made for GPUs must hold there too.
+#[test]
+fn the_laws_of_products_hold_for_tiles_of_workgroup_memory() {
+    let Some(_turn) = gpu() else { return };
+    let Some(adapter) = adapter() else { return };
+    let options = Options { checked: true, tiled: true, ..Options::default() };
+    let tiled = Wgpu::open(&adapter, &options).unwrap();
+    let products = laws::<Wgpu>().into_iter().filter(|law| {
+        ["conv2d::", "gemm::", "gradients::conv", "gradients::linear"]
+            .iter()
+            .any(|name| law.name.starts_with(name))
+    });
+    let held = products.map(|law| assert_law(&tiled, law.name, law.check)).count();
+    assert!(held > 8, "{held} laws");
+}

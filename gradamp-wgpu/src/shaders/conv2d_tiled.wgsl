@@ -13,7 +13,7 @@ enable wgpu_cooperative_matrix;
 // of the summed dimension are in workgroup memory at a time; the next sixteen are on their way while those are multiplied.
 //
 // With cooperative matrices the tiles hold single f16, and eight subgroups of 32, four down and two across, multiply and
-// add {C} x {C} fragments of them; all tiles must then be whole.
+// add square fragments of them; all tiles must then be whole.
 
 struct Params {
     n: u32, h_in: u32, w_in: u32, c_in: u32,
@@ -120,7 +120,7 @@ fn put_b(line: u32, quad: u32, value: vec4<f32>) {
 //@ end
 
 //@ if FORWARD
-// [16 of k][4·TN quads of columns]; tile_a [16·TM rows][4 quads of k]
+// tile_b [16 of k][4·TN quads of columns], tile_a [16·TM rows][4 quads of k]
 
 //@ if BIAS
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
@@ -451,7 +451,7 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
 //@ end
 
 //@ if WEIGHT
-// [16 of k][4·TN quads of columns]; tile_a [16 of k][4·TM quads of rows]
+// tile_b [16 of k][4·TN quads of columns], tile_a [16 of k][4·TM quads of rows]
 
 /// dw[p, q, c, o] = Σ_{n, i, j} x[n, i·stride + p − padding, j·stride + q − padding, c] · dy[n, i, j, o]
 ///

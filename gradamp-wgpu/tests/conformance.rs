@@ -1,6 +1,8 @@
 //! Every law, on one GPU: that of `GRADAMP_TEST_ADAPTER` (a number or a part of its name), else the best real one, else
 //! the software rasteriser. A machine without any skips them.
 
+#![allow(clippy::unwrap_used, reason = "a test's way to fail")]
+
 use std::io::Write;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 

@@ -136,7 +136,25 @@ fn cases() -> Vec<Epoch> {
             cases.push(Epoch { n, shape, served, batch_size, augmentation, seed });
         }
     }
+    let (shape, augmentation) = (WIDE, Some(Augmentation { cutout: 1, ..Augmentation::default() }));
+    let wide = |seed| Epoch { n: 1, shape, served: 1, batch_size: 1, augmentation, seed };
+    cases.extend((0..8).chain([carrying_seed()]).map(wide));
     cases
+}
+
+/// Its width has more than 16 bits, which shaders may have to multiply in halves.
+const WIDE: [usize; 3] = [1, 100_003, 1];
+
+/// A seed with which the lower half of the random bits moves a wide image's cutout, by a carry into the upper half's
+/// product: rare, and the last thing that arithmetic in words of 32 bits gets right.
+fn carrying_seed() -> u64 {
+    let width = WIDE[1];
+    let carries = |&seed: &u64| {
+        let stream = Stream::new(seed, Purpose::Augment).at(seed % 7).at(0);
+        let without = (stream.bits(4) >> 32) * width as u64 >> 32;
+        stream.below(4, width) as u64 != without
+    };
+    (0..1 << 24).find(carries).unwrap_or(0)
 }
 
 /// Bit for bit, with and without augmentation, also in a smaller last batch and in an order of some images only. A batch

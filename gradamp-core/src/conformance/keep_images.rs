@@ -151,7 +151,7 @@ fn carrying_seed() -> u64 {
     let width = WIDE[1];
     let carries = |&seed: &u64| {
         let stream = Stream::new(seed, Purpose::Augment).at(seed % 7).at(0);
-        let without = (stream.bits(4) >> 32) * width as u64 >> 32;
+        let without = ((stream.bits(4) >> 32) * width as u64) >> 32;
         stream.below(4, width) as u64 != without
     };
     (0..1 << 24).find(carries).unwrap_or(0)

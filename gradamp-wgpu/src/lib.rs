@@ -13,6 +13,7 @@ mod kernel;
 mod loss;
 mod memory;
 mod pool;
+mod product;
 mod rows;
 mod self_test;
 mod sgd;
@@ -21,6 +22,7 @@ mod statistics;
 mod stream;
 mod strips;
 mod template;
+mod winograd;
 
 pub use adapter::{Adapter, Api, Choice, FastPaths, Kind, Limits, adapters};
 pub use gpu::{Made, Options, Precision, Wgpu};

@@ -4,9 +4,9 @@ use gradamp_core::geometry::Conv2d;
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::{Backend, Error, Result};
 
-use crate::conv2d::{Pass, Tile};
 use crate::gpu::Wgpu;
 use crate::memory::Buffer;
+use crate::product::{Pass, Product, Tile};
 
 /// Whether the three passes of a convolution give what they should: their kernels use most of what all kernels use.
 ///
@@ -80,9 +80,9 @@ impl<'a> Test<'a> {
             (Pass::Forward, None) => gpu.conv2d_kernel(g, x, w, None, &out)?,
             (Pass::Input, None) => gpu.conv2d_backward_input_kernel(g, w, dy, &out)?,
             (Pass::Weight, None) => gpu.conv2d_backward_weight_kernel(g, x, dy, &out)?,
-            (Pass::Forward, Some(tile)) => gpu.conv2d_in_one_part(g, pass, tile, &[x, w, &out])?,
-            (Pass::Input, Some(tile)) => gpu.conv2d_in_one_part(g, pass, tile, &[dy, w, &out])?,
-            (Pass::Weight, Some(tile)) => gpu.conv2d_in_one_part(g, pass, tile, &[x, dy, &out])?,
+            (Pass::Forward, Some(tile)) => gpu.product(Product::new(g, pass, tile), &[x, w, &out])?,
+            (Pass::Input, Some(tile)) => gpu.product(Product::new(g, pass, tile), &[dy, w, &out])?,
+            (Pass::Weight, Some(tile)) => gpu.product(Product::new(g, pass, tile), &[x, dy, &out])?,
         }
         let mut values = vec![0.0; len];
         gpu.read(&out, &mut values)?;

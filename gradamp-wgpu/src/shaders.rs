@@ -1,7 +1,7 @@
 //! The shaders' texts: one file a family.
 
 use crate::kernel::Variant;
-use crate::{batch_norm, elementwise, gemm, im2col, loss, pool, rows, sgd, statistics};
+use crate::{batch_norm, conv2d, elementwise, gemm, im2col, loss, pool, rows, sgd, statistics, winograd};
 
 macro_rules! shaders {
     ($($variant:ident $name:literal $immediates:ty,)*) => {
@@ -38,8 +38,8 @@ macro_rules! shaders {
 
 shaders! {
     BatchNorm "batch_norm" batch_norm::Params,
-    Conv2d "conv2d" crate::conv2d::Params,
-    Conv2dTiled "conv2d_tiled" crate::conv2d::Params,
+    Conv2d "conv2d" crate::product::Params,
+    Conv2dTiled "conv2d_tiled" crate::product::Params,
     Elementwise "elementwise" elementwise::Params,
     Gemm "gemm" gemm::Params,
     Im2col "im2col" im2col::Params,
@@ -49,12 +49,14 @@ shaders! {
     Sgd "sgd" sgd::Params,
     Statistics "statistics" statistics::Params,
     SumParts "sum_parts" crate::conv2d::SumParams,
+    Winograd "winograd" crate::winograd::Params,
 }
 
 /// Every kernel that any family asks for: what the tests validate and translate.
 pub(crate) fn kernels() -> Vec<Variant> {
     let fixed = [
         batch_norm::KERNELS,
+        conv2d::KERNELS,
         elementwise::KERNELS,
         gemm::KERNELS,
         im2col::KERNELS,
@@ -63,10 +65,11 @@ pub(crate) fn kernels() -> Vec<Variant> {
         rows::KERNELS,
         sgd::KERNELS,
         statistics::KERNELS,
+        winograd::KERNELS,
     ];
     let fixed = fixed.into_iter().flatten().map(|&kernel| Variant::from(kernel));
     #[cfg(test)]
-    let fixed = fixed.chain(crate::conv2d::variants());
+    let fixed = fixed.chain(crate::product::variants());
     fixed.collect()
 }
 

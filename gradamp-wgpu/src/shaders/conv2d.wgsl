@@ -17,6 +17,8 @@ struct Params {
     pixels: u32, blocks: u32, tiles: u32,
     // Weight gradient: pixels of one part of the sum. Input gradient: the parity of the pixels, row · 65536 + column.
     part: u32, parity: u32,
+    // Parts of the sum, and products in a row: their operands and results lie one behind the other.
+    parts: u32, batches: u32,
 }
 
 var<immediate> p: Params;
@@ -98,13 +100,14 @@ fn forward(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let unit = (group.y * 32768u + group.x) * {SUBGROUPS}u + local / {S}u;
-    let tile = unit / p.blocks;
-    if tile >= p.tiles { return; }
+    let batch = unit / (p.blocks * p.tiles);
+    if batch >= p.batches { return; }
+    let tile = (unit / p.blocks) % p.tiles;
     let first = ((unit % p.blocks) * {S}u + lane) * {TM}u;
     let plane = p.h_out * p.w_out;
     //@ for i in 0..{TM}
     let m{i} = min(first + {i}u, p.pixels - 1u);
-    let image{i} = m{i} / plane;
+    let image{i} = batch * p.n + m{i} / plane;
     let row{i} = (m{i} % plane) / p.w_out;
     let top{i} = row{i} * p.stride - p.padding; // wraps below 0, so that one comparison finds what is outside
     let left{i} = (m{i} % p.w_out) * p.stride - p.padding;
@@ -124,7 +127,7 @@ fn forward(
             //@ for g in 0..{GATHERS}
             let element{g} = {g*LANES}u + min(lane, {LANES+-1}u);
             let c{g} = min(4u * quad + (element{g} >> 2u), p.c_in - 1u);
-            let gather{g} = load_b(tap * p.c_in + c{g}, 4u * tile + (element{g} & 3u), p.c_out);
+            let gather{g} = load_b((batch * p.kh * p.kw + tap) * p.c_in + c{g}, 4u * tile + (element{g} & 3u), p.c_out);
             //@ for l in 0..{LANES}
             let w{g*LANES+l} = subgroupBroadcast(gather{g}, {l}u);
             //@ end
@@ -140,7 +143,7 @@ fn forward(
     //@ for i in 0..{TM}
     if first + {i}u < p.pixels {
         //@ for j in 0..4
-        store(m{i}, 4u * tile + {j}u, p.c_out, y{i}_{j});
+        store(batch * p.pixels + m{i}, 4u * tile + {j}u, p.c_out, y{i}_{j});
         //@ end
     }
     //@ end
@@ -159,8 +162,9 @@ fn backward_input(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let unit = (group.y * 32768u + group.x) * {SUBGROUPS}u + local / {S}u;
-    let tile = unit / p.blocks;
-    if tile >= p.tiles { return; }
+    let batch = unit / (p.blocks * p.tiles);
+    if batch >= p.batches { return; }
+    let tile = (unit / p.blocks) % p.tiles;
     let first = ((unit % p.blocks) * {S}u + lane) * {TM}u;
     let parity_row = p.parity >> 16u;
     let parity_column = p.parity & 65535u;
@@ -170,7 +174,7 @@ fn backward_input(
     let tap_column0 = (parity_column + p.padding) % p.stride;
     //@ for i in 0..{TM}
     let m{i} = min(first + {i}u, p.pixels - 1u);
-    let image{i} = m{i} / (height * width);
+    let image{i} = batch * p.n + m{i} / (height * width);
     let row{i} = (m{i} % (height * width)) / width;
     let column{i} = m{i} % width;
     let bottom{i} = row{i} + (parity_row + p.padding) / p.stride;
@@ -192,7 +196,7 @@ fn backward_input(
             for (var quad = 0u; quad < quads; quad++) {
                 //@ for g in 0..{GATHERS}
                 let c{g} = min(16u * tile + {g*LANES}u + min(lane, {LANES+-1}u), p.c_in - 1u);
-                let gather{g} = load_b(tap * p.c_in + c{g}, quad, p.c_out);
+                let gather{g} = load_b((batch * p.kh * p.kw + tap) * p.c_in + c{g}, quad, p.c_out);
                 //@ for l in 0..{LANES}
                 let w{g*LANES+l} = subgroupBroadcast(gather{g}, {l}u);
                 //@ end
@@ -233,8 +237,9 @@ fn backward_weight(
 ) {
     let unit = (group.y * 32768u + group.x) * {SUBGROUPS}u + local / {S}u;
     let number = unit / (p.blocks * p.tiles);
-    let begin = number * p.part;
-    if begin >= p.pixels { return; }
+    let batch = number / p.parts;
+    if batch >= p.batches { return; }
+    let begin = (number % p.parts) * p.part;
     let end = min(begin + p.part, p.pixels);
     let tile = (unit / p.blocks) % p.tiles;
     let quads = (p.c_in + 3u) >> 2u;
@@ -256,9 +261,9 @@ fn backward_weight(
         let mine = min(m + min(lane, {LANES+-1}u), p.pixels - 1u);
         let counts = m + min(lane, {LANES+-1}u) < end;
         //@ for j in 0..4
-        let gather{j} = select(vec4(0.0), load_b(mine, 4u * tile + {j}u, p.c_out), counts);
+        let gather{j} = select(vec4(0.0), load_b(batch * p.pixels + mine, 4u * tile + {j}u, p.c_out), counts);
         //@ end
-        let image = mine / (p.h_out * p.w_out);
+        let image = batch * p.n + mine / (p.h_out * p.w_out);
         let top = ((mine / p.w_out) % p.h_out) * p.stride - p.padding;
         let left = (mine % p.w_out) * p.stride - p.padding;
         // What lies beyond the end is found outside the image.

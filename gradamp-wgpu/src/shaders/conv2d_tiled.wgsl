@@ -23,6 +23,8 @@ struct Params {
     pixels: u32, blocks: u32, tiles: u32,
     // Weight gradient: pixels of one part of the sum. Input gradient: the parity of the pixels, row · 65536 + column.
     part: u32, parity: u32,
+    // Parts of the sum, and products in a row: their operands and results lie one behind the other.
+    parts: u32, batches: u32,
 }
 
 var<immediate> p: Params;
@@ -140,9 +142,10 @@ fn bias_quad(quad: u32) -> vec4<f32> {
 @compute @workgroup_size(256)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let unit = group.y * 32768u + group.x;
-    if unit >= p.blocks * p.tiles { return; }
+    let batch = unit / (p.blocks * p.tiles);
+    if batch >= p.batches { return; }
     let first_row = (unit % p.blocks) * {16*TM}u;
-    let first_quad = (unit / p.blocks) * {4*TN}u;
+    let first_quad = ((unit / p.blocks) % p.tiles) * {4*TN}u;
     let down = local >> 4u;
     let across = local & 15u;
     //@ if COOPERATIVE
@@ -154,7 +157,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     //@ for r in 0..{LOADS_A}
     let m{r} = first_row + (local >> 2u) + {64*r}u;
     let there{r} = m{r} < p.pixels;
-    let image{r} = (m{r} / plane) * p.h_in;
+    let image{r} = (batch * p.n + m{r} / plane) * p.h_in;
     let top{r} = ((m{r} % plane) / p.w_out) * p.stride - p.padding; // wraps below 0: one comparison finds what is outside
     let left{r} = (m{r} % p.w_out) * p.stride - p.padding;
     var next_a{r} = vec4(0.0);
@@ -205,7 +208,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                 let column_quad = first_quad + e % {4*TN}u;
                 next_b{r} = vec4(0.0);
                 if c < p.c_in && 4u * column_quad < p.c_out {
-                    next_b{r} = load_b(tap * p.c_in + c, column_quad, p.c_out);
+                    next_b{r} = load_b((batch * p.kh * p.kw + tap) * p.c_in + c, column_quad, p.c_out);
                 }
             }
             //@ end
@@ -268,7 +271,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     //@ if COOPERATIVE
     //@ for i in 0..{FRAGMENTS_A}
     //@ for j in 0..{FRAGMENTS_B}
-    let at{i}_{j} = (first_row + fragment_row + {C*i}u) * channels + 4u * first_quad + fragment_column + {C*j}u;
+    let at{i}_{j} = (batch * p.pixels + first_row + fragment_row + {C*i}u) * channels + 4u * first_quad + fragment_column + {C*j}u;
     coopStoreT(sum{i}_{j}, &out[at{i}_{j}], channels);
     //@ end
     //@ end
@@ -276,7 +279,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     //@ for i in 0..{TM}
     if first_row + down + {16*i}u < p.pixels {
         //@ for j in 0..{QUADS}
-        store(first_row + down + {16*i}u, first_quad + across + {16*j}u, p.c_out, y{i}_{j});
+        store(batch * p.pixels + first_row + down + {16*i}u, first_quad + across + {16*j}u, p.c_out, y{i}_{j});
         //@ end
     }
     //@ end
@@ -294,9 +297,10 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
 @compute @workgroup_size(256)
 fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let unit = group.y * 32768u + group.x;
-    if unit >= p.blocks * p.tiles { return; }
+    let batch = unit / (p.blocks * p.tiles);
+    if batch >= p.batches { return; }
     let first_row = (unit % p.blocks) * {16*TM}u;
-    let first_column = (unit / p.blocks) * {16*TN}u;
+    let first_column = ((unit / p.blocks) % p.tiles) * {16*TN}u;
     let down = local >> 4u;
     let across = local & 15u;
     //@ if COOPERATIVE
@@ -313,7 +317,7 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
     //@ for r in 0..{LOADS_A}
     let m{r} = first_row + (local >> 2u) + {64*r}u;
     let there{r} = m{r} < p.pixels;
-    let image{r} = (m{r} / (height * width)) * p.h_out;
+    let image{r} = (batch * p.n + m{r} / (height * width)) * p.h_out;
     let bottom{r} = (m{r} % (height * width)) / width + (parity_row + p.padding) / p.stride;
     let right{r} = m{r} % width + (parity_column + p.padding) / p.stride;
     var next_a{r} = vec4(0.0);
@@ -364,7 +368,7 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
                 let c = first_column + (local >> 2u) + {64*r}u;
                 next_b{r} = vec4(0.0);
                 if c < p.c_in && quad < quads {
-                    next_b{r} = load_b(tap * p.c_in + c, quad, p.c_out);
+                    next_b{r} = load_b((batch * p.kh * p.kw + tap) * p.c_in + c, quad, p.c_out);
                 }
             }
             //@ end
@@ -425,7 +429,7 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
     //@ if COOPERATIVE
     //@ for i in 0..{FRAGMENTS_A}
     //@ for j in 0..{FRAGMENTS_B}
-    let at{i}_{j} = (first_row + fragment_row + {C*i}u) * channels + first_column + fragment_column + {C*j}u;
+    let at{i}_{j} = (batch * p.pixels + first_row + fragment_row + {C*i}u) * channels + first_column + fragment_column + {C*j}u;
     coopStoreT(sum{i}_{j}, &out[at{i}_{j}], channels);
     //@ end
     //@ end
@@ -434,7 +438,7 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
     {
         let m = first_row + down + {16*i}u;
         if m < p.pixels {
-            let image = (m / (height * width)) * p.h_in;
+            let image = (batch * p.n + m / (height * width)) * p.h_in;
             let row = ((m % (height * width)) / width) * p.stride + parity_row;
             let column = (m % width) * p.stride + parity_column;
             let at = ((image + row) * p.w_in + column) * p.c_in;
@@ -461,8 +465,9 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
 fn backward_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let unit = group.y * 32768u + group.x;
     let number = unit / (p.blocks * p.tiles);
-    let begin = number * p.part;
-    if begin >= p.pixels { return; }
+    let batch = number / p.parts;
+    if batch >= p.batches { return; }
+    let begin = (number % p.parts) * p.part;
     let end = min(begin + p.part, p.pixels);
     let first_row = (unit % p.blocks) * {4*TM}u; // in quads
     let first_quad = ((unit / p.blocks) % p.tiles) * {4*TN}u;
@@ -513,7 +518,7 @@ fn backward_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
                 let left = (m % p.w_out) * p.stride - p.padding + tap % p.kw;
                 next_a{r} = vec4(0.0);
                 if m < end && row < rows && top < p.h_in && left < p.w_in {
-                    next_a{r} = load_a(((m / plane) * p.h_in + top) * p.w_in + left, quad, p.c_in);
+                    next_a{r} = load_a(((batch * p.n + m / plane) * p.h_in + top) * p.w_in + left, quad, p.c_in);
                 }
             }
             //@ end
@@ -524,7 +529,7 @@ fn backward_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
                 let column_quad = first_quad + e % {4*TN}u;
                 next_b{r} = vec4(0.0);
                 if m < end && 4u * column_quad < p.c_out {
-                    next_b{r} = load_b(m, column_quad, p.c_out);
+                    next_b{r} = load_b(batch * p.pixels + m, column_quad, p.c_out);
                 }
             }
             //@ end

@@ -1,0 +1,294 @@
+//! Convolutions as implicit matrix products: how they are cut up, and the dispatch that computes one.
+//!
+//! | pass | rows | columns | sum |
+//! |---|---|---|---|
+//! | forward | pixels of y | channels of y | p, q, channels of x |
+//! | input gradient | pixels of x, one parity (i mod stride, j mod stride) a dispatch | channels of x | p, q, channels of y |
+//! | weight gradient | p, q, channels of x | channels of y | pixels of y, in parts |
+
+use bytemuck::{Pod, Zeroable};
+use gradamp_core::Result;
+use gradamp_core::geometry::Conv2d;
+
+use crate::gpu::{Precision, Wgpu};
+use crate::kernel::Variant;
+use crate::memory::Buffer;
+use crate::shaders::Shader;
+
+/// The scalars of `conv2d.wgsl` and `conv2d_tiled.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Params {
+    n: u32,
+    h_in: u32,
+    w_in: u32,
+    c_in: u32,
+    kh: u32,
+    kw: u32,
+    c_out: u32,
+    stride: u32,
+    padding: u32,
+    h_out: u32,
+    w_out: u32,
+    pixels: u32,
+    blocks: u32,
+    tiles: u32,
+    part: u32,
+    parity: u32,
+    parts: u32,
+    batches: u32,
+}
+
+/// What a dispatch computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Pass {
+    Forward,
+    Input,
+    Weight,
+}
+
+/// How a product is cut up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Tile {
+    /// Operands travel through subgroups of this many invocations; 8 rows times 16 columns an invocation.
+    Subgroup(usize),
+    /// Through workgroup memory, 16 x 16 invocations of this many rows times columns each.
+    Shared(usize, usize),
+    /// The same, multiplied by cooperative matrices of the third number's side.
+    Cooperative(usize, usize, usize),
+}
+
+/// A dispatch: its pass, how it is cut up, and the numbers of its variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Choice {
+    pass: Pass,
+    tile: Tile,
+    bias: bool,
+    /// All channel counts are multiples of 4.
+    v4: bool,
+    half: bool,
+}
+
+const SUBGROUP_ROWS: usize = 8;
+const SUBGROUP_COLUMNS: usize = 16;
+/// Invocations of a workgroup whose operands travel through subgroups.
+const SUBGROUP_INVOCATIONS: usize = 64;
+
+impl Tile {
+    /// Rows and columns of the unit that computes a tile: a subgroup or a workgroup.
+    pub(crate) fn size(self, pass: Pass) -> [usize; 2] {
+        match (self, pass) {
+            (Tile::Subgroup(s), Pass::Weight) => [8 * s, SUBGROUP_COLUMNS],
+            (Tile::Subgroup(s), _) => [SUBGROUP_ROWS * s, SUBGROUP_COLUMNS],
+            (Tile::Shared(rows, columns) | Tile::Cooperative(rows, columns, _), _) => {
+                [16 * rows, 16 * columns]
+            }
+        }
+    }
+
+    /// The workgroups of that many units.
+    fn groups(self, units: usize) -> usize {
+        match self {
+            Tile::Subgroup(s) => units.div_ceil(SUBGROUP_INVOCATIONS / s),
+            Tile::Shared(..) | Tile::Cooperative(..) => units,
+        }
+    }
+}
+
+impl Choice {
+    fn variant(self) -> Variant {
+        let Self { pass, tile, bias, v4, half } = self;
+        let flag = |name, set: bool| (name, i64::from(set));
+        let mut parameters = vec![
+            flag("V4", v4),
+            flag("BIAS", bias),
+            flag("HALF", half),
+            flag("FORWARD", pass == Pass::Forward),
+            flag("INPUT", pass == Pass::Input),
+            flag("WEIGHT", pass == Pass::Weight),
+        ];
+        let mut number = |name, value: usize| parameters.push((name, value as i64));
+        let shader = match tile {
+            Tile::Subgroup(s) => {
+                let lanes = s.min(16);
+                number("TM", SUBGROUP_ROWS);
+                number("S", s);
+                number("SUBGROUPS", SUBGROUP_INVOCATIONS / s);
+                number("LANES", lanes);
+                number("GATHERS", 16 / lanes);
+                Shader::Conv2d
+            }
+            Tile::Shared(rows, columns) | Tile::Cooperative(rows, columns, _) => {
+                number("TM", rows);
+                number("TN", columns);
+                number("LOADS_A", rows / 4);
+                number("LOADS_B", columns / 4);
+                number("ROW_QUADS", rows / 4);
+                number("QUADS", columns / 4);
+                let side = if let Tile::Cooperative(.., side) = tile { side } else { 0 };
+                number("COOPERATIVE", side);
+                number("SCALAR_OUT", usize::from(side > 0 || !v4 || pass == Pass::Input));
+                // How a tile lies in workgroup memory: lines and their length, in quads or, for cooperative matrices,
+                // in single values.
+                let across =
+                    |elements: usize| if side > 0 { [16, 16 * elements + 8] } else { [16, 4 * elements] };
+                let down = |elements: usize, padding: usize| match side > 0 {
+                    true => [16 * elements, 24],
+                    false => [16 * elements, 4 + padding],
+                };
+                let [a, b] = match pass {
+                    Pass::Forward => [down(rows, 0), across(columns)],
+                    Pass::Input => [down(rows, 0), down(columns, 1)],
+                    Pass::Weight => [across(rows), across(columns)],
+                };
+                number("LINE_A", a[1]);
+                number("LINE_B", b[1]);
+                number("SIZE_A", a[0] * a[1]);
+                number("SIZE_B", b[0] * b[1]);
+                if side > 0 {
+                    number("C", side);
+                    number("STEPS", 16 / side);
+                    number("FRAGMENTS_A", 4 * rows / side);
+                    number("FRAGMENTS_B", 8 * columns / side);
+                }
+                Shader::Conv2dTiled
+            }
+        };
+        let entry = match pass {
+            Pass::Forward => "forward",
+            Pass::Input => "backward_input",
+            Pass::Weight => "backward_weight",
+        };
+        Variant { shader, entry, parameters }
+    }
+}
+
+/// All kernels of the family.
+#[cfg(test)]
+pub(crate) fn variants() -> Vec<Variant> {
+    let mut all = Vec::new();
+    let subgroups = [4, 8, 16].map(Tile::Subgroup);
+    let shared = SHARED.map(|(rows, columns)| Tile::Shared(rows, columns));
+    for tile in subgroups.into_iter().chain(shared) {
+        for pass in [Pass::Forward, Pass::Input, Pass::Weight] {
+            for flags in 0..8 {
+                let [bias, v4, half] = [flags & 1, flags & 2, flags & 4].map(|flag| flag != 0);
+                if !bias || pass == Pass::Forward {
+                    all.push(Choice { pass, tile, bias, v4, half }.variant());
+                }
+            }
+        }
+    }
+    for (rows, columns) in SHARED {
+        for side in [8, 16] {
+            let tile = Tile::Cooperative(rows, columns, side);
+            for pass in [Pass::Forward, Pass::Input, Pass::Weight] {
+                all.push(Choice { pass, tile, bias: false, v4: true, half: true }.variant());
+            }
+        }
+    }
+    all
+}
+
+/// Rows and columns of an invocation, from the largest tile to the smallest.
+pub(crate) const SHARED: [(usize, usize); 4] = [(8, 8), (8, 4), (4, 8), (4, 4)];
+
+/// One dispatch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Product<'a> {
+    pub(crate) g: &'a Conv2d,
+    pub(crate) pass: Pass,
+    pub(crate) tile: Tile,
+    /// Input gradient: the parity of its pixels.
+    pub(crate) parity: [usize; 2],
+    /// Weight gradient: parts of the sum, and the pixels of each; their results lie one behind the other.
+    pub(crate) parts: usize,
+    pub(crate) part: usize,
+    /// Products in a row: the operands of each lie behind those of the one before.
+    pub(crate) batches: usize,
+}
+
+impl<'a> Product<'a> {
+    /// A product of even parity, summed in one part.
+    pub(crate) fn new(g: &'a Conv2d, pass: Pass, tile: Tile) -> Self {
+        Self { g, pass, tile, parity: [0, 0], parts: 1, part: g.n * g.pixels(), batches: 1 }
+    }
+
+    /// The pixels that are its rows, or that it sums.
+    fn pixels(&self) -> usize {
+        let Self { g, pass, parity: [row, column], .. } = self;
+        match pass {
+            Pass::Forward | Pass::Weight => g.n * g.pixels(),
+            Pass::Input => g.n * (g.h_in - row).div_ceil(g.stride) * (g.w_in - column).div_ceil(g.stride),
+        }
+    }
+
+    /// Rows and columns.
+    pub(crate) fn size(&self) -> [usize; 2] {
+        let g = self.g;
+        match self.pass {
+            Pass::Forward => [self.pixels(), g.c_out],
+            Pass::Input => [self.pixels(), g.c_in],
+            // Each tap's channels in whole quads.
+            Pass::Weight => [g.kh * g.kw * g.c_in.next_multiple_of(4), g.c_out],
+        }
+    }
+
+    /// Tiles down and across.
+    fn tiles(&self) -> [usize; 2] {
+        let ([rows, columns], tile) = (self.size(), self.tile.size(self.pass));
+        [rows.div_ceil(tile[0]), columns.div_ceil(tile[1])]
+    }
+
+    /// Tiles of one product in one part.
+    pub(crate) fn units(&self) -> usize {
+        self.tiles().into_iter().product()
+    }
+
+    /// Sums in as many parts as `parts`, if there are pixels enough.
+    #[must_use]
+    pub(crate) fn in_parts(self, parts: usize) -> Self {
+        let pixels = self.pixels();
+        let part = pixels.div_ceil(parts).next_multiple_of(16);
+        Self { parts: pixels.div_ceil(part), part, ..self }
+    }
+
+    fn params(&self) -> Params {
+        let g = self.g;
+        let [blocks, tiles] = self.tiles();
+        let [row, column] = self.parity;
+        Params {
+            n: g.n as u32,
+            h_in: g.h_in as u32,
+            w_in: g.w_in as u32,
+            c_in: g.c_in as u32,
+            kh: g.kh as u32,
+            kw: g.kw as u32,
+            c_out: g.c_out as u32,
+            stride: g.stride as u32,
+            padding: g.padding as u32,
+            h_out: g.h_out as u32,
+            w_out: g.w_out as u32,
+            pixels: self.pixels() as u32,
+            blocks: blocks as u32,
+            tiles: tiles as u32,
+            part: self.part as u32,
+            parity: (row << 16 | column) as u32,
+            parts: self.parts as u32,
+            batches: self.batches as u32,
+        }
+    }
+}
+
+impl Wgpu {
+    /// Records a product. **Buffers:** forward x, w, y and perhaps a bias; input gradient dy, w, dx; weight gradient x, dy,
+    /// dw.
+    pub(crate) fn product(&self, product: Product<'_>, buffers: &[&Buffer]) -> Result<()> {
+        let Product { g, pass, tile, .. } = product;
+        let v4 = g.c_in.is_multiple_of(4) && g.c_out.is_multiple_of(4);
+        let half = self.precision() == Precision::Mixed;
+        let variant = Choice { pass, tile, bias: buffers.len() > 3, v4, half }.variant();
+        let units = product.units() * product.parts * product.batches;
+        self.run(variant.kernel(), buffers, &product.params(), tile.groups(units))
+    }
+}

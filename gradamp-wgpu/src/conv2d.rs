@@ -1,8 +1,11 @@
 //! Convolutions and their gradients: which way they are computed.
 
+use std::fmt;
+
 use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
 use gradamp_core::geometry::Conv2d;
+use serde::{Deserialize, Serialize};
 
 use crate::gpu::{Precision, Wgpu};
 use crate::kernel::Kernel;
@@ -12,12 +15,22 @@ use crate::shaders::Shader;
 use crate::winograd;
 
 /// A way to compute a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Way {
     /// One product.
     Direct(Tile),
     /// Thirty-six products of transformed values, each cut up like this; see [`winograd`](crate::winograd).
     Winograd(Tile),
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Way::Direct(tile) => write!(f, "{tile}"),
+            Way::Winograd(tile) => write!(f, "Winograd, {tile}"),
+        }
+    }
 }
 
 /// Workgroups that fill a large GPU.
@@ -45,7 +58,19 @@ impl Wgpu {
         bias: Option<&Buffer>,
         y: &Buffer,
     ) -> Result<()> {
-        let tile = match self.way(Pass::Forward, g) {
+        self.conv2d_by(self.way(Pass::Forward, g), g, x, w, bias, y)
+    }
+
+    pub(crate) fn conv2d_by(
+        &self,
+        way: Way,
+        g: &Conv2d,
+        x: &Buffer,
+        w: &Buffer,
+        bias: Option<&Buffer>,
+        y: &Buffer,
+    ) -> Result<()> {
+        let tile = match way {
             Way::Winograd(tile) => return self.winograd_kernel(g, tile, x, w, bias, y),
             Way::Direct(tile) => tile,
         };
@@ -67,7 +92,18 @@ impl Wgpu {
         dy: &Buffer,
         dx: &Buffer,
     ) -> Result<()> {
-        let tile = match self.way(Pass::Input, g) {
+        self.conv2d_backward_input_by(self.way(Pass::Input, g), g, w, dy, dx)
+    }
+
+    pub(crate) fn conv2d_backward_input_by(
+        &self,
+        way: Way,
+        g: &Conv2d,
+        w: &Buffer,
+        dy: &Buffer,
+        dx: &Buffer,
+    ) -> Result<()> {
+        let tile = match way {
             Way::Winograd(tile) => return self.winograd_backward_input_kernel(g, tile, w, dy, dx),
             Way::Direct(tile) => tile,
         };
@@ -87,7 +123,18 @@ impl Wgpu {
         dy: &Buffer,
         dw: &Buffer,
     ) -> Result<()> {
-        let tile = match self.way(Pass::Weight, g) {
+        self.conv2d_backward_weight_by(self.way(Pass::Weight, g), g, x, dy, dw)
+    }
+
+    pub(crate) fn conv2d_backward_weight_by(
+        &self,
+        way: Way,
+        g: &Conv2d,
+        x: &Buffer,
+        dy: &Buffer,
+        dw: &Buffer,
+    ) -> Result<()> {
+        let tile = match way {
             Way::Winograd(tile) => return self.winograd_backward_weight_kernel(g, tile, x, dy, dw),
             Way::Direct(tile) => tile,
         };
@@ -103,8 +150,13 @@ impl Wgpu {
         self.run(SUM_PARTS, &[&scratch, dw], &params, len.div_ceil(256))
     }
 
+    /// The way to compute a pass: what was measured for it, else the fixed one.
+    pub(crate) fn way(&self, pass: Pass, g: &Conv2d) -> Way {
+        self.tuned(pass, g).unwrap_or_else(|| self.fixed_way(pass, g))
+    }
+
     /// The way to compute a pass where nothing was measured.
-    fn way(&self, pass: Pass, g: &Conv2d) -> Way {
+    pub(crate) fn fixed_way(&self, pass: Pass, g: &Conv2d) -> Way {
         if let Some(lanes) = self.fixed_subgroup() {
             let tile = Tile::Subgroup(lanes);
             let pays = self.precision() == Precision::F32 && winograd::pays(pass, g, tile);
@@ -127,7 +179,7 @@ fn shared(pass: Pass, g: &Conv2d) -> Tile {
 }
 
 /// The largest tile of cooperative matrices that divides the product; they write whole fragments, row by row.
-fn cooperative(pass: Pass, g: &Conv2d, side: usize) -> Option<Tile> {
+pub(crate) fn cooperative(pass: Pass, g: &Conv2d, side: usize) -> Option<Tile> {
     let lines =
         g.c_in.is_multiple_of(4) && g.c_out.is_multiple_of(4) && (pass != Pass::Input || g.stride == 1);
     let tiles =

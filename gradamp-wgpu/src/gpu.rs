@@ -2,15 +2,19 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytemuck::NoUninit;
+use gradamp_core::geometry::Conv2d;
 use gradamp_core::{Error, Result};
 use wgpu::Features;
 
 use crate::adapter::{Adapter, Kind};
+use crate::conv2d::Way;
 use crate::faults::Faults;
 use crate::kernel::{Kernel, Pipelines};
 use crate::pool::{Block, Buffer, Pool, Shortage};
+use crate::product::Pass;
 use crate::self_test;
 use crate::stream::Stream;
+use crate::tune::{Tuning, Ways};
 
 /// How exactly convolutions multiply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Options {
     pub memory: Option<u64>,
     /// How exactly convolutions multiply; f32 where the adapter has no f16.
     pub precision: Precision,
+    /// What was measured on this adapter, to be used in place of the fixed choices.
+    pub tuning: Option<Tuning>,
     /// Whether every access in a shader is checked against its buffer: slower, for tests.
     pub checked: bool,
     /// Whether a software adapter, too, runs the kernels that are made for GPUs: slower, for tests.
@@ -52,6 +58,7 @@ struct Shared {
     /// Side of the cooperative matrices that passed their test.
     cooperative: OnceLock<Option<usize>>,
     tiled: bool,
+    ways: Ways,
     work: Mutex<Work>,
 }
 
@@ -77,6 +84,20 @@ impl Wgpu {
     /// **Errors:** the driver's word; a driver that computes wrongly.
     pub fn open(adapter: &Adapter, options: &Options) -> Result<Self> {
         let precision = if adapter.fast_paths.f16 { options.precision } else { Precision::F32 };
+        let ways = match &options.tuning {
+            Some(tuning) if tuning.key == Tuning::key(adapter, precision) => tuning.ways()?,
+            Some(tuning) => {
+                return Err(fault(
+                    adapter,
+                    format!(
+                        "cannot use what was measured on {}: expected this adapter, driver, precision and version; \
+                         `gradamp tune` measures anew",
+                        tuning.adapter
+                    ),
+                ));
+            }
+            None => Ways::new(),
+        };
         let mut wanted = Features::IMMEDIATES | Features::SHADER_F16 | Features::SUBGROUP;
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
         if precision == Precision::Mixed && adapter.fast_paths.cooperative.is_some() {
@@ -105,6 +126,7 @@ impl Wgpu {
             faults: Faults::watch(&device),
             checked: options.checked,
             tiled: options.tiled,
+            ways,
             precision,
             cooperative: OnceLock::new(),
             work: Mutex::new(Work {
@@ -135,6 +157,11 @@ impl Wgpu {
     /// Side of the cooperative matrices that multiply convolutions, where that is asked for and works.
     pub fn cooperative(&self) -> Option<usize> {
         self.0.cooperative.get().copied().flatten()
+    }
+
+    /// The way that was measured to be the fastest, if anything was.
+    pub(crate) fn tuned(&self, pass: Pass, g: &Conv2d) -> Option<Way> {
+        self.0.ways.get(&(pass, *g)).copied()
     }
 
     /// Invocations of a subgroup where operands are best sent through subgroups: on software rasterisers, whose

@@ -22,8 +22,10 @@ mod statistics;
 mod stream;
 mod strips;
 mod template;
+mod tune;
 mod winograd;
 
 pub use adapter::{Adapter, Api, Choice, FastPaths, Kind, Limits, adapters};
 pub use gpu::{Made, Options, Precision, Wgpu};
 pub use memory::Buffer;
+pub use tune::{Tuned, Tuning};

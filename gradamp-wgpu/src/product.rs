@@ -6,9 +6,12 @@
 //! | input gradient | pixels of x, one parity (i mod stride, j mod stride) a dispatch | channels of x | p, q, channels of y |
 //! | weight gradient | p, q, channels of x | channels of y | pixels of y, in parts |
 
+use std::fmt;
+
 use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
 use gradamp_core::geometry::Conv2d;
+use serde::{Deserialize, Serialize};
 
 use crate::gpu::{Precision, Wgpu};
 use crate::kernel::Variant;
@@ -40,7 +43,8 @@ pub(crate) struct Params {
 }
 
 /// What a dispatch computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Pass {
     Forward,
     Input,
@@ -48,7 +52,8 @@ pub(crate) enum Pass {
 }
 
 /// How a product is cut up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Tile {
     /// Operands travel through subgroups of this many invocations; 8 rows times 16 columns an invocation.
     Subgroup(usize),
@@ -56,6 +61,28 @@ pub(crate) enum Tile {
     Shared(usize, usize),
     /// The same, multiplied by cooperative matrices of the third number's side.
     Cooperative(usize, usize, usize),
+}
+
+impl fmt::Display for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Pass::Forward => "forward",
+            Pass::Input => "input gradient",
+            Pass::Weight => "weight gradient",
+        })
+    }
+}
+
+impl fmt::Display for Tile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Tile::Subgroup(lanes) => write!(f, "subgroups of {lanes}"),
+            Tile::Shared(rows, columns) => write!(f, "tiles of {} x {}", 16 * rows, 16 * columns),
+            Tile::Cooperative(rows, columns, side) => {
+                write!(f, "tiles of {} x {} by matrices of {side}", 16 * rows, 16 * columns)
+            }
+        }
+    }
 }
 
 /// A dispatch: its pass, how it is cut up, and the numbers of its variant.
@@ -167,7 +194,7 @@ impl Choice {
 #[cfg(test)]
 pub(crate) fn variants() -> Vec<Variant> {
     let mut all = Vec::new();
-    let subgroups = [4, 8, 16].map(Tile::Subgroup);
+    let subgroups = [4, 8, 16, 32].map(Tile::Subgroup);
     let shared = SHARED.map(|(rows, columns)| Tile::Shared(rows, columns));
     for tile in subgroups.into_iter().chain(shared) {
         for pass in [Pass::Forward, Pass::Input, Pass::Weight] {

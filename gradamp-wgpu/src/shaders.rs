@@ -12,6 +12,8 @@ macro_rules! shaders {
         }
 
         impl Shader {
+            pub(crate) const ALL: &'static [Shader] = &[$(Shader::$variant,)*];
+
             pub(crate) fn name(self) -> &'static str {
                 match self {
                     $(Shader::$variant => $name,)*

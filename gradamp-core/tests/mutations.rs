@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gradamp_core::backend::{BatchNormOperands, SgdSlot};
+use gradamp_core::backend::{BatchNormOperands, GatePart, SgdSlot};
 use gradamp_core::conformance::repeat::{
     every_kernel_gives_the_same_bits_twice, steady_state_of_kernels_allocates_nothing,
     steady_state_of_steps_allocates_nothing,
@@ -146,12 +146,18 @@ impl Backend for Faulty {
     }
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
         let SgdSlot { step, len, gradient, gate, velocity, parameter } = slot;
+        let gate = gate.filter(|_| self.kernel != "sgd_rests");
         self.spoil("sgd_equals", parameter, |parameter| Minimal.sgd(SgdSlot { step, len, gradient, gate, velocity, parameter }))
     }
     fn statistics(&self, len: usize, x: &Buffer, offset: usize, out: &mut Buffer) -> Result<()> {
         self.spoil("statistics", out, |out| Minimal.statistics(len, x, offset, out))
     }
 
+    fn gate(&self, gradients: &[GatePart<'_, Self>], limit: Option<f32>, skip_non_finite: bool, out: &mut Buffer) -> Result<()> {
+        let parts = gradients.iter().map(|p| GatePart { gradient: p.gradient, len: p.len, scale: p.scale });
+        let gradients: Vec<_> = parts.collect();
+        self.spoil("gate", out, |out| Minimal.gate(&gradients, limit, skip_non_finite, out))
+    }
     fn conv2d(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer) -> Result<()> {
         self.spoil("conv2d_equals", y, |y| Minimal.conv2d(g, x, w, bias, y))
     }
@@ -199,7 +205,7 @@ fn breaks(kernel: &'static str, fault: Fault, expected: fn(&Broken) -> bool) {
     assert!(met > 0, "no law of {kernel}");
 }
 
-const KERNELS: [&str; 23] = [
+const KERNELS: [&str; 24] = [
     "gemm",
     "im2col",
     "col2im",
@@ -216,6 +222,7 @@ const KERNELS: [&str; 23] = [
     "mean_pool_equals",
     "mean_pool_backward",
     "sgd_equals",
+    "gate",
     "statistics",
     "conv2d_equals",
     "conv2d_backward_input",
@@ -257,6 +264,11 @@ fn a_last_bit_that_differs_between_runs_is_seen() {
         let violation = every_kernel_gives_the_same_bits_twice(&backend).unwrap_err();
         assert!(matches!(violation.broken, Broken::Repeat { .. }), "{violation}");
     }
+}
+
+#[test]
+fn a_step_through_a_shut_gate_is_seen() {
+    breaks("sgd_rests", Fault::Rest, |broken| matches!(broken, Broken::Other(_)));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot begin may stop where it is
 
+use gradamp_core::backend::Gate;
 use gradamp_core::nn::{BatchNorm2d, Linear, MeanPool2d};
 use gradamp_core::optim::{NoDecay, Sgd, SgdSettings};
 use gradamp_core::{
@@ -25,6 +26,12 @@ type Taken = (String, Role, Vec<f32>);
 
 /// What one step of lr 1 takes off each parameter, and the norm that clipping measured.
 fn taken(settings: SgdSettings, factor: f32) -> (Vec<Taken>, Option<f32>) {
+    let (taken, gate) = stepped(settings, factor, false);
+    (taken, gate.map(|gate| gate.norm))
+}
+
+/// The same, and the whole gate; `skips` where gradients that are not finite are to change nothing.
+fn stepped(settings: SgdSettings, factor: f32, skips: bool) -> (Vec<Taken>, Option<Gate>) {
     let cpu = Cpu::default();
     let mut parameters = Parameters::new(&cpu, 4);
     let bn = BatchNorm2d::new(&mut parameters, "bn", 3).unwrap();
@@ -44,7 +51,9 @@ fn taken(settings: SgdSettings, factor: f32) -> (Vec<Taken>, Option<f32>) {
     let loss = ops::softmax_cross_entropy(&mut tape, &logits, &labels, 0.1).unwrap();
     let gradients = tape.backward(&loss.var, &hooks).unwrap();
     let mut sgd = Sgd::new(settings, &parameters).unwrap();
-    let norm = sgd.step(&mut parameters, &gradients, 1.0).unwrap();
+    sgd.skip_non_finite(skips);
+    let gate = sgd.step(&mut parameters, &gradients, 1.0).unwrap();
+    let gate = gate.map(|gate| Gate::from_array(gate.to_vec().unwrap().try_into().unwrap()));
 
     let difference = |old: &Tensor<Cpu>, new: &Tensor<Cpu>| {
         old.to_vec().unwrap().iter().zip(new.to_vec().unwrap()).map(|(old, new)| old - new).collect()
@@ -52,7 +61,7 @@ fn taken(settings: SgdSettings, factor: f32) -> (Vec<Taken>, Option<f32>) {
     let trained = before.iter().zip(parameters.iter()).filter(|((_, p), _)| p.role.is_trained());
     let taken = trained
         .map(|((_, old), (_, new))| (old.path.to_string(), old.role, difference(&old.value, &new.value)));
-    (taken.collect(), norm)
+    (taken.collect(), gate)
 }
 
 fn plain() -> SgdSettings {
@@ -89,6 +98,26 @@ fn a_norm_below_the_limit_changes_nothing() {
     let (gradient, _) = taken(plain(), 1.0);
     let (same, _) = taken(SgdSettings { clip_norm: Some(norm(&gradient) * 1.01), ..plain() }, 1.0);
     assert_eq!(same, gradient);
+}
+
+#[test]
+fn a_step_that_is_not_finite_changes_nothing_where_such_steps_are_skipped() {
+    let finite = |taken: &[Taken]| taken.iter().all(|(_, _, values)| values.iter().all(|v| v.is_finite()));
+    for clip_norm in [None, Some(0.1)] {
+        let settings = SgdSettings { momentum: 0.9, weight_decay: 0.1, clip_norm, ..plain() };
+        for factor in [f32::INFINITY, f32::NAN] {
+            let (taken, gate) = stepped(settings.clone(), factor, true);
+            assert!(
+                taken.iter().all(|(_, _, values)| values.iter().all(|&v| v == 0.0)),
+                "{factor}: {taken:?}"
+            );
+            assert!(gate.is_some_and(|gate| !gate.applies && !gate.norm.is_finite()), "{gate:?}");
+            assert!(!finite(&stepped(settings.clone(), factor, false).0), "{factor}");
+        }
+        let (taken, gate) = stepped(settings.clone(), 2.0, true);
+        assert_eq!(taken, stepped(settings, 2.0, false).0);
+        assert!(gate.unwrap().applies);
+    }
 }
 
 #[test]

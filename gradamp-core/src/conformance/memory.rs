@@ -4,7 +4,7 @@ use super::case::{every, random};
 use super::{Broken, Violation};
 use crate::Backend;
 
-fn same(output: &'static str, found: &[f32], expected: &[f32]) -> Result<(), Violation> {
+pub(super) fn same(output: &'static str, found: &[f32], expected: &[f32]) -> Result<(), Violation> {
     // The sign of 0 counts, the payload of a NaN does not.
     let equal = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
     match found.iter().zip(expected).position(|(&a, &b)| !equal(a, b)) {

@@ -26,6 +26,7 @@ mod violation;
 pub mod axpby;
 pub mod batch_norm;
 pub mod conv2d;
+pub mod gate;
 pub mod gemm;
 pub mod gradients;
 pub mod hooks;
@@ -100,7 +101,9 @@ macro_rules! conformance {
             mean_pool_equals_its_twin, mean_pool_backward_equals_its_twin;
         loss: softmax_cross_entropy_equals_its_twin, softmax_cross_entropy_survives_large_logits,
             softmax_cross_entropy_counts_the_first_of_equals, softmax_cross_entropy_shows_nan;
-        sgd: sgd_equals_its_twin, sgd_keeps_nan, sgd_all_equals_its_twin, sgd_all_equals_its_default;
+        sgd: sgd_equals_its_twin, sgd_keeps_nan, sgd_rests_behind_a_shut_gate, sgd_all_equals_its_twin,
+            sgd_all_equals_its_default;
+        gate: gate_equals_its_twin, gate_equals_its_default, gate_shows_nan_and_infinity;
         statistics: statistics_equal_their_twin, statistics_show_nan_and_infinity;
         conv2d: conv2d_equals_its_twin, conv2d_equals_its_default, conv2d_backward_input_equals_its_twin,
             conv2d_backward_input_equals_its_default, conv2d_backward_weight_equals_its_twin,

@@ -2,7 +2,9 @@
 
 use super::case::{Case, Found};
 use super::network::{Form, gradients};
-use super::{Broken, Violation, axpby, batch_norm, conv2d, gemm, loss, pool, relu, rows, sgd, statistics};
+use super::{
+    Broken, Violation, axpby, batch_norm, conv2d, gate, gemm, loss, pool, relu, rows, sgd, statistics,
+};
 use crate::{Backend, Hooks};
 
 /// Runs every kernel once, on a size that is split among threads.
@@ -22,6 +24,7 @@ fn every_kernel<B: Backend>(backend: &B) -> Result<Vec<(&'static str, Vec<Found>
         ("softmax_cross_entropy", loss::sample().run(backend)?),
         ("sgd", sgd::sample().run(backend)?),
         ("sgd_all", sgd::all_sample().run(backend)?),
+        ("gate", gate::sample().run(backend)?),
         ("statistics", statistics::sample().run(backend)?),
     ];
     for case in batch_norm::samples() {

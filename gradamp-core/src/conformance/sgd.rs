@@ -3,14 +3,16 @@
 use ndarray::{Array1, Zip};
 
 use super::case::{Case, Expected, Found, Output, equals_default, equals_twin, every, random, upload, wide};
+use super::memory::same;
 use super::{Broken, Violation};
 use crate::Backend;
-use crate::backend::{SgdSlot, SgdStep};
+use crate::backend::{Gate, SgdSlot, SgdStep};
 
 /// A step of several parameters, one by one or all at once.
 #[derive(Debug)]
 struct Step<const ALL: bool> {
     parameters: Vec<(usize, SgdStep)>,
+    gate: Option<Gate>,
 }
 
 const ONE: bool = false;
@@ -26,19 +28,27 @@ struct Placed<B: Backend> {
     len: usize,
     step: SgdStep,
     gradient: B::Buffer,
+    gate: Option<B::Buffer>,
     velocity: Option<Output<B>>,
     parameter: Output<B>,
 }
 
 impl<B: Backend> Placed<B> {
-    fn new(backend: &B, number: usize, len: usize, step: SgdStep) -> Result<Self, Violation> {
+    fn new(
+        backend: &B,
+        number: usize,
+        len: usize,
+        step: SgdStep,
+        gate: Option<Gate>,
+    ) -> Result<Self, Violation> {
         let [gradient, velocity, parameter] = inputs(number, len);
         let velocity = match step.momentum {
             0.0 => None,
             _ => Some(Output::holding(backend, "velocity", 0, &velocity)?),
         };
         let parameter = Output::holding(backend, "parameter", 0, &parameter)?;
-        Ok(Self { len, step, gradient: upload(backend, &gradient)?, velocity, parameter })
+        let gate = gate.map(|gate| upload(backend, &Array1::from_iter(gate.to_array()))).transpose()?;
+        Ok(Self { len, step, gradient: upload(backend, &gradient)?, gate, velocity, parameter })
     }
 
     fn slot(&mut self) -> SgdSlot<'_, B> {
@@ -46,7 +56,7 @@ impl<B: Backend> Placed<B> {
             step: self.step,
             len: self.len,
             gradient: &self.gradient,
-            gate: None,
+            gate: self.gate.as_ref(),
             velocity: self.velocity.as_mut().map(|velocity| &mut velocity.buffer),
             parameter: &mut self.parameter.buffer,
         }
@@ -57,7 +67,7 @@ impl<const ALL: bool> Case for Step<ALL> {
     fn run<B: Backend>(&self, backend: &B) -> Result<Vec<Found>, Violation> {
         let mut placed = Vec::new();
         for (number, &(len, step)) in self.parameters.iter().enumerate() {
-            placed.push(Placed::new(backend, number, len, step)?);
+            placed.push(Placed::new(backend, number, len, step, self.gate)?);
         }
         if ALL {
             backend.sgd_all(placed.iter_mut().map(Placed::slot).collect())?;
@@ -81,6 +91,7 @@ impl<const ALL: bool> Case for Step<ALL> {
             let [lr, momentum, decay, scale, clip] =
                 [step.lr, step.momentum, step.weight_decay, step.gradient_scale, step.clip_value]
                     .map(f64::from);
+            let scale = scale * self.gate.map_or(1.0, |gate| f64::from(gate.coefficient));
             let d = g.mapv(|g| (scale * g).clamp(-clip, clip)) + decay * &w;
             let d_magnitude = (scale * &g).abs() + decay * w.abs();
             let velocity = momentum * &v + &d;
@@ -133,19 +144,31 @@ fn steps() -> [SgdStep; 7] {
 /// Many parameters of unequal lengths; no two neighbours share their constants.
 fn all() -> Step<ALL> {
     let lengths = [1, 3, 64, 1027, 7, 5003, 128, 65, 70_001, 2, 10];
-    Step { parameters: lengths.into_iter().zip(steps().into_iter().cycle()).collect() }
+    Step { parameters: lengths.into_iter().zip(steps().into_iter().cycle()).collect(), gate: None }
 }
 
-/// Each constant alone and together, with and without a velocity.
+/// Gates that let a step through: as it is, and clipped.
+const OPEN: [Option<Gate>; 3] = [
+    None,
+    Some(Gate { coefficient: 1.0, norm: 0.5, applies: true }),
+    Some(Gate { coefficient: 0.37, norm: f32::INFINITY, applies: true }),
+];
+
+/// Each constant alone and together, with and without a velocity and a gate.
 pub fn sgd_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
-    let one = |len| steps().map(|step| Step::<ONE> { parameters: vec![(len, step)] });
-    equals_twin(backend, &[1, 7, 66, 5003, 70_001].into_iter().flat_map(one).collect::<Vec<_>>())
+    let mut cases = Vec::new();
+    for len in [1, 7, 66, 5003, 70_001] {
+        for step in steps() {
+            cases.extend(OPEN.map(|gate| Step::<ONE> { parameters: vec![(len, step)], gate }));
+        }
+    }
+    equals_twin(backend, &cases)
 }
 
 /// A diverged step must not look healthy: a gradient that is NaN reaches the parameter, clipped or not.
 pub fn sgd_keeps_nan<B: Backend>(backend: &B) -> Result<(), Violation> {
     every(&steps(), |&step| {
-        let mut placed = Placed::new(backend, 0, 5, step)?;
+        let mut placed = Placed::new(backend, 0, 5, step, None)?;
         placed.gradient = upload(backend, &Array1::from_elem(5, f32::NAN))?;
         backend.sgd(placed.slot())?;
         match placed.parameter.read(backend)?.values[4] {
@@ -155,18 +178,46 @@ pub fn sgd_keeps_nan<B: Backend>(backend: &B) -> Result<(), Violation> {
     })
 }
 
-/// Many parameters of unequal lengths and constants in one call.
+/// Behind a gate that does not apply nothing changes, bit for bit, whatever the gradient and the gate's other numbers
+/// are.
+pub fn sgd_rests_behind_a_shut_gate<B: Backend>(backend: &B) -> Result<(), Violation> {
+    for coefficient in [1.0, 0.0, f32::NAN] {
+        let gate = Gate { coefficient, norm: f32::NAN, applies: false };
+        every(&all().parameters, |&(len, step)| {
+            let [_, velocity, parameter] = inputs(0, len);
+            let mut one = Placed::new(backend, 0, len, step, Some(gate))?;
+            let mut many = Placed::new(backend, 0, len, step, Some(gate))?;
+            for placed in [&mut one, &mut many] {
+                placed.gradient = upload(backend, &Array1::from_elem(len, f32::NAN))?;
+            }
+            backend.sgd(one.slot())?;
+            backend.sgd_all(vec![many.slot()])?;
+            for placed in [&one, &many] {
+                same("parameter", &placed.parameter.read(backend)?.values, &parameter.to_vec())?;
+                if let Some(found) = &placed.velocity {
+                    same("velocity", &found.read(backend)?.values, &velocity.to_vec())?;
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Many parameters of unequal lengths and constants in one call, behind one gate.
 pub fn sgd_all_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
-    equals_twin(backend, &[all(), Step { parameters: Vec::new() }])
+    let mut cases = vec![Step { parameters: Vec::new(), gate: None }];
+    cases.extend(OPEN.map(|gate| Step { gate, ..all() }));
+    equals_twin(backend, &cases)
 }
 
 /// As one step after the other gives it.
 pub fn sgd_all_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
-    equals_default(backend, &[all()])
+    equals_default(backend, &OPEN.map(|gate| Step { gate, ..all() }))
 }
 
 pub(super) fn sample() -> impl Case {
-    Step::<ONE> { parameters: all().parameters }
+    Step::<ONE> { parameters: all().parameters, gate: OPEN[2] }
 }
 
 pub(super) fn all_sample() -> impl Case {

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{SgdSlot, SgdStep};
+use crate::backend::{Gate, GatePart, SgdSlot, SgdStep};
 use crate::parameters::{Parameter, Role};
 use crate::{Backend, Error, Gradients, ParameterId, Parameters, Result, Tensor};
 
@@ -92,6 +92,7 @@ pub struct Sgd<B: Backend> {
     settings: SgdSettings,
     /// By parameter; `None` until its first gradient, where it counts as 0.
     velocities: Vec<Option<Tensor<B>>>,
+    skips_non_finite: bool,
 }
 
 impl<B: Backend> Sgd<B> {
@@ -100,7 +101,8 @@ impl<B: Backend> Sgd<B> {
     /// **Errors:** a setting out of its range.
     pub fn new(settings: SgdSettings, parameters: &Parameters<B>) -> Result<Self> {
         settings.check()?;
-        Ok(Self { settings, velocities: parameters.iter().map(|_| None).collect() })
+        let velocities = parameters.iter().map(|_| None).collect();
+        Ok(Self { settings, velocities, skips_non_finite: false })
     }
 
     /// The settings.
@@ -132,21 +134,22 @@ impl<B: Backend> Sgd<B> {
         Ok(())
     }
 
+    /// Whether from now on a step changes nothing if its gradients are not all finite; at first it does as they say.
+    pub fn skip_non_finite(&mut self, skips: bool) {
+        self.skips_non_finite = skips;
+    }
+
     /// One step of every parameter that has a gradient, at learning rate `lr`.
     ///
-    /// Returns the norm of all gradients before clipping, where clipping by norm computed it.
+    /// Returns the step's [`Gate`], where clipping by norm or skipping needs one: it stays on the device, and whoever
+    /// wants the norm reads it when there is time.
     pub fn step(
         &mut self,
         parameters: &mut Parameters<B>,
         gradients: &Gradients<B>,
         lr: f32,
-    ) -> Result<Option<f32>> {
-        let norm = self.settings.clip_norm.map(|_| norm(parameters, gradients)).transpose()?;
-        let coefficient = match (self.settings.clip_norm, norm) {
-            // `min` would turn a norm that is not a number into 1 and hide that the run diverges; PyTorch lets it through.
-            (Some(limit), Some(norm)) if norm.is_nan() || norm + 1e-6 > limit => limit / (norm + 1e-6),
-            _ => 1.0,
-        };
+    ) -> Result<Option<Tensor<B>>> {
+        let gate = self.gate(parameters, gradients)?;
         let backend = parameters.backend().clone();
         let mut slots = Vec::with_capacity(parameters.len());
         for ((id, parameter), velocity) in parameters.iter_mut().zip(&mut self.velocities) {
@@ -160,32 +163,34 @@ impl<B: Backend> Sgd<B> {
                 momentum: self.settings.momentum,
                 weight_decay: if decays { self.settings.weight_decay } else { 0.0 },
                 nesterov: self.settings.nesterov,
-                gradient_scale: gradient.scale() * coefficient,
+                gradient_scale: gradient.scale(),
                 clip_value: self.settings.clip_value.unwrap_or(f32::INFINITY),
             };
             slots.push(SgdSlot {
                 step,
                 len: parameter.value.elements(),
                 gradient: gradient.unscaled()?.buffer(),
-                gate: None,
+                gate: gate.as_ref().map(Tensor::buffer),
                 velocity: velocity.as_mut().map(Tensor::buffer_mut).transpose()?,
                 parameter: parameter.value.buffer_mut()?,
             });
         }
         backend.sgd_all(slots)?;
-        Ok(norm)
+        Ok(gate)
     }
-}
 
-/// The Euclidean norm of all parameters' gradients together.
-fn norm<B: Backend>(parameters: &Parameters<B>, gradients: &Gradients<B>) -> Result<f32> {
-    let mut squares = 0.0;
-    for (id, _) in parameters.iter() {
-        if let Some(gradient) = gradients.parameter(id) {
-            // In f64, where the square of a large gain does not overflow.
-            let scale = f64::from(gradient.scale());
-            squares += scale * scale * f64::from(gradient.unscaled()?.statistics()?.sum_squares);
+    /// What all gradients together decide, where anything depends on it.
+    fn gate(&self, parameters: &Parameters<B>, gradients: &Gradients<B>) -> Result<Option<Tensor<B>>> {
+        let (limit, skips) = (self.settings.clip_norm, self.skips_non_finite);
+        if limit.is_none() && !skips {
+            return Ok(None);
         }
+        let mut parts = Vec::with_capacity(parameters.len());
+        for gradient in parameters.iter().filter_map(|(id, _)| gradients.parameter(id)) {
+            let (gradient, scale) = (gradient.unscaled()?, gradient.scale());
+            parts.push(GatePart { gradient: gradient.buffer(), len: gradient.elements(), scale });
+        }
+        let backend = parameters.backend();
+        Tensor::build(backend, &[Gate::LEN], |out| backend.gate(&parts, limit, skips, out)).map(Some)
     }
-    Ok(squares.sqrt() as f32)
 }

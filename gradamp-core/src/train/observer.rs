@@ -35,7 +35,7 @@ pub struct StepReport {
     pub correct: usize,
     /// The batch's examples.
     pub examples: usize,
-    /// The norm of all gradients, where clipping by norm computed it.
+    /// The norm of all gradients, where the optimiser computed it, as clipping by norm does.
     pub gradient_norm: Option<f32>,
     /// How long the step took, waiting for data included; the mean of those that were reported together.
     pub seconds: f64,

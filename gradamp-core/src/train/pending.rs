@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::StepReport;
 use super::meter::Measured;
+use crate::backend::Gate;
 use crate::{Backend, Batch, Result, Tensor};
 
 /// A step that was handed to the device.
@@ -13,6 +14,8 @@ pub(super) struct Pending<B: Backend> {
     pub(super) report: StepReport,
     /// Mean loss and right examples.
     pub(super) loss: Tensor<B>,
+    /// The optimiser's gate.
+    pub(super) gate: Option<Tensor<B>>,
     /// What was found out about the gradients.
     pub(super) measured: Option<Measured<B>>,
     /// Explains a loss that turns out not to be finite.
@@ -23,13 +26,17 @@ impl<B: Backend> Pending<B> {
     /// What is on the device, in the order in which [`Pending::complete`] takes it.
     fn sources(&self) -> impl Iterator<Item = (&B::Buffer, usize)> {
         let measured = self.measured.as_ref().map(|measured| (&measured.buffer, measured.len));
-        iter::once((self.loss.buffer(), self.loss.elements())).chain(measured)
+        let small = iter::once(&self.loss).chain(&self.gate);
+        small.map(|tensor| (tensor.buffer(), tensor.elements())).chain(measured)
     }
 
     fn complete(&mut self, mut values: impl FnMut() -> Vec<f32>) {
         let loss = values();
         self.report.loss = loss[0];
         self.report.correct = loss[1] as usize;
+        if self.gate.is_some() {
+            self.report.gradient_norm = values().first_chunk().map(|&gate| Gate::from_array(gate).norm);
+        }
         if let Some(measured) = &mut self.measured {
             measured.values = values();
         }

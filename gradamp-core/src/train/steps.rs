@@ -63,9 +63,9 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         let measured = self.meter.end();
         if self.parameters.backend().steps_ahead() == 0 {
             // While the parameters are those that led to it.
-            self.check(epoch, step, loss.read()?.0, &batch)?;
+            self.check(epoch, step, loss.read()?.0, &batch, "")?;
         }
-        let gradient_norm = self.sgd.step(&mut self.parameters, &gradients, lr as f32)?;
+        let gate = self.sgd.step(&mut self.parameters, &gradients, lr as f32)?;
         let report = StepReport {
             epoch,
             batch: number,
@@ -77,20 +77,20 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
             loss: f32::NAN,
             correct: 0,
             examples: batch.labels.elements(),
-            gradient_norm,
+            gradient_norm: None,
             seconds: 0.0,
         };
-        self.pending.push(Pending { report, loss: loss.var.tensor().clone(), measured, batch });
+        self.pending.push(Pending { report, loss: loss.var.tensor().clone(), gate, measured, batch });
         Ok(())
     }
 
-    /// **Errors:** a loss that is not finite, where that ends the run.
-    fn check(&self, epoch: usize, step: u64, loss: f32, batch: &Batch<B>) -> Result<()> {
+    /// **Errors:** a loss that is not finite, where that ends the run; `when` says what the parameters are by now.
+    fn check(&self, epoch: usize, step: u64, loss: f32, batch: &Batch<B>, when: &str) -> Result<()> {
         if loss.is_finite() || self.settings.on_divergence == OnDivergence::Continue {
             return Ok(());
         }
         let explanation = divergence::explain(self.model, &mut self.parameters.clone(), batch)?;
-        Err(Error::Diverged { epoch, step, message: format!("the loss is {loss}; {explanation}") })
+        Err(Error::Diverged { epoch, step, message: format!("the loss is {loss}; {when}{explanation}") })
     }
 
     /// Waits for the steps that are pending, and tells the observers of them.
@@ -111,9 +111,10 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
             return Ok(Vec::new());
         }
         pending::read(self.parameters.backend(), &mut steps, self.clock)?;
+        let when = steps.last().map_or(String::new(), |last| format!("after step {}, ", last.report.step));
         let mut reports = Vec::with_capacity(steps.len());
         for Pending { report, measured, batch, .. } in steps {
-            self.check(report.epoch, report.step, report.loss, &batch)?;
+            self.check(report.epoch, report.step, report.loss, &batch, &when)?;
             self.state.take(&report);
             if let Some(measured) = measured {
                 measured.add_to(&mut self.state.gradients);

@@ -1,21 +1,33 @@
 //! A device that lags behind the host changes nothing but when the host learns what happened.
 
+use gradamp_core::optim::SgdSettings;
 use gradamp_core::train::{OnDivergence, Outcome, TrainSettings, Trainer, evaluate};
 use gradamp_core::{Batch, BatchSource, Error, Result};
 
 use crate::lagging::Lagging;
 use crate::run::{IMAGE, Log, Noise, assert_resumes, fresh, settings, train, values};
 
+/// The run's settings with its gradients clipped, which is decided on the device.
+fn clipped() -> TrainSettings {
+    let sgd = SgdSettings { clip_norm: Some(0.5), ..settings().sgd };
+    TrainSettings { sgd, ..settings() }
+}
+
 #[test]
 fn losses_reports_and_parameters_are_those_of_a_device_that_keeps_pace() {
-    let (at_once, parameters, _) = train(&Lagging::new(0), settings(), None).unwrap();
-    for ahead in [1, 3, 100] {
-        let (late, late_parameters, outcome) = train(&Lagging::new(ahead), settings(), None).unwrap();
-        assert_eq!(outcome, Outcome::Finished);
-        assert_eq!(values(&late_parameters), values(&parameters), "{ahead} steps ahead");
-        assert_eq!(late.draws, at_once.draws, "{ahead} steps ahead");
-        assert_eq!(late.steps, at_once.steps, "{ahead} steps ahead");
-        assert_eq!(late.epochs, at_once.epochs, "{ahead} steps ahead");
+    for settings in [settings(), clipped()] {
+        let (at_once, parameters, _) = train(&Lagging::new(0), settings.clone(), None).unwrap();
+        let norms = at_once.steps.iter().filter(|report| report.gradient_norm.is_some()).count();
+        assert_eq!(norms, if settings.sgd.clip_norm.is_some() { at_once.steps.len() } else { 0 });
+        for ahead in [1, 3, 100] {
+            let (late, late_parameters, outcome) =
+                train(&Lagging::new(ahead), settings.clone(), None).unwrap();
+            assert_eq!(outcome, Outcome::Finished);
+            assert_eq!(values(&late_parameters), values(&parameters), "{ahead} steps ahead");
+            assert_eq!(late.draws, at_once.draws, "{ahead} steps ahead");
+            assert_eq!(late.steps, at_once.steps, "{ahead} steps ahead");
+            assert_eq!(late.epochs, at_once.epochs, "{ahead} steps ahead");
+        }
     }
 }
 

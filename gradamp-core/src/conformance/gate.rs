@@ -1,0 +1,106 @@
+//! What all gradients of a step decide together; see [`Gate`].
+
+use ndarray::Array1;
+
+use super::Violation;
+use super::case::{
+    Case, Expected, Found, Output, equals_default, equals_twin, random, roundings, upload, wide,
+};
+use crate::Backend;
+use crate::backend::{Gate, GatePart};
+
+#[derive(Clone, Debug)]
+struct Decision {
+    /// Elements and scale of each gradient.
+    parts: Vec<(usize, f32)>,
+    limit: Option<f32>,
+    skip_non_finite: bool,
+    /// A value that stands in the middle of the last gradient.
+    holding: Option<f32>,
+}
+
+impl Decision {
+    fn gradient(&self, number: usize) -> Array1<f32> {
+        let mut gradient = random(number as u64, self.parts[number].0);
+        if let (Some(value), true) = (self.holding, number + 1 == self.parts.len()) {
+            let middle = gradient.len() / 2;
+            gradient[middle] = value;
+        }
+        gradient
+    }
+}
+
+impl Case for Decision {
+    fn run<B: Backend>(&self, backend: &B) -> Result<Vec<Found>, Violation> {
+        let upload = |number| upload(backend, &self.gradient(number));
+        let gradients = (0..self.parts.len()).map(upload).collect::<Result<Vec<_>, _>>()?;
+        let part = |(gradient, &(len, scale))| GatePart { gradient, len, scale };
+        let parts: Vec<_> = gradients.iter().zip(&self.parts).map(part).collect();
+        let mut out = Output::new(backend, "out", Gate::LEN)?;
+        backend.gate(&parts, self.limit, self.skip_non_finite, &mut out.buffer)?;
+        Ok(vec![out.read(backend)?])
+    }
+
+    fn twin(&self) -> Vec<Expected> {
+        let square = |(number, &(_, scale)): (usize, &(usize, f32))| {
+            wide(&self.gradient(number)).mapv(|g| (f64::from(scale) * g).powi(2)).sum()
+        };
+        let norm = self.parts.iter().enumerate().map(square).sum::<f64>().sqrt();
+        let coefficient = match self.limit.map(f64::from) {
+            Some(limit) if norm.is_nan() || norm + 1e-6 > limit => limit / (norm + 1e-6),
+            _ => 1.0,
+        };
+        let applies = f64::from(norm.is_finite() || !self.skip_non_finite);
+        let out = Array1::from(vec![coefficient, norm, applies]);
+        let magnitudes = Array1::from(vec![coefficient, norm, 0.0]);
+        let longest = self.parts.iter().map(|(len, _)| *len).max().unwrap_or(0);
+        vec![Expected::rounded("out", out, roundings(longest), &magnitudes)]
+    }
+}
+
+/// One gradient and many of unequal lengths, ones that a large gain multiplies so that the square of the norm is no
+/// f32, and ones that vanish beside them.
+fn parts() -> Vec<Vec<(usize, f32)>> {
+    let many: Vec<_> = [1, 3, 64, 1027, 7, 70_001, 128, 2].into_iter().map(|len| (len, 1.0)).collect();
+    let scaled = |scale| many.iter().map(|&(len, _)| (len, scale)).collect::<Vec<_>>();
+    let mut mixed = many.clone();
+    mixed.iter_mut().zip([1e30, -2.0, 1e-3, 1e28, 0.0, 1.0, -3e29, 1e-30]).for_each(|(p, scale)| p.1 = scale);
+    vec![vec![(1, 1.0)], vec![(5003, -0.25)], many.clone(), scaled(-7.5), scaled(1e30), scaled(1e-12), mixed]
+}
+
+/// Every limit and both ways with what is not finite, where one gradient holds `holding`.
+fn cases(holding: Option<f32>) -> Vec<Decision> {
+    let mut cases = Vec::new();
+    for parts in parts() {
+        for limit in [None, Some(0.01), Some(1e25), Some(3e38)] {
+            for skip_non_finite in [false, true] {
+                cases.push(Decision { parts: parts.clone(), limit, skip_non_finite, holding });
+            }
+        }
+    }
+    cases
+}
+
+/// The norm at any gain, the coefficient on both sides of the limit; a step without gradients has the norm 0.
+pub fn gate_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    let none = Decision { parts: Vec::new(), limit: Some(0.5), skip_non_finite: true, holding: None };
+    equals_twin(backend, &[vec![none], cases(None)].concat())
+}
+
+/// As [`Backend::statistics`] gives it.
+pub fn gate_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_default(backend, &cases(None))
+}
+
+/// One element that is not finite shows in the norm, and shuts the gate where that is asked for.
+pub fn gate_shows_nan_and_infinity<B: Backend>(backend: &B) -> Result<(), Violation> {
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        equals_twin(backend, &cases(Some(value)))?;
+    }
+    Ok(())
+}
+
+pub(super) fn sample() -> impl Case {
+    let parts = parts().swap_remove(2);
+    Decision { parts, limit: Some(0.01), skip_non_finite: true, holding: None }
+}

@@ -126,14 +126,7 @@ impl Choice {
     fn variant(self) -> Variant {
         let Self { pass, tile, bias, v4, half } = self;
         let flag = |name, set: bool| (name, i64::from(set));
-        let mut parameters = vec![
-            flag("V4", v4),
-            flag("BIAS", bias),
-            flag("HALF", half),
-            flag("FORWARD", pass == Pass::Forward),
-            flag("INPUT", pass == Pass::Input),
-            flag("WEIGHT", pass == Pass::Weight),
-        ];
+        let mut parameters = vec![flag("V4", v4), flag("BIAS", bias), flag("HALF", half)];
         let mut number = |name, value: usize| parameters.push((name, value as i64));
         let shader = match tile {
             Tile::Subgroup(s) => {
@@ -143,6 +136,9 @@ impl Choice {
                 number("SUBGROUPS", SUBGROUP_INVOCATIONS / s);
                 number("LANES", lanes);
                 number("GATHERS", 16 / lanes);
+                number("FORWARD", usize::from(pass == Pass::Forward));
+                number("INPUT", usize::from(pass == Pass::Input));
+                number("WEIGHT", usize::from(pass == Pass::Weight));
                 Shader::Conv2d
             }
             Tile::Shared(rows, columns) | Tile::Cooperative(rows, columns, _) => {
@@ -178,7 +174,11 @@ impl Choice {
                     number("FRAGMENTS_A", 4 * rows / side);
                     number("FRAGMENTS_B", 8 * columns / side);
                 }
-                Shader::Conv2dTiled
+                match pass {
+                    Pass::Forward => Shader::Conv2dTiledForward,
+                    Pass::Input => Shader::Conv2dTiledInput,
+                    Pass::Weight => Shader::Conv2dTiledWeight,
+                }
             }
         };
         let entry = match pass {

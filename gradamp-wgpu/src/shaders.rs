@@ -4,7 +4,7 @@ use crate::kernel::Variant;
 use crate::{batch_norm, conv2d, elementwise, gemm, im2col, loss, pool, rows, sgd, statistics, winograd};
 
 macro_rules! shaders {
-    ($($variant:ident $name:literal $immediates:ty,)*) => {
+    ($($variant:ident $name:literal $(+ $more:literal)? $immediates:ty,)*) => {
         /// A family of kernels.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub(crate) enum Shader {
@@ -20,10 +20,13 @@ macro_rules! shaders {
                 }
             }
 
-            /// The template; see [`template`](crate::template).
+            /// The template, with what it shares with others in front; see [`template`](crate::template).
             pub(crate) fn text(self) -> &'static str {
                 match self {
-                    $(Shader::$variant => include_str!(concat!("shaders/", $name, ".wgsl")),)*
+                    $(Shader::$variant => concat!(
+                        $(include_str!(concat!("shaders/", $more, ".wgsl")),)?
+                        include_str!(concat!("shaders/", $name, ".wgsl")),
+                    ),)*
                 }
             }
 
@@ -41,7 +44,9 @@ macro_rules! shaders {
 shaders! {
     BatchNorm "batch_norm" batch_norm::Params,
     Conv2d "conv2d" crate::product::Params,
-    Conv2dTiled "conv2d_tiled" crate::product::Params,
+    Conv2dTiledForward "conv2d_tiled_forward" + "conv2d_tiled" crate::product::Params,
+    Conv2dTiledInput "conv2d_tiled_backward_input" + "conv2d_tiled" crate::product::Params,
+    Conv2dTiledWeight "conv2d_tiled_backward_weight" + "conv2d_tiled" crate::product::Params,
     Elementwise "elementwise" elementwise::Params,
     Gemm "gemm" gemm::Params,
     Im2col "im2col" im2col::Params,

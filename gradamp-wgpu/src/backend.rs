@@ -1,10 +1,12 @@
 //! The trait's methods, each a call of the kernel of the same name.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use gradamp_core::Result;
 use gradamp_core::backend::{Backend, BatchNormOperands, GatePart, SgdSlot};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
+use gradamp_core::keep_images::{ImageSet, KeptImages};
 
 use crate::gpu::Wgpu;
 use crate::memory::Buffer;
@@ -199,6 +201,10 @@ impl Backend for Wgpu {
     /// A software rasteriser shares the host's cores: while it works, nothing is won by running ahead.
     fn steps_ahead(&self) -> usize {
         if self.adapter().is_software() { 0 } else { 8 }
+    }
+
+    fn keep_images(&self, images: &ImageSet<'_>) -> Result<Option<Arc<dyn KeptImages<Self>>>> {
+        self.keep(images)
     }
 
     fn synchronize(&self) -> Result<()> {

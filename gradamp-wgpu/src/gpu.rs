@@ -228,6 +228,13 @@ impl Wgpu {
         })
     }
 
+    /// The same, or nothing where there is no room for it.
+    pub(crate) fn take_if_free(&self, len: usize) -> Result<Option<Buffer>> {
+        let buffer = self.take(len).ok();
+        self.check()?; // a device that is lost is no shortage
+        Ok(buffer)
+    }
+
     /// Records `groups` workgroups of `kernel` over `buffers`, in the order of its bindings.
     pub(crate) fn run(
         &self,

@@ -9,6 +9,7 @@ mod faults;
 mod gemm;
 mod gpu;
 mod im2col;
+mod keep_images;
 mod kernel;
 mod loss;
 mod memory;

@@ -1,7 +1,9 @@
 //! The shaders' texts: one file a family.
 
 use crate::kernel::Variant;
-use crate::{batch_norm, conv2d, elementwise, gemm, im2col, loss, pool, rows, sgd, statistics, winograd};
+use crate::{
+    batch_norm, conv2d, elementwise, gemm, im2col, keep_images, loss, pool, rows, sgd, statistics, winograd,
+};
 
 macro_rules! shaders {
     ($($variant:ident $name:literal $(+ $more:literal)? $immediates:ty,)*) => {
@@ -42,6 +44,7 @@ macro_rules! shaders {
 }
 
 shaders! {
+    Augment "augment" keep_images::Params,
     BatchNorm "batch_norm" batch_norm::Params,
     Conv2d "conv2d" crate::product::Params,
     Conv2dTiledForward "conv2d_tiled_forward" + "conv2d_tiled" crate::product::Params,
@@ -67,6 +70,7 @@ pub(crate) fn kernels() -> Vec<Variant> {
         elementwise::KERNELS,
         gemm::KERNELS,
         im2col::KERNELS,
+        keep_images::KERNELS,
         loss::KERNELS,
         pool::KERNELS,
         rows::KERNELS,

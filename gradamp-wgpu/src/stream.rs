@@ -15,6 +15,8 @@ pub(crate) const GRID_ROW: u64 = 32768;
 const MOST_BIND_GROUPS: usize = 1 << 16;
 /// Uploads of a step fit in one chunk; a larger one gets a chunk of its own.
 const UPLOAD_CHUNK: u64 = 4 << 20;
+/// What is longer, such as a data set, goes past the belt, which keeps the memory that it ever took.
+const MOST_STAGED: usize = 64 << 20;
 
 type GroupKey = (u32, [u64; MOST_BINDINGS]);
 
@@ -113,6 +115,11 @@ impl Stream {
         // Uploads run before all that is recorded, so what is recorded must not use the block yet.
         if block.used.load(Ordering::Relaxed) == self.serial {
             self.submit();
+        }
+        if bytes.len() > MOST_STAGED {
+            self.submit(); // or the belt's copies would come after this one
+            self.queue.write_buffer(&block.raw, 0, bytes);
+            return;
         }
         let encoder =
             self.uploads.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()));

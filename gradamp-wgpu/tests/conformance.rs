@@ -6,7 +6,9 @@
 use std::io::Write;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use gradamp_core::Backend;
 use gradamp_core::conformance::{assert_law, laws};
+use gradamp_core::keep_images::ImageSet;
 use gradamp_wgpu::{Adapter, Choice, Options, Wgpu, adapters};
 
 /// The laws take turns: some count what the device allocates meanwhile.
@@ -55,4 +57,37 @@ fn the_laws_of_products_hold_for_tiles_of_workgroup_memory() {
     });
     let held = products.map(|law| assert_law(&tiled, law.name, law.check)).count();
     assert!(held > 8, "{held} laws");
+}
+
+/// A copy that is too long for the staging belt keeps its place among short ones.
+#[test]
+fn long_and_short_copies_keep_their_order() {
+    let Some(gpu) = gpu() else { return };
+    let mut expected: Vec<f32> = (0..17 << 20).map(|i| (i % 1000) as f32).collect();
+    let mut buffer = gpu.alloc(expected.len()).unwrap();
+    gpu.write(&[-1.0; 5], &mut buffer).unwrap();
+    gpu.write(&expected, &mut buffer).unwrap();
+    gpu.write(&[-2.0; 3], &mut buffer).unwrap();
+    expected[..3].fill(-2.0);
+    let mut found = vec![0.0; expected.len()];
+    gpu.read(&buffer, &mut found).unwrap();
+    assert!(found == expected);
+}
+
+/// Images that do not fit are the host's to serve; a device that is lost is an error.
+#[test]
+fn images_without_room_are_not_kept() {
+    let Some(_turn) = gpu() else { return };
+    let Some(adapter) = adapter() else { return };
+    let gpu = Wgpu::open(&adapter, &Options { memory: Some(8 << 20), ..Options::default() }).unwrap();
+    let (bytes, labels, table) = (vec![1; 4000 * 3072], vec![0; 4000], [[0.0; 256]; 3]);
+    let keep = |n: usize| {
+        let images = ImageSet::new([32, 32, 3], &bytes[..n * 3072], &labels[..n], &table).unwrap();
+        gpu.keep_images(&images)
+    };
+    assert!(keep(1000).unwrap().is_some());
+    assert!(keep(4000).unwrap().is_none());
+    gpu.destroy();
+    let _ = gpu.synchronize(); // the device tells of its loss when it is asked to do something
+    assert!(keep(4000).is_err());
 }

@@ -1,0 +1,158 @@
+//! Images that lie on the device, and the batches that are made of them there.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytemuck::{Pod, Zeroable};
+use gradamp_core::augment::Augmentation;
+use gradamp_core::keep_images::{ImageSet, KeptImages, MakeBatch, check_order, check_places};
+use gradamp_core::random::{Purpose, Stream};
+use gradamp_core::{Batch, Error, Result, Tensor};
+
+use crate::gpu::Wgpu;
+use crate::kernel::Kernel;
+use crate::memory::Buffer;
+use crate::shaders::Shader;
+
+/// The scalars of `augment.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Pod, Zeroable)]
+pub(crate) struct Params {
+    len: u32,
+    first: u32,
+    key_low: u32,
+    key_high: u32,
+    crop_padding: u32,
+    flip: u32,
+    cutout: u32,
+    h: u32,
+    w: u32,
+    c: u32,
+}
+
+/// All kernels of the family.
+pub(crate) const KERNELS: &[Kernel<'static>] = &[kernel("choose"), kernel("apply")];
+
+const fn kernel(entry: &'static str) -> Kernel<'static> {
+    Kernel { shader: Shader::Augment, entry, parameters: &[] }
+}
+
+/// Most bytes of a set, and most pixels of a shift or a cutout: sums of two are still i32 in the shader.
+const MOST: usize = 1 << 30;
+/// Images and pixels of a workgroup.
+const CHOOSE_GROUP: usize = 64;
+const APPLY_GROUP: usize = 256;
+
+/// A set of images in device memory.
+#[derive(Debug)]
+struct Kept {
+    gpu: Wgpu,
+    n: usize,
+    shape: [usize; 3],
+    bytes: Buffer,
+    labels: Buffer,
+    table: Buffer,
+}
+
+impl Wgpu {
+    pub(crate) fn keep(&self, images: &ImageSet<'_>) -> Result<Option<Arc<dyn KeptImages<Self>>>> {
+        if images.bytes.len() > MOST {
+            return Ok(None);
+        }
+        let labels: Vec<f32> = images.labels.iter().copied().map(f32::from).collect();
+        let table: &[f32] = images.table.as_flattened();
+        // Copies are of whole words.
+        let bytes = match images.bytes.len() % 4 {
+            0 => Cow::Borrowed(images.bytes),
+            rest => Cow::Owned([images.bytes, &[0; 3][..4 - rest]].concat()),
+        };
+        let (Some(bytes), Some(labels), Some(table)) = (
+            self.hold(&bytes)?,
+            self.hold(bytemuck::cast_slice(&labels))?,
+            self.hold(bytemuck::cast_slice(table))?,
+        ) else {
+            return Ok(None);
+        };
+        let (n, shape) = (images.len(), images.shape);
+        Ok(Some(Arc::new(Kept { gpu: self.clone(), n, shape, bytes, labels, table })))
+    }
+
+    /// A buffer that begins with `bytes`, if there is room for it.
+    fn hold(&self, bytes: &[u8]) -> Result<Option<Buffer>> {
+        let Some(buffer) = self.take_if_free(bytes.len().div_ceil(4))? else { return Ok(None) };
+        self.upload(bytes, &buffer)?;
+        Ok(Some(buffer))
+    }
+}
+
+impl Kept {
+    /// The scalars of `len` invocations, for images of this shape.
+    fn params(&self, len: usize) -> Params {
+        let [h, w, c] = self.shape.map(|size| size as u32);
+        Params { len: len as u32, h, w, c, ..Params::default() }
+    }
+
+    /// Draws what happens to each image of an order.
+    fn choose(
+        &self,
+        order: &Buffer,
+        len: usize,
+        augmentation: Augmentation,
+        epoch: Stream,
+    ) -> Result<Buffer> {
+        let Augmentation { crop_padding, flip, cutout } = augmentation;
+        if crop_padding > MOST || cutout > MOST {
+            let message =
+                format!("expected a padding and a cutout of at most {MOST} pixels, found {augmentation:?}");
+            return Err(Error::shape("keep_images", message));
+        }
+        let [key_low, key_high] = epoch.key();
+        let params = Params {
+            key_low,
+            key_high,
+            crop_padding: crop_padding as u32,
+            flip: u32::from(flip),
+            cutout: cutout as u32,
+            ..self.params(len)
+        };
+        let choices = self.gpu.take(8 * len)?;
+        self.gpu.run(kernel("choose"), &[order, &choices], &params, len.div_ceil(CHOOSE_GROUP))?;
+        Ok(choices)
+    }
+
+    fn batch(&self, order: &Buffer, choices: &Buffer, places: Range<usize>) -> Result<Batch<Wgpu>> {
+        let ([h, w, c], n) = (self.shape, places.len());
+        let pixels = n * h * w;
+        let images = self.gpu.take(pixels * c)?;
+        let labels = self.gpu.take(n)?;
+        let buffers = [order, choices, &self.bytes, &self.table, &self.labels, &images, &labels];
+        let params = Params { first: places.start as u32, ..self.params(pixels) };
+        self.gpu.run(kernel("apply"), &buffers, &params, pixels.div_ceil(APPLY_GROUP))?;
+        Ok(Batch {
+            images: Tensor::from_buffer(&self.gpu, &[n, h, w, c], images)?,
+            labels: Tensor::from_buffer(&self.gpu, &[n], labels)?,
+        })
+    }
+}
+
+impl KeptImages<Wgpu> for Kept {
+    fn epoch<'a>(
+        &'a self,
+        order: &[u32],
+        augmentation: Option<(Augmentation, Stream)>,
+    ) -> Result<MakeBatch<'a, Wgpu>> {
+        check_order(order, self.n)?;
+        let len = order.len();
+        let buffer = self.gpu.take(len)?;
+        self.gpu.upload(bytemuck::cast_slice(order), &buffer)?;
+        // The default changes nothing, whatever is drawn.
+        let nothing = (Augmentation::default(), Stream::new(0, Purpose::Augment));
+        let (augmentation, epoch) = augmentation.unwrap_or(nothing);
+        let choices = self.choose(&buffer, len, augmentation, epoch)?;
+        Ok(Box::new(move |places| {
+            check_places(&places, len)?;
+            self.batch(&buffer, &choices, places)
+        }))
+    }
+}

@@ -1,0 +1,157 @@
+// Crop, flip, cutout and normalisation of images that lie on the device as bytes.
+//
+// y[n, i, j, c] = table[c, x[i + down, j' + right, c]], where x is image order[first + n], j' = w − 1 − j if it is
+// mirrored, else j; table[c, 0] outside x; 0 inside the cutout.
+//
+// The choices for an image are counted random numbers of its own stream: the same bits as on the host, in words of 32 bits.
+//
+// **Source:** Threefry-2x32 with 20 rounds; Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3",
+// SC 2011.
+
+struct Params {
+    // Invocations: images of the order in `choose`, pixels of all the batch's images in `apply`.
+    len: u32,
+    // The batch's first place in the order.
+    first: u32,
+    // The key of the epoch's stream.
+    key_low: u32,
+    key_high: u32,
+    crop_padding: u32,
+    flip: u32,
+    cutout: u32,
+    // An image's height, width and channels.
+    h: u32,
+    w: u32,
+    c: u32,
+}
+
+var<immediate> p: Params;
+
+// Images of the order, by their place in the set.
+@group(0) @binding(0) var<storage, read> order: array<u32>;
+
+// ---- What happens to each image of an order: one invocation an image ------------------------------------------------
+
+// down, right, flip, then the cutout: first row, row behind the last, first column, column behind the last; 0
+@group(0) @binding(1) var<storage, read_write> choices: array<i32>;
+
+fn rotate(x: u32, by: u32) -> u32 {
+    return (x << by) | (x >> (32u - by));
+}
+
+fn four_rounds(x: vec2<u32>, by: vec4<u32>) -> vec2<u32> {
+    var a = x.x;
+    var b = x.y;
+    a += b;
+    b = rotate(b, by.x) ^ a;
+    a += b;
+    b = rotate(b, by.y) ^ a;
+    a += b;
+    b = rotate(b, by.z) ^ a;
+    a += b;
+    b = rotate(b, by.w) ^ a;
+    return vec2(a, b);
+}
+
+fn threefry(key: vec2<u32>, counter: vec2<u32>) -> vec2<u32> {
+    let even = vec4(13u, 15u, 26u, 6u);
+    let odd = vec4(17u, 29u, 16u, 24u);
+    let third = 0x1BD11BDAu ^ key.x ^ key.y;
+    var x = counter + key;
+    x = four_rounds(x, even) + vec2(key.y, third + 1u);
+    x = four_rounds(x, odd) + vec2(third, key.x + 2u);
+    x = four_rounds(x, even) + vec2(key.x, key.y + 3u);
+    x = four_rounds(x, odd) + vec2(key.y, third + 4u);
+    return four_rounds(x, even) + vec2(third, key.x + 5u);
+}
+
+// The upper word of a · b.
+fn upper(a: u32, b: u32) -> u32 {
+    let a_low = a & 0xffffu;
+    let a_high = a >> 16u;
+    let b_low = b & 0xffffu;
+    let b_high = b >> 16u;
+    let middle = a_high * b_low + ((a_low * b_low) >> 16u);
+    let other = a_low * b_high + (middle & 0xffffu);
+    return a_high * b_high + (middle >> 16u) + (other >> 16u);
+}
+
+// An integer below `bound`: the word above the 64 bits of (64 random bits at `index`) · bound.
+fn below(stream: vec2<u32>, index: u32, bound: u32) -> i32 {
+    let bits = threefry(stream, vec2(index, 0u)); // the lower word first
+    let from_high = bits.y * bound;
+    let sum = from_high + upper(bits.x, bound);
+    return i32(upper(bits.y, bound) + select(0u, 1u, sum < from_high));
+}
+
+// First and end of the cutout's part of `size` rows or columns.
+fn span(stream: vec2<u32>, index: u32, size: u32) -> vec2<i32> {
+    let cutout = i32(p.cutout);
+    if cutout == 0 { return vec2(0); }
+    let first = below(stream, index, size) - cutout / 2;
+    return clamp(vec2(first, first + cutout), vec2(0), vec2(i32(size)));
+}
+
+@compute @workgroup_size(64)
+fn choose(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let n = (group.y * 32768u + group.x) * 64u + local;
+    if n >= p.len { return; }
+    // The sub-stream of the image; the complement keeps its key apart from the epoch's own numbers.
+    let stream = threefry(vec2(p.key_low, ~p.key_high), vec2(order[n], 0u));
+    let window = 2u * p.crop_padding + 1u;
+    let rows = span(stream, 3u, p.h);
+    let columns = span(stream, 4u, p.w);
+    let at = 8u * n;
+    choices[at] = below(stream, 0u, window) - i32(p.crop_padding);
+    choices[at + 1u] = below(stream, 1u, window) - i32(p.crop_padding);
+    choices[at + 2u] = below(stream, 2u, 2u) * i32(p.flip);
+    choices[at + 3u] = rows.x;
+    choices[at + 4u] = rows.y;
+    choices[at + 5u] = columns.x;
+    choices[at + 6u] = columns.y;
+    choices[at + 7u] = 0;
+}
+
+// ---- A batch: one invocation a pixel --------------------------------------------------------------------------------
+
+@group(0) @binding(1) var<storage, read> chosen: array<i32>;
+// Four bytes a word, the first one lowest.
+@group(0) @binding(2) var<storage, read> bytes: array<u32>;
+@group(0) @binding(3) var<storage, read> table: array<f32>;
+@group(0) @binding(4) var<storage, read> labels: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+@group(0) @binding(6) var<storage, read_write> batch_labels: array<f32>;
+
+fn byte(at: u32) -> u32 {
+    return (bytes[at >> 2u] >> (8u * (at & 3u))) & 0xffu;
+}
+
+@compute @workgroup_size(256)
+fn apply(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let pixel = (group.y * 32768u + group.x) * 256u + local;
+    if pixel >= p.len { return; }
+    let in_image = pixel % (p.h * p.w);
+    let n = pixel / (p.h * p.w);
+    let image = order[p.first + n];
+    if in_image == 0u {
+        batch_labels[n] = labels[image];
+    }
+    let h = i32(p.h);
+    let w = i32(p.w);
+    let i = i32(in_image) / w;
+    let j = i32(in_image) % w;
+    let choice = 8u * (p.first + n);
+    let cut_row = i >= chosen[choice + 3u] && i < chosen[choice + 4u];
+    let cut = cut_row && j >= chosen[choice + 5u] && j < chosen[choice + 6u];
+    let row = i + chosen[choice];
+    let column = select(j, w - 1 - j, chosen[choice + 2u] == 1) + chosen[choice + 1u];
+    let inside = row >= 0 && row < h && column >= 0 && column < w;
+    let start = (image * p.h * p.w + u32(row * w + column)) * p.c;
+    for (var c = 0u; c < p.c; c++) {
+        var value = 0u; // black
+        if inside {
+            value = byte(start + c);
+        }
+        y[pixel * p.c + c] = select(table[256u * c + value], 0.0, cut);
+    }
+}

@@ -5,7 +5,7 @@ use gradamp_core::Result;
 
 use crate::gpu::Wgpu;
 use crate::kernel::Kernel;
-use crate::pool::Buffer;
+use crate::memory::Buffer;
 use crate::shaders::Shader;
 
 /// The scalars of `elementwise.wgsl`.

@@ -6,7 +6,7 @@ use gradamp_core::geometry::Gemm;
 
 use crate::gpu::Wgpu;
 use crate::kernel::Kernel;
-use crate::pool::Buffer;
+use crate::memory::Buffer;
 use crate::shaders::Shader;
 
 /// The scalars of `gemm.wgsl`.

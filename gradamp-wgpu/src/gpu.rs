@@ -10,7 +10,7 @@ use crate::adapter::{Adapter, Kind};
 use crate::conv2d::Way;
 use crate::faults::Faults;
 use crate::kernel::{Kernel, Pipelines};
-use crate::pool::{Block, Buffer, Pool, Shortage};
+use crate::memory::{Block, Buffer, Pool, Shortage};
 use crate::product::Pass;
 use crate::self_test;
 use crate::stream::Stream;

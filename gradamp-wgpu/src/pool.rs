@@ -6,7 +6,7 @@ use gradamp_core::geometry::{MeanPool, Pool2d};
 
 use crate::gpu::Wgpu;
 use crate::kernel::{Combinations, Kernel, combinations};
-pub(crate) use crate::memory::{Block, Buffer, Pool, Shortage};
+use crate::memory::Buffer;
 use crate::shaders::Shader;
 use crate::strips::{Strips, v4, vectors};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::kernel::Pipeline;
-use crate::pool::Block;
+use crate::memory::Block;
 
 /// Most buffers that one kernel binds.
 pub(crate) const MOST_BINDINGS: usize = 8;

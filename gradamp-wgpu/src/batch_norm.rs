@@ -66,7 +66,7 @@ impl Wgpu {
         let params = Params { strips, epsilon: 0.0 };
         let partials = self.take(2 * strips.chunks as usize * g.channels)?;
         self.run(kernel("strip_moments", v4), &[x, &partials], &params, strips.groups())?;
-        self.run(kernel("join_moments", v4), &[&partials, mean, variance], &params, strips.vectors())
+        self.run(kernel("join_moments", v4), &[&partials, mean, variance], &params, strips.joining_groups())
     }
 
     /// Rectified where `relu`; a `residual` is added before that.
@@ -113,7 +113,7 @@ impl Wgpu {
 
         let factors = self.take(4 * g.channels)?;
         let buffers = [&partials, p.mean, p.variance, p.gamma, &factors, dgamma, dbeta];
-        self.run(kernel("join_gradients", v4), &buffers, &params, strips.vectors())?;
+        self.run(kernel("join_gradients", v4), &buffers, &params, strips.joining_groups())?;
 
         let strips = Strips::of_elements(g.rows, g.channels);
         let params = Params { strips, epsilon: p.epsilon };

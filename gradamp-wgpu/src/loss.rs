@@ -37,7 +37,7 @@ impl Wgpu {
     ) -> Result<()> {
         let params = Params { rows: g.rows as u32, classes: g.channels as u32, smoothing };
         let results = self.take(2 * g.rows)?;
-        self.run(kernel("row"), &[logits, labels, &results, dlogits], &params, g.rows)?;
+        self.run(kernel("row"), &[logits, labels, &results, dlogits], &params, g.rows.div_ceil(32))?;
         self.run(kernel("total"), &[&results, out], &params, 1)
     }
 }

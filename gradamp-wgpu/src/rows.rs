@@ -38,6 +38,6 @@ impl Wgpu {
         let (v4, params): (usize, Params) = (v4(g.channels), Strips::of_sums(g.rows, g.channels));
         let partials = self.take(params.chunks as usize * g.channels)?;
         self.run(kernel("sum_strips", v4), &[x, &partials], &params, params.groups())?;
-        self.run(kernel("combine", v4), &[&partials, out], &params, params.vectors())
+        self.run(kernel("combine", v4), &[&partials, out], &params, params.joining_groups())
     }
 }

@@ -5,6 +5,10 @@ use bytemuck::{Pod, Zeroable};
 /// Invocations of a workgroup that takes strips.
 const GROUP: usize = 256;
 
+/// Invocations of a workgroup that joins strips. They take about four chunks each before they go on together: where there
+/// are few, several vectors share a workgroup.
+const JOINING: usize = 128;
+
 /// A matrix cut into strips: one vector of channels in `chunk` consecutive rows. An invocation takes one strip, and its
 /// neighbours the strips beside it, so that together they read whole rows.
 ///
@@ -18,6 +22,8 @@ pub(crate) struct Strips {
     chunk: u32,
     /// How many chunks of rows there are.
     pub(crate) chunks: u32,
+    /// Vectors whose chunks one workgroup joins.
+    span: u32,
 }
 
 impl Strips {
@@ -45,6 +51,7 @@ impl Strips {
             channels: vectors as u32,
             chunk: chunk as u32,
             chunks: rows.div_ceil(chunk) as u32,
+            span: (JOINING / (rows.div_ceil(chunk) / 4).next_power_of_two().min(JOINING)) as u32,
         }
     }
 
@@ -53,9 +60,9 @@ impl Strips {
         (self.chunks as usize * self.channels as usize).div_ceil(GROUP)
     }
 
-    /// Vectors in a row: one workgroup each combines what the strips left.
-    pub(crate) fn vectors(&self) -> usize {
-        self.channels as usize
+    /// Workgroups that join what the strips of each vector left.
+    pub(crate) fn joining_groups(&self) -> usize {
+        self.channels.div_ceil(self.span) as usize
     }
 }
 
@@ -84,9 +91,12 @@ mod tests {
             for strips in [Strips::of_elements(rows, channels), Strips::of_sums(rows, channels)] {
                 let (chunk, chunks) = (strips.chunk as usize, strips.chunks as usize);
                 prop_assert!(chunk * (chunks - 1) < rows && rows <= chunk * chunks);
-                prop_assert!(strips.groups() * GROUP >= chunks * strips.vectors());
+                let vectors = strips.channels as usize;
+                prop_assert!(strips.groups() * GROUP >= chunks * vectors);
+                prop_assert!(strips.joining_groups() * strips.span as usize >= vectors);
+                prop_assert!(strips.span.is_power_of_two() && strips.span as usize <= JOINING);
                 let width = if v4(channels) == 1 { 4 } else { 1 };
-                prop_assert_eq!(strips.vectors() * width, channels);
+                prop_assert_eq!(vectors * width, channels);
             }
             prop_assert_eq!(Strips::of_sums(rows, channels).chunk % 4, 0);
         }

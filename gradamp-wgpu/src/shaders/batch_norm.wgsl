@@ -8,13 +8,14 @@
 //
 // Matrices are [rows, channels]. V is four channels where V4, else one; `channels` counts Vs. An invocation takes a
 // strip: one V in `chunk` consecutive rows. Sums leave two partial results for each strip, partials [chunks, 2, channels];
-// then a workgroup for each V joins them in the order of a tree.
+// then a workgroup for every `span` Vs, a power of two, joins them in the order of a tree.
 
 struct Params {
     rows: u32,
     channels: u32,
     chunk: u32,
     chunks: u32,
+    span: u32,
     epsilon: f32,
 }
 
@@ -88,24 +89,26 @@ var<workgroup> moments: array<Moments, 128>;
 
 @compute @workgroup_size(128)
 fn join_moments(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let c = group.y * 32768u + group.x;
-    if c >= p.channels { return; }
+    let c = (group.y * 32768u + group.x) * p.span + (local & (p.span - 1u));
+    let lanes = 128u / p.span;
     var all = Moments(0.0, V(0.0), V(0.0));
-    for (var i = local; i < p.chunks; i += 128u) {
-        let rows = f32(min(p.chunk, p.rows - i * p.chunk));
-        let at = 2u * i * p.channels + c;
-        all = join(all, Moments(rows, parts[at], parts[at + p.channels]));
+    if c < p.channels {
+        for (var i = local / p.span; i < p.chunks; i += lanes) {
+            let rows = f32(min(p.chunk, p.rows - i * p.chunk));
+            let at = 2u * i * p.channels + c;
+            all = join(all, Moments(rows, parts[at], parts[at + p.channels]));
+        }
     }
     moments[local] = all;
-    for (var width = 64u; width > 0u; width >>= 1u) {
+    for (var width = 64u; width >= p.span; width >>= 1u) {
         workgroupBarrier();
         if local < width {
             moments[local] = join(moments[local], moments[local + width]);
         }
     }
-    if local == 0u {
-        mean_out[c] = moments[0].mean;
-        variance_out[c] = moments[0].squares / f32(p.rows);
+    if local < p.span && c < p.channels {
+        mean_out[c] = moments[local].mean;
+        variance_out[c] = moments[local].squares / f32(p.rows);
     }
 }
 
@@ -206,26 +209,28 @@ var<workgroup> gradients: array<Gradients, 128>;
 
 @compute @workgroup_size(128)
 fn join_gradients(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let c = group.y * 32768u + group.x;
-    if c >= p.channels { return; }
+    let c = (group.y * 32768u + group.x) * p.span + (local & (p.span - 1u));
+    let lanes = 128u / p.span;
     var all = Gradients(V(0.0), V(0.0));
-    for (var i = local; i < p.chunks; i += 128u) {
-        let at = 2u * i * p.channels + c;
-        all.plain += parts[at];
-        all.product += parts[at + p.channels];
+    if c < p.channels {
+        for (var i = local / p.span; i < p.chunks; i += lanes) {
+            let at = 2u * i * p.channels + c;
+            all.plain += parts[at];
+            all.product += parts[at + p.channels];
+        }
     }
     gradients[local] = all;
-    for (var width = 64u; width > 0u; width >>= 1u) {
+    for (var width = 64u; width >= p.span; width >>= 1u) {
         workgroupBarrier();
         if local < width {
             gradients[local].plain += gradients[local + width].plain;
             gradients[local].product += gradients[local + width].product;
         }
     }
-    if local == 0u {
+    if local < p.span && c < p.channels {
         let inverse = inverseSqrt(variance[c] + p.epsilon);
-        let plain = gradients[0].plain;
-        let product = gradients[0].product * inverse;
+        let plain = gradients[local].plain;
+        let product = gradients[local].product * inverse;
         dbeta[c] = plain;
         dgamma[c] = product;
         factors[c] = inverse * gamma[c];

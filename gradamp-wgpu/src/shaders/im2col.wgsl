@@ -12,6 +12,7 @@ struct Params {
     channels: u32,
     chunk: u32,
     chunks: u32,
+    span: u32,
     image: u32,
     h_in: u32,
     w_in: u32,
@@ -70,13 +71,17 @@ fn im2col(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     }
 }
 
-@group(0) @binding(0) var<storage, read> windows: array<V>;
+@group(0) @binding(0) var<storage, read> patches: array<V>;
 @group(0) @binding(1) var<storage, read_write> dx: array<V>;
 
-// The first window, along one axis, that ends behind a padded pixel.
-fn first_window(pixel: u32, size: u32) -> u32 {
-    if pixel < size { return 0u; }
-    return (pixel - size) / p.stride + 1u;
+// Windows that have a padded pixel in them, along one axis: from the first that ends behind it to before the first that
+// begins behind it.
+fn windows(pixel: u32, size: u32, count: u32) -> vec2<u32> {
+    var first = 0u;
+    if pixel >= size {
+        first = (pixel - size) / p.stride + 1u;
+    }
+    return vec2(first, min(pixel / p.stride + 1u, count));
 }
 
 @compute @workgroup_size(256)
@@ -92,14 +97,14 @@ fn col2im(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         let n = pixel / image;
         let r = pixel / p.w_in % p.h_in + p.padding;
         let s = pixel % p.w_in + p.padding;
-        let last_i = min(r / p.stride + 1u, p.h_out);
-        let last_j = min(s / p.stride + 1u, p.w_out);
+        let rows = windows(r, p.kh, p.h_out);
+        let columns = windows(s, p.kw, p.w_out);
         var sum = V(0.0);
-        for (var i = first_window(r, p.kh); i < last_i; i++) {
-            for (var j = first_window(s, p.kw); j < last_j; j++) {
+        for (var i = rows.x; i < rows.y; i++) {
+            for (var j = columns.x; j < columns.y; j++) {
                 let row = (n * p.h_out + i) * p.w_out + j;
                 let place = (r - i * p.stride) * p.kw + s - j * p.stride;
-                sum += windows[(row * p.kh * p.kw + place) * p.depth + c];
+                sum += patches[(row * p.kh * p.kw + place) * p.depth + c];
             }
         }
         dx[(p.image * image + pixel) * p.channels + c] = sum;

@@ -5,13 +5,14 @@
 //
 // Matrices are [rows, channels]. V is four channels where V4, else one; `channels` counts Vs. An invocation takes a
 // strip: one V in `chunk` consecutive rows. A sum leaves one partial sum for each strip, partials [chunks, channels];
-// then a workgroup for each V adds them in the order of a tree.
+// then a workgroup for every `span` Vs, a power of two, adds them in the order of a tree.
 
 struct Params {
     rows: u32,
     channels: u32,
     chunk: u32,
     chunks: u32,
+    span: u32,
 }
 
 var<immediate> p: Params;
@@ -72,20 +73,22 @@ var<workgroup> tree: array<V, 128>;
 
 @compute @workgroup_size(128)
 fn combine(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let c = group.y * 32768u + group.x;
-    if c >= p.channels { return; }
+    let c = (group.y * 32768u + group.x) * p.span + (local & (p.span - 1u));
+    let lanes = 128u / p.span;
     var sum = V(0.0);
-    for (var i = local; i < p.chunks; i += 128u) {
-        sum += parts[i * p.channels + c];
+    if c < p.channels {
+        for (var i = local / p.span; i < p.chunks; i += lanes) {
+            sum += parts[i * p.channels + c];
+        }
     }
     tree[local] = sum;
-    for (var width = 64u; width > 0u; width >>= 1u) {
+    for (var width = 64u; width >= p.span; width >>= 1u) {
         workgroupBarrier();
         if local < width {
             tree[local] += tree[local + width];
         }
     }
-    if local == 0u {
-        out[c] = tree[0];
+    if local < p.span && c < p.channels {
+        out[c] = tree[local];
     }
 }

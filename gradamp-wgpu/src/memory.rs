@@ -1,6 +1,6 @@
 //! Device memory, taken once and used again: a steady step takes nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,13 +36,17 @@ pub(crate) struct Block {
     pub(crate) used: AtomicU64,
 }
 
-/// The memory that nobody uses, by size class.
+/// The memory that nobody uses, by size class and number. The lowest number goes first: steps that take and give in the
+/// same order then get the same blocks, and find the bind groups of the step before.
+type Free = HashMap<u64, BTreeMap<u64, Arc<Block>>>;
+
+/// The pool of device memory.
 ///
 /// A block that is given back may be handed out at once: everything runs in the order of its recording, so who gets it
 /// next runs after who had it before. Whole buffers and not parts of one arena, for barriers are tracked per buffer.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    free: Mutex<HashMap<u64, Vec<Arc<Block>>>>,
+    free: Mutex<Free>,
     next: AtomicU64,
     /// Bytes of all blocks, in use or free.
     held: AtomicU64,
@@ -76,7 +80,7 @@ impl Pool {
     /// A buffer of at least `bytes`.
     pub(crate) fn take(self: &Arc<Self>, device: &wgpu::Device, bytes: u64) -> Result<Buffer, Shortage> {
         let class = size_class(bytes);
-        let free = self.lock().get_mut(&class).and_then(Vec::pop);
+        let free = self.lock().get_mut(&class).and_then(BTreeMap::pop_first).map(|(_, block)| block);
         let block = match free {
             Some(block) => block,
             None => Arc::new(self.create(device, class)?),
@@ -114,10 +118,10 @@ impl Pool {
     }
 
     fn give(&self, block: Arc<Block>) {
-        self.lock().entry(block.raw.size()).or_default().push(block);
+        self.lock().entry(block.raw.size()).or_default().insert(block.id, block);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Vec<Arc<Block>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Free> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

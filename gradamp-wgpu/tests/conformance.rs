@@ -59,6 +59,22 @@ fn the_laws_of_products_hold_for_tiles_of_workgroup_memory() {
     assert!(held > 8, "{held} laws");
 }
 
+/// A software rasteriser leaves images to the host unless it is asked to do as GPUs do.
+#[test]
+fn the_laws_of_kept_images_hold_where_images_are_kept() {
+    let Some(_turn) = gpu() else { return };
+    let Some(adapter) = adapter() else { return };
+    let software = adapter.is_software();
+    let open = |tiled| Wgpu::open(&adapter, &Options { checked: true, tiled, ..Options::default() }).unwrap();
+    let gpu = open(true);
+    let images = ImageSet::new([1, 1, 1], &[1], &[0], &[[0.0; 256]]).unwrap();
+    assert!(gpu.keep_images(&images).unwrap().is_some());
+    assert_eq!(open(false).keep_images(&images).unwrap().is_none(), software);
+    let kept = laws::<Wgpu>().into_iter().filter(|law| law.name.starts_with("keep_images::"));
+    let held = kept.map(|law| assert_law(&gpu, law.name, law.check)).count();
+    assert_eq!(held, 3);
+}
+
 /// A copy that is too long for the staging belt keeps its place among short ones.
 #[test]
 fn long_and_short_copies_keep_their_order() {
@@ -79,7 +95,8 @@ fn long_and_short_copies_keep_their_order() {
 fn images_without_room_are_not_kept() {
     let Some(_turn) = gpu() else { return };
     let Some(adapter) = adapter() else { return };
-    let gpu = Wgpu::open(&adapter, &Options { memory: Some(8 << 20), ..Options::default() }).unwrap();
+    let options = Options { memory: Some(8 << 20), tiled: true, ..Options::default() };
+    let gpu = Wgpu::open(&adapter, &options).unwrap();
     let (bytes, labels, table) = (vec![1; 4000 * 3072], vec![0; 4000], [[0.0; 256]; 3]);
     let keep = |n: usize| {
         let images = ImageSet::new([32, 32, 3], &bytes[..n * 3072], &labels[..n], &table).unwrap();

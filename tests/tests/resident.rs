@@ -1,0 +1,117 @@
+//! A data set that lies on a GPU against one whose batches the host makes: the same batches, and the same trained
+//! parameters, bit for bit.
+//!
+//! On the GPU of `GRADAMP_TEST_ADAPTER` (a number or a part of its name), else the best real one, else the software
+//! rasteriser, which then does as GPUs do. A machine without any skips it.
+
+#![allow(clippy::unwrap_used, reason = "a test's way to fail")]
+
+use std::io::Write;
+
+use gradamp_core::amplify::{AmplificationSettings, Amplify, Schedule, Strategy};
+use gradamp_core::nn::{BatchNorm2d, Conv2d, Linear, MeanPool2d, Relu};
+use gradamp_core::train::{TrainSettings, Trainer};
+use gradamp_core::{Backend, BatchSource, Cpu, LayerKind, Module, Parameters, Result, Tape, Tensor, Var};
+use gradamp_data::{DataSettings, ShapesSettings, Source};
+use gradamp_wgpu::{Adapter, Choice, Options, Wgpu, adapters};
+
+const SEED: u64 = 7;
+const BATCH: usize = 12;
+
+fn gpu() -> Option<Wgpu> {
+    let adapter = match std::env::var("GRADAMP_TEST_ADAPTER") {
+        Ok(wanted) => {
+            let Ok(choice) = wanted.parse::<Choice>();
+            Some(choice.find(adapters()).unwrap())
+        }
+        Err(_) => {
+            let best = Choice::Best.find(adapters()).ok();
+            best.or_else(|| adapters().into_iter().find(Adapter::is_software))
+        }
+    };
+    if adapter.is_none() {
+        let _ = writeln!(std::io::stderr(), "skipped: this machine has no graphics adapter"); // past libtest's capture
+    }
+    let options = Options { tiled: true, ..Options::default() };
+    adapter.map(|adapter| Wgpu::open(&adapter, &options).unwrap())
+}
+
+fn data() -> DataSettings {
+    let shapes = ShapesSettings { train: 50, test: 20, seed: 1 };
+    DataSettings { source: Source::Shapes, shapes, validation: 10, cutout: 8, ..DataSettings::default() }
+}
+
+fn bits<B: Backend>(tensor: &Tensor<B>) -> Vec<u32> {
+    tensor.to_vec().unwrap().into_iter().map(f32::to_bits).collect()
+}
+
+fn epoch<B: Backend>(source: &dyn BatchSource<B>, backend: &B, epoch: usize) -> Vec<[Vec<u32>; 2]> {
+    let batches = source.epoch(backend, epoch, 0).unwrap().map(Result::unwrap);
+    batches.map(|batch| [bits(&batch.images), bits(&batch.labels)]).collect()
+}
+
+#[test]
+fn a_gpu_makes_the_batches_of_the_host() {
+    let Some(gpu) = gpu() else { return };
+    let (data, cpu) = (data(), Cpu::new().unwrap());
+    let parts = data.split(data.load().unwrap(), SEED).unwrap();
+    let train = data.train_loader(&parts, BATCH, SEED).unwrap();
+    let validation = data.validation_loader(&parts, BATCH).unwrap().unwrap();
+    let test = data.test_loader(&parts, BATCH).unwrap();
+    let kept = train.keep_on(&gpu).unwrap().unwrap();
+    let shared = kept.share(&validation).unwrap();
+    let kept_test = test.keep_on(&gpu).unwrap().unwrap();
+    for (kept, loader) in [(&kept, &train), (&shared, &validation), (&kept_test, &test)] {
+        for number in [0, 3] {
+            assert!(epoch(kept, &gpu, number) == epoch(loader, &cpu, number), "epoch {number} of {loader:?}");
+        }
+    }
+}
+
+/// One convolution, for the kernels of GPUs take their time on a software rasteriser.
+struct Tiny {
+    conv: Conv2d,
+    bn: BatchNorm2d,
+    relu: Relu,
+    pool: MeanPool2d,
+    linear: Linear,
+}
+
+impl Module<Wgpu> for Tiny {
+    fn forward(&self, tape: &mut Tape<'_, Wgpu>, x: Var<Wgpu>) -> Result<Var<Wgpu>> {
+        let x = self.conv.forward(tape, x)?;
+        let x = self.bn.forward_relu(tape, &x, None, &self.relu)?;
+        let x = self.pool.forward(tape, x)?;
+        self.linear.forward(tape, x)
+    }
+}
+
+/// Two epochs of amplified training; the parameters' bits.
+fn train(gpu: &Wgpu, train: &dyn BatchSource<Wgpu>, test: &dyn BatchSource<Wgpu>) -> Vec<Vec<u32>> {
+    let mut parameters = Parameters::new(gpu, SEED);
+    let model = Tiny {
+        conv: Conv2d::new(&mut parameters, "conv", [3, 8], 3, 2, 1, false).unwrap(),
+        bn: BatchNorm2d::new(&mut parameters, "bn", 8).unwrap(),
+        relu: Relu::new("relu"),
+        pool: MeanPool2d::new("pool"),
+        linear: Linear::new(&mut parameters, "linear", [8, train.classes()]).unwrap(),
+    };
+    let strategy = Strategy::single(2, Schedule::constant(0.05), Amplify::on());
+    let kinds = vec![LayerKind::BatchNorm];
+    let amplification = AmplificationSettings { kinds, factor: 1.5, ..AmplificationSettings::default() };
+    let settings = TrainSettings::new(SEED, strategy, amplification);
+    let mut trainer = Trainer::new(&model, parameters, train.image_shape(), settings).unwrap();
+    trainer.run(train, &[("test", test)]).unwrap();
+    trainer.parameters().iter().map(|(_, parameter)| bits(&parameter.value)).collect()
+}
+
+#[test]
+fn training_on_images_of_the_gpu_ends_in_the_same_bits() {
+    let Some(gpu) = gpu() else { return };
+    let data = data();
+    let parts = data.split(data.load().unwrap(), SEED).unwrap();
+    let loaders = [data.train_loader(&parts, BATCH, SEED).unwrap(), data.test_loader(&parts, BATCH).unwrap()];
+    let [kept, kept_test] = loaders.each_ref().map(|loader| loader.keep_on(&gpu).unwrap().unwrap());
+    let from_host = train(&gpu, &loaders[0], &loaders[1]);
+    assert!(train(&gpu, &kept, &kept_test) == from_host);
+}

@@ -150,11 +150,6 @@ impl Wgpu {
         self.run(SUM_PARTS, &[&scratch, dw], &params, len.div_ceil(256))
     }
 
-    /// The way to compute a pass: what was measured for it, else the fixed one.
-    pub(crate) fn way(&self, pass: Pass, g: &Conv2d) -> Way {
-        self.tuned(pass, g).unwrap_or_else(|| self.fixed_way(pass, g))
-    }
-
     /// The way to compute a pass where nothing was measured.
     pub(crate) fn fixed_way(&self, pass: Pass, g: &Conv2d) -> Way {
         if let Some(lanes) = self.fixed_subgroup() {

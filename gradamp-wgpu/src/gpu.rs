@@ -58,7 +58,10 @@ struct Shared {
     /// Side of the cooperative matrices that passed their test.
     cooperative: OnceLock<Option<usize>>,
     tiled: bool,
+    /// What was measured.
     ways: Ways,
+    /// What was asked for, and the way it took.
+    taken: Mutex<Ways>,
     work: Mutex<Work>,
 }
 
@@ -127,6 +130,7 @@ impl Wgpu {
             checked: options.checked,
             tiled: options.tiled,
             ways,
+            taken: Mutex::default(),
             precision,
             cooperative: OnceLock::new(),
             work: Mutex::new(Work {
@@ -159,9 +163,21 @@ impl Wgpu {
         self.0.cooperative.get().copied().flatten()
     }
 
-    /// The way that was measured to be the fastest, if anything was.
-    pub(crate) fn tuned(&self, pass: Pass, g: &Conv2d) -> Option<Way> {
-        self.0.ways.get(&(pass, *g)).copied()
+    /// The way to compute a pass: what was measured for it, else the fixed one.
+    pub(crate) fn way(&self, pass: Pass, g: &Conv2d) -> Way {
+        let measured = || self.0.ways.get(&(pass, *g)).copied();
+        let mut taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        *taken.entry((pass, *g)).or_insert_with(|| measured().unwrap_or_else(|| self.fixed_way(pass, g)))
+    }
+
+    /// The convolutions that were computed so far, the largest first: what there is to [`Wgpu::tune`].
+    pub fn convolutions(&self) -> Vec<(Pass, Conv2d)> {
+        let taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = taken.keys().copied().collect();
+        all.sort_by_key(|(pass, g)| {
+            (std::cmp::Reverse(g.multiplications()), g.x_shape(), g.w_shape(), *pass)
+        });
+        all
     }
 
     /// Invocations of a subgroup where operands are best sent through subgroups: on software rasterisers, whose

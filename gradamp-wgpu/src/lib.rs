@@ -47,4 +47,5 @@ mod winograd;
 pub use adapter::{Adapter, Api, Choice, FastPaths, Kind, Limits, adapters};
 pub use gpu::{Made, Options, Precision, Wgpu};
 pub use memory::Buffer;
+pub use product::Pass;
 pub use tune::{Tuned, Tuning};

@@ -42,12 +42,15 @@ pub(crate) struct Params {
     batches: u32,
 }
 
-/// What a dispatch computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The passes of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Pass {
+pub enum Pass {
+    /// y from x and w.
     Forward,
+    /// dx from dy and w.
     Input,
+    /// dw from x and dy.
     Weight,
 }
 
@@ -61,6 +64,11 @@ pub(crate) enum Tile {
     Shared(usize, usize),
     /// The same, multiplied by cooperative matrices of the third number's side.
     Cooperative(usize, usize, usize),
+}
+
+impl Pass {
+    /// All of them.
+    pub const ALL: [Pass; 3] = [Pass::Forward, Pass::Input, Pass::Weight];
 }
 
 impl fmt::Display for Pass {
@@ -197,7 +205,7 @@ pub(crate) fn variants() -> Vec<Variant> {
     let subgroups = [4, 8, 16, 32].map(Tile::Subgroup);
     let shared = SHARED.map(|(rows, columns)| Tile::Shared(rows, columns));
     for tile in subgroups.into_iter().chain(shared) {
-        for pass in [Pass::Forward, Pass::Input, Pass::Weight] {
+        for pass in Pass::ALL {
             for flags in 0..8 {
                 let [bias, v4, half] = [flags & 1, flags & 2, flags & 4].map(|flag| flag != 0);
                 if !bias || pass == Pass::Forward {
@@ -209,7 +217,7 @@ pub(crate) fn variants() -> Vec<Variant> {
     for (rows, columns) in SHARED {
         for side in [8, 16] {
             let tile = Tile::Cooperative(rows, columns, side);
-            for pass in [Pass::Forward, Pass::Input, Pass::Weight] {
+            for pass in Pass::ALL {
                 all.push(Choice { pass, tile, bias: false, v4: true, half: true }.variant());
             }
         }

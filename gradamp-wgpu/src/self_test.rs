@@ -13,7 +13,7 @@ use crate::product::{Pass, Product, Tile};
 /// **Errors:** they do not; the message says by how much.
 pub(crate) fn arithmetic(gpu: &Wgpu) -> Result<()> {
     let test = Test::new(gpu, 2, 4, 16)?;
-    for pass in [Pass::Forward, Pass::Input, Pass::Weight] {
+    for pass in Pass::ALL {
         let error = difference(&test.on_device(pass, None)?, &test.on_host(pass));
         if error.is_nan() || error >= 1e-4 {
             return Err(Error::Backend {
@@ -32,7 +32,7 @@ pub(crate) fn arithmetic(gpu: &Wgpu) -> Result<()> {
 pub(crate) fn cooperative(gpu: &Wgpu, side: usize) -> bool {
     let passes = || -> Result<bool> {
         let test = Test::new(gpu, 2, 8, 64)?;
-        for pass in [Pass::Forward, Pass::Input, Pass::Weight] {
+        for pass in Pass::ALL {
             let tile = Tile::Cooperative(4, 4, side);
             let error = difference(&test.on_device(pass, Some(tile))?, &test.on_host(pass));
             if error.is_nan() || error >= 5e-3 {

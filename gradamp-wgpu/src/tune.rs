@@ -101,33 +101,25 @@ impl Tuned {
 }
 
 impl Wgpu {
-    /// Measures every way of every pass of `convolutions`, and tells `progress` of each as it is found.
-    pub fn tune(&self, convolutions: &[Conv2d], mut progress: impl FnMut(&Tuned)) -> Result<Tuning> {
-        let mut found = Vec::new();
-        for g in convolutions {
-            for pass in [Pass::Forward, Pass::Input, Pass::Weight] {
-                let trial = Trial::new(self, g, pass)?;
-                let fixed = self.fixed_way(pass, g);
-                let fixed_seconds = trial.seconds(fixed)?;
-                let mut best = (fixed_seconds, fixed);
-                for way in self.candidates(pass, g) {
-                    let seconds = if way == fixed { fixed_seconds } else { trial.seconds(way)? };
-                    if seconds < best.0 {
-                        best = (seconds, way);
-                    }
+    /// Measures every way of each of `convolutions`, such as those that a training step
+    /// [left behind](Wgpu::convolutions), and tells `progress` of each as it is found.
+    pub fn tune(&self, convolutions: &[(Pass, Conv2d)], mut progress: impl FnMut(&Tuned)) -> Result<Tuning> {
+        let mut found = Vec::with_capacity(convolutions.len());
+        for &(pass, g) in convolutions {
+            let trial = Trial::new(self, &g, pass)?;
+            let fixed = self.fixed_way(pass, &g);
+            let fixed_seconds = trial.seconds(fixed)?;
+            let (mut way, mut seconds) = (fixed, fixed_seconds);
+            for other in self.candidates(pass, &g).into_iter().filter(|&other| other != fixed) {
+                let others = trial.seconds(other)?;
+                if others < seconds {
+                    (way, seconds) = (other, others);
                 }
-                found.push(Tuned {
-                    pass,
-                    x: g.x_shape(),
-                    w: g.w_shape(),
-                    stride: g.stride,
-                    padding: g.padding,
-                    way: best.1,
-                    seconds: best.0,
-                    fixed_seconds,
-                });
-                found.last().into_iter().for_each(&mut progress);
             }
+            let (x, w, stride, padding) = (g.x_shape(), g.w_shape(), g.stride, g.padding);
+            let tuned = Tuned { pass, x, w, stride, padding, way, seconds, fixed_seconds };
+            progress(&tuned);
+            found.push(tuned);
         }
         let adapter = self.adapter();
         let key = Tuning::key(adapter, self.precision());
@@ -217,8 +209,13 @@ mod tests {
     fn a_tuned_device_takes_the_ways_that_were_found() {
         for gpu in testing::each() {
             let g = Conv2d::new(&[2, 8, 8, 8], &[3, 3, 8, 16], 1, 1).unwrap();
+            let [x, w, mut y] = [g.x_shape(), g.w_shape(), g.y_shape()]
+                .map(|shape| gpu.alloc(shape.iter().product()).unwrap());
+            gpu.conv2d(&g, &x, &w, None, &mut y).unwrap();
+            let asked = gpu.convolutions();
+            assert!(asked.contains(&(Pass::Forward, g)) && !asked.contains(&(Pass::Weight, g)));
             let mut told = 0;
-            let mut tuning = gpu.tune(&[g], |_| told += 1).unwrap();
+            let mut tuning = gpu.tune(&Pass::ALL.map(|pass| (pass, g)), |_| told += 1).unwrap();
             assert_eq!((told, tuning.convolutions.len()), (3, 3));
             assert_eq!(tuning.key, Tuning::key(gpu.adapter(), Precision::F32));
 

@@ -281,7 +281,7 @@ mod tests {
         };
         let (x, w, dy) = (upload(g.x_shape(), 1), upload(g.w_shape(), 2), upload(g.y_shape(), 3));
         let bias = upload([g.c_out, 1, 1, 1], 4);
-        for pass in [Pass::Forward, Pass::Input, Pass::Weight] {
+        for pass in Pass::ALL {
             let shape = [g.y_shape(), g.x_shape(), g.w_shape()][pass as usize];
             let len = shape.iter().product();
             let [found, expected] = [0, 1].map(|_| gpu.alloc(len).unwrap());

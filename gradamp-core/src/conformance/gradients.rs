@@ -219,6 +219,14 @@ impl<B: Backend> Module<B> for Loss {
     }
 }
 
+struct LossScale(f32);
+
+impl<B: Backend> Module<B> for LossScale {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        ops::loss_scale(tape, &x, self.0)
+    }
+}
+
 /// Two convolutions with the same weights: two shares meet at the parameter.
 struct Shared(ParameterId);
 
@@ -293,6 +301,11 @@ pub fn add_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Vio
 pub fn loss_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
     check(backend, Mode::Train, &[3, 5], |_| Ok(Box::new(Loss { smoothing: 0.0 })))?;
     check(backend, Mode::Train, &[3, 5], |_| Ok(Box::new(Loss { smoothing: 0.2 })))
+}
+
+/// Values of another size under a scalar that takes it back.
+pub fn loss_scale_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
+    check(backend, Mode::Train, &[2, 3, 2, 3], |_| Ok(Box::new(LossScale(1024.0))))
 }
 
 /// A parameter with two uses gets both shares.

@@ -112,7 +112,7 @@ macro_rules! conformance {
             batch_norm_backward_meets_differences, batch_norm_relu_backward_meets_differences,
             relu_backward_meets_differences, max_pool2d_backward_meets_differences,
             mean_pool_backward_meets_differences, add_backward_meets_differences,
-            loss_backward_meets_differences, shared_weights_meet_differences,
+            loss_backward_meets_differences, loss_scale_backward_meets_differences, shared_weights_meet_differences,
             residual_block_meets_differences;
         hooks: hooks_meet_each_place_once_in_order, hooks_see_the_sum_of_all_shares, hooks_see_true_values,
             what_a_hook_keeps_stays, looking_changes_nothing, hooks_compose_in_their_order,

@@ -7,6 +7,7 @@ mod batch_norm;
 mod conv2d;
 mod linear;
 mod loss;
+mod loss_scale;
 mod pool;
 mod relu;
 
@@ -15,5 +16,6 @@ pub use batch_norm::{BatchNorm, batch_norm, batch_norm_relu};
 pub use conv2d::conv2d;
 pub use linear::linear;
 pub use loss::{Loss, softmax_cross_entropy};
+pub use loss_scale::loss_scale;
 pub use pool::{max_pool2d, mean_pool};
 pub use relu::relu;

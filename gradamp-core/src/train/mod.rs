@@ -6,6 +6,7 @@
 mod divergence;
 mod evaluate;
 mod exact;
+mod loss_scaling;
 mod meter;
 mod observer;
 mod pending;
@@ -15,6 +16,7 @@ mod steps;
 mod trainer;
 
 pub use evaluate::{Evaluation, evaluate};
+pub use loss_scaling::{LossScale, LossScaling};
 pub use meter::SiteGradient;
 pub use observer::{Control, EpochReport, Observer, Snapshot, StepReport};
 pub use settings::{OnDivergence, TrainSettings};

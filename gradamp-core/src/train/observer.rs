@@ -37,6 +37,10 @@ pub struct StepReport {
     pub examples: usize,
     /// The norm of all gradients, where the optimiser computed it, as clipping by norm does.
     pub gradient_norm: Option<f32>,
+    /// The factor of loss scaling.
+    pub loss_scale: Option<f32>,
+    /// Whether the step changed no parameter, for its gradients were not finite.
+    pub skipped: bool,
     /// How long the step took, waiting for data included; the mean of those that were reported together.
     pub seconds: f64,
 }

@@ -34,9 +34,9 @@ impl<B: Backend> Pending<B> {
         let loss = values();
         self.report.loss = loss[0];
         self.report.correct = loss[1] as usize;
-        if self.gate.is_some() {
-            self.report.gradient_norm = values().first_chunk().map(|&gate| Gate::from_array(gate).norm);
-        }
+        let gate = self.gate.as_ref().and_then(|_| values().first_chunk().copied()).map(Gate::from_array);
+        self.report.gradient_norm = gate.map(|gate| gate.norm);
+        self.report.skipped = gate.is_some_and(|gate| !gate.applies);
         if let Some(measured) = &mut self.measured {
             measured.values = values();
         }

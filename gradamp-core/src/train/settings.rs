@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::LossScaling;
 use crate::amplify::{AmplificationSettings, Strategy};
 use crate::optim::SgdSettings;
 
@@ -35,6 +36,8 @@ pub struct TrainSettings {
     pub max_steps: Option<u64>,
     /// What to do when the loss is not finite.
     pub on_divergence: OnDivergence,
+    /// How gradients are kept from vanishing in half precision; `None` to leave them as they are.
+    pub loss_scaling: Option<LossScaling>,
 }
 
 impl TrainSettings {
@@ -50,6 +53,7 @@ impl TrainSettings {
             gradients_every: 50,
             max_steps: None,
             on_divergence: OnDivergence::Stop,
+            loss_scaling: None,
         }
     }
 }

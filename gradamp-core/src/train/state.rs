@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::meter::Sums;
-use super::{StepReport, exact};
+use super::{LossScale, StepReport, exact};
 
 /// Where a run stands: with the parameters and velocities all that it takes to go on bit for bit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct TrainState {
     pub total_seconds: f64,
     /// The best accuracy of any evaluation, and its epoch.
     pub best: Option<(f64, usize)>,
+    /// Where loss scaling stands, if there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<LossScale>,
     /// What was gathered about this epoch's gradients.
     pub(super) gradients: Sums,
 }

@@ -4,6 +4,7 @@ use std::mem::take;
 use std::sync::PoisonError;
 use std::time::Instant;
 
+use super::loss_scaling::RECONSIDERED;
 use super::pending::{self, Pending};
 use super::trainer::{Outcome, Trainer};
 use super::{Control, OnDivergence, StepReport, divergence};
@@ -36,7 +37,9 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
             let Some(batch) = batches.next() else { return Ok(None) };
             self.step(batch?, train.batches())?;
             backend.submit()?;
-            if (step + 1).is_multiple_of(period) && self.catch_up()? == Control::Stop {
+            let is_due = (step + 1).is_multiple_of(period)
+                || self.state.loss_scale.is_some() && (step + 1).is_multiple_of(RECONSIDERED);
+            if is_due && self.catch_up()? == Control::Stop {
                 return Ok(Some(Outcome::Stopped));
             }
         }
@@ -55,7 +58,11 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
 
         let mut tape = Tape::train(&mut self.parameters);
         let x = tape.constant(batch.images.clone());
-        let logits = self.model.forward(&mut tape, x)?;
+        let mut logits = self.model.forward(&mut tape, x)?;
+        let loss_scale = self.state.loss_scale.as_ref().map(|scale| scale.factor);
+        if let Some(factor) = loss_scale {
+            logits = ops::loss_scale(&mut tape, &logits, factor)?;
+        }
         let loss =
             ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, self.settings.label_smoothing)?;
         drop(logits);
@@ -78,6 +85,8 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
             correct: 0,
             examples: batch.labels.elements(),
             gradient_norm: None,
+            loss_scale,
+            skipped: false,
             seconds: 0.0,
         };
         self.pending.push(Pending { report, loss: loss.var.tensor().clone(), gate, measured, batch });
@@ -116,6 +125,9 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         for Pending { report, measured, batch, .. } in steps {
             self.check(report.epoch, report.step, report.loss, &batch, &when)?;
             self.state.take(&report);
+            if let (Some(scaling), Some(scale)) = (&self.settings.loss_scaling, &mut self.state.loss_scale) {
+                scaling.count(scale, report.step, report.skipped);
+            }
             if let Some(measured) = measured {
                 measured.add_to(&mut self.state.gradients);
             }

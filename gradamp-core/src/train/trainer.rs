@@ -63,14 +63,22 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
     pub fn resume(
         model: &'a M,
         mut parameters: Parameters<B>,
-        sgd: Sgd<B>,
-        state: TrainState,
+        mut sgd: Sgd<B>,
+        mut state: TrainState,
         image: [usize; 3],
         settings: TrainSettings,
     ) -> Result<Self> {
         if settings.evaluate_every == 0 {
             return Err(Error::setting("train.evaluate_every", "expected at least 1 epoch, found 0"));
         }
+        state.loss_scale = match &settings.loss_scaling {
+            Some(scaling) => {
+                scaling.check()?;
+                sgd.skip_non_finite(true);
+                state.loss_scale.or_else(|| Some(scaling.begin()))
+            }
+            None => None,
+        };
         let trace = nn::trace(model, &mut parameters, image)?;
         let mut amplifier =
             Amplifier::new(&settings.strategy, &settings.amplification, &trace, settings.seed)?;
@@ -199,6 +207,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             step: state.step,
             total_seconds: state.total_seconds,
             best: state.best,
+            loss_scale: state.loss_scale.take(),
             ..TrainState::default()
         };
         self.tell(|observer, snapshot| observer.on_epoch(&report, snapshot))

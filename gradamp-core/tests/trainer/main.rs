@@ -5,6 +5,7 @@
 mod lagging;
 mod late;
 mod run;
+mod scaled;
 
 use std::sync::{Arc, Mutex};
 

@@ -102,7 +102,7 @@ impl<B: Backend> Run<'_, B> {
         let stop = interrupt::listen()?;
         let mut recorder =
             Recorder::new(&folder, Logs::open(folder.root(), lengths)?, metadata, config, stop);
-        if start == TrainState::default() {
+        if start.step == 0 {
             recorder.save(&trainer.snapshot())?; // so that a run killed in its first step can be resumed
         }
         let mut progress = Progress::new(self.args.quiet, config.strategy.epochs());

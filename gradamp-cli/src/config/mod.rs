@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use gradamp_core::amplify::{AmplificationSettings, Strategy};
 use gradamp_core::optim::SgdSettings;
-use gradamp_core::train::{OnDivergence, TrainSettings};
+use gradamp_core::train::{LossScaling, OnDivergence, TrainSettings};
 use gradamp_data::DataSettings;
 use gradamp_models::Architecture;
 use serde::{Deserialize, Serialize};
@@ -81,6 +81,9 @@ pub struct LoopSettings {
     pub max_steps: Option<u64>,
     /// What to do when the loss is not finite.
     pub on_divergence: OnDivergence,
+    /// How gradients are kept from vanishing in half precision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_scaling: Option<LossScaling>,
 }
 
 impl Default for LoopSettings {
@@ -96,6 +99,7 @@ impl Default for LoopSettings {
             checkpoint_seconds: 60.0,
             max_steps: None,
             on_divergence: OnDivergence::Stop,
+            loss_scaling: None,
         }
     }
 }
@@ -173,6 +177,7 @@ impl Config {
             return fail("optimizer.label_smoothing", &self.optimizer.label_smoothing, "0 to 1");
         }
         self.sgd().check()?;
+        self.train.loss_scaling.as_ref().map_or(Ok(()), LossScaling::check)?;
         self.data.check().map_err(gradamp_core::Error::from)?;
         self.strategy.check()?;
         self.amplification.check()?;
@@ -198,6 +203,7 @@ impl Config {
             gradients_every: self.train.gradients_every,
             max_steps: self.train.max_steps,
             on_divergence: self.train.on_divergence,
+            loss_scaling: self.train.loss_scaling.clone(),
         }
     }
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use gradamp_core::amplify::DrawRecord;
-use gradamp_core::train::{Control, EpochReport, Observer, OnDivergence, SiteGradient, Snapshot, StepReport};
+use gradamp_core::train::{
+    Control, EpochReport, Observer, OnDivergence, SiteGradient, Snapshot, StepReport, TrainState,
+};
 use gradamp_core::{Backend, Error};
 use gradamp_models::Metadata;
 use serde::Serialize;
@@ -106,7 +108,7 @@ impl<B: Backend> Observer<B> for Recorder<'_> {
         report: &EpochReport,
         snapshot: &Snapshot<'_, B>,
     ) -> gradamp_core::Result<Control> {
-        self.logs.metrics.line(&epoch_line(report)).map_err(Error::external)?;
+        self.logs.metrics.line(&epoch_line(report, snapshot.state)).map_err(Error::external)?;
         let gradient = |gradient| GradientLine { epoch: report.epoch, step: report.step, gradient };
         let gradients: Vec<_> = report.gradients.iter().map(gradient).collect();
         self.logs.gradients.lines(&gradients).map_err(Error::external)?;
@@ -144,12 +146,14 @@ fn step_line(report: &StepReport) -> Value {
         "loss": report.loss,
         "accuracy": report.correct as f64 / report.examples.max(1) as f64,
         "gradient_norm": report.gradient_norm,
+        "loss_scale": report.loss_scale,
+        "skipped": report.skipped,
         "images_per_second": report.examples as f64 / report.seconds.max(1e-9),
         "seconds": report.seconds,
     })
 }
 
-fn epoch_line(report: &EpochReport) -> Value {
+fn epoch_line(report: &EpochReport, state: &TrainState) -> Value {
     let mut line = Map::new();
     let mut put = |key: String, value: Value| line.insert(key, value);
     put("kind".into(), "epoch".into());
@@ -168,6 +172,8 @@ fn epoch_line(report: &EpochReport) -> Value {
         put(format!("{name}_accuracy"), evaluation.accuracy().into());
     }
     put("best".into(), report.best.into());
+    // Of the whole run, since `metrics.jsonl` does not hold every step.
+    put("skipped_steps".into(), state.loss_scale.as_ref().map(|scale| scale.skipped).into());
     put("images_per_second".into(), (report.examples as f64 / report.seconds.max(1e-9)).into());
     put("seconds".into(), report.seconds.into());
     Value::Object(line)

@@ -54,6 +54,37 @@ fn a_run_leaves_a_folder_that_tells_everything() {
 }
 
 #[test]
+fn loss_scaling_changes_no_bit_and_is_recorded_through_a_resume() {
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --out plain")).succeeds();
+    let scaling = "--set train.loss_scaling.initial=1024.0 --set train.loss_scaling.growth_interval=16";
+    place.run(&format!("{SMALL} {scaling} --max-steps 7 --out scaled")).succeeds();
+    place.run("train --threads 1 --resume scaled").succeeds();
+    for file in ["model.safetensors", "momentum.safetensors"] {
+        let read = |run: &str| fs::read(place.path(run).join("checkpoints/last").join(file)).unwrap();
+        assert!(read("plain") == read("scaled"), "{file} differs");
+    }
+    for line in json_lines(&place.path("scaled/metrics.jsonl")) {
+        match line["kind"].as_str().unwrap() {
+            "step" => {
+                let factor = if line["step"].as_u64().unwrap() < 16 { 1024.0 } else { 2048.0 };
+                assert_eq!(
+                    (&line["loss_scale"], &line["skipped"]),
+                    (&factor.into(), &false.into()),
+                    "{line}"
+                );
+            }
+            _ => assert_eq!(line["skipped_steps"], 0, "{line}"),
+        }
+    }
+    let plain = json_lines(&place.path("plain/metrics.jsonl"));
+    assert!(plain.iter().all(|line| line["loss_scale"].is_null() && line["skipped_steps"].is_null()));
+
+    let refused = place.run(&format!("{SMALL} --set train.loss_scaling.backoff=2.0 --out none")).ends_with(2);
+    assert!(refused.err.contains("train.loss_scaling.backoff"), "{}", refused.err);
+}
+
+#[test]
 fn a_checkpoint_can_be_evaluated_and_begun_from() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out run")).succeeds();

@@ -199,7 +199,6 @@ impl Choice {
 }
 
 /// All kernels of the family.
-#[cfg(test)]
 pub(crate) fn variants() -> Vec<Variant> {
     let mut all = Vec::new();
     let subgroups = [4, 8, 16, 32].map(Tile::Subgroup);

@@ -85,14 +85,10 @@ fn max_pool2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
 @group(0) @binding(1) var<storage, read> dy: array<V>;
 @group(0) @binding(2) var<storage, read_write> dx: array<V>;
 
-// Windows that have a pixel in them, along one axis: from the first that ends behind it to before the first that begins
-// behind it.
-fn windows(pixel: u32, count: u32) -> vec2<u32> {
-    var first = 0u;
-    if pixel >= p.size {
-        first = (pixel - p.size) / p.stride + 1u;
-    }
-    return vec2(first, min(pixel / p.stride + 1u, count));
+// The first window, along one axis, that ends behind a pixel.
+fn first_window(pixel: u32) -> u32 {
+    if pixel < p.size { return 0u; }
+    return (pixel - p.size) / p.stride + 1u;
 }
 
 @compute @workgroup_size(256)
@@ -106,31 +102,26 @@ fn max_pool2d_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_i
     var s = first % p.w_in;
     var r = first / p.w_in % p.h_in;
     var n = first / p.w_in / p.h_in;
-    var rows = windows(r, p.h_out);
-    var columns = windows(s, p.w_out);
     for (var pixel = first; pixel < last; pixel++) {
+        let last_i = min(r / p.stride + 1u, p.h_out);
+        let last_j = min(s / p.stride + 1u, p.w_out);
         var sum = V(0.0);
-        for (var i = rows.x; i < rows.y; i++) {
-            for (var j = columns.x; j < columns.y; j++) {
+        for (var i = first_window(r); i < last_i; i++) {
+            for (var j = first_window(s); j < last_j; j++) {
                 let at = ((n * p.h_out + i) * p.w_out + j) * p.channels + c;
                 let place = f32((r - i * p.stride) * p.size + s - j * p.stride);
                 sum += select(V(0.0), dy[at], places[at] == V(place));
             }
         }
         dx[pixel * p.channels + c] = sum;
-        // The next pixel's windows, without a division.
         s++;
-        columns.x += select(0u, 1u, s == columns.x * p.stride + p.size);
-        columns.y += select(0u, 1u, s == columns.y * p.stride && columns.y < p.w_out);
         if s == p.w_in {
             s = 0u;
-            columns = vec2(0u, 1u);
             r++;
             if r == p.h_in {
                 r = 0u;
                 n++;
             }
-            rows = windows(r, p.h_out);
         }
     }
 }

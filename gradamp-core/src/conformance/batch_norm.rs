@@ -2,11 +2,12 @@
 
 use ndarray::{Array1, Array2, Axis, Zip};
 
-use super::Violation;
 use super::case::{
-    Case, EPSILON, Expected, Found, Output, equals_default, equals_twin, random, roundings, upload, wide,
+    Case, EPSILON, Expected, Found, Output, equals_default, equals_twin, every, random, roundings, upload,
+    wide,
 };
 use super::rows::{geometries, shape};
+use super::{Broken, Violation};
 use crate::Backend;
 use crate::backend::BatchNormOperands;
 use crate::geometry::Rows;
@@ -242,6 +243,46 @@ pub fn batch_norm_relu_backward_equals_its_twin<B: Backend>(backend: &B) -> Resu
 /// As the backward of ReLU and of batch norm give it.
 pub fn batch_norm_relu_backward_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &cases(BackwardRelu))
+}
+
+/// A diverged step must not look healthy: a value that is not finite reaches its channel's mean and variance, and no
+/// other's; a NaN passes the rectifier.
+pub fn batch_norm_shows_nan<B: Backend>(backend: &B) -> Result<(), Violation> {
+    let sizes: Vec<Rows> = geometries().into_iter().filter(|g| g.rows > 1).collect();
+    every(&sizes, |g| {
+        let host = Normalise { kernel: ForwardRelu { residual: false }, g: *g }.operands();
+        for value in [f32::NAN, f32::NEG_INFINITY] {
+            let (row, channel) = (g.rows / 2, g.channels / 2);
+            let mut x = host.x.clone();
+            x[[row, channel]] = value;
+            let x = upload(backend, &x)?;
+            let mut mean = Output::new(backend, "mean", g.channels)?;
+            let mut variance = Output::new(backend, "variance", g.channels)?;
+            backend.batch_norm_statistics(g, &x, &mut mean.buffer, &mut variance.buffer)?;
+            for found in [mean.read(backend)?, variance.read(backend)?] {
+                if let Some(c) = (0..g.channels).find(|&c| found.values[c].is_finite() == (c == channel)) {
+                    let (name, found) = (found.name, found.values[c]);
+                    let message = format!("{name}[{c}] is {found}, with {value} in channel {channel}");
+                    return Err(Broken::Other(message).into());
+                }
+            }
+            let p = &BatchNormOperands {
+                mean: &upload(backend, &host.mean)?,
+                variance: &upload(backend, &host.variance)?,
+                gamma: &upload(backend, &host.gamma)?,
+                beta: &upload(backend, &host.beta)?,
+                epsilon: BATCH_NORM_EPSILON,
+            };
+            let mut y = Output::new(backend, "y", g.len())?;
+            backend.batch_norm_relu(g, p, &x, None, &mut y.buffer)?;
+            let (y, place) = (y.read(backend)?.values, row * g.channels + channel);
+            if let Some(i) = (0..y.len()).find(|&i| y[i].is_nan() != (i == place && value.is_nan())) {
+                let message = format!("y[{i}] is {}, with {value} at {place} of x", y[i]);
+                return Err(Broken::Other(message).into());
+            }
+        }
+        Ok(())
+    })
 }
 
 pub(super) fn statistics() -> impl Case {

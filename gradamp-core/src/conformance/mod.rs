@@ -95,7 +95,7 @@ macro_rules! conformance {
         batch_norm: batch_norm_statistics_equal_their_twin, batch_norm_equals_its_twin,
             batch_norm_backward_equals_its_twin, batch_norm_relu_equals_its_twin,
             batch_norm_relu_equals_its_default, batch_norm_relu_backward_equals_its_twin,
-            batch_norm_relu_backward_equals_its_default;
+            batch_norm_relu_backward_equals_its_default, batch_norm_shows_nan;
         pool: max_pool2d_equals_its_twin, max_pool2d_takes_the_first_of_equals,
             max_pool2d_takes_nan_for_the_largest, max_pool2d_backward_equals_its_twin,
             mean_pool_equals_its_twin, mean_pool_backward_equals_its_twin;

@@ -23,6 +23,7 @@ mod network;
 mod required;
 mod violation;
 
+pub mod agreement;
 pub mod axpby;
 pub mod batch_norm;
 pub mod conv2d;

@@ -1,0 +1,135 @@
+//! A kernel that is wrong stands out at the layer where it is used.
+
+use gradamp_core::conformance::agreement::{FirstStep, losses};
+use gradamp_core::random::{Purpose, Stream};
+use gradamp_core::{Backend, Batch, BatchSource, Module, Parameters, Result, Tape, Tensor, Var, nn};
+
+use crate::faulty::{Fault, Faulty};
+use crate::minimal_backend::Minimal;
+
+/// A convolution, batch norm and rectifier, a pool, a classifier.
+struct Net(nn::Conv2d, nn::BatchNorm2d, nn::Relu, nn::MaxPool2d, nn::Linear);
+
+impl Net {
+    fn new<B: Backend>(backend: &B) -> (Self, Parameters<B>) {
+        let mut parameters = Parameters::new(backend, 1);
+        let conv = nn::Conv2d::new(&mut parameters, "conv", [2, 4], 3, 1, 1, true).unwrap();
+        let bn = nn::BatchNorm2d::new(&mut parameters, "bn", 4).unwrap();
+        let linear = nn::Linear::new(&mut parameters, "linear", [36, 3]).unwrap();
+        (Self(conv, bn, nn::Relu::new("relu"), nn::MaxPool2d::new("pool", 2, 2), linear), parameters)
+    }
+}
+
+impl<B: Backend> Module<B> for Net {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        let Self(conv, bn, relu, pool, linear) = self;
+        let y = conv.forward(tape, x)?;
+        let y = bn.forward_relu(tape, &y, None, relu)?;
+        let y = pool.forward(tape, y)?;
+        linear.forward(tape, y)
+    }
+}
+
+/// Epochs of two batches of random images.
+struct Noise;
+
+impl<B: Backend> BatchSource<B> for Noise {
+    fn examples(&self) -> usize {
+        10
+    }
+    fn batches(&self) -> usize {
+        2
+    }
+    fn batch_size(&self) -> usize {
+        5
+    }
+    fn image_shape(&self) -> [usize; 3] {
+        [6, 6, 2]
+    }
+    fn classes(&self) -> usize {
+        3
+    }
+    fn epoch<'a>(
+        &'a self,
+        backend: &B,
+        epoch: usize,
+        first: usize,
+    ) -> Result<Box<dyn Iterator<Item = Result<Batch<B>>> + 'a>> {
+        let backend = backend.clone();
+        Ok(Box::new((first..2).map(move |batch| {
+            let stream = Stream::new(epoch as u64, Purpose::Test).at(batch as u64);
+            let pixels: Vec<f32> = (0..360).map(|i| stream.uniform(i) - 0.5).collect();
+            let images = Tensor::from_slice(&backend, &[5, 6, 6, 2], &pixels)?;
+            Ok(Batch { images, labels: Tensor::from_slice(&backend, &[5], &[0.0, 1.0, 2.0, 0.0, 1.0])? })
+        })))
+    }
+}
+
+fn first_step<B: Backend>(backend: &B) -> FirstStep {
+    let (net, parameters) = Net::new(backend);
+    let batch = Noise.epoch(backend, 0, 0).unwrap().next().unwrap().unwrap();
+    FirstStep::of(&net, &parameters, &batch).unwrap()
+}
+
+#[cfg(feature = "cpu")]
+#[test]
+fn two_right_backends_agree_on_a_training() {
+    let cpu = gradamp_core::Cpu::default();
+    let (found, expected) = (first_step(&cpu), first_step(&Minimal));
+    assert_eq!(found.switched(&expected), 0);
+    let layers = found.differences(&expected);
+    let names: Vec<&str> = layers.iter().map(|layer| &*layer.site.path).collect();
+    assert_eq!(names, ["conv", "bn", "relu", "pool", "linear"]);
+    for layer in &layers {
+        assert!(layer.activation < 1e-5 && layer.worst_gradient() < 1e-5, "{layer:?}");
+        let has_parameters = ["conv", "bn", "linear"].contains(&&*layer.site.path);
+        assert_eq!(layer.parameters.is_some(), has_parameters, "{layer:?}");
+    }
+    assert!(layers.iter().any(|layer| layer.activation > 0.0), "they sum in other orders");
+}
+
+/// Which of the differences are not 0, as (layer, output, gradient, parameters).
+fn stands_out(kernel: &'static str) -> Vec<(String, [bool; 3])> {
+    let differences = first_step(&Faulty::new(kernel, Fault::Sign)).differences(&first_step(&Minimal));
+    let marks = differences.into_iter().map(|layer| {
+        let parameters = layer.parameters.unwrap_or(0.0);
+        (layer.site.path.to_string(), [layer.activation, layer.gradient, parameters].map(|worst| worst > 0.1))
+    });
+    marks.filter(|(_, marks)| marks.contains(&true)).collect()
+}
+
+#[test]
+fn a_wrong_kernel_stands_out_at_its_layer() {
+    let expect = |kernel, layers: &[(&str, [bool; 3])]| {
+        let layers: Vec<_> = layers.iter().map(|(name, marks)| ((*name).to_owned(), *marks)).collect();
+        assert_eq!(stands_out(kernel), layers, "{kernel}");
+    };
+    let (gradient, parameters) = ([false, true, false], [false, false, true]);
+    expect("conv2d_backward_weight", &[("conv", parameters)]);
+    expect(
+        "max_pool2d_backward",
+        &[("conv", [false, true, true]), ("bn", [false, true, true]), ("relu", gradient)],
+    );
+    // Only the kernel of the fused backward: that of a training, when nobody watches.
+    expect("batch_norm_relu_backward", &[("bn", parameters)]);
+    expect("im2col", &[]); // the faulty one's convolutions are not composed of it
+}
+
+#[test]
+fn a_pool_that_takes_another_pixel_is_told_from_roundings() {
+    let reference = first_step(&Minimal);
+    assert_eq!(reference.switched(&reference), 0);
+    assert!(first_step(&Faulty::new("max_pool2d_equals", Fault::Sign)).switched(&reference) > 0);
+    assert_eq!(first_step(&Faulty::new("conv2d_backward_weight", Fault::Sign)).switched(&reference), 0);
+}
+
+#[test]
+fn a_wrong_optimiser_shows_in_the_second_loss() {
+    fn of<B: Backend>(backend: &B) -> Vec<f32> {
+        let (net, parameters) = Net::new(backend);
+        losses(&net, parameters, &Noise, 0.05, 5).unwrap()
+    }
+    let (right, wrong) = (of(&Minimal), of(&Faulty::new("sgd_equals", Fault::Sign)));
+    assert_eq!((right.len(), right[0]), (5, wrong[0]));
+    assert!((1..5).all(|step| right[step] != wrong[step]), "{right:?} {wrong:?}");
+}

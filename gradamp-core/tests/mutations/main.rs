@@ -1,0 +1,115 @@
+//! The laws can fail: a backend that is wrong in one way, in one kernel, breaks a law of that kernel, and stands out in a
+//! training.
+
+#![allow(clippy::unwrap_used)] // a test that cannot begin may stop where it is
+
+mod agreement;
+mod faulty;
+#[allow(dead_code, reason = "its `main` is for `cargo run --example minimal_backend`")]
+#[path = "../../examples/minimal_backend.rs"]
+mod minimal_backend;
+
+use gradamp_core::conformance::repeat::{
+    every_kernel_gives_the_same_bits_twice, steady_state_of_kernels_allocates_nothing,
+    steady_state_of_steps_allocates_nothing,
+};
+use gradamp_core::conformance::{Broken, laws};
+
+use faulty::{Fault, Faulty};
+
+/// Every law whose name begins with the kernel's is broken, each in the expected way.
+fn breaks(kernel: &'static str, fault: Fault, expected: fn(&Broken) -> bool) {
+    let backend = Faulty::new(kernel, fault);
+    // The laws of gradients look at values alone, in buffers without marks around them.
+    let of_kernel = |name: &str| {
+        name.split_once("::").is_some_and(|(file, law)| file != "gradients" && law.starts_with(kernel))
+    };
+    let mut met = 0;
+    for law in laws::<Faulty>().into_iter().filter(|law| of_kernel(law.name)) {
+        let violation = (law.check)(&backend).err();
+        let seen = violation.as_ref().is_some_and(|violation| expected(&violation.broken));
+        assert!(seen, "{} with {fault:?}: {violation:?}", law.name);
+        met += 1;
+    }
+    assert!(met > 0, "no law of {kernel}");
+}
+
+const KERNELS: [&str; 24] = [
+    "gemm",
+    "im2col",
+    "col2im",
+    "axpby",
+    "add_bias",
+    "sum_rows",
+    "relu_equals",
+    "relu_backward",
+    "batch_norm_statistics",
+    "batch_norm_equals",
+    "batch_norm_backward",
+    "max_pool2d_equals",
+    "max_pool2d_backward",
+    "mean_pool_equals",
+    "mean_pool_backward",
+    "sgd_equals",
+    "gate",
+    "statistics",
+    "conv2d_equals",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "batch_norm_relu_equals",
+    "batch_norm_relu_backward",
+    "softmax_cross_entropy_equals",
+];
+
+#[test]
+fn a_wrong_sign_is_seen() {
+    KERNELS
+        .iter()
+        .chain(&["keep_images"])
+        .for_each(|kernel| breaks(kernel, Fault::Sign, |broken| matches!(broken, Broken::Value { .. })));
+}
+
+#[test]
+fn a_forgotten_rest_is_seen() {
+    KERNELS
+        .iter()
+        .for_each(|kernel| breaks(kernel, Fault::Rest, |broken| matches!(broken, Broken::Value { .. })));
+    for kernel in ["sgd_all", "keep_images"] {
+        breaks(kernel, Fault::Rest, |broken| matches!(broken, Broken::Value { .. }));
+    }
+}
+
+#[test]
+fn an_element_too_many_is_seen() {
+    KERNELS
+        .iter()
+        .for_each(|kernel| breaks(kernel, Fault::Overrun, |broken| matches!(broken, Broken::Overrun { .. })));
+}
+
+#[test]
+fn a_last_bit_that_differs_between_runs_is_seen() {
+    for kernel in ["gemm", "conv2d_backward_weight", "statistics"] {
+        let backend = Faulty::new(kernel, Fault::Jitter);
+        let violation = every_kernel_gives_the_same_bits_twice(&backend).unwrap_err();
+        assert!(matches!(violation.broken, Broken::Repeat { .. }), "{violation}");
+    }
+}
+
+#[test]
+fn a_step_through_a_shut_gate_is_seen() {
+    breaks("sgd_rests", Fault::Rest, |broken| matches!(broken, Broken::Other(_)));
+}
+
+#[test]
+fn a_short_read_is_seen() {
+    breaks("read_all", Fault::Rest, |broken| matches!(broken, Broken::Other(_)));
+}
+
+#[test]
+fn allocations_in_steady_state_are_seen() {
+    let backend = Faulty::new("alloc", Fault::Sign);
+    let laws = [steady_state_of_kernels_allocates_nothing, steady_state_of_steps_allocates_nothing];
+    for violation in laws.map(|law| law(&backend).unwrap_err()) {
+        assert!(matches!(violation.broken, Broken::Allocation { .. }), "{violation}");
+    }
+}

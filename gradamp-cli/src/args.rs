@@ -1,12 +1,14 @@
 //! The command line.
 
+use std::fmt;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use gradamp_core::train::OnDivergence;
 
 use crate::config::tree::Value;
-use crate::config::{Device, Layers};
+use crate::config::{Device, Layers, Memory, Precision};
+use crate::device::Opening;
 
 /// Trains networks with gradient amplification.
 ///
@@ -35,6 +37,8 @@ pub enum Command {
     /// Look at settings.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// List the graphics adapters, or hold one against the CPU.
+    Devices(DevicesArgs),
     /// Measure the speed of training steps.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -61,9 +65,15 @@ pub struct SettingsArgs {
     /// The data: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder or .tar.gz.
     #[arg(long, value_name = "NAME|PATH")]
     pub data: Option<String>,
-    /// Where to compute.
+    /// Where to compute: auto (the best GPU, else the CPU), cpu, gpu, gpu:NUMBER or gpu:NAME.
     #[arg(long)]
-    pub device: Option<Device>,
+    pub device: Option<String>,
+    /// Most memory that tensors may take on a GPU, such as 4GiB.
+    #[arg(long, value_name = "SIZE")]
+    pub gpu_memory: Option<String>,
+    /// How exactly a GPU multiplies: f32, or mixed (f16 factors, f32 sums).
+    #[arg(long)]
+    pub precision: Option<String>,
     /// Epochs in all; the strategy's phases keep their shares.
     #[arg(long)]
     pub epochs: Option<usize>,
@@ -88,6 +98,31 @@ pub struct SettingsArgs {
     /// What to do when the loss is not finite.
     #[arg(long, value_parser = parse_on_divergence, value_name = "stop|continue")]
     pub on_divergence: Option<OnDivergence>,
+}
+
+/// The device of a command without settings.
+#[derive(Args, Clone, Debug)]
+pub struct DeviceArgs {
+    /// Where to compute: auto (the best GPU, else the CPU), cpu, gpu, gpu:NUMBER or gpu:NAME.
+    #[arg(long, default_value = "auto")]
+    pub device: Device,
+    /// Threads of the CPU; 0 for all cores.
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// Most memory that tensors may take on a GPU, such as 4GiB.
+    #[arg(long, value_name = "SIZE")]
+    pub gpu_memory: Option<Memory>,
+    /// How exactly a GPU multiplies: mixed has f16 factors and f32 sums.
+    #[arg(long, default_value = "f32")]
+    pub precision: Precision,
+}
+
+impl DeviceArgs {
+    /// How the device is opened.
+    pub fn opening(&self) -> Opening {
+        let Self { threads, gpu_memory, precision, .. } = *self;
+        Opening { threads, gpu_memory, precision, trusted: false }
+    }
 }
 
 /// `gradamp train`
@@ -125,10 +160,25 @@ pub struct EvalArgs {
     /// Images per batch.
     #[arg(long, default_value_t = 128)]
     pub batch_size: usize,
-    /// Threads of the CPU; 0 for all cores.
-    #[arg(long, default_value_t = 0)]
-    pub threads: usize,
+    /// Where to compute.
+    #[command(flatten)]
+    pub device: DeviceArgs,
     /// Print one JSON line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `gradamp devices`
+#[derive(Args, Debug)]
+pub struct DevicesArgs {
+    /// Hold a device (gpu where none is named) against every law of the conformance suite, and a short training on it
+    /// against the CPU's.
+    #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "gpu")]
+    pub check: Option<Device>,
+    /// With --check: steps of the training.
+    #[arg(long, default_value_t = 10, requires = "check")]
+    pub steps: usize,
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -169,9 +219,9 @@ pub enum BenchCommand {
     Amplify(BenchArgs),
 }
 
-/// Settings of a benchmark.
+/// What a benchmark computes.
 #[derive(Args, Clone, Debug)]
-pub struct BenchArgs {
+pub struct WorkloadArgs {
     /// The network.
     #[arg(long, default_value = "resnet18")]
     pub model: String,
@@ -181,18 +231,29 @@ pub struct BenchArgs {
     /// Images per step.
     #[arg(long, default_value_t = 64)]
     pub batch: usize,
-    /// Threads of the CPU; 0 for all cores.
-    #[arg(long, default_value_t = 0)]
-    pub threads: usize,
+}
+
+impl fmt::Display for WorkloadArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of width {}, batch {}", self.model, self.width, self.batch)
+    }
+}
+
+/// Settings of a benchmark of steps.
+#[derive(Args, Clone, Debug)]
+pub struct BenchArgs {
+    /// What is computed.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
+    /// Where.
+    #[command(flatten)]
+    pub device: DeviceArgs,
     /// Steps that are timed.
     #[arg(long, default_value_t = 5)]
     pub steps: usize,
     /// Steps before them.
     #[arg(long, default_value_t = 2)]
     pub warmup: usize,
-    /// Where to compute.
-    #[arg(long, default_value = "cpu")]
-    pub device: Device,
     /// Amplify every batch-norm and ReLU site by 1.0001.
     #[arg(long)]
     pub amplify: bool,
@@ -241,8 +302,9 @@ impl SettingsArgs {
         add("--seed", "train.seed", self.seed.as_ref().map(number));
         add("--threads", "train.threads", self.threads.as_ref().map(number));
         add("--max-steps", "train.max_steps", self.max_steps.as_ref().map(number));
-        let device = self.device.and_then(|device| Some(device.to_possible_value()?.get_name().to_owned()));
-        add("--device", "train.device", device.as_ref().map(text));
+        add("--device", "train.device", self.device.as_ref().map(text));
+        add("--gpu-memory", "train.gpu_memory", self.gpu_memory.as_ref().map(text));
+        add("--precision", "train.precision", self.precision.as_ref().map(text));
         let on_divergence = self.on_divergence.map(|choice| match choice {
             OnDivergence::Stop => "stop".to_owned(),
             OnDivergence::Continue => "continue".to_owned(),

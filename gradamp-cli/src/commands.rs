@@ -2,18 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use gradamp_core::Parameters;
 use gradamp_core::train::{Evaluation, evaluate};
+use gradamp_core::{Backend, Parameters};
 use gradamp_data::Source;
 use gradamp_models::{Archive, Model, ModelSettings};
 use serde_json::json;
 
 use crate::args::{ConfigCommand, DataCommand, EvalArgs};
-use crate::config::{Config, Device, Layers};
+use crate::config::{Config, Layers};
 use crate::dataset::{self, Data};
+use crate::device::{self, Task};
 use crate::failure::{Failure, Result};
+use crate::output;
 use crate::run_folder::{Checkpoint, RunFolder};
-use crate::{device, output};
 
 /// `gradamp config`
 pub fn config(command: &ConfigCommand) -> Result<()> {
@@ -58,18 +59,34 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         let message = format!("holds a {settings}, but {name} has {} classes", classes.len());
         return Err(Failure::failed(format!("{}: {message}", file.display())));
     }
-    let backend = device::open(Device::Auto, args.threads)?;
-    let batches = dataset::test_batches(&config, data, &backend)?;
-    let mut parameters = Parameters::new(&backend, 0);
-    let model = Model::new(&settings, &mut parameters)?;
-    archive.import("", &mut parameters)?;
-    let evaluation = evaluate(&model, &mut parameters, &*batches)?;
+    let task = Evaluate { config: &config, data, settings: &settings, archive: &archive };
+    let evaluation = device::run(&args.device, task)?;
     if args.json {
         output::result(as_json(&file, &settings, &name, &classes, &evaluation));
     } else {
         output::result(as_text(&file, &settings, &name, &classes, &evaluation).trim_end());
     }
     Ok(())
+}
+
+/// The evaluation of a model that was found to fit its data.
+struct Evaluate<'a> {
+    config: &'a Config,
+    data: Data,
+    settings: &'a ModelSettings,
+    archive: &'a Archive,
+}
+
+impl Task for Evaluate<'_> {
+    type Output = Evaluation;
+
+    fn run<B: Backend>(self, backend: B) -> Result<Evaluation> {
+        let batches = dataset::test_batches(self.config, self.data, &backend)?;
+        let mut parameters = Parameters::new(&backend, 0);
+        let model = Model::new(self.settings, &mut parameters)?;
+        self.archive.import("", &mut parameters)?;
+        Ok(evaluate(&model, &mut parameters, &*batches)?)
+    }
 }
 
 /// The file with the model, and the settings that tell which data belongs to it.

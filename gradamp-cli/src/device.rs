@@ -1,18 +1,117 @@
 //! The device of a run: the one place where the program chooses a backend.
 
-use gradamp_core::Cpu;
+use gradamp_core::{Backend, Cpu, Error};
+use gradamp_wgpu::{Adapter, Choice, Options, Wgpu, adapters};
 
-use crate::config::Device;
+use crate::args::DeviceArgs;
+use crate::config::{Device, Memory, Precision};
 use crate::failure::{Failure, Result};
+use crate::output;
+
+/// What a command does with the backend that was chosen.
+pub trait Task {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn run<B: Backend>(self, backend: B) -> Result<Self::Output>;
+}
+
+/// A device that is there, not yet opened.
+#[derive(Debug)]
+pub enum Chosen {
+    /// The CPU.
+    Cpu,
+    /// An adapter.
+    Gpu {
+        /// Which one.
+        adapter: Box<Adapter>,
+        /// Whether the CPU takes its place where it cannot be opened.
+        or_cpu: bool,
+    },
+}
+
+/// How a device is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Opening {
+    /// Threads of the CPU; 0 for one per core.
+    pub threads: usize,
+    /// Most memory of a GPU.
+    pub gpu_memory: Option<Memory>,
+    /// How exactly a GPU multiplies.
+    pub precision: Precision,
+    /// Whether a GPU is trusted without a question, to find out more about one that computes wrongly.
+    pub trusted: bool,
+}
+
+/// The device that is meant.
+///
+/// **Errors:** no adapter fits; the message lists those there are.
+pub fn choose(device: &Device) -> Result<Chosen, Error> {
+    let gpu = |adapter, or_cpu| Chosen::Gpu { adapter: Box::new(adapter), or_cpu };
+    match device {
+        Device::Cpu => Ok(Chosen::Cpu),
+        Device::Auto => Ok(Choice::Best.find(adapters()).map_or(Chosen::Cpu, |adapter| gpu(adapter, true))),
+        Device::Gpu(choice) => Ok(gpu(choice.find(adapters())?, false)),
+    }
+}
+
+/// Does `task` on the device that the command line names.
+///
+/// **Errors:** no adapter fits; a device that cannot be opened; those of the task.
+pub fn run<T: Task>(args: &DeviceArgs, task: T) -> Result<T::Output> {
+    choose_by_flag("--device", &args.device)?.run(&args.opening(), task)
+}
+
+/// The device that the flag called `flag` names.
+///
+/// **Errors:** no adapter fits.
+pub fn choose_by_flag(flag: &str, device: &Device) -> Result<Chosen> {
+    choose(device).map_err(|error| match error {
+        Error::Setting { message, .. } => Failure::usage(format!("{flag}: {message}")),
+        other => other.into(),
+    })
+}
+
+impl Chosen {
+    /// How exactly the device multiplies where `wanted` is asked for.
+    pub fn precision(&self, wanted: Precision) -> Precision {
+        match self {
+            Chosen::Gpu { adapter, .. } if adapter.fast_paths.f16 => wanted,
+            _ => Precision::F32,
+        }
+    }
+
+    /// Opens the device and does `task` on it.
+    ///
+    /// **Errors:** a device that cannot be opened; those of the task.
+    pub fn run<T: Task>(self, opening: &Opening, task: T) -> Result<T::Output> {
+        if let Chosen::Gpu { adapter, or_cpu } = self {
+            let options = Options {
+                memory: opening.gpu_memory.map(|Memory(bytes)| bytes),
+                precision: match opening.precision {
+                    Precision::F32 => gradamp_wgpu::Precision::F32,
+                    Precision::Mixed => gradamp_wgpu::Precision::Mixed,
+                },
+                trusted: opening.trusted,
+                ..Options::default()
+            };
+            match Wgpu::open(&adapter, &options) {
+                Ok(gpu) => return task.run(gpu),
+                Err(error) if or_cpu => output::message(format_args!("{error}; the CPU takes its place")),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        task.run(cpu(opening.threads)?)
+    }
+}
 
 /// The CPU with `threads` threads, 0 for one per core.
 ///
 /// **Errors:** threads that the system refuses.
-pub fn open(device: Device, threads: usize) -> Result<Cpu> {
+pub fn cpu(threads: usize) -> Result<Cpu> {
     let threads = if threads == 0 { cores() } else { threads };
-    match device {
-        Device::Auto | Device::Cpu => Cpu::with_threads(threads).map_err(Failure::from),
-    }
+    Ok(Cpu::with_threads(threads)?)
 }
 
 /// How many threads the machine runs at once.

@@ -4,10 +4,13 @@
 
 pub mod args;
 mod bench;
+mod check;
+mod columns;
 mod commands;
 pub mod config;
 mod dataset;
-mod device;
+pub mod device;
+mod devices;
 mod failure;
 mod gains;
 mod interrupt;
@@ -23,7 +26,7 @@ use std::panic::PanicHookInfo;
 
 use clap::Parser;
 
-use args::{BenchCommand, Cli, Command};
+use args::{BenchCommand, Cli, Command, DevicesArgs};
 pub use failure::{FAILED, Failure, INTERRUPTED, Result, SUCCESS, USAGE};
 
 /// Runs the program with its command line; returns its exit code. Errors go to stderr as one message.
@@ -53,6 +56,10 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Eval(args) => commands::eval(args)?,
         Command::Data(command) => commands::data(command)?,
         Command::Config(command) => commands::config(command)?,
+        Command::Devices(DevicesArgs { check: Some(device), steps, json }) => {
+            check::check(device, *steps, *json)?
+        }
+        Command::Devices(args) => devices::list(args.json)?,
         Command::Bench(BenchCommand::Step(args)) => bench::step(args)?,
         Command::Bench(BenchCommand::Amplify(args)) => bench::amplify(args)?,
     }

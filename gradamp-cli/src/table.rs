@@ -1,13 +1,13 @@
 //! The table at the end of a run: what each phase of the strategy did. Its source is the run folder.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
 use gradamp_core::amplify::{DrawRecord, Strategy};
 use serde::Deserialize;
 
+use crate::columns::columns;
 use crate::progress::duration;
 
 /// What the table needs of an epoch's line in `metrics.jsonl`.
@@ -88,24 +88,7 @@ fn render(rows: &BTreeMap<usize, Row>) -> String {
         cells.extend([percent(row.test), duration(row.seconds)]);
         table.push(cells);
     }
-    align(&table)
-}
-
-fn align(table: &[Vec<String>]) -> String {
-    let columns = table.first().map_or(0, Vec::len);
-    let width = |column: usize| table.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for (i, row) in table.iter().enumerate() {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
-        let _ = writeln!(text, "{}", cells.join("  ")); // writing to a String cannot fail
-        if i == 0 {
-            let rules: Vec<String> = widths.iter().map(|&width| "-".repeat(width)).collect();
-            let _ = writeln!(text, "{}", rules.join("  "));
-        }
-    }
-    text
+    columns(&table, &">".repeat(table[0].len()))
 }
 
 fn span<T: std::fmt::Display + PartialEq>(first: T, last: T) -> String {

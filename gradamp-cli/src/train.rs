@@ -7,8 +7,9 @@ use gradamp_core::{Backend, Error, Parameters};
 use gradamp_models::{Metadata, Model, ModelSettings};
 
 use crate::args::{SettingsArgs, TrainArgs};
-use crate::config::{KeyError, Resolved, presets};
+use crate::config::{KeyError, LoopSettings, Resolved, presets};
 use crate::dataset::{Data, Sources};
+use crate::device::{Opening, Task};
 use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
 use crate::progress::Progress;
 use crate::resume;
@@ -32,11 +33,32 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
             (None, resolved)
         }
     };
-    let backend = device::open(resolved.config.train.device, resolved.config.train.threads)?;
-    Run { args, backend, resolved }.go(folder)
+    let settings = &resolved.config.train;
+    let chosen = device::choose(&settings.device).map_err(|error| resolved.place(KeyError::from(error)))?;
+    if !args.quiet && chosen.precision(settings.precision) != settings.precision {
+        output::message("this device multiplies in f32, not in mixed precision");
+    }
+    let LoopSettings { threads, gpu_memory, precision, .. } = *settings;
+    chosen.run(&Opening { threads, gpu_memory, precision, trusted: false }, Call { args, resolved, folder })
 }
 
-/// One call of `gradamp train`.
+/// One call of `gradamp train`, whose device is still closed.
+struct Call<'a> {
+    args: &'a TrainArgs,
+    resolved: Resolved,
+    folder: Option<RunFolder>,
+}
+
+impl Task for Call<'_> {
+    type Output = u8;
+
+    fn run<B: Backend>(self, backend: B) -> Result<u8> {
+        let Self { args, resolved, folder } = self;
+        Run { args, backend, resolved }.go(folder)
+    }
+}
+
+/// One call of `gradamp train` on its device.
 struct Run<'a, B: Backend> {
     args: &'a TrainArgs,
     backend: B,
@@ -94,7 +116,7 @@ impl<B: Backend> Run<'_, B> {
         };
         let start = trainer.state().clone();
         let mut record = match old {
-            Some(old) => continued(old, &start),
+            Some(old) => continued(old, &start, self.backend.name()),
             None => self.new_record(&settings, dataset, checksum, &trainer),
         };
         folder.write_record(&record)?;
@@ -146,7 +168,10 @@ impl<B: Backend> Run<'_, B> {
         match outcome {
             Err(error) => {
                 // The error that ended the run matters more than one that follows from it, such as a full disk.
-                let kept = format!("the last good checkpoint is {}", folder.last().path().display());
+                let mut kept = format!("the last good checkpoint is {}", folder.last().path().display());
+                if let Error::Backend { .. } = error {
+                    kept += &format!("; to go on elsewhere: {again} --device cpu");
+                }
                 Err(Failure::failed(Ended { error, kept }))
             }
             Ok(outcome) => {
@@ -234,8 +259,8 @@ impl<B: Backend> Run<'_, B> {
 }
 
 /// The record of a run that goes on at `start`.
-fn continued(old: RunRecord, start: &TrainState) -> RunRecord {
-    let session = Session { start: timestamp().rfc3339(), step: start.step, version: VERSION.into() };
+fn continued(old: RunRecord, start: &TrainState, device: String) -> RunRecord {
+    let session = Session { start: timestamp().rfc3339(), step: start.step, version: VERSION.into(), device };
     let mut resumed = old.resumed;
     resumed.push(session);
     RunRecord { resumed, end: None, error: None, outcome: "running".into(), ..old }

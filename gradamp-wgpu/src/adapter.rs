@@ -191,12 +191,17 @@ impl Choice {
             }
         };
         found.ok_or_else(|| {
-            let there = match names.is_empty() {
-                true => "this machine has none".to_owned(),
-                false => format!("this machine has {}", names.join(", ")),
+            let there = match (names.is_empty(), self) {
+                (true, _) => "this machine has none that can compute; `cpu` and `auto` need none".to_owned(),
+                // Any other adapter would have been found.
+                (_, Choice::Best) => format!(
+                    "this machine has software rasterisers only: {}; `cpu` is faster, `gpu:0` takes one all the same",
+                    names.join(", ")
+                ),
+                _ => format!("this machine has {}", names.join(", ")),
             };
             let wanted = match self {
-                Choice::Best => "expected a GPU (a software rasteriser must be named)".to_owned(),
+                Choice::Best => "expected a GPU".to_owned(),
                 Choice::Number(number) => format!("expected an adapter of number {number}"),
                 Choice::Name(name) => format!("expected an adapter whose name holds {name:?}"),
             };
@@ -244,5 +249,26 @@ fn vendor(number: u32) -> String {
         0x5143 => "Qualcomm".into(),
         0x8086 => "Intel".into(),
         other => format!("{other:#06x}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_that_cannot_be_met_says_what_was_wanted_and_what_there_is() {
+        for (text, wanted) in [
+            ("", "expected a GPU"),
+            ("3", "expected an adapter of number 3"),
+            ("RTX", "expected an adapter whose name holds \"RTX\""),
+        ] {
+            let Ok(choice) = text.parse::<Choice>();
+            let message = choice.find(Vec::new()).unwrap_err().to_string();
+            let expected = format!(
+                "train.device: {wanted}, this machine has none that can compute; `cpu` and `auto` need none"
+            );
+            assert_eq!(message, expected);
+        }
     }
 }

@@ -8,14 +8,17 @@ use gradamp_core::backend::{Backend, BatchNormOperands, GatePart, SgdSlot};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
 
-use crate::gpu::Wgpu;
+use crate::gpu::{Precision, Wgpu};
 use crate::memory::Buffer;
 
 impl Backend for Wgpu {
     type Buffer = Buffer;
 
     fn name(&self) -> String {
-        self.adapter().to_string()
+        match self.precision() {
+            Precision::F32 => self.adapter().to_string(),
+            Precision::Mixed => format!("{}, mixed precision", self.adapter()),
+        }
     }
 
     fn alloc(&self, len: usize) -> Result<Buffer> {

@@ -1,5 +1,6 @@
 //! The configuration of a run: typed settings, and where each was written.
 
+mod device;
 mod error;
 mod layers;
 pub mod presets;
@@ -16,6 +17,7 @@ use gradamp_data::DataSettings;
 use gradamp_models::Architecture;
 use serde::{Deserialize, Serialize};
 
+pub use device::{Device, Memory, Precision};
 pub use error::KeyError;
 pub use layers::{Difference, Layers, Resolved};
 
@@ -68,6 +70,11 @@ pub struct LoopSettings {
     pub device: Device,
     /// Threads of the CPU backend; 0 for all cores. The results do not depend on it.
     pub threads: usize,
+    /// Most memory that tensors may take on a GPU; what there is where it is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_memory: Option<Memory>,
+    /// How exactly a GPU multiplies; the CPU, and a GPU without 16-bit floats, always in f32.
+    pub precision: Precision,
     /// Epochs from one evaluation to the next; the last epoch is always evaluated.
     pub evaluate_every: usize,
     /// Steps from one line of `metrics.jsonl` to the next within an epoch; 0 for none.
@@ -93,6 +100,8 @@ impl Default for LoopSettings {
             seed: 0,
             device: Device::Auto,
             threads: 0,
+            gpu_memory: None,
+            precision: Precision::F32,
             evaluate_every: 1,
             log_interval: 10,
             gradients_every: 50,
@@ -102,17 +111,6 @@ impl Default for LoopSettings {
             loss_scaling: None,
         }
     }
-}
-
-/// Where to compute.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Device {
-    /// The best there is: for now the CPU.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
 }
 
 /// `[optimizer]`

@@ -112,7 +112,16 @@ fn values_of_a_wrong_type_or_range_name_key_found_and_expected() {
         ("[train]\nbatch_size = 0", "run.toml:2: train.batch_size: found 0, expected 1 to 65536"),
         (
             "[train]\ndevice = \"tpux9\"",
-            "run.toml:2: train.device: found \"tpux9\", expected one of \"auto\", \"cpu\"",
+            "run.toml:2: train.device: found \"tpux9\", expected \"auto\", \"cpu\", \"gpu\", \"gpu:NUMBER\" or \"gpu:NAME\" (`gradamp devices` lists them)",
+        ),
+        ("[train]\ndevice = 1", "run.toml:2: train.device: found integer `1`, expected a text in quotes"),
+        (
+            "[train]\ngpu_memory = \"much\"",
+            "run.toml:2: train.gpu_memory: found \"much\", expected an amount of memory such as \"512 MiB\" or \"4GiB\"",
+        ),
+        (
+            "[train]\nprecision = \"f16\"",
+            "run.toml:2: train.precision: found \"f16\", expected one of \"f32\", \"mixed\"",
         ),
         (
             "[train]\nevaluate_every = 0",

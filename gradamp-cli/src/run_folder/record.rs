@@ -16,7 +16,7 @@ pub struct RunRecord {
     pub parameters: usize,
     /// The run's seed.
     pub seed: u64,
-    /// The device that computed.
+    /// The device that the run began on.
     pub device: String,
     /// The data set's name.
     pub dataset: String,
@@ -46,6 +46,9 @@ pub struct Session {
     pub step: u64,
     /// The program's version.
     pub version: String,
+    /// The device that computed from there on; empty where an earlier version did not say.
+    #[serde(default)]
+    pub device: String,
 }
 
 impl RunRecord {

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod commands;
+mod devices;
 mod resume;
 
 use std::collections::BTreeMap;
@@ -90,7 +91,7 @@ impl Report {
 }
 
 /// A run of seconds: 3 phases of an epoch each, with amplification in the second.
-const SMALL: &str = "train --threads 1 --width 2 --batch-size 16 --epochs 3 --data shapes --set data.shapes.train=96 \
+const SMALL: &str = "train --device cpu --threads 1 --width 2 --batch-size 16 --epochs 3 --data shapes --set data.shapes.train=96 \
      --set data.shapes.test=32 --set train.log_interval=2 --set train.gradients_every=2 \
      --set train.checkpoint_seconds=0";
 

@@ -1,0 +1,159 @@
+//! `gradamp bench`: training steps, whole and operation by operation, against the clock.
+
+mod workload;
+
+use gradamp_core::Backend;
+use serde_json::json;
+
+use crate::args::{BenchArgs, WorkloadArgs};
+use crate::device::{self, Task};
+use crate::failure::{Failure, Result};
+use crate::output;
+use workload::Workload;
+
+/// `gradamp bench step`
+pub fn step(args: &BenchArgs) -> Result<()> {
+    check(args)?;
+    device::run(&args.device, Step(args))
+}
+
+struct Step<'a>(&'a BenchArgs);
+
+impl Task for Step<'_> {
+    type Output = ();
+
+    fn run<B: Backend>(self, backend: B) -> Result<()> {
+        let args = self.0;
+        let mut bench = Workload::new(&args.workload, backend)?;
+        for _ in 0..args.warmup {
+            bench.steps(args.amplify)?;
+        }
+        let mut seconds = Vec::with_capacity(args.steps);
+        let mut loss = f32::NAN;
+        for _ in 0..args.steps {
+            let (time, last) = bench.steps(args.amplify)?;
+            seconds.push(time);
+            loss = last;
+        }
+        let WorkloadArgs { model, width, batch } = &args.workload;
+        let typical = median(&mut seconds);
+        let images = *batch as f64 / typical;
+        let peak = peak_bytes();
+        if args.json {
+            let line = json!({
+                "model": model, "width": width, "batch": batch, "threads": threads(args),
+                "steps": args.steps, "warmup": args.warmup, "steps_ahead": bench.backend.steps_ahead(),
+                "device": bench.backend.name(), "amplify": args.amplify,
+                "gradamp": env!("CARGO_PKG_VERSION"), "seconds_per_step": round(typical, 6),
+                "min": round(seconds[0], 6), "images_per_second": round(images, 2), "peak_bytes": peak,
+                "loss": round(f64::from(loss), 4),
+            });
+            output::result(line);
+        } else {
+            let peak =
+                peak.map(|bytes| format!(", {:.0} MiB of host memory at the peak", bytes as f64 / 1048576.0));
+            output::result(format_args!(
+                "{}, on {}: {typical:.5} s a step, {images:.1} images/s{}",
+                args.workload,
+                bench.backend.name(),
+                peak.unwrap_or_default()
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// `gradamp bench amplify`
+pub fn amplify(args: &BenchArgs) -> Result<()> {
+    check(args)?;
+    device::run(&args.device, Amplified(args))
+}
+
+struct Amplified<'a>(&'a BenchArgs);
+
+impl Task for Amplified<'_> {
+    type Output = ();
+
+    fn run<B: Backend>(self, backend: B) -> Result<()> {
+        let args = self.0;
+        let mut bench = Workload::new(&args.workload, backend)?;
+        for _ in 0..args.warmup {
+            bench.steps(false)?;
+            bench.steps(true)?;
+        }
+        let (mut without, mut with) = (Vec::new(), Vec::new());
+        for pair in 0..args.steps {
+            // Each goes first every other time, so that a machine that slows down slows both.
+            for amplified in [pair % 2 == 1, pair % 2 == 0] {
+                let (seconds, _) = bench.steps(amplified)?;
+                if amplified { with.push(seconds) } else { without.push(seconds) }
+            }
+        }
+        // Neighbours in time share what else the machine does: their ratios are steadier than that of the medians.
+        let mut ratios: Vec<f64> = with.iter().zip(&without).map(|(with, without)| with / without).collect();
+        let paired = median(&mut ratios);
+        let (without, with) = (median(&mut without), median(&mut with));
+        let (sites, ratio) = (bench.amplified_sites, with / without);
+        if args.json {
+            let WorkloadArgs { model, width, batch } = &args.workload;
+            let line = json!({
+                "model": model, "width": width, "batch": batch, "threads": threads(args),
+                "device": bench.backend.name(), "pairs": args.steps, "amplified_sites": sites,
+                "seconds_without": round(without, 6), "seconds_with": round(with, 6), "ratio": round(ratio, 5),
+                "paired_ratio": round(paired, 5),
+            });
+            output::result(line);
+        } else {
+            output::result(format_args!(
+                "without amplification {without:.5} s a step, with {sites} sites amplified {with:.5} s: ratio {ratio:.4} (of neighbouring steps {paired:.4})"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn check(args: &BenchArgs) -> Result<()> {
+    match args.steps {
+        0 => Err(Failure::usage("--steps: expected at least 1, found 0")),
+        _ => Ok(()),
+    }
+}
+
+fn threads(args: &BenchArgs) -> usize {
+    match args.device.threads {
+        0 => device::cores(),
+        threads => threads,
+    }
+}
+
+/// Sorts; the middle one, or the mean of the two in the middle.
+fn median(seconds: &mut [f64]) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    let n = seconds.len();
+    if n % 2 == 1 { seconds[n / 2] } else { (seconds[n / 2 - 1] + seconds[n / 2]) / 2.0 }
+}
+
+fn round(value: f64, digits: i32) -> f64 {
+    let unit = 10.0_f64.powi(digits);
+    (value * unit).round() / unit
+}
+
+/// The most memory that the process ever held, where the system tells (Linux).
+fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median(&mut [7.0]), 7.0);
+    }
+}

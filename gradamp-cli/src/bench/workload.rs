@@ -1,0 +1,108 @@
+//! The step that benchmarks time.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use gradamp_core::amplify::{AmplificationSettings, Amplifier, Amplify, Schedule, Strategy};
+use gradamp_core::optim::{Sgd, SgdSettings};
+use gradamp_core::random::{Purpose, Stream};
+use gradamp_core::{Backend, Hooks, LayerKind, Module, Parameters, Tape, Tensor, nn, ops};
+use gradamp_models::{Model, ModelSettings};
+
+use crate::args::WorkloadArgs;
+use crate::failure::{Failure, Result};
+
+const CLASSES: usize = 10;
+const IMAGE: [usize; 3] = [32, 32, 3];
+/// Close to 1, so that amplified steps compute the same numbers, subnormal ones included.
+const FACTOR: f32 = 1.0001;
+
+/// A model, its optimiser and one batch.
+pub struct Workload<B: Backend> {
+    /// The device.
+    pub backend: B,
+    model: Model,
+    parameters: Parameters<B>,
+    sgd: Sgd<B>,
+    images: Tensor<B>,
+    labels: Tensor<B>,
+    plain: Hooks<B>,
+    amplified: Hooks<B>,
+    /// Sites that amplified steps amplify.
+    pub amplified_sites: usize,
+}
+
+impl<B: Backend> Workload<B> {
+    /// **Errors:** an unknown model, a width or batch out of range; those of the device.
+    pub fn new(workload: &WorkloadArgs, backend: B) -> Result<Self> {
+        let WorkloadArgs { ref model, width, batch } = *workload;
+        if batch == 0 {
+            return Err(Failure::usage("--batch: expected at least 1, found 0"));
+        }
+        let architecture = model.parse().map_err(Failure::usage)?;
+        let settings = ModelSettings { architecture, width, classes: CLASSES };
+        let mut parameters = Parameters::new(&backend, 0);
+        let model = Model::new(&settings, &mut parameters).map_err(|error| match error {
+            gradamp_models::Error::Core(error) => error.into(),
+            other => Failure::usage(other),
+        })?;
+        let trace = nn::trace(&model, &mut parameters, IMAGE)?;
+
+        let everything = AmplificationSettings {
+            kinds: vec![LayerKind::BatchNorm, LayerKind::Relu],
+            factor: FACTOR,
+            ..AmplificationSettings::default()
+        };
+        let strategy = Strategy::single(1, Schedule::constant(1e-3), Amplify::on());
+        let mut amplifier = Amplifier::new(&strategy, &everything, &trace, 0)?;
+        amplifier.begin_step(0, 0);
+        let amplified_sites = amplifier.draw().map_or(0, |draw| draw.sites.len());
+        let amplified = Hooks::new();
+        amplified.add_shared(Arc::new(Mutex::new(amplifier))).forget();
+
+        let [h, w, c] = IMAGE;
+        let stream = Stream::new(0, Purpose::Test);
+        let pixels = (batch * h * w * c) as u64;
+        // Uniform with the variance of a normalised image.
+        let images: Vec<f32> = (0..pixels).map(|i| (stream.uniform(i) - 0.5) * 12.0_f32.sqrt()).collect();
+        let labels: Vec<f32> = (0..batch).map(|i| stream.at(1).below(i as u64, CLASSES) as f32).collect();
+        let sgd = Sgd::new(SgdSettings::default(), &parameters)?;
+        Ok(Self {
+            images: Tensor::from_slice(&backend, &[batch, h, w, c], &images)?,
+            labels: Tensor::from_slice(&backend, &[batch], &labels)?,
+            plain: Hooks::new(),
+            amplified,
+            amplified_sites,
+            backend,
+            model,
+            parameters,
+            sgd,
+        })
+    }
+
+    /// So many steps as the host runs ahead of the device and one more, then the wait for them, as in a training.
+    /// Seconds of each, and the last loss.
+    pub fn steps(&mut self, amplified: bool) -> Result<(f64, f32)> {
+        let steps = self.backend.steps_ahead() + 1;
+        let start = Instant::now();
+        for _ in 1..steps {
+            self.step(amplified)?;
+        }
+        let (loss, _) = self.step(amplified)?.read()?;
+        Ok((start.elapsed().as_secs_f64() / steps as f64, loss))
+    }
+
+    /// One step, handed to the device.
+    pub fn step(&mut self, amplified: bool) -> Result<ops::Loss<B>> {
+        let mut tape = Tape::train(&mut self.parameters);
+        let x = tape.constant(self.images.clone());
+        let logits = self.model.forward(&mut tape, x)?;
+        let loss = ops::softmax_cross_entropy(&mut tape, &logits, &self.labels, 0.0)?;
+        drop(logits);
+        let hooks = if amplified { &self.amplified } else { &self.plain };
+        let gradients = tape.backward(&loss.var, hooks)?;
+        self.sgd.step(&mut self.parameters, &gradients, 1e-3)?;
+        self.backend.submit()?;
+        Ok(loss)
+    }
+}

@@ -1,0 +1,103 @@
+//! A device against the laws of the conformance suite.
+
+use std::time::Instant;
+
+use gradamp_core::Backend;
+use gradamp_core::conformance::laws;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::progress::duration;
+
+/// What the conformance suite says.
+pub struct Laws {
+    held: usize,
+    broken: Vec<(&'static str, String)>,
+    untried: usize,
+    /// The device answers no more.
+    pub is_lost: bool,
+    seconds: f64,
+}
+
+impl Laws {
+    /// Holds a device against every law, under a bar where a terminal shows it.
+    pub fn hold<B: Backend>(backend: &B) -> Self {
+        let (laws, start) = (laws::<B>(), Instant::now());
+        let mut found = Self { held: 0, broken: Vec::new(), untried: 0, is_lost: false, seconds: 0.0 };
+        let bar = ProgressBar::new(laws.len() as u64); // on a terminal only
+        let template = "laws {bar:16} {pos}/{len} {wide_msg}";
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        for (i, law) in laws.iter().enumerate() {
+            bar.set_message(law.name);
+            match (law.check)(backend) {
+                Ok(()) => found.held += 1,
+                Err(violation) => {
+                    found.broken.push((law.name, violation.to_string()));
+                    if backend.synchronize().is_err() {
+                        found.untried = laws.len() - i - 1;
+                        found.is_lost = true;
+                        break;
+                    }
+                }
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        found.seconds = start.elapsed().as_secs_f64();
+        found
+    }
+
+    fn len(&self) -> usize {
+        self.held + self.broken.len() + self.untried
+    }
+
+    pub fn as_text(&self) -> String {
+        let mut text = format!("laws: {} of {} hold ({})\n", self.held, self.len(), duration(self.seconds));
+        for (law, message) in &self.broken {
+            text += &format!("  broken: {law}: {message}\n");
+        }
+        if self.is_lost {
+            text += &format!("  the device answers no more; {} laws were not tried\n", self.untried);
+        }
+        text
+    }
+
+    pub fn as_json(&self) -> Value {
+        let broken = self.broken.iter().map(|(law, message)| json!({"law": law, "message": message}));
+        let broken: Vec<Value> = broken.collect();
+        json!({"held": self.held, "broken": broken, "untried": self.untried, "seconds": self.seconds})
+    }
+
+    /// What is wrong, in a few words.
+    pub fn fault(&self) -> Option<String> {
+        let first = self.broken.first()?.0;
+        Some(match self.broken.len() {
+            1 => format!("it breaks the law {first}"),
+            n => format!("it breaks {n} laws, the first is {first}"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_laws_are_listed_and_counted() {
+        let broken = vec![("gemm::gemm_equals_its_twin", "C[0] is 1, expected 2".to_owned())];
+        let mut laws = Laws { held: 3, broken, untried: 0, is_lost: false, seconds: 1.0 };
+        assert_eq!(laws.fault().unwrap(), "it breaks the law gemm::gemm_equals_its_twin");
+        laws.broken.push(("axpby::axpby_equals_its_twin", "the backend failed: lost".into()));
+        (laws.untried, laws.is_lost) = (2, true);
+        let expected = "laws: 3 of 7 hold (1 s)\n  \
+             broken: gemm::gemm_equals_its_twin: C[0] is 1, expected 2\n  \
+             broken: axpby::axpby_equals_its_twin: the backend failed: lost\n  \
+             the device answers no more; 2 laws were not tried\n";
+        assert_eq!(laws.as_text(), expected);
+        assert_eq!(laws.fault().unwrap(), "it breaks 2 laws, the first is gemm::gemm_equals_its_twin");
+        let none = Laws { held: 3, broken: Vec::new(), untried: 0, is_lost: false, seconds: 1.0 };
+        assert_eq!(none.fault(), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! `gradamp devices --check`: a device against the laws of the conformance suite, and a short training on it against the
+//! CPU's.
+
+mod comparison;
+mod laws;
+
+use gradamp_core::Backend;
+use gradamp_models::{Architecture, ModelSettings};
+use serde_json::json;
+
+use crate::config::Device;
+use crate::device::{self, Opening, Task};
+use crate::failure::{Failure, Result};
+use crate::output;
+use comparison::{Comparison, GRADIENT_LIMIT, LOSS_LIMIT};
+use laws::Laws;
+
+const MODELS: [Architecture; 2] = [Architecture::ResNet18, Architecture::Vgg11];
+const WIDTH: usize = 8;
+
+/// `gradamp devices --check DEVICE`
+///
+/// **Errors:** a device that is not there, or that breaks a law or computes otherwise than the CPU.
+pub fn check(device: &Device, steps: usize, json: bool) -> Result<()> {
+    if steps == 0 {
+        return Err(Failure::usage("--steps: expected at least 1, found 0"));
+    }
+    let opening = Opening { trusted: true, ..Opening::default() };
+    device::choose_by_flag("--check", device)?.run(&opening, Check { steps, json })
+}
+
+struct Check {
+    steps: usize,
+    json: bool,
+}
+
+impl Task for Check {
+    type Output = ();
+
+    fn run<B: Backend>(self, backend: B) -> Result<()> {
+        let cpu = device::cpu(0)?;
+        let (name, reference) = (backend.name(), cpu.name());
+        let say = |text: &str| {
+            if !self.json {
+                output::result(text);
+            }
+        };
+        say(&format!("{name}, held against {reference}\n"));
+        let verdict = Laws::hold(&backend);
+        say(&verdict.as_text());
+        let mut faults: Vec<String> = verdict.fault().into_iter().collect();
+        let mut models = Vec::new();
+        for architecture in MODELS {
+            if verdict.is_lost {
+                break;
+            }
+            let settings = ModelSettings { architecture, width: WIDTH, classes: 10 };
+            match Comparison::of(&backend, &cpu, settings, self.steps) {
+                Ok(comparison) => {
+                    say(&comparison.as_text());
+                    faults.extend(comparison.faults());
+                    models.push(comparison.as_json());
+                }
+                Err(error) => faults.push(format!("{settings} cannot be trained: {error}")),
+            }
+        }
+        if self.json {
+            output::result(json!({
+                "device": name, "reference": reference, "laws": verdict.as_json(), "models": models,
+                "gradient_limit": GRADIENT_LIMIT, "loss_limit": LOSS_LIMIT, "faults": faults,
+            }));
+        }
+        if faults.is_empty() {
+            say("This device computes as it should.");
+            return Ok(());
+        }
+        Err(Failure::failed(format!("{name} does not compute as it should: {}", faults.join("; "))))
+    }
+}

@@ -1,0 +1,136 @@
+//! `gradamp devices`: what there is to compute on.
+
+use gradamp_core::Backend;
+use gradamp_wgpu::{Adapter, Choice, FastPaths, adapters};
+use serde_json::{Value, json};
+
+use crate::columns::{clip, columns, header};
+use crate::config::Memory;
+use crate::failure::Result;
+use crate::{device, output};
+
+/// The table is this wide at most.
+const COLUMNS: usize = 100;
+
+/// `gradamp devices`
+pub fn list(json: bool) -> Result<()> {
+    let adapters = adapters();
+    let cpu = device::cpu(0)?.name();
+    let auto = Choice::Best.find(adapters.clone()).ok();
+    if json {
+        let list: Vec<Value> = adapters.iter().map(as_json).collect();
+        let auto = auto.map_or("cpu".to_owned(), |adapter| format!("gpu:{}", adapter.number));
+        output::result(json!({"adapters": list, "cpu": cpu, "auto": auto}));
+        return Ok(());
+    }
+    if adapters.is_empty() {
+        output::result(format_args!(
+            "No graphics adapter was found that can compute; everything runs on the CPU: {cpu}.\n\
+             A GPU needs a driver for Vulkan, Metal or DX12; on Linux, Mesa or the maker's own."
+        ));
+        return Ok(());
+    }
+    output::result(as_text(&adapters));
+    output::result(format_args!("cpu     {cpu}\n"));
+    output::result(match auto {
+        Some(adapter) => format!("--device auto takes gpu:{}.", adapter.number),
+        None => "--device auto takes the CPU: it never takes a software rasteriser.".to_owned(),
+    });
+    output::result("`gradamp devices --check gpu:NUMBER` holds one of them against the CPU.");
+    Ok(())
+}
+
+fn as_text(adapters: &[Adapter]) -> String {
+    let mut rows = vec![header(["device", "name", "vendor", "back end", "kind", "largest tensor"])];
+    let kind = |adapter: &Adapter| clip(&adapter.kind.to_string(), 15);
+    rows.extend(adapters.iter().map(|adapter| {
+        let Adapter { number, name, vendor, api, limits, .. } = adapter;
+        let tensor = in_units(limits.tensor);
+        vec![format!("gpu:{number}"), clip(name, 36), clip(vendor, 9), api.to_string(), kind(adapter), tensor]
+    }));
+    let table = columns(&rows, "<<<<<>");
+    let mut lines: Vec<String> = table.lines().take(2).map(str::to_owned).collect();
+    for (line, Adapter { driver, limits, fast_paths, .. }) in table.lines().skip(2).zip(adapters) {
+        lines.push(line.to_owned());
+        let detail = |name: &str, text: String| clip(&format!("        {name}: {text}"), COLUMNS);
+        lines.push(detail("driver", driver.clone()));
+        let (invocations, memory) = (limits.invocations, in_units(limits.workgroup_memory.into()));
+        lines.push(detail(
+            "limits",
+            format!("workgroups of {invocations} invocations with {memory} of memory"),
+        ));
+        lines.push(detail("fast paths", in_words(fast_paths, limits.subgroup)));
+    }
+    lines.join("\n")
+}
+
+fn in_words(paths: &FastPaths, [least, most]: [u32; 2]) -> String {
+    let FastPaths { f16, subgroups, cooperative, timestamps } = *paths;
+    let size = if least == most { least.to_string() } else { format!("{least} to {most}") };
+    let words = [
+        f16.then(|| "16-bit floats".to_owned()),
+        subgroups.then(|| format!("subgroups of {size}")),
+        cooperative.map(|side| format!("matrices of {side}x{side}")),
+        timestamps.then(|| "timestamps".to_owned()),
+    ];
+    let words: Vec<String> = words.into_iter().flatten().collect();
+    if words.is_empty() { "none".into() } else { words.join(", ") }
+}
+
+/// Bytes in a unit that people read: whole, or with one digit behind the point.
+fn in_units(bytes: u64) -> String {
+    let exact = Memory(bytes).to_string();
+    if exact.len() <= "1023 GiB".len() {
+        return exact;
+    }
+    let (unit, name) = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]
+        .into_iter()
+        .find(|(unit, _)| bytes >= *unit)
+        .unwrap_or((1, "B"));
+    format!("{:.1} {name}", bytes as f64 / unit as f64)
+}
+
+fn as_json(adapter: &Adapter) -> Value {
+    let Adapter { number, name, vendor, api, driver, kind, limits, fast_paths, .. } = adapter;
+    json!({
+        "device": format!("gpu:{number}"), "name": name, "vendor": vendor, "back_end": api.to_string(),
+        "driver": driver, "kind": kind.to_string(), "software": adapter.is_software(),
+        "limits": {
+            "tensor_bytes": limits.tensor, "workgroup_memory_bytes": limits.workgroup_memory,
+            "workgroup_invocations": limits.invocations, "subgroup": limits.subgroup,
+        },
+        "fast_paths": {
+            "f16": fast_paths.f16, "subgroups": fast_paths.subgroups,
+            "cooperative_matrices": fast_paths.cooperative, "timestamps": fast_paths.timestamps,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_readable() {
+        for (bytes, text) in [
+            (128 << 20, "128 MiB"),
+            (48 << 10, "48 KiB"),
+            (16_384, "16 KiB"),
+            ((1 << 31) - 4, "2.0 GiB"),
+            (4_294_967_292, "4.0 GiB"),
+            (1000, "1000 B"),
+        ] {
+            assert_eq!(in_units(bytes), text);
+        }
+    }
+
+    #[test]
+    fn fast_paths_are_told_in_words() {
+        let none = FastPaths::default();
+        assert_eq!(in_words(&none, [32, 32]), "none");
+        let all = FastPaths { f16: true, subgroups: true, cooperative: Some(16), timestamps: true };
+        let expected = "16-bit floats, subgroups of 32, matrices of 16x16, timestamps";
+        assert_eq!(in_words(&all, [32, 32]), expected);
+        assert_eq!(in_words(&FastPaths { subgroups: true, ..none }, [8, 32]), "subgroups of 8 to 32");
+    }
+}

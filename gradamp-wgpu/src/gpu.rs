@@ -336,19 +336,11 @@ impl fmt::Debug for Wgpu {
 
 #[cfg(test)]
 pub(crate) mod testing {
-    use std::io::Write;
-
     use super::*;
-    use crate::adapter::{Choice, adapters};
 
-    /// The best adapter of this machine with the kernels it would choose, and with those of real GPUs; none, and a line
-    /// that says so, where there is no adapter.
+    /// The adapter for tests with the kernels it would choose, and with those of real GPUs; none where there is no adapter.
     pub(crate) fn each() -> Vec<Wgpu> {
-        let best = Choice::Best.find(adapters()).ok();
-        let Some(adapter) = best.or_else(|| adapters().into_iter().find(Adapter::is_software)) else {
-            let _ = writeln!(std::io::stderr(), "skipped: this machine has no graphics adapter"); // past libtest's capture
-            return Vec::new();
-        };
+        let Some(adapter) = crate::testing::adapter().unwrap() else { return Vec::new() };
         let open =
             |tiled| Wgpu::open(&adapter, &Options { checked: true, tiled, ..Options::default() }).unwrap();
         vec![open(false), open(true)]

@@ -41,6 +41,7 @@ mod statistics;
 mod stream;
 mod strips;
 mod template;
+pub mod testing;
 mod tune;
 mod winograd;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use gradamp_core::amplify::{
     AmplificationSettings, Amplifier, Amplify, Placement, Redraw, Schedule, Strategy,
 };
-use gradamp_core::{Cpu, Hooks, Parameters, Tensor, Trace, nn};
+use gradamp_core::{Backend, Hooks, Parameters, Tensor, Trace, nn};
 use gradamp_models::{Archive, Model, ModelSettings};
 use ndarray::{ArrayD, IxDyn};
 use serde::Deserialize;
@@ -33,40 +33,39 @@ pub struct Case {
     pub _seed: u64,
 }
 
-pub struct Fixture {
+pub struct Fixture<B: Backend> {
     pub archive: Archive,
     pub case: Case,
     pub settings: ModelSettings,
-    pub backend: Cpu,
+    pub backend: B,
     /// `[n, h, w, c]`
-    pub images: Tensor<Cpu>,
-    pub labels: Tensor<Cpu>,
+    pub images: Tensor<B>,
+    pub labels: Tensor<B>,
 }
 
-impl Fixture {
-    /// Reads the fixture in `file`.
-    pub fn open(file: &Path) -> Result<Self, Box<dyn Error>> {
+impl<B: Backend> Fixture<B> {
+    /// Reads the fixture in `file`, to be replayed on `backend`.
+    pub fn open(file: &Path, backend: &B) -> Result<Self, Box<dyn Error>> {
         let archive = Archive::open(file)?;
         let metadata = archive.metadata();
         let case = metadata.get("case").ok_or("its metadata holds no `case`")?;
         let case: Case = serde_json::from_str(case).map_err(|e| format!("`case` in its metadata: {e}"))?;
         let architecture = case.model.parse()?;
         let settings = ModelSettings { architecture, width: case.width, classes: case.classes };
-        let backend = Cpu::default();
 
         let shape = archive.shape("x").ok_or("tensor x: is missing")?;
         if shape.len() != 4 || shape[0] != case.batch {
             return Err(format!("tensor x: expected [{}, 3, h, w], found {shape:?}", case.batch).into());
         }
         let x = ArrayD::from_shape_vec(IxDyn(shape), archive.floats("x")?)?; // [n, c, h, w]
-        let images = Tensor::from_array(&backend, &x.permuted_axes(IxDyn(&[0, 2, 3, 1])))?;
+        let images = Tensor::from_array(backend, &x.permuted_axes(IxDyn(&[0, 2, 3, 1])))?;
         let labels: Vec<f32> = archive.integers("y")?.into_iter().map(|y| y as f32).collect();
-        let labels = Tensor::from_slice(&backend, &[case.batch], &labels)?;
-        Ok(Self { archive, case, settings, backend, images, labels })
+        let labels = Tensor::from_slice(backend, &[case.batch], &labels)?;
+        Ok(Self { archive, case, settings, backend: backend.clone(), images, labels })
     }
 
     /// The model, with the state_dict whose names begin with `prefix`.
-    pub fn model(&self, prefix: &str) -> Result<(Model, Parameters<Cpu>), Box<dyn Error>> {
+    pub fn model(&self, prefix: &str) -> Result<(Model, Parameters<B>), Box<dyn Error>> {
         let mut parameters = Parameters::new(&self.backend, 0);
         let model = Model::new(&self.settings, &mut parameters)?;
         self.archive.import(prefix, &mut parameters)?;
@@ -74,11 +73,7 @@ impl Fixture {
     }
 
     /// The case's amplification, in place for good.
-    pub fn hooks(
-        &self,
-        model: &Model,
-        parameters: &mut Parameters<Cpu>,
-    ) -> Result<Hooks<Cpu>, Box<dyn Error>> {
+    pub fn hooks(&self, model: &Model, parameters: &mut Parameters<B>) -> Result<Hooks<B>, Box<dyn Error>> {
         let hooks = Hooks::new();
         let &[_, h, w, c] = &**self.images.shape() else { return Ok(hooks) };
         let trace = nn::trace(model, parameters, [h, w, c])?;

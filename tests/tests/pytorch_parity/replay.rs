@@ -12,7 +12,7 @@ use std::error::Error;
 
 use gradamp_core::optim::{Sgd, SgdSettings};
 use gradamp_core::random::{Purpose, Stream};
-use gradamp_core::{Cpu, Gradients, Hooks, Module, Parameters, Role, Tape, Tensor, ops};
+use gradamp_core::{Backend, Gradients, Hooks, Module, Parameters, Role, Tape, Tensor, ops};
 use gradamp_models::Model;
 
 use crate::errors::{Errors, Worst, distance, norm, relative};
@@ -20,32 +20,35 @@ use crate::fixture::Fixture;
 
 /// How far nudges go, relative to each weight: a change of the last bit or two. The sizes take turns.
 const SIZES: [f32; 4] = [1e-7, 3e-7, 1e-6, 3e-6];
-/// How many replays take each step at most, and how many of them go on.
+/// How many replays take each step at most.
 const CROWD: usize = 192;
-const KEPT: usize = 32;
+/// How many of them go on.
+pub const KEPT: usize = 32;
+/// A smaller crowd, tried first where replays are slow: it is mostly enough, and ends when so few are close.
+pub const FEW: usize = 4;
 /// Logits that differ this little from those of the fixture's next step have taken PyTorch's sides.
 const CLOSE: f64 = 1e-4;
 
 /// What is replayed.
-pub struct Replay<'a> {
-    fixture: &'a Fixture,
+pub struct Replay<'a, B: Backend> {
+    fixture: &'a Fixture<B>,
     model: Model,
-    hooks: Hooks<Cpu>,
+    hooks: Hooks<B>,
 }
 
 /// Where a replay stands after some steps.
 #[derive(Clone)]
-pub struct State {
-    parameters: Parameters<Cpu>,
-    velocities: Vec<Option<Tensor<Cpu>>>,
+pub struct State<B: Backend> {
+    parameters: Parameters<B>,
+    velocities: Vec<Option<Tensor<B>>>,
     pub errors: Errors,
     /// Whether weights were nudged on the way.
     pub is_nudged: bool,
 }
 
-impl<'a> Replay<'a> {
-    /// Replays all steps of `fixture` and measures them.
-    pub fn run(fixture: &'a Fixture) -> Result<State, Box<dyn Error>> {
+impl<'a, B: Backend> Replay<'a, B> {
+    /// Replays all steps of `fixture` and measures them; where that does not do, with crowds of which so many go on.
+    pub fn run(fixture: &'a Fixture<B>, crowds: &[usize]) -> Result<State<B>, Box<dyn Error>> {
         let (model, mut parameters) = fixture.model("init.")?;
         let hooks = fixture.hooks(&model, &mut parameters)?;
         let replay = Self { fixture, model, hooks };
@@ -60,11 +63,16 @@ impl<'a> Replay<'a> {
         if plain.errors.beyond_limits().is_empty() {
             return Ok(plain);
         }
-        Ok(replay.crowd(begin)?.unwrap_or(plain))
+        for &kept in crowds {
+            if let Some(state) = replay.crowd(begin.clone(), kept)? {
+                return Ok(state);
+            }
+        }
+        Ok(plain)
     }
 
-    /// The first of a crowd of replays beginning at `begin` that ends within all limits.
-    fn crowd(&self, begin: State) -> Result<Option<State>, Box<dyn Error>> {
+    /// The first of a crowd of replays beginning at `begin`, of which `most` go on, that ends within all limits.
+    fn crowd(&self, begin: State<B>, most: usize) -> Result<Option<State<B>>, Box<dyn Error>> {
         let (mut kept, steps) = (vec![begin], self.fixture.case.steps);
         for step in 1..steps {
             let next = self.fixture.archive.floats(&format!("step{}.logits", step + 1))?;
@@ -80,12 +88,12 @@ impl<'a> Replay<'a> {
                 let remoteness = relative(&logits, &next).max(CLOSE);
                 crowd.push((remoteness, state));
                 close += usize::from(remoteness == CLOSE);
-                if close == KEPT {
+                if close == most {
                     break;
                 }
             }
             crowd.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-            kept = crowd.into_iter().take(KEPT).map(|(_, state)| state).collect();
+            kept = crowd.into_iter().take(most).map(|(_, state)| state).collect();
             if kept.is_empty() {
                 return Ok(None);
             }
@@ -101,13 +109,13 @@ impl<'a> Replay<'a> {
     }
 
     /// The model's output on a tape that is not needed further.
-    fn logits(&self, mut tape: Tape<'_, Cpu>) -> Result<Vec<f32>, Box<dyn Error>> {
+    fn logits(&self, mut tape: Tape<'_, B>) -> Result<Vec<f32>, Box<dyn Error>> {
         let x = tape.constant(self.fixture.images.clone());
         Ok(self.model.forward(&mut tape, x)?.tensor().to_vec()?)
     }
 
     /// Step number `step` (from 1) of a replay, nudged unless `nudge` is 0.
-    fn step(&self, from: &State, step: usize, nudge: usize) -> Result<State, Box<dyn Error>> {
+    fn step(&self, from: &State<B>, step: usize, nudge: usize) -> Result<State<B>, Box<dyn Error>> {
         let Fixture { archive, case, .. } = self.fixture;
         let State { mut parameters, velocities, mut errors, is_nudged } = from.clone();
         if nudge > 0 {
@@ -154,8 +162,8 @@ impl<'a> Replay<'a> {
     /// be without the normalisation. Every other gradient stands against itself.
     fn compare_gradients(
         &self,
-        parameters: &Parameters<Cpu>,
-        gradients: &Gradients<Cpu>,
+        parameters: &Parameters<B>,
+        gradients: &Gradients<B>,
         worst: &mut Worst,
     ) -> Result<(), Box<dyn Error>> {
         let expected = self.fixture.archive.values("step1.grad.", parameters, |p| p.role.is_trained())?;
@@ -175,7 +183,7 @@ impl<'a> Replay<'a> {
     }
 
     /// The errors of every parameter and running statistic after the last step, and of the logits in evaluation mode.
-    fn measure_end(&self, state: &mut State) -> Result<(), Box<dyn Error>> {
+    fn measure_end(&self, state: &mut State<B>) -> Result<(), Box<dyn Error>> {
         let (_, expected) = self.fixture.model("final.")?;
         if state.parameters.counters() != expected.counters() {
             return Err("num_batches_tracked: not as after PyTorch's last step".into());
@@ -192,7 +200,11 @@ impl<'a> Replay<'a> {
 }
 
 /// Every weight times a number from 1 − size to 1 + size.
-fn nudge_weights(parameters: &mut Parameters<Cpu>, step: usize, nudge: usize) -> gradamp_core::Result<()> {
+fn nudge_weights<B: Backend>(
+    parameters: &mut Parameters<B>,
+    step: usize,
+    nudge: usize,
+) -> gradamp_core::Result<()> {
     let size = SIZES[nudge % SIZES.len()];
     let stream = Stream::new(nudge as u64, Purpose::Test).at(step as u64);
     for (id, parameter) in parameters.iter_mut().filter(|(_, p)| p.role.is_trained()) {

@@ -39,6 +39,8 @@ pub enum Command {
     Config(ConfigCommand),
     /// List the graphics adapters, or hold one against the CPU.
     Devices(DevicesArgs),
+    /// Measure which kernels are fastest on a GPU, for --tuned.
+    Tune(TuneArgs),
     /// Measure the speed of training steps.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -74,6 +76,9 @@ pub struct SettingsArgs {
     /// How exactly a GPU multiplies: f32, or mixed (f16 factors, f32 sums).
     #[arg(long)]
     pub precision: Option<String>,
+    /// Use the kernels that `gradamp tune` found to be the fastest on this GPU.
+    #[arg(long)]
+    pub tuned: bool,
     /// Epochs in all; the strategy's phases keep their shares.
     #[arg(long)]
     pub epochs: Option<usize>,
@@ -115,14 +120,28 @@ pub struct DeviceArgs {
     /// How exactly a GPU multiplies: mixed has f16 factors and f32 sums.
     #[arg(long, default_value = "f32")]
     pub precision: Precision,
+    /// Use the kernels that `gradamp tune` found to be the fastest on this GPU.
+    #[arg(long)]
+    pub tuned: bool,
 }
 
 impl DeviceArgs {
     /// How the device is opened.
     pub fn opening(&self) -> Opening {
-        let Self { threads, gpu_memory, precision, .. } = *self;
-        Opening { threads, gpu_memory, precision, trusted: false }
+        let Self { threads, gpu_memory, precision, tuned, .. } = *self;
+        Opening { threads, gpu_memory, precision, tuned, trusted: false }
     }
+}
+
+/// `gradamp tune`
+#[derive(Args, Debug)]
+pub struct TuneArgs {
+    /// What is trained.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
+    /// Where.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// `gradamp train`
@@ -305,6 +324,7 @@ impl SettingsArgs {
         add("--device", "train.device", self.device.as_ref().map(text));
         add("--gpu-memory", "train.gpu_memory", self.gpu_memory.as_ref().map(text));
         add("--precision", "train.precision", self.precision.as_ref().map(text));
+        add("--tuned", "train.tuned", self.tuned.then_some(Some(Value::Boolean(true))));
         let on_divergence = self.on_divergence.map(|choice| match choice {
             OnDivergence::Stop => "stop".to_owned(),
             OnDivergence::Continue => "continue".to_owned(),

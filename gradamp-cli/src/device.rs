@@ -6,7 +6,7 @@ use gradamp_wgpu::{Adapter, Choice, Options, Wgpu, adapters};
 use crate::args::DeviceArgs;
 use crate::config::{Device, Memory, Precision};
 use crate::failure::{Failure, Result};
-use crate::output;
+use crate::{output, tune};
 
 /// What a command does with the backend that was chosen.
 pub trait Task {
@@ -40,6 +40,8 @@ pub struct Opening {
     pub gpu_memory: Option<Memory>,
     /// How exactly a GPU multiplies.
     pub precision: Precision,
+    /// Whether a GPU uses what `gradamp tune` measured on it.
+    pub tuned: bool,
     /// Whether a GPU is trusted without a question, to find out more about one that computes wrongly.
     pub trusted: bool,
 }
@@ -87,15 +89,7 @@ impl Chosen {
     /// **Errors:** a device that cannot be opened; those of the task.
     pub fn run<T: Task>(self, opening: &Opening, task: T) -> Result<T::Output> {
         if let Chosen::Gpu { adapter, or_cpu } = self {
-            let options = Options {
-                memory: opening.gpu_memory.map(|Memory(bytes)| bytes),
-                precision: match opening.precision {
-                    Precision::F32 => gradamp_wgpu::Precision::F32,
-                    Precision::Mixed => gradamp_wgpu::Precision::Mixed,
-                },
-                trusted: opening.trusted,
-                ..Options::default()
-            };
+            let options = options(&adapter, opening)?;
             match Wgpu::open(&adapter, &options) {
                 Ok(gpu) => return task.run(gpu),
                 Err(error) if or_cpu => output::message(format_args!("{error}; the CPU takes its place")),
@@ -104,6 +98,24 @@ impl Chosen {
         }
         task.run(cpu(opening.threads)?)
     }
+}
+
+/// How `adapter` is opened.
+///
+/// **Errors:** nothing was measured on it, where that is to be used.
+pub fn options(adapter: &Adapter, opening: &Opening) -> Result<Options> {
+    let Opening { gpu_memory, precision, tuned, trusted, .. } = *opening;
+    let precision = match precision {
+        Precision::Mixed if adapter.fast_paths.f16 => gradamp_wgpu::Precision::Mixed,
+        _ => gradamp_wgpu::Precision::F32,
+    };
+    Ok(Options {
+        memory: gpu_memory.map(|Memory(bytes)| bytes),
+        precision,
+        tuning: tuned.then(|| tune::load(adapter, precision)).transpose()?,
+        trusted,
+        ..Options::default()
+    })
 }
 
 /// The CPU with `threads` threads, 0 for one per core.

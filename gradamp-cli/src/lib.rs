@@ -20,6 +20,7 @@ mod resume;
 pub mod run_folder;
 mod table;
 mod train;
+mod tune;
 
 use std::ffi::OsString;
 use std::panic::PanicHookInfo;
@@ -60,6 +61,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
             check::check(device, *steps, *json)?
         }
         Command::Devices(args) => devices::list(args.json)?,
+        Command::Tune(args) => tune::tune(args)?,
         Command::Bench(BenchCommand::Step(args)) => bench::step(args)?,
         Command::Bench(BenchCommand::Amplify(args)) => bench::amplify(args)?,
     }

@@ -10,10 +10,11 @@ use crate::failure::{Failure, Result};
 use crate::run_folder::{LoadedCheckpoint, RunFolder, RunRecord};
 
 /// Settings that may differ from the run's: they change how it computes, not what.
-const FREE: [&str; 8] = [
+const FREE: [&str; 9] = [
     "train.threads",
     "train.device",
     "train.gpu_memory",
+    "train.tuned",
     "train.max_steps",
     "train.checkpoint_seconds",
     "data.resident",

@@ -38,8 +38,11 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     if !args.quiet && chosen.precision(settings.precision) != settings.precision {
         output::message("this device multiplies in f32, not in mixed precision");
     }
-    let LoopSettings { threads, gpu_memory, precision, .. } = *settings;
-    chosen.run(&Opening { threads, gpu_memory, precision, trusted: false }, Call { args, resolved, folder })
+    let LoopSettings { threads, gpu_memory, precision, tuned, .. } = *settings;
+    chosen.run(
+        &Opening { threads, gpu_memory, precision, tuned, trusted: false },
+        Call { args, resolved, folder },
+    )
 }
 
 /// One call of `gradamp train`, whose device is still closed.

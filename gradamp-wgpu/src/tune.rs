@@ -86,6 +86,21 @@ impl Tuning {
         std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path)).map_err(fail)
     }
 
+    /// These measurements, and those of `older` that were not made anew.
+    #[must_use]
+    pub fn over(mut self, older: Self) -> Self {
+        let same = |a: &Tuned, b: &Tuned| {
+            (a.pass, a.x, a.w, a.stride, a.padding) == (b.pass, b.x, b.w, b.stride, b.padding)
+        };
+        let new = self.convolutions.len();
+        for tuned in older.convolutions {
+            if !self.convolutions[..new].iter().any(|newer| same(newer, &tuned)) {
+                self.convolutions.push(tuned);
+            }
+        }
+        self
+    }
+
     pub(crate) fn ways(&self) -> Result<Ways> {
         let entry = |t: &Tuned| Ok(((t.pass, Conv2d::new(&t.x, &t.w, t.stride, t.padding)?), t.way));
         self.convolutions.iter().map(entry).collect()
@@ -218,6 +233,11 @@ mod tests {
             let mut tuning = gpu.tune(&Pass::ALL.map(|pass| (pass, g)), |_| told += 1).unwrap();
             assert_eq!((told, tuning.convolutions.len()), (3, 3));
             assert_eq!(tuning.key, Tuning::key(gpu.adapter(), Precision::F32));
+
+            let others = gpu.tune(&[(Pass::Forward, g)], |_| ()).unwrap();
+            let both = others.clone().over(tuning.clone());
+            assert_eq!(both.convolutions.len(), 3);
+            assert_eq!(both.convolutions[0], others.convolutions[0]);
 
             // Another way than the fixed one, whatever was the fastest.
             let other = Way::Winograd(Tile::Shared(4, 4));

@@ -9,7 +9,7 @@ use crate::args::{BenchArgs, WorkloadArgs};
 use crate::device::{self, Task};
 use crate::failure::{Failure, Result};
 use crate::output;
-use workload::Workload;
+pub use workload::Workload;
 
 /// `gradamp bench step`
 pub fn step(args: &BenchArgs) -> Result<()> {

@@ -75,6 +75,8 @@ pub struct LoopSettings {
     pub gpu_memory: Option<Memory>,
     /// How exactly a GPU multiplies; the CPU, and a GPU without 16-bit floats, always in f32.
     pub precision: Precision,
+    /// Whether a GPU uses the kernels that `gradamp tune` found to be the fastest.
+    pub tuned: bool,
     /// Epochs from one evaluation to the next; the last epoch is always evaluated.
     pub evaluate_every: usize,
     /// Steps from one line of `metrics.jsonl` to the next within an epoch; 0 for none.
@@ -88,7 +90,7 @@ pub struct LoopSettings {
     pub max_steps: Option<u64>,
     /// What to do when the loss is not finite.
     pub on_divergence: OnDivergence,
-    /// How gradients are kept from vanishing in half precision.
+    /// How gradients are kept from vanishing in half precision; with `precision = "mixed"` by its defaults.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_scaling: Option<LossScaling>,
 }
@@ -102,6 +104,7 @@ impl Default for LoopSettings {
             threads: 0,
             gpu_memory: None,
             precision: Precision::F32,
+            tuned: false,
             evaluate_every: 1,
             log_interval: 10,
             gradients_every: 50,
@@ -201,7 +204,10 @@ impl Config {
             gradients_every: self.train.gradients_every,
             max_steps: self.train.max_steps,
             on_divergence: self.train.on_divergence,
-            loss_scaling: self.train.loss_scaling.clone(),
+            loss_scaling: match (&self.train.loss_scaling, self.train.precision) {
+                (None, Precision::Mixed) => Some(LossScaling::default()),
+                (set, _) => set.clone(),
+            },
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{SMALL, Workplace, contents};
 
 /// The adapter of `GRADAMP_TEST_ADAPTER`, else the best real one, else the software one, as `--device` names it.
-fn gpu(place: &Workplace) -> Option<String> {
+pub fn gpu(place: &Workplace) -> Option<String> {
     let list: Value = serde_json::from_str(&place.run("devices --json").succeeds().out).unwrap();
     let found = match (std::env::var("GRADAMP_TEST_ADAPTER"), list["auto"].as_str().unwrap()) {
         (Ok(wanted), _) => Some(format!("gpu:{wanted}")),
@@ -21,7 +21,7 @@ fn gpu(place: &Workplace) -> Option<String> {
     found
 }
 
-fn on(device: &str) -> String {
+pub fn on(device: &str) -> String {
     SMALL.replace("--device cpu", &format!("--device {device}"))
 }
 

@@ -6,6 +6,7 @@ mod bad_input;
 mod commands;
 mod devices;
 mod resume;
+mod tune;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,7 +36,7 @@ impl Workplace {
     fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gradamp"));
         command.args(arguments.split_whitespace()).current_dir(self.0.path());
-        command.env_remove("GRADAMP_DATA").stdin(Stdio::null());
+        command.env_remove("GRADAMP_DATA").env("GRADAMP_CACHE", self.path("cache")).stdin(Stdio::null());
         command
     }
 

@@ -1,0 +1,79 @@
+//! `gradamp tune`: which kernels are fastest on an adapter, and where that is kept.
+
+use std::path::PathBuf;
+
+use gradamp_core::Error;
+use gradamp_wgpu::{Adapter, Precision, Tuned, Tuning, Wgpu};
+
+use crate::args::{TuneArgs, WorkloadArgs};
+use crate::bench::Workload;
+use crate::device::{self, Chosen};
+use crate::failure::{Failure, Result};
+use crate::output;
+
+/// `gradamp tune`
+pub fn tune(args: &TuneArgs) -> Result<()> {
+    let Chosen::Gpu { adapter, .. } = device::choose_by_flag("--device", &args.device.device)? else {
+        return Err(Failure::usage("--device: expected a GPU, found the CPU, which has nothing to tune"));
+    };
+    let gpu = Wgpu::open(&adapter, &device::options(&adapter, &args.device.opening())?)?;
+    let file = file(&adapter, gpu.precision())?;
+    let WorkloadArgs { model, width, batch } = &args.workload;
+    output::message(format_args!(
+        "measuring the convolutions of {model} of width {width}, batch {batch}, on {adapter}"
+    ));
+    // One step leaves behind which convolutions there are; its tensors go home before the measurements.
+    Workload::new(&args.workload, gpu.clone())?.step(false)?.read()?;
+    let mut convolutions = gpu.convolutions();
+    convolutions.retain(|(_, g)| g.n == *batch); // not those of a look at the model's shapes
+    let found = gpu.tune(&convolutions, |tuned| output::result(line(tuned)))?;
+    let (fixed, best) = found
+        .convolutions
+        .iter()
+        .fold((0.0, 0.0), |(fixed, best), tuned| (fixed + tuned.fixed_seconds, best + tuned.seconds));
+    // What was measured for other models or batches stays.
+    let all = match file.exists() {
+        true => found.over(Tuning::read(&file)?),
+        false => found,
+    };
+    all.write(&file)?;
+    output::result(format_args!(
+        "\nall of them once: {:.2} ms, with the fixed choices {:.2} ms\n{}: used by `--tuned`",
+        1e3 * best,
+        1e3 * fixed,
+        file.display()
+    ));
+    Ok(())
+}
+
+fn line(tuned: &Tuned) -> String {
+    let gain = tuned.fixed_seconds / tuned.seconds;
+    format!("{:9.3} ms  {gain:5.2}x  {}", 1e3 * tuned.seconds, tuned.describe())
+}
+
+/// What was measured on `adapter`.
+///
+/// **Errors:** nothing was; a file that cannot be read.
+pub fn load(adapter: &Adapter, precision: Precision) -> Result<Tuning> {
+    let file = file(adapter, precision)?;
+    if !file.exists() {
+        let number = adapter.number;
+        return Err(Failure::usage(format!(
+            "train.tuned: nothing was measured on {adapter} with this driver and version ({} is not there); \
+             `gradamp tune --device gpu:{number}` measures",
+            file.display()
+        )));
+    }
+    Ok(Tuning::read(&file)?)
+}
+
+/// Where measurements on `adapter` are kept: `$GRADAMP_CACHE`, or the user's folder for caches.
+fn file(adapter: &Adapter, precision: Precision) -> Result<PathBuf> {
+    let own = std::env::var_os("GRADAMP_CACHE").map(PathBuf::from);
+    let folder = own
+        .or_else(|| Some(dirs::cache_dir()?.join("gradamp")))
+        .ok_or_else(|| Failure::failed("no folder for caches is known here; GRADAMP_CACHE can name one"))?;
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| Error::external(format!("{}: {error}", folder.display())))?;
+    Ok(folder.join(format!("tuning-{}.json", Tuning::key(adapter, precision))))
+}

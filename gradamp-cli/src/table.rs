@@ -123,8 +123,7 @@ mod tests {
 {"kind":"epoch","epoch":2,"phase":1,"lr":0.05,"train_accuracy":0.75,"test_accuracy":0.7,"seconds":3.0}
 {"kind":"epo"#;
         fs::write(folder.path().join("metrics.jsonl"), metrics).unwrap();
-        let draw =
-            r#"{"epoch":2,"step":20,"sites":["bn1","layer1.0.bn1"],"factor":2.0,"placement":"output"}"#;
+        let draw = r#"{"epoch":2,"step":20,"sites":["bn1","layer1.0.bn1"],"factors":[2.0,2.0],"placement":"output"}"#;
         fs::write(folder.path().join("amplification.jsonl"), draw).unwrap();
         let expected = "\
 phase  epochs  learning rate  amplified sites   train    test        time

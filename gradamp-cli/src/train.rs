@@ -78,10 +78,11 @@ impl<B: Backend> Run<'_, B> {
         };
         let data = Data::load(&config.data, &say).map_err(|error| self.setting(error))?;
         let (dataset, checksum) = (data.name().to_owned(), data.checksum().to_owned());
+        let classes = data.classes().to_vec();
         let settings = ModelSettings {
             architecture: config.model.name,
             width: config.model.width,
-            classes: data.classes().len(),
+            classes: classes.len(),
         };
         let sources = Sources::new(config, data, &self.backend).map_err(|error| self.setting(error))?;
         let mut parameters = Parameters::new(&self.backend, config.train.seed);
@@ -120,7 +121,7 @@ impl<B: Backend> Run<'_, B> {
         let start = trainer.state().clone();
         let mut record = match old {
             Some(old) => continued(old, &start, self.backend.name()),
-            None => self.new_record(&settings, dataset, checksum, &trainer),
+            None => self.new_record(&settings, dataset, checksum, classes, &trainer),
         };
         folder.write_record(&record)?;
         let metadata = Metadata::from([("model".to_owned(), settings.to_string())]);
@@ -232,6 +233,7 @@ impl<B: Backend> Run<'_, B> {
         model: &ModelSettings,
         dataset: String,
         dataset_checksum: String,
+        classes: Vec<String>,
         trainer: &Trainer<'_, B, Model>,
     ) -> RunRecord {
         RunRecord {
@@ -243,6 +245,7 @@ impl<B: Backend> Run<'_, B> {
             device: self.backend.name(),
             dataset,
             dataset_checksum,
+            classes,
             start: timestamp().rfc3339(),
             end: None,
             outcome: "running".into(),

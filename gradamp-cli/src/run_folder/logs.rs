@@ -18,9 +18,11 @@ pub struct LogLengths {
     pub amplification: u64,
     /// `gradients.jsonl`
     pub gradients: u64,
+    /// `evaluations.jsonl`
+    pub evaluations: u64,
 }
 
-/// The three files.
+/// The four files.
 #[derive(Debug)]
 pub struct Logs {
     /// A line per step interval and per epoch.
@@ -29,6 +31,8 @@ pub struct Logs {
     pub amplification: JsonLines,
     /// A line per epoch and site.
     pub gradients: JsonLines,
+    /// A line per evaluation.
+    pub evaluations: JsonLines,
 }
 
 impl Logs {
@@ -40,6 +44,7 @@ impl Logs {
             metrics: JsonLines::open(root.join("metrics.jsonl"), lengths.metrics)?,
             amplification: JsonLines::open(root.join("amplification.jsonl"), lengths.amplification)?,
             gradients: JsonLines::open(root.join("gradients.jsonl"), lengths.gradients)?,
+            evaluations: JsonLines::open(root.join("evaluations.jsonl"), lengths.evaluations)?,
         })
     }
 
@@ -49,6 +54,7 @@ impl Logs {
             metrics: self.metrics.sync()?,
             amplification: self.amplification.sync()?,
             gradients: self.gradients.sync()?,
+            evaluations: self.evaluations.sync()?,
         })
     }
 }

@@ -7,12 +7,15 @@
 //! | `metrics.jsonl` | a line per step interval and per epoch |
 //! | `amplification.jsonl` | each draw of amplified sites |
 //! | `gradients.jsonl` | per epoch and site: gradients before and after amplification |
+//! | `evaluations.jsonl` | per evaluation: which examples were right, and which classes were taken for which |
 //! | `checkpoints/last`, `checkpoints/best` | the model, the velocities, where the run stands |
 //!
 //! Epochs, steps and phases are counted from 0.
 
 mod checkpoint;
 mod clock;
+mod data;
+pub mod lines;
 mod logs;
 mod record;
 mod recorder;
@@ -23,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use checkpoint::{Checkpoint, LoadedCheckpoint};
 pub use clock::timestamp;
+pub use data::RunData;
 pub use logs::{LogLengths, Logs};
 pub use record::{RunRecord, Session, VERSION, commit};
 pub use recorder::Recorder;
@@ -101,8 +105,8 @@ impl RunFolder {
 
     /// **Errors:** a folder that already holds a run.
     pub fn check_free(root: &Path) -> Result<()> {
-        for file in [CONFIG, RECORD, "metrics.jsonl", "amplification.jsonl", "gradients.jsonl", "checkpoints"]
-        {
+        let logs = ["metrics.jsonl", "amplification.jsonl", "gradients.jsonl", "evaluations.jsonl"];
+        for file in [CONFIG, RECORD].into_iter().chain(logs).chain(["checkpoints"]) {
             if root.join(file).exists() {
                 return Err(Error::Taken { path: root.to_owned(), found: file });
             }

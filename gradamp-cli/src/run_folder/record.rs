@@ -22,6 +22,9 @@ pub struct RunRecord {
     pub dataset: String,
     /// The SHA-256 of its content.
     pub dataset_checksum: String,
+    /// The classes' names.
+    #[serde(default)]
+    pub classes: Vec<String>,
     /// When the run began.
     pub start: String,
     /// When it ended, or was last interrupted.

@@ -5,14 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use gradamp_core::amplify::DrawRecord;
-use gradamp_core::train::{
-    Control, EpochReport, Observer, OnDivergence, SiteGradient, Snapshot, StepReport, TrainState,
-};
+use gradamp_core::train::{Control, EpochReport, Observer, OnDivergence, SiteGradient, Snapshot, StepReport};
 use gradamp_core::{Backend, Error};
 use gradamp_models::Metadata;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
 
+use super::lines::{EpochLine, EvaluationLine, GradientLine, MetricsLine, StepLine};
 use super::{Checkpoint, Logs, Result, RunFolder};
 
 /// Writes every report into the run folder, saves checkpoints, and stops the run when asked to.
@@ -92,7 +89,8 @@ impl<B: Backend> Observer<B> for Recorder<'_> {
         let is_logged = |report: &&StepReport| {
             self.log_interval > 0 && (report.batch + 1).is_multiple_of(self.log_interval)
         };
-        let lines: Vec<Value> = reports.iter().filter(is_logged).map(step_line).collect();
+        let lines: Vec<_> =
+            reports.iter().filter(is_logged).map(|report| MetricsLine::Step(StepLine::new(report))).collect();
         self.logs.metrics.lines(&lines).map_err(Error::external)?;
         let is_stopping = self.is_stopping();
         let ends = is_stopping || self.max_steps.is_some_and(|limit| snapshot.state.step >= limit);
@@ -108,10 +106,19 @@ impl<B: Backend> Observer<B> for Recorder<'_> {
         report: &EpochReport,
         snapshot: &Snapshot<'_, B>,
     ) -> gradamp_core::Result<Control> {
-        self.logs.metrics.line(&epoch_line(report, snapshot.state)).map_err(Error::external)?;
-        let gradient = |gradient| GradientLine { epoch: report.epoch, step: report.step, gradient };
+        let line = MetricsLine::Epoch(EpochLine::new(report, snapshot.state));
+        self.logs.metrics.line(&line).map_err(Error::external)?;
+        let gradient = |gradient: &SiteGradient| GradientLine {
+            epoch: report.epoch,
+            step: report.step,
+            gradient: gradient.clone(),
+        };
         let gradients: Vec<_> = report.gradients.iter().map(gradient).collect();
         self.logs.gradients.lines(&gradients).map_err(Error::external)?;
+        let evaluation =
+            |(split, evaluation): &(String, _)| EvaluationLine::new(report.epoch, split, evaluation);
+        let evaluations: Vec<_> = report.evaluations.iter().map(evaluation).collect();
+        self.logs.evaluations.lines(&evaluations).map_err(Error::external)?;
         if self.is_worth_keeping(snapshot)? {
             // The best before the last: killed in between, the run repeats the epoch and saves the same best again.
             if report.best {
@@ -123,58 +130,4 @@ impl<B: Backend> Observer<B> for Recorder<'_> {
         let is_last = snapshot.state.epoch >= self.epochs;
         Ok(if self.is_stopping() && !is_last { Control::Stop } else { Control::Continue })
     }
-}
-
-/// A line of `gradients.jsonl`.
-#[derive(Serialize)]
-struct GradientLine<'a> {
-    epoch: usize,
-    step: u64,
-    #[serde(flatten)]
-    gradient: &'a SiteGradient,
-}
-
-fn step_line(report: &StepReport) -> Value {
-    json!({
-        "kind": "step",
-        "epoch": report.epoch,
-        "step": report.step,
-        "phase": report.phase,
-        "lr": report.lr,
-        "amplified": report.amplified_sites > 0,
-        "amplified_sites": report.amplified_sites,
-        "loss": report.loss,
-        "accuracy": report.correct as f64 / report.examples.max(1) as f64,
-        "gradient_norm": report.gradient_norm,
-        "loss_scale": report.loss_scale,
-        "skipped": report.skipped,
-        "images_per_second": report.examples as f64 / report.seconds.max(1e-9),
-        "seconds": report.seconds,
-    })
-}
-
-fn epoch_line(report: &EpochReport, state: &TrainState) -> Value {
-    let mut line = Map::new();
-    let mut put = |key: String, value: Value| line.insert(key, value);
-    put("kind".into(), "epoch".into());
-    put("epoch".into(), report.epoch.into());
-    put("step".into(), report.step.into());
-    put("phase".into(), report.phase.into());
-    put("lr".into(), report.lr.into());
-    put("amplified".into(), report.amplified.into());
-    put("train_loss".into(), report.train_loss.into());
-    put("train_accuracy".into(), report.train_accuracy.into());
-    // Epochs without an evaluation have the same keys, so that every line can be read alike.
-    put("test_loss".into(), Value::Null);
-    put("test_accuracy".into(), Value::Null);
-    for (name, evaluation) in &report.evaluations {
-        put(format!("{name}_loss"), evaluation.loss.into());
-        put(format!("{name}_accuracy"), evaluation.accuracy().into());
-    }
-    put("best".into(), report.best.into());
-    // Of the whole run, since `metrics.jsonl` does not hold every step.
-    put("skipped_steps".into(), state.loss_scale.as_ref().map(|scale| scale.skipped).into());
-    put("images_per_second".into(), (report.examples as f64 / report.seconds.max(1e-9)).into());
-    put("seconds".into(), report.seconds.into());
-    Value::Object(line)
 }

@@ -44,7 +44,7 @@ fn a_run_leaves_a_folder_that_tells_everything() {
     assert_eq!((draws.len(), &draws[0]["epoch"], &draws[0]["step"]), (1, &1.into(), &6.into()));
     let drawn: Vec<&str> =
         draws[0]["sites"].as_array().unwrap().iter().map(|site| site.as_str().unwrap()).collect();
-    let factor = draws[0]["factor"].as_f64().unwrap();
+    let factor = draws[0]["factors"][0].as_f64().unwrap();
     for line in json_lines(&place.path("run/gradients.jsonl")) {
         let ratio = line["norm_after"].as_f64().unwrap() / line["norm_before"].as_f64().unwrap();
         let is_drawn = line["epoch"] == 1 && drawn.contains(&line["site"].as_str().unwrap());

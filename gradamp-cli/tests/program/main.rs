@@ -37,6 +37,8 @@ impl Workplace {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gradamp"));
         command.args(arguments.split_whitespace()).current_dir(self.0.path());
         command.env_remove("GRADAMP_DATA").env("GRADAMP_CACHE", self.path("cache")).stdin(Stdio::null());
+        // Without it Mesa's Vulkan layer prints an `error:` of its own, which is none of the program's.
+        command.env("XDG_RUNTIME_DIR", self.0.path());
         command
     }
 

@@ -31,8 +31,8 @@ struct Current {
     phase: usize,
     position: Position,
     draw: Draw,
-    /// By the sites' numbers.
-    is_drawn: Vec<bool>,
+    /// By the sites' numbers; `None` for those that are not drawn.
+    factors: Vec<Option<f32>>,
 }
 
 impl Amplifier {
@@ -85,9 +85,9 @@ impl Amplifier {
         }
         let draw = selection.draw(epoch, step);
         let record = draw.record(&self.sites, epoch, step);
-        let mut is_drawn = vec![false; self.sites.len()];
-        draw.sites.iter().for_each(|&site| is_drawn[site] = true);
-        self.current = Some(Current { phase, position, draw, is_drawn });
+        let mut factors = vec![None; self.sites.len()];
+        draw.sites.iter().zip(&draw.factors).for_each(|(&site, &factor)| factors[site] = Some(factor));
+        self.current = Some(Current { phase, position, draw, factors });
         Some(record)
     }
 
@@ -103,15 +103,15 @@ impl Amplifier {
 
     /// The action at `site` in the given placement: one comparison and one look-up.
     fn act<B: Backend>(&self, site: &Site, placement: Placement) -> Result<GradientAction<B>> {
-        let Some(Current { draw, is_drawn, .. }) = &self.current else { return Ok(GradientAction::Keep) };
+        let Some(Current { draw, factors, .. }) = &self.current else { return Ok(GradientAction::Keep) };
         // A model that changes its layers between steps would have the wrong ones amplified: say so.
         match self.sites.get(site.index) {
             Some(known) if known.path == site.path => {}
             _ => return Err(stranger(&format!("layer {} (number {})", site.path, site.index))),
         }
-        Ok(match is_drawn[site.index] && draw.placement == placement {
-            true => GradientAction::Scale(draw.factor),
-            false => GradientAction::Keep,
+        Ok(match factors[site.index] {
+            Some(factor) if draw.placement == placement => GradientAction::Scale(factor),
+            _ => GradientAction::Keep,
         })
     }
 }
@@ -130,16 +130,16 @@ impl<B: Backend> BackwardHook<B> for Amplifier {
     }
 
     fn on_parameter_gradient(&mut self, path: &str, _: &Gradient<B>) -> Result<GradientAction<B>> {
-        let Some(Current { draw, is_drawn, .. }) = &self.current else { return Ok(GradientAction::Keep) };
+        let Some(Current { draw, factors, .. }) = &self.current else { return Ok(GradientAction::Keep) };
         if draw.placement != Placement::Params {
             return Ok(GradientAction::Keep);
         }
         let owners = self.owners.get(path).ok_or_else(|| stranger(&format!("parameter {path}")))?;
         // A drawn layer inside a drawn container: both multiply.
-        let times = owners.iter().filter(|&&site| is_drawn[site]).count();
-        Ok(match times {
-            0 => GradientAction::Keep,
-            times => GradientAction::Scale(draw.factor.powi(times as i32)),
+        let drawn = owners.iter().filter_map(|&site| factors[site]);
+        Ok(match drawn.reduce(|a, b| a * b) {
+            None => GradientAction::Keep,
+            Some(factor) => GradientAction::Scale(factor),
         })
     }
 }

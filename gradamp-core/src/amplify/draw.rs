@@ -10,8 +10,8 @@ use crate::hook::Site;
 pub struct Draw {
     /// The sites' numbers, ascending.
     pub sites: Vec<usize>,
-    /// What gradients are multiplied by.
-    pub factor: f32,
+    /// What gradients are multiplied by, for each of these sites.
+    pub factors: Vec<f32>,
     /// Which gradients are multiplied.
     pub placement: Placement,
 }
@@ -25,8 +25,8 @@ pub struct DrawRecord {
     pub step: u64,
     /// The paths of the drawn layers, in forward order.
     pub sites: Vec<String>,
-    /// What gradients are multiplied by.
-    pub factor: f32,
+    /// What gradients are multiplied by, for each of these layers.
+    pub factors: Vec<f32>,
     /// Which gradients are multiplied.
     pub placement: Placement,
 }
@@ -39,7 +39,7 @@ impl Draw {
             epoch,
             step,
             sites: drawn.map(|site| site.path.to_string()).collect(),
-            factor: self.factor,
+            factors: self.factors.clone(),
             placement: self.placement,
         }
     }

@@ -8,7 +8,7 @@
 //! While layers are drawn at random, k of N eligible ones, a path with m eligible layers is multiplied by factor^X in
 //! one draw, with X hypergeometric; the mean over draws is E[factor^X].
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -50,7 +50,9 @@ fn as_str<S: serde::Serializer>(path: &Arc<str>, serializer: S) -> Result<S::Ok,
 /// The gain of every parameter under one draw. The loss is what the trace's last node gives; parameters that it does
 /// not depend on are left out.
 pub fn of_draw(trace: &Trace, draw: &Draw) -> Vec<ParameterGain> {
-    gains(trace, &draw.sites, draw.placement, |passed| f64::from(draw.factor).powi(passed as i32))
+    let sites: Vec<_> =
+        draw.sites.iter().zip(&draw.factors).map(|(&site, &factor)| (site, f64::from(factor))).collect();
+    gains(trace, &sites, draw.placement, |product| product)
 }
 
 /// The mean gain of every parameter over the draws of `selection`; otherwise as [`of_draw`].
@@ -58,7 +60,8 @@ pub fn of_draw(trace: &Trace, draw: &Draw) -> Vec<ParameterGain> {
 /// Paths that pass equally many eligible layers have equal mean gains, even if a single draw tells them apart.
 pub fn expected(trace: &Trace, selection: &Selection) -> Vec<ParameterGain> {
     let (eligible, count, factor) = (selection.eligible(), selection.count(), f64::from(selection.factor()));
-    gains(trace, eligible, selection.placement(), |passed| {
+    let sites: Vec<_> = eligible.iter().map(|&site| (site, 1)).collect();
+    gains(trace, &sites, selection.placement(), |passed| {
         expected_power(factor, eligible.len(), count, passed)
     })
 }
@@ -81,32 +84,60 @@ fn expected_power(f: f64, total: usize, drawn: usize, passed: usize) -> f64 {
     e[drawn]
 }
 
-/// How many of some sites the paths from the loss pass: the least and the most.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Passed {
-    least: usize,
-    most: usize,
+/// What sites add up to along a path: their number, or the product of their factors.
+trait Along: Copy + PartialOrd {
+    /// Of a path that passes none.
+    const NONE: Self;
+
+    /// Of two stretches, one behind the other.
+    fn and(self, other: Self) -> Self;
 }
 
-impl Passed {
-    fn and(self, more: usize) -> Self {
-        Self { least: self.least + more, most: self.most + more }
+impl Along for usize {
+    const NONE: Self = 0;
+
+    fn and(self, other: Self) -> Self {
+        self + other
+    }
+}
+
+impl Along for f64 {
+    const NONE: Self = 1.0;
+
+    fn and(self, other: Self) -> Self {
+        self * other
+    }
+}
+
+/// What the sites on the paths from the loss add up to: the least and the most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Passed<A> {
+    least: A,
+    most: A,
+}
+
+impl<A: Along> Passed<A> {
+    fn and(self, more: A) -> Self {
+        Self { least: self.least.and(more), most: self.most.and(more) }
     }
 
     /// More paths that lead to the same place.
     fn join(self, place: &mut Option<Self>) {
         *place = Some(match *place {
             None => self,
-            Some(other) => Self { least: self.least.min(other.least), most: self.most.max(other.most) },
+            Some(other) => Self {
+                least: if other.least < self.least { other.least } else { self.least },
+                most: if other.most > self.most { other.most } else { self.most },
+            },
         });
     }
 }
 
-fn gains(
+fn gains<A: Along>(
     trace: &Trace,
-    sites: &[usize],
+    sites: &[(usize, A)],
     placement: Placement,
-    gain_of: impl Fn(usize) -> f64,
+    gain_of: impl Fn(A) -> f64,
 ) -> Vec<ParameterGain> {
     let mut gains = Vec::new();
     for (path, passed) in trace.parameters.iter().zip(passed(trace, sites, placement)) {
@@ -122,32 +153,35 @@ fn gains(
     gains
 }
 
-/// How many of `sites` the gradient of each parameter passes on its way from the loss; `None` where no path leads there.
+/// What those of `sites` add up to that the gradient of each parameter passes on its way from the loss; `None` where no
+/// path leads there.
 ///
 /// One sweep from the last node to the first, as backward goes. What enters a node's input i passes its sites from
 /// number i on (all from the last, where there are fewer): the residual of a fused batch norm + ReLU passes the ReLU only.
-fn passed(trace: &Trace, sites: &[usize], placement: Placement) -> Vec<Option<Passed>> {
-    let is_on: HashSet<usize> = sites.iter().copied().collect();
+fn passed<A: Along>(trace: &Trace, sites: &[(usize, A)], placement: Placement) -> Vec<Option<Passed<A>>> {
+    let weights: HashMap<usize, A> = sites.iter().copied().collect();
+    let weight = |site: usize| weights.get(&site).copied().unwrap_or(A::NONE);
     // A container hands its gradient upstream where its input is, not at the node that ends it.
     let containers: HashSet<usize> = trace.nodes.iter().filter_map(|node| Some(node.input_of?.0)).collect();
-    let counts = |site: &&SiteId| match placement {
-        Placement::Output => is_on.contains(&site.0),
-        Placement::Input => is_on.contains(&site.0) && !containers.contains(&site.0),
-        Placement::Params => false,
+    let of_one = |site: &SiteId| match placement {
+        Placement::Output => weight(site.0),
+        Placement::Input if !containers.contains(&site.0) => weight(site.0),
+        Placement::Input | Placement::Params => A::NONE,
     };
-    let on = |sites: &[SiteId]| sites.iter().filter(counts).count();
+    let on = |sites: &[SiteId]| sites.iter().map(of_one).fold(A::NONE, A::and);
 
     let ends = trace.nodes.iter().flat_map(|node| node.inputs.iter().flatten().chain([&node.output]));
     let mut values = vec![None; ends.max().map_or(0, |last| last + 1)];
     let mut parameters = vec![None; trace.parameters.len()];
     if let Some(loss) = trace.nodes.last() {
-        values[loss.output] = Some(Passed { least: 0, most: 0 });
+        values[loss.output] = Some(Passed { least: A::NONE, most: A::NONE });
     }
     for node in trace.nodes.iter().rev() {
         let Some(arriving) = values[node.output] else { continue };
-        let enters =
-            node.input_of.is_some_and(|site| placement == Placement::Input && is_on.contains(&site.0));
-        let arriving: Passed = arriving.and(usize::from(enters));
+        let arriving: Passed<A> = match (node.input_of, placement) {
+            (Some(site), Placement::Input) => arriving.and(weight(site.0)),
+            _ => arriving,
+        };
         let last = node.sites.len().saturating_sub(1);
         for (i, value) in node.inputs.iter().enumerate() {
             if let Some(value) = value {
@@ -165,8 +199,9 @@ fn passed(trace: &Trace, sites: &[usize], placement: Placement) -> Vec<Option<Pa
     }
     if placement == Placement::Params {
         for (path, passed) in trace.parameters.iter().zip(&mut parameters) {
-            let owners = sites.iter().filter(|&&site| owns(&trace.sites[site], path)).count();
-            *passed = passed.map(|passed: Passed| passed.and(owners));
+            let owners = sites.iter().filter(|(site, _)| owns(&trace.sites[*site], path));
+            let weight = owners.map(|(_, weight)| *weight).fold(A::NONE, A::and);
+            *passed = passed.map(|passed: Passed<A>| passed.and(weight));
         }
     }
     parameters

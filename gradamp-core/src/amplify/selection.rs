@@ -107,9 +107,10 @@ impl Selection {
         let position = self.position(epoch, step);
         let stream = Stream::new(self.seed, Purpose::Amplify).at(position.epoch).at(position.step);
         let chosen = stream.choose(self.eligible.len(), self.count);
+        let factors = vec![self.factor; chosen.len()];
         Draw {
             sites: chosen.into_iter().map(|i| self.eligible[i]).collect(),
-            factor: self.factor,
+            factors,
             placement: self.placement,
         }
     }

@@ -11,6 +11,8 @@ pub struct Evaluation {
     pub loss: f64,
     /// How often each class (row) was taken for each class (column).
     pub confusion: Vec<Vec<u64>>,
+    /// Of each example, in the source's order, whether its class was found: what a paired comparison of two models needs.
+    pub hits: Vec<bool>,
 }
 
 impl Evaluation {
@@ -50,7 +52,8 @@ pub fn evaluate<B: Backend>(
 ) -> Result<Evaluation> {
     let backend = parameters.backend().clone();
     let classes = source.classes();
-    let mut evaluation = Evaluation { loss: 0.0, confusion: vec![vec![0; classes]; classes] };
+    let mut evaluation =
+        Evaluation { loss: 0.0, confusion: vec![vec![0; classes]; classes], hits: Vec::new() };
     let mut pending = Vec::with_capacity(TOGETHER);
     for batch in source.epoch(&backend, 0, 0)? {
         let Batch { images, labels } = batch?;
@@ -77,10 +80,11 @@ impl Evaluation {
             let [loss, logits, labels] = results;
             self.loss += f64::from(loss[0]) * labels.len() as f64;
             for (row, label) in logits.chunks(logits.len() / labels.len()).zip(labels) {
-                let counts = self.confusion.get_mut(*label as usize);
-                if let Some(cell) = counts.and_then(|counts| counts.get_mut(first_largest(row))) {
+                let (class, found) = (*label as usize, first_largest(row));
+                if let Some(cell) = self.confusion.get_mut(class).and_then(|counts| counts.get_mut(found)) {
                     *cell += 1;
                 }
+                self.hits.push(found == class);
             }
         }
         Ok(())

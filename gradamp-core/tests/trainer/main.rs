@@ -24,7 +24,7 @@ fn a_run_reports_every_step_epoch_and_draw() {
     assert_eq!(log.epochs.len(), 4);
     // Redrawn at every step of the two amplified epochs.
     assert_eq!(log.draws.iter().map(|d| d.step).collect::<Vec<_>>(), [3, 4, 5, 6, 7, 8]);
-    assert!(log.draws.iter().all(|d| d.sites.len() == 2 && d.factor == 2.0));
+    assert!(log.draws.iter().all(|d| d.factors == [2.0, 2.0]));
     let amplified: Vec<usize> = log.steps.iter().map(|s| s.amplified_sites).collect();
     assert_eq!(amplified, [0, 0, 0, 2, 2, 2, 2, 2, 2, 0, 0, 0]);
     // Every third epoch, and the last.

@@ -71,7 +71,7 @@ fn a_record_holds_the_draw_in_force() {
     let paths: Vec<_> = draw.sites.iter().map(|&i| sites[i].path.to_string()).collect();
     assert_eq!((record.epoch, record.step, &record.sites), (2, 6, &paths));
     let line = serde_json::to_value(&record).unwrap();
-    assert_eq!(line["factor"], 3.0);
+    assert_eq!(line["factors"][0], 3.0);
     assert_eq!(line["placement"], "input");
     amplifier.begin_step(4, 12);
     assert!(amplifier.draw().is_none());

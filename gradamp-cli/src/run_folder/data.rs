@@ -1,0 +1,140 @@
+//! A run as its folder tells it: the source of every comparison, report and view.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gradamp_core::amplify::DrawRecord;
+use serde::de::DeserializeOwned;
+
+use super::lines::{EpochLine, EvaluationLine, GradientLine, MetricsLine, StepLine};
+use super::{Error, Result, RunFolder, RunRecord, read_json};
+use crate::config::{Layers, Resolved};
+use crate::failure;
+
+/// All that a run's folder tells, of a run that is finished, interrupted or still going on.
+#[derive(Clone, Debug)]
+pub struct RunData {
+    /// The folder.
+    pub root: PathBuf,
+    /// The settings.
+    pub settings: Resolved,
+    /// `run.json`
+    pub record: RunRecord,
+    /// The steps that were logged.
+    pub steps: Vec<StepLine>,
+    /// The epochs.
+    pub epochs: Vec<EpochLine>,
+    /// The draws of amplified sites.
+    pub draws: Vec<DrawRecord>,
+    /// The gradients, by epoch and then by site in forward order.
+    pub gradients: Vec<GradientLine>,
+    /// The evaluations.
+    pub evaluations: Vec<EvaluationLine>,
+}
+
+impl RunData {
+    /// Reads the run in `root`.
+    ///
+    /// A last line without its end was being written, or was cut off by a power cut, and is left out.
+    ///
+    /// **Errors:** a folder that holds no run; a file that is missing, damaged or of another version, with its line.
+    pub fn read(root: &Path) -> failure::Result<Self> {
+        let file = Some(RunFolder::config_of(root)?);
+        let settings = Layers { file, ..Layers::default() }.resolve()?;
+        let record = read_json(&root.join("run.json"))?;
+        let (mut steps, mut epochs) = (Vec::new(), Vec::new());
+        for line in lines(&root.join("metrics.jsonl"))? {
+            match line {
+                MetricsLine::Step(step) => steps.push(step),
+                MetricsLine::Epoch(epoch) => epochs.push(epoch),
+            }
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            settings,
+            record,
+            steps,
+            epochs,
+            draws: lines(&root.join("amplification.jsonl"))?,
+            gradients: lines(&root.join("gradients.jsonl"))?,
+            evaluations: lines(&root.join("evaluations.jsonl"))?,
+        })
+    }
+
+    /// The folder's own name.
+    pub fn name(&self) -> String {
+        let name = self.root.file_name().or_else(|| self.root.as_os_str().to_str().map(AsRef::as_ref));
+        name.map_or_else(|| self.root.display().to_string(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// Whether all epochs of its strategy are done.
+    pub fn is_finished(&self) -> bool {
+        self.record.outcome == "finished"
+    }
+
+    /// The evaluation of `split` after `epoch`.
+    pub fn evaluation(&self, split: &str, epoch: usize) -> Option<&EvaluationLine> {
+        self.evaluations.iter().find(|line| line.epoch == epoch && line.split == split)
+    }
+
+    /// The last epoch that was evaluated on the test examples.
+    pub fn last(&self) -> Option<&EpochLine> {
+        self.epochs.iter().rev().find(|epoch| epoch.test_accuracy.is_some())
+    }
+
+    /// The best epoch: by the validation examples where there are any, else by the test examples.
+    pub fn best(&self) -> Option<&EpochLine> {
+        self.epochs.iter().rev().find(|epoch| epoch.best)
+    }
+}
+
+/// The values of a JSONL file's whole lines.
+fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+    let text = fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let line = |(i, line): (usize, &str)| {
+        serde_json::from_str(line).map_err(|error| {
+            Error::broken(path, format!("line {}: is damaged or of another version: {error}", i + 1))
+        })
+    };
+    whole.lines().enumerate().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_being_written_is_left_out_and_a_damaged_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("amplification.jsonl");
+        let line = r#"{"epoch":1,"step":20,"sites":["bn1"],"factors":[2.0],"placement":"output"}"#;
+        fs::write(&path, format!("{line}\n{line}\n{}", &line[..30])).unwrap();
+        let draws: Vec<DrawRecord> = lines(&path).unwrap();
+        assert_eq!(draws.len(), 2);
+        assert_eq!((draws[1].step, draws[1].factors.as_slice()), (20, [2.0].as_slice()));
+        fs::write(&path, format!("{line}\n{}\n{line}\n", &line[..30])).unwrap();
+        let error = lines::<DrawRecord>(&path).unwrap_err().to_string();
+        assert!(error.contains("amplification.jsonl: line 2: is damaged"), "{error}");
+        fs::write(&path, "").unwrap();
+        assert!(lines::<DrawRecord>(&path).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_survives_its_file() {
+        let line = EvaluationLine {
+            epoch: 3,
+            split: "test".into(),
+            loss: f64::NAN,
+            accuracy: 0.5,
+            confusion: vec![vec![1, 0], vec![1, 0]],
+            hits: vec![true, false],
+        };
+        let text = serde_json::to_string(&line).unwrap();
+        assert!(text.contains(r#""loss":null"#) && text.contains(r#""hits":"10""#), "{text}");
+        let read: EvaluationLine = serde_json::from_str(&text).unwrap();
+        assert!(read.loss.is_nan());
+        assert_eq!((read.hits, read.confusion), (line.hits, line.confusion));
+        assert!(serde_json::from_str::<EvaluationLine>(&text.replace("\"10\"", "\"12\"")).is_err());
+    }
+}

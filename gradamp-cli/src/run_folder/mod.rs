@@ -191,7 +191,7 @@ impl RunFolder {
 }
 
 /// Writes a small file: whole or not at all.
-fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = |out: &mut dyn std::io::Write| {
         out.write_all(bytes).map_err(|source| gradamp_models::Error::Io {
             file: path.display().to_string(),
@@ -202,14 +202,14 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(gradamp_models::write_atomically(path, write)?)
 }
 
-fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::broken(path, format!("cannot be put as JSON: {error}")))?;
     text.push('\n');
     write_file(path, text.as_bytes())
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let text = fs::read_to_string(path).map_err(Error::io(path, "read"))?;
     serde_json::from_str(&text)
         .map_err(|error| Error::broken(path, format!("is damaged or of another version: {error}")))

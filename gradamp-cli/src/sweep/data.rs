@@ -1,0 +1,158 @@
+//! A sweep as its folder tells it: the source of comparisons and reports.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::plan::{Plan, Role, plain};
+use super::results::{ResultLine, Status};
+use crate::run_folder::{Error, Result, VERSION};
+
+const PLAN: &str = "plan.json";
+const RESULTS: &str = "results.jsonl";
+
+/// All that a sweep's folder tells, of a sweep that is finished, interrupted or still going on.
+#[derive(Clone, Debug)]
+pub struct SweepData {
+    /// The folder.
+    pub root: PathBuf,
+    /// `plan.json`
+    pub plan: Plan,
+    /// `results.jsonl`: a line for each run of the plan, in plan order.
+    pub results: Vec<ResultLine>,
+    /// What a reader should be told, such as results of another version of the program.
+    pub warnings: Vec<String>,
+}
+
+/// All runs that differ in the seed only.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// The cell's name.
+    pub name: String,
+    /// What its runs are there for.
+    pub role: Role,
+    /// Where it stands on each axis, as people write it.
+    pub axes: Vec<(String, String)>,
+    /// The cell that it is to be compared with, if there is one.
+    pub baseline: Option<String>,
+    /// Its runs by seed, in plan order.
+    pub runs: Vec<ResultLine>,
+}
+
+impl SweepData {
+    /// Reads the sweep in `root`.
+    ///
+    /// **Errors:** a folder that holds no sweep; a plan or results that are damaged, half-written or of another form,
+    /// with the line; results of other runs than the plan's.
+    pub fn read(root: &Path) -> Result<Self> {
+        let path = Self::plan_of(root)?;
+        let plan = Plan::read(&path)?;
+        let path = root.join(RESULTS);
+        let results = read_results(&path, root)?;
+        let again =
+            format!("; `gradamp sweep --collect {}` makes it anew from the run folders", root.display());
+        if let Some(stray) = results.iter().find(|line| plan.run(&line.run).is_none()) {
+            let message = format!("holds the run {}, which is not in {PLAN}{again}", stray.run);
+            return Err(Error::broken(&path, message));
+        }
+        if results.len() != plan.runs.len() || !results.iter().zip(&plan.runs).all(|(a, b)| a.run == b.name) {
+            let (found, expected) = (results.len(), plan.runs.len());
+            let message =
+                format!("expected the {expected} runs of {PLAN} in its order, found {found} lines{again}");
+            return Err(Error::broken(&path, message));
+        }
+        let warnings = foreign_versions(&results);
+        Ok(Self { root: root.to_owned(), plan, results, warnings })
+    }
+
+    /// The plan of the sweep in `root`.
+    ///
+    /// **Errors:** a folder that holds no sweep.
+    pub fn plan_of(root: &Path) -> Result<PathBuf> {
+        let path = root.join(PLAN);
+        match (root.is_dir(), path.is_file()) {
+            (true, true) => Ok(path),
+            (true, false) => {
+                Err(Error::broken(root, format!("expected the folder of a sweep, found no {PLAN} in it")))
+            }
+            _ => Err(Error::broken(root, "expected the folder of a sweep, found no such folder")),
+        }
+    }
+
+    /// Whether the folder at `root` looks like that of a sweep rather than that of a run.
+    pub fn is_sweep(root: &Path) -> bool {
+        root.join(PLAN).is_file()
+    }
+
+    /// The cells in plan order.
+    pub fn cells(&self) -> Vec<Cell> {
+        let mut cells: Vec<Cell> = Vec::new();
+        for (run, line) in self.plan.runs.iter().zip(&self.results) {
+            match cells.last_mut() {
+                Some(cell) if cell.name == run.cell => cell.runs.push(line.clone()),
+                _ => cells.push(Cell {
+                    name: run.cell.clone(),
+                    role: run.role,
+                    axes: run.axes.iter().map(|(axis, value)| (axis.clone(), plain(value))).collect(),
+                    baseline: run.baseline.clone(),
+                    runs: vec![line.clone()],
+                }),
+            }
+        }
+        cells
+    }
+
+    /// The folder of the run called `name`.
+    pub fn run_dir(&self, name: &str) -> PathBuf {
+        run_dir(&self.root, name)
+    }
+
+    /// The runs that are not finished.
+    pub fn unfinished(&self) -> impl Iterator<Item = &ResultLine> {
+        self.results.iter().filter(|line| line.status != Status::Finished)
+    }
+}
+
+impl Cell {
+    /// Those of its runs that are finished.
+    pub fn finished(&self) -> impl Iterator<Item = &ResultLine> {
+        self.runs.iter().filter(|run| run.status == Status::Finished)
+    }
+}
+
+pub(super) fn run_dir(root: &Path, name: &str) -> PathBuf {
+    root.join("runs").join(name)
+}
+
+/// The lines of `results.jsonl`.
+fn read_results(path: &Path, root: &Path) -> Result<Vec<ResultLine>> {
+    let again = format!("`gradamp sweep --collect {}` makes it anew from the run folders", root.display());
+    let text = fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        let line = text.lines().count();
+        return Err(Error::broken(path, format!("line {line}: is half-written; {again}")));
+    }
+    let line = |(i, line): (usize, &str)| {
+        serde_json::from_str(line).map_err(|error| {
+            let message = format!("line {}: is damaged or of another version: {error}; {again}", i + 1);
+            Error::broken(path, message)
+        })
+    };
+    text.lines().enumerate().map(line).collect()
+}
+
+/// A warning where runs were made by another version of the program, or by several.
+fn foreign_versions(results: &[ResultLine]) -> Vec<String> {
+    let mut others: Vec<&str> = results.iter().map(|line| line.version.as_str()).collect();
+    others.retain(|version| !version.is_empty() && *version != VERSION);
+    others.sort_unstable();
+    let runs = others.len();
+    others.dedup();
+    match runs {
+        0 => Vec::new(),
+        _ => vec![format!(
+            "{runs} of {} runs were made by gradamp {}, this is {VERSION}",
+            results.len(),
+            others.join(", ")
+        )],
+    }
+}

@@ -1,0 +1,18 @@
+//! `gradamp sweep`: many runs by one file.
+//!
+//! | file of a sweep's folder | content |
+//! |---|---|
+//! | `sweep.toml` | the study as given |
+//! | `plan.json` | all runs in their order |
+//! | `configs/NAME.toml` | each run's settings, resolved: `gradamp train --config` makes the run by itself |
+//! | `runs/NAME/` | the run folders |
+//! | `failures/NAME.json` | why a run failed that could not write it down itself |
+//! | `results.csv`, `results.jsonl` | a line for each run of the plan, always made from the run folders |
+
+mod data;
+mod plan;
+mod results;
+
+pub use data::{Cell, SweepData};
+pub use plan::{Axes, Plan, PlannedRun, Role};
+pub use results::{ResultLine, Status};

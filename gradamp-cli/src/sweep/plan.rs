@@ -1,0 +1,141 @@
+//! `plan.json`: all runs of a sweep, in their order.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::run_folder::{Error, Result, read_json};
+
+/// The form of `plan.json`; another number is refused.
+pub(super) const FORMAT: u32 = 1;
+
+/// An axis's name and the value that a run has on it, in the study's order.
+pub type Axes = Map<String, Value>;
+
+/// `plan.json`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The form of the file.
+    pub format: u32,
+    /// The program's version.
+    pub version: String,
+    /// The study's name.
+    pub name: String,
+    /// The axes' names, in the study's order.
+    pub axes: Vec<String>,
+    /// Of the axes those that change nothing in the baseline.
+    pub amplification_axes: Vec<String>,
+    /// Which cells go on after how many epochs, where hopeless ones are stopped early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halving: Option<Halving>,
+    /// The runs: for each baseline its runs, then cell by cell, each cell followed by its controls.
+    pub runs: Vec<PlannedRun>,
+}
+
+/// One run of a sweep.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedRun {
+    /// Its name, and that of its folder.
+    pub name: String,
+    /// The name of its cell: all runs that differ in the seed only.
+    pub cell: String,
+    /// What it is there for.
+    pub role: Role,
+    /// Where it stands on each axis; a baseline only on those axes that change it.
+    pub axes: Axes,
+    /// The seed.
+    pub seed: u64,
+    /// Epochs in all.
+    pub epochs: usize,
+    /// The cell that it is to be compared with, if there is a baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
+    /// Of a control, the cell that it controls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_of: Option<String>,
+}
+
+/// What a run is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// One of the combinations that are studied.
+    Cell,
+    /// What cells are compared with.
+    Baseline,
+    /// A cell's factor put into the learning rate instead of the gradient.
+    Control,
+}
+
+/// Successive halving: after each rung only the best share of the cells goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Halving {
+    /// The rungs, ascending: after so many epochs cells are compared.
+    pub epochs: Vec<usize>,
+    /// One in `eta` cells goes on.
+    pub eta: usize,
+}
+
+impl Plan {
+    /// Reads `plan.json`.
+    ///
+    /// **Errors:** a file that is missing, damaged or of another version.
+    pub fn read(path: &Path) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Form {
+            format: u32,
+        }
+        let Form { format } = read_json(path)?;
+        if format != FORMAT {
+            return Err(Error::broken(path, format!("expected format {FORMAT}, found {format}")));
+        }
+        read_json(path)
+    }
+
+    /// The run called `name`.
+    pub fn run(&self, name: &str) -> Option<&PlannedRun> {
+        self.runs.iter().find(|run| run.name == name)
+    }
+
+    /// The names of all cells, in plan order.
+    pub fn cells(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for run in &self.runs {
+            // A cell's runs stand side by side.
+            if names.last() != Some(&run.cell.as_str()) {
+                names.push(&run.cell);
+            }
+        }
+        names
+    }
+}
+
+impl Role {
+    /// The word for it in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Cell => "cell",
+            Role::Baseline => "baseline",
+            Role::Control => "control",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A value on an axis as people write it: a text without its quotes.
+pub fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

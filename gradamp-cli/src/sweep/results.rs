@@ -1,0 +1,81 @@
+//! A line of `results.jsonl`: how one run of a sweep went.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::{Axes, Role};
+
+/// A line of `results.jsonl`, and a row of `results.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResultLine {
+    /// The run's name.
+    pub run: String,
+    /// The name of its cell.
+    pub cell: String,
+    /// What it is there for.
+    pub role: Role,
+    /// Where it stands on each axis.
+    pub axes: Axes,
+    /// The seed.
+    pub seed: u64,
+    /// How far it is.
+    pub status: Status,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Epochs that are done.
+    pub epochs: usize,
+    /// Fraction of the test examples that were right at the last evaluation.
+    pub last_test_accuracy: Option<f64>,
+    /// The best epoch, from 0: by the validation examples where there are any, else by the test examples.
+    pub best_epoch: Option<usize>,
+    /// Fraction of the validation examples that were right in the best epoch.
+    pub best_validation_accuracy: Option<f64>,
+    /// Fraction of the test examples that were right in the best epoch.
+    pub test_accuracy_at_best: Option<f64>,
+    /// Mean training loss of the last epoch; none where it was not finite.
+    pub last_train_loss: Option<f64>,
+    /// Seconds of the run, evaluations included.
+    pub seconds: f64,
+    /// The version of the program that made the run; empty where it has not begun.
+    pub version: String,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// All epochs are done.
+    Finished,
+    /// Its cell was not among the best at a rung of successive halving.
+    StoppedEarly,
+    /// An error ended it.
+    Failed,
+    /// Its loss was not finite.
+    Diverged,
+    /// It was interrupted or killed, and can be resumed.
+    Interrupted,
+    /// It has not begun, or is going on.
+    Pending,
+}
+
+impl Status {
+    /// The word for it in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Finished => "finished",
+            Status::StoppedEarly => "stopped_early",
+            Status::Failed => "failed",
+            Status::Diverged => "diverged",
+            Status::Interrupted => "interrupted",
+            Status::Pending => "pending",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

@@ -29,6 +29,8 @@ pub enum Command {
     ///
     /// Without --config and --preset it takes the preset `tour`, a first look of about two minutes.
     Train(Box<TrainArgs>),
+    /// Do many runs by one file, and gather their results.
+    Sweep(crate::sweep::SweepArgs),
     /// Evaluate a trained network: accuracy, loss, accuracy of each class.
     Eval(EvalArgs),
     /// Look at data sets.

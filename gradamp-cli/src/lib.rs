@@ -55,6 +55,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn dispatch(cli: &Cli) -> Result<u8> {
     match &cli.command {
         Command::Train(args) => return train::train(args),
+        Command::Sweep(args) => return sweep::sweep(args),
         Command::Eval(args) => commands::eval(args)?,
         Command::Data(command) => commands::data(command)?,
         Command::Config(command) => commands::config(command)?,

@@ -10,7 +10,7 @@ use crate::failure::{Failure, Result};
 use crate::run_folder::{LoadedCheckpoint, RunFolder, RunRecord};
 
 /// Settings that may differ from the run's: they change how it computes, not what.
-const FREE: [&str; 9] = [
+pub const FREE: [&str; 9] = [
     "train.threads",
     "train.device",
     "train.gpu_memory",

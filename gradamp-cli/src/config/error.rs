@@ -31,12 +31,12 @@ impl KeyError {
     }
 
     /// A key that is none of `expected`.
-    pub(super) fn unknown_key(expected: &'static [&'static str]) -> Self {
+    pub(crate) fn unknown_key(expected: &'static [&'static str]) -> Self {
         Self { expected: Some(expected), ..Self::new("unknown key".into()) }
     }
 
     /// Says which key was unknown, and the nearest right one.
-    pub(super) fn naming(mut self, key: &str) -> Self {
+    pub(crate) fn naming(mut self, key: &str) -> Self {
         if let Some(expected) = self.expected.take() {
             self.message = match nearest(key, expected) {
                 Some(name) => format!("unknown key `{key}`; did you mean `{name}`?"),

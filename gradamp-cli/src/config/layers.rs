@@ -44,7 +44,8 @@ impl Layers {
             (None, Some(_)) => None,
         };
         if let Some(name) = preset {
-            tree.overlay(preset_tree(name)?);
+            let preset = preset_tree(name).map_err(|error| error.at("", &Origin::Flag("--preset")))?;
+            tree.overlay(preset);
         }
         if let Some(path) = &self.file {
             tree.overlay(file_tree(path)?);
@@ -75,6 +76,15 @@ impl Layers {
 }
 
 impl Resolved {
+    /// Reads a tree of settings and checks every value.
+    ///
+    /// **Errors:** as those of [`Layers::resolve`].
+    pub fn of(tree: Node) -> Result<Self, KeyError> {
+        let resolved = Self::read(tree)?;
+        resolved.config.check().map_err(|error| resolved.place(error))?;
+        Ok(resolved)
+    }
+
     /// Reads a tree of settings; values are not yet checked against their ranges.
     fn read(tree: Node) -> Result<Self, KeyError> {
         Ok(Self { config: read::read(&tree)?, tree })
@@ -103,7 +113,7 @@ impl Resolved {
     }
 
     /// Changes the typed settings on behalf of a flag, and notes the flag as the origin of all that changed.
-    fn change(
+    pub(crate) fn change(
         &mut self,
         flag: &'static str,
         change: impl FnOnce(&mut Config) -> gradamp_core::Result<()>,
@@ -161,18 +171,24 @@ pub struct Difference {
     pub origin: Origin,
 }
 
-fn preset_tree(name: &str) -> Result<Node, KeyError> {
+/// The settings of the preset called `name`.
+///
+/// **Errors:** there is none of that name; the place is to be added.
+pub(crate) fn preset_tree(name: &str) -> Result<Node, KeyError> {
     let Some(preset) = presets::find(name) else {
         let names = presets::ALL.map(|preset| preset.name);
         let hint = read::nearest(name, &names).map(|name| format!(" (did you mean \"{name}\"?)"));
         let message =
             format!("found {name:?}, expected one of {}{}", read::quoted(&names), hint.unwrap_or_default());
-        return Err(KeyError::new(message).at("", &Origin::Flag("--preset")));
+        return Err(KeyError::new(message));
     };
     Node::parse(preset.text, &|line| Origin::Preset(preset.name, line))
 }
 
-fn file_tree(path: &Path) -> Result<Node, KeyError> {
+/// The settings in a file.
+///
+/// **Errors:** a file that cannot be read or is no TOML.
+pub(crate) fn file_tree(path: &Path) -> Result<Node, KeyError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| KeyError::new(format!("{}: cannot be read: {error}", path.display())))?;
     Node::parse(&text, &|line| Origin::File(path.to_owned(), line))

@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 pub use device::{Device, Memory, Precision};
 pub use error::KeyError;
 pub use layers::{Difference, Layers, Resolved};
+pub(crate) use layers::{file_tree, preset_tree};
+pub(crate) use read::read;
 
 /// All settings of a run. Every key has a default but the strategy's phases.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

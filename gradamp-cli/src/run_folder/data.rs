@@ -61,6 +61,20 @@ impl RunData {
         })
     }
 
+    /// How the run in `root` stands, without what takes long to read: its record and its epochs.
+    ///
+    /// **Errors:** as those of [`RunData::read`]; a run that has just begun has no record and no epochs.
+    pub fn outline(root: &Path) -> Result<(Option<RunRecord>, Vec<EpochLine>)> {
+        let (record, metrics) = (root.join("run.json"), root.join("metrics.jsonl"));
+        let record = if record.exists() { Some(read_json(&record)?) } else { None };
+        let epochs = if metrics.exists() { lines(&metrics)? } else { Vec::new() };
+        let epoch = |line| match line {
+            MetricsLine::Epoch(epoch) => Some(epoch),
+            MetricsLine::Step(_) => None,
+        };
+        Ok((record, epochs.into_iter().filter_map(epoch).collect()))
+    }
+
     /// The folder's own name.
     pub fn name(&self) -> String {
         let name = self.root.file_name().or_else(|| self.root.as_os_str().to_str().map(AsRef::as_ref));

@@ -122,6 +122,12 @@ impl RunFolder {
         Self::lock(root)
     }
 
+    /// Whether a process is writing to the run in `root`.
+    pub fn is_in_use(root: &Path) -> bool {
+        let lock = File::options().write(true).open(root.join(".lock"));
+        lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
+    }
+
     /// The settings' file of the run in `root`, which is only to be read.
     ///
     /// **Errors:** a folder that holds no run.

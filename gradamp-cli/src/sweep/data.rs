@@ -7,8 +7,8 @@ use super::plan::{Plan, Role, plain};
 use super::results::{ResultLine, Status};
 use crate::run_folder::{Error, Result, VERSION};
 
-const PLAN: &str = "plan.json";
-const RESULTS: &str = "results.jsonl";
+pub(super) const PLAN: &str = "plan.json";
+pub(super) const RESULTS: &str = "results.jsonl";
 
 /// All that a sweep's folder tells, of a sweep that is finished, interrupted or still going on.
 #[derive(Clone, Debug)]
@@ -106,6 +106,11 @@ impl SweepData {
         run_dir(&self.root, name)
     }
 
+    /// The settings of the run called `name`, from which it can be made again by itself.
+    pub fn config_path(&self, name: &str) -> PathBuf {
+        config_path(&self.root, name)
+    }
+
     /// The runs that are not finished.
     pub fn unfinished(&self) -> impl Iterator<Item = &ResultLine> {
         self.results.iter().filter(|line| line.status != Status::Finished)
@@ -121,6 +126,10 @@ impl Cell {
 
 pub(super) fn run_dir(root: &Path, name: &str) -> PathBuf {
     root.join("runs").join(name)
+}
+
+pub(super) fn config_path(root: &Path, name: &str) -> PathBuf {
+    root.join("configs").join(format!("{name}.toml"))
 }
 
 /// The lines of `results.jsonl`.

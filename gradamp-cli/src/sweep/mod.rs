@@ -9,10 +9,29 @@
 //! | `failures/NAME.json` | why a run failed that could not write it down itself |
 //! | `results.csv`, `results.jsonl` | a line for each run of the plan, always made from the run folders |
 
+mod args;
+mod axis;
+mod board;
+mod child;
+mod collect;
+mod command;
 mod data;
+mod estimate;
+mod expand;
+mod folder;
+mod halving;
+mod names;
 mod plan;
 mod results;
+mod runner;
+mod show;
+mod study;
+mod survey;
+#[cfg(test)]
+mod tests;
 
+pub use args::SweepArgs;
+pub use command::sweep;
 pub use data::{Cell, SweepData};
 pub use plan::{Axes, Plan, PlannedRun, Role};
 pub use results::{ResultLine, Status};

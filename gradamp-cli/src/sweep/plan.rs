@@ -132,10 +132,11 @@ impl fmt::Display for Role {
     }
 }
 
-/// A value on an axis as people write it: a text without its quotes.
+/// A value on an axis as people write it: a text without its quotes, a number without a needless `.0`.
 pub fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |n| n.to_string()),
         other => other.to_string(),
     }
 }

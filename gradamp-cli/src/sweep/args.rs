@@ -1,0 +1,99 @@
+//! The command line of `gradamp sweep`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+
+use crate::config::Device;
+
+/// `gradamp sweep`
+#[derive(Args, Debug)]
+pub struct SweepArgs {
+    /// The study: a base configuration, axes, seeds.
+    #[arg(value_name = "STUDY.toml", required_unless_present = "collect")]
+    pub study: Option<PathBuf>,
+    /// The sweep's folder; by default sweeps/NAME. Called again, the sweep goes on there.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// For each amplified cell add runs that put the factor into the learning rate instead.
+    #[arg(long)]
+    pub controls: bool,
+    /// Print the plan and how long it will take, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do the runs of part I of N only, I from 1.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Do so many runs at once; they share the cores.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: u16,
+    /// Where to compute, whatever the study says: auto, cpu, gpu, gpu:NUMBER or gpu:NAME.
+    #[arg(long)]
+    pub device: Option<Device>,
+    /// Make the results of the sweep in this folder anew from its run folders, and do nothing else.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["study", "out", "controls", "dry_run", "shard", "jobs", "device"])]
+    pub collect: Option<PathBuf>,
+    /// Print nothing but errors and the results.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Part `part` (from 1) of `of`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which part, from 1.
+    pub part: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+impl Shard {
+    /// Everything.
+    pub const WHOLE: Self = Self { part: 1, of: 1 };
+
+    /// Whether the run at `index` of the plan belongs to this part. Neighbours go to different parts, so that each part
+    /// gets of every cell what the others get, but for one seed.
+    pub fn holds(self, index: usize) -> bool {
+        index % self.of == self.part - 1
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        match parts {
+            Some((part, of)) if (1..=of).contains(&part) => Ok(Self { part, of }),
+            _ => Err(format!("found {text:?}, expected I/N with I from 1 to N, such as 2/4")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_shard_is_one_of_its_parts() {
+        assert_eq!("2/4".parse(), Ok(Shard { part: 2, of: 4 }));
+        for wrong in ["", "0/4", "5/4", "1/0", "2", "a/b", "1/2/3", "-1/2"] {
+            assert!(wrong.parse::<Shard>().unwrap_err().contains("expected I/N"), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn shards_are_a_balanced_partition(of in 1_usize..20, runs in 0_usize..200) {
+            let shards = || (1..=of).map(|part| Shard { part, of });
+            for index in 0..runs {
+                prop_assert_eq!(shards().filter(|shard| shard.holds(index)).count(), 1);
+            }
+            let sizes: Vec<usize> = shards().map(|s| (0..runs).filter(|&i| s.holds(i)).count()).collect();
+            prop_assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1);
+        }
+    }
+}

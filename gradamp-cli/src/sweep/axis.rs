@@ -1,0 +1,271 @@
+//! The axes of a study: what differs between its cells.
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use super::names;
+use crate::config::tree::{Node, Origin, Value};
+use crate::config::{KeyError, read};
+
+/// One thing that differs between cells.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    /// Its name in results: a key's path, or what the study calls it.
+    pub name: String,
+    /// Its name in the names of runs.
+    pub label: String,
+    /// What it can be.
+    pub values: Values,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// What an axis can be.
+#[derive(Clone, Debug)]
+pub enum Values {
+    /// One of these.
+    List(Vec<AxisValue>),
+    /// A number between two others, to be drawn.
+    Range {
+        /// The key that the number is for.
+        key: String,
+        /// How it is drawn.
+        range: Range,
+    },
+}
+
+/// One value of an axis: the settings it makes.
+#[derive(Clone, Debug)]
+pub struct AxisValue {
+    /// The value in the names of runs.
+    pub text: String,
+    /// The value in results.
+    pub json: Json,
+    /// The keys it sets.
+    pub set: Vec<(String, Node)>,
+}
+
+/// `{ uniform = [low, high] }`, `{ log_uniform = [low, high] }` or `{ integer = [low, high] }`
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Range {
+    /// Any number alike.
+    Uniform([f64; 2]),
+    /// Any order of magnitude alike.
+    LogUniform([f64; 2]),
+    /// Any whole number alike, both ends included.
+    Integer([i64; 2]),
+}
+
+/// The keys that tell a range from a table of keys.
+const RANGES: [&str; 3] = ["uniform", "log_uniform", "integer"];
+const AXIS: [&str; 4] = ["name", "key", "values", "value"];
+const NAMED: [&str; 2] = ["name", "set"];
+
+impl Axis {
+    /// The axes of a table `[axes]`: a list or a range at each key.
+    pub fn of_table(table: &Node) -> Result<Vec<Self>, KeyError> {
+        let mut axes = Vec::new();
+        collect(table, "", &mut axes)?;
+        Ok(axes)
+    }
+
+    /// The axis of a table `[[axis]]`: a `key` with `values`, or a `name` with tables `[[axis.value]]`.
+    pub fn of_entry(node: &Node) -> Result<Self, KeyError> {
+        let entries = table_of(node)?;
+        for (key, child) in entries {
+            if !AXIS.contains(&key.as_str()) {
+                return Err(KeyError::unknown_key(&AXIS).naming(key).at(key, &child.origin));
+            }
+        }
+        let text = |key: &str| node.get(key).map(|node| named(node, key)).transpose();
+        let (name, key) = (text("name")?, text("key")?);
+        let (values, name) = match (key, node.get("values"), node.get("value"), name) {
+            (Some(key), Some(values), None, name) => {
+                let values = values_of(&key, values).map_err(|error| error.below("values"))?;
+                (values, name.unwrap_or(key))
+            }
+            (None, None, Some(values), Some(name)) => {
+                (Values::List(named_values(values).map_err(|error| error.below("value"))?), name)
+            }
+            _ => {
+                let expected = "expected a `key` with `values`, or a `name` with tables [[axis.value]]";
+                return Err(KeyError::new(expected.into()).at("", &node.origin));
+            }
+        };
+        Ok(Self { label: names::label(&name), name, values, origin: node.origin.clone() })
+    }
+
+    /// The keys that it sets.
+    pub fn keys(&self) -> Vec<&str> {
+        let mut keys: Vec<&str> = match &self.values {
+            Values::List(values) => values.iter().flat_map(|value| &value.set).map(|(k, _)| &**k).collect(),
+            Values::Range { key, .. } => vec![key],
+        };
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    /// The value at `uniform` in [0, 1) of the way through the axis.
+    pub fn at(&self, uniform: f64) -> AxisValue {
+        match &self.values {
+            Values::List(values) => {
+                let place = (uniform * values.len() as f64) as usize;
+                values[place.min(values.len() - 1)].clone() // no list is empty
+            }
+            Values::Range { key, range } => {
+                AxisValue::of(key, &Node { origin: self.origin.clone(), value: range.at(uniform) })
+            }
+        }
+    }
+}
+
+impl AxisValue {
+    /// The value that sets one key.
+    fn of(key: &str, node: &Node) -> Self {
+        Self { text: names::of_value(node), json: json(node), set: vec![(key.to_owned(), node.clone())] }
+    }
+}
+
+impl Range {
+    /// The number at `uniform` in [0, 1) of the way, with three digits, so that it can stand in a name.
+    fn at(self, uniform: f64) -> Value {
+        match self {
+            Range::Uniform([low, high]) => {
+                Value::Float(three_digits(low + (high - low) * uniform).clamp(low, high))
+            }
+            Range::LogUniform([low, high]) => {
+                Value::Float(three_digits(low * (high / low).powf(uniform)).clamp(low, high))
+            }
+            Range::Integer([low, high]) => {
+                let places = (high as f64 - low as f64 + 1.0) * uniform;
+                Value::Integer(low.saturating_add(places as i64).min(high))
+            }
+        }
+    }
+
+    fn check(self) -> Result<(), String> {
+        let (low, high) = match self {
+            Range::Uniform([low, high]) | Range::LogUniform([low, high]) => (low, high),
+            Range::Integer([low, high]) => (low as f64, high as f64),
+        };
+        if !(low.is_finite() && high.is_finite() && low < high) {
+            return Err(format!("found [{low}, {high}], expected two numbers, the smaller one first"));
+        }
+        if matches!(self, Range::LogUniform(_)) && low <= 0.0 {
+            return Err(format!("found [{low}, {high}], expected numbers above 0"));
+        }
+        Ok(())
+    }
+}
+
+fn three_digits(number: f64) -> f64 {
+    format!("{number:.2e}").parse().unwrap_or(number)
+}
+
+fn collect(table: &Node, prefix: &str, axes: &mut Vec<Axis>) -> Result<(), KeyError> {
+    for (key, node) in table_of(table)? {
+        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        let is_list = matches!(node.value, Value::Array(_)) || RANGES.iter().any(|r| node.get(r).is_some());
+        if is_list {
+            let values = values_of(&path, node).map_err(|error| error.below(key))?;
+            let label = names::label(&path);
+            axes.push(Axis { name: path, label, values, origin: node.origin.clone() });
+        } else if matches!(node.value, Value::Table(_)) {
+            collect(node, &path, axes).map_err(|error| error.below(key))?;
+        } else {
+            let found = node.value.describe();
+            let message = format!("found {found}, expected a list of values, or a range");
+            return Err(KeyError::new(message).at(key, &node.origin));
+        }
+    }
+    Ok(())
+}
+
+/// The values of the axis of one key: a list or a range.
+fn values_of(key: &str, node: &Node) -> Result<Values, KeyError> {
+    match &node.value {
+        Value::Array(items) if items.is_empty() => {
+            Err(KeyError::new("is empty: an axis needs at least one value".into()).at("", &node.origin))
+        }
+        Value::Array(items) => Ok(Values::List(items.iter().map(|item| AxisValue::of(key, item)).collect())),
+        _ => {
+            let range: Range = read(node)?;
+            range.check().map_err(|message| KeyError::new(message).at("", &node.origin))?;
+            Ok(Values::Range { key: key.to_owned(), range })
+        }
+    }
+}
+
+/// The values of `[[axis.value]]`.
+fn named_values(node: &Node) -> Result<Vec<AxisValue>, KeyError> {
+    let Value::Array(items) = &node.value else {
+        let message = format!("found {}, expected tables [[axis.value]]", node.value.describe());
+        return Err(KeyError::new(message).at("", &node.origin));
+    };
+    let value = |(i, item): (usize, &Node)| named_value(item).map_err(|error| error.below(&i.to_string()));
+    items.iter().enumerate().map(value).collect()
+}
+
+fn named_value(item: &Node) -> Result<AxisValue, KeyError> {
+    for (key, child) in table_of(item)? {
+        if !NAMED.contains(&key.as_str()) {
+            return Err(KeyError::unknown_key(&NAMED).naming(key).at(key, &child.origin));
+        }
+    }
+    let (Some(name), Some(set)) = (item.get("name"), item.get("set")) else {
+        let expected = "expected a `name` and what to `set`".to_owned();
+        return Err(KeyError::new(expected).at("", &item.origin));
+    };
+    let name = named(name, "name")?;
+    let set = settings(set).map_err(|error| error.below("set"))?;
+    Ok(AxisValue { text: names::safe(&name), json: Json::String(name), set })
+}
+
+/// The keys and values of a table of settings. A table stands for the keys below it; one at a key that is written with
+/// its dots, in quotes, or that holds a schedule, is a value as a whole.
+pub fn settings(table: &Node) -> Result<Vec<(String, Node)>, KeyError> {
+    let mut set = Vec::new();
+    for (key, node) in table_of(table)? {
+        let is_section = matches!(node.value, Value::Table(_)) && node.get("schedule").is_none();
+        if is_section && !key.contains('.') {
+            let below = settings(node).map_err(|error| error.below(key))?;
+            set.extend(below.into_iter().map(|(path, node)| (format!("{key}.{path}"), node)));
+        } else {
+            set.push((key.clone(), node.clone()));
+        }
+    }
+    Ok(set)
+}
+
+fn table_of(node: &Node) -> Result<&[(String, Node)], KeyError> {
+    match &node.value {
+        Value::Table(entries) => Ok(entries),
+        other => {
+            Err(KeyError::new(format!("found {}, expected a table", other.describe())).at("", &node.origin))
+        }
+    }
+}
+
+/// A text that is not empty.
+fn named(node: &Node, key: &str) -> Result<String, KeyError> {
+    let text: String = read(node).map_err(|error| error.below(key))?;
+    if text.trim().is_empty() {
+        return Err(KeyError::new("is empty, expected a name".into()).at(key, &node.origin));
+    }
+    Ok(text)
+}
+
+fn json(node: &Node) -> Json {
+    match &node.value {
+        Value::Boolean(value) => (*value).into(),
+        Value::Integer(value) => (*value).into(),
+        Value::Float(value) => (*value).into(),
+        Value::String(value) => value.clone().into(),
+        Value::Array(items) => items.iter().map(json).collect(),
+        Value::Table(entries) => {
+            Json::Object(entries.iter().map(|(key, node)| (key.clone(), json(node))).collect())
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Which run is next: what is on the disk decides, so that several processes can share a sweep.
+
+use std::path::PathBuf;
+
+use super::args::Shard;
+use super::child::{Ended, Task};
+use super::collect::{Claim, View, fates, forget_failure, has_begun, record_failure};
+use super::data::{config_path, run_dir};
+use super::expand::Expansion;
+use super::halving::Standing;
+use super::results::Status;
+use super::survey::Extent;
+use crate::config::Device;
+use crate::run_folder::{Result, RunFolder};
+
+/// What all runs of a sweep share.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// The sweep's folder.
+    pub root: PathBuf,
+    /// The program.
+    pub program: PathBuf,
+    /// The plan and the settings.
+    pub expansion: &'a Expansion,
+    /// How much there is to compute in each run.
+    pub extents: &'a [Extent],
+    /// Which runs are this process's.
+    pub shard: Shard,
+    /// Threads of each run whose settings do not say.
+    pub threads: usize,
+    /// The device, if it is not the study's.
+    pub device: Option<Device>,
+}
+
+/// The runs of this process, and what became of them so far.
+#[derive(Debug)]
+pub struct Board<'a> {
+    setup: &'a Setup<'a>,
+    places: Vec<Place>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Another shard's.
+    NotMine,
+    /// To be looked at.
+    Open,
+    /// Going on in this process.
+    Busy,
+    /// Nothing is left to be done here; whether this process did it.
+    Settled { here: bool },
+}
+
+/// What a worker is to do.
+#[derive(Debug)]
+pub enum Next {
+    /// A run.
+    Do(Box<Job>),
+    /// Nothing yet: runs that others do, or a rung that others must reach first.
+    Wait,
+    /// Nothing any more.
+    End,
+}
+
+/// A run to be done, claimed.
+#[derive(Debug)]
+pub struct Job {
+    /// Its place in the plan.
+    pub index: usize,
+    /// Its process.
+    pub task: Task,
+    /// Epochs that are done.
+    pub from: usize,
+    /// Epochs that are to be done then.
+    pub to: usize,
+    _claim: Claim,
+}
+
+impl<'a> Board<'a> {
+    /// All runs of the shard, to be looked at.
+    pub fn new(setup: &'a Setup<'a>) -> Self {
+        let place = |i| if setup.shard.holds(i) { Place::Open } else { Place::NotMine };
+        Self { setup, places: (0..setup.expansion.plan.runs.len()).map(place).collect() }
+    }
+
+    /// The runs of this process that are settled, and all of them.
+    pub fn count(&self) -> (usize, usize) {
+        let is_settled = |place: &&Place| matches!(place, Place::Settled { .. });
+        let settled = self.places.iter().filter(is_settled).count();
+        (settled, self.places.iter().filter(|place| **place != Place::NotMine).count())
+    }
+
+    /// Epochs of the runs that are not settled.
+    pub fn epochs_left(&self) -> usize {
+        let runs = self.setup.expansion.plan.runs.iter().zip(&self.places);
+        runs.filter(|(_, place)| matches!(place, Place::Open | Place::Busy)).map(|(run, _)| run.epochs).sum()
+    }
+
+    /// The next run that can be done.
+    ///
+    /// **Errors:** claims that cannot be written.
+    pub fn next(&mut self) -> Result<Next> {
+        let Setup { root, expansion, .. } = self.setup;
+        let plan = &expansion.plan;
+        // With rungs, each run's fate depends on the others.
+        let fates = plan.halving.is_some().then(|| {
+            let views: Vec<View> = plan.runs.iter().map(|run| View::of(root, &run.name)).collect();
+            fates(plan, &views)
+        });
+        for (i, run) in plan.runs.iter().enumerate() {
+            if self.places[i] != Place::Open || Claim::is_taken(root, &run.name) {
+                continue;
+            }
+            let fate = fates.as_ref().map_or(Standing::GoesOn(None), |fates| fates[i]);
+            let Some(claim) = Claim::take(root, &run.name)? else { continue };
+            let view = View::of(root, &run.name);
+            let target = match fate {
+                Standing::GoesOn(rung) => rung.unwrap_or(run.epochs).min(run.epochs),
+                Standing::Stopped(_) => 0,
+            };
+            let done = view.epochs.len();
+            let is_over = matches!(view.status, Status::Finished | Status::Diverged);
+            if is_over || matches!(fate, Standing::Stopped(_)) {
+                self.places[i] = Place::Settled { here: false };
+                continue;
+            }
+            let waits_at_rung = target < run.epochs && done >= target;
+            let is_foreign = has_begun(root, &run.name) && RunFolder::is_in_use(&run_dir(root, &run.name));
+            if waits_at_rung || is_foreign {
+                continue;
+            }
+            self.places[i] = Place::Busy;
+            let task = self.task(i, target);
+            return Ok(Next::Do(Box::new(Job { index: i, task, from: done, to: target, _claim: claim })));
+        }
+        let is_over = self.places.iter().all(|place| matches!(place, Place::NotMine | Place::Settled { .. }));
+        Ok(if is_over { Next::End } else { Next::Wait })
+    }
+
+    fn task(&self, index: usize, target: usize) -> Task {
+        let Setup { root, program, expansion, extents, threads, device, .. } = self.setup;
+        let run = &expansion.plan.runs[index];
+        let settings = &expansion.settings[index].config.train;
+        // An epoch is evaluated when the next one begins: one step more than the rung's.
+        let limit = (target < run.epochs).then(|| (target * extents[index].steps) as u64 + 1);
+        Task {
+            program: program.clone(),
+            config: config_path(root, &run.name),
+            folder: run_dir(root, &run.name),
+            resumes: has_begun(root, &run.name),
+            threads: (settings.threads == 0).then_some(*threads),
+            device: device.clone(),
+            max_steps: limit,
+        }
+    }
+
+    /// Takes note of how a run's process ended, and writes down what the run could not. Gives the run's view.
+    ///
+    /// **Errors:** a failure that cannot be written down.
+    pub fn ended(&mut self, job: &Job, ended: &Ended) -> Result<View> {
+        let root = &self.setup.root;
+        let run = &self.setup.expansion.plan.runs[job.index];
+        let name = &run.name;
+        let begun = has_begun(root, name);
+        let failure = match ended {
+            Ended::Interrupted | Ended::NotBegun => None,
+            Ended::Badly(_) if View::of(root, name).status == Status::Diverged => None,
+            Ended::Badly(error) if !begun && job.task.resumes => {
+                Some(format!("its folder was deleted while it ran: {error}"))
+            }
+            Ended::Badly(error) => Some(error.clone()),
+            Ended::Well if !begun => Some("its folder was deleted while it ran".into()),
+            Ended::Well => None,
+        };
+        match &failure {
+            Some(error) => record_failure(root, name, error)?,
+            None => forget_failure(root, name)?,
+        }
+        let mut view = View::of(root, name);
+        if *ended == Ended::Well && failure.is_none() && view.epochs.len() < job.to {
+            let error = format!("ended after {} of {} epochs", view.epochs.len(), job.to);
+            record_failure(root, name, &error)?;
+            view = View::of(root, name);
+        }
+        let goes_on = view.status == Status::Interrupted && *ended == Ended::Well;
+        let is_stopped = matches!(ended, Ended::Interrupted | Ended::NotBegun);
+        self.places[job.index] =
+            if goes_on || is_stopped { Place::Open } else { Place::Settled { here: true } };
+        Ok(view)
+    }
+
+    /// Writes down which of the runs done here are gone by now.
+    ///
+    /// **Errors:** a failure that cannot be written down.
+    pub fn note_deleted(&self) -> Result<()> {
+        let root = &self.setup.root;
+        for (run, place) in self.setup.expansion.plan.runs.iter().zip(&self.places) {
+            if *place == (Place::Settled { here: true })
+                && !has_begun(root, &run.name)
+                && View::of(root, &run.name).status == Status::Pending
+            {
+                record_failure(root, &run.name, "its folder was deleted after it had ended")?;
+            }
+        }
+        Ok(())
+    }
+}

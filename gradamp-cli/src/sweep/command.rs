@@ -1,0 +1,192 @@
+//! `gradamp sweep`: from a study to its results.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use super::args::{Shard, SweepArgs};
+use super::board::Setup;
+use super::collect::{View, collect, different_data};
+use super::data::{RESULTS, SweepData};
+use super::estimate::estimate;
+use super::expand::{Expansion, expand};
+use super::plan::Plan;
+use super::results::Status;
+use super::show::{Show, table};
+use super::study::Study;
+use super::survey::{Extent, survey};
+use super::{folder, runner};
+use crate::columns::{columns, header};
+use crate::config::KeyError;
+use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
+use crate::progress::duration;
+use crate::{device, interrupt, output};
+
+/// `gradamp sweep`; returns the exit code.
+pub fn sweep(args: &SweepArgs) -> Result<u8> {
+    if let Some(root) = &args.collect {
+        let plan = Plan::read(&SweepData::plan_of(root)?)?;
+        collect(root, &plan)?;
+        return finish(root, Shard::WHOLE);
+    }
+    let study = Study::read(args.study.as_deref().unwrap_or(Path::new("")))?;
+    let shard = args.shard.unwrap_or(Shard::WHOLE);
+    if let (Some((_, origin)), true) = (&study.halving, shard.of > 1) {
+        let message = "compares all cells at its rungs, so that --shard cannot be used; processes that are started \
+                       without it share the runs of one folder by themselves";
+        return Err(KeyError::new(message.into()).at("halving", origin).into());
+    }
+    let expansion = expand(&study, args.controls || study.controls)?;
+    let root = args.out.clone().unwrap_or_else(|| folder::default_root(&study));
+    let say = |line: &str| {
+        if !args.quiet {
+            output::message(line);
+        }
+    };
+    expansion.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
+    folder::check_runs(&root, &expansion)?;
+    let extents = survey(&expansion, args.device.as_ref(), &say)?;
+    if args.dry_run {
+        return dry_run(args, &root, &expansion, &extents, shard);
+    }
+    for name in folder::prepare(&root, &study, &expansion)? {
+        say(&format!(
+            "{}: is not in the plan any more; it is left as it is",
+            root.join("runs").join(name).display()
+        ));
+    }
+    run(args, root, &expansion, &extents, shard)
+}
+
+/// Does the runs and tells what came of them.
+fn run(
+    args: &SweepArgs,
+    root: PathBuf,
+    expansion: &Expansion,
+    extents: &[Extent],
+    shard: Shard,
+) -> Result<u8> {
+    // Whoever made them, they are made anew from the run folders.
+    if let (true, Err(error)) = (root.join(RESULTS).exists(), SweepData::read(&root)) {
+        output::message(format_args!("warning: {error}"));
+    }
+    collect(&root, &expansion.plan)?;
+    let jobs = usize::from(args.jobs);
+    let setup = Setup {
+        root: root.clone(),
+        program: std::env::current_exe().map_err(Failure::failed)?,
+        expansion,
+        extents,
+        shard,
+        threads: (device::cores() / jobs).max(1),
+        device: args.device.clone(),
+    };
+    let mine = (0..expansion.plan.runs.len()).filter(|&i| shard.holds(i)).count();
+    let stop = interrupt::listen()?;
+    let mut show = Show::new(args.quiet, mine, jobs);
+    show.say(&format!("{}; folder: {}", count(expansion, mine), root.display()));
+    let outcome = runner::run(&setup, jobs, stop, &mut show);
+    show.finish();
+    collect(&root, &expansion.plan)?;
+    outcome?;
+    if stop.load(Ordering::SeqCst) {
+        let data = SweepData::read(&root)?;
+        let finished = data.results.iter().filter(|line| line.status == Status::Finished).count();
+        output::message(format_args!(
+            "interrupted: {finished} of {} runs are finished; go on with: {}",
+            data.results.len(),
+            again(args, &root)
+        ));
+        return Ok(INTERRUPTED);
+    }
+    finish(&root, shard)
+}
+
+/// Prints the results, and which runs failed.
+///
+/// **Errors:** runs that failed.
+fn finish(root: &Path, shard: Shard) -> Result<u8> {
+    let data = SweepData::read(root)?;
+    output::result(format_args!("{}\n{}", table(&data.cells()), root.display()));
+    let warnings = data.warnings.iter().cloned().chain(different_data(root, &data.plan));
+    warnings.for_each(|warning| output::message(format_args!("warning: {warning}")));
+    let mine = || data.results.iter().enumerate().filter(|(i, _)| shard.holds(*i)).map(|(_, line)| line);
+    let is_failed = |status| matches!(status, Status::Failed | Status::Diverged);
+    let failed: Vec<String> = mine()
+        .filter(|line| is_failed(line.status))
+        .map(|line| {
+            format!(
+                "  {} {}: {}",
+                line.run,
+                line.status,
+                line.error.as_deref().unwrap_or("no reason is known")
+            )
+        })
+        .collect();
+    if failed.is_empty() {
+        return Ok(SUCCESS);
+    }
+    Err(Failure::failed(format!(
+        "{} of {} runs failed:\n{}",
+        failed.len(),
+        mine().count(),
+        failed.join("\n")
+    )))
+}
+
+/// Prints the plan and how long it will take.
+fn dry_run(
+    args: &SweepArgs,
+    root: &Path,
+    expansion: &Expansion,
+    extents: &[Extent],
+    shard: Shard,
+) -> Result<u8> {
+    let runs = || expansion.plan.runs.iter().enumerate().filter(|(i, _)| shard.holds(*i));
+    let mut rows = vec![header(["run", "role", "epochs", "steps", "state"])];
+    for (i, run) in runs() {
+        let steps = run.epochs * extents[i].steps;
+        let status = View::of(root, &run.name).status;
+        let cells = [
+            run.name.clone(),
+            run.role.to_string(),
+            run.epochs.to_string(),
+            steps.to_string(),
+            status.to_string(),
+        ];
+        rows.push(cells.to_vec());
+    }
+    let estimate = estimate(root, expansion, extents, args.device.as_ref(), &|i| shard.holds(i))?;
+    output::result(columns(&rows, "<<>><").trim_end());
+    output::result(format_args!("\n{}", count(expansion, runs().count())));
+    estimate.sources.iter().for_each(output::result);
+    let most = if expansion.plan.halving.is_some() { ", less what is stopped early" } else { "" };
+    output::result(format_args!("about {} in all{most}", duration(estimate.seconds)));
+    Ok(SUCCESS)
+}
+
+/// How many runs there are of what, in words.
+fn count(expansion: &Expansion, mine: usize) -> String {
+    let plan = &expansion.plan;
+    let all = plan.runs.len();
+    let part = if mine == all { String::new() } else { format!("{mine} of ") };
+    format!("{}: {part}{all} runs in {} cells", plan.name, plan.cells().len())
+}
+
+/// The command that goes on with this sweep.
+fn again(args: &SweepArgs, root: &Path) -> String {
+    let study = args.study.as_deref().unwrap_or(Path::new(""));
+    let mut command = format!("gradamp sweep {} --out {}", study.display(), root.display());
+    if args.controls {
+        command += " --controls";
+    }
+    if let Some(Shard { part, of }) = args.shard {
+        command += &format!(" --shard {part}/{of}");
+    }
+    if args.jobs > 1 {
+        command += &format!(" --jobs {}", args.jobs);
+    }
+    if let Some(device) = &args.device {
+        command += &format!(" --device {device}");
+    }
+    command
+}

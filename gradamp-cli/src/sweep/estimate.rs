@@ -1,0 +1,123 @@
+//! How long a sweep will take: from runs that are done, else from a few steps on this device.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Instant;
+
+use gradamp_core::Backend;
+
+use super::collect::View;
+use super::expand::Expansion;
+use super::results::Status;
+use super::survey::Extent;
+use crate::args::WorkloadArgs;
+use crate::bench::Workload;
+use crate::config::{Config, Device, LoopSettings};
+use crate::device::{self, Opening, Task};
+use crate::failure::Result;
+
+/// A forward pass beside a whole step: backward is twice the work of forward.
+const FORWARD: f64 = 1.0 / 3.0;
+/// Steps that are timed, behind one that is not.
+const STEPS: usize = 3;
+
+/// How long it will take.
+#[derive(Clone, Debug)]
+pub struct Estimate {
+    /// Seconds of all runs that are not done, one after the other.
+    pub seconds: f64,
+    /// How that is known, a line for each model.
+    pub sources: Vec<String>,
+}
+
+/// Estimates the time of those runs that `is_mine` and are not done.
+///
+/// **Errors:** a device that cannot be opened.
+pub fn estimate(
+    root: &Path,
+    expansion: &Expansion,
+    extents: &[Extent],
+    device: Option<&Device>,
+    is_mine: &dyn Fn(usize) -> bool,
+) -> Result<Estimate> {
+    let mut estimate = Estimate { seconds: 0.0, sources: Vec::new() };
+    let views: Vec<View> = expansion.plan.runs.iter().map(|run| View::of(root, &run.name)).collect();
+    // By what is computed: seconds of an epoch of finished runs.
+    let mut known: HashMap<String, f64> = HashMap::new();
+    for (view, settings) in views.iter().zip(&expansion.settings) {
+        if let (Status::Finished, Some(last)) = (view.status, view.epochs.last()) {
+            let subject = subject(&settings.config, device);
+            let seconds = last.total_seconds / view.epochs.len() as f64;
+            if known.insert(subject.clone(), seconds).is_none() {
+                estimate
+                    .sources
+                    .push(format!("{subject}: {seconds:.2} s an epoch, by the runs that are done"));
+            }
+        }
+    }
+    for (i, run) in expansion.plan.runs.iter().enumerate() {
+        let (view, extent, config) = (&views[i], extents[i], &expansion.settings[i].config);
+        if !is_mine(i) || matches!(view.status, Status::Finished | Status::Diverged) {
+            continue;
+        }
+        let epochs = run.epochs.saturating_sub(view.epochs.len()) as f64;
+        let subject = subject(config, device);
+        let seconds = match known.get(&subject) {
+            Some(seconds) => *seconds,
+            None => {
+                let step = step(config, device)?;
+                let evaluations = 1.0 / config.train.evaluate_every as f64;
+                let batches = extent.steps as f64 + FORWARD * evaluations * extent.evaluated as f64;
+                estimate.sources.push(format!(
+                    "{subject}: {step:.4} s a step, timed on this device; {} steps an epoch",
+                    extent.steps
+                ));
+                known.insert(subject, step * batches);
+                step * batches
+            }
+        };
+        estimate.seconds += epochs * seconds;
+    }
+    Ok(estimate)
+}
+
+/// What a run computes, as far as time depends on it.
+fn subject(config: &Config, device: Option<&Device>) -> String {
+    let LoopSettings { batch_size, device: own, .. } = &config.train;
+    let data = match config.data.source {
+        gradamp_data::Source::Shapes => format!("{} shapes", config.data.shapes.train),
+        source => format!("{source} images, at most {}", config.data.train_limit),
+    };
+    let (model, width) = (config.model.name, config.model.width);
+    let device = device.unwrap_or(own);
+    format!("{model} of width {width}, batch {batch_size}, {data}, on {device}").replace(", at most 0", "")
+}
+
+/// Seconds of a step.
+fn step(config: &Config, device: Option<&Device>) -> Result<f64> {
+    let LoopSettings { batch_size, device: own, threads, gpu_memory, precision, tuned, .. } =
+        config.train.clone();
+    let opening = Opening { threads, gpu_memory, precision, tuned, trusted: false };
+    let workload =
+        WorkloadArgs { model: config.model.name.to_string(), width: config.model.width, batch: batch_size };
+    device::choose(device.unwrap_or(&own))?.run(&opening, Steps(workload))
+}
+
+struct Steps(WorkloadArgs);
+
+impl Task for Steps {
+    type Output = f64;
+
+    fn run<B: Backend>(self, backend: B) -> Result<f64> {
+        let mut workload = Workload::new(&self.0, backend)?;
+        workload.steps(false)?;
+        let start = Instant::now();
+        let mut seconds = Vec::with_capacity(STEPS);
+        // A large model on a slow device is known well enough after one.
+        while seconds.len() < STEPS && (seconds.is_empty() || start.elapsed().as_secs_f64() < 5.0) {
+            seconds.push(workload.steps(false)?.0);
+        }
+        seconds.sort_by(f64::total_cmp);
+        Ok(seconds[seconds.len() / 2])
+    }
+}

@@ -1,0 +1,138 @@
+//! Successive halving: at each rung only the best share of the cells goes on.
+//!
+//! A cell's seeds stay together: cells are compared by their means over the seeds, by validation accuracy where all
+//! have it, else by training loss. A cell of which a run failed or diverged comes last. Baselines run to their end, since
+//! everything is compared with them; a control goes as far as its cell. All is decided from what is on the disk, so that
+//! several processes come to the same, and a run that was stopped can be taken up later.
+//!
+//! **Source:** Jamieson, Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", AISTATS
+//! 2016.
+
+use super::plan::Halving;
+
+/// How far a run of a cell is.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Whether it ended with an error.
+    pub failed: bool,
+    /// Of each epoch, the validation accuracy where there is one, and the training loss.
+    pub epochs: Vec<(Option<f64>, f64)>,
+    /// Epochs in all.
+    pub total: usize,
+}
+
+/// What becomes of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Its runs go on until so many epochs are done, and there they are compared; `None` for to their end.
+    GoesOn(Option<usize>),
+    /// It was not among the best after so many epochs.
+    Stopped(usize),
+}
+
+/// What becomes of each cell, by its runs.
+pub fn standings(halving: &Halving, cells: &[Vec<Progress>]) -> Vec<Standing> {
+    let mut standings = vec![Standing::GoesOn(None); cells.len()];
+    let mut alive: Vec<usize> = (0..cells.len()).collect();
+    for &rung in &halving.epochs {
+        let is_there = |run: &Progress| run.failed || run.epochs.len() >= rung.min(run.total);
+        if !alive.iter().all(|&cell| cells[cell].iter().all(is_there)) {
+            alive.iter().for_each(|&cell| standings[cell] = Standing::GoesOn(Some(rung)));
+            break;
+        }
+        let by_accuracy = alive
+            .iter()
+            .flat_map(|&cell| &cells[cell])
+            .all(|run| run.failed || accuracy(run, rung).is_some());
+        let score = |cell: &usize| score(&cells[*cell], rung, by_accuracy);
+        let mut ranked = alive.clone();
+        ranked.sort_by(|a, b| score(b).total_cmp(&score(a))); // stable: of equals the first in the plan
+        for loser in ranked.split_off(alive.len().div_ceil(halving.eta)) {
+            standings[loser] = Standing::Stopped(rung);
+        }
+        alive.retain(|&cell| standings[cell] == Standing::GoesOn(None));
+    }
+    standings
+}
+
+fn score(runs: &[Progress], rung: usize, by_accuracy: bool) -> f64 {
+    let of_run = |run: &Progress| match (run.failed, by_accuracy) {
+        (true, _) => f64::NEG_INFINITY,
+        (_, true) => accuracy(run, rung).unwrap_or(f64::NEG_INFINITY),
+        (_, false) => run.epochs.iter().take(rung).next_back().map_or(f64::NEG_INFINITY, |(_, loss)| -loss),
+    };
+    let mean = runs.iter().map(of_run).sum::<f64>() / runs.len().max(1) as f64;
+    if mean.is_nan() { f64::NEG_INFINITY } else { mean }
+}
+
+/// The validation accuracy of the last epoch up to the rung that was evaluated.
+fn accuracy(run: &Progress, rung: usize) -> Option<f64> {
+    run.epochs.iter().take(rung).rev().find_map(|(accuracy, _)| *accuracy)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn run(accuracies: &[f64]) -> Progress {
+        let epochs = accuracies.iter().map(|&accuracy| (Some(accuracy), 1.0)).collect();
+        Progress { failed: false, epochs, total: 8 }
+    }
+
+    const HALVING: fn() -> Halving = || Halving { epochs: vec![1, 2], eta: 2 };
+
+    #[test]
+    fn only_the_best_half_goes_on_once_all_are_there() {
+        let mut cells: Vec<Vec<Progress>> =
+            [0.2, 0.5, 0.4, 0.3, 0.1].map(|a| vec![run(&[a]), run(&[a])]).to_vec();
+        let going = |rung| Standing::GoesOn(Some(rung));
+        let stopped = Standing::Stopped;
+        let expected = [stopped(1), going(2), going(2), going(2), stopped(1)];
+        assert_eq!(standings(&HALVING(), &cells), expected);
+        cells[4][1].epochs.clear();
+        assert_eq!(standings(&HALVING(), &cells), [going(1); 5], "one run is not there yet");
+        cells[4][1].failed = true;
+        assert_eq!(standings(&HALVING(), &cells), expected, "and never will be");
+        for (cell, last) in [(1, 0.1), (2, 0.9), (3, 0.95)] {
+            cells[cell].iter_mut().for_each(|run| run.epochs.push((Some(last), 1.0)));
+        }
+        let end = Standing::GoesOn(None);
+        assert_eq!(standings(&HALVING(), &cells), [stopped(1), stopped(2), end, end, stopped(1)]);
+    }
+
+    #[test]
+    fn a_cell_with_a_failed_run_comes_last_and_losses_decide_where_accuracies_are_missing() {
+        let halving = Halving { epochs: vec![1], eta: 2 };
+        let mut failed = run(&[0.9]);
+        failed.failed = true;
+        let cells = vec![vec![run(&[0.9]), failed], vec![run(&[0.2]), run(&[0.2])]];
+        let end = Standing::GoesOn(None);
+        assert_eq!(standings(&halving, &cells), [Standing::Stopped(1), end]);
+        let by_loss = |losses: [f64; 2]| {
+            let run = |loss| Progress { failed: false, epochs: vec![(None, loss)], total: 8 };
+            standings(&halving, &losses.map(|loss| vec![run(loss)]))
+        };
+        assert_eq!(by_loss([1.0, 0.5]), [Standing::Stopped(1), end]);
+        assert_eq!(by_loss([0.4, f64::NAN]), [end, Standing::Stopped(1)]);
+        assert_eq!(by_loss([0.5, 0.5]), [end, Standing::Stopped(1)], "of equals the first");
+    }
+
+    proptest! {
+        #[test]
+        fn a_share_goes_on_and_none_is_worse_than_one_that_stops(
+            scores in prop::collection::vec(0.0..1.0_f64, 1..20), eta in 2_usize..5,
+        ) {
+            let halving = Halving { epochs: vec![1], eta };
+            let cells: Vec<_> = scores.iter().map(|&score| vec![run(&[score])]).collect();
+            let standings = standings(&halving, &cells);
+            let (mut on, mut off) = (Vec::new(), Vec::new());
+            for (standing, score) in standings.iter().zip(&scores) {
+                if *standing == Standing::GoesOn(None) { on.push(*score) } else { off.push(*score) }
+            }
+            prop_assert_eq!(on.len(), scores.len().div_ceil(eta));
+            prop_assert!(on.iter().all(|a| off.iter().all(|b| a >= b)));
+        }
+    }
+}

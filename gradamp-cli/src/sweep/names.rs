@@ -1,0 +1,115 @@
+//! The names of runs: readable, stable, and safe for every file system.
+
+use super::axis::{Axis, AxisValue};
+use crate::config::tree::{Node, Value};
+
+/// The longest name of a run: file systems take 255 bytes, and a run's files have names of their own.
+pub const LONGEST: usize = 160;
+/// The longest text of a value that has no name.
+const LONGEST_VALUE: usize = 40;
+
+/// `factor-2_lr-0.1`: the cell that stands at these values.
+pub fn cell<'a>(place: impl IntoIterator<Item = (&'a Axis, &'a AxisValue)>) -> String {
+    let part = |(axis, value): (&Axis, &AxisValue)| format!("{}-{}", axis.label, value.text);
+    let parts: Vec<String> = place.into_iter().map(part).collect();
+    if parts.is_empty() { "base".into() } else { parts.join("_") }
+}
+
+/// The baseline of the cells that share the cell name `shared`.
+pub fn baseline(shared: &str) -> String {
+    if shared == "base" { "baseline".into() } else { format!("baseline_{shared}") }
+}
+
+/// The control of `cell` whose factor acts through something else.
+pub fn control(cell: &str, through: &str) -> String {
+    format!("{cell}_through-{through}")
+}
+
+/// The run of `cell` with a seed.
+pub fn run(cell: &str, seed: u64) -> String {
+    format!("{cell}_seed-{seed}")
+}
+
+/// An axis in the names of runs: the last part of its path that says something.
+pub fn label(name: &str) -> String {
+    let mut parts = name.rsplit('.');
+    let last = parts.next().unwrap_or(name);
+    let said = if last == "name" { parts.next().unwrap_or(last) } else { last };
+    safe(said)
+}
+
+/// A value in the names of runs.
+pub fn of_value(node: &Node) -> String {
+    let mut text = String::new();
+    write(node, &mut text);
+    safe(&text).chars().take(LONGEST_VALUE).collect()
+}
+
+fn write(node: &Node, text: &mut String) {
+    let mut joined = |nodes: &mut dyn Iterator<Item = &Node>| {
+        for (i, node) in nodes.enumerate() {
+            if i > 0 {
+                text.push('+');
+            }
+            write(node, text);
+        }
+    };
+    match &node.value {
+        Value::Array(items) => joined(&mut items.iter()),
+        Value::Table(entries) => joined(&mut entries.iter().map(|(_, node)| node)),
+        Value::Boolean(value) => text.push_str(if *value { "true" } else { "false" }),
+        Value::Integer(value) => text.push_str(&value.to_string()),
+        Value::Float(value) => text.push_str(&value.to_string()),
+        Value::String(value) => text.push_str(value),
+    }
+}
+
+/// `text` in characters that every file system takes, and every shell.
+pub fn safe(text: &str) -> String {
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+    let safe: String = text.trim().chars().map(|c| if is_safe(c) { c } else { '-' }).collect();
+    if safe.is_empty() { "none".into() } else { safe }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::tree::Origin;
+
+    #[test]
+    fn values_read_as_people_write_them() {
+        for (text, expected) in [
+            ("2.0", "2"),
+            ("0.05", "0.05"),
+            ("5e-4", "0.0005"),
+            ("-3", "-3"),
+            ("true", "true"),
+            ("\"resnet18\"", "resnet18"),
+            ("\"../a b\"", "..-a-b"),
+            ("[\"batch_norm\", \"relu\"]", "batch_norm+relu"),
+            ("[]", "none"),
+            ("{ schedule = \"cosine\", from = 0.1, to = 0.0 }", "cosine+0.1+0"),
+        ] {
+            assert_eq!(of_value(&Node::parse_value(text, &Origin::Set)), expected, "{text}");
+        }
+        for (name, expected) in [
+            ("amplification.factor", "factor"),
+            ("model.name", "model"),
+            ("strategy", "strategy"),
+            ("a b", "a-b"),
+        ] {
+            assert_eq!(label(name), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_becomes_a_file_name(text in "\\PC*") {
+            let safe = safe(&text);
+            prop_assert!(!safe.is_empty());
+            prop_assert!(safe.chars().all(|c| c.is_ascii_alphanumeric() || "._+-".contains(c)), "{}", safe);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Does the runs of a sweep, several at a time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{scope, sleep};
+use std::time::{Duration, Instant};
+
+use super::board::{Board, Job, Next, Setup};
+use super::child::{Children, Ended};
+use super::collect::{View, collect};
+use super::show::Show;
+use crate::failure::Result;
+
+/// How often it is asked whether the sweep is to stop.
+const TICK: Duration = Duration::from_millis(50);
+/// How long a worker waits for what other processes do.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What a worker tells.
+enum News {
+    Begins { index: usize },
+    Ended { job: Box<Job>, ended: Ended, view: Result<View, crate::run_folder::Error>, took: Duration },
+    Broken(crate::run_folder::Error),
+}
+
+/// Does the runs, `jobs` at a time, until all are settled or `stop` is raised; the results are written after each.
+///
+/// **Errors:** a folder that cannot be written; the runs that go on are asked to save and end.
+pub fn run(setup: &Setup<'_>, jobs: usize, stop: &AtomicBool, show: &mut Show) -> Result<()> {
+    let board = Mutex::new(Board::new(setup));
+    let children = Children::default();
+    let lost = scope(|scope| {
+        let (sender, news) = channel();
+        for _ in 0..jobs {
+            let (sender, board, children) = (sender.clone(), &board, &children);
+            scope.spawn(move || work(board, children, stop, &sender));
+        }
+        drop(sender);
+        let mut lost = None;
+        let mut fail = |error| {
+            lost.get_or_insert(error);
+            stop.store(true, Ordering::SeqCst);
+        };
+        loop {
+            if stop.load(Ordering::SeqCst) {
+                children.stop();
+            }
+            match news.recv_timeout(TICK) {
+                Ok(News::Begins { index }) => show.begins(&setup.expansion.plan.runs[index].name),
+                Ok(News::Ended { job, ended, view, took }) => {
+                    let name = &setup.expansion.plan.runs[job.index].name;
+                    match view {
+                        Ok(view) => {
+                            let epochs = view.epochs.len().saturating_sub(job.from);
+                            let board = lock(&board);
+                            show.ended(
+                                name,
+                                &ended,
+                                &view,
+                                (epochs, took),
+                                board.count(),
+                                board.epochs_left(),
+                            );
+                        }
+                        Err(error) => fail(error),
+                    }
+                    drop(job); // and with it the claim, before the results say how the run stands
+                    if let Err(error) = collect(&setup.root, &setup.expansion.plan) {
+                        fail(error);
+                    }
+                }
+                Ok(News::Broken(error)) => fail(error),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        lost
+    });
+    lock(&board).note_deleted()?;
+    lost.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Does one run after the other.
+fn work(board: &Mutex<Board<'_>>, children: &Children, stop: &AtomicBool, news: &Sender<News>) {
+    while !stop.load(Ordering::SeqCst) {
+        let next = lock(board).next();
+        let job = match next {
+            Ok(Next::Do(job)) => job,
+            Ok(Next::Wait) => {
+                let until = Instant::now() + PATIENCE;
+                while Instant::now() < until && !stop.load(Ordering::SeqCst) {
+                    sleep(TICK);
+                }
+                continue;
+            }
+            Ok(Next::End) => return,
+            Err(error) => {
+                let _ = news.send(News::Broken(error)); // whoever listens ends after the workers
+                return;
+            }
+        };
+        let _ = news.send(News::Begins { index: job.index });
+        let start = Instant::now();
+        let ended = children.run(&job.task);
+        let took = start.elapsed();
+        let view = lock(board).ended(&job, &ended);
+        let _ = news.send(News::Ended { job, ended, view, took });
+    }
+}
+
+fn lock<'a, 'b>(board: &'a Mutex<Board<'b>>) -> MutexGuard<'a, Board<'b>> {
+    board.lock().unwrap_or_else(PoisonError::into_inner)
+}

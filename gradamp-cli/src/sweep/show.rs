@@ -1,0 +1,153 @@
+//! What the terminal shows while a sweep goes on, and the table at its end.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::child::Ended;
+use super::collect::View;
+use super::data::Cell;
+use super::results::{ResultLine, Status};
+use crate::columns::{columns, header};
+use crate::output;
+use crate::progress::duration;
+
+/// Where a sweep's progress goes: a bar on a terminal, lines elsewhere.
+#[derive(Debug)]
+pub struct Show {
+    quiet: bool,
+    bar: Option<ProgressBar>,
+    jobs: usize,
+    /// Of the runs that this process did: epochs, and seconds of them.
+    epochs: usize,
+    seconds: f64,
+}
+
+impl Show {
+    /// Nothing yet, of `runs` runs.
+    pub fn new(quiet: bool, runs: usize, jobs: usize) -> Self {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(runs as u64), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("runs {bar:16} {pos}/{len} {wide_msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.tick();
+            bar
+        });
+        Self { quiet, bar, jobs, epochs: 0, seconds: 0.0 }
+    }
+
+    /// Says something.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| output::message(line)),
+            None if !self.quiet => output::message(line),
+            None => {}
+        }
+    }
+
+    /// A run begins.
+    pub fn begins(&self, name: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{name} ..."));
+        }
+    }
+
+    /// A run ended after so many epochs and so much time; of all runs so many are settled, and so many epochs are left.
+    pub fn ended(
+        &mut self,
+        name: &str,
+        ended: &Ended,
+        view: &View,
+        (epochs, took): (usize, Duration),
+        (settled, all): (usize, usize),
+        epochs_left: usize,
+    ) {
+        if *ended == Ended::NotBegun {
+            return;
+        }
+        self.epochs += epochs;
+        self.seconds += took.as_secs_f64();
+        let how = match (view.status, &view.error) {
+            (Status::Interrupted, _) if *ended == Ended::Well => {
+                format!("waits after {} epochs", view.epochs.len())
+            }
+            (status, Some(error)) => format!("{status}: {error}"),
+            (status, None) => {
+                let test = view.epochs.iter().rev().find_map(|epoch| epoch.test_accuracy);
+                test.map_or(status.to_string(), |test| {
+                    format!("{status}, test accuracy {:.1} %", 100.0 * test)
+                })
+            }
+        };
+        let left = match self.epochs {
+            0 => String::new(),
+            done => {
+                let seconds = self.seconds / done as f64 * epochs_left as f64 / self.jobs as f64;
+                format!("; about {} left", duration(seconds))
+            }
+        };
+        let left = if settled == all { String::new() } else { left };
+        self.say(&format!("[{settled}/{all}] {name}: {how}, {}{left}", duration(took.as_secs_f64())));
+        if let Some(bar) = &self.bar {
+            bar.set_position(settled as u64);
+            bar.set_message(left.trim_start_matches("; ").to_owned());
+        }
+    }
+
+    /// Nothing more is to come.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// The table of a sweep's cells: test accuracy over the seeds, mean and standard deviation.
+pub fn table(cells: &[Cell]) -> String {
+    let mut rows =
+        vec![header(["cell", "role", "finished", "test accuracy, last", "at best epoch", "best validation"])];
+    for cell in cells {
+        let of = |value: fn(&ResultLine) -> Option<f64>| {
+            mean_and_deviation(&cell.finished().filter_map(value).collect::<Vec<_>>())
+        };
+        let finished = cell.finished().count();
+        let stopped = cell.runs.iter().filter(|run| run.status == Status::StoppedEarly).count();
+        let note = if stopped > 0 { ", stopped early" } else { "" };
+        rows.push(vec![
+            cell.name.clone(),
+            cell.role.to_string(),
+            format!("{finished}/{}{note}", cell.runs.len()),
+            of(|run| run.last_test_accuracy),
+            of(|run| run.test_accuracy_at_best),
+            of(|run| run.best_validation_accuracy),
+        ]);
+    }
+    columns(&rows, "<<>>>>")
+}
+
+/// `45.1 ± 0.8 %`, with the deviation of a sample; `-` of nothing.
+fn mean_and_deviation(values: &[f64]) -> String {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    match values.len() {
+        0 => "-".into(),
+        1 => format!("{:.1} %", 100.0 * mean),
+        _ => {
+            let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+            format!("{:.1} ± {:.1} %", 100.0 * mean, 100.0 * (squares / (n - 1.0)).sqrt())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_have_the_deviation_of_a_sample() {
+        assert_eq!(mean_and_deviation(&[]), "-");
+        assert_eq!(mean_and_deviation(&[0.5]), "50.0 %");
+        assert_eq!(mean_and_deviation(&[0.4, 0.5, 0.6]), "50.0 ± 10.0 %");
+    }
+}

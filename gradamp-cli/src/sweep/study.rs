@@ -1,0 +1,289 @@
+//! The study file: a base configuration, axes, seeds.
+//!
+//! ```toml
+//! preset = "tour"                      # and/or config = "run.toml", from the study's folder, and/or [base]
+//! seeds = 5                            # 1 to 5, or a list
+//!
+//! [base]
+//! model.width = 8
+//!
+//! [axes]
+//! "amplification.factor" = [1.5, 2.0]  # every combination of the axes is a cell
+//!
+//! [[axis]]                             # settings that change together, under names
+//! name = "strategy"
+//! [[axis.value]]
+//! name = "first"
+//! set = { "strategy.phase.0.amplify" = true, "strategy.phase.1.amplify" = false }
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::axis::{Axis, Values, settings};
+use super::names;
+use super::plan::Halving;
+use crate::config::tree::{Node, Origin, Value};
+use crate::config::{KeyError, file_tree, preset_tree, read};
+
+/// A study as it was written.
+#[derive(Clone, Debug)]
+pub struct Study {
+    /// The file.
+    pub path: PathBuf,
+    /// What it holds.
+    pub text: String,
+    /// What it is called: its key `name`, else the file's name.
+    pub name: String,
+    /// The settings that all cells share.
+    pub base: Node,
+    /// What differs between cells.
+    pub axes: Vec<Axis>,
+    /// The seeds of each cell, and where they were written.
+    pub seeds: Vec<(u64, Origin)>,
+    /// How many combinations are drawn, if not all are taken.
+    pub sample: Option<(Sample, Origin)>,
+    /// What cells are compared with.
+    pub baseline: Baseline,
+    /// Whether hopeless cells are stopped early, and where that was written.
+    pub halving: Option<(Halving, Origin)>,
+    /// Whether amplified cells get controls.
+    pub controls: bool,
+}
+
+/// `sample = { runs = 20, seed = 1 }`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// How many combinations; each is run with every seed.
+    pub runs: usize,
+    /// The seed of the draw.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// What cells are compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Baseline {
+    /// Nothing.
+    Off,
+    /// The same run with amplification off in all phases.
+    Unamplified,
+    /// The same run with these settings.
+    Settings(Vec<(String, Node)>),
+}
+
+const KEYS: [&str; 11] = [
+    "name", "preset", "config", "base", "axes", "axis", "seeds", "sample", "baseline", "halving", "controls",
+];
+/// Settings that are not a study's to make, and what is to be used instead.
+const TAKEN: [(&str, &str); 2] = [
+    ("train.seed", "give the study's `seeds` instead"),
+    ("train.max_steps", "a sweep's runs go to the end of their strategy"),
+];
+
+impl Study {
+    /// Reads the study at `path`.
+    ///
+    /// **Errors:** a file that cannot be read or is no TOML; an unknown key; a value of the wrong type. Settings
+    /// themselves are checked where runs are made of them.
+    pub fn read(path: &Path) -> Result<Self, KeyError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| KeyError::new(format!("{}: cannot be read: {error}", path.display())))?;
+        Self::parse(path, text)
+    }
+
+    /// Reads the text of the study at `path`.
+    pub fn parse(path: &Path, text: String) -> Result<Self, KeyError> {
+        let tree = Node::parse(&text, &|line| Origin::File(path.to_owned(), line))?;
+        let Value::Table(entries) = &tree.value else {
+            return Err(KeyError::new("expected a table".into()).at("", &tree.origin));
+        };
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let mut study = Self {
+            path: path.to_owned(),
+            name: names::safe(&stem.unwrap_or_default()),
+            base: Node { origin: tree.origin.clone(), ..Node::empty() },
+            axes: Vec::new(),
+            seeds: Vec::new(),
+            sample: None,
+            baseline: Baseline::Unamplified,
+            halving: None,
+            controls: false,
+            text,
+        };
+        // Lower layers of settings first, wherever they stand in the file.
+        for layer in ["preset", "config", "base"] {
+            if let Some(node) = tree.get(layer) {
+                study.lay(layer, node).map_err(|error| error.below(layer).at(layer, &node.origin))?;
+            }
+        }
+        for (key, node) in entries {
+            study.take(key, node).map_err(|error| error.below(key))?;
+        }
+        if study.seeds.is_empty() {
+            let seed = study.base.get("train.seed").map(read::<u64>).transpose()?;
+            study.seeds.push((seed.unwrap_or(0), Origin::Default));
+        }
+        study.base.remove("train.seed");
+        study.check_axes()?;
+        Ok(study)
+    }
+
+    /// Puts a layer of settings over those below it.
+    fn lay(&mut self, layer: &str, node: &Node) -> Result<(), KeyError> {
+        match layer {
+            "preset" => self.base.overlay(preset_tree(&read::<String>(node)?)?),
+            "config" => {
+                let folder = self.path.parent().unwrap_or(Path::new(""));
+                self.base.overlay(file_tree(&folder.join(read::<PathBuf>(node)?))?);
+            }
+            _ => {
+                for (path, value) in settings(node)? {
+                    self.base.set(&path, value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one of the study's own keys.
+    fn take(&mut self, key: &str, node: &Node) -> Result<(), KeyError> {
+        match key {
+            "preset" | "config" | "base" => {}
+            "name" => self.name = names::safe(&read::<String>(node)?),
+            "axes" => self.axes.extend(Axis::of_table(node)?),
+            "axis" => {
+                let Value::Array(items) = &node.value else {
+                    let message = format!("found {}, expected tables [[axis]]", node.value.describe());
+                    return Err(KeyError::new(message).at("", &node.origin));
+                };
+                for (i, item) in items.iter().enumerate() {
+                    self.axes.push(Axis::of_entry(item).map_err(|error| error.below(&i.to_string()))?);
+                }
+            }
+            "seeds" => self.seeds = seeds(node)?,
+            "sample" => {
+                let sample: Sample = read(node)?;
+                if sample.runs == 0 {
+                    return Err(KeyError::new("is 0, expected at least 1".into()).at("runs", &node.origin));
+                }
+                self.sample = Some((sample, node.origin.clone()));
+            }
+            "baseline" => {
+                self.baseline = match &node.value {
+                    Value::Boolean(false) => Baseline::Off,
+                    Value::Boolean(true) => Baseline::Unamplified,
+                    Value::Table(_) => Baseline::Settings(settings(node)?),
+                    other => {
+                        let found = other.describe();
+                        let message = format!("found {found}, expected true, false or a table of settings");
+                        return Err(KeyError::new(message).at("", &node.origin));
+                    }
+                }
+            }
+            "halving" => self.halving = Some((halving(node)?, node.origin.clone())),
+            "controls" => self.controls = read(node)?,
+            unknown => return Err(KeyError::unknown_key(&KEYS).naming(unknown).at("", &node.origin)),
+        }
+        Ok(())
+    }
+
+    /// **Errors:** a setting that is not a study's to make; two axes of one name, or of one key; a range without
+    /// `sample`.
+    fn check_axes(&mut self) -> Result<(), KeyError> {
+        for (key, instead) in TAKEN {
+            let in_axes = self.axes.iter().find(|axis| axis.keys().contains(&key)).map(|axis| &axis.origin);
+            if let Some(origin) = in_axes.or(self.base.get(key).map(|node| &node.origin)) {
+                return Err(KeyError::new(format!("cannot be set in a study: {instead}")).at(key, origin));
+            }
+        }
+        for (i, axis) in self.axes.iter().enumerate() {
+            for before in &self.axes[..i] {
+                if before.name == axis.name {
+                    let message = format!("two axes are called `{}`", axis.name);
+                    return Err(KeyError::new(message).at("", &axis.origin));
+                }
+                // A later axis may refine what an earlier one sets as a whole, but not undo it.
+                let is_undone = |key: &&str| {
+                    axis.keys().iter().any(|upper| {
+                        key.strip_prefix(upper).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                    })
+                };
+                if let Some(key) = before.keys().into_iter().find(is_undone) {
+                    let message = format!(
+                        "the axis `{}` sets {key}, which the axis `{}` sets too",
+                        axis.name, before.name
+                    );
+                    return Err(KeyError::new(message).at("", &axis.origin));
+                }
+            }
+            if let (Values::Range { .. }, None) = (&axis.values, &self.sample) {
+                let message = "is a range: say how many values are drawn, by sample = { runs = 20 }";
+                return Err(KeyError::new(message.into()).at(&axis.name, &axis.origin));
+            }
+        }
+        // Labels that would be the same are written out.
+        let labels: Vec<String> = self.axes.iter().map(|axis| axis.label.clone()).collect();
+        for axis in &mut self.axes {
+            if labels.iter().filter(|label| **label == axis.label).count() > 1 {
+                axis.label = names::safe(&axis.name);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `seeds = [1, 5, 7]`, or their number.
+fn seeds(node: &Node) -> Result<Vec<(u64, Origin)>, KeyError> {
+    let count = |n: i64| u64::try_from(n).ok().filter(|n| (1..=10_000).contains(n));
+    match &node.value {
+        Value::Integer(n) => match count(*n) {
+            Some(n) => Ok((1..=n).map(|seed| (seed, node.origin.clone())).collect()),
+            None => {
+                let message = format!("found {n}, expected 1 to 10000 seeds, or a list of seeds");
+                Err(KeyError::new(message).at("", &node.origin))
+            }
+        },
+        Value::Array(items) if items.is_empty() => {
+            Err(KeyError::new("is empty, expected at least one seed".into()).at("", &node.origin))
+        }
+        Value::Array(items) => {
+            let seed = |(i, item): (usize, &Node)| {
+                let seed = read::<u64>(item).map_err(|error| error.below(&i.to_string()))?;
+                Ok((seed, item.origin.clone()))
+            };
+            items.iter().enumerate().map(seed).collect()
+        }
+        other => {
+            let message = format!("found {}, expected a number or a list of seeds", other.describe());
+            Err(KeyError::new(message).at("", &node.origin))
+        }
+    }
+}
+
+/// `[halving]`
+fn halving(node: &Node) -> Result<Halving, KeyError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Written {
+        epochs: Vec<usize>,
+        #[serde(default = "two")]
+        eta: usize,
+    }
+    fn two() -> usize {
+        2
+    }
+    let Written { epochs, eta } = read(node)?;
+    let is_ascending = epochs.windows(2).all(|pair| pair[0] < pair[1]);
+    if epochs.first().is_none_or(|first| *first == 0) || !is_ascending {
+        let message = format!("found {epochs:?}, expected ascending numbers of epochs, such as [2, 4]");
+        return Err(KeyError::new(message).at("epochs", &node.get("epochs").unwrap_or(node).origin));
+    }
+    if eta < 2 {
+        let message = format!("found {eta}, expected 2 or more: one in so many cells goes on");
+        return Err(KeyError::new(message).at("eta", &node.get("eta").unwrap_or(node).origin));
+    }
+    Ok(Halving { epochs, eta })
+}

@@ -1,0 +1,105 @@
+//! What is looked at before the first run begins: the data, and whether each model has what is to be amplified.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+
+use gradamp_core::train::Trainer;
+use gradamp_core::{Cpu, Error, Parameters};
+use gradamp_models::{Model, ModelSettings};
+
+use super::expand::Expansion;
+use crate::config::{Config, Device, KeyError, Resolved};
+use crate::dataset::{Data, Sources};
+use crate::device;
+use crate::failure::{Failure, Result};
+
+/// How much there is to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Steps of an epoch.
+    pub steps: usize,
+    /// Batches of an evaluation, of all splits together.
+    pub evaluated: usize,
+}
+
+/// What is the same for all runs on the same batches.
+#[derive(Clone, Copy)]
+struct Batches {
+    extent: Extent,
+    classes: usize,
+    image: [usize; 3],
+}
+
+/// The extent of each run. `say` is told what the data is.
+///
+/// **Errors:** data that is missing or too small; a selection that matches no layer of a run's model; a device that is
+/// not there; each with the place of the setting.
+pub fn survey(expansion: &Expansion, device: Option<&Device>, say: &dyn Fn(&str)) -> Result<Vec<Extent>> {
+    let cpu = Cpu::with_threads(1)?;
+    let said = Mutex::new(HashSet::new());
+    let say_once = |line: &str| {
+        if said.lock().is_ok_and(|mut said| said.insert(line.to_owned())) {
+            say(line);
+        }
+    };
+    let mut known: HashMap<String, Batches> = HashMap::new();
+    let mut devices: Vec<Device> = Vec::new();
+    let mut extents: Vec<Extent> = Vec::with_capacity(expansion.settings.len());
+    let runs = expansion.plan.runs.iter().zip(&expansion.settings);
+    for (i, (run, settings)) in runs.enumerate() {
+        // The seeds of a cell stand side by side and differ in nothing that matters here.
+        if i > 0 && expansion.plan.runs[i - 1].cell == run.cell {
+            extents.push(extents[i - 1]);
+            continue;
+        }
+        let config = &settings.config;
+        let key = toml::to_string(&config.data).map_err(|error| KeyError::new(error.to_string()))?;
+        let key = format!("{} {key}", config.train.batch_size);
+        let batches = match known.get(&key) {
+            Some(batches) => *batches,
+            None => {
+                let batches = batches(config, &cpu, &say_once).map_err(|error| placed(settings, error))?;
+                known.insert(key, batches);
+                batches
+            }
+        };
+        check_model(config, batches, &cpu).map_err(|error| placed(settings, error))?;
+        if let Some(path) = config.model.init.as_ref().filter(|path| !path.is_file()) {
+            let message = format!("found no file {}", path.display());
+            return Err(settings.place(KeyError::new(message).about("model.init")).into());
+        }
+        let wanted = device.unwrap_or(&config.train.device);
+        if !devices.contains(wanted) {
+            device::choose(wanted).map_err(|error| placed(settings, error))?;
+            devices.push(wanted.clone());
+        }
+        extents.push(batches.extent);
+    }
+    Ok(extents)
+}
+
+fn batches(config: &Config, cpu: &Cpu, say: &dyn Fn(&str)) -> Result<Batches, Error> {
+    let data = Data::load(&config.data, say)?;
+    let classes = data.classes().len();
+    let sources = Sources::new(config, data, cpu)?;
+    let evaluated = sources.evaluations().iter().map(|(_, source)| source.batches()).sum();
+    let extent = Extent { steps: sources.train().batches(), evaluated };
+    Ok(Batches { extent, classes, image: sources.train().image_shape() })
+}
+
+/// Everything that a trainer checks, on a model of a channel's width: its layers are those of the wide one.
+fn check_model(config: &Config, batches: Batches, cpu: &Cpu) -> Result<(), Error> {
+    let settings = ModelSettings { architecture: config.model.name, width: 1, classes: batches.classes };
+    let mut parameters = Parameters::new(cpu, 0);
+    let model = Model::new(&settings, &mut parameters).map_err(Error::external)?;
+    Trainer::new(&model, parameters, batches.image, config.train_settings())?;
+    Ok(())
+}
+
+/// An error of a setting becomes one about the place where it was written.
+fn placed(settings: &Resolved, error: Error) -> Failure {
+    match error {
+        Error::Setting { .. } => settings.place(KeyError::from(error)).into(),
+        other => other.into(),
+    }
+}

@@ -45,8 +45,8 @@ enum Place {
     NotMine,
     /// To be looked at.
     Open,
-    /// Going on in this process.
-    Busy,
+    /// Going on in this process; whether its folder was there already, and whether it is gone again.
+    Busy { begun: bool, gone: bool },
     /// Nothing is left to be done here; whether this process did it.
     Settled { here: bool },
 }
@@ -93,7 +93,9 @@ impl<'a> Board<'a> {
     /// Epochs of the runs that are not settled.
     pub fn epochs_left(&self) -> usize {
         let runs = self.setup.expansion.plan.runs.iter().zip(&self.places);
-        runs.filter(|(_, place)| matches!(place, Place::Open | Place::Busy)).map(|(run, _)| run.epochs).sum()
+        runs.filter(|(_, place)| matches!(place, Place::Open | Place::Busy { .. }))
+            .map(|(run, _)| run.epochs)
+            .sum()
     }
 
     /// The next run that can be done.
@@ -129,7 +131,7 @@ impl<'a> Board<'a> {
             if waits_at_rung || is_foreign {
                 continue;
             }
-            self.places[i] = Place::Busy;
+            self.places[i] = Place::Busy { begun: has_begun(root, &run.name), gone: false };
             let task = self.task(i, target);
             return Ok(Next::Do(Box::new(Job { index: i, task, from: done, to: target, _claim: claim })));
         }
@@ -154,6 +156,22 @@ impl<'a> Board<'a> {
         }
     }
 
+    /// The folders of runs that are going on here and whose folders have been deleted since this was last asked.
+    pub fn deleted(&mut self) -> Vec<PathBuf> {
+        let Setup { root, expansion, .. } = self.setup;
+        let mut deleted = Vec::new();
+        for (run, place) in expansion.plan.runs.iter().zip(&mut self.places) {
+            let Place::Busy { begun, gone: gone @ false } = place else { continue };
+            let is_there = has_begun(root, &run.name);
+            *gone = *begun && !is_there;
+            *begun |= is_there;
+            if *gone {
+                deleted.push(run_dir(root, &run.name));
+            }
+        }
+        deleted
+    }
+
     /// Takes note of how a run's process ended, and writes down what the run could not. Gives the run's view.
     ///
     /// **Errors:** a failure that cannot be written down.
@@ -161,16 +179,18 @@ impl<'a> Board<'a> {
         let root = &self.setup.root;
         let run = &self.setup.expansion.plan.runs[job.index];
         let name = &run.name;
-        let begun = has_begun(root, name);
+        self.deleted();
+        let is_gone = matches!(self.places[job.index], Place::Busy { gone: true, .. });
+        if is_gone && !has_begun(root, name) {
+            // What the process still wrote belongs to nothing, and would be in the way of a new run.
+            let _ = std::fs::remove_dir_all(run_dir(root, name)); // there may be nothing
+        }
         let failure = match ended {
-            Ended::Interrupted | Ended::NotBegun => None,
-            Ended::Badly(_) if View::of(root, name).status == Status::Diverged => None,
-            Ended::Badly(error) if !begun && job.task.resumes => {
-                Some(format!("its folder was deleted while it ran: {error}"))
-            }
-            Ended::Badly(error) => Some(error.clone()),
-            Ended::Well if !begun => Some("its folder was deleted while it ran".into()),
-            Ended::Well => None,
+            Ended::NotBegun => None,
+            _ if is_gone => Some("its folder was deleted while it ran".to_owned()),
+            Ended::Badly(error) if View::of(root, name).status != Status::Diverged => Some(error.clone()),
+            Ended::Well if !has_begun(root, name) => Some("it left no run folder".to_owned()),
+            Ended::Badly(_) | Ended::Well | Ended::Interrupted => None,
         };
         match &failure {
             Some(error) => record_failure(root, name, error)?,

@@ -1,6 +1,6 @@
 //! One run as a process of its own, so that whatever becomes of it, the sweep goes on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -46,7 +46,7 @@ pub struct Children(Mutex<Running>);
 #[derive(Debug, Default)]
 struct Running {
     is_stopping: bool,
-    ids: Vec<u32>,
+    ids: Vec<(PathBuf, u32)>,
 }
 
 impl Children {
@@ -60,7 +60,7 @@ impl Children {
             }
             match command.spawn() {
                 Ok(child) => {
-                    running.ids.push(child.id());
+                    running.ids.push((task.folder.clone(), child.id()));
                     child
                 }
                 Err(error) => return Ended::Badly(format!("cannot be started: {error}")),
@@ -69,7 +69,7 @@ impl Children {
         let id = child.id();
         let output = child.wait_with_output();
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.ids.retain(|other| *other != id);
+        running.ids.retain(|(_, other)| *other != id);
         let is_stopping = running.is_stopping;
         drop(running);
         match output {
@@ -83,8 +83,14 @@ impl Children {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !running.is_stopping {
             running.is_stopping = true;
-            running.ids.iter().for_each(|id| interrupt(*id));
+            running.ids.iter().for_each(|(_, id)| interrupt(*id));
         }
+    }
+
+    /// Asks the process of the run in `folder` to end.
+    pub fn end(&self, folder: &Path) {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        running.ids.iter().filter(|(of, _)| of == folder).for_each(|(_, id)| interrupt(*id));
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod args;
 mod axis;
+mod baseline;
 mod board;
 mod child;
 mod collect;

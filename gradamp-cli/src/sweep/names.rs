@@ -59,9 +59,15 @@ fn write(node: &Node, text: &mut String) {
         Value::Table(entries) => joined(&mut entries.iter().map(|(_, node)| node)),
         Value::Boolean(value) => text.push_str(if *value { "true" } else { "false" }),
         Value::Integer(value) => text.push_str(&value.to_string()),
-        Value::Float(value) => text.push_str(&value.to_string()),
+        Value::Float(value) => text.push_str(&number(*value)),
         Value::String(value) => text.push_str(value),
     }
+}
+
+/// A number without a needless `.0`, and without rows of zeros.
+pub fn number(value: f64) -> String {
+    let is_plain = value == 0.0 || (1e-4..1e7).contains(&value.abs());
+    if is_plain { value.to_string() } else { format!("{value:e}") }
 }
 
 /// `text` in characters that every file system takes, and every shell.
@@ -84,13 +90,15 @@ mod tests {
             ("2.0", "2"),
             ("0.05", "0.05"),
             ("5e-4", "0.0005"),
+            ("1e-9", "1e-9"),
+            ("-0.0", "-0"),
             ("-3", "-3"),
             ("true", "true"),
             ("\"resnet18\"", "resnet18"),
             ("\"../a b\"", "..-a-b"),
             ("[\"batch_norm\", \"relu\"]", "batch_norm+relu"),
             ("[]", "none"),
-            ("{ schedule = \"cosine\", from = 0.1, to = 0.0 }", "cosine+0.1+0"),
+            ("{ schedule = \"cosine\", from = 0.1, to = 0.0 }", "0.1+cosine+0"),
         ] {
             assert_eq!(of_value(&Node::parse_value(text, &Origin::Set)), expected, "{text}");
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::names;
 use crate::run_folder::{Error, Result, read_json};
 
 /// The form of `plan.json`; another number is refused.
@@ -136,7 +137,7 @@ impl fmt::Display for Role {
 pub fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |n| n.to_string()),
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), names::number),
         other => other.to_string(),
     }
 }

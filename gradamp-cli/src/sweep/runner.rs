@@ -46,6 +46,9 @@ pub fn run(setup: &Setup<'_>, jobs: usize, stop: &AtomicBool, show: &mut Show) -
             if stop.load(Ordering::SeqCst) {
                 children.stop();
             }
+            for folder in lock(&board).deleted() {
+                children.end(&folder); // what it computes has no place to go to
+            }
             match news.recv_timeout(TICK) {
                 Ok(News::Begins { index }) => show.begins(&setup.expansion.plan.runs[index].name),
                 Ok(News::Ended { job, ended, view, took }) => {

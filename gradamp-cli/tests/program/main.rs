@@ -6,6 +6,7 @@ mod bad_input;
 mod commands;
 mod devices;
 mod resume;
+mod sweep;
 mod tune;
 
 use std::collections::BTreeMap;

@@ -138,7 +138,9 @@ fn ended(status: ExitStatus, messages: &str, is_stopping: bool) -> Ended {
         Some(code) if code == i32::from(INTERRUPTED) && is_stopping => Ended::Interrupted,
         // Asked to stop before it could listen.
         None if is_stopping => Ended::Interrupted,
-        _ => Ended::Badly(error_in(messages).unwrap_or_else(|| format!("ended by {status}"))),
+        // Whoever is killed tells nothing; what drivers print is no reason.
+        None => Ended::Badly(format!("ended by {status}")),
+        Some(_) => Ended::Badly(error_in(messages).unwrap_or_else(|| format!("ended by {status}"))),
     }
 }
 

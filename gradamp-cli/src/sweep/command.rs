@@ -160,7 +160,7 @@ fn dry_run(
     output::result(format_args!("\n{}", count(expansion, runs().count())));
     estimate.sources.iter().for_each(output::result);
     let most = if expansion.plan.halving.is_some() { ", less what is stopped early" } else { "" };
-    output::result(format_args!("about {} in all{most}", duration(estimate.seconds)));
+    output::result(format_args!("about {}, one run after the other{most}", duration(estimate.seconds)));
     Ok(SUCCESS)
 }
 

@@ -42,16 +42,14 @@ pub fn estimate(
 ) -> Result<Estimate> {
     let mut estimate = Estimate { seconds: 0.0, sources: Vec::new() };
     let views: Vec<View> = expansion.plan.runs.iter().map(|run| View::of(root, &run.name)).collect();
-    // By what is computed: seconds of an epoch of finished runs.
+    // By what is computed: seconds of an epoch.
     let mut known: HashMap<String, f64> = HashMap::new();
-    for (view, settings) in views.iter().zip(&expansion.settings) {
+    for (i, view) in views.iter().enumerate() {
         if let (Status::Finished, Some(last)) = (view.status, view.epochs.last()) {
-            let subject = subject(&settings.config, device);
+            let subject = subject(&expansion.settings[i].config, extents[i], device);
             let seconds = last.total_seconds / view.epochs.len() as f64;
             if known.insert(subject.clone(), seconds).is_none() {
-                estimate
-                    .sources
-                    .push(format!("{subject}: {seconds:.2} s an epoch, by the runs that are done"));
+                estimate.sources.push(format!("{subject}: {seconds:.2} s an epoch, by a run that is done"));
             }
         }
     }
@@ -61,17 +59,14 @@ pub fn estimate(
             continue;
         }
         let epochs = run.epochs.saturating_sub(view.epochs.len()) as f64;
-        let subject = subject(config, device);
+        let subject = subject(config, extent, device);
         let seconds = match known.get(&subject) {
             Some(seconds) => *seconds,
             None => {
                 let step = step(config, device)?;
                 let evaluations = 1.0 / config.train.evaluate_every as f64;
                 let batches = extent.steps as f64 + FORWARD * evaluations * extent.evaluated as f64;
-                estimate.sources.push(format!(
-                    "{subject}: {step:.4} s a step, timed on this device; {} steps an epoch",
-                    extent.steps
-                ));
+                estimate.sources.push(format!("{subject}: {step:.4} s a step, timed on this device"));
                 known.insert(subject, step * batches);
                 step * batches
             }
@@ -81,16 +76,15 @@ pub fn estimate(
     Ok(estimate)
 }
 
-/// What a run computes, as far as time depends on it.
-fn subject(config: &Config, device: Option<&Device>) -> String {
-    let LoopSettings { batch_size, device: own, .. } = &config.train;
-    let data = match config.data.source {
-        gradamp_data::Source::Shapes => format!("{} shapes", config.data.shapes.train),
-        source => format!("{source} images, at most {}", config.data.train_limit),
-    };
-    let (model, width) = (config.model.name, config.model.width);
-    let device = device.unwrap_or(own);
-    format!("{model} of width {width}, batch {batch_size}, {data}, on {device}").replace(", at most 0", "")
+/// What an epoch computes, as far as its time depends on it.
+fn subject(config: &Config, extent: Extent, device: Option<&Device>) -> String {
+    let LoopSettings { batch_size, device: own, evaluate_every, .. } = &config.train;
+    let (model, width, steps) = (config.model.name, config.model.width, extent.steps);
+    let (evaluated, device) = (extent.evaluated / evaluate_every, device.unwrap_or(own));
+    format!(
+        "{model} of width {width}, batch {batch_size}, on {device}; an epoch of {steps} steps and {evaluated} batches \
+         of evaluation"
+    )
 }
 
 /// Seconds of a step.

@@ -104,6 +104,31 @@ fn a_baseline_can_be_left_out_or_be_other_settings() {
 }
 
 #[test]
+fn a_control_follows_its_cell_and_is_compared_with_its_baseline() {
+    let axes = "[axes]\n'model.name' = ['vgg11', 'resnet18']\n";
+    let study = Study::parse(Path::new("s.toml"), format!("{BASE}{axes}")).unwrap();
+    let plan = expand(&study, true).unwrap().plan;
+    let expected = [
+        "baseline_model-vgg11",
+        "baseline_model-resnet18",
+        "model-vgg11",
+        "model-vgg11_through-mean_learning_rate",
+        "model-vgg11_through-learning_rate",
+        "model-resnet18",
+        "model-resnet18_through-mean_learning_rate",
+    ];
+    assert_eq!(plan.cells(), expected);
+    let run = &plan.runs[4];
+    assert_eq!((run.role, run.control_of.as_deref()), (Role::Control, Some("model-vgg11")));
+    assert_eq!(run.baseline.as_deref(), Some("baseline_model-vgg11"));
+    let own = "[axes]\n'amplification.through' = ['gradient', 'mean_learning_rate']\n";
+    let study = Study::parse(Path::new("s.toml"), format!("{BASE}{own}")).unwrap();
+    let same =
+        "through-mean_learning_rate has the same settings as through-gradient_through-mean_learning_rate";
+    assert_eq!(expand(&study, true).unwrap().warnings, [same]);
+}
+
+#[test]
 fn layers_of_the_base_win_in_their_order_and_labels_stay_apart() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("run.toml"), "[train]\nbatch_size = 7\n[model]\nwidth = 3\n").unwrap();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 
 use crate::amplify::{
-    AmplificationSettings, Amplifier, Amplify, Gain, Placement, Redraw, Schedule, Selection,
+    AmplificationSettings, Amplifier, Amplify, Gain, History, Placement, Redraw, Schedule, Selection,
     Strategy as Phases, gain,
 };
 use crate::tape::{BackwardRule, SiteId};
@@ -136,7 +136,7 @@ impl Net {
     fn amplified(&mut self, settings: &AmplificationSettings, step: u64) -> Result<Vec<(Arc<str>, f64)>> {
         let strategy = Phases::single(1, Schedule::constant(0.1), Amplify::on());
         let mut amplifier = Amplifier::new(&strategy, settings, &self.trace()?, 0)?;
-        amplifier.begin_step(0, step);
+        amplifier.begin_step(0, step, &History::default())?;
         let hooks = Hooks::new();
         let _guard = hooks.add_shared(Arc::new(Mutex::new(amplifier)));
         self.gradients(&hooks)
@@ -178,7 +178,7 @@ proptest! {
         let mut net = Net::new(layers).unwrap();
         let trace = net.trace().unwrap();
         let with = |factor| AmplificationSettings { factor, ..settings.clone() };
-        let draw = Selection::new(&with(2.0), &trace, 0).unwrap().draw(0, 0);
+        let draw = Selection::new(&with(2.0), &trace, 0).unwrap().draw(0, 0, &History::default()).unwrap();
         let gains = gain::of_draw(&trace, &draw);
         let plain = net.gradients(&Hooks::new()).unwrap();
         let by_two = net.amplified(&with(2.0), 0).unwrap();
@@ -220,7 +220,7 @@ proptest! {
             };
             sums.iter_mut().zip(amplified).for_each(|(sum, (_, value))| *sum += value);
         }
-        for (i, found) in gain::expected(&trace, &selection.unwrap()).iter().enumerate() {
+        for (i, found) in gain::expected(&trace, &selection.unwrap()).unwrap().unwrap().iter().enumerate() {
             let mean = sums[i] / draws.len() as f64 / plain[i].1;
             let (min, max) = match found.gain {
                 Gain::Factor(factor) => (factor, factor),

@@ -2,8 +2,12 @@
 
 use gradamp_core::amplify::{Gain, ParameterGain};
 
+/// Why the gains of a phase are not there.
+pub const UNKNOWN: &str = "not known in advance: they follow from what the policy is going to decide";
+
 /// One line for a phase (from 0) that amplifies, about the mean gains of its parameters.
-pub fn line(phase: usize, gains: &[ParameterGain]) -> String {
+pub fn line(phase: usize, gains: Option<&[ParameterGain]>) -> String {
+    let Some(gains) = gains else { return format!("phase {}: the gains are {UNKNOWN}", phase + 1) };
     let bounds = |gain: &ParameterGain| match gain.gain {
         Gain::Factor(factor) => (factor, factor),
         Gain::DependsOnPath { min, max } => (min, max),
@@ -37,10 +41,11 @@ mod tests {
             gain("linear.weight", Gain::Factor(1.0)),
         ];
         assert_eq!(
-            line(1, &gains),
+            line(1, Some(&gains)),
             "phase 2: gradients are multiplied by 1.000 to 8.000 in the mean (most at conv1.weight); \
              for 1 of 3 parameters it depends on the path"
         );
-        assert_eq!(line(0, &[]), "phase 1: no parameter's gradient is amplified");
+        assert_eq!(line(0, Some(&[])), "phase 1: no parameter's gradient is amplified");
+        assert!(line(0, None).starts_with("phase 1: the gains are not known in advance"));
     }
 }

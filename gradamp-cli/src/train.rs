@@ -121,7 +121,7 @@ impl<B: Backend> Run<'_, B> {
         let start = trainer.state().clone();
         let mut record = match old {
             Some(old) => continued(old, &start, self.backend.name()),
-            None => self.new_record(&settings, dataset, checksum, classes, &trainer),
+            None => self.new_record(&settings, dataset, checksum, classes, &trainer)?,
         };
         folder.write_record(&record)?;
         let metadata = Metadata::from([("model".to_owned(), settings.to_string())]);
@@ -132,8 +132,8 @@ impl<B: Backend> Run<'_, B> {
             recorder.save(&trainer.snapshot())?; // so that a run killed in its first step can be resumed
         }
         let mut progress = Progress::new(self.args.quiet, config.strategy.epochs());
-        for (phase, gains) in trainer.expected_gains() {
-            progress.say(&gains::line(phase, &gains));
+        for (phase, gains) in trainer.expected_gains()? {
+            progress.say(&gains::line(phase, gains.as_deref()));
         }
         progress.say(&format!("run folder: {}", folder.root().display()));
         if start.step > 0 {
@@ -235,8 +235,8 @@ impl<B: Backend> Run<'_, B> {
         dataset_checksum: String,
         classes: Vec<String>,
         trainer: &Trainer<'_, B, Model>,
-    ) -> RunRecord {
-        RunRecord {
+    ) -> Result<RunRecord> {
+        Ok(RunRecord {
             version: VERSION.into(),
             commit: commit(),
             model: model.to_string(),
@@ -251,8 +251,8 @@ impl<B: Backend> Run<'_, B> {
             outcome: "running".into(),
             error: None,
             resumed: Vec::new(),
-            expected_gains: RunRecord::gains(&trainer.expected_gains()),
-        }
+            expected_gains: RunRecord::gains(&trainer.expected_gains()?),
+        })
     }
 
     /// An error of the core or the data about a setting becomes one about the place where it was written.

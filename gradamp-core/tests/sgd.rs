@@ -5,7 +5,7 @@
 
 use gradamp_core::backend::Gate;
 use gradamp_core::nn::{BatchNorm2d, Linear, MeanPool2d};
-use gradamp_core::optim::{NoDecay, Sgd, SgdSettings};
+use gradamp_core::optim::{NoDecay, Rate, Sgd, SgdSettings};
 use gradamp_core::{
     Backend, BackwardHook, Cpu, Gradient, GradientAction, Hooks, Module, Parameters, Result, Role, Site,
     Tape, Tensor, ops,
@@ -52,7 +52,7 @@ fn stepped(settings: SgdSettings, factor: f32, skips: bool) -> (Vec<Taken>, Opti
     let gradients = tape.backward(&loss.var, &hooks).unwrap();
     let mut sgd = Sgd::new(settings, &parameters).unwrap();
     sgd.skip_non_finite(skips);
-    let gate = sgd.step(&mut parameters, &gradients, 1.0).unwrap();
+    let gate = sgd.step(&mut parameters, &gradients, &Rate::from(1.0)).unwrap();
     let gate = gate.map(|gate| Gate::from_array(gate.to_vec().unwrap().try_into().unwrap()));
 
     let difference = |old: &Tensor<Cpu>, new: &Tensor<Cpu>| {

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use gradamp_core::amplify::{AmplificationSettings, Amplifier, Amplify, Schedule, Strategy};
-use gradamp_core::optim::{Sgd, SgdSettings};
+use gradamp_core::amplify::{AmplificationSettings, Amplifier, Amplify, History, Schedule, Strategy};
+use gradamp_core::optim::{Rate, Sgd, SgdSettings};
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::{Backend, Hooks, LayerKind, Module, Parameters, Tape, Tensor, nn, ops};
 use gradamp_models::{Model, ModelSettings};
@@ -55,7 +55,7 @@ impl<B: Backend> Workload<B> {
         };
         let strategy = Strategy::single(1, Schedule::constant(1e-3), Amplify::on());
         let mut amplifier = Amplifier::new(&strategy, &everything, &trace, 0)?;
-        amplifier.begin_step(0, 0);
+        amplifier.begin_step(0, 0, &History::default())?;
         let amplified_sites = amplifier.draw().map_or(0, |draw| draw.sites.len());
         let amplified = Hooks::new();
         amplified.add_shared(Arc::new(Mutex::new(amplifier))).forget();
@@ -101,7 +101,7 @@ impl<B: Backend> Workload<B> {
         drop(logits);
         let hooks = if amplified { &self.amplified } else { &self.plain };
         let gradients = tape.backward(&loss.var, hooks)?;
-        self.sgd.step(&mut self.parameters, &gradients, 1e-3)?;
+        self.sgd.step(&mut self.parameters, &gradients, &Rate::from(1e-3))?;
         self.backend.submit()?;
         Ok(loss)
     }

@@ -10,7 +10,7 @@ pub mod tree;
 
 use std::path::PathBuf;
 
-use gradamp_core::amplify::{AmplificationSettings, Strategy};
+use gradamp_core::amplify::{AmplificationSettings, Amplify, Phase, Strategy};
 use gradamp_core::optim::SgdSettings;
 use gradamp_core::train::{LossScaling, OnDivergence, TrainSettings};
 use gradamp_data::DataSettings;
@@ -184,6 +184,14 @@ impl Config {
         self.data.check().map_err(gradamp_core::Error::from)?;
         self.strategy.check()?;
         self.amplification.check()?;
+        let looks_back = |phase: &Phase| match &phase.amplify {
+            Amplify::On(overrides) => self.amplification.with(overrides).policy.looks_back(),
+            Amplify::Off => false,
+        };
+        if self.train.gradients_every == 0 && self.strategy.phases.iter().any(looks_back) {
+            let expected = "at least 1, for the policy of amplification decides by measured gradients";
+            return fail("train.gradients_every", &0, expected);
+        }
         Ok(())
     }
 

@@ -6,6 +6,8 @@ use proptest::strategy::Strategy as Generator;
 use super::tree::{Node, Origin, Value};
 use super::*;
 
+mod policies;
+
 fn layers() -> Layers {
     Layers { preset: Some("tour".into()), ..Layers::default() }
 }

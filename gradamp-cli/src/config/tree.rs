@@ -62,7 +62,7 @@ pub enum Value {
 }
 
 /// Settings of which the one excludes the other: whoever sets one takes back the other.
-const EXCLUSIVE: [(&str, &str); 1] = [("ratio", "count")];
+const EXCLUSIVE: [(&str, &str); 2] = [("ratio", "count"), ("threshold", "quantile")];
 
 impl Node {
     /// An empty table.

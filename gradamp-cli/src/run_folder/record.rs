@@ -3,6 +3,8 @@
 use gradamp_core::amplify::ParameterGain;
 use serde::{Deserialize, Serialize};
 
+use crate::gains;
+
 /// `run.json`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -36,7 +38,8 @@ pub struct RunRecord {
     pub error: Option<String>,
     /// Every time it was continued.
     pub resumed: Vec<Session>,
-    /// The mean gain that amplification gives each parameter, for each phase that amplifies.
+    /// The mean gain that amplification gives each parameter, for each phase that amplifies; `null`, and why, where it is
+    /// not known in advance.
     pub expected_gains: serde_json::Value,
 }
 
@@ -56,8 +59,11 @@ pub struct Session {
 
 impl RunRecord {
     /// The gains of each amplified phase, as `run.json` holds them.
-    pub fn gains(phases: &[(usize, Vec<ParameterGain>)]) -> serde_json::Value {
-        let phase = |(phase, gains): &(usize, Vec<ParameterGain>)| serde_json::json!({"phase": phase, "gains": gains});
+    pub fn gains(phases: &[(usize, Option<Vec<ParameterGain>>)]) -> serde_json::Value {
+        let phase = |(phase, gains): &(usize, Option<Vec<ParameterGain>>)| match gains {
+            Some(gains) => serde_json::json!({"phase": phase, "gains": gains}),
+            None => serde_json::json!({"phase": phase, "gains": null, "unknown": gains::UNKNOWN}),
+        };
         phases.iter().map(phase).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! Gradient amplification: what to amplify, how much, and when.
 //!
 //! During a backward pass the gradients of some layers are multiplied by a factor. The [`AmplificationSettings`] say
-//! which layers are eligible, how many of them are drawn, how often, and by what and where their gradients are
+//! which layers are eligible, which [`AmplificationPolicy`] decides among them, and where their gradients are
 //! multiplied; the [`Strategy`] says in which epochs, under which learning rates; the [`Amplifier`] is the backward hook
 //! that does it. Since backward is linear in dy, the factor only multiplies a gradient's scalar: amplification costs
 //! no pass over memory.
@@ -19,18 +19,30 @@
 mod amplifier;
 mod draw;
 pub mod gain;
+mod history;
+mod overrides;
+mod policy;
 mod schedule;
 mod selection;
 mod settings;
 mod strategy;
+mod through;
 
 pub use amplifier::Amplifier;
 pub use draw::{Draw, DrawRecord};
 pub use gain::{Gain, ParameterGain};
+pub use history::{EpochStatistics, History, Moments, SiteStatistics};
+pub use overrides::Overrides;
+pub use policy::{
+    AmplificationPolicy, DepthChanges, DepthSettings, EqualiseChanges, EqualiseSettings, FluctuationChanges,
+    FluctuationSettings, Measure, Measured, Outlook, Profile, Side, Situation, Timing,
+};
 pub use schedule::{Curve, Schedule, WarmUp};
 pub use selection::Selection;
-pub use settings::{AmplificationSettings, Overrides, Placement, Redraw};
+pub use settings::{AmplificationSettings, Placement, PolicyName, Redraw, Through};
 pub use strategy::{Amplify, Phase, Strategy};
+
+pub(crate) use selection::owns;
 
 #[cfg(test)]
 mod tests;

@@ -1,29 +1,37 @@
-//! Which layers are eligible for amplification, and which of them are drawn.
+//! What a phase amplifies: the eligible layers, and the policy that decides among them.
+
+use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::draw::Draw;
-use super::settings::{AmplificationSettings, Keys, Placement, Redraw};
+use super::history::History;
+use super::overrides::Keys;
+use super::policy::{self, AmplificationPolicy, Situation, Timing};
+use super::settings::{AmplificationSettings, Placement, Through};
+use super::through;
 use crate::hook::{LayerKind, Site};
-use crate::random::{Purpose, Stream};
 use crate::tape::Trace;
 use crate::{Error, Result};
 
-/// The eligible layers of a model, and the rule by which some of them are drawn.
-#[derive(Clone, Debug, PartialEq)]
+/// The eligible layers of a model, and the policy that decides which of them are amplified, and by what.
+#[derive(Clone, Debug)]
 pub struct Selection {
+    trace: Arc<Trace>,
     eligible: Vec<usize>,
-    count: usize,
-    redraw: Redraw,
-    factor: f32,
+    policy: Arc<dyn AmplificationPolicy>,
     placement: Placement,
+    through: Through,
+    max_gain: Option<f64>,
     seed: u64,
+    /// The first epoch of its phase.
+    begin: usize,
 }
 
-/// Where a draw stands in a run. Steps with equal positions share a draw.
+/// Where a decision stands in a run. Steps with equal positions share a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {
-    epoch: u64,
+    epoch: usize,
     step: u64,
 }
 
@@ -31,17 +39,20 @@ impl Selection {
     /// What `settings` select among the sites of `trace`; `run_seed` serves where they name no seed of their own.
     ///
     /// **Errors:** a setting out of its range; settings that select nothing; a kind, a glob or a listed path that
-    /// matches no site; a count larger than the number of eligible sites; the placement `params` where no eligible
-    /// site has parameters.
+    /// matches no site; the placement `params` where no eligible site has parameters; settings that do not fit their
+    /// policy, such as a count larger than the number of eligible sites.
     pub fn new(settings: &AmplificationSettings, trace: &Trace, run_seed: u64) -> Result<Self> {
-        Self::new_as(&Keys::default(), settings, trace, run_seed)
+        Self::new_as(&Keys::default(), settings, &Arc::new(trace.clone()), run_seed, 0, None)
     }
 
+    /// For a phase that begins at epoch `begin`; `policy` takes the place of the one that the settings name.
     pub(super) fn new_as(
         keys: &Keys,
         settings: &AmplificationSettings,
-        trace: &Trace,
+        trace: &Arc<Trace>,
         run_seed: u64,
+        begin: usize,
+        policy: Option<&Arc<dyn AmplificationPolicy>>,
     ) -> Result<Self> {
         settings.check_as(keys)?;
         let eligible = if settings.sites.is_empty() {
@@ -59,23 +70,22 @@ impl Selection {
             );
             return Err(Error::setting(keys.key("placement"), message));
         }
-        let count = match (settings.count, settings.ratio) {
-            (Some(count), _) if count > eligible.len() => {
-                let message = format!("is {count}, but only {} layers are eligible", eligible.len());
-                return Err(Error::setting(keys.key("count"), message));
-            }
-            (Some(count), _) => count,
-            (None, Some(ratio)) => ((ratio * eligible.len() as f64).round() as usize).max(1),
-            (None, None) => eligible.len(),
+        let policy = match policy {
+            Some(policy) => policy.clone(),
+            None => policy::build(keys, settings, trace, &eligible)?,
         };
-        Ok(Self {
+        let selection = Self {
+            trace: trace.clone(),
             eligible,
-            count,
-            redraw: settings.redraw,
-            factor: settings.factor,
+            policy,
             placement: settings.placement,
+            through: settings.through,
+            max_gain: settings.max_gain.map(f64::from),
             seed: settings.seed.unwrap_or(run_seed),
-        })
+            begin,
+        };
+        through::check(keys, &selection, trace)?;
+        Ok(selection)
     }
 
     /// The eligible sites' numbers, ascending, at least one.
@@ -83,14 +93,9 @@ impl Selection {
         &self.eligible
     }
 
-    /// How many of them are drawn: at least one, at most all.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// What gradients are multiplied by.
-    pub fn factor(&self) -> f32 {
-        self.factor
+    /// Who decides among them.
+    pub fn policy(&self) -> &dyn AmplificationPolicy {
+        &*self.policy
     }
 
     /// Which gradients are multiplied.
@@ -98,34 +103,100 @@ impl Selection {
         self.placement
     }
 
+    /// Through what the factors act.
+    pub fn through(&self) -> Through {
+        self.through
+    }
+
+    /// The most that the gradient on any path may be multiplied by.
+    pub fn max_gain(&self) -> Option<f64> {
+        self.max_gain
+    }
+
     /// The draw that serves `epoch` and `step` (both from 0, the step counted over the whole run): a pure function of
-    /// them and the seed.
+    /// them, the seed and the history.
     ///
-    /// Draws of different size at one place are nested: the layers drawn at a ratio of 0.25 are among those drawn at
-    /// 0.5, so that studies of the ratio compare like with like. And a draw made `once` is that of epoch 0.
-    pub fn draw(&self, epoch: usize, step: u64) -> Draw {
-        let position = self.position(epoch, step);
-        let stream = Stream::new(self.seed, Purpose::Amplify).at(position.epoch).at(position.step);
-        let chosen = stream.choose(self.eligible.len(), self.count);
-        let factors = vec![self.factor; chosen.len()];
-        Draw {
-            sites: chosen.into_iter().map(|i| self.eligible[i]).collect(),
-            factors,
-            placement: self.placement,
+    /// **Errors:** what the policy returns; a decision for a site that is not eligible, or twice for one, or by a factor
+    /// that is not finite and above 0.
+    pub fn draw(&self, epoch: usize, step: u64, history: &History) -> Result<Draw> {
+        let Position { epoch, step } = self.position(epoch, step);
+        let mut decision = match history.before(epoch, self.policy.memory()) {
+            None => Vec::new(),
+            Some(statistics) => self.policy.decide(&Situation {
+                trace: &self.trace,
+                eligible: &self.eligible,
+                placement: self.placement,
+                epoch,
+                step,
+                seed: self.seed,
+                statistics,
+            })?,
+        };
+        decision.sort_unstable_by_key(|(site, _)| *site);
+        self.check(&decision)?;
+        let (sites, factors) = decision.into_iter().unzip();
+        let draw = Draw { sites, factors, placement: self.placement, power: None };
+        Ok(match self.max_gain {
+            Some(bound) => draw.within(bound, &self.trace),
+            None => draw,
+        })
+    }
+
+    fn check(&self, decision: &[(usize, f32)]) -> Result<()> {
+        let fail = |message: String| {
+            Err(Error::setting("amplification.policy", format!("{:?} {message}", self.policy)))
+        };
+        let name = |site: usize| {
+            self.trace.sites.get(site).map_or(format!("number {site}"), |site| site.path.to_string())
+        };
+        for (i, &(site, factor)) in decision.iter().enumerate() {
+            if self.eligible.binary_search(&site).is_err() {
+                return fail(format!("chose layer {}, which is not eligible", name(site)));
+            }
+            if i > 0 && decision[i - 1].0 == site {
+                return fail(format!("chose layer {} twice", name(site)));
+            }
+            if !(factor.is_finite() && factor > 0.0) {
+                let message = format!(
+                    "gave layer {} the factor {factor}, expected a finite number above 0",
+                    name(site)
+                );
+                return fail(message);
+            }
         }
+        Ok(())
     }
 
     pub(super) fn position(&self, epoch: usize, step: u64) -> Position {
-        match self.redraw {
-            Redraw::Once => Position { epoch: 0, step: 0 },
-            Redraw::Epoch => Position { epoch: epoch as u64, step: 0 },
-            Redraw::Step => Position { epoch: epoch as u64, step },
+        match self.policy.timing() {
+            Timing::Once if self.policy.memory() == 0 => Position { epoch: 0, step: 0 },
+            Timing::Step => Position { epoch, step },
+            timing => {
+                let every = if let Timing::Epochs(every) = timing { every.max(1) } else { usize::MAX };
+                // The first decision: where the phase begins, or where there are statistics enough.
+                let first = self.begin.max(self.policy.memory());
+                match epoch.checked_sub(first) {
+                    Some(since) => Position { epoch: epoch - since % every, step: 0 },
+                    None => Position { epoch: self.begin.min(epoch), step: 0 },
+                }
+            }
+        }
+    }
+
+    /// How many epochs of statistics a run must keep for this selection: those that the policy looks back on, and those
+    /// that have gone by since it last decided.
+    pub(super) fn epochs_kept(&self) -> usize {
+        match (self.policy.memory(), self.policy.timing()) {
+            (0, _) => 0,
+            (memory, Timing::Epochs(every)) => memory.saturating_add(every.max(1)),
+            (memory, Timing::Step) => memory + 1,
+            (_, Timing::Once) => usize::MAX,
         }
     }
 }
 
 /// Whether the parameter at `path` is that of `site`'s layer, or of a layer inside it.
-pub(super) fn owns(site: &Site, path: &str) -> bool {
+pub(crate) fn owns(site: &Site, path: &str) -> bool {
     path.strip_prefix(&*site.path).is_some_and(|rest| rest.starts_with('.'))
 }
 

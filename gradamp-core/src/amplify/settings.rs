@@ -1,15 +1,18 @@
-//! What is amplified, how much and how often: the table `[amplification]`, and what a phase changes about it.
+//! What is amplified, how much and how often: the table `[amplification]`.
 
 use serde::{Deserialize, Serialize};
 
+use super::overrides::Keys;
+use super::policy::{DepthSettings, EqualiseSettings, FluctuationSettings};
 use crate::hook::LayerKind;
 use crate::{Error, Result};
 
 /// The settings of gradient amplification.
 ///
 /// **Eligible** are either the layers of some `kinds` whose paths match some glob of `paths` (where only one of the
-/// two is given, it decides alone), or the layers that `sites` lists. Of the eligible layers a share (`ratio`) or a
-/// number (`count`) is drawn; at those drawn, gradients are multiplied by `factor`.
+/// two is given, it decides alone), or the layers that `sites` lists. Among the eligible layers the `policy` decides
+/// which are amplified, and by what. What belongs to another policy than the one in force is not looked at, so that
+/// a study may vary the policy alone.
 ///
 /// None of the defaults is claimed to be the paper's, which leaves these settings open to its readers.
 ///
@@ -18,6 +21,8 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AmplificationSettings {
+    /// Who decides among the eligible layers.
+    pub policy: PolicyName,
     /// The kinds of layers that are eligible; empty for no condition on the kind.
     pub kinds: Vec<LayerKind>,
     /// Globs on the paths of layers; empty for no condition on the path. The parts of a path are separated by dots:
@@ -27,37 +32,84 @@ pub struct AmplificationSettings {
     pub paths: Vec<String>,
     /// The exact paths of eligible layers; excludes `kinds` and `paths`.
     pub sites: Vec<String>,
-    /// The share of the eligible layers that is drawn, in (0, 1], rounded to the nearest number of layers and at
-    /// least one; excludes `count`. Without either, all eligible layers are amplified.
+    /// For the policy `list`: a factor for each of `sites`, in their order.
+    pub factors: Vec<f32>,
+    /// For the policy `random`: the share of the eligible layers that is drawn, in (0, 1], rounded to the nearest
+    /// number of layers and at least one; excludes `count`. Without either, all eligible layers are amplified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio: Option<f64>,
-    /// How many of the eligible layers are drawn; excludes `ratio`.
+    /// For the policy `random`: how many of the eligible layers are drawn; excludes `ratio`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<usize>,
-    /// How often the layers are drawn anew.
+    /// For the policy `random`: how often the layers are drawn anew.
     pub redraw: Redraw,
-    /// What gradients are multiplied by: finite, above 0.
+    /// What gradients are multiplied by, where the policy has no factors of its own: finite, above 0.
     pub factor: f32,
-    /// Which gradients of a drawn layer are multiplied.
+    /// Which gradients of an amplified layer are multiplied.
     pub placement: Placement,
+    /// Through what the factors act.
+    pub through: Through,
+    /// The most that the gradient on any path may be multiplied by, at least 1: where a decision goes beyond, all its
+    /// factors are taken to a common power. `None` for no bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_gain: Option<f32>,
     /// The seed of the draws; `None` for the run's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// For the policy `fluctuation`.
+    pub fluctuation: FluctuationSettings,
+    /// For the policy `equalise`.
+    pub equalise: EqualiseSettings,
+    /// For the policy `depth`.
+    pub depth: DepthSettings,
 }
 
 impl Default for AmplificationSettings {
     fn default() -> Self {
         Self {
+            policy: PolicyName::default(),
             kinds: Vec::new(),
             paths: Vec::new(),
             sites: Vec::new(),
+            factors: Vec::new(),
             ratio: None,
             count: None,
             redraw: Redraw::default(),
             factor: 2.0,
             placement: Placement::default(),
+            through: Through::default(),
+            max_gain: None,
             seed: None,
+            fluctuation: FluctuationSettings::default(),
+            equalise: EqualiseSettings::default(),
+            depth: DepthSettings::default(),
         }
+    }
+}
+
+/// The policies that ship with this crate; others implement [`AmplificationPolicy`](super::AmplificationPolicy).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyName {
+    /// A random subset of the eligible layers, all by one factor.
+    #[default]
+    Random,
+    /// The listed layers, each by a factor of its own.
+    List,
+    /// All eligible layers, by one factor.
+    All,
+    /// The layers whose gradients fluctuate more, or less, than others', by one factor.
+    Fluctuation,
+    /// All eligible layers, each by the factor that brings its gradient's norm to a common target.
+    Equalise,
+    /// All eligible layers, by factors that go with their depth.
+    Depth,
+}
+
+impl PolicyName {
+    /// Whether it decides by gradients that were measured, so that it needs some.
+    pub fn looks_back(self) -> bool {
+        matches!(self, PolicyName::Fluctuation | PolicyName::Equalise)
     }
 }
 
@@ -87,62 +139,22 @@ pub enum Placement {
     Params,
 }
 
-/// What a phase changes about the run's [`AmplificationSettings`]; `None` leaves a setting as it is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Overrides {
-    /// See [`AmplificationSettings::kinds`]; drops the run's `sites`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kinds: Option<Vec<LayerKind>>,
-    /// See [`AmplificationSettings::paths`]; drops the run's `sites`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub paths: Option<Vec<String>>,
-    /// See [`AmplificationSettings::sites`]; drops the run's `kinds` and `paths`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sites: Option<Vec<String>>,
-    /// See [`AmplificationSettings::ratio`]; drops the run's `count`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ratio: Option<f64>,
-    /// See [`AmplificationSettings::count`]; drops the run's `ratio`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub count: Option<usize>,
-    /// See [`AmplificationSettings::redraw`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub redraw: Option<Redraw>,
-    /// See [`AmplificationSettings::factor`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub factor: Option<f32>,
-    /// See [`AmplificationSettings::placement`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub placement: Option<Placement>,
-    /// See [`AmplificationSettings::seed`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
+/// Through what the factors act: the two others are the controls that tell amplification from a larger step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Through {
+    /// Gradients are multiplied.
+    #[default]
+    Gradient,
+    /// Gradients stay as they are; each parameter's learning rate is multiplied by the gain that its gradient would
+    /// have. Only where no gain depends on the path.
+    LearningRate,
+    /// Gradients stay as they are; the learning rate is multiplied by the mean over the parameters of that gain (of
+    /// the geometric middle between the path that is multiplied least and the one that is multiplied most).
+    MeanLearningRate,
 }
 
 impl AmplificationSettings {
-    /// These settings with a phase's changes.
-    #[must_use]
-    pub fn with(&self, phase: &Overrides) -> Self {
-        let mut merged = self.clone();
-        if phase.sites.is_some() {
-            (merged.kinds, merged.paths) = (Vec::new(), Vec::new());
-        } else if phase.kinds.is_some() || phase.paths.is_some() {
-            merged.sites = Vec::new();
-        }
-        if phase.ratio.is_some() || phase.count.is_some() {
-            (merged.ratio, merged.count) = (phase.ratio, phase.count);
-        }
-        merged.kinds = phase.kinds.clone().unwrap_or(merged.kinds);
-        merged.paths = phase.paths.clone().unwrap_or(merged.paths);
-        merged.sites = phase.sites.clone().unwrap_or(merged.sites);
-        merged.redraw = phase.redraw.unwrap_or(merged.redraw);
-        merged.factor = phase.factor.unwrap_or(merged.factor);
-        merged.placement = phase.placement.unwrap_or(merged.placement);
-        merged.seed = phase.seed.or(merged.seed);
-        merged
-    }
-
     /// Checks every setting against its range, and that those which exclude each other are not both given.
     ///
     /// **Errors:** the first setting that is wrong, as `amplification.NAME`.
@@ -170,50 +182,25 @@ impl AmplificationSettings {
                 "is 0, expected at least 1 (to amplify nothing, say `amplify = false`)".into(),
             );
         }
-        if !(self.factor.is_finite() && self.factor > 0.0) {
-            return fail("factor", format!("is {}, expected a finite number above 0", self.factor));
+        check_factor(keys, "factor", self.factor)?;
+        for (i, factor) in self.factors.iter().enumerate() {
+            check_factor(keys, &format!("factors[{i}]"), *factor)?;
         }
-        Ok(())
+        if let Some(bound) = self.max_gain
+            && !(bound.is_finite() && bound >= 1.0)
+        {
+            return fail("max_gain", format!("is {bound}, expected a finite number of at least 1"));
+        }
+        self.fluctuation.check(keys)?;
+        self.equalise.check(keys)?;
+        self.depth.check(keys)
     }
 }
 
-impl Overrides {
-    /// Whether nothing is changed.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+/// **Errors:** a factor that is not finite and above 0.
+pub(super) fn check_factor(keys: &Keys, field: &str, factor: f32) -> Result<()> {
+    if factor.is_finite() && factor > 0.0 {
+        return Ok(());
     }
-
-    fn fields(&self) -> Vec<&'static str> {
-        let given = [
-            ("kinds", self.kinds.is_some()),
-            ("paths", self.paths.is_some()),
-            ("sites", self.sites.is_some()),
-            ("ratio", self.ratio.is_some()),
-            ("count", self.count.is_some()),
-            ("redraw", self.redraw.is_some()),
-            ("factor", self.factor.is_some()),
-            ("placement", self.placement.is_some()),
-            ("seed", self.seed.is_some()),
-        ];
-        given.into_iter().filter(|(_, is_given)| *is_given).map(|(field, _)| field).collect()
-    }
-}
-
-/// Where each setting was written, so that an error names the line's key: the phase's table where it gives the
-/// setting, else the run's.
-#[derive(Debug, Default)]
-pub(super) struct Keys {
-    phase: String,
-    overridden: Vec<&'static str>,
-}
-
-impl Keys {
-    pub(super) fn of_phase(phase: usize, overrides: &Overrides) -> Self {
-        Self { phase: format!("strategy.phase[{phase}].amplify"), overridden: overrides.fields() }
-    }
-
-    pub(super) fn key(&self, field: &str) -> String {
-        let table = if self.overridden.contains(&field) { &self.phase } else { "amplification" };
-        format!("{table}.{field}")
-    }
+    Err(Error::setting(keys.key(field), format!("is {factor}, expected a finite number above 0")))
 }

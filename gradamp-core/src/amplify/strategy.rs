@@ -23,8 +23,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::overrides::Overrides;
 use super::schedule::Schedule;
-use super::settings::Overrides;
 use crate::{Error, Result};
 
 /// The most epochs of a run: far beyond any training, and far below where counting steps would overflow.

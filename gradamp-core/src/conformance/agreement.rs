@@ -134,7 +134,7 @@ pub fn losses<B: Backend>(
             let mut tape = Tape::train(&mut parameters);
             let loss = loss(model, &mut tape, &batch)?;
             let gradients = tape.backward(&loss.var, &Hooks::new())?;
-            sgd.step(&mut parameters, &gradients, lr)?;
+            sgd.step(&mut parameters, &gradients, &lr.into())?;
             losses.push(loss.read()?.0);
         }
         epoch += 1;

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::Rate;
 use crate::backend::{Gate, GatePart, SgdSlot, SgdStep};
 use crate::parameters::{Parameter, Role};
 use crate::{Backend, Error, Gradients, ParameterId, Parameters, Result, Tensor};
@@ -139,7 +140,7 @@ impl<B: Backend> Sgd<B> {
         self.skips_non_finite = skips;
     }
 
-    /// One step of every parameter that has a gradient, at learning rate `lr`.
+    /// One step of every parameter that has a gradient.
     ///
     /// Returns the step's [`Gate`], where clipping by norm or skipping needs one: it stays on the device, and whoever
     /// wants the norm reads it when there is time.
@@ -147,7 +148,7 @@ impl<B: Backend> Sgd<B> {
         &mut self,
         parameters: &mut Parameters<B>,
         gradients: &Gradients<B>,
-        lr: f32,
+        rate: &Rate<'_>,
     ) -> Result<Option<Tensor<B>>> {
         let gate = self.gate(parameters, gradients)?;
         let backend = parameters.backend().clone();
@@ -159,7 +160,7 @@ impl<B: Backend> Sgd<B> {
             }
             let decays = !self.settings.no_decay.iter().any(|set| set.covers(parameter.role));
             let step = SgdStep {
-                lr,
+                lr: rate.of(id.index()),
                 momentum: self.settings.momentum,
                 weight_decay: if decays { self.settings.weight_decay } else { 0.0 },
                 nesterov: self.settings.nesterov,

@@ -5,20 +5,22 @@
 
 mod divergence;
 mod evaluate;
-mod exact;
+pub(crate) mod exact;
 mod loss_scaling;
+mod measured;
 mod meter;
 mod observer;
 mod pending;
 mod settings;
+mod site_gradient;
 mod state;
 mod steps;
 mod trainer;
 
 pub use evaluate::{Evaluation, evaluate};
 pub use loss_scaling::{LossScale, LossScaling};
-pub use meter::SiteGradient;
 pub use observer::{Control, EpochReport, Observer, Snapshot, StepReport};
 pub use settings::{OnDivergence, TrainSettings};
+pub use site_gradient::SiteGradient;
 pub use state::TrainState;
 pub use trainer::{Outcome, Trainer};

@@ -4,7 +4,7 @@ use std::iter;
 use std::time::Instant;
 
 use super::StepReport;
-use super::meter::Measured;
+use super::measured::Measured;
 use crate::backend::Gate;
 use crate::{Backend, Batch, Result, Tensor};
 
@@ -25,7 +25,7 @@ pub(super) struct Pending<B: Backend> {
 impl<B: Backend> Pending<B> {
     /// What is on the device, in the order in which [`Pending::complete`] takes it.
     fn sources(&self) -> impl Iterator<Item = (&B::Buffer, usize)> {
-        let measured = self.measured.as_ref().map(|measured| (&measured.buffer, measured.len));
+        let measured = self.measured.as_ref().map(|measured| (&measured.buffer, measured.places.len()));
         let small = iter::once(&self.loss).chain(&self.gate);
         small.map(|tensor| (tensor.buffer(), tensor.elements())).chain(measured)
     }

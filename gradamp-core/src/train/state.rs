@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use super::meter::Sums;
+use super::site_gradient::Sums;
 use super::{LossScale, StepReport, exact};
+use crate::amplify::{History, SiteStatistics};
 
 /// Where a run stands: with the parameters and velocities all that it takes to go on bit for bit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,6 +31,12 @@ pub struct TrainState {
     pub loss_scale: Option<LossScale>,
     /// What was gathered about this epoch's gradients.
     pub(super) gradients: Sums,
+    /// The same for policies, by the sites' numbers; empty where none asks for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) statistics: Vec<SiteStatistics>,
+    /// What policies may look back on: the epochs before this one.
+    #[serde(default, skip_serializing_if = "History::is_empty")]
+    pub history: History,
 }
 
 impl TrainState {

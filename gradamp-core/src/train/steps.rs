@@ -1,13 +1,14 @@
 //! The steps of an epoch: what the host hands to the device, and when it reads what came of it.
 
 use std::mem::take;
-use std::sync::PoisonError;
 use std::time::Instant;
 
 use super::loss_scaling::RECONSIDERED;
+use super::meter::Weights;
 use super::pending::{self, Pending};
 use super::trainer::{Outcome, Trainer};
 use super::{Control, OnDivergence, StepReport, divergence};
+use crate::optim::Rate;
 use crate::{Backend, Batch, BatchSource, Error, Module, Result, Tape, ops};
 
 impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
@@ -50,10 +51,11 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         let (epoch, ahead) = (self.state.epoch, self.pending.len());
         let (number, step) = (self.state.batch + ahead, self.state.step + ahead as u64);
         let amplified_sites = self.draw(epoch, step)?;
-        let lr = self.settings.strategy.lr_at(step, batches as u64)?;
+        let lr = self.lr_at(step, batches)?;
         let every = self.settings.gradients_every;
         if every > 0 && number % every == 0 {
-            self.meter.begin(self.parameters.backend())?;
+            let arriving = self.amplifier().arriving();
+            self.meter.begin(self.parameters.backend(), arriving)?;
         }
 
         let mut tape = Tape::train(&mut self.parameters);
@@ -67,12 +69,18 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
             ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, self.settings.label_smoothing)?;
         drop(logits);
         let gradients = tape.backward(&loss.var, &self.hooks)?;
-        let measured = self.meter.end();
+        let mut measured = self.meter.end();
         if self.parameters.backend().steps_ahead() == 0 {
             // While the parameters are those that led to it.
             self.check(epoch, step, loss.read()?.0, &batch, "")?;
         }
-        let gate = self.sgd.step(&mut self.parameters, &gradients, lr as f32)?;
+        let rates = self.amplifier().rates();
+        let rate = Rate { lr: lr as f32, multipliers: rates.as_deref() };
+        let before = measured.as_ref().map(|_| Weights::before(&self.parameters));
+        let gate = self.sgd.step(&mut self.parameters, &gradients, &rate)?;
+        if let (Some(measured), Some(before)) = (&mut measured, before) {
+            before.measure_update(&self.parameters, measured)?;
+        }
         let report = StepReport {
             epoch,
             batch: number,
@@ -121,6 +129,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         }
         pending::read(self.parameters.backend(), &mut steps, self.clock)?;
         let when = steps.last().map_or(String::new(), |last| format!("after step {}, ", last.report.step));
+        let remembers = self.amplifier().epochs_kept() > 0;
         let mut reports = Vec::with_capacity(steps.len());
         for Pending { report, measured, batch, .. } in steps {
             self.check(report.epoch, report.step, report.loss, &batch, &when)?;
@@ -130,6 +139,9 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
             }
             if let Some(measured) = measured {
                 measured.add_to(&mut self.state.gradients);
+                if remembers {
+                    measured.remember(&mut self.state.statistics);
+                }
             }
             reports.push(report);
         }
@@ -138,12 +150,12 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
 
     /// Draws the sites of this step where they are due, tells the observers, and counts them.
     fn draw(&mut self, epoch: usize, step: u64) -> Result<usize> {
-        let mut amplifier = self.amplifier.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(draw) = amplifier.begin_step(epoch, step) {
+        let record = self.amplifier().begin_step(epoch, step, &self.state.history)?;
+        if let Some(draw) = record {
             for observer in &mut self.observers {
                 observer.on_draw(&draw)?;
             }
         }
-        Ok(amplifier.draw().map_or(0, |draw| draw.sites.len()))
+        Ok(self.amplifier().draw().map_or(0, |draw| draw.sites.len()))
     }
 }

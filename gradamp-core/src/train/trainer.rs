@@ -1,5 +1,5 @@
 use std::mem::take;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use super::pending::Pending;
 use super::{
     Control, EpochReport, Evaluation, Observer, SiteGradient, Snapshot, TrainSettings, TrainState, evaluate,
 };
-use crate::amplify::{Amplifier, ParameterGain, gain};
+use crate::amplify::{AmplificationPolicy, Amplifier, EpochStatistics, ParameterGain, gain};
 use crate::optim::Sgd;
 use crate::{Backend, BatchSource, Error, HookGuard, Hooks, Module, Parameters, Result, Trace, nn};
 
@@ -32,7 +32,7 @@ pub struct Trainer<'a, B: Backend, M: Module<B>> {
     pub(super) sgd: Sgd<B>,
     pub(super) settings: TrainSettings,
     pub(super) state: TrainState,
-    trace: Trace,
+    trace: Arc<Trace>,
     pub(super) amplifier: Arc<Mutex<Amplifier>>,
     pub(super) meter: Meter<B>,
     pub(super) hooks: Hooks<B>,
@@ -79,15 +79,10 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             }
             None => None,
         };
-        let trace = nn::trace(model, &mut parameters, image)?;
-        let mut amplifier =
-            Amplifier::new(&settings.strategy, &settings.amplification, &trace, settings.seed)?;
-        if let Some(last) = state.step.checked_sub(1) {
-            let epoch = if state.batch == 0 { state.epoch.saturating_sub(1) } else { state.epoch };
-            amplifier.resume_after(epoch, last);
-        }
-        let amplifier = Arc::new(Mutex::new(amplifier));
-        let meter = Meter::new(trace.sites.len());
+        let trace = Arc::new(nn::trace(model, &mut parameters, image)?);
+        let amplifier = Amplifier::new(&settings.strategy, &settings.amplification, &trace, settings.seed)?;
+        let amplifier = Arc::new(Mutex::new(taken_up(amplifier, &settings, &state)?));
+        let meter = Meter::new(trace.clone());
         let hooks = Hooks::new();
         let (before, after) = meter.hooks();
         let guards = [hooks.add(before), hooks.add_shared(amplifier.clone()), hooks.add(after)];
@@ -106,6 +101,18 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             clock: Instant::now(),
             _guards: guards,
         })
+    }
+
+    /// Has `policy` decide what is amplified, in all phases that amplify; eligible layers, placement and the bound on the
+    /// gain are the settings'. A run that is resumed has to be given the same policy before it goes on.
+    ///
+    /// **Errors:** a policy that looks back on statistics, where no gradient is measured; settings that do not fit.
+    pub fn set_policy(&mut self, policy: Box<dyn AmplificationPolicy>) -> Result<()> {
+        let TrainSettings { strategy, amplification, seed, .. } = &self.settings;
+        let amplifier = Amplifier::with_policy(strategy, amplification, &self.trace, *seed, policy)?;
+        let amplifier = taken_up(amplifier, &self.settings, &self.state)?;
+        *self.amplifier() = amplifier;
+        Ok(())
     }
 
     /// Adds an observer behind those already there.
@@ -134,11 +141,24 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         Snapshot { parameters: &self.parameters, sgd: &self.sgd, state: &self.state }
     }
 
-    /// For each phase that amplifies: its number, and the mean gain that it gives every parameter.
-    pub fn expected_gains(&self) -> Vec<(usize, Vec<ParameterGain>)> {
-        let amplifier = self.amplifier.lock().unwrap_or_else(PoisonError::into_inner);
+    /// For each phase that amplifies: its number, and the mean gain that it gives every parameter; `None` where the
+    /// policy's decisions are not known in advance.
+    ///
+    /// **Errors:** what a policy returns.
+    pub fn expected_gains(&self) -> Result<Vec<(usize, Option<Vec<ParameterGain>>)>> {
+        let amplifier = self.amplifier();
         let selections = amplifier.selections().enumerate();
-        selections.filter_map(|(i, selection)| Some((i, gain::expected(&self.trace, selection?)))).collect()
+        let amplified = selections.filter_map(|(i, selection)| Some((i, selection?)));
+        amplified.map(|(i, selection)| Ok((i, gain::expected(&self.trace, selection)?))).collect()
+    }
+
+    pub(super) fn amplifier(&self) -> MutexGuard<'_, Amplifier> {
+        self.amplifier.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The learning rate of `step`, which amplification may act through.
+    pub(super) fn lr_at(&self, step: u64, batches: usize) -> Result<f64> {
+        Ok(self.settings.strategy.lr_at(step, batches as u64)? * self.amplifier().rate())
     }
 
     /// Trains to the end of the strategy, or until somebody stops it. After each evaluated epoch every named source of
@@ -171,7 +191,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         let epoch = self.state.epoch;
         let strategy = &self.settings.strategy;
         let last = epoch + 1 == strategy.epochs();
-        let lr = strategy.lr_at(self.state.step.saturating_sub(1), train.batches() as u64)?;
+        let lr = self.lr_at(self.state.step.saturating_sub(1), train.batches())?;
         let amplified = strategy.phase_at(epoch).is_some_and(|(_, phase)| phase.amplify.is_on());
         let mut evaluations: Vec<(String, Evaluation)> = Vec::new();
         if last || (epoch + 1).is_multiple_of(self.settings.evaluate_every) {
@@ -181,6 +201,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         }
         let accuracy = evaluations.first().map(|(_, evaluation)| evaluation.accuracy());
         let phase = self.phase(epoch);
+        let kept = self.amplifier().epochs_kept();
         let state = &mut self.state;
         let best = accuracy.is_some_and(|accuracy| state.best.is_none_or(|(best, _)| accuracy > best));
         if let (true, Some(accuracy)) = (best, accuracy) {
@@ -202,12 +223,15 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             gradients: take(&mut state.gradients).into_values().map(SiteGradient::into_means).collect(),
             seconds: state.seconds,
         };
+        let mut history = take(&mut state.history);
+        history.push(EpochStatistics { epoch, sites: take(&mut state.statistics) }, kept);
         *state = TrainState {
             epoch: epoch + 1,
             step: state.step,
             total_seconds: state.total_seconds,
             best: state.best,
             loss_scale: state.loss_scale.take(),
+            history,
             ..TrainState::default()
         };
         self.tell(|observer, snapshot| observer.on_epoch(&report, snapshot))
@@ -231,4 +255,20 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         }
         Ok(control)
     }
+}
+
+/// The amplifier as it was at the last step that `state` covers.
+///
+/// **Errors:** a policy that looks back on statistics, where no gradient is measured.
+fn taken_up(mut amplifier: Amplifier, settings: &TrainSettings, state: &TrainState) -> Result<Amplifier> {
+    if settings.gradients_every == 0 && amplifier.epochs_kept() > 0 {
+        let message =
+            "is 0, but the policy of amplification decides by measured gradients: expected at least 1";
+        return Err(Error::setting("train.gradients_every", message));
+    }
+    if let Some(last) = state.step.checked_sub(1) {
+        let epoch = if state.batch == 0 { state.epoch.saturating_sub(1) } else { state.epoch };
+        amplifier.resume_after(epoch, last, &state.history)?;
+    }
+    Ok(amplifier)
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 
 use gradamp_core::amplify::{
-    AmplificationSettings, Amplifier, Amplify, Placement, Redraw, Schedule, Strategy,
+    AmplificationSettings, Amplifier, Amplify, History, Placement, Redraw, Schedule, Strategy,
 };
 use gradamp_core::{Backend, Hooks, Parameters, Tensor, Trace, nn};
 use gradamp_models::{Archive, Model, ModelSettings};
@@ -90,7 +90,7 @@ impl<B: Backend> Fixture<B> {
         };
         let strategy = Strategy::single(1, Schedule::constant(f64::from(self.case.lr)), Amplify::on());
         let mut amplifier = Amplifier::new(&strategy, &settings, &trace, 0)?;
-        amplifier.begin_step(0, 0);
+        amplifier.begin_step(0, 0, &History::default())?;
         hooks.add(amplifier).forget();
         Ok(hooks)
     }

@@ -147,7 +147,7 @@ impl<'a, B: Backend> Replay<'a, B> {
                 sgd.set_velocity(&parameters, id, velocity)?;
             }
         }
-        sgd.step(&mut parameters, &gradients, case.lr)?;
+        sgd.step(&mut parameters, &gradients, &case.lr.into())?;
         let velocities = parameters.iter().map(|(id, _)| sgd.velocity(id).cloned()).collect();
         Ok(State { parameters, velocities, errors, is_nudged: is_nudged || nudge > 0 })
     }

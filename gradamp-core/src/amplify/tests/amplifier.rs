@@ -1,6 +1,7 @@
 use super::small_resnet;
 use crate::amplify::{
-    AmplificationSettings, Amplifier, Amplify, Overrides, Phase, Placement, Redraw, Schedule, Strategy,
+    AmplificationSettings, Amplifier, Amplify, DrawRecord, History, Overrides, Phase, Placement, Redraw,
+    Schedule, Strategy,
 };
 use crate::{BackwardHook, Cpu, Gradient, GradientAction, LayerKind, Shape, Site};
 
@@ -34,10 +35,14 @@ fn amplifier(placement: Placement, redraw: Redraw) -> Amplifier {
 
 const STEPS_PER_EPOCH: u64 = 3;
 
+fn begin(amplifier: &mut Amplifier, epoch: usize, step: u64) -> Option<DrawRecord> {
+    amplifier.begin_step(epoch, step, &History::default()).unwrap()
+}
+
 /// The steps at which draws were recorded in a run from `first` on.
 fn recorded(amplifier: &mut Amplifier, first: u64) -> Vec<u64> {
     (first..6 * STEPS_PER_EPOCH)
-        .filter_map(|step| amplifier.begin_step((step / STEPS_PER_EPOCH) as usize, step))
+        .filter_map(|step| begin(amplifier, (step / STEPS_PER_EPOCH) as usize, step))
         .map(|record| record.step)
         .collect()
 }
@@ -55,7 +60,7 @@ fn a_resumed_run_records_what_the_first_had_not_yet() {
         let whole = recorded(&mut amplifier(Placement::Output, redraw), 0);
         for last in 0..4 * STEPS_PER_EPOCH {
             let mut resumed = amplifier(Placement::Output, redraw);
-            resumed.resume_after((last / STEPS_PER_EPOCH) as usize, last);
+            resumed.resume_after((last / STEPS_PER_EPOCH) as usize, last, &History::default()).unwrap();
             let expected: Vec<u64> = whole.iter().copied().filter(|&step| step > last).collect();
             assert_eq!(recorded(&mut resumed, last + 1), expected, "{redraw:?}, resumed after step {last}");
         }
@@ -66,14 +71,14 @@ fn a_resumed_run_records_what_the_first_had_not_yet() {
 fn a_record_holds_the_draw_in_force() {
     let mut amplifier = amplifier(Placement::Input, Redraw::Epoch);
     let sites = small_resnet().sites;
-    let record = amplifier.begin_step(2, 6).unwrap();
+    let record = begin(&mut amplifier, 2, 6).unwrap();
     let draw = amplifier.draw().unwrap();
     let paths: Vec<_> = draw.sites.iter().map(|&i| sites[i].path.to_string()).collect();
     assert_eq!((record.epoch, record.step, &record.sites), (2, 6, &paths));
     let line = serde_json::to_value(&record).unwrap();
     assert_eq!(line["factors"][0], 3.0);
     assert_eq!(line["placement"], "input");
-    amplifier.begin_step(4, 12);
+    begin(&mut amplifier, 4, 12);
     assert!(amplifier.draw().is_none());
 }
 
@@ -99,7 +104,7 @@ fn only_drawn_layers_are_scaled_and_only_where_asked() {
     for (place, placement) in [Placement::Output, Placement::Input, Placement::Params].into_iter().enumerate()
     {
         let mut hook = amplifier(placement, Redraw::Epoch);
-        hook.begin_step(1, 3).unwrap();
+        begin(&mut hook, 1, 3).unwrap();
         let drawn = hook.draw().unwrap().sites.clone();
         let mut expected = [vec![1.0; trace.sites.len()], vec![1.0; trace.sites.len()], Vec::new()];
         expected[2] = vec![1.0; trace.parameters.len()];
@@ -113,7 +118,7 @@ fn only_drawn_layers_are_scaled_and_only_where_asked() {
             drawn.iter().for_each(|&site| expected[place][site] = 3.0);
         }
         assert_eq!(factors(&mut hook), expected, "{placement:?}");
-        hook.begin_step(4, 12);
+        begin(&mut hook, 4, 12);
         assert!(factors(&mut hook).iter().flatten().all(|&factor| factor == 1.0));
     }
 }
@@ -122,7 +127,7 @@ fn only_drawn_layers_are_scaled_and_only_where_asked() {
 fn a_layer_that_the_trace_lacks_is_an_error() {
     let mut hook = amplifier(Placement::Output, Redraw::Epoch);
     let gradient = Gradient::<Cpu>::ones(&Cpu::with_threads(1).unwrap(), Shape::new(&[1]).unwrap());
-    hook.begin_step(1, 3).unwrap();
+    begin(&mut hook, 1, 3).unwrap();
     for index in [0, 1000] {
         let site = Site { path: "late".into(), kind: LayerKind::Other, index };
         let error = hook.on_gradient(&site, &gradient).unwrap_err().to_string();

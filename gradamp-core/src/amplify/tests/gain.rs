@@ -1,17 +1,18 @@
 //! Gains against backward passes over random networks of sums, whose gradients count the paths.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 
 use crate::amplify::{
-    AmplificationSettings, Amplifier, Amplify, Gain, Placement, Redraw, Schedule, Selection,
-    Strategy as Phases, gain,
+    AmplificationSettings, Amplifier, Amplify, Gain, History, Placement, PolicyName, Redraw, Schedule,
+    Selection, Strategy as Phases, gain,
 };
 use crate::tape::{BackwardRule, SiteId};
 use crate::{
-    Cpu, Gradient, Hooks, Initial, LayerKind, Mode, ParameterId, Parameters, Pass, Result, Role, Tape,
-    Tensor, Trace, Var,
+    BackwardHook, Cpu, Gradient, GradientAction, Hooks, Initial, LayerKind, Mode, ParameterId, Parameters,
+    Pass, Result, Role, Site, Tape, Tensor, Trace, Var,
 };
 
 /// One layer: the sum of some earlier values and of parameters, through some sites (more than one: fused).
@@ -133,13 +134,49 @@ impl Net {
         self.parameters.iter().map(|(id, p)| Ok((p.path.clone(), value(id)?))).collect()
     }
 
+    /// What a hook sees at each site and parameter, in front of the amplifier.
+    fn seen(&mut self, settings: Option<&AmplificationSettings>) -> Result<HashMap<Arc<str>, f64>> {
+        let hooks = Hooks::new();
+        let seen = Arc::default();
+        hooks.add(Watch(Arc::clone(&seen))).forget();
+        if let Some(settings) = settings {
+            let strategy = Phases::single(1, Schedule::constant(0.1), Amplify::on());
+            let mut amplifier = Amplifier::new(&strategy, settings, &self.trace()?, 0)?;
+            amplifier.begin_step(0, 0, &History::default())?;
+            hooks.add(amplifier).forget();
+        }
+        self.gradients(&hooks)?;
+        Ok(std::mem::take(&mut *seen.lock().unwrap()))
+    }
+
     fn amplified(&mut self, settings: &AmplificationSettings, step: u64) -> Result<Vec<(Arc<str>, f64)>> {
         let strategy = Phases::single(1, Schedule::constant(0.1), Amplify::on());
         let mut amplifier = Amplifier::new(&strategy, settings, &self.trace()?, 0)?;
-        amplifier.begin_step(0, step);
+        amplifier.begin_step(0, step, &History::default())?;
         let hooks = Hooks::new();
         let _guard = hooks.add_shared(Arc::new(Mutex::new(amplifier)));
         self.gradients(&hooks)
+    }
+}
+
+/// Notes every gradient.
+struct Watch(Arc<Mutex<HashMap<Arc<str>, f64>>>);
+
+impl Watch {
+    fn note(&self, name: &str, gradient: &Gradient<Cpu>) -> Result<GradientAction<Cpu>> {
+        let value = f64::from(gradient.values()?.to_vec()?[0]);
+        self.0.lock().unwrap().insert(name.into(), value);
+        Ok(GradientAction::Keep)
+    }
+}
+
+impl BackwardHook<Cpu> for Watch {
+    fn on_gradient(&mut self, site: &Site, gradient: &Gradient<Cpu>) -> Result<GradientAction<Cpu>> {
+        self.note(&site.path, gradient)
+    }
+
+    fn on_parameter_gradient(&mut self, path: &str, gradient: &Gradient<Cpu>) -> Result<GradientAction<Cpu>> {
+        self.note(path, gradient)
     }
 }
 
@@ -178,7 +215,7 @@ proptest! {
         let mut net = Net::new(layers).unwrap();
         let trace = net.trace().unwrap();
         let with = |factor| AmplificationSettings { factor, ..settings.clone() };
-        let draw = Selection::new(&with(2.0), &trace, 0).unwrap().draw(0, 0);
+        let draw = Selection::new(&with(2.0), &trace, 0).unwrap().draw(0, 0, &History::default()).unwrap();
         let gains = gain::of_draw(&trace, &draw);
         let plain = net.gradients(&Hooks::new()).unwrap();
         let by_two = net.amplified(&with(2.0), 0).unwrap();
@@ -220,13 +257,58 @@ proptest! {
             };
             sums.iter_mut().zip(amplified).for_each(|(sum, (_, value))| *sum += value);
         }
-        for (i, found) in gain::expected(&trace, &selection.unwrap()).iter().enumerate() {
+        for (i, found) in gain::expected(&trace, &selection.unwrap()).unwrap().unwrap().iter().enumerate() {
             let mean = sums[i] / draws.len() as f64 / plain[i].1;
             let (min, max) = match found.gain {
                 Gain::Factor(factor) => (factor, factor),
                 Gain::DependsOnPath { min, max } => (min, max),
             };
             prop_assert!(mean >= min * (1.0 - 1e-9) && mean <= max * (1.0 + 1e-9), "{:?} {}", found, mean);
+        }
+    }
+
+    /// Whatever the factors and the network: no parameter's gradient is multiplied by more than the bound, and where the
+    /// factors had to be shrunk, some gradient on its way meets it.
+    #[test]
+    fn no_gradient_is_multiplied_by_more_than_the_bound(
+        (layers, settings) in cases(), factors in prop::collection::vec(0.1f32..20.0, 6), max_gain in 1.0f32..50.0,
+    ) {
+        let mut net = Net::new(layers).unwrap();
+        let trace = net.trace().unwrap();
+        let factors = factors[..settings.sites.len()].to_vec();
+        let settings =
+            AmplificationSettings { policy: PolicyName::List, factors, max_gain: Some(max_gain), ..settings };
+        let draw = Selection::new(&settings, &trace, 0).unwrap().draw(0, 0, &History::default()).unwrap();
+        let most = gain::most(&trace, &draw);
+        prop_assert!(most <= f64::from(max_gain) * (1.0 + 1e-9), "{} beyond {}", most, max_gain);
+        if let Some(power) = draw.power {
+            prop_assert!((0.0..1.0).contains(&power));
+            prop_assert!(most >= f64::from(max_gain) * (1.0 - 1e-6), "{} short of {}", most, max_gain);
+        }
+        for (plain, amplified) in net.gradients(&Hooks::new()).unwrap().iter().zip(net.amplified(&settings, 0).unwrap()) {
+            // In f32, as gradients are.
+            prop_assert!(amplified.1 <= f64::from(max_gain) * plain.1 * (1.0 + 1e-5), "{:?} {:?}", plain, amplified);
+        }
+    }
+
+    /// What is taken to have arrived at a site, or a parameter, is what backward hands to a hook in front of the amplifier.
+    #[test]
+    fn what_arrives_is_what_a_hook_in_front_sees((layers, settings) in cases()) {
+        let mut net = Net::new(layers).unwrap();
+        let trace = net.trace().unwrap();
+        let all = |factor| AmplificationSettings { policy: PolicyName::All, factor, ..settings.clone() };
+        let draw = Selection::new(&all(2.0), &trace, 0).unwrap().draw(0, 0, &History::default()).unwrap();
+        let gains = gain::arriving(&trace, &draw);
+        let plain = net.seen(None).unwrap();
+        let (by_two, by_much) = (net.seen(Some(&all(2.0))).unwrap(), net.seen(Some(&all(65536.0))).unwrap());
+        let names = trace.sites.iter().map(|site| &site.path).chain(&trace.parameters);
+        for (name, gain) in names.zip(gains.sites.iter().chain(&gains.parameters)) {
+            let Some(plain) = plain.get(name) else { continue };
+            let found = by_two[name] / plain;
+            // All paths pass equally many sites: then a factor of 2^16 is 16 times as much in the exponent.
+            if (by_much[name] / plain).log2() == 16.0 * found.log2() {
+                prop_assert_eq!(found, *gain, "{}", name);
+            }
         }
     }
 }

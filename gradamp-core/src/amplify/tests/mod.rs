@@ -1,5 +1,6 @@
 mod amplifier;
 mod gain;
+mod policy;
 mod schedule;
 mod selection;
 mod strategy;

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::small_resnet;
-use crate::amplify::{AmplificationSettings, Amplifier, Overrides, Placement, Redraw, Selection, Strategy};
+use crate::amplify::{
+    AmplificationSettings, Amplifier, Draw, History, Overrides, Placement, Redraw, Selection, Strategy,
+};
 use crate::hook::LayerKind;
 
 fn eligible(settings: &AmplificationSettings) -> Result<Vec<String>, String> {
@@ -157,11 +159,15 @@ fn any_selection(redraw: Redraw, ratio: f64, seed: u64) -> Selection {
     Selection::new(&settings, &small_resnet(), seed).unwrap()
 }
 
+fn draw(selection: &Selection, epoch: usize, step: u64) -> Draw {
+    selection.draw(epoch, step, &History::default()).unwrap()
+}
+
 #[test]
 fn a_seed_of_its_own_goes_before_the_runs() {
     let own = |seed, run| {
         let settings = AmplificationSettings { seed, count: Some(4), ..kinds(&[LayerKind::Relu]) };
-        Selection::new(&settings, &small_resnet(), run).unwrap()
+        draw(&Selection::new(&settings, &small_resnet(), run).unwrap(), 0, 0)
     };
     assert_eq!(own(Some(7), 1), own(Some(7), 2));
     assert_eq!(own(Some(7), 1), own(None, 7));
@@ -173,8 +179,8 @@ fn every_eligible_layer_is_drawn_as_often_as_its_share() {
     let selection = any_selection(Redraw::Step, 0.25, 3);
     let mut drawn = [0; 64];
     let steps = 4000;
-    (0..steps).flat_map(|step| selection.draw(0, step).sites).for_each(|site| drawn[site] += 1);
-    let share = selection.count() as f64 / selection.eligible().len() as f64;
+    (0..steps).flat_map(|step| draw(&selection, 0, step).sites).for_each(|site| drawn[site] += 1);
+    let share = draw(&selection, 0, 0).sites.len() as f64 / selection.eligible().len() as f64;
     for &site in selection.eligible() {
         let seen = f64::from(drawn[site]) / steps as f64;
         assert!((seen - share).abs() < 0.035, "site {site}: {seen}, expected {share}"); // 5 standard deviations
@@ -188,28 +194,27 @@ proptest! {
     ) {
         let selection = any_selection(Redraw::Step, ratio, seed);
         let n = selection.eligible().len();
-        prop_assert_eq!(selection.count(), ((ratio * n as f64).round() as usize).max(1));
-        let draw = selection.draw(epoch, step);
-        prop_assert_eq!(draw.sites.len(), selection.count());
-        prop_assert!(draw.sites.windows(2).all(|w| w[0] < w[1]));
-        prop_assert!(draw.sites.iter().all(|site| selection.eligible().contains(site)));
-        prop_assert_eq!(&any_selection(Redraw::Step, ratio, seed).draw(epoch, step), &draw);
+        let drawn = draw(&selection, epoch, step);
+        prop_assert_eq!(drawn.sites.len(), ((ratio * n as f64).round() as usize).max(1));
+        prop_assert!(drawn.sites.windows(2).all(|w| w[0] < w[1]));
+        prop_assert!(drawn.sites.iter().all(|site| selection.eligible().contains(site)));
+        prop_assert_eq!(&draw(&any_selection(Redraw::Step, ratio, seed), epoch, step), &drawn);
     }
 
     #[test]
     fn draws_last_as_long_as_asked(seed: u64, a in (0usize..90, 0u64..9000), b in (0usize..90, 0u64..9000)) {
         let [once, epoch, step] = [Redraw::Once, Redraw::Epoch, Redraw::Step].map(|r| any_selection(r, 0.5, seed));
-        prop_assert_eq!(once.draw(a.0, a.1), once.draw(b.0, b.1));
-        prop_assert_eq!(epoch.draw(a.0, a.1), epoch.draw(a.0, b.1));
-        prop_assert_eq!(once.draw(a.0, a.1), epoch.draw(0, b.1));
-        prop_assert_eq!(epoch.draw(a.0, b.1), step.draw(a.0, 0));
+        prop_assert_eq!(draw(&once, a.0, a.1), draw(&once, b.0, b.1));
+        prop_assert_eq!(draw(&epoch, a.0, a.1), draw(&epoch, a.0, b.1));
+        prop_assert_eq!(draw(&once, a.0, a.1), draw(&epoch, 0, b.1));
+        prop_assert_eq!(draw(&epoch, a.0, b.1), draw(&step, a.0, 0));
     }
 
     #[test]
     fn a_smaller_draw_lies_inside_a_larger_one(seed: u64, epoch in 0usize..200, small in 0.01..1.0f64, more in 0.0..1.0f64) {
         let large = small + (1.0 - small) * more;
-        let large = any_selection(Redraw::Epoch, large, seed).draw(epoch, 0).sites;
-        let small = any_selection(Redraw::Epoch, small, seed).draw(epoch, 0).sites;
+        let large = draw(&any_selection(Redraw::Epoch, large, seed), epoch, 0).sites;
+        let small = draw(&any_selection(Redraw::Epoch, small, seed), epoch, 0).sites;
         prop_assert!(small.iter().all(|site| large.contains(site)));
     }
 }
@@ -218,7 +223,7 @@ proptest! {
 fn consecutive_draws_differ() {
     for redraw in [Redraw::Epoch, Redraw::Step] {
         let selection = any_selection(redraw, 0.5, 5);
-        let draws: Vec<_> = (0..20).map(|i| selection.draw(i, i as u64).sites).collect();
+        let draws: Vec<_> = (0..20).map(|i| draw(&selection, i, i as u64).sites).collect();
         assert!(draws.windows(2).all(|pair| pair[0] != pair[1]));
     }
 }

@@ -144,13 +144,13 @@ fn overrides() -> impl Generator<Value = Overrides> {
         .prop_map(|(kinds, paths, ratio, count, redraw, factor, placement, seed)| Overrides {
             kinds,
             paths,
-            sites: None,
             ratio,
             count,
             redraw,
             factor,
             placement,
             seed,
+            ..Overrides::default()
         })
 }
 

@@ -1,0 +1,115 @@
+//! Trains a small ResNet on generated shapes, with a policy and a hook that gradamp does not know.
+
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+
+use gradamp_core::amplify::{AmplificationSettings, Amplify, DrawRecord, Schedule, Strategy};
+use gradamp_core::train::{Control, EpochReport, Observer, Outcome, Snapshot, TrainSettings, Trainer};
+use gradamp_core::{
+    Backend, BackwardHook, Cpu, Gradient, GradientAction, LayerKind, Parameters, Result, Site,
+};
+use gradamp_data::{DataSettings, Loader, ShapesSettings, Source};
+use gradamp_models::{Architecture, Model, ModelSettings};
+use third_party::{Ceiling, Faded};
+
+const EPOCHS: usize = 3;
+
+fn shapes() -> Result<Loader, gradamp_data::Error> {
+    let shapes = ShapesSettings { train: 48, test: 16, seed: 1 };
+    let data = DataSettings { source: Source::Shapes, shapes, ..DataSettings::default() };
+    data.train_loader(&data.split(data.load()?, 7)?, 16, 7)
+}
+
+fn model(parameters: &mut Parameters<Cpu>) -> Result<Model, gradamp_models::Error> {
+    Model::new(&ModelSettings { architecture: Architecture::ResNet18, width: 2, classes: 10 }, parameters)
+}
+
+/// Batch norms are eligible, no gradient is multiplied by more than 8 on any path, and every step is measured.
+fn settings() -> TrainSettings {
+    let strategy = Strategy::single(EPOCHS, Schedule::constant(0.05), Amplify::on());
+    let kinds = vec![LayerKind::BatchNorm];
+    let amplification = AmplificationSettings { kinds, max_gain: Some(8.0), ..Default::default() };
+    TrainSettings { gradients_every: 1, ..TrainSettings::new(7, strategy, amplification) }
+}
+
+/// Keeps what the run says.
+#[derive(Default)]
+struct Notes {
+    draws: Vec<DrawRecord>,
+    epochs: Vec<EpochReport>,
+}
+
+impl<B: Backend> Observer<B> for Notes {
+    fn on_draw(&mut self, draw: &DrawRecord) -> Result<()> {
+        self.draws.push(draw.clone());
+        Ok(())
+    }
+
+    fn on_epoch(&mut self, report: &EpochReport, _: &Snapshot<'_, B>) -> Result<Control> {
+        self.epochs.push(report.clone());
+        Ok(Control::Continue)
+    }
+}
+
+#[test]
+fn a_policy_from_outside_decides_by_what_the_run_measured() -> Result<(), Box<dyn Error>> {
+    let mut parameters = Parameters::new(&Cpu::new()?, 7);
+    let model = model(&mut parameters)?;
+    let mut notes = Notes::default();
+    let mut trainer = Trainer::new(&model, parameters, [32, 32, 3], settings())?;
+    trainer.set_policy(Box::new(Faded { share: 0.5, factor: 3.0 }))?;
+    trainer.observe(&mut notes);
+    assert_eq!(trainer.run(&shapes()?, &[])?, Outcome::Finished);
+    drop(trainer);
+
+    assert!(notes.draws[0].sites.is_empty(), "there is nothing to look back on in the first epoch");
+    let second = &notes.draws[1];
+    let norms = notes.epochs[0].gradients.iter().map(|gradient| (&gradient.site, gradient.norm_before));
+    let norms: Vec<_> = norms
+        .filter(|(site, _)| {
+            site.contains("bn") || site.contains("shortcut.1") || site.contains("downsample.1")
+        })
+        .collect();
+    let largest = norms.iter().map(|(_, norm)| *norm).fold(0.0, f64::max);
+    let faded: Vec<_> =
+        norms.iter().filter(|(_, norm)| *norm < 0.5 * largest).map(|(site, _)| *site).collect();
+    assert!(!faded.is_empty());
+    assert_eq!(second.sites.iter().collect::<Vec<_>>(), faded);
+    Ok(())
+}
+
+/// Notes the norm of every gradient of a convolution's output.
+struct Norms(Arc<Mutex<Vec<f32>>>);
+
+impl<B: Backend> BackwardHook<B> for Norms {
+    fn on_gradient(&mut self, site: &Site, gradient: &Gradient<B>) -> Result<GradientAction<B>> {
+        if let (LayerKind::Conv, Ok(mut norms)) = (site.kind, self.0.lock()) {
+            norms.push(gradient.statistics()?.sum_squares.sqrt());
+        }
+        Ok(GradientAction::Keep)
+    }
+}
+
+#[test]
+fn a_hook_from_outside_meets_every_gradient() -> Result<(), Box<dyn Error>> {
+    let norms_under = |ceiling: Option<Ceiling>| -> Result<Vec<f32>, Box<dyn Error>> {
+        let mut parameters = Parameters::new(&Cpu::new()?, 7);
+        let model = model(&mut parameters)?;
+        let settings = TrainSettings { max_steps: Some(2), ..settings() };
+        let mut trainer = Trainer::new(&model, parameters, [32, 32, 3], settings)?;
+        let norms = Arc::new(Mutex::new(Vec::new()));
+        if let Some(ceiling) = ceiling {
+            trainer.hooks().add(ceiling).forget(); // it stays for as long as the run
+        }
+        let _guard = trainer.hooks().add(Norms(norms.clone()));
+        trainer.run(&shapes()?, &[])?;
+        Ok(norms.lock().map(|mut norms| std::mem::take(&mut *norms)).unwrap_or_default())
+    };
+    let free = norms_under(None)?;
+    let ceiling = free.iter().sum::<f32>() / free.len() as f32;
+    let held = norms_under(Some(Ceiling { norm: ceiling }))?;
+    assert_eq!(held.len(), free.len());
+    assert!(free.iter().any(|norm| *norm > 1.1 * ceiling));
+    assert!(held.iter().all(|norm| *norm <= 1.0001 * ceiling), "{held:?} beyond {ceiling}");
+    Ok(())
+}

@@ -1,0 +1,319 @@
+//! The policies on statistics made up by hand, whose decisions can be worked out on paper.
+
+use proptest::prelude::*;
+
+use super::small_resnet;
+use crate::amplify::{
+    AmplificationPolicy, AmplificationSettings, Amplifier, Amplify, DepthSettings, EpochStatistics,
+    EqualiseSettings, FluctuationSettings, History, Measure, Measured, Moments, Phase, Placement, PolicyName,
+    Profile, Redraw, Schedule, Selection, Side, SiteStatistics, Situation, Strategy, Timing, gain,
+};
+use crate::{Cpu, LayerKind, Mode, Parameters, Result, Tape, Tensor, Trace};
+
+/// `sites` layers in a row, `s0` next to the images.
+fn chain(sites: usize) -> Trace {
+    let cpu = Cpu::with_threads(1).unwrap();
+    let mut parameters = Parameters::new(&cpu, 0);
+    let mut tape = Tape::new(&mut parameters, Mode::Train, true);
+    let mut x = tape.leaf(Tensor::full(&cpu, &[1], 1.0).unwrap());
+    for i in 0..sites {
+        x = tape.site(&format!("s{i}"), LayerKind::Relu, &x).unwrap();
+    }
+    tape.trace()
+}
+
+fn settings(policy: PolicyName) -> AmplificationSettings {
+    AmplificationSettings { policy, kinds: vec![LayerKind::Relu], ..Default::default() }
+}
+
+/// Of 10 steps.
+fn moments(norm: f64, sum: f64, magnitude: f64) -> Moments {
+    Moments { steps: 10, norm: 10.0 * norm, sum, magnitude }
+}
+
+/// An epoch with these gradients at the outputs of the sites.
+fn epoch(epoch: usize, outputs: &[Moments]) -> EpochStatistics {
+    let site = |output: &Moments| SiteStatistics { output: *output, params: Moments::default() };
+    EpochStatistics { epoch, sites: outputs.iter().map(site).collect() }
+}
+
+/// An epoch whose gradients at the outputs have these norms.
+fn norms(number: usize, norms: &[f64]) -> EpochStatistics {
+    epoch(number, &norms.iter().map(|&norm| moments(norm, 1.0, 2.0)).collect::<Vec<_>>())
+}
+
+fn chosen(settings: &AmplificationSettings, trace: &Trace, at: usize, history: &History) -> Vec<usize> {
+    Selection::new(settings, trace, 0).unwrap().draw(at, 0, history).unwrap().sites
+}
+
+fn by(fluctuation: FluctuationSettings) -> AmplificationSettings {
+    AmplificationSettings { fluctuation, ..settings(PolicyName::Fluctuation) }
+}
+
+#[test]
+fn cancellation_selects_by_hand_computed_thresholds() {
+    let trace = chain(5);
+    // |sum| / magnitude: 0.1, 0.8, 0.4, not defined, 0.2.
+    let found = [(-1.0, 10.0), (8.0, 10.0), (-4.0, 10.0), (0.0, 0.0), (2.0, 10.0)];
+    let found = found.map(|(sum, magnitude)| moments(1.0, sum, magnitude));
+    let history = History::new(vec![epoch(0, &found)]);
+    let select = |threshold, quantile, select| {
+        let fluctuation = FluctuationSettings { threshold, quantile, select, ..Default::default() };
+        chosen(&by(fluctuation), &trace, 1, &history)
+    };
+    assert_eq!(select(Some(0.3), None, Side::Below), [0, 4]);
+    assert_eq!(select(Some(0.3), None, Side::Above), [1, 2]);
+    assert_eq!(select(Some(0.4), None, Side::Above), [1, 2], "one that meets the threshold is selected");
+    assert_eq!(select(Some(0.05), None, Side::Below), [] as [usize; 0]);
+    // Over 0.1, 0.2, 0.4, 0.8: the quantile 0.5 is 0.3, 0.25 is 0.175, 1/3 is 0.2, 1 is 0.8.
+    assert_eq!(select(None, None, Side::Below), [0, 4]);
+    assert_eq!(select(None, Some(0.25), Side::Below), [0]);
+    assert_eq!(select(None, Some(0.25), Side::Above), [1, 2, 4]);
+    assert_eq!(select(None, Some(1.0), Side::Below), [0, 1, 2, 4]);
+    assert_eq!(select(None, Some(1.0), Side::Above), [1]);
+}
+
+#[test]
+fn relative_change_compares_two_windows() {
+    let trace = chain(3);
+    // Mean norms of the windows {0, 1} and {2, 3}: 2 and 3, 4 and 4, 1 and 0.25; changes 0.5, 0, 0.75.
+    let history = History::new(vec![
+        norms(0, &[1.0, 4.0, 1.0]),
+        norms(1, &[3.0, 4.0, 1.0]),
+        norms(2, &[2.0, 3.0, 0.25]),
+        norms(3, &[4.0, 5.0, 0.25]),
+    ]);
+    let select = |threshold, select, at| {
+        let measure = Measure::RelativeChange;
+        let fluctuation = FluctuationSettings {
+            measure,
+            threshold: Some(threshold),
+            select,
+            window: 2,
+            ..Default::default()
+        };
+        chosen(&by(fluctuation), &trace, at, &history)
+    };
+    assert_eq!(select(0.4, Side::Above, 4), [0, 2]);
+    assert_eq!(select(0.4, Side::Below, 4), [1]);
+    assert_eq!(select(0.6, Side::Above, 4), [2]);
+    assert_eq!(select(0.0, Side::Above, 3), [] as [usize; 0], "three epochs are no two windows");
+}
+
+#[test]
+fn the_parameters_may_be_measured_instead() {
+    let mut measured = norms(0, &[1.0; 3]);
+    measured.sites[1].params = moments(1.0, 0.0, 5.0);
+    let trace = Trace { parameters: vec!["s1.weight".into()], ..chain(3) };
+    let fluctuation =
+        FluctuationSettings { of: Measured::Params, threshold: Some(0.1), ..Default::default() };
+    assert_eq!(chosen(&by(fluctuation.clone()), &trace, 1, &History::new(vec![measured])), [1]);
+    let error = Selection::new(&by(fluctuation), &chain(3), 0).unwrap_err().to_string();
+    assert!(error.starts_with("amplification.fluctuation.of: is \"params\", but none of the 3"), "{error}");
+}
+
+#[test]
+fn layers_are_selected_again_every_k_epochs_and_none_before_there_is_something_to_go_by() {
+    let fluctuation = FluctuationSettings { every: 2, threshold: Some(0.9), ..Default::default() };
+    let lr = Some(Schedule::constant(0.1));
+    let phases = vec![Phase { epochs: 6, lr, amplify: Amplify::on() }];
+    let strategy = Strategy { lr: None, phases };
+    let mut amplifier = Amplifier::new(&strategy, &by(fluctuation), &chain(2), 0).unwrap();
+    let mut known = Vec::new();
+    let mut recorded = Vec::new();
+    for at in 0..6 {
+        let history = History::new(known.clone());
+        let record = amplifier.begin_step(at, at as u64, &history).unwrap();
+        recorded.extend(record.map(|record| (record.epoch, record.sites)));
+        // From epoch 2 on the second layer's signs agree.
+        known.push(epoch(at, &[moments(1.0, 0.0, 1.0), moments(1.0, if at < 2 { 0.0 } else { 1.0 }, 1.0)]));
+    }
+    let expected: [(usize, &[&str]); 4] = [(0, &[]), (1, &["s0", "s1"]), (3, &["s0"]), (5, &["s0"])];
+    assert_eq!(recorded, expected.map(|(at, sites)| (at, sites.iter().map(|s| s.to_string()).collect())));
+    assert_eq!(amplifier.epochs_kept(), 3, "one to go by, and two from one selection to the next");
+}
+
+fn equalise(equalise: EqualiseSettings) -> AmplificationSettings {
+    AmplificationSettings { equalise, ..settings(PolicyName::Equalise) }
+}
+
+#[test]
+fn equalised_norms_meet_their_target_though_factors_compound() {
+    let trace = chain(4);
+    let found = [0.5, 4.0, 1.0, 2.0];
+    let history = History::new(vec![norms(0, &found)]);
+    for (target, expected) in [(Some(8.0), 8.0), (None, 1.5)] {
+        let settings = equalise(EqualiseSettings { target, max_factor: 1000.0, ..Default::default() });
+        let draw = Selection::new(&settings, &trace, 0).unwrap().draw(1, 0, &history).unwrap();
+        let gains = gain::arriving(&trace, &draw);
+        for (site, norm) in found.iter().enumerate() {
+            let after = norm * gains.sites[site] * f64::from(draw.factors[site]);
+            assert!((after / expected - 1.0).abs() < 1e-6, "s{site}: {after}, expected {expected}");
+        }
+    }
+    // Towards 8: s3 needs 4, but gets 2; then s2 has 1 · 2 and needs 4, s1 has 4 · 4 and needs 0.5, s0 has 0.5 · 2 and needs 8.
+    let bounded = EqualiseSettings { target: Some(8.0), min_factor: 0.9, max_factor: 2.0, every: 1 };
+    let draw = Selection::new(&equalise(bounded), &trace, 0).unwrap().draw(1, 0, &history).unwrap();
+    assert_eq!(draw.factors, [2.0, 0.9, 2.0, 2.0]);
+    let nothing = Selection::new(&equalise(EqualiseSettings::default()), &trace, 0).unwrap();
+    assert!(nothing.draw(0, 0, &History::default()).unwrap().sites.is_empty());
+}
+
+#[test]
+fn equalised_parameters_see_the_factor_of_their_own_layers_only() {
+    let mut trace = chain(3);
+    trace.parameters = (0..3).map(|i| format!("s{i}.weight").into()).collect();
+    let mut measured = norms(0, &[1.0; 3]);
+    [1.0, 2.0, 8.0].iter().zip(&mut measured.sites).for_each(|(&n, site)| site.params = moments(n, 0.0, 1.0));
+    let settings = |placement| AmplificationSettings { placement, ..equalise(EqualiseSettings::default()) };
+    let selection = Selection::new(&settings(Placement::Params), &trace, 0).unwrap();
+    assert_eq!(selection.draw(1, 0, &History::new(vec![measured])).unwrap().factors, [2.0, 1.0, 0.25]);
+    let error = Selection::new(&settings(Placement::Input), &trace, 0).unwrap_err().to_string();
+    assert!(
+        error.starts_with("amplification.placement: is \"input\", but the policy \"equalise\""),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_profile_goes_from_the_first_layer_to_the_last() {
+    let factors = |profile, n| {
+        let depth = DepthSettings { first: 4.0, last: 1.0, profile };
+        let settings = AmplificationSettings { depth, ..settings(PolicyName::Depth) };
+        Selection::new(&settings, &chain(n), 0).unwrap().draw(7, 70, &History::default()).unwrap().factors
+    };
+    assert_eq!(factors(Profile::Geometric, 3), [4.0, 2.0, 1.0]);
+    assert_eq!(factors(Profile::Linear, 4), [4.0, 3.0, 2.0, 1.0]);
+    assert_eq!(factors(Profile::Linear, 1), [4.0]);
+}
+
+#[test]
+fn a_list_gives_each_layer_its_own_factor_in_any_order() {
+    let list = |sites: &[&str], factors: &[f32]| {
+        let sites = sites.iter().map(|site| site.to_string()).collect();
+        let policy = PolicyName::List;
+        let settings =
+            AmplificationSettings { policy, sites, factors: factors.to_vec(), ..Default::default() };
+        let selection = Selection::new(&settings, &small_resnet(), 0).map_err(|error| error.to_string())?;
+        Ok::<_, String>(selection.draw(0, 0, &History::default()).unwrap())
+    };
+    let draw = list(&["linear", "bn1"], &[3.0, 0.5]).unwrap();
+    assert_eq!((&*draw.factors, draw.sites[0]), ([0.5, 3.0].as_slice(), 1));
+    for (sites, factors, expected) in [
+        (&["bn1"][..], &[][..], "amplification.factors: holds 0 factors for the 1 layers of `sites`"),
+        (&[], &[2.0], "amplification.kinds: selects no layer"),
+        (&["bn1"], &[-2.0], "amplification.factors[0]: is -2, expected a finite number above 0"),
+    ] {
+        let error = list(sites, factors).unwrap_err();
+        assert!(error.starts_with(expected), "{error}\nshould begin with\n{expected}");
+    }
+    let stray = AmplificationSettings { factors: vec![2.0], ..settings(PolicyName::All) };
+    let error = Selection::new(&stray, &chain(2), 0).unwrap_err().to_string();
+    assert!(error.starts_with("amplification.factors: is given, but only the policy \"list\""), "{error}");
+}
+
+/// Decides for whatever it was made with.
+#[derive(Debug)]
+struct Fixed(Vec<(usize, f32)>);
+
+impl AmplificationPolicy for Fixed {
+    fn decide(&self, _: &Situation<'_>) -> Result<Vec<(usize, f32)>> {
+        Ok(self.0.clone())
+    }
+
+    fn timing(&self) -> Timing {
+        Timing::Step
+    }
+}
+
+#[test]
+fn what_a_policy_of_ones_own_decides_is_checked() {
+    let strategy = Strategy::single(1, Schedule::constant(0.1), Amplify::on());
+    let settings = AmplificationSettings { paths: vec!["s[12]".into()], ..Default::default() };
+    for (decision, expected) in [
+        (vec![(0, 2.0)], "Fixed([(0, 2.0)]) chose layer s0, which is not eligible"),
+        (vec![(9, 2.0)], "chose layer number 9, which is not eligible"),
+        (vec![(2, 2.0), (1, 2.0), (2, 3.0)], "chose layer s2 twice"),
+        (vec![(1, f32::NAN)], "gave layer s1 the factor NaN"),
+    ] {
+        let policy = Box::new(Fixed(decision));
+        let mut amplifier = Amplifier::with_policy(&strategy, &settings, &chain(3), 0, policy).unwrap();
+        let error = amplifier.begin_step(0, 0, &History::default()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}\nshould hold\n{expected}");
+    }
+}
+
+#[test]
+fn a_bound_shrinks_all_factors_to_one_power_and_says_so() {
+    let with = |max_gain| {
+        let settings = AmplificationSettings { max_gain, factor: 4.0, ..settings(PolicyName::All) };
+        Selection::new(&settings, &chain(3), 0).unwrap().draw(0, 0, &History::default()).unwrap()
+    };
+    assert_eq!((with(Some(8.0)).factors, with(Some(8.0)).power), (vec![2.0; 3], Some(0.5))); // 64 to the power 1/2
+    assert_eq!((with(Some(64.0)).factors, with(Some(64.0)).power), (vec![4.0; 3], None));
+    assert_eq!(with(None).power, None);
+    let record = serde_json::to_value(with(Some(8.0)).record(&chain(3).sites, 0, 0)).unwrap();
+    assert_eq!(record["power"], 0.5);
+}
+
+#[test]
+fn gains_are_expected_only_where_they_are_known_in_advance() {
+    let expected = |change: AmplificationSettings| {
+        let trace = chain(3);
+        gain::expected(&trace, &Selection::new(&change, &trace, 0).unwrap()).unwrap()
+    };
+    let random =
+        |max_gain| AmplificationSettings { count: Some(1), max_gain, ..settings(PolicyName::Random) };
+    for known in [random(None), random(Some(8.0)), settings(PolicyName::All), settings(PolicyName::Depth)] {
+        assert!(expected(known.clone()).is_some(), "{:?}", known.policy);
+    }
+    // At most 2^3; bounded by less, each draw would be shrunk by itself.
+    assert!(expected(random(Some(7.0))).is_none());
+    assert!(expected(settings(PolicyName::Fluctuation)).is_none());
+    assert!(expected(settings(PolicyName::Equalise)).is_none());
+}
+
+proptest! {
+    /// The layers below a smaller quantile are among those below a larger one, and the same decision comes out again.
+    #[test]
+    fn fluctuating_layers_are_nested_by_quantile(
+        values in prop::collection::vec(0.0..1.0f64, 1..9), small in 0.0..1.0f64, more in 0.0..1.0f64, above: bool,
+    ) {
+        let trace = chain(values.len());
+        let found: Vec<_> = values.iter().map(|&value| moments(1.0, value, 1.0)).collect();
+        let history = History::new(vec![epoch(0, &found)]);
+        let select = |quantile: f64| {
+            let (quantile, select) =
+                if above { (Some(1.0 - quantile), Side::Above) } else { (Some(quantile), Side::Below) };
+            chosen(&by(FluctuationSettings { quantile, select, ..Default::default() }), &trace, 1, &history)
+        };
+        let (small, large) = (select(small), select(small + (1.0 - small) * more));
+        prop_assert!(small.iter().all(|site| large.contains(site)), "{:?} {:?}", small, large);
+        prop_assert!(!small.is_empty());
+        prop_assert_eq!(select(1.0).len(), values.len());
+    }
+
+    /// Whatever lies in a history behind a decision's epoch, and before what it looks back on, is not looked at.
+    #[test]
+    fn a_decision_is_a_function_of_the_epochs_before_it(at in 1usize..6, every in 1usize..4) {
+        let trace = chain(3);
+        let all: Vec<_> = (0..9).map(|e| norms(e, &[1.0 + (e * e % 7) as f64, 2.0, 3.0 + e as f64])).collect();
+        let settings = equalise(EqualiseSettings { every, ..Default::default() });
+        let selection = Selection::new(&settings, &trace, 0).unwrap();
+        let whole = selection.draw(at, 5, &History::new(all.clone())).unwrap();
+        let kept = History::new(all[(at + 1).saturating_sub(1 + every)..=at].to_vec());
+        prop_assert_eq!(selection.draw(at, 9, &kept).unwrap(), whole);
+    }
+
+    #[test]
+    fn a_random_draw_in_a_late_phase_is_that_of_its_epoch(seed: u64, begin in 0usize..9, more in 0usize..9) {
+        let off = Phase { epochs: begin + 1, lr: Some(Schedule::constant(0.1)), amplify: Amplify::Off };
+        let strategy = Strategy { lr: None, phases: vec![off.clone(), Phase { epochs: 20, amplify: Amplify::on(), ..off }] };
+        let settings = AmplificationSettings { ratio: Some(0.5), redraw: Redraw::Epoch, ..settings(PolicyName::Random) };
+        let mut amplifier = Amplifier::new(&strategy, &settings, &chain(8), seed).unwrap();
+        let at = begin + 1 + more;
+        amplifier.begin_step(at, 0, &History::default()).unwrap();
+        let alone = Selection::new(&settings, &chain(8), seed).unwrap().draw(at, 0, &History::default()).unwrap();
+        prop_assert_eq!(amplifier.draw().unwrap(), &alone);
+    }
+}

@@ -1,0 +1,309 @@
+//! Policies that decide by what was measured, and what is measured for them.
+
+use gradamp_core::amplify::{
+    AmplificationPolicy, AmplificationSettings, Amplify, EqualiseSettings, FluctuationSettings, Measure,
+    Measured, Phase, Placement, PolicyName, Redraw, Schedule, Side, Situation, Strategy, Through, Timing,
+};
+use gradamp_core::optim::SgdSettings;
+use gradamp_core::train::{TrainSettings, Trainer};
+use gradamp_core::{Backend, Batch, BatchSource, Cpu, LayerKind, Result, Tensor};
+
+use crate::lagging::Lagging;
+use crate::run::{IMAGE, Log, Noise, assert_resumes, fresh, settings, train, values};
+
+/// Six epochs, amplified from the second to the fifth.
+fn by(policy: PolicyName, change: AmplificationSettings) -> TrainSettings {
+    let phases = [(1, Amplify::Off), (4, Amplify::on()), (1, Amplify::Off)].map(|(epochs, amplify)| Phase {
+        epochs,
+        lr: Some(Schedule::constant(0.1)),
+        amplify,
+    });
+    let strategy = Strategy { lr: None, phases: phases.to_vec() };
+    let kinds = vec![LayerKind::Conv, LayerKind::BatchNorm, LayerKind::Linear];
+    let amplification = AmplificationSettings { policy, kinds, ..change };
+    TrainSettings { strategy, amplification, ..settings() }
+}
+
+fn fluctuation(measure: Measure, every: usize) -> TrainSettings {
+    let fluctuation = FluctuationSettings { measure, every, of: Measured::Params, ..Default::default() };
+    by(PolicyName::Fluctuation, AmplificationSettings { fluctuation, ..Default::default() })
+}
+
+fn equalise() -> TrainSettings {
+    let change = AmplificationSettings { max_gain: Some(3.0), ..Default::default() };
+    by(PolicyName::Equalise, change)
+}
+
+#[test]
+fn a_run_that_decides_by_what_it_measured_resumes_in_the_same_bits() {
+    for settings in
+        [fluctuation(Measure::Cancellation, 2), fluctuation(Measure::RelativeChange, 1), equalise()]
+    {
+        let (whole, ..) = train(&Cpu::default(), settings.clone(), None).unwrap();
+        let sites: Vec<_> = whole.draws.iter().map(|draw| draw.sites.len()).collect();
+        assert!(sites.iter().any(|&n| n > 0), "nothing was ever amplified: {sites:?}");
+        assert_resumes(&Cpu::default(), &settings);
+    }
+    assert_resumes(&Lagging::new(3), &equalise());
+}
+
+#[test]
+fn a_lag_changes_no_decision() {
+    for settings in [fluctuation(Measure::Cancellation, 1), equalise()] {
+        let (at_once, parameters, _) = train(&Lagging::new(0), settings.clone(), None).unwrap();
+        let (late, late_parameters, _) = train(&Lagging::new(100), settings, None).unwrap();
+        assert_eq!(late.draws, at_once.draws);
+        assert_eq!(values(&late_parameters), values(&parameters));
+    }
+}
+
+#[test]
+fn a_policy_that_looks_back_wants_gradients_measured() {
+    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let settings = TrainSettings { gradients_every: 0, ..equalise() };
+    let error = Trainer::new(&model, parameters, IMAGE, settings).err().unwrap().to_string();
+    assert!(error.starts_with("train.gradients_every: is 0, but the policy"), "{error}");
+}
+
+/// The first batch over and over: gradients change with the parameters alone.
+struct Same;
+
+impl<B: Backend> BatchSource<B> for Same {
+    fn examples(&self) -> usize {
+        24
+    }
+    fn batches(&self) -> usize {
+        3
+    }
+    fn batch_size(&self) -> usize {
+        8
+    }
+    fn image_shape(&self) -> [usize; 3] {
+        IMAGE
+    }
+    fn classes(&self) -> usize {
+        3
+    }
+    fn epoch<'a>(
+        &'a self,
+        backend: &B,
+        _: usize,
+        first: usize,
+    ) -> Result<Box<dyn Iterator<Item = Result<Batch<B>>> + 'a>> {
+        let backend = backend.clone();
+        let batch = move |_| Noise { poison: None }.epoch(&backend, 0, 0)?.next().expect("has three");
+        Ok(Box::new((first..3).map(batch)))
+    }
+}
+
+/// A run on the same batch over and over.
+fn train_on_same(settings: TrainSettings) -> (Log<Cpu>, Vec<Vec<f32>>) {
+    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let mut log = Log::new(None);
+    let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
+    trainer.observe(&mut log);
+    trainer.run(&Same, &[]).unwrap();
+    let parameters = trainer.parameters().iter().map(|(_, p)| p.value.to_vec().unwrap()).collect();
+    drop(trainer);
+    (log, parameters)
+}
+
+#[test]
+fn equalised_gradients_of_a_chain_have_one_norm_and_keep_it() {
+    for placement in [Placement::Output, Placement::Params] {
+        let mut settings = equalise();
+        settings.amplification.max_gain = None;
+        settings.amplification.placement = placement;
+        settings.amplification.equalise = EqualiseSettings { target: Some(0.05), ..Default::default() };
+        settings.amplification.equalise.max_factor = 1000.0;
+        settings.amplification.equalise.min_factor = 0.001;
+        settings.strategy.phases.iter_mut().for_each(|phase| phase.lr = Some(Schedule::constant(0.0)));
+        let (log, _) = train_on_same(settings);
+        // Measured through factors that are in force, and planned anew from there: the same factors come out.
+        let [first, rest @ ..] = &*log.draws else { panic!("nothing was decided") };
+        assert_eq!((first.sites.len(), rest.len()), (3, 3));
+        for draw in rest {
+            for (a, b) in draw.factors.iter().zip(&first.factors) {
+                assert!(
+                    (a / b - 1.0).abs() < 1e-4,
+                    "{placement:?}: {:?} after {:?}",
+                    draw.factors,
+                    first.factors
+                );
+            }
+        }
+        if placement == Placement::Output {
+            for epoch in &log.epochs[1..5] {
+                let eligible =
+                    epoch.gradients.iter().filter(|g| ["conv", "bn", "linear"].contains(&&*g.site));
+                let norms: Vec<f64> = eligible.map(|gradient| gradient.norm_after).collect();
+                assert!(norms.iter().all(|norm| (norm / 0.05 - 1.0).abs() < 1e-4), "{norms:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_remembered_is_free_of_amplification() {
+    let gathered = |settings: TrainSettings| {
+        let (model, parameters) = fresh(&Cpu::default()).unwrap();
+        let settings = TrainSettings { max_steps: Some(6), ..settings };
+        let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
+        trainer.set_policy(Box::new(Watchful)).unwrap();
+        trainer.run(&Same, &[]).unwrap();
+        trainer.state().history.clone()
+    };
+    let still = |placement| {
+        let change = AmplificationSettings { placement, ..Default::default() };
+        let mut settings = by(PolicyName::Random, change);
+        settings.strategy = Strategy::single(3, Schedule::constant(0.0), Amplify::on());
+        settings
+    };
+    let off = TrainSettings {
+        strategy: Strategy::single(3, Schedule::constant(0.0), Amplify::Off),
+        ..still(Placement::Output)
+    };
+    let mut plain = off;
+    plain.strategy.phases.push(still(Placement::Output).strategy.phases.remove(0)); // so that it is kept
+    let plain = gathered(plain);
+    assert!(!plain.is_empty());
+    for placement in [Placement::Output, Placement::Input, Placement::Params] {
+        let found = gathered(still(placement));
+        for (a, b) in found.epochs().iter().zip(plain.epochs()) {
+            for (a, b) in a.sites.iter().zip(&b.sites) {
+                for (a, b) in [(&a.output, &b.output), (&a.params, &b.params)] {
+                    let near = |a: f64, b: f64, size: f64| (a - b).abs() <= 1e-5 * size;
+                    assert_eq!(a.steps, b.steps);
+                    assert!(near(a.norm, b.norm, b.norm) && near(a.sum, b.sum, b.magnitude), "{a:?} {b:?}");
+                    assert!(near(a.magnitude, b.magnitude, b.magnitude), "{a:?} {b:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Amplifies every eligible layer by 3 from the first epoch on, and looks back though it does not use it.
+#[derive(Debug)]
+struct Watchful;
+
+impl AmplificationPolicy for Watchful {
+    fn decide(&self, situation: &Situation<'_>) -> Result<Vec<(usize, f32)>> {
+        Ok(situation.eligible.iter().map(|&site| (site, 3.0)).collect())
+    }
+
+    fn timing(&self) -> Timing {
+        Timing::Epochs(1)
+    }
+
+    fn memory(&self) -> usize {
+        1
+    }
+}
+
+#[test]
+fn the_update_ratio_is_that_of_the_step() {
+    let plain = SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() };
+    let strategy = Strategy::single(1, Schedule::constant(0.1), Amplify::Off);
+    let settings =
+        TrainSettings { strategy, sgd: plain, gradients_every: 3, max_steps: Some(3), ..settings() };
+    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let before: Vec<(String, Vec<f32>)> =
+        parameters.iter().map(|(_, p)| (p.path.to_string(), p.value.to_vec().unwrap())).collect();
+    let mut one =
+        Trainer::new(&model, parameters, IMAGE, TrainSettings { max_steps: Some(1), ..settings.clone() })
+            .unwrap();
+    one.run(&Same, &[]).unwrap();
+    let norm = |values: Vec<f64>| values.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let after = |i: usize| one.parameters().iter().nth(i).map(|(_, p)| p.value.to_vec().unwrap()).unwrap();
+    let (log, _) = train_on_same(TrainSettings { max_steps: None, ..settings });
+    for found in &log.epochs[0].gradients {
+        let own: Vec<usize> = (0..before.len())
+            .filter(|&i| {
+                before[i].0.starts_with(&format!("{}.", found.site)) && !before[i].0.contains("running")
+            })
+            .collect();
+        let of = |value: &dyn Fn(usize) -> Vec<f64>| norm(own.iter().flat_map(|&i| value(i)).collect());
+        let widened = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+        let weights = of(&|i| widened(&before[i].1));
+        let update =
+            of(&|i| widened(&after(i)).iter().zip(widened(&before[i].1)).map(|(a, b)| a - b).collect());
+        match found.update_ratio {
+            None => assert!(own.is_empty(), "{}", found.site),
+            Some(ratio) => {
+                assert!((ratio * weights / update - 1.0).abs() < 1e-3, "{found:?} {update} {weights}")
+            }
+        }
+    }
+    assert!(log.epochs[0].gradients.iter().any(|gradient| gradient.update_ratio.is_some()));
+}
+
+#[test]
+fn a_learning_rate_of_its_own_does_what_amplification_does_in_a_chain() {
+    let plain = SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() };
+    let run = |through| {
+        let change = AmplificationSettings {
+            through,
+            ratio: Some(0.7),
+            redraw: Redraw::Step,
+            factor: 1.5,
+            ..Default::default()
+        };
+        train_on_same(TrainSettings { sgd: plain.clone(), ..by(PolicyName::Random, change) })
+    };
+    let (gradient, by_gradient) = run(Through::Gradient);
+    let (rate, by_rate) = run(Through::LearningRate);
+    assert_eq!(gradient.draws, rate.draws);
+    assert!(gradient.epochs[1].gradients.iter().any(|g| g.norm_after > 1.4 * g.norm_before));
+    assert!(rate.epochs.iter().flat_map(|epoch| &epoch.gradients).all(|g| g.norm_after == g.norm_before));
+    for (a, b) in by_gradient.iter().flatten().zip(by_rate.iter().flatten()) {
+        assert!((a - b).abs() < 1e-4 * b.abs().max(1e-2), "{a} {b}");
+    }
+    let (mean, by_mean) = run(Through::MeanLearningRate);
+    assert!(mean.steps[3].lr > 0.1 && mean.steps[0].lr == 0.1, "{}", mean.steps[3].lr);
+    assert_eq!(mean.epochs[4].lr, mean.steps[14].lr);
+    assert_ne!(by_mean, by_rate);
+}
+
+/// Every other eligible layer, beginning with the first in even epochs.
+#[derive(Debug)]
+struct Alternate(Tensor<Cpu>);
+
+impl AmplificationPolicy for Alternate {
+    fn decide(&self, situation: &Situation<'_>) -> Result<Vec<(usize, f32)>> {
+        let factor = self.0.to_vec()?[0];
+        let sites = situation.sites().skip(situation.epoch % 2).step_by(2);
+        Ok(sites.map(|site| (site.index, factor)).collect())
+    }
+}
+
+#[test]
+fn a_policy_of_ones_own_decides_in_the_phases_that_amplify() {
+    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let mut log = Log::new(None);
+    let settings =
+        by(PolicyName::Random, AmplificationSettings { max_gain: Some(4.0), ..Default::default() });
+    let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
+    trainer.set_policy(Box::new(Alternate(Tensor::full(&Cpu::default(), &[1], 4.0).unwrap()))).unwrap();
+    trainer.observe(&mut log);
+    trainer.run(&Noise { poison: None }, &[]).unwrap();
+    assert_eq!(trainer.expected_gains().unwrap()[0].1, None);
+    drop(trainer);
+    let drawn: Vec<_> = log.draws.iter().map(|draw| (draw.epoch, &*draw.sites, &*draw.factors)).collect();
+    let two: (&[_], &[_]) = (&["conv".to_owned(), "linear".to_owned()], &[2.0, 2.0]);
+    let one: (&[_], &[_]) = (&["bn".to_owned()], &[4.0]);
+    assert_eq!(drawn, [(1, one.0, one.1), (2, two.0, two.1), (3, one.0, one.1), (4, two.0, two.1)]);
+}
+
+#[test]
+fn a_side_of_the_threshold_decides_what_is_amplified() {
+    let run = |select| {
+        let mut settings = fluctuation(Measure::Cancellation, 1);
+        settings.amplification.fluctuation.select = select;
+        let (log, ..) = train(&Cpu::default(), settings, None).unwrap();
+        log.draws.into_iter().next().unwrap().sites
+    };
+    let (below, above) = (run(Side::Below), run(Side::Above));
+    // Of three layers, the one in the middle is the median, and on both sides.
+    assert_eq!((below.len(), above.len()), (2, 2));
+    assert_ne!(below, above);
+}

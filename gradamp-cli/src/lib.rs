@@ -18,6 +18,7 @@ mod output;
 mod progress;
 mod resume;
 pub mod run_folder;
+pub mod statistics;
 pub mod sweep;
 mod table;
 mod train;

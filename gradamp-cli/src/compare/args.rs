@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Options;
+use super::{Asked, Options};
 use crate::failure::{Failure, Result};
 use crate::statistics::Correction;
+use crate::sweep::SweepData;
 
 /// `gradamp compare`
 #[derive(Args, Clone, Debug)]
 pub struct CompareArgs {
-    /// Run folders: A B, or A1 A2 A3 -- B1 B2 B3 with a run for each seed. A folder of run folders stands for all of
-    /// them.
+    /// Run folders: A B, or A1 A2 A3 -- B1 B2 B3 with a run for each seed; or the folder of a sweep, for its cells against
+    /// their baselines. A folder of run folders stands for all of them.
     #[arg(value_name = "RUN", required_unless_present = "a", conflicts_with_all = ["a", "b"])]
     pub runs: Vec<PathBuf>,
     /// The runs of group B.
@@ -37,7 +38,10 @@ pub struct CompareArgs {
     /// In which settings A and B are meant to differ (keys or tables, such as strategy); by default amplification.
     #[arg(long, value_name = "KEY", num_args = 1..)]
     pub differ: Vec<String>,
-    /// How the p-values of many comparisons are corrected.
+    /// Of a sweep: the cell that all others are compared with; by default each with its own baseline.
+    #[arg(long, value_name = "CELL")]
+    pub baseline: Option<String>,
+    /// Of a sweep: how the p-values of its cells are corrected.
     #[arg(long, value_enum, default_value_t = Correction::Holm)]
     pub correction: Correction,
     /// Print one JSON document.
@@ -53,6 +57,8 @@ pub struct CompareArgs {
 pub enum Question {
     /// Two groups of paths.
     Groups(Vec<PathBuf>, Vec<PathBuf>),
+    /// A sweep's cells and their baselines.
+    Sweep(PathBuf),
 }
 
 impl CompareArgs {
@@ -64,6 +70,9 @@ impl CompareArgs {
             return Ok(Question::Groups(self.a.clone(), self.b.clone()));
         }
         match (self.runs.as_slice(), self.runs_of_b.as_slice()) {
+            ([sweep], []) if SweepData::is_sweep(sweep) || !sweep.is_dir() => {
+                Ok(Question::Sweep(sweep.clone()))
+            }
             ([a, b], []) => Ok(Question::Groups(vec![a.clone()], vec![b.clone()])),
             (a, b) if !a.is_empty() && !b.is_empty() => Ok(Question::Groups(a.to_vec(), b.to_vec())),
             ([one], []) => Err(Failure::usage(format!(
@@ -96,10 +105,13 @@ impl CompareArgs {
         check("--difference", self.difference)?;
         check("--power", Some(self.power))?;
         Ok(Options {
-            target: self.target,
+            target: self.target.map(|target| (target, "as asked".into())),
             difference: self.difference,
             power: self.power,
-            differ: (!self.differ.is_empty()).then(|| self.differ.clone()),
+            asked: match self.differ.as_slice() {
+                [] => Asked::Amplification,
+                keys => Asked::Keys(keys.to_vec()),
+            },
             ..Options::default()
         })
     }

@@ -29,6 +29,8 @@ pub struct Contest {
     pub test: Option<MeanDifference>,
     /// Which group is earlier by ranks; runs that never arrive are the last.
     pub ranks: Option<RankSum>,
+    /// Its p-value, corrected for all comparisons that were made side by side.
+    pub corrected_p: Option<f64>,
 }
 
 /// When the runs of a group arrive.
@@ -65,7 +67,8 @@ impl Target {
 }
 
 impl Contest {
-    fn of(a: Vec<Option<f64>>, b: Vec<Option<f64>>, method: Method) -> Self {
+    /// Compares the times of two groups; `None` is a run that never arrives.
+    pub fn of(a: Vec<Option<f64>>, b: Vec<Option<f64>>, method: Method) -> Self {
         let all = |values: &[Option<f64>]| values.iter().copied().collect::<Option<Vec<f64>>>();
         let test = match (all(&a), all(&b)) {
             (Some(a), Some(b)) if method == Method::Paired => paired(&a, &b),
@@ -77,7 +80,7 @@ impl Contest {
         };
         // With single runs there is nothing to rank.
         let ranks = (a.len() > 1 && b.len() > 1).then(|| rank_sum(&last(&a), &last(&b))).flatten();
-        Self { a: Arrivals::of(a), b: Arrivals::of(b), test, ranks }
+        Self { a: Arrivals::of(a), b: Arrivals::of(b), test, ranks, corrected_p: ranks.map(|ranks| ranks.p) }
     }
 }
 

@@ -6,17 +6,31 @@ use super::args::{CompareArgs, Question, group_name};
 use super::comparison::Comparison;
 use super::folders::run_folders;
 use super::page::Form;
-use super::show;
+use super::sweep::SweepComparison;
+use super::{show, sweep_show};
 use crate::failure::{Failure, Result};
 use crate::output;
 use crate::run_folder::RunData;
+use crate::sweep::SweepData;
 
 /// Compares, and prints what is asked for.
 pub fn compare(args: &CompareArgs) -> Result<()> {
     let options = args.options()?;
     let form = if args.markdown { Form::Markdown } else { Form::Text };
     match args.question()? {
+        Question::Sweep(root) => {
+            let data = SweepData::read(&root)?;
+            let sweep = SweepComparison::of(&data, &options, args.correction, args.baseline.as_deref())?;
+            if args.json {
+                print_json(&sweep, &sweep.warnings)?;
+            } else {
+                output::result(sweep_show::page(&sweep, form));
+            }
+        }
         Question::Groups(a, b) => {
+            if args.baseline.is_some() {
+                return Err(Failure::usage("--baseline names a cell of a sweep; found two groups of runs"));
+            }
             let (folders_a, folders_b) = (run_folders("A", &a)?, run_folders("B", &b)?);
             check_apart(&folders_a, &folders_b)?;
             let (name_a, name_b) = (group_name(&a, &folders_a), group_name(&b, &folders_b));

@@ -16,21 +16,32 @@ use crate::statistics::Method;
 /// How groups are compared.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The accuracy whose arrival is timed; by default the mean last accuracy of the group that ends worse.
-    pub target: Option<f64>,
+    /// The accuracy whose arrival is timed, and who chose it; by default the mean last accuracy of the group that ends worse.
+    pub target: Option<(f64, String)>,
     /// The difference that seeds are counted for; by default the one that was found.
     pub difference: Option<f64>,
     /// The chance with which so many seeds show it.
     pub power: f64,
-    /// The settings in which A and B are meant to differ; by default amplification.
-    pub differ: Option<Vec<String>>,
+    /// The settings in which A and B are meant to differ.
+    pub asked: Asked,
     /// How often the test examples are drawn again.
     pub resamples: usize,
 }
 
+/// In which settings groups are meant to differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// What is amplified, by how much, and in which phases.
+    Amplification,
+    /// These keys, and all below these tables.
+    Keys(Vec<String>),
+    /// Any: somebody else has seen to it.
+    Anything,
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Self { target: None, difference: None, power: 0.8, differ: None, resamples: 2000 }
+        Self { target: None, difference: None, power: 0.8, asked: Asked::Amplification, resamples: 2000 }
     }
 }
 
@@ -120,14 +131,14 @@ impl Comparison {
             Contrast::of(&values(&a, of)?, &values(&b, of)?, method, options)
         };
         let Some(last) = contrast(|run| Some(run.last_test_accuracy)) else { return Ok(None) };
-        let (accuracy, chosen) = match options.target {
-            Some(target) => (target, "as asked".to_owned()),
+        let (accuracy, chosen) = match &options.target {
+            Some(target) => target.clone(),
             None if last.a.mean <= last.b.mean => {
                 (last.a.mean, "A's mean last accuracy, the worse one".to_owned())
             }
             None => (last.b.mean, "B's mean last accuracy, the worse one".to_owned()),
         };
-        let differences = settings::between(&a, &b, options.differ.as_deref())?;
+        let differences = settings::between(&a, &b, &options.asked)?;
         let members = || a.iter().chain(&b);
         let mut comparison = Self {
             differences,

@@ -34,14 +34,15 @@ type Judged<'a> = (&'a Member, &'a [bool]);
 impl Examples {
     /// Compares the last evaluations of two groups. `None` where the test examples are not the same.
     ///
-    /// Test examples are chosen by the seed where `data.test_limit` is set: then only runs of one seed share them.
+    /// Test examples are chosen by the seed where `data.test_limit` leaves any out: then only runs of one seed share them.
     pub fn of(a: &[Member], b: &[Member], is_paired: bool, resamples: usize) -> Option<Self> {
         let (a, b) = (judged(a)?, judged(b)?);
-        let is_limited = a.iter().chain(&b).any(|(member, _)| has_limit(member));
+        let is_limited = a.iter().chain(&b).any(has_limit);
         let (first, hits) = a.first()?;
-        let is_like_first = |(member, other): &Judged<'_>| {
+        let is_like_first = |judged: &Judged<'_>| {
+            let (member, other) = judged;
             checksum(member) == checksum(first)
-                && has_limit(member) == is_limited
+                && has_limit(judged) == is_limited
                 && other.len() == hits.len()
         };
         if !a.iter().chain(&b).all(is_like_first) || is_limited && !is_paired {
@@ -75,8 +76,10 @@ fn judged(group: &[Member]) -> Option<Vec<Judged<'_>>> {
     group.iter().map(|member| Some((member, member.last_evaluation()?.hits.as_slice()))).collect()
 }
 
-fn has_limit(member: &Member) -> bool {
-    member.data.as_ref().is_some_and(|data| data.settings.config.data.test_limit > 0)
+/// Whether fewer than all test examples were judged, as far as can be known.
+fn has_limit((member, hits): &Judged<'_>) -> bool {
+    let limit = member.data.as_ref().map_or(0, |data| data.settings.config.data.test_limit);
+    limit > 0 && hits.len() >= limit
 }
 
 fn checksum(member: &Member) -> Option<&str> {

@@ -15,13 +15,18 @@ mod member;
 mod page;
 mod settings;
 mod show;
+mod sweep;
+mod sweep_show;
+#[cfg(test)]
+mod tests;
 mod warnings;
 
 pub use args::CompareArgs;
 pub use arrival::{Arrivals, Contest, Target};
 pub use command::compare;
-pub use comparison::{Comparison, Group, Options};
+pub use comparison::{Asked, Comparison, Group, Options};
 pub use contrast::{Contrast, SeedsNeeded};
 pub use examples::{Examples, PairOfRuns};
 pub use member::{Member, RunNumbers};
 pub use settings::SettingDifference;
+pub use sweep::{CellComparison, SweepComparison};

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::comparison::Asked;
 use super::member::Member;
-use crate::config::{KeyError, Resolved};
+use crate::config::{Difference, KeyError, Resolved};
 use crate::resume;
 
 /// Settings that say how a run computes and what it writes, and not what it learns; the seed tells a group's runs apart.
@@ -23,11 +24,7 @@ pub struct SettingDifference {
 }
 
 /// In which settings A's first run and B's first run differ.
-pub fn between(
-    a: &[Member],
-    b: &[Member],
-    asked: Option<&[String]>,
-) -> Result<Vec<SettingDifference>, KeyError> {
+pub fn between(a: &[Member], b: &[Member], asked: &Asked) -> Result<Vec<SettingDifference>, KeyError> {
     let (Some(a), Some(b)) = (first(a), first(b)) else { return Ok(Vec::new()) };
     let mut differences = differences(a, b)?;
     for difference in &mut differences {
@@ -58,16 +55,23 @@ fn first(group: &[Member]) -> Option<&Resolved> {
 fn differences(a: &Resolved, b: &Resolved) -> Result<Vec<SettingDifference>, KeyError> {
     let matters = |key: &str| !resume::FREE.contains(&key) && !HARMLESS.contains(&key);
     let found = a.differences(b)?.into_iter().filter(|difference| matters(&difference.path));
-    Ok(found.map(|it| SettingDifference { key: it.path, a: it.before, b: it.after, asked: false }).collect())
+    let plain = |value: &str| value.trim_matches('`').to_owned();
+    let difference = |it: Difference| SettingDifference {
+        a: plain(&it.before),
+        b: plain(&it.after),
+        key: it.path,
+        asked: false,
+    };
+    Ok(found.map(difference).collect())
 }
 
-/// By default amplification is what one asks about: its settings, and in which phases it is on.
-fn is_asked(key: &str, asked: Option<&[String]>) -> bool {
+fn is_asked(key: &str, asked: &Asked) -> bool {
     let is_below =
         |table: &str| key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     match asked {
-        Some(asked) => asked.iter().any(|table| is_below(table.trim_end_matches('.'))),
-        None => {
+        Asked::Anything => true,
+        Asked::Keys(tables) => tables.iter().any(|table| is_below(table.trim_end_matches('.'))),
+        Asked::Amplification => {
             let phase = key.strip_prefix("strategy.phase.").and_then(|rest| rest.split_once('.'));
             is_below("amplification")
                 || phase.is_some_and(|(_, rest)| rest == "amplify" || rest.starts_with("amplify."))

@@ -8,17 +8,17 @@ use crate::run_folder::{RunData, VERSION};
 use crate::statistics::Method;
 
 /// Fewer seeds say little about the spread between seeds.
-const FEW_SEEDS: usize = 3;
+pub const FEW_SEEDS: usize = 3;
+
+/// The best epochs are no fair choice.
+pub const NO_VALIDATION: &str = "NO VALIDATION SPLIT: the best epochs were chosen on the test examples themselves, so that \
+    their accuracies are too good to be true; compare last epochs, or train with data.validation";
 
 /// The warnings, the gravest first.
 pub fn of(comparison: &Comparison, a: &[Member], b: &[Member]) -> Result<Vec<String>, KeyError> {
     let mut warnings = Vec::new();
     if !comparison.best_is_fair {
-        warnings.push(
-            "NO VALIDATION SPLIT: the best epochs were chosen on the test examples themselves, so that their accuracies \
-             are too good to be true; compare last epochs, or train with data.validation"
-                .to_owned(),
-        );
+        warnings.push(NO_VALIDATION.to_owned());
     }
     warnings.extend(unasked(comparison));
     for (letter, group) in [("A", a), ("B", b)] {
@@ -70,7 +70,7 @@ fn unasked(comparison: &Comparison) -> Vec<String> {
 }
 
 /// Data, programs and devices that are not the same everywhere.
-fn places<'a>(runs: impl Iterator<Item = &'a RunData> + Clone) -> Vec<String> {
+pub fn places<'a>(runs: impl Iterator<Item = &'a RunData> + Clone) -> Vec<String> {
     let values = |of: fn(&RunData) -> Vec<String>| {
         let mut values: Vec<String> = runs.clone().flat_map(of).filter(|value| !value.is_empty()).collect();
         values.sort();

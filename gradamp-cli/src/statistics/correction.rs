@@ -25,6 +25,16 @@ impl Correction {
     }
 }
 
+impl Correction {
+    /// A short name, for the heads of columns.
+    pub fn short(self) -> &'static str {
+        match self {
+            Correction::Holm => "Holm",
+            Correction::Bh => "BH",
+        }
+    }
+}
+
 impl fmt::Display for Correction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

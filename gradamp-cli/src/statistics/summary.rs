@@ -24,14 +24,14 @@ impl Summary {
     /// Sums up `values`.
     pub fn of(values: &[f64]) -> Self {
         let n = values.len();
-        let mean = values.iter().sum::<f64>() / n as f64;
+        // Equal values are their own mean, which rounding would miss, and have no spread.
+        let constant = values.first().copied().filter(|first| values.iter().all(|value| value == first));
+        let mean = constant.unwrap_or(values.iter().sum::<f64>() / n as f64);
         if n < 2 {
             return Self { n, mean, sd: None, ci: None };
         }
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        // Equal values have no spread, though their mean may be off by a rounding.
-        let is_constant = values.iter().all(|&value| value == values[0]);
-        let sd = if is_constant { 0.0 } else { (squares / (n - 1) as f64).sqrt() };
+        let sd = (squares / (n - 1) as f64).sqrt();
         let half = student_critical(ALPHA, (n - 1) as f64) * sd / (n as f64).sqrt();
         Self { n, mean, sd: Some(sd), ci: Some((mean - half, mean + half)) }
     }

@@ -69,6 +69,11 @@ impl CompareArgs {
         if !self.a.is_empty() {
             return Ok(Question::Groups(self.a.clone(), self.b.clone()));
         }
+        // Behind -- everything is a path, for the command line; hardly for its author.
+        let is_option = |path: &&PathBuf| path.to_string_lossy().starts_with("--") && !path.exists();
+        if let Some(option) = self.runs_of_b.iter().find(is_option) {
+            return Err(Failure::usage(format!("{}: options stand before the --", option.display())));
+        }
         match (self.runs.as_slice(), self.runs_of_b.as_slice()) {
             ([sweep], []) if SweepData::is_sweep(sweep) || !sweep.is_dir() => {
                 Ok(Question::Sweep(sweep.clone()))

@@ -22,7 +22,7 @@ fn two_groups() -> Workplace {
 
 #[track_caller]
 fn compared(place: &Workplace, arguments: &str) -> Value {
-    let report = place.run(&format!("compare {arguments} --json")).succeeds();
+    let report = place.run(&format!("compare --json {arguments}")).succeeds();
     serde_json::from_str(&report.out).unwrap()
 }
 
@@ -229,6 +229,7 @@ fn what_cannot_be_compared_is_refused() {
         .fails(1, &["nowhere", "expected the folder of a sweep, found no such folder"]);
     place.run("compare off").fails(2, &["off: a single folder that is no sweep; expected two runs"]);
     place.run("compare off/1 off/2 off/3").fails(2, &["found 3 runs and no --"]);
+    place.run("compare off/1 -- on/1 --json").fails(2, &["--json: options stand before the --"]);
     place.run("compare off/1 nowhere").fails(1, &["nowhere", "expected the folder of a run"]);
     place.write("empty/readme", "");
     place.run("compare off empty").fails(1, &["empty", "found no config.toml in it"]);

@@ -192,6 +192,16 @@ fn what_makes_a_comparison_doubtful_is_said() {
 }
 
 #[test]
+fn runs_of_one_seed_are_no_pairs() {
+    let place = Workplace::new();
+    for (i, seed) in [1, 2, 2].into_iter().enumerate() {
+        Made::new(seed, 0.7 + 0.01 * i as f64, OFF).write(&place, &format!("off/{i}"));
+        Made::new(seed, 0.8 - 0.01 * i as f64, ON).write(&place, &format!("on/{i}"));
+    }
+    assert_eq!(compared(&place, "off on")["method"], "welch");
+}
+
+#[test]
 fn settings_that_change_nothing_or_were_asked_about_are_no_reason_to_doubt() {
     let place = two_groups();
     let harmless = "threads = 3\nlog_interval = 1\ngradients_every = 7\ncheckpoint_seconds = 1.0\n[data]\nworkers = 2\nresident = false\n";

@@ -4,7 +4,8 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::{compared, warnings};
+use super::made::{Made, OFF, ON};
+use super::{assert_close, compared, warnings};
 use crate::Workplace;
 
 /// Two cells with a baseline, three seeds, runs of a second.
@@ -21,35 +22,23 @@ amplification = { kinds = ['batch_norm'], ratio = 0.5 }
 'amplification.factor' = [1.5, 3.0]
 ";
 
+fn cell(sweep: &Value, name: &str) -> Value {
+    let cells = sweep["cells"].as_array().unwrap();
+    cells
+        .iter()
+        .find(|cell| cell["name"] == name)
+        .cloned()
+        .unwrap_or_else(|| panic!("no {name} in {sweep:#}"))
+}
+
 #[test]
 fn a_sweeps_cells_are_held_against_their_baseline() {
     let place = Workplace::new();
     place.write("s.toml", STUDY);
     place.run("sweep s.toml --jobs 2").succeeds();
     let sweep = compared(&place, "sweeps/s");
-    let cell = |sweep: &Value, name: &str| {
-        let cells = sweep["cells"].as_array().unwrap();
-        cells
-            .iter()
-            .find(|cell| cell["name"] == name)
-            .cloned()
-            .unwrap_or_else(|| panic!("no {name} in {sweep:#}"))
-    };
     assert_eq!(sweep["cells"].as_array().unwrap().len(), 3);
     assert_eq!(cell(&sweep, "baseline")["comparison"], Value::Null);
-    let names = ["factor-1.5", "factor-3"];
-    // The smaller of two p-values is doubled by Holm, the larger one is at least that.
-    let p: Vec<(f64, f64)> = names
-        .iter()
-        .filter_map(|name| {
-            let last = cell(&sweep, name)["comparison"]["last"].clone();
-            Some((last["test"]["p"].as_f64()?, last["corrected_p"].as_f64().unwrap()))
-        })
-        .collect();
-    let smallest = p.iter().map(|it| it.0).fold(1.0, f64::min);
-    for &(raw, corrected) in &p {
-        assert!(corrected >= raw && corrected >= (smallest * p.len() as f64).min(1.0) - 1e-12, "{p:?}");
-    }
     // The same as its runs compared by themselves.
     let by_hand = compared(&place, "--a sweeps/s/runs/baseline_* --b sweeps/s/runs/factor-3_*");
     let in_sweep = cell(&sweep, "factor-3")["comparison"].clone();
@@ -94,4 +83,34 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
     assert_eq!(cell(&diverged, "factor-3")["last"]["n"], 2);
     fs::write(&path, &results[..results.len() - 20]).unwrap();
     place.run("compare sweeps/s").fails(1, &["results.jsonl", "half-written"]);
+
+    // With numbers that are known: p is 0.0742 and 0.1835, and what Holm makes of them.
+    fs::write(&path, &results).unwrap();
+    for seed in 1..=3_u8 {
+        let base = 0.70 + 0.01 * f64::from(seed);
+        let lasts =
+            [("baseline", base, OFF), ("factor-1.5", base + [0.01, 0.03, 0.02][usize::from(seed) - 1], ON)];
+        for (name, last, settings) in
+            lasts.into_iter().chain([("factor-3", base - 0.01 * f64::from(seed / 2), ON)])
+        {
+            let made = Made::new(seed.into(), last, settings);
+            made.write(&place, &format!("sweeps/s/runs/{name}_seed-{seed}"));
+        }
+    }
+    let sweep = compared(&place, "sweeps/s");
+    for (name, key, p, corrected) in [
+        ("factor-1.5", "last", 0.0741799, 0.1483598),
+        ("factor-1.5", "best", 0.0741799, 0.1483598),
+        ("factor-3", "last", 0.1835034, 0.1835034),
+        ("factor-3", "best", 0.1835034, 0.1835034),
+    ] {
+        let contrast = cell(&sweep, name)["comparison"][key].clone();
+        assert_close(&contrast["test"]["p"], p);
+        assert_close(&contrast["corrected_p"], corrected);
+    }
+    let target = cell(&sweep, "factor-3")["comparison"]["target"].clone();
+    assert_eq!(
+        (target["chosen"].clone(), target["epochs"]["b"]["runs"].clone()),
+        ("the baseline's mean last accuracy".into(), 3.into())
+    );
 }

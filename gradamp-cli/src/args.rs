@@ -33,6 +33,8 @@ pub enum Command {
     Sweep(crate::sweep::SweepArgs),
     /// Evaluate a trained network: accuracy, loss, accuracy of each class.
     Eval(EvalArgs),
+    /// Say what a difference between runs is worth: two runs, two groups of runs, a sweep's cells.
+    Compare(Box<crate::compare::CompareArgs>),
     /// Look at data sets.
     #[command(subcommand)]
     Data(DataCommand),

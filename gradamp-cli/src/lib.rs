@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod columns;
 mod commands;
+pub mod compare;
 pub mod config;
 mod dataset;
 pub mod device;
@@ -18,6 +19,7 @@ mod output;
 mod progress;
 mod resume;
 pub mod run_folder;
+pub mod statistics;
 pub mod sweep;
 mod table;
 mod train;
@@ -56,6 +58,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
     match &cli.command {
         Command::Train(args) => return train::train(args),
         Command::Sweep(args) => return sweep::sweep(args),
+        Command::Compare(args) => compare::compare(args)?,
         Command::Eval(args) => commands::eval(args)?,
         Command::Data(command) => commands::data(command)?,
         Command::Config(command) => commands::config(command)?,

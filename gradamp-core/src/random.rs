@@ -24,6 +24,8 @@ pub enum Purpose {
     Generate = 6,
     /// Tests and benchmarks.
     Test = 7,
+    /// Examples drawn again and again from a set, for intervals.
+    Resample = 8,
 }
 
 /// A stream of random numbers, addressed by index.

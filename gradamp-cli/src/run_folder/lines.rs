@@ -179,7 +179,7 @@ impl EvaluationLine {
 }
 
 /// JSON has no NaN: a loss that is not finite is `null`.
-mod null_is_nan {
+pub(crate) mod null_is_nan {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {

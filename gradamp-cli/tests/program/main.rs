@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod commands;
+mod compare;
 mod devices;
 mod resume;
 mod sweep;

@@ -1,0 +1,78 @@
+//! A run as a comparison sees it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::run_folder::RunData;
+use crate::run_folder::lines::{EpochLine, EvaluationLine};
+
+/// The numbers of one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunNumbers {
+    /// Its folder.
+    pub run: String,
+    /// Its seed.
+    pub seed: u64,
+    /// How it ended; see `RunRecord`.
+    pub outcome: String,
+    /// Epochs that are done.
+    pub epochs: usize,
+    /// Fraction of the test examples that were right at the last evaluation.
+    pub last_test_accuracy: f64,
+    /// The best epoch, from 0: by the validation examples where there are any, else by the test examples.
+    pub best_epoch: Option<usize>,
+    /// Fraction of the validation examples that were right in the best epoch.
+    pub best_validation_accuracy: Option<f64>,
+    /// Fraction of the test examples that were right in the best epoch.
+    pub test_accuracy_at_best: Option<f64>,
+    /// Seconds of all training steps.
+    pub seconds: f64,
+}
+
+/// A run of a group.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its numbers.
+    pub numbers: RunNumbers,
+    /// All that its folder tells; `None` where the folder is gone and the numbers are left.
+    pub data: Option<RunData>,
+}
+
+impl Member {
+    /// The run; `None` where it has never been evaluated on the test examples.
+    pub fn new(data: RunData) -> Option<Self> {
+        let last = data.last()?.test_accuracy?;
+        let best = data.best();
+        let numbers = RunNumbers {
+            run: data.root.display().to_string(),
+            seed: data.record.seed,
+            outcome: data.record.outcome.clone(),
+            epochs: data.epochs.last().map_or(0, |epoch| epoch.epoch + 1),
+            last_test_accuracy: last,
+            best_epoch: best.map(|epoch| epoch.epoch),
+            best_validation_accuracy: best.and_then(|epoch| epoch.validation_accuracy),
+            test_accuracy_at_best: best.and_then(|epoch| epoch.test_accuracy),
+            seconds: data.epochs.iter().map(|epoch| epoch.seconds).sum(),
+        };
+        Some(Self { numbers, data: Some(data) })
+    }
+
+    /// Whether all epochs of its strategy are done.
+    pub fn is_finished(&self) -> bool {
+        self.numbers.outcome == "finished"
+    }
+
+    /// The last evaluation on the test examples, example by example.
+    pub fn last_evaluation(&self) -> Option<&EvaluationLine> {
+        let data = self.data.as_ref()?;
+        data.evaluation("test", data.last()?.epoch)
+    }
+
+    /// The epoch after which a test accuracy was first reached, and the seconds of training steps until then.
+    pub fn reach(&self, target: f64) -> Option<(usize, f64)> {
+        let epochs: &[EpochLine] = &self.data.as_ref()?.epochs;
+        let at =
+            epochs.iter().position(|epoch| epoch.test_accuracy.is_some_and(|accuracy| accuracy >= target))?;
+        // Evaluations are left out: how often one looks is no part of training.
+        Some((epochs[at].epoch + 1, epochs[..=at].iter().map(|epoch| epoch.seconds).sum()))
+    }
+}

@@ -1,0 +1,112 @@
+//! What is printed: headings, lists and tables, for a terminal or in Markdown.
+
+use std::fmt::Write;
+
+use crate::columns::columns;
+
+/// What a page is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Columns for a terminal.
+    Text,
+    /// Markdown that can be pasted.
+    Markdown,
+}
+
+/// A page that is being written.
+#[derive(Clone, Debug)]
+pub struct Page {
+    form: Form,
+    text: String,
+}
+
+impl Page {
+    /// An empty page.
+    pub fn new(form: Form) -> Self {
+        Self { form, text: String::new() }
+    }
+
+    /// The page.
+    pub fn finish(self) -> String {
+        self.text.trim_end().to_owned()
+    }
+
+    /// A line of its own.
+    pub fn line(&mut self, text: &str) {
+        self.gap();
+        let _ = writeln!(self.text, "{text}"); // writing to a String cannot fail
+    }
+
+    /// A line that leads to what follows.
+    pub fn heading(&mut self, text: &str) {
+        match self.form {
+            Form::Text => self.line(text),
+            Form::Markdown => self.line(&format!("**{text}**")),
+        }
+    }
+
+    /// Some lines.
+    pub fn list(&mut self, items: impl IntoIterator<Item = String>) {
+        if self.form == Form::Markdown {
+            self.gap();
+        }
+        for item in items {
+            let bullet = if self.form == Form::Text { "  " } else { "- " };
+            let _ = writeln!(self.text, "{bullet}{item}");
+        }
+    }
+
+    /// Rows of cells under a header; the first column is flush left, the others flush right.
+    pub fn table(&mut self, rows: &[Vec<String>]) {
+        self.gap();
+        let n = rows.first().map_or(0, Vec::len);
+        if self.form == Form::Text {
+            let sides = format!("<{}", ">".repeat(n.saturating_sub(1)));
+            self.text += &columns(rows, &sides);
+            return;
+        }
+        for (i, row) in rows.iter().enumerate() {
+            let cells: Vec<String> = row.iter().map(|cell| cell.trim().replace('|', "\\|")).collect();
+            let _ = writeln!(self.text, "| {} |", cells.join(" | "));
+            if i == 0 {
+                let _ = writeln!(self.text, "| :-- |{}", " --: |".repeat(n.saturating_sub(1)));
+            }
+        }
+    }
+
+    /// An empty line, but at the top.
+    fn gap(&mut self) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+    }
+}
+
+/// An accuracy in per cent, or a difference of accuracies in points, with two digits.
+pub fn points(accuracy: f64) -> String {
+    format!("{:.2}", 100.0 * accuracy)
+}
+
+/// A difference with its sign.
+pub fn signed(number: &str) -> String {
+    if number.starts_with('-') { number.to_owned() } else { format!("+{number}") }
+}
+
+/// `from to to`, each written by `write`.
+pub fn interval((from, to): (f64, f64), write: impl Fn(f64) -> String) -> String {
+    format!("{} to {}", write(from), write(to))
+}
+
+/// A chance, or `-` where none is known.
+pub fn chance(p: Option<f64>) -> String {
+    match p {
+        Some(p) if p < 0.0001 => "< 0.0001".into(),
+        Some(p) => format!("{p:.4}"),
+        None => "-".into(),
+    }
+}
+
+/// A value, or `-` where there is none.
+pub fn or_dash<T>(value: Option<T>, write: impl FnOnce(T) -> String) -> String {
+    value.map_or("-".into(), write)
+}

@@ -1,0 +1,80 @@
+//! In which settings runs differ, and whether that was asked for.
+
+use serde::{Deserialize, Serialize};
+
+use super::comparison::Asked;
+use super::member::Member;
+use crate::config::{Difference, KeyError, Resolved};
+use crate::resume;
+
+/// Settings that say how a run computes and what it writes, and not what it learns; the seed tells a group's runs apart.
+const HARMLESS: [&str; 4] = ["train.seed", "train.log_interval", "train.gradients_every", "data.workers"];
+
+/// A setting in which A and B differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingDifference {
+    /// The key's path.
+    pub key: String,
+    /// Its value in A.
+    pub a: String,
+    /// Its value in B.
+    pub b: String,
+    /// Whether it is one in which they are meant to differ.
+    pub asked: bool,
+}
+
+/// In which settings A's first run and B's first run differ.
+pub fn between(a: &[Member], b: &[Member], asked: &Asked) -> Result<Vec<SettingDifference>, KeyError> {
+    let (Some(a), Some(b)) = (first(a), first(b)) else { return Ok(Vec::new()) };
+    let mut differences = differences(a, b)?;
+    for difference in &mut differences {
+        difference.asked = is_asked(&difference.key, asked);
+    }
+    Ok(differences)
+}
+
+/// In which settings the runs of a group differ from its first, with the run that differs.
+pub fn within(group: &[Member]) -> Result<Vec<(String, SettingDifference)>, KeyError> {
+    let Some(one) = first(group) else { return Ok(Vec::new()) };
+    let mut found: Vec<(String, SettingDifference)> = Vec::new();
+    for member in group {
+        let Some(data) = &member.data else { continue };
+        for difference in differences(one, &data.settings)? {
+            if found.iter().all(|(_, known)| known.key != difference.key) {
+                found.push((member.numbers.run.clone(), difference));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn first(group: &[Member]) -> Option<&Resolved> {
+    group.iter().find_map(|member| member.data.as_ref()).map(|data| &data.settings)
+}
+
+fn differences(a: &Resolved, b: &Resolved) -> Result<Vec<SettingDifference>, KeyError> {
+    let matters = |key: &str| !resume::FREE.contains(&key) && !HARMLESS.contains(&key);
+    let found = a.differences(b)?.into_iter().filter(|difference| matters(&difference.path));
+    let plain = |value: &str| value.trim_matches('`').to_owned();
+    let difference = |it: Difference| SettingDifference {
+        a: plain(&it.before),
+        b: plain(&it.after),
+        key: it.path,
+        asked: false,
+    };
+    Ok(found.map(difference).collect())
+}
+
+fn is_asked(key: &str, asked: &Asked) -> bool {
+    let is_below =
+        |table: &str| key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    match asked {
+        Asked::Anything => true,
+        Asked::Keys(tables) => tables.iter().any(|table| is_below(table.trim_end_matches('.'))),
+        Asked::Amplification => {
+            let phase = key.strip_prefix("strategy.phase.").and_then(|rest| rest.split_once('.'));
+            is_below("amplification")
+                || phase.is_some_and(|(_, rest)| rest == "amplify" || rest.starts_with("amplify."))
+        }
+    }
+}

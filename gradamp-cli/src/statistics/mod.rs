@@ -1,0 +1,37 @@
+//! What a difference between runs is worth: means with intervals, tests, effect sizes, and how many seeds it takes.
+//!
+//! Everywhere the first group is A, the second B, and a difference is **B − A**. Intervals cover 95 %. What cannot be
+//! said of so few or so equal values is `None` and no number.
+//!
+//! | question | answer |
+//! |---|---|
+//! | how good is a setting? | [`Summary`] |
+//! | do two settings differ, over seeds? | [`paired`] where the seeds are the same, else [`welch`]; [`rank_sum`] where some runs never arrive |
+//! | by how much, in units of the spread? | [`hedges_g`], [`cohens_dz`] |
+//! | do two models differ, over test examples? | [`mcnemar`], [`bootstrap`] |
+//! | and if many are compared? | [`holm`], [`benjamini_hochberg`] |
+//! | how many seeds would show it? | [`seeds_needed`] |
+
+mod bootstrap;
+mod correction;
+mod distributions;
+mod effect;
+mod mcnemar;
+mod means;
+mod power;
+mod ranks;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+pub use bootstrap::{Bootstrap, bootstrap};
+pub use correction::{Correction, benjamini_hochberg, holm};
+pub use effect::{Effect, EffectKind, cohens_dz, hedges_g};
+pub use mcnemar::{McNemar, McNemarMethod, mcnemar};
+pub use means::{MeanDifference, Method, paired, welch};
+pub use power::{Design, MOST_SEEDS, power, seeds_needed};
+pub use ranks::{RankSum, rank_sum};
+pub use summary::Summary;
+
+/// The level of all tests; intervals cover the rest.
+pub const ALPHA: f64 = 0.05;

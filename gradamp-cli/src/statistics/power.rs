@@ -1,0 +1,56 @@
+//! How many seeds it takes to see a difference.
+
+use serde::{Deserialize, Serialize};
+
+use super::distributions::{noncentral_student, student_critical};
+
+/// How the runs of a study belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Design {
+    /// The same seeds in both groups; an effect is in units of the deviation of the differences of pairs.
+    Paired,
+    /// Groups of the same size with seeds of their own; an effect is in units of the deviation within a group.
+    Independent,
+}
+
+/// No study of more seeds is thought of.
+pub const MOST_SEEDS: usize = 10_000;
+
+/// The chance that a two-sided t-test at level `alpha` with `n` seeds in each group sees `effect`.
+pub fn power(design: Design, effect: f64, n: usize, alpha: f64) -> f64 {
+    let n = n as f64;
+    let (df, delta) = match design {
+        Design::Paired => (n - 1.0, effect.abs() * n.sqrt()),
+        Design::Independent => (2.0 * n - 2.0, effect.abs() * (0.5 * n).sqrt()),
+    };
+    let critical = student_critical(alpha, df);
+    // Z > −8 and χ/√df < 8 but for a chance that f64 cannot add to 1; then T is beyond the critical value.
+    if delta > 8.0 * critical + 8.0 {
+        return 1.0;
+    }
+    1.0 - noncentral_student(critical, df, delta) + noncentral_student(-critical, df, delta)
+}
+
+/// The fewest seeds in each group with which a two-sided t-test at level `alpha` sees `effect` with a chance of at least
+/// `wanted`; `None` where [`MOST_SEEDS`] are not enough.
+pub fn seeds_needed(design: Design, effect: f64, wanted: f64, alpha: f64) -> Option<usize> {
+    let is_enough = |n| power(design, effect, n, alpha) >= wanted;
+    if is_enough(2) {
+        return Some(2);
+    }
+    // Power grows with n: double until it is enough, then halve the way back.
+    let mut too_few = 2;
+    while !is_enough(2 * too_few) {
+        too_few *= 2;
+        if too_few >= MOST_SEEDS {
+            return None;
+        }
+    }
+    let mut enough = 2 * too_few;
+    while enough - too_few > 1 {
+        let middle = too_few.midpoint(enough);
+        if is_enough(middle) { enough = middle } else { too_few = middle }
+    }
+    (enough <= MOST_SEEDS).then_some(enough)
+}

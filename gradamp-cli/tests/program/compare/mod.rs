@@ -1,0 +1,272 @@
+//! `gradamp compare` as a user runs it: on runs whose every number is known, and on a sweep that was made.
+
+mod made;
+mod sweep;
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use self::made::{Made, OFF, ON};
+use crate::{Report, Workplace};
+
+/// `off/1..3` ends at 0.70, 0.71, 0.72 and `on/1..3` at 0.72, 0.74, 0.73.
+fn two_groups() -> Workplace {
+    let place = Workplace::new();
+    for (seed, off, on) in [(1, 0.70, 0.72), (2, 0.71, 0.74), (3, 0.72, 0.73)] {
+        Made::new(seed, off, OFF).write(&place, &format!("off/{seed}"));
+        Made { hits: "1111111110", ..Made::new(seed, on, ON) }.write(&place, &format!("on/{seed}"));
+    }
+    place
+}
+
+#[track_caller]
+fn compared(place: &Workplace, arguments: &str) -> Value {
+    let report = place.run(&format!("compare --json {arguments}")).succeeds();
+    serde_json::from_str(&report.out).unwrap()
+}
+
+#[track_caller]
+fn assert_close(value: &Value, expected: f64) {
+    let found = value.as_f64().unwrap_or_else(|| panic!("expected {expected}, found {value}"));
+    assert!((found - expected).abs() < 1e-7, "found {found}, expected {expected}");
+}
+
+fn warnings(document: &Value) -> Vec<String> {
+    document["warnings"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn two_groups_are_compared_pair_by_pair() {
+    let place = two_groups();
+    let found = compared(&place, "off on");
+    assert_eq!(warnings(&found), Vec::<String>::new());
+    // The differences are 0.02, 0.03 and 0.01: mean 0.02, deviation 0.01, t = 2√3 with 2 degrees of freedom.
+    for (key, offset) in [("last", 0.0), ("best", -0.05)] {
+        let contrast = &found[key];
+        assert_close(&contrast["a"]["mean"], 0.71 + offset);
+        assert_close(&contrast["b"]["mean"], 0.73 + offset);
+        assert_eq!(contrast["test"]["method"], "paired");
+        assert_close(&contrast["difference"], 0.02);
+        assert_close(&contrast["test"]["t"], 2.0 * 3.0_f64.sqrt());
+        assert_close(&contrast["test"]["p"], 0.0741799002);
+        assert_close(&contrast["test"]["ci"][0], -0.0048413771);
+        assert_close(&contrast["cohens_dz"]["value"], 2.0);
+        assert_close(&contrast["hedges_g"]["value"], 1.5957691216); // 2 J(4)
+        assert_eq!(contrast["seeds"]["seeds"], 5);
+    }
+    // Best on validation is the second epoch, though the third is better on the test examples.
+    assert_eq!(
+        (found["best_is_fair"].clone(), found["a"]["runs"][0]["best_epoch"].clone()),
+        (true.into(), 1.into())
+    );
+    assert_eq!(
+        found["differences"],
+        json!([{"key": "strategy.phase.0.amplify", "a": "false", "b": "true", "asked": true}])
+    );
+
+    let target = &found["target"];
+    assert_close(&target["accuracy"], 0.71);
+    assert!(target["chosen"].as_str().unwrap().starts_with("A's mean last accuracy"));
+    assert_eq!(target["epochs"]["a"]["values"], json!([null, 3.0, 3.0]));
+    assert_eq!(target["epochs"]["b"]["values"], json!([3.0, 3.0, 3.0]));
+    assert_eq!(
+        target["seconds"]["b"]["values"],
+        json!([33.0, 36.0, 39.0]),
+        "three epochs of 10 s and the seed's more"
+    );
+
+    let examples = &found["examples"];
+    assert_close(&examples["bootstrap"]["difference"], 0.3);
+    let mcnemar = &examples["pairs"][2]["mcnemar"];
+    assert_eq!(
+        (mcnemar["only_a"].clone(), mcnemar["only_b"].clone(), mcnemar["method"].clone()),
+        (0.into(), 3.into(), "exact".into())
+    );
+    assert_close(&mcnemar["p"], 0.25);
+}
+
+#[test]
+fn every_form_of_the_command_line_and_of_the_answer_says_the_same() {
+    let place = two_groups();
+    let numbers = |arguments: &str| {
+        let mut found = compared(&place, arguments);
+        for group in ["a", "b"] {
+            found[group]["name"] = Value::Null;
+        }
+        found
+    };
+    let expected = numbers("off on");
+    assert_eq!(numbers("off/1 off/2 off/3 -- on/1 on/2 on/3"), expected);
+    assert_eq!(numbers("off/3 off/1 off/2 -- on/2 on/1 on/3"), expected);
+    assert_eq!(numbers("--a o?f/* --b on/[1-3]"), expected);
+
+    let text = place.run("compare off on").succeeds().out;
+    for part in [
+        "A: off (3 runs, seeds 1-3)",
+        "strategy.phase.0.amplify: false in A, true in B",
+        "+2.00",
+        "0.0742",
+        "takes 5 seeds",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    let markdown = place.run("compare off on --markdown").succeeds().out;
+    assert!(markdown.contains("| last epoch, A | 3 | 71.00 | 1.00 | 68.52 to 73.48 |"), "{markdown}");
+    assert!(!markdown.contains("----"), "{markdown}");
+}
+
+#[test]
+fn the_numbers_that_are_asked_for_are_used() {
+    let place = two_groups();
+    let found = compared(&place, "off on --target 0.69 --difference 0.005 --power 0.9");
+    assert_eq!(found["target"]["chosen"], "as asked");
+    assert_eq!(found["target"]["epochs"]["a"]["values"], json!([3.0, 3.0, 3.0]));
+    assert_eq!(found["target"]["epochs"]["b"]["values"], json!([3.0, 2.0, 3.0]));
+    assert_close(&found["last"]["seeds"]["effect"], 0.5);
+    assert_eq!(found["last"]["seeds"]["seeds"], 44); // TTestPower().solve_power(0.5, alpha=0.05, power=0.9) = 43.99
+    let never = compared(&place, "off on --target 0.99");
+    assert_eq!(never["target"]["seconds"]["a"]["arrived"]["n"], 0);
+    assert_eq!(never["target"]["seconds"]["test"], Value::Null);
+    for (arguments, part) in [
+        ("--target 70", "--target: found 70, expected a share between 0 and 1, such as 0.7"),
+        ("--difference 0", "--difference: found 0"),
+        ("--power NaN", "--power: found NaN"),
+    ] {
+        place.run(&format!("compare off on {arguments}")).fails(2, &[part]);
+    }
+}
+
+#[test]
+fn what_makes_a_comparison_doubtful_is_said() {
+    let place = two_groups();
+    let made = |seed| Made::new(seed, 0.7, ON);
+    let mut unfair = made(1);
+    unfair.accuracies.iter_mut().for_each(|it| it.0 = None);
+    let cases: [(&str, Vec<Made>, &[&str]); 11] = [
+        ("validation", vec![unfair], &["NO VALIDATION SPLIT"]),
+        (
+            "few",
+            vec![made(1), made(2)],
+            &["B has 2 seeds only", "the seeds are not the same (1-3 in A, 1, 2 in B)"],
+        ),
+        ("twice", vec![made(1), made(2), made(2)], &["seed 2 occurs more than once in B"]),
+        (
+            "cut",
+            vec![made(1).with("outcome", "interrupted")],
+            &["b/0 is not finished (interrupted, 3 of 3 epochs)"],
+        ),
+        ("data", vec![made(1).with("dataset_checksum", "b")], &["the runs did not see the same data"]),
+        ("version", vec![made(1).with("version", "0.0.9")], &["made by gradamp 0.0.9 and "]),
+        ("device", vec![made(1).with("device", "gpu")], &["several devices", "cpu, gpu"]),
+        (
+            "batch",
+            vec![made(1).set("batch_size = 64\n")],
+            &["differ in more than was asked: train.batch_size (128 in A, 64 in B)"],
+        ),
+        (
+            "group",
+            vec![made(1), made(2).set("batch_size = 64\n")],
+            &["the runs of B differ in more than the seed: train.batch_size"],
+        ),
+        ("same", vec![Made::new(1, 0.7, OFF), Made::new(2, 0.7, OFF)], &["A and B have the same settings"]),
+        (
+            "none",
+            vec![made(1), Made { accuracies: Vec::new(), ..made(2) }],
+            &["b/1 was never evaluated on test examples and is left out"],
+        ),
+    ];
+    for (name, runs, expected) in cases {
+        let _ = fs::remove_dir_all(place.path("b"));
+        for (i, run) in runs.iter().enumerate() {
+            run.write(&place, &format!("b/{i}"));
+        }
+        let report = place.run("compare off b --json").succeeds();
+        let found = warnings(&serde_json::from_str(&report.out).unwrap());
+        for part in expected {
+            assert!(found.iter().any(|warning| warning.contains(part)), "{name}: {part} in {found:#?}");
+        }
+        assert!(report.err.contains(&format!("warning: {}", found[0])), "{}", report.err);
+        assert!(place.run("compare off b").succeeds().out.contains(&found[0]), "{name}");
+    }
+}
+
+#[test]
+fn runs_of_one_seed_are_no_pairs() {
+    let place = Workplace::new();
+    for (i, seed) in [1, 2, 2].into_iter().enumerate() {
+        Made::new(seed, 0.7 + 0.01 * i as f64, OFF).write(&place, &format!("off/{i}"));
+        Made::new(seed, 0.8 - 0.01 * i as f64, ON).write(&place, &format!("on/{i}"));
+    }
+    assert_eq!(compared(&place, "off on")["method"], "welch");
+}
+
+#[test]
+fn settings_that_change_nothing_or_were_asked_about_are_no_reason_to_doubt() {
+    let place = two_groups();
+    let harmless = "threads = 3\nlog_interval = 1\ngradients_every = 7\ncheckpoint_seconds = 1.0\n[data]\nworkers = 2\nresident = false\n";
+    for seed in 1..=3 {
+        Made::new(seed, 0.7 + 0.01 * seed as f64, ON)
+            .set(harmless)
+            .write(&place, &format!("harmless/{seed}"));
+        Made::new(seed, 0.7 + 0.01 * seed as f64, &OFF.replace("lr = 0.1", "lr = 0.2"))
+            .write(&place, &format!("lr/{seed}"));
+    }
+    assert_eq!(warnings(&compared(&place, "off harmless")), Vec::<String>::new());
+    let unasked = warnings(&compared(&place, "off lr"));
+    assert!(unasked.len() == 1 && unasked[0].contains("strategy.lr (0.1 in A, 0.2 in B)"), "{unasked:?}");
+    assert_eq!(warnings(&compared(&place, "off lr --differ strategy.lr")), Vec::<String>::new());
+    assert_eq!(warnings(&compared(&place, "off lr --differ strategy")), Vec::<String>::new());
+    assert_eq!(warnings(&compared(&place, "off lr --differ strat")).len(), 1);
+}
+
+#[test]
+fn only_runs_of_one_seed_share_test_examples_that_the_seed_has_chosen() {
+    let place = Workplace::new();
+    let limited = |seed, hits| Made { hits, ..Made::new(seed, 0.7, ON).set("[data]\ntest_limit = 10\n") };
+    limited(1, "1111100000").write(&place, "x");
+    limited(1, "1111100011").write(&place, "y");
+    limited(2, "1111100011").write(&place, "z");
+    assert_eq!(compared(&place, "x y")["examples"]["pairs"][0]["mcnemar"]["only_b"], 2);
+    assert_eq!(compared(&place, "x z")["examples"], Value::Null);
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused() {
+    let place = two_groups();
+    place
+        .run("compare nowhere")
+        .fails(1, &["nowhere", "expected the folder of a sweep, found no such folder"]);
+    place.run("compare off").fails(2, &["off: a single folder that is no sweep; expected two runs"]);
+    place.run("compare off/1 off/2 off/3").fails(2, &["found 3 runs and no --"]);
+    place.run("compare off/1 -- on/1 --json").fails(2, &["--json: options stand before the --"]);
+    place.run("compare off/1 nowhere").fails(1, &["nowhere", "expected the folder of a run"]);
+    place.write("empty/readme", "");
+    place.run("compare off empty").fails(1, &["empty", "found no config.toml in it"]);
+    place.run("compare --a off/* --b no/*").fails(1, &["group B is empty: no folder matches no/*"]);
+    place.run("compare off off/2").fails(2, &["off/2 is in both groups"]);
+    place.run("compare --a off/1 off/1 --b on/1").fails(2, &["off/1 is twice in group A"]);
+    place.run("compare off on --baseline x").fails(2, &["--baseline names a cell of a sweep"]);
+    Made { accuracies: Vec::new(), ..Made::new(1, 0.0, ON) }.write(&place, "fresh");
+    place
+        .run("compare off fresh")
+        .fails(1, &["group B (fresh) is empty: none of its 1 runs was ever evaluated"]);
+
+    let damage = |file: &str, change: fn(String) -> String| {
+        Made::new(1, 0.7, ON).write(&place, "bad");
+        let path = place.path("bad").join(file);
+        fs::write(&path, change(fs::read_to_string(&path).unwrap())).unwrap();
+        place.run("compare off/1 bad")
+    };
+    let fails = |report: Report, parts: &[&str]| drop(report.fails(1, parts));
+    fails(
+        damage("metrics.jsonl", |text| text.replacen("\"epoch\":1", "\"epoch\":x", 1)),
+        &["metrics.jsonl", "line 2", "damaged"],
+    );
+    fails(
+        damage("evaluations.jsonl", |text| text.replacen("1111110000", "11111100x0", 1)),
+        &["evaluations.jsonl", "line 1"],
+    );
+    fails(damage("run.json", |text| text[..40].to_owned()), &["run.json", "damaged or of another version"]);
+    damage("config.toml", |text| format!("{text}frobnicate = 1\n")).fails(2, &["config.toml", "frobnicate"]);
+}

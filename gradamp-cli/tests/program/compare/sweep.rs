@@ -1,0 +1,116 @@
+//! A sweep that was made, cell by cell.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::made::{Made, OFF, ON};
+use super::{assert_close, compared, warnings};
+use crate::Workplace;
+
+/// Two cells with a baseline, three seeds, runs of a second.
+const STUDY: &str = "\
+seeds = 3
+[base]
+model = { name = 'resnet18', width = 2 }
+train = { batch_size = 16, device = 'cpu', threads = 1, gradients_every = 0 }
+data = { source = 'shapes', validation = 16, shapes = { train = 64, test = 64 } }
+strategy.lr = 0.05
+strategy.phase = [{ epochs = 1 }, { epochs = 1, amplify = true }]
+amplification = { kinds = ['batch_norm'], ratio = 0.5 }
+[axes]
+'amplification.factor' = [1.5, 3.0]
+";
+
+fn cell(sweep: &Value, name: &str) -> Value {
+    let cells = sweep["cells"].as_array().unwrap();
+    cells
+        .iter()
+        .find(|cell| cell["name"] == name)
+        .cloned()
+        .unwrap_or_else(|| panic!("no {name} in {sweep:#}"))
+}
+
+#[test]
+fn a_sweeps_cells_are_held_against_their_baseline() {
+    let place = Workplace::new();
+    place.write("s.toml", STUDY);
+    place.run("sweep s.toml --jobs 2").succeeds();
+    let sweep = compared(&place, "sweeps/s");
+    assert_eq!(sweep["cells"].as_array().unwrap().len(), 3);
+    assert_eq!(cell(&sweep, "baseline")["comparison"], Value::Null);
+    // The same as its runs compared by themselves.
+    let by_hand = compared(&place, "--a sweeps/s/runs/baseline_* --b sweeps/s/runs/factor-3_*");
+    let in_sweep = cell(&sweep, "factor-3")["comparison"].clone();
+    for key in ["a", "b", "best", "examples", "method"] {
+        let without_name = |mut value: Value| {
+            if let Some(entry) = value.as_object_mut() {
+                entry.remove("name");
+                entry.remove("corrected_p");
+            }
+            value
+        };
+        assert_eq!(without_name(by_hand[key].clone()), without_name(in_sweep[key].clone()), "{key}");
+    }
+    let text = place.run("compare sweeps/s").succeeds().out;
+    assert!(
+        text.contains("p Holm") && text.contains("  factor-3 ") && text.contains("Best on validation is"),
+        "{text}"
+    );
+    assert!(place.run("compare sweeps/s --markdown --correction bh").succeeds().out.contains("| p BH |"));
+    let other = compared(&place, "sweeps/s --baseline factor-3");
+    assert_eq!(cell(&other, "baseline")["baseline"], "factor-3");
+    place
+        .run("compare sweeps/s --baseline factor-4")
+        .fails(2, &["no cell factor-4; expected one of baseline, factor-1.5"]);
+
+    // A folder that is gone leaves the numbers of results.jsonl.
+    fs::remove_dir_all(place.path("sweeps/s/runs/factor-3_seed-2")).unwrap();
+    let without = compared(&place, "sweeps/s");
+    assert_eq!(cell(&without, "factor-3")["last"], cell(&sweep, "factor-3")["last"]);
+    assert!(warnings(&without).iter().any(|it| it.contains("factor-3_seed-2: this run's folder is gone")));
+    assert_eq!(cell(&without, "factor-3")["comparison"]["examples"], Value::Null);
+
+    // Runs that diverged are told of; a half-written file of results is refused.
+    let path = place.path("sweeps/s/results.jsonl");
+    let results = fs::read_to_string(&path).unwrap();
+    let (first, rest) = results.rsplit_once("\"finished\"").unwrap();
+    fs::write(&path, format!("{first}\"diverged\"{rest}")).unwrap();
+    let diverged = compared(&place, "sweeps/s");
+    assert!(
+        warnings(&diverged).iter().any(|it| it.contains("factor-3: 1 of 3 runs diverged and are in no mean"))
+    );
+    assert_eq!(cell(&diverged, "factor-3")["last"]["n"], 2);
+    fs::write(&path, &results[..results.len() - 20]).unwrap();
+    place.run("compare sweeps/s").fails(1, &["results.jsonl", "half-written"]);
+
+    // With numbers that are known: p is 0.0742 and 0.1835, and what Holm makes of them.
+    fs::write(&path, &results).unwrap();
+    for seed in 1..=3_u8 {
+        let base = 0.70 + 0.01 * f64::from(seed);
+        let lasts =
+            [("baseline", base, OFF), ("factor-1.5", base + [0.01, 0.03, 0.02][usize::from(seed) - 1], ON)];
+        for (name, last, settings) in
+            lasts.into_iter().chain([("factor-3", base - 0.01 * f64::from(seed / 2), ON)])
+        {
+            let made = Made::new(seed.into(), last, settings);
+            made.write(&place, &format!("sweeps/s/runs/{name}_seed-{seed}"));
+        }
+    }
+    let sweep = compared(&place, "sweeps/s");
+    for (name, key, p, corrected) in [
+        ("factor-1.5", "last", 0.0741799, 0.1483598),
+        ("factor-1.5", "best", 0.0741799, 0.1483598),
+        ("factor-3", "last", 0.1835034, 0.1835034),
+        ("factor-3", "best", 0.1835034, 0.1835034),
+    ] {
+        let contrast = cell(&sweep, name)["comparison"][key].clone();
+        assert_close(&contrast["test"]["p"], p);
+        assert_close(&contrast["corrected_p"], corrected);
+    }
+    let target = cell(&sweep, "factor-3")["comparison"]["target"].clone();
+    assert_eq!(
+        (target["chosen"].clone(), target["epochs"]["b"]["runs"].clone()),
+        ("the baseline's mean last accuracy".into(), 3.into())
+    );
+}

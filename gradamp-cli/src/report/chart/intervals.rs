@@ -51,7 +51,7 @@ impl Chart for Intervals {
         let names = widest(&mut self.items.iter().map(|item| &item.name), size).min(0.4 * width);
         let numbers = widest(&mut texts.iter(), size).min(0.3 * width);
         let (x0, x1) = (names + 12.0, width - numbers - 12.0);
-        let scale = self.axis.scale(values, ((x1 - x0) / 70.0) as usize).rounded();
+        let scale = self.axis.scale(values, ((x1 - x0) / 60.0).max(4.0) as usize).rounded();
         let place = |value: f64| scale.place(value).map(|share| x0 + share * (x1 - x0));
         let (top, bottom) = (6.0, 10.0 + step * self.items.len() as f64);
 

@@ -7,7 +7,7 @@ use super::{Axis, Chart, Drawing, Scale, Svg};
 /// From one line's label to the next.
 const LABEL_STEP: f64 = 13.0;
 /// What lines' names are measured as: they are bold, which is wider.
-const NAME_SIZE: f64 = 12.0;
+const NAME_SIZE: f64 = 13.2;
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +153,7 @@ impl Chart for LineChart {
         let strip_labels = strip.as_ref().map_or(0.0, |(strip, scale)| labels(scale, &strip.y));
         let left = labels(&ys, &self.y).max(strip_labels).min(0.25 * width) + 8.0;
         let names = self.series.iter().map(|line| width_of(&line.name, NAME_SIZE)).fold(0.0, f64::max);
-        let names = if self.labelled { names.min(0.3 * width) } else { 4.0 };
+        let names = if self.labelled { names.min(0.36 * width) } else { 4.0 };
         let (x0, x1) = (left, width - names - 10.0);
         let top = 20.0;
         let panel = Panel { x: (x0, x1), y: (top, top + self.height), xs: &xs, ys: &ys, has_dots: true };

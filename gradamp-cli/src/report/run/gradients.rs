@@ -126,7 +126,7 @@ pub fn of_one(run: &Subject) -> Vec<Block> {
     let data = after.table("Norm of the gradient after amplification", Format::Number);
     let flow = Figure::new("gradient-flow", "Gradient flow, site by epoch", words, chart).with_data(data).with_note(
         "Each cell is the mean over the measured steps of an epoch. Gradients flow from the bottom row upward; an amplified site \
-         shows in the right map alone, and all sites above it in both.",
+         shows in the second map alone, and what it does to the sites above it in both.",
     );
     let mut blocks = vec![Block::Figure(flow.broad()), Block::Figure(profile(run, &after))];
     blocks.extend(updates(run).map(Block::Figure));

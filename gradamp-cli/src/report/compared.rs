@@ -28,9 +28,11 @@ pub fn section(runs: &[Subject]) -> Result<Option<Section>> {
 fn of_pair(comparison: &Comparison) -> Vec<Block> {
     let (a, b) = (&comparison.a.name, &comparison.b.name);
     let mut blocks = vec![Block::Text(in_words(comparison))];
-    blocks.extend(
-        comparison.warnings.iter().map(|warning| Block::Notice(format!("{}.", capitalised(warning)))),
-    );
+    let warnings: Vec<String> =
+        comparison.warnings.iter().map(|warning| format!("{}.", capitalised(warning))).collect();
+    if !warnings.is_empty() {
+        blocks.push(Block::Notice(warnings.join(" ")));
+    }
     let mut table = Table::new(&format!("{b} (B) against {a} (A)"), &["measure", "A", "B", "B − A"]);
     let mut add = |name: &str, contrast: &Contrast| {
         let percent = |value: f64| Format::Percent(2).text(value);
@@ -76,10 +78,8 @@ fn in_words(comparison: &Comparison) -> String {
     let course = if difference == 0.0 {
         format!("After their last epochs {a} and {b} are right equally often.")
     } else {
-        let word = if difference > 0.0 { "more" } else { "less" };
-        format!(
-            "After its last epoch {b} is right on {points} percentage points {word} of the test examples than {a}."
-        )
+        let side = if difference > 0.0 { "above" } else { "below" };
+        format!("After its last epoch {b} is {points} percentage points {side} {a} in test accuracy.")
     };
     let examples = comparison.examples.as_ref().map(of_examples).unwrap_or_default();
     format!(

@@ -113,7 +113,7 @@ impl Invented {
             steps: 1,
             norm_before: norm,
             norm_after: 2.0 * norm,
-            update_ratio: (site % 2 == 0).then_some(norm),
+            update_ratio: site.is_multiple_of(2).then_some(norm),
             ..SiteGradient::default()
         };
         GradientLine { epoch, step: 10 * (epoch as u64 + 1), gradient }

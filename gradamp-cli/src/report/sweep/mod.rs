@@ -50,7 +50,7 @@ fn rank(cell: &Judged) -> f64 {
 }
 
 /// The cell that a reader would choose: by its validation accuracy, where there is one.
-fn chosen<'a>(cells: &'a [Judged]) -> Option<&'a Judged> {
+fn chosen(cells: &[Judged]) -> Option<&Judged> {
     let by = |cell: &Judged| cell.validation.unwrap_or(cell.accuracy.mean);
     let candidates = cells.iter().filter(|cell| cell.cell.role == Role::Cell && by(cell).is_finite());
     candidates.max_by(|a, b| by(a).total_cmp(&by(b)))

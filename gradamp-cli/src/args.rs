@@ -35,6 +35,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Say what a difference between runs is worth: two runs, two groups of runs, a sweep's cells.
     Compare(Box<crate::compare::CompareArgs>),
+    /// Show a run, several runs or a sweep as one page with figures.
+    Report(crate::report::ReportArgs),
     /// Look at data sets.
     #[command(subcommand)]
     Data(DataCommand),

@@ -17,6 +17,7 @@ mod gains;
 mod interrupt;
 mod output;
 mod progress;
+mod report;
 mod resume;
 pub mod run_folder;
 pub mod statistics;
@@ -60,6 +61,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Sweep(args) => return sweep::sweep(args),
         Command::Compare(args) => compare::compare(args)?,
         Command::Eval(args) => commands::eval(args)?,
+        Command::Report(args) => report::report(args)?,
         Command::Data(command) => commands::data(command)?,
         Command::Config(command) => commands::config(command)?,
         Command::Devices(DevicesArgs { check: Some(device), steps, json }) => {

@@ -7,7 +7,7 @@ use gradamp_core::amplify::DrawRecord;
 use serde::de::DeserializeOwned;
 
 use super::lines::{EpochLine, EvaluationLine, GradientLine, MetricsLine, StepLine};
-use super::{Error, Result, RunFolder, RunRecord, read_json};
+use super::{CONFIG, Error, Result, RunFolder, RunRecord, read_json};
 use crate::config::{Layers, Resolved};
 use crate::failure;
 
@@ -84,6 +84,14 @@ impl RunData {
     /// Whether all epochs of its strategy are done.
     pub fn is_finished(&self) -> bool {
         self.record.outcome == "finished"
+    }
+
+    /// The settings' file, whose comments say where each value came from.
+    ///
+    /// **Errors:** a file that cannot be read.
+    pub fn config_text(&self) -> Result<String> {
+        let path = self.root.join(CONFIG);
+        fs::read_to_string(&path).map_err(Error::io(&path, "read"))
     }
 
     /// The evaluation of `split` after `epoch`.

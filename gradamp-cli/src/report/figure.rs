@@ -1,0 +1,114 @@
+//! A chart with what it says: inline in the page, and as a file of its own.
+
+use super::chart::colour::{self, Theme};
+use super::chart::{Chart, Drawing, STYLE, escape};
+use super::html::Table;
+
+/// The layouts of a figure in a page: a class, the width it is laid out for.
+const NARROW: (&str, f64) = ("narrow", 330.0);
+const MIDDLE: (&str, f64) = ("middle", 640.0);
+const BROAD: (&str, f64) = ("broad", 1160.0);
+
+/// A chart, its title, and its finding in words for those who do not see it.
+pub struct Figure {
+    /// Its place in the page and its file's name, of letters, digits and `-`.
+    pub id: String,
+    /// What is shown.
+    pub title: String,
+    /// What one sees.
+    pub finding: String,
+    /// How to read it, where that is not plain.
+    pub note: Option<String>,
+    /// The chart.
+    pub chart: Box<dyn Chart>,
+    /// Its values.
+    pub data: Option<Table>,
+    /// Whether it takes the page's whole width.
+    pub is_broad: bool,
+}
+
+impl Figure {
+    /// A figure of half the page's width, without values.
+    pub fn new(id: &str, title: &str, finding: String, chart: impl Chart + 'static) -> Self {
+        let (id, title, chart) = (id.into(), title.into(), Box::new(chart));
+        Self { id, title, finding, note: None, chart, data: None, is_broad: false }
+    }
+
+    /// With its values.
+    #[must_use]
+    pub fn with_data(self, data: Table) -> Self {
+        Self { data: Some(data), ..self }
+    }
+
+    /// With a line on how to read it.
+    #[must_use]
+    pub fn with_note(self, note: &str) -> Self {
+        Self { note: Some(note.into()), ..self }
+    }
+
+    /// Over the page's whole width.
+    #[must_use]
+    pub fn broad(self) -> Self {
+        Self { is_broad: true, ..self }
+    }
+
+    /// The figure in a page. Of its layouts the page's style shows the one that fits.
+    pub fn html(&self, number: usize) -> String {
+        let layouts = if self.is_broad { vec![NARROW, MIDDLE, BROAD] } else { vec![NARROW, MIDDLE] };
+        let svgs: String = layouts.iter().map(|layout| self.inline(*layout)).collect();
+        let class = if self.is_broad { "figure broad-figure" } else { "figure" };
+        let note = self.note.as_ref().map(|note| format!("<p class=\"how\">{}</p>", escape(note)));
+        let data = self.data.as_ref().map(|table| {
+            format!("<details><summary>Values of figure {number}</summary>{}</details>", table.html())
+        });
+        format!(
+            "<figure class=\"{class}\" id=\"figure-{}\">\n<figcaption><h3><span class=\"number\">Figure {number}</span> {}</h3><p>{}</p></figcaption>\n<div class=\"drawing{}\">{svgs}</div>\n{}{}</figure>\n",
+            self.id,
+            escape(&self.title),
+            escape(&self.finding),
+            if self.is_broad { " has-broad" } else { "" },
+            note.unwrap_or_default(),
+            data.unwrap_or_default(),
+        )
+    }
+
+    /// An SVG file that stands alone: its own style, on a light ground.
+    pub fn file(&self) -> String {
+        let (_, width) = if self.is_broad { BROAD } else { MIDDLE };
+        let Drawing { width, height, svg } = self.chart.draw(width);
+        let (edge, title) = (16.0, 26.0);
+        let (full_width, full_height) = (width + 2.0 * edge, height.ceil() + title + 2.0 * edge);
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {full_width} {full_height}\" width=\"{full_width}\" height=\"{full_height}\" {}>\n{}\n<style>svg{{{}}}\n{STYLE}{}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"var(--surface)\"/>\n<g transform=\"translate({edge} {edge})\"><text x=\"0\" y=\"12\" style=\"font-size:14px;font-weight:600\">{}</text>\n<g transform=\"translate(0 {title})\">{}</g></g>\n</svg>\n",
+            self.labels(""),
+            self.texts(""),
+            colour::variables(Theme::Light),
+            colour::classes(),
+            escape(&self.title),
+            svg.as_str(),
+        )
+    }
+
+    fn inline(&self, (layout, width): (&str, f64)) -> String {
+        let Drawing { width, height, svg } = self.chart.draw(width);
+        format!(
+            "<svg class=\"{layout}\" viewBox=\"0 0 {width} {}\" {}>{}\n{}</svg>",
+            height.ceil(),
+            self.labels(layout),
+            self.texts(layout),
+            svg.as_str()
+        )
+    }
+
+    fn labels(&self, layout: &str) -> String {
+        let id = &self.id;
+        format!("role=\"img\" aria-labelledby=\"{id}-{layout}-title {id}-{layout}-desc\"")
+    }
+
+    fn texts(&self, layout: &str) -> String {
+        let (id, title, finding) = (&self.id, escape(&self.title), escape(&self.finding));
+        format!(
+            "<title id=\"{id}-{layout}-title\">{title}</title><desc id=\"{id}-{layout}-desc\">{finding}</desc>"
+        )
+    }
+}

@@ -1,0 +1,256 @@
+//! The page: sections of text, tiles, tables and figures.
+
+use std::fmt::Write;
+
+use super::chart::colour::{self, Theme};
+use super::chart::{STYLE, escape};
+use super::figure::Figure;
+
+/// Most rows of a table; what is left out is said, and where to find it.
+const MOST_ROWS: usize = 600;
+
+/// A cell of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// Text, flush left.
+    Text(String),
+    /// A number, flush right.
+    Number(String),
+    /// A value of a setting or a path, in letters of equal width.
+    Code(String),
+}
+
+impl Cell {
+    fn html(&self, is_first: bool) -> String {
+        let (class, text) = match self {
+            Cell::Text(text) if text.chars().count() > 60 => (" class=\"text\"", escape(text)),
+            Cell::Text(text) => ("", escape(text)),
+            Cell::Number(text) => (" class=\"num\"", escape(text)),
+            Cell::Code(text) => ("", format!("<code>{}</code>", escape(text))),
+        };
+        if is_first {
+            format!("<th scope=\"row\"{class}>{text}</th>")
+        } else {
+            format!("<td{class}>{text}</td>")
+        }
+    }
+}
+
+/// A table; its first column names the rows.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// What it holds.
+    pub caption: String,
+    /// The columns' names.
+    pub head: Vec<String>,
+    /// The rows.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// An empty table.
+    pub fn new(caption: &str, head: &[&str]) -> Self {
+        Self {
+            caption: caption.into(),
+            head: head.iter().map(|&name| name.into()).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// A row of numbers behind a name.
+    pub fn add(&mut self, name: &str, numbers: impl IntoIterator<Item = String>) {
+        let numbers = numbers.into_iter().map(Cell::Number);
+        self.rows.push(std::iter::once(Cell::Text(name.into())).chain(numbers).collect());
+    }
+
+    /// The table in a box that scrolls by itself where it is too wide.
+    pub fn html(&self) -> String {
+        let caption = escape(&self.caption);
+        let mut html = format!(
+            "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{caption}\"><table><caption>{caption}</caption>\n<thead><tr>"
+        );
+        for (column, name) in self.head.iter().enumerate() {
+            let is_number = self.rows.iter().any(|row| matches!(row.get(column), Some(Cell::Number(_))));
+            let class = if is_number { " class=\"num\"" } else { "" };
+            let _ = write!(html, "<th scope=\"col\"{class}>{}</th>", escape(name)); // a String takes all
+        }
+        html.push_str("</tr></thead>\n<tbody>\n");
+        for row in self.rows.iter().take(MOST_ROWS) {
+            let cells: String = row.iter().enumerate().map(|(i, cell)| cell.html(i == 0)).collect();
+            let _ = writeln!(html, "<tr>{cells}</tr>");
+        }
+        html.push_str("</tbody></table>");
+        if let Some(more) = self.rows.len().checked_sub(MOST_ROWS + 1) {
+            let _ = write!(html, "<p class=\"how\">{} further rows are in the folder's files.</p>", more + 1);
+        }
+        html.push_str("</div>\n");
+        html
+    }
+}
+
+/// A headline figure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tile {
+    /// What it is.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// A line beneath.
+    pub note: String,
+}
+
+/// A piece of a section.
+pub enum Block {
+    /// A paragraph.
+    Text(String),
+    /// What a reader must know.
+    Notice(String),
+    /// Headline figures.
+    Tiles(Vec<Tile>),
+    /// A table.
+    Table(Table),
+    /// A figure.
+    Figure(Figure),
+    /// Text in letters of equal width, with what it is.
+    Code(String, String),
+    /// What unfolds below its summary.
+    Details(String, Vec<Block>),
+}
+
+/// A part of the page under a heading.
+pub struct Section {
+    /// Its place in the page.
+    pub id: String,
+    /// Its heading.
+    pub title: String,
+    /// What it holds.
+    pub blocks: Vec<Block>,
+}
+
+impl Section {
+    /// A section.
+    pub fn new(id: &str, title: &str, blocks: Vec<Block>) -> Self {
+        Self { id: id.into(), title: title.into(), blocks }
+    }
+}
+
+/// The whole page.
+pub struct Page {
+    /// Its heading.
+    pub title: String,
+    /// What it is about.
+    pub lead: String,
+    /// Its parts.
+    pub sections: Vec<Section>,
+    /// Who made it, from what.
+    pub foot: String,
+}
+
+impl Page {
+    /// All figures in their order.
+    pub fn figures(&self) -> Vec<&Figure> {
+        fn of<'a>(blocks: &'a [Block]) -> Vec<&'a Figure> {
+            let figures = |block: &'a Block| -> Vec<&'a Figure> {
+                match block {
+                    Block::Figure(figure) => vec![figure],
+                    Block::Details(_, blocks) => of(blocks),
+                    _ => Vec::new(),
+                }
+            };
+            blocks.iter().flat_map(figures).collect()
+        }
+        self.sections.iter().flat_map(|section| of(&section.blocks)).collect()
+    }
+
+    /// The page as one file of HTML that is also well-formed XML.
+    pub fn html(&self) -> String {
+        let mut html =
+            String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n");
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(
+            html,
+            "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<meta name=\"color-scheme\" content=\"light dark\"/>\n<title>{}</title>\n<style>\n{}</style>\n</head>\n<body>",
+            escape(&self.title),
+            style()
+        );
+        let _ = writeln!(
+            html,
+            "<a class=\"skip\" href=\"#content\">Skip to the content</a>\n<header><p class=\"kicker\">gradamp report</p><h1>{}</h1><p class=\"lead\">{}</p></header>",
+            escape(&self.title),
+            escape(&self.lead)
+        );
+        html.push_str("<nav aria-label=\"Contents\"><ul>");
+        for section in &self.sections {
+            let _ = write!(html, "<li><a href=\"#{}\">{}</a></li>", section.id, escape(&section.title));
+        }
+        html.push_str("</ul></nav>\n<main id=\"content\">\n");
+        let mut number = 0;
+        for section in &self.sections {
+            let (id, title) = (&section.id, escape(&section.title));
+            let _ = writeln!(
+                html,
+                "<section id=\"{id}\" aria-labelledby=\"{id}-heading\"><h2 id=\"{id}-heading\">{title}</h2>"
+            );
+            html.push_str(&blocks_html(&section.blocks, &mut number));
+            html.push_str("</section>\n");
+        }
+        let _ = writeln!(html, "</main>\n<footer><p>{}</p></footer>\n</body>\n</html>", escape(&self.foot));
+        html
+    }
+}
+
+/// The page's style with both themes; print is light whatever the screen is.
+fn style() -> String {
+    let (light, dark) = (colour::variables(Theme::Light), colour::variables(Theme::Dark));
+    format!(
+        ":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}\n{}{STYLE}{}\n",
+        include_str!("style.css"),
+        colour::classes()
+    )
+}
+
+fn blocks_html(blocks: &[Block], number: &mut usize) -> String {
+    let mut html = String::new();
+    let mut is_in_grid = false;
+    for block in blocks {
+        let is_figure = matches!(block, Block::Figure(_));
+        match (is_in_grid, is_figure) {
+            (false, true) => html.push_str("<div class=\"figures\">\n"),
+            (true, false) => html.push_str("</div>\n"),
+            _ => {}
+        }
+        is_in_grid = is_figure;
+        html.push_str(&block_html(block, number));
+    }
+    if is_in_grid {
+        html.push_str("</div>\n");
+    }
+    html
+}
+
+fn block_html(block: &Block, number: &mut usize) -> String {
+    match block {
+        Block::Text(text) => format!("<p>{}</p>\n", escape(text)),
+        Block::Notice(text) => format!("<p class=\"notice\" role=\"note\">{}</p>\n", escape(text)),
+        Block::Tiles(tiles) => {
+            let tile = |Tile { name, value, note }: &Tile| {
+                let (name, value, note) = (escape(name), escape(value), escape(note));
+                format!("<div><dt>{name}</dt><dd class=\"value\">{value}</dd><dd>{note}</dd></div>")
+            };
+            format!("<dl class=\"tiles\">{}</dl>\n", tiles.iter().map(tile).collect::<String>())
+        }
+        Block::Table(table) => table.html(),
+        Block::Figure(figure) => {
+            *number += 1;
+            figure.html(*number)
+        }
+        Block::Code(name, text) => {
+            let (name, text) = (escape(name), escape(text));
+            format!("<pre role=\"region\" tabindex=\"0\" aria-label=\"{name}\"><code>{text}</code></pre>\n")
+        }
+        Block::Details(summary, blocks) => {
+            let (summary, blocks) = (escape(summary), blocks_html(blocks, number));
+            format!("<details><summary>{summary}</summary>\n{blocks}</details>\n")
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Accuracy over two axes, a small map for every combination of the others.
+
+use super::super::chart::{Axis, Chart, ColourScale, Format, Heatmap, LineChart, Multiples, Series, Stroke};
+use super::super::figure::Figure;
+use super::super::html::Block;
+use super::axes::{StudyAxis, axes, short, value_on};
+use super::judged::{Judged, Measure};
+use crate::sweep::Role;
+
+/// Most maps.
+const MOST_PANELS: usize = 16;
+
+/// What the maps show of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    /// Its difference to the baseline.
+    Difference,
+    /// Its mean.
+    Mean,
+}
+
+impl Shown {
+    fn of(self, cell: &Judged) -> f64 {
+        match self {
+            Shown::Difference => cell.difference().unwrap_or(f64::NAN),
+            Shown::Mean => cell.accuracy.mean,
+        }
+    }
+
+    fn text(self, value: f64) -> String {
+        match self {
+            Shown::Difference => format!("{} points", Format::Points.text(value)),
+            Shown::Mean => Format::Percent(2).text(value),
+        }
+    }
+}
+
+/// The figures over the axes; none where nothing but the seed differs.
+pub fn blocks(cells: &[Judged], measure: Measure) -> Vec<Block> {
+    let axes = axes(cells);
+    let studied: Vec<&Judged> = cells.iter().filter(|cell| cell.cell.role == Role::Cell).collect();
+    let has_baseline = studied.iter().any(|cell| cell.against.is_some());
+    let shown = if has_baseline { Shown::Difference } else { Shown::Mean };
+    match axes.as_slice() {
+        [] => Vec::new(),
+        [only] => along(only, &studied, shown, measure).into_iter().map(Block::Figure).collect(),
+        [a, b, others @ ..] => vec![Block::Figure(over(a, b, others, &studied, shown, measure))],
+    }
+}
+
+/// Which of two axes runs down: ratio does, against anything; else that with fewer values runs down.
+fn ordered<'a>(a: &'a StudyAxis, b: &'a StudyAxis) -> (&'a StudyAxis, &'a StudyAxis) {
+    if short(&a.name) == "ratio" { (a, b) } else { (b, a) }
+}
+
+fn over(
+    a: &StudyAxis,
+    b: &StudyAxis,
+    others: &[StudyAxis],
+    studied: &[&Judged],
+    shown: Shown,
+    measure: Measure,
+) -> Figure {
+    let (rows, columns) = ordered(a, b);
+    let values = || studied.iter().map(|cell| shown.of(cell));
+    let scale = match shown {
+        Shown::Difference => ColourScale::diverging(
+            Axis::linear("difference to the baseline, percentage points", Format::Points),
+            0.0,
+            values(),
+        ),
+        Shown::Mean => ColourScale::sequential(Axis::linear(measure.name(), Format::Percent(1)), values()),
+    };
+    let mut combinations: Vec<Vec<&str>> = Vec::new();
+    for cell in studied {
+        let combination = combination(cell, others);
+        if !combinations.contains(&combination) {
+            combinations.push(combination);
+        }
+    }
+    let left_out = combinations.len().saturating_sub(MOST_PANELS);
+    combinations.truncate(MOST_PANELS);
+    let map = |chosen: &Vec<&str>| {
+        let value = |row: &String, column: &String| {
+            let is_here = |cell: &&&Judged| {
+                value_on(cell, &rows.name) == Some(row)
+                    && value_on(cell, &columns.name) == Some(column)
+                    && combination(cell, others) == *chosen
+            };
+            studied.iter().find(is_here).map_or(f64::NAN, |cell| shown.of(cell))
+        };
+        Heatmap {
+            row_label: rows.name.clone(),
+            rows: rows.values.clone(),
+            column_label: columns.name.clone(),
+            columns: columns.values.clone(),
+            values: rows
+                .values
+                .iter()
+                .map(|row| columns.values.iter().map(|column| value(row, column)).collect())
+                .collect(),
+            scale: scale.clone(),
+            text: Some(match shown {
+                Shown::Difference => Format::Points,
+                Shown::Mean => Format::Percent(1),
+            }),
+            has_legend: false,
+            crosses_empty: true,
+        }
+        .capped()
+    };
+    let maps: Vec<Heatmap> = combinations.iter().map(map).collect();
+    let has_crosses = maps.iter().any(Heatmap::has_crosses);
+    let title = format!("Accuracy by {} and {}", short(&rows.name), short(&columns.name));
+    let words = words(studied, shown);
+    let panel = |(combination, map): (&Vec<&str>, Heatmap)| -> (String, Box<dyn Chart>) {
+        let parts =
+            others.iter().zip(combination).map(|(axis, value)| format!("{} {value}", short(&axis.name)));
+        (parts.collect::<Vec<_>>().join(", "), Box::new(map))
+    };
+    let is_alone = maps.len() == 1;
+    let panels = combinations.iter().zip(maps).map(panel).collect();
+    let chart = Multiples { panels, least: 250.0, most: 4, legend: Some(scale), has_crosses };
+    let figure = Figure::new("map", &title, words, chart);
+    let figure = if is_alone { figure } else { figure.broad() };
+    match left_out {
+        0 => figure,
+        n => figure.with_note(&format!("{n} further combinations are in the table of cells only.")),
+    }
+}
+
+fn combination<'a>(cell: &'a Judged, others: &[StudyAxis]) -> Vec<&'a str> {
+    others.iter().map(|axis| value_on(cell, &axis.name).unwrap_or("–")).collect()
+}
+
+/// One axis: a line where its values are numbers; where they are not, the plot of intervals says it all.
+fn along(axis: &StudyAxis, studied: &[&Judged], shown: Shown, measure: Measure) -> Option<Figure> {
+    let points: Option<Vec<(f64, &Judged)>> = studied
+        .iter()
+        .map(|cell| {
+            value_on(cell, &axis.name).and_then(|value| value.parse().ok()).map(|value| (value, *cell))
+        })
+        .collect();
+    let mut points = points?;
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (least, most) = (points.first()?.0, points.last()?.0);
+    let x = if least > 0.0 && most > 10.0 * least {
+        Axis::log(&axis.name, Format::Number)
+    } else {
+        Axis::linear(&axis.name, Format::Number)
+    };
+    let mut line = Series::new(
+        "mean",
+        Stroke::Colour(0),
+        points.iter().map(|(x, cell)| (*x, cell.accuracy.mean)).collect(),
+    );
+    line.band = points
+        .iter()
+        .filter_map(|(x, cell)| cell.accuracy.ci.map(|(least, most)| (*x, least, most)))
+        .collect();
+    let chart = LineChart::new(x, Axis::linear(measure.name(), Format::Percent(1)), vec![line]);
+    let title = format!("Accuracy by {}", short(&axis.name));
+    let figure = Figure::new("axis", &title, words(studied, shown), chart);
+    Some(figure.with_note("The band is the 95 % interval of the mean at each value."))
+}
+
+/// Where it is best and where worst.
+fn words(studied: &[&Judged], shown: Shown) -> String {
+    let known = || studied.iter().filter(|cell| shown.of(cell).is_finite());
+    let best = known().max_by(|a, b| shown.of(a).total_cmp(&shown.of(b)));
+    let worst = known().min_by(|a, b| shown.of(a).total_cmp(&shown.of(b)));
+    match (best, worst) {
+        (Some(best), Some(worst)) => {
+            let text = |cell: &Judged| format!("{} ({})", shown.text(shown.of(cell)), cell.cell.name);
+            format!("From {} to {}.", text(worst), text(best))
+        }
+        _ => "No cell has a finished run yet.".into(),
+    }
+}

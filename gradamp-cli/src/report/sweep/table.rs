@@ -1,0 +1,106 @@
+//! Tables of cells, and of runs that did not finish.
+
+use super::super::chart::{Format, significant};
+use super::super::html::{Block, Cell, Table};
+use super::judged::{Judged, Measure};
+use crate::statistics::Method;
+use crate::sweep::{Role, Status, SweepData};
+
+/// Every cell, the best first.
+pub fn cells(ranked: &[&Judged], measure: Measure) -> Table {
+    let head = [
+        "cell",
+        "role",
+        "runs",
+        "mean",
+        "sd",
+        "95 % interval, %",
+        "to baseline, points",
+        "95 % interval",
+        "p",
+        "corrected p",
+        "last epoch",
+        "time of a run",
+    ];
+    let mut table = Table::new(&format!("Cells by {}", measure.name()), &head);
+    let percent = |value: f64| Format::Percent(2).text(value);
+    let plain = |value: f64| format!("{:.2}", 100.0 * value);
+    let dash = || "–".to_owned();
+    for cell in ranked {
+        let against = cell.against.as_ref();
+        let test = against.and_then(|against| against.test.as_ref());
+        let numbers = [
+            format!("{} of {}", cell.accuracy.n, cell.cell.runs.len()),
+            percent(cell.accuracy.mean),
+            cell.accuracy.sd.map_or_else(dash, |sd| significant(100.0 * sd, 2)),
+            cell.accuracy
+                .ci
+                .map_or_else(dash, |(least, most)| format!("{} to {}", plain(least), plain(most))),
+            against.map_or_else(dash, |against| Format::Points.text(against.difference)),
+            test.map_or_else(dash, |test| {
+                format!("{} to {}", Format::Points.text(test.ci.0), Format::Points.text(test.ci.1))
+            }),
+            test.map_or_else(dash, |test| super::super::p(test.p)),
+            against.and_then(|against| against.corrected).map_or_else(dash, super::super::p),
+            percent(cell.last.mean),
+            if cell.seconds.is_finite() { Format::Seconds.text(cell.seconds) } else { dash() },
+        ];
+        let names = [Cell::Text(cell.cell.name.clone()), Cell::Text(cell.cell.role.name().into())];
+        table.rows.push(names.into_iter().chain(numbers.into_iter().map(Cell::Number)).collect());
+    }
+    table
+}
+
+/// How the table's tests were made.
+pub fn note(cells: &[Judged], measure: Measure) -> Option<String> {
+    let tests: Vec<_> = cells.iter().filter_map(|cell| cell.against.as_ref()?.test.as_ref()).collect();
+    if tests.is_empty() {
+        return cells
+            .iter()
+            .any(|cell| cell.against.is_some())
+            .then(|| "Differences are not tested: that takes at least two finished runs of a cell and of its baseline.".into());
+    }
+    let paired = tests.iter().filter(|test| test.method == Method::Paired).count();
+    let method = match (paired, tests.len() - paired) {
+        (_, 0) => "Student's paired t-test over common seeds".to_owned(),
+        (0, _) => "Welch's t-test".to_owned(),
+        (paired, welch) => {
+            format!("Student's paired t-test over common seeds ({paired} cells), else Welch's ({welch})")
+        }
+    };
+    Some(format!(
+        "Judged by {}. Tested by {method}; p is corrected by Holm's method for {} comparisons.",
+        measure.name(),
+        tests.len()
+    ))
+}
+
+/// The runs that did not finish, where there are any.
+pub fn unfinished(sweep: &SweepData) -> Option<Vec<Block>> {
+    let mut table = Table::new("Runs that did not finish", &["run", "state", "epochs", "error"]);
+    let told = sweep.unfinished().filter(|run| run.status != Status::Pending);
+    for run in told {
+        table.rows.push(vec![
+            Cell::Text(run.run.clone()),
+            Cell::Text(run.status.name().replace('_', " ")),
+            Cell::Number(run.epochs.to_string()),
+            Cell::Text(run.error.clone().unwrap_or_else(|| "–".into())),
+        ]);
+    }
+    let pending: Vec<&str> =
+        sweep.unfinished().filter(|run| run.status == Status::Pending).map(|run| run.run.as_str()).collect();
+    let mut blocks = Vec::new();
+    if !table.rows.is_empty() {
+        blocks.push(Block::Table(table));
+    }
+    if !pending.is_empty() {
+        let summary = format!("{} runs have not begun, or are going on", pending.len());
+        blocks.push(Block::Details(summary, vec![Block::Code("Pending runs".into(), pending.join("\n"))]));
+    }
+    if sweep.results.iter().any(|run| run.role == Role::Baseline && run.status != Status::Finished) {
+        blocks.push(Block::Text(
+            "A baseline is among them: what is held against it rests on fewer seeds.".into(),
+        ));
+    }
+    (!blocks.is_empty()).then_some(blocks)
+}

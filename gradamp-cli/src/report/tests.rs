@@ -1,0 +1,342 @@
+//! Pages of runs that no short training makes: long, deep, of many classes, broken off, hostile by name.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gradamp_core::amplify::{DrawRecord, Placement};
+use gradamp_core::train::SiteGradient;
+use serde::Serialize;
+
+use super::*;
+use crate::run_folder::RunRecord;
+use crate::run_folder::lines::{EpochLine, EvaluationLine, GradientLine, MetricsLine};
+
+/// A run folder that nobody trained.
+struct Invented {
+    epochs: usize,
+    sites: usize,
+    classes: usize,
+    name: &'static str,
+    outcome: &'static str,
+    loss: fn(usize) -> f64,
+}
+
+const PLAIN: Invented = Invented {
+    epochs: 3,
+    sites: 4,
+    classes: 3,
+    name: "conv",
+    outcome: "finished",
+    loss: |epoch| 2.0 / (epoch + 1) as f64,
+};
+
+impl Invented {
+    fn site(&self, site: usize) -> String {
+        format!("{}{site}", self.name)
+    }
+
+    fn write(&self, root: &Path) {
+        fs::create_dir_all(root).unwrap();
+        let phases = "[[strategy.phase]]\nepochs = 1000\nlr = 0.1\namplify = true\n";
+        fs::write(root.join("config.toml"), phases).unwrap();
+        let gains = serde_json::json!([
+            {"phase": 0, "gains": [{"path": self.name, "gain": {"depends_on_path": {"min": 1.0, "max": 4.0}}}]},
+            {"phase": 1, "gains": null, "unknown": "not known"},
+        ]);
+        let record = RunRecord {
+            version: "0.1.0".into(),
+            commit: Some("abc".into()),
+            model: self.name.into(),
+            parameters: 12_345,
+            seed: 7,
+            device: "cpu (avx2, 1 threads)".into(),
+            dataset: self.name.into(),
+            dataset_checksum: "00ff".into(),
+            classes: (0..self.classes).map(|class| format!("{} class {class}", self.name)).collect(),
+            start: "2026-01-01T00:00:00Z".into(),
+            end: None,
+            outcome: self.outcome.into(),
+            error: Some(self.name.into()),
+            resumed: Vec::new(),
+            expected_gains: gains,
+        };
+        fs::write(root.join("run.json"), serde_json::to_string(&record).unwrap()).unwrap();
+        let epochs = (0..self.epochs).map(|epoch| MetricsLine::Epoch(self.epoch(epoch)));
+        lines(&root.join("metrics.jsonl"), epochs);
+        let draws = (0..self.epochs).map(|epoch| DrawRecord {
+            epoch,
+            step: 10 * epoch as u64,
+            sites: (0..self.sites)
+                .filter(|site| (site + epoch).is_multiple_of(2))
+                .map(|site| self.site(site))
+                .collect(),
+            factors: (0..self.sites)
+                .filter(|site| (site + epoch).is_multiple_of(2))
+                .map(|site| 1.0 + site as f32)
+                .collect(),
+            placement: Placement::Output,
+            power: None,
+        });
+        lines(&root.join("amplification.jsonl"), draws);
+        let gradients =
+            (0..self.epochs).flat_map(|epoch| (0..self.sites).map(move |site| self.gradient(epoch, site)));
+        lines(&root.join("gradients.jsonl"), gradients);
+        lines(&root.join("evaluations.jsonl"), (0..self.epochs).map(|epoch| self.evaluation(epoch)));
+    }
+
+    fn epoch(&self, epoch: usize) -> EpochLine {
+        let accuracy = 0.5 - 0.4 / (epoch + 1) as f64;
+        EpochLine {
+            epoch,
+            step: 10 * (epoch as u64 + 1),
+            phase: 0,
+            lr: 0.1,
+            amplified: epoch % 3 == 1,
+            train_loss: (self.loss)(epoch),
+            train_accuracy: accuracy,
+            validation_loss: Some((self.loss)(epoch)).filter(|loss| loss.is_finite()),
+            validation_accuracy: Some(accuracy),
+            test_loss: Some((self.loss)(epoch)).filter(|loss| loss.is_finite()),
+            test_accuracy: Some(accuracy),
+            best: true,
+            skipped_steps: None,
+            images_per_second: 100.0,
+            seconds: 1.0,
+            total_seconds: epoch as f64 + 1.0,
+        }
+    }
+
+    fn gradient(&self, epoch: usize, site: usize) -> GradientLine {
+        let norm = (self.loss)(epoch) * 10_f64.powi(-((site % 7) as i32));
+        let gradient = SiteGradient {
+            site: self.site(site),
+            steps: 1,
+            norm_before: norm,
+            norm_after: 2.0 * norm,
+            update_ratio: site.is_multiple_of(2).then_some(norm),
+            ..SiteGradient::default()
+        };
+        GradientLine { epoch, step: 10 * (epoch as u64 + 1), gradient }
+    }
+
+    fn evaluation(&self, epoch: usize) -> EvaluationLine {
+        let n = self.classes;
+        let confusion =
+            (0..n).map(|row| (0..n).map(|column| ((row * 31 + column * 17) % 5) as u64).collect()).collect();
+        EvaluationLine {
+            epoch,
+            split: "test".into(),
+            loss: 1.0,
+            accuracy: 0.5,
+            confusion,
+            hits: vec![true, false],
+        }
+    }
+}
+
+fn lines<T: Serialize>(path: &Path, values: impl Iterator<Item = T>) {
+    let text: String = values.map(|value| serde_json::to_string(&value).unwrap() + "\n").collect();
+    fs::write(path, text).unwrap();
+}
+
+/// What every page and every figure's file must keep, whatever is in the run.
+fn checked(page: &Page) -> String {
+    let html = page.html();
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
+    let document = roxmltree::Document::parse_with_options(&html, options).unwrap();
+    let with = |name: &'static str| document.descendants().filter(move |node| node.tag_name().name() == name);
+    assert_eq!(document.root_element().attribute("lang"), Some("en"));
+    assert_eq!(
+        (with("h1").count(), with("script").count(), with("link").count(), with("img").count()),
+        (1, 0, 0, 0)
+    );
+    let mut ids: Vec<&str> = document.descendants().filter_map(|node| node.attribute("id")).collect();
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "an id is there twice");
+    for node in document.descendants() {
+        for attribute in node.attributes() {
+            let (name, value) = (attribute.name(), attribute.value());
+            assert!(!matches!(name, "src" | "srcset" | "data" | "onload" | "onclick"), "{name}={value}");
+            assert!(
+                name != "href" || value.strip_prefix('#').is_some_and(|id| ids.contains(&id)),
+                "{name}={value}"
+            );
+            assert!(name != "aria-labelledby" || value.split(' ').all(|id| ids.contains(&id)), "{value}");
+        }
+    }
+    assert!(!html.contains("url(") && !html.contains("@import"));
+    let drawings: Vec<_> = with("svg").collect();
+    let figures = page.figures();
+    assert_eq!(with("figure").count(), figures.len());
+    assert!(drawings.len() >= 2 * figures.len());
+    for svg in drawings {
+        assert_eq!(svg.attribute("role"), Some("img"));
+        labelled(svg);
+    }
+    for figure in figures {
+        let file = figure.file();
+        let document = roxmltree::Document::parse(&file).unwrap();
+        assert_eq!(document.root_element().tag_name().namespace(), Some("http://www.w3.org/2000/svg"));
+        labelled(document.root_element());
+        assert!(
+            figure.id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
+            "{}",
+            figure.id
+        );
+        assert!(
+            file.matches("http").count()
+                <= 1 + figure.finding.matches("http").count() + file.matches("http:hostile").count()
+        );
+    }
+    html
+}
+
+/// A title and a description, and both say something.
+fn labelled(svg: roxmltree::Node<'_, '_>) {
+    for name in ["title", "desc"] {
+        let text = svg.children().find(|node| node.tag_name().name() == name).and_then(|node| node.text());
+        assert!(text.is_some_and(|text| text.trim().len() > 3), "{name}");
+    }
+}
+
+fn page_of(run: &Invented) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("run");
+    run.write(&root);
+    checked(&of_run(&root).unwrap())
+}
+
+#[test]
+fn a_page_shows_every_part_of_a_run() {
+    let html = page_of(&PLAIN);
+    for id in [
+        "accuracy",
+        "loss",
+        "gradient-flow",
+        "gradient-profile",
+        "update-ratio",
+        "amplified-sites",
+        "gains-phase-1",
+        "class-accuracy",
+        "confusion",
+    ] {
+        assert!(html.contains(&format!("id=\"figure-{id}\"")), "{id}");
+    }
+    for part in [
+        "Test accuracy, best epoch",
+        "00ff",
+        "gradamp train --config",
+        "git checkout abc",
+        "epochs = 1000",
+        "not known",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn runs_that_have_barely_begun_are_shown() {
+    for epochs in [0, 1] {
+        let html = page_of(&Invented { epochs, outcome: "running", ..PLAIN });
+        assert!(
+            html.contains("was killed") && html.contains(&format!("{epochs} of 1000 epochs are done")),
+            "{epochs}"
+        );
+    }
+    let html = page_of(&Invented { sites: 0, classes: 0, ..PLAIN });
+    assert!(html.contains("No gradients were measured"));
+}
+
+#[test]
+fn a_run_that_someone_writes_to_is_still_going_on() {
+    let folder = tempfile::tempdir().unwrap();
+    Invented { outcome: "running", ..PLAIN }.write(folder.path());
+    let held = crate::run_folder::RunFolder::open(folder.path()).unwrap();
+    assert!(
+        of_run(folder.path())
+            .unwrap()
+            .html()
+            .contains("This run is still going on: 3 of 1000 epochs are done.")
+    );
+    drop(held);
+}
+
+#[test]
+fn losses_that_are_no_numbers_are_shown_as_such() {
+    let html = page_of(&Invented { loss: |epoch| if epoch == 1 { f64::NAN } else { 1.0 }, ..PLAIN });
+    assert!(html.contains("The loss was not finite in some epochs."));
+    page_of(&Invented { loss: |_| f64::NAN, outcome: "diverged", ..PLAIN });
+    page_of(&Invented { loss: |_| 0.0, ..PLAIN });
+    page_of(&Invented { loss: |epoch| 10_f64.powi(epoch as i32 * 150 - 200), ..PLAIN });
+}
+
+#[test]
+fn names_are_never_markup() {
+    let name = "</title></svg><script>alert(\"1\")</script><!-- & ' \u{1b}[31m http:hostile";
+    let html = page_of(&Invented { name, ..PLAIN });
+    assert!(!html.contains("<script") && html.contains("&lt;script&gt;"));
+}
+
+#[test]
+fn a_long_run_of_many_sites_and_classes_stays_readable() {
+    let html = page_of(&Invented { epochs: 200, sites: 100, classes: 100, ..PLAIN });
+    assert!(html.len() < 2_500_000, "{} bytes", html.len());
+    assert!(html.contains("Only the best and the worst classes are drawn"));
+}
+
+fn pages_of_several(count: usize) -> Result<Page> {
+    let folder = tempfile::tempdir().unwrap();
+    let roots: Vec<PathBuf> = (0..count).map(|i| folder.path().join(format!("run{i}"))).collect();
+    for (i, root) in roots.iter().enumerate() {
+        Invented { epochs: 3 * (i % 3), ..PLAIN }.write(root);
+    }
+    of_runs(&roots)
+}
+
+#[test]
+fn runs_are_laid_over_each_other_and_side_by_side() {
+    for count in 2..=MOST_RUNS {
+        let html = checked(&pages_of_several(count).unwrap());
+        for id in [
+            "test-accuracy",
+            "accuracy-over-time",
+            "gradient-flow",
+            "update-ratio",
+            "b-amplified-sites",
+            "confusion",
+        ] {
+            assert!(html.contains(&format!("id=\"figure-{id}\"")), "{id}");
+        }
+    }
+    let error = pages_of_several(MOST_RUNS + 1).err().unwrap();
+    assert_eq!(error.code, crate::failure::USAGE);
+}
+
+#[test]
+fn equal_names_are_told_apart_by_their_paths() {
+    let folder = tempfile::tempdir().unwrap();
+    let roots = ["a/run", "b/run"].map(|path| folder.path().join(path));
+    roots.iter().for_each(|root| PLAIN.write(root));
+    let page = of_runs(&roots).unwrap();
+    assert!(page.title.contains("a/run") && page.title.contains("b/run"), "{}", page.title);
+    checked(&page);
+}
+
+#[test]
+fn an_old_page_stays_where_a_new_one_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("no/such/report.html");
+    assert!(write(&missing, "text").unwrap_err().to_string().contains("no/such"));
+    let error = write(folder.path(), "text").unwrap_err().to_string();
+    assert!(error.contains("found a folder"), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
+fn paths_become_single_words_of_a_shell() {
+    assert_eq!(shell("runs/tour-1"), "runs/tour-1");
+    assert_eq!(shell("my runs/it's"), r"'my runs/it'\''s'");
+    assert_eq!(shell(""), "''");
+}

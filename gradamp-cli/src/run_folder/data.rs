@@ -106,12 +106,14 @@ impl RunData {
 fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let text = fs::read_to_string(path).map_err(Error::io(path, "read"))?;
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let line = |(i, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|error| {
-            Error::broken(path, format!("line {}: is damaged or of another version: {error}", i + 1))
-        })
-    };
-    whole.lines().enumerate().map(line).collect()
+    whole.lines().enumerate().map(|(i, line)| parse(path, i + 1, line.as_bytes())).collect()
+}
+
+/// The value of the line with this number, from 1.
+pub(super) fn parse<T: DeserializeOwned>(path: &Path, number: usize, line: &[u8]) -> Result<T> {
+    serde_json::from_slice(line).map_err(|error| {
+        Error::broken(path, format!("line {number}: is damaged or of another version: {error}"))
+    })
 }
 
 #[cfg(test)]

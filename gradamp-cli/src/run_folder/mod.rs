@@ -15,6 +15,7 @@
 mod checkpoint;
 mod clock;
 mod data;
+mod follow;
 pub mod lines;
 mod logs;
 mod record;
@@ -25,8 +26,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 pub use checkpoint::{Checkpoint, LoadedCheckpoint};
-pub use clock::timestamp;
+pub use clock::{Timestamp, timestamp};
 pub use data::RunData;
+pub use follow::{Change, Follower};
 pub use logs::{LogLengths, Logs};
 pub use record::{RunRecord, Session, VERSION, commit};
 pub use recorder::Recorder;
@@ -142,6 +144,16 @@ impl RunFolder {
             ));
         }
         Ok(root.join(CONFIG))
+    }
+
+    /// Whether a process writes to the run in `root`; `None` where that cannot be known.
+    pub fn is_in_use(root: &Path) -> Option<bool> {
+        let lock = File::open(root.join(".lock")).ok()?;
+        match lock.try_lock_shared() {
+            Ok(()) => Some(false),
+            Err(fs::TryLockError::WouldBlock) => Some(true),
+            Err(fs::TryLockError::Error(_)) => None,
+        }
     }
 
     fn lock(root: &Path) -> Result<Self> {

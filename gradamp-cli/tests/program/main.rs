@@ -8,6 +8,7 @@ mod devices;
 mod resume;
 mod sweep;
 mod tune;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -85,9 +85,13 @@ fn of_epoch(line: &EpochLine) -> Vec<(String, f64)> {
 
 fn of_gradient(line: &GradientLine) -> Vec<(String, f64)> {
     let gradient = &line.gradient;
-    [("gradient_norm_before", gradient.norm_before), ("gradient_norm_after", gradient.norm_after)]
-        .map(|(tag, value)| (format!("{tag}/{}", gradient.site), value))
-        .to_vec()
+    let values = [
+        ("gradient_norm_before", Some(gradient.norm_before)),
+        ("gradient_norm_after", Some(gradient.norm_after)),
+        ("update_ratio", gradient.update_ratio),
+    ];
+    let value = |(tag, value): (&str, Option<f64>)| Some((format!("{tag}/{}", gradient.site), value?));
+    values.into_iter().filter_map(value).collect()
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ fn write(root: &Path, epochs: u64, resumed: usize) {
         let line = serde_json::json!({
             "epoch": epoch, "step": 2 * epoch + 2, "site": "bn1", "steps": 1, "norm_before": 1.0, "norm_after": 2.0,
             "mean_magnitude_before": 0.1, "mean_magnitude_after": 0.2, "zeros": 0.0,
+            "update_ratio": 0.125,
         });
         gradients += &format!("{line}\n");
     }
@@ -97,6 +98,7 @@ fn a_file_that_grew_with_its_run_has_the_bytes_of_one_made_afterwards() {
         ("step/loss", 2, 0.5),
         ("accuracy/test", 6, 0.25),
         ("gradient_norm_after/bn1", 4, 2.0),
+        ("update_ratio/bn1", 2, 0.125),
         ("step/amplified_sites", 1, 3.0),
     ] {
         assert!(scalars.contains(&(tag.into(), step, value)), "{tag}: {scalars:?}");

@@ -15,13 +15,15 @@ pub enum Measure {
     Before,
     /// What amplification at this site made of the norm.
     Gain,
+    /// How far the site's own parameters move in a step, as a share of their norm.
+    UpdateRatio,
     /// The fraction of elements that are 0.
     Zeros,
 }
 
 impl Measure {
     /// All, in the order in which they are shown.
-    pub const ALL: [Self; 4] = [Self::After, Self::Before, Self::Gain, Self::Zeros];
+    pub const ALL: [Self; 5] = [Self::After, Self::Before, Self::Gain, Self::UpdateRatio, Self::Zeros];
 
     /// The one behind this.
     pub fn next(self) -> Self {
@@ -35,6 +37,7 @@ impl Measure {
             Self::After => "gradient norm after amplification",
             Self::Before => "gradient norm before amplification",
             Self::Gain => "gain at the site: norm after / before",
+            Self::UpdateRatio => "update ratio: ‖Δw‖ / ‖w‖ of a step",
             Self::Zeros => "fraction of zeros in the gradient",
         }
     }
@@ -46,25 +49,28 @@ pub struct Cell {
     before: f64,
     after: f64,
     zeros: f64,
+    update_ratio: Option<f64>,
 }
 
 impl Cell {
-    /// What it holds of `measure`; what is not finite is there as it is.
-    pub fn value(&self, measure: Measure) -> f64 {
+    /// What it holds of `measure`, if it does; what is not finite is there as it is.
+    pub fn value(&self, measure: Measure) -> Option<f64> {
         match measure {
-            Measure::After => self.after,
-            Measure::Before => self.before,
-            Measure::Gain => self.after / self.before,
-            Measure::Zeros => self.zeros,
+            Measure::After => Some(self.after),
+            Measure::Before => Some(self.before),
+            Measure::Gain => Some(self.after / self.before),
+            Measure::UpdateRatio => self.update_ratio,
+            Measure::Zeros => Some(self.zeros),
         }
     }
 
     fn mean(a: Self, b: Self) -> Self {
-        let Self { before, after, zeros } = b;
+        let ratios = a.update_ratio.zip(b.update_ratio).map(|(a, b)| f64::midpoint(a, b));
         Self {
-            before: f64::midpoint(a.before, before),
-            after: f64::midpoint(a.after, after),
-            zeros: f64::midpoint(a.zeros, zeros),
+            before: f64::midpoint(a.before, b.before),
+            after: f64::midpoint(a.after, b.after),
+            zeros: f64::midpoint(a.zeros, b.zeros),
+            update_ratio: ratios.or(a.update_ratio).or(b.update_ratio),
         }
     }
 }
@@ -94,7 +100,8 @@ impl Flow {
             self.sites.push(gradient.site.clone());
             self.sites.len() - 1
         });
-        let new = Cell { before: gradient.norm_before, after: gradient.norm_after, zeros: gradient.zeros };
+        let SiteGradient { norm_before: before, norm_after: after, zeros, update_ratio, .. } = *gradient;
+        let new = Cell { before, after, zeros, update_ratio };
         let is_new = self.columns.last().is_none_or(|column| self.group(column.last) != self.group(epoch));
         if is_new {
             if self.columns.len() >= MOST {
@@ -152,7 +159,7 @@ impl Flow {
     /// The finite values that there are, smallest and largest; of those above 0 where `positive`.
     pub fn range(&self, measure: Measure, positive: bool) -> Option<(f64, f64)> {
         let cells = self.columns.iter().flat_map(|column| column.cells.iter().flatten());
-        let values = cells.map(|cell| cell.value(measure));
+        let values = cells.filter_map(|cell| cell.value(measure));
         let kept = values.filter(|value| value.is_finite() && (!positive || *value > 0.0));
         kept.fold(None, |range, value| {
             let (low, high) = range.unwrap_or((value, value));
@@ -182,10 +189,14 @@ mod tests {
             flow.push(epoch, &gradient("bn2", 10.0 * (epoch as f64 + 1.0)));
         }
         assert_eq!(flow.sites(), ["bn1", "bn2"]);
-        assert_eq!(flow.cell(1, 1).unwrap().value(Measure::Before), 20.0);
-        assert_eq!(flow.cell(0, 2).unwrap().value(Measure::After), 8.0, "the next epoch that was measured");
+        assert_eq!(flow.cell(1, 1).unwrap().value(Measure::Before).unwrap(), 20.0);
+        assert_eq!(
+            flow.cell(0, 2).unwrap().value(Measure::After).unwrap(),
+            8.0,
+            "the next epoch that was measured"
+        );
         assert_eq!((flow.cell(0, 4), flow.cell(2, 0)), (None, None));
-        assert_eq!(flow.last(0).unwrap().value(Measure::Gain), 2.0);
+        assert_eq!(flow.last(0).unwrap().value(Measure::Gain).unwrap(), 2.0);
         assert_eq!(flow.range(Measure::Before, true), Some((1.0, 40.0)));
         assert_eq!(flow.range(Measure::Zeros, true), None);
         assert_eq!(flow.range(Measure::Zeros, false), Some((0.0, 0.0)));
@@ -199,7 +210,7 @@ mod tests {
         }
         assert!((MOST / 2..=MOST).contains(&flow.columns.len()), "{}", flow.columns.len());
         for epoch in [0, 999, 2500, 4999] {
-            let norm = flow.cell(0, epoch).unwrap().value(Measure::Before);
+            let norm = flow.cell(0, epoch).unwrap().value(Measure::Before).unwrap();
             assert!((norm - epoch as f64).abs() <= 16.0, "{epoch}: {norm}");
         }
     }

@@ -95,6 +95,7 @@ fn gradient(epoch: usize, site: usize, is_amplified: bool) -> GradientLine {
         norm_before: norm,
         norm_after: if is_amplified && site % 2 == 1 { 1.5 * norm } else { norm },
         zeros: 0.25,
+        update_ratio: (site != 2).then_some(1e-3),
         ..SiteGradient::default()
     };
     GradientLine { epoch, step: (epoch as u64 + 1) * STEPS, gradient }
@@ -116,6 +117,7 @@ fn run(steps: u64, outcome: &str) -> Dashboard {
                 sites,
                 factors: vec![1.5, 1.5],
                 placement,
+                power: None,
             }));
         }
         dashboard.take(Change::Step(step(n)));
@@ -190,7 +192,7 @@ fn a_run_that_has_only_begun_has_a_picture() {
 fn measures_and_help_and_the_question_are_seen() {
     let dashboard = run(97, "running");
     let mut ui = Ui { pane: Pane::Gradients, ..Ui::new(Role::Train) };
-    for measure in [Measure::Before, Measure::Gain, Measure::Zeros, Measure::After] {
+    for measure in [Measure::Before, Measure::Gain, Measure::UpdateRatio, Measure::Zeros, Measure::After] {
         ui.key(KeyEvent::new(KeyCode::Char('b'), KeyModifiers::NONE));
         let text = text((80, 24), &dashboard, &ui);
         assert!(ui.measure == measure && text.contains(measure.name()), "{text}");
@@ -305,11 +307,13 @@ fn change() -> impl Strategies<Value = Change> {
                 sites: vec![SITES[site].into(); usize::from(flag)],
                 factors: vec![a as f32; usize::from(flag)],
                 placement: Placement::default(),
+                power: None,
             }),
             _ => {
                 let mut line = gradient(0, site, flag);
                 line.epoch = n as usize;
                 (line.gradient.norm_before, line.gradient.norm_after, line.gradient.zeros) = (a, b, c);
+                line.gradient.update_ratio = d;
                 Change::Gradient(line)
             }
         },

@@ -12,6 +12,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEventKind, KeyModifiers};
 
 use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
 use crate::run_folder::Error;
+use crate::sweep::SweepData;
 use crate::tui::{self, Action, FRAME, Input, Role, Screen, Ui};
 use crate::{interrupt, output};
 
@@ -24,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(300);
 
 /// `gradamp watch`; returns the exit code.
 pub fn watch(args: &WatchArgs) -> Result<u8> {
-    let is_sweep = Table::is_at(&args.dir);
+    let is_sweep = SweepData::is_sweep(&args.dir);
     check(&args.dir, is_sweep)?;
     if args.once {
         let text = if is_sweep { once_table(args)? } else { once_run(args)? };
@@ -35,13 +36,16 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
         return Err(Failure::usage(format!("{obstacle}; for one frame as plain text add --once")));
     }
     // What is wrong with the folder is told before the terminal is taken.
-    let subject =
-        if is_sweep { Subject::Sweep(Table::open(&args.dir)?) } else { Subject::Run(open(&args.dir)?) };
+    let subject = if is_sweep {
+        Subject::Sweep(Table::open(&args.dir)?)
+    } else {
+        Subject::Run(Box::new(open(&args.dir)?))
+    };
     interrupt::listen_to_leave()?;
     let mut screen = Screen::take().map_err(Failure::failed)?;
     let ended = match subject {
         Subject::Sweep(table) => show_table(&mut screen, table),
-        Subject::Run(run) => show_run(&mut screen, run, Role::Watch),
+        Subject::Run(run) => show_run(&mut screen, *run, Role::Watch),
     };
     drop(screen);
     match ended.map_err(Failure::failed)? {
@@ -53,7 +57,7 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
 /// What is watched.
 enum Subject {
     Sweep(Table),
-    Run(Watched),
+    Run(Box<Watched>),
 }
 
 /// How a person left.
@@ -170,15 +174,10 @@ fn show_table(screen: &mut Screen, mut table: Table) -> std::io::Result<Ended> {
             KeyCode::Home => table.chosen = 0,
             KeyCode::End => table.chosen = last,
             KeyCode::Enter => {
-                let run = table.run_dir(table.chosen).map(|dir| Watched::open(&dir));
-                match run {
-                    Some(Ok(run)) => {
-                        if show_run(screen, run, Role::WatchOne)? == Ended::Interrupted {
-                            return Ok(Some(Ended::Interrupted));
-                        }
-                    }
-                    Some(Err(error)) => table.trouble = Some(error.to_string()),
-                    None => {}
+                let Some(dir) = table.run_dir(table.chosen) else { return Ok(None) };
+                match Watched::open(&dir).map(|run| show_run(screen, run, Role::WatchOne)) {
+                    Ok(ended) => return ended.map(|ended| (ended == Ended::Interrupted).then_some(ended)),
+                    Err(error) => table.trouble = Some(error.to_string()),
                 }
             }
             _ => {}

@@ -90,7 +90,7 @@ impl Watched {
     fn ask_who_writes(&mut self) -> bool {
         self.heard = Instant::now();
         let is_killed =
-            self.dashboard.status == Status::Running && RunFolder::is_in_use(&self.root) == Some(false);
+            self.dashboard.status == Status::Running && RunFolder::is_held(&self.root) == Some(false);
         if is_killed {
             self.dashboard.status = Status::Killed;
             let root = self.root.display();

@@ -5,38 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use serde::Deserialize;
-
 use super::one::Watched;
-use crate::run_folder::{Error, Result};
+use crate::run_folder::{self, Result};
+use crate::sweep::{Plan, PlannedRun, ResultLine, SweepData};
 use crate::tui::Status;
-
-const PLAN: &str = "plan.json";
-const RESULTS: &str = "results.jsonl";
-
-/// What the table needs of `plan.json`.
-#[derive(Debug, Deserialize)]
-struct Plan {
-    runs: Vec<Planned>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Planned {
-    name: String,
-    epochs: usize,
-}
-
-/// What the table needs of a line of `results.jsonl`.
-#[derive(Debug, Deserialize)]
-struct ResultLine {
-    run: String,
-    status: String,
-    error: Option<String>,
-    epochs: usize,
-    last_test_accuracy: Option<f64>,
-    test_accuracy_at_best: Option<f64>,
-    seconds: f64,
-}
 
 /// A run of the sweep.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -79,11 +51,6 @@ pub struct Table {
 }
 
 impl Table {
-    /// Whether `root` is the folder of a sweep.
-    pub fn is_at(root: &Path) -> bool {
-        root.join(PLAN).is_file()
-    }
-
     /// Opens the sweep in `root`.
     ///
     /// **Errors:** a plan that is missing or damaged; a damaged line of the results, with its number.
@@ -115,35 +82,33 @@ impl Table {
 
     /// The folder of a row's run.
     pub fn run_dir(&self, row: usize) -> Option<PathBuf> {
-        Some(self.root.join("runs").join(&self.rows.get(row)?.name))
+        Some(SweepData::run_dir_in(&self.root, &self.rows.get(row)?.name))
     }
 
     fn stamp_now(&self) -> Vec<Option<(u64, SystemTime)>> {
-        let stamp = |name: &str| {
-            let metadata = fs::metadata(self.root.join(name)).ok()?;
+        let stamp = |path: PathBuf| {
+            let metadata = fs::metadata(path).ok()?;
             Some((metadata.len(), metadata.modified().ok()?))
         };
-        [PLAN, RESULTS].map(stamp).to_vec()
+        SweepData::files(&self.root).map(stamp).to_vec()
     }
 
     fn read(&mut self) -> Result<()> {
         self.stamp = self.stamp_now();
-        let path = self.root.join(PLAN);
-        let text = fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
-        let plan: Plan = serde_json::from_str(&text)
-            .map_err(|error| Error::broken(&path, format!("is damaged or of another version: {error}")))?;
-        let mut results = BTreeMap::new();
-        for line in results_of(&self.root.join(RESULTS))? {
-            results.insert(line.run.clone(), line);
-        }
-        let row = |planned: Planned| {
+        let [plan, results] = SweepData::files(&self.root);
+        let plan = Plan::read(&plan)?;
+        // There are no results before the first run is over.
+        let lines = if results.exists() { run_folder::read_lines(&results)? } else { Vec::new() };
+        let mut results: BTreeMap<String, ResultLine> =
+            lines.into_iter().map(|line: ResultLine| (line.run.clone(), line)).collect();
+        let row = |planned: PlannedRun| {
             let Some(line) = results.remove(&planned.name) else {
                 let (name, epochs) = (planned.name, (0.0, planned.epochs));
                 return Row { name, status: "pending".into(), epochs, ..Row::default() };
             };
             Row {
                 name: planned.name,
-                status: line.status,
+                status: line.status.name().into(),
                 epochs: (line.epochs as f64, planned.epochs),
                 accuracy: (line.last_test_accuracy, line.test_accuracy_at_best),
                 seconds: (line.seconds > 0.0).then_some(line.seconds),
@@ -158,7 +123,6 @@ impl Table {
     /// Looks into the folders of those runs that may go on.
     fn follow(&mut self) -> bool {
         let mut is_new = false;
-        let root = self.root.join("runs");
         for row in &mut self.rows {
             if row.is_over() {
                 self.open.remove(&row.name);
@@ -166,7 +130,9 @@ impl Table {
             }
             if !self.open.contains_key(&row.name) {
                 // One that cannot be read (yet) stands as the results have it.
-                let Ok(watched) = Watched::open(&root.join(&row.name)) else { continue };
+                let Ok(watched) = Watched::open(&SweepData::run_dir_in(&self.root, &row.name)) else {
+                    continue;
+                };
                 self.open.insert(row.name.clone(), watched);
                 is_new = true;
             }
@@ -196,20 +162,4 @@ impl Row {
         self.seconds = dashboard.seconds_left().or(dashboard.epoch.as_ref().map(|line| line.total_seconds));
         *self != before
     }
-}
-
-/// The whole lines; none where there is no file yet.
-fn results_of(path: &Path) -> Result<Vec<ResultLine>> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(Error::io(path, "read")(error)),
-    };
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let line = |(i, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|error| {
-            Error::broken(path, format!("line {}: is damaged or of another version: {error}", i + 1))
-        })
-    };
-    whole.lines().enumerate().map(line).collect()
 }

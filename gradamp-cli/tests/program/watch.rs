@@ -84,7 +84,12 @@ fn what_cannot_be_watched_is_said() {
 fn a_sweep_is_a_table_that_looks_into_its_runs() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 9 --out sweep/runs/a")).succeeds();
-    place.write("sweep/plan.json", r#"{"runs": [{"name": "a", "epochs": 3}, {"name": "b", "epochs": 3}]}"#);
+    let run = |name: &str| serde_json::json!({"name": name, "cell": name, "role": "cell", "axes": {}, "seed": 1, "epochs": 3});
+    let plan = serde_json::json!({
+        "format": 1, "version": "0.1.0", "name": "s", "axes": [], "amplification_axes": [],
+        "runs": [run("a"), run("b")],
+    });
+    place.write("sweep/plan.json", &plan.to_string());
     let text = place.run("watch sweep --once").succeeds().out;
     assert!(text.contains("2 runs  1 interrupted  1 pending"), "{text}");
     let row = text.lines().find(|line| line.starts_with("  a ")).unwrap();

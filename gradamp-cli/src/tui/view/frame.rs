@@ -200,7 +200,7 @@ pub fn help(frame: &mut Frame<'_>, role: Role) {
         "tab, ← →  other pane",
         "1 … 5     a pane by its number",
         "b, space  gradients: after, before,",
-        "          gain, zeros",
+        "          gain, update ratio, zeros",
         "↑ ↓ PgUp PgDn  scroll",
         "Ctrl-L    draw everything again",
     ]

@@ -135,7 +135,7 @@ fn mean(
     let flow = &dashboard.flow;
     let cells =
         (first..end).filter_map(|site| epoch.map_or_else(|| flow.last(site), |epoch| flow.cell(site, epoch)));
-    let values: Vec<f64> = cells.map(|cell| cell.value(measure)).collect();
+    let values: Vec<f64> = cells.filter_map(|cell| cell.value(measure)).collect();
     let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     match (values.is_empty(), finite.is_empty()) {
         (true, _) => None,

@@ -67,7 +67,7 @@ impl RunData {
     pub fn outline(root: &Path) -> Result<(Option<RunRecord>, Vec<EpochLine>)> {
         let (record, metrics) = (root.join("run.json"), root.join("metrics.jsonl"));
         let record = if record.exists() { Some(read_json(&record)?) } else { None };
-        let epochs = if metrics.exists() { lines(&metrics)? } else { Vec::new() };
+        let epochs = if metrics.exists() { read_lines(&metrics)? } else { Vec::new() };
         let epoch = |line| match line {
             MetricsLine::Epoch(epoch) => Some(epoch),
             MetricsLine::Step(_) => None,

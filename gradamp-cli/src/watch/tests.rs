@@ -11,16 +11,12 @@ use crate::tui::view::text;
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-    let run =
-        |name: &str| serde_json::json!({"name": name, "cell": "c", "role": "cell", "seed": 1, "epochs": 9});
+    let run = |name: &str| serde_json::json!({"name": name, "cell": "c", "role": "cell", "axes": {}, "seed": 1, "epochs": 9});
     let runs = ["baseline_seed-1", "factor-2_seed-1", "factor-3_seed-1", "factor-4_seed-1"].map(run);
-    write(
-        "plan.json",
-        &serde_json::json!({
-            "format": 1, "version": "0.1.0", "name": "s", "axes": [], "amplification_axes": [], "runs": runs,
-        })
-        .to_string(),
-    );
+    let plan = serde_json::json!({
+        "format": 1, "version": "0.1.0", "name": "s", "axes": [], "amplification_axes": [], "runs": runs,
+    });
+    write("plan.json", &plan.to_string());
     let line = |name: &str, status: &str, error: Option<&str>| {
         let line = serde_json::json!({
             "run": name, "cell": "c", "role": "cell", "axes": {}, "seed": 1, "status": status, "error": error,

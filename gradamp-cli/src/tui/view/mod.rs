@@ -7,6 +7,7 @@ mod heat;
 mod numbers;
 mod panes;
 mod plot;
+mod scale;
 
 use ratatui::Frame;
 use ratatui::Terminal;

@@ -11,6 +11,7 @@ use super::super::curve::Curve;
 use super::super::dashboard::Dashboard;
 use super::frame::{FAINT, FIRM, fitted};
 use super::numbers::{percent, short};
+use super::scale::Scale;
 
 /// The horizontal axis.
 #[derive(Debug)]
@@ -89,8 +90,24 @@ pub struct Series<'a> {
     pub name: &'a str,
     pub color: Color,
     pub curve: &'a Curve,
-    /// Dots, which may be stray; else a line.
+    /// Dots, a mean for each column; else a line.
     pub is_dots: bool,
+}
+
+impl Series<'_> {
+    fn points(&self, columns: u16) -> Vec<(f64, f64)> {
+        let points: Vec<(f64, f64)> = self.curve.points().map(|(x, y)| (x, clamped(y))).collect();
+        let a_column = points.len().div_ceil(usize::from(columns.max(1)));
+        if !self.is_dots || a_column <= 1 {
+            return points;
+        }
+        // Single steps scatter by the size of their batch; all of them would fill the plot.
+        let mean = |some: &[(f64, f64)]| {
+            let (x, y) = some.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
+            (x / some.len() as f64, y / some.len() as f64)
+        };
+        points.chunks(a_column).map(mean).collect()
+    }
 }
 
 /// Curves with axes, a title, and the last value of each.
@@ -115,7 +132,7 @@ impl Plot<'_> {
             Constraint::Length(u16::from(has_labels)),
         ];
         let [head, middle, rule, labels] = Layout::vertical(rows).areas(area);
-        let scale = Scale::of(self.range(), usize::from(middle.height / 3).max(1), self.bounds);
+        let scale = Scale::of(self.range(middle.width), usize::from(middle.height / 3).max(1), self.bounds);
         frame.render_widget(self.head(&scale, head.width), head);
         if middle.is_empty() {
             return;
@@ -146,7 +163,8 @@ impl Plot<'_> {
         }
         let value = |series: &&Series<'_>| {
             let last = series.curve.last().map_or("-".into(), |value| self.number(value));
-            Span::styled(format!("{} {last}", series.name), Style::new().fg(series.color))
+            let name = if width < 48 && series.name == "validation" { "val" } else { series.name };
+            Span::styled(format!("{name} {last}"), Style::new().fg(series.color))
         };
         let peak = self.peak(scale).map(|peak| Span::styled(format!("↑ {}", self.number(peak)), FAINT));
         let title = std::iter::once(Span::styled(self.title, FIRM));
@@ -164,8 +182,7 @@ impl Plot<'_> {
             .y_bounds([scale.low, scale.high])
             .paint(|context| {
                 for series in &self.series {
-                    let points: Vec<(f64, f64)> =
-                        series.curve.points().map(|(x, y)| (x, clamped(y))).collect();
+                    let points = series.points(area.width);
                     let [.., _] = points[..] else { continue };
                     if series.is_dots || points.len() == 1 {
                         context.draw(&Points { coords: &points, color: series.color });
@@ -182,18 +199,16 @@ impl Plot<'_> {
         frame.render_widget(canvas, area);
     }
 
-    /// Which values are to be seen: those of all lines but for peaks, and of all but a few dots.
-    fn range(&self) -> Option<(f64, f64)> {
+    /// Which values are to be seen in so many columns: all but peaks.
+    fn range(&self, columns: u16) -> Option<(f64, f64)> {
         let sorted = |is_dots| {
             let series = self.series.iter().filter(|series| series.is_dots == is_dots);
             let mut values: Vec<f64> =
-                series.flat_map(|series| series.curve.points().map(|(_, y)| clamped(y))).collect();
+                series.flat_map(|series| series.points(columns)).map(|(_, y)| y).collect();
             values.sort_by(f64::total_cmp);
             values
         };
         let (lines, dots) = (without_peaks(sorted(false)), without_peaks(sorted(true)));
-        let stray = dots.len() / 50;
-        let dots = &dots[stray..dots.len() - stray];
         let ends = [lines.first(), lines.last(), dots.first(), dots.last()];
         let low = ends.into_iter().flatten().copied().reduce(f64::min)?;
         Some((low, ends.into_iter().flatten().copied().reduce(f64::max)?))
@@ -221,91 +236,9 @@ fn clamped(value: f64) -> f64 {
     value.clamp(-1e30, 1e30)
 }
 
-/// A vertical axis with ticks at round numbers.
-#[derive(Debug, PartialEq)]
-struct Scale {
-    low: f64,
-    high: f64,
-    /// From one tick to the next.
-    step: f64,
-}
-
-impl Scale {
-    /// Over `range`, in about `parts` steps but with two ticks at the least; a single value stands in the middle of
-    /// something within `bounds`.
-    fn of(range: Option<(f64, f64)>, parts: usize, bounds: (f64, f64)) -> Self {
-        let (mut low, mut high) = range.unwrap_or((0.0, 1.0));
-        if high - low <= 1e-9 * high.abs().max(low.abs()).max(1e-30) {
-            let around = (0.1 * high.abs()).max(1e-6);
-            let (least, most) = (bounds.0.min(low), bounds.1.max(high));
-            (low, high) = ((low - around).max(least), (high + around).min(most));
-        }
-        let rough = (high - low) / parts.max(1) as f64;
-        let power = 10.0_f64.powf(rough.log10().floor());
-        let steps = [10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1].map(|n| n * power);
-        let enough = |step: f64| Self { low, high, step }.ticks().count() >= 2;
-        let fits = steps.into_iter().filter(|&step| enough(step));
-        let step = fits.min_by(|a, b| (a - rough).abs().total_cmp(&(b - rough).abs())).unwrap_or(power);
-        Self { low, high, step }
-    }
-
-    /// A tick's number, with as many digits as all of them need.
-    fn label(&self, value: f64, is_percent: bool) -> String {
-        let (value, step) = if is_percent { (100.0 * value, 100.0 * self.step) } else { (value, self.step) };
-        if value.abs() >= 1e5 || step < 1e-4 {
-            return short(value);
-        }
-        let digits = (-step.log10().floor()).max(0.0) as usize;
-        let unit = if is_percent { " %" } else { "" };
-        format!("{:.digits$}{unit}", value + 0.0) // no -0
-    }
-
-    /// The multiples of the step in the range.
-    fn ticks(&self) -> impl Iterator<Item = f64> {
-        let step = self.step;
-        let (first, last) = ((self.low / step - 1e-9).ceil(), (self.high / step + 1e-9).floor());
-        let count = (last - first + 1.0).clamp(0.0, 100.0) as usize;
-        (0..count).map(move |i| (first + i as f64) * step)
-    }
-
-    /// The row, from above, in which a value is drawn.
-    fn row(&self, value: f64, rows: u16) -> u16 {
-        let share = (self.high - value) / (self.high - self.low);
-        (share * f64::from(rows.saturating_sub(1))).round().clamp(0.0, f64::from(rows.saturating_sub(1)))
-            as u16
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn axes_have_round_numbers() {
-        let ticks =
-            |low, high, parts| Scale::of(Some((low, high)), parts, (0.0, 1.0)).ticks().collect::<Vec<_>>();
-        assert_eq!(ticks(0.12, 0.57, 3), [0.2, 0.30000000000000004, 0.4, 0.5]);
-        assert_eq!(ticks(101.0, 149.0, 2), [120.0, 140.0]);
-        assert_eq!(ticks(0.0, 1.0, 1), [0.0, 1.0]);
-        assert_eq!(Scale::of(None, 2, (0.0, 1.0)).ticks().collect::<Vec<_>>(), [0.0, 0.5, 1.0]);
-        for value in [0.0, 1.0, 0.5, 1e30, -1e30, 1e-30] {
-            let scale = Scale::of(Some((value, value)), 3, (0.0, 1.0));
-            assert!(scale.low < scale.high && scale.step > 0.0, "{value}: {scale:?}");
-            assert!(scale.low <= value && value <= scale.high, "{value}: {scale:?}");
-        }
-    }
-
-    #[test]
-    fn ticks_have_as_many_digits_as_they_need() {
-        let labels = |low, high, is_percent| {
-            let scale = Scale::of(Some((low, high)), 3, (0.0, 1.0));
-            scale.ticks().map(|value| scale.label(value, is_percent)).collect::<Vec<_>>()
-        };
-        assert_eq!(labels(0.12, 0.57, true), ["20 %", "30 %", "40 %", "50 %"]);
-        assert_eq!(labels(0.0, 0.15, false), ["0.00", "0.05", "0.10", "0.15"]);
-        assert_eq!(labels(0.0, 2.9, false), ["0", "1", "2"]);
-        assert_eq!(labels(0.0, 3e7, false), ["0", "1.0e7", "2.0e7", "3.0e7"]);
-    }
 
     #[test]
     fn a_peak_does_not_press_the_others_into_one_row() {
@@ -328,7 +261,7 @@ mod tests {
             x: &X::of(&dashboard),
             bounds: (0.0, f64::MAX),
         };
-        let range = plot.range();
+        let range = plot.range(80);
         assert_eq!(range, Some((1.0, 3.0)));
         let head = plot.head(&Scale::of(range, 3, plot.bounds), 80).to_string();
         assert_eq!(head, "loss  test 1.00  ↑ 20.0");

@@ -45,6 +45,10 @@ pub enum Command {
     Config(ConfigCommand),
     /// List the graphics adapters, or hold one against the CPU.
     Devices(DevicesArgs),
+    /// Look at a run or a sweep while it goes on, or afterwards, in the terminal.
+    Watch(crate::watch::args::WatchArgs),
+    /// Make TensorBoard's event files of finished runs (of running ones: train --tensorboard).
+    Tensorboard(crate::tensorboard::args::TensorboardArgs),
     /// Measure which kernels are fastest on a GPU, for --tuned.
     Tune(TuneArgs),
     /// Measure the speed of training steps.
@@ -85,6 +89,9 @@ pub struct SettingsArgs {
     /// Use the kernels that `gradamp tune` found to be the fastest on this GPU.
     #[arg(long)]
     pub tuned: bool,
+    /// Write event files for TensorBoard into the run folder.
+    #[arg(long)]
+    pub tensorboard: bool,
     /// Epochs in all; the strategy's phases keep their shares.
     #[arg(long)]
     pub epochs: Option<usize>,
@@ -162,6 +169,9 @@ pub struct TrainArgs {
     /// Continue the run in this folder.
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
+    /// Show a live dashboard instead of bars.
+    #[arg(long, conflicts_with = "quiet")]
+    pub tui: bool,
     /// Print nothing but errors.
     #[arg(long, short)]
     pub quiet: bool,
@@ -331,6 +341,7 @@ impl SettingsArgs {
         add("--gpu-memory", "train.gpu_memory", self.gpu_memory.as_ref().map(text));
         add("--precision", "train.precision", self.precision.as_ref().map(text));
         add("--tuned", "train.tuned", self.tuned.then_some(Some(Value::Boolean(true))));
+        add("--tensorboard", "train.tensorboard", self.tensorboard.then_some(Some(Value::Boolean(true))));
         let on_divergence = self.on_divergence.map(|choice| match choice {
             OnDivergence::Stop => "stop".to_owned(),
             OnDivergence::Continue => "continue".to_owned(),

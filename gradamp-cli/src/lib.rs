@@ -23,8 +23,11 @@ pub mod run_folder;
 pub mod statistics;
 pub mod sweep;
 mod table;
+pub mod tensorboard;
 mod train;
+mod tui;
 mod tune;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::panic::PanicHookInfo;
@@ -68,6 +71,8 @@ fn dispatch(cli: &Cli) -> Result<u8> {
             check::check(device, *steps, *json)?
         }
         Command::Devices(args) => devices::list(args.json)?,
+        Command::Watch(args) => return watch::watch(args),
+        Command::Tensorboard(args) => tensorboard::convert(args)?,
         Command::Tune(args) => tune::tune(args)?,
         Command::Bench(BenchCommand::Step(args)) => bench::step(args)?,
         Command::Bench(BenchCommand::Amplify(args)) => bench::amplify(args)?,
@@ -77,6 +82,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
 
 /// What a bug prints: one plain line with its place.
 fn last_resort(info: &PanicHookInfo<'_>) {
+    tui::restore();
     let place =
         info.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
     let payload = info.payload();

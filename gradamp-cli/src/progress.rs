@@ -8,6 +8,7 @@ use gradamp_core::train::{Control, EpochReport, Observer, Snapshot, StepReport};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output;
+use crate::run_folder::lines::EpochLine;
 
 /// Where a run's progress goes.
 #[derive(Debug)]
@@ -18,15 +19,33 @@ pub struct Progress {
     loss_sum: f64,
     correct: usize,
     examples: usize,
-    /// A moving mean, so that one slow step does not shake the forecast.
-    seconds_per_step: Option<f64>,
+    pace: Pace,
     amplified_sites: usize,
-    batches: usize,
+}
+
+/// How fast a run goes: a moving mean, so that one slow step does not shake the forecast.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pace {
+    seconds_per_step: Option<f64>,
+}
+
+impl Pace {
+    /// Counts a step of so many seconds.
+    pub fn take(&mut self, seconds: f64) {
+        let mean = self.seconds_per_step.map_or(seconds, |mean| 0.95 * mean + 0.05 * seconds);
+        self.seconds_per_step = Some(mean);
+    }
+
+    /// Seconds of a step, once there was one.
+    pub fn seconds_per_step(&self) -> Option<f64> {
+        self.seconds_per_step.map(|seconds| seconds.max(1e-9))
+    }
 }
 
 #[derive(Debug)]
 enum Style {
     Quiet,
+    Shown,
     Lines,
     Bar(ProgressBar),
 }
@@ -35,10 +54,13 @@ enum Style {
 const PARTS: usize = 4;
 
 impl Progress {
-    /// A bar on a terminal, lines elsewhere, nothing where it is to be quiet.
-    pub fn new(quiet: bool, epochs: usize) -> Self {
+    /// A bar on a terminal, lines elsewhere, nothing where it is to be quiet; and nothing but what it is to say where
+    /// the steps are `shown` by something else.
+    pub fn new(quiet: bool, shown: bool, epochs: usize) -> Self {
         let style = if quiet {
             Style::Quiet
+        } else if shown {
+            Style::Shown
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             let template = "{prefix} {bar:16} {pos}/{len} {wide_msg}";
@@ -55,9 +77,8 @@ impl Progress {
             loss_sum: 0.0,
             correct: 0,
             examples: 0,
-            seconds_per_step: None,
+            pace: Pace::default(),
             amplified_sites: 0,
-            batches: 0,
         }
     }
 
@@ -65,7 +86,7 @@ impl Progress {
     pub fn say(&self, line: &str) {
         match &self.style {
             Style::Quiet => {}
-            Style::Lines => output::message(line),
+            Style::Shown | Style::Lines => output::message(line),
             Style::Bar(bar) => bar.suspend(|| output::message(line)),
         }
     }
@@ -75,15 +96,13 @@ impl Progress {
         self.correct += report.correct;
         self.examples += report.examples;
         self.amplified_sites = report.amplified_sites;
-        self.batches = report.batches;
-        let mean = self.seconds_per_step.map_or(report.seconds, |mean| 0.95 * mean + 0.05 * report.seconds);
-        self.seconds_per_step = Some(mean);
+        self.pace.take(report.seconds);
     }
 
     fn show(&self, report: &StepReport) {
         let done = report.batch + 1;
         match &self.style {
-            Style::Quiet => {}
+            Style::Quiet | Style::Shown => {}
             Style::Lines => {
                 let part = |batch: usize| batch * PARTS / report.batches.max(1);
                 if part(done) > part(report.batch) && done < report.batches {
@@ -107,7 +126,7 @@ impl Progress {
 
     /// The middle of a line: how the epoch goes so far.
     fn figures(&self, report: &StepReport) -> String {
-        let seconds = self.seconds_per_step.unwrap_or(report.seconds).max(1e-9);
+        let seconds = self.pace.seconds_per_step().unwrap_or(1.0);
         let steps_left = (self.epochs * report.batches) as f64 - (report.step + 1) as f64;
         let examples = self.examples.max(1) as f64;
         format!(
@@ -131,24 +150,15 @@ impl<B: Backend> Observer<B> for Progress {
         Ok(Control::Continue)
     }
 
-    fn on_epoch(&mut self, report: &EpochReport, _: &Snapshot<'_, B>) -> gradamp_core::Result<Control> {
-        let mut line = format!(
-            "epoch {}/{}  phase {}  lr {:.4}  {}  train loss {:.3}  accuracy {:.1} %",
-            report.epoch + 1,
-            self.epochs,
-            report.phase + 1,
-            report.lr,
-            amplification(if report.amplified { self.amplified_sites } else { 0 }),
-            report.train_loss,
-            100.0 * report.train_accuracy,
-        );
-        for (name, evaluation) in &report.evaluations {
-            let accuracy = 100.0 * evaluation.accuracy();
-            line += &format!("  {name} loss {:.3}  accuracy {accuracy:.1} %", evaluation.loss);
+    fn on_epoch(
+        &mut self,
+        report: &EpochReport,
+        snapshot: &Snapshot<'_, B>,
+    ) -> gradamp_core::Result<Control> {
+        let line = EpochLine::new(report, snapshot.state);
+        if !matches!(self.style, Style::Shown) {
+            self.say(&of_epoch(&line, self.epochs, self.amplified_sites));
         }
-        let images = report.examples as f64 / report.seconds.max(1e-9);
-        line += &format!("  {images:.0} images/s  {}", duration(report.seconds));
-        self.say(&line);
         (self.loss_sum, self.correct, self.examples) = (0.0, 0, 0);
         if let Style::Bar(bar) = &self.style {
             bar.set_position(0);
@@ -168,7 +178,30 @@ impl Drop for Progress {
     }
 }
 
-fn amplification(sites: usize) -> String {
+/// What an epoch did; `sites` of its last step were amplified.
+pub fn of_epoch(line: &EpochLine, epochs: usize, sites: usize) -> String {
+    let mut text = format!(
+        "epoch {}/{epochs}  phase {}  lr {:.4}  {}  train loss {:.3}  accuracy {:.1} %",
+        line.epoch + 1,
+        line.phase + 1,
+        line.lr,
+        amplification(if line.amplified { sites } else { 0 }),
+        line.train_loss,
+        100.0 * line.train_accuracy,
+    );
+    let validation = ("validation", line.validation_loss, line.validation_accuracy);
+    for (name, loss, accuracy) in [validation, ("test", line.test_loss, line.test_accuracy)] {
+        if let Some(accuracy) = accuracy {
+            // A loss that is not finite has no number in the file.
+            let loss = loss.unwrap_or(f64::NAN);
+            text += &format!("  {name} loss {loss:.3}  accuracy {:.1} %", 100.0 * accuracy);
+        }
+    }
+    text + &format!("  {:.0} images/s  {}", line.images_per_second, duration(line.seconds))
+}
+
+/// Whether gradients are amplified, and at how many sites.
+pub fn amplification(sites: usize) -> String {
     if sites == 0 { "amplification off".into() } else { format!("amplification on ({sites} sites)") }
 }
 

@@ -10,13 +10,14 @@ use crate::failure::{Failure, Result};
 use crate::run_folder::{LoadedCheckpoint, RunFolder, RunRecord};
 
 /// Settings that may differ from the run's: they change how it computes, not what.
-pub const FREE: [&str; 9] = [
+pub const FREE: [&str; 10] = [
     "train.threads",
     "train.device",
     "train.gpu_memory",
     "train.tuned",
     "train.max_steps",
     "train.checkpoint_seconds",
+    "train.tensorboard",
     "data.resident",
     // Where the data lies; that it is the same is known from its checksum.
     "data.source",

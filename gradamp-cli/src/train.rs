@@ -14,9 +14,12 @@ use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
 use crate::progress::Progress;
 use crate::resume;
 use crate::run_folder::{
-    LoadedCheckpoint, LogLengths, Logs, Recorder, RunFolder, RunRecord, Session, VERSION, commit, timestamp,
+    Follower, LoadedCheckpoint, LogLengths, Logs, Recorder, RunFolder, RunRecord, Session, VERSION, commit,
+    timestamp,
 };
-use crate::{device, gains, interrupt, output, table};
+use crate::tensorboard::EventWriter;
+use crate::tui::{Dashboard, Live};
+use crate::{device, gains, interrupt, output, table, tui};
 
 /// `gradamp train`; returns the exit code.
 pub fn train(args: &TrainArgs) -> Result<u8> {
@@ -123,6 +126,7 @@ impl<B: Backend> Run<'_, B> {
             Some(old) => continued(old, &start, self.backend.name()),
             None => self.new_record(&settings, dataset, checksum, classes, &trainer)?,
         };
+        record.steps_per_epoch = Some(sources.train().batches() as u64);
         folder.write_record(&record)?;
         let metadata = Metadata::from([("model".to_owned(), settings.to_string())]);
         let stop = interrupt::listen()?;
@@ -131,7 +135,12 @@ impl<B: Backend> Run<'_, B> {
         if start.step == 0 {
             recorder.save(&trainer.snapshot())?; // so that a run killed in its first step can be resumed
         }
-        let mut progress = Progress::new(self.args.quiet, config.strategy.epochs());
+        let mut events = match config.train.tensorboard || EventWriter::is_in(folder.root()) {
+            true => Some(EventWriter::begin(folder.root())?),
+            false => None,
+        };
+        let mut live = if self.args.tui { self.dashboard(&folder)? } else { None };
+        let mut progress = Progress::new(self.args.quiet, live.is_some(), config.strategy.epochs());
         for (phase, gains) in trainer.expected_gains()? {
             progress.say(&gains::line(phase, gains.as_deref()));
         }
@@ -140,12 +149,31 @@ impl<B: Backend> Run<'_, B> {
             progress.say(&format!("continuing at epoch {}, step {}", start.epoch + 1, start.step + 1));
         }
         trainer.observe(&mut recorder);
+        if let Some(events) = &mut events {
+            trainer.observe(events);
+        }
+        if let Some(live) = &mut live {
+            trainer.observe(live);
+        }
         trainer.observe(&mut progress);
         let outcome = trainer.run(sources.train(), &sources.evaluations());
         let step = trainer.state().step;
         drop(trainer);
         drop(progress);
+        drop(live);
         self.finish(&folder, &mut record, step, outcome)
+    }
+
+    /// The live dashboard, with what the folder tells already; `None`, and a line that says so, where it cannot be shown.
+    fn dashboard(&self, folder: &RunFolder) -> Result<Option<Live>> {
+        if let Some(obstacle) = tui::obstacle() {
+            output::message(format_args!("no dashboard, for {obstacle}"));
+            return Ok(None);
+        }
+        let strategy = self.resolved.config.strategy.clone();
+        let mut dashboard = Dashboard::new(folder.root().display().to_string(), strategy);
+        Follower::new(folder.root()).look()?.into_iter().for_each(|change| dashboard.take(change));
+        Live::begin(dashboard).map(Some).map_err(Failure::failed)
     }
 
     /// Writes how the run ended, and says so.
@@ -241,6 +269,7 @@ impl<B: Backend> Run<'_, B> {
             commit: commit(),
             model: model.to_string(),
             parameters: trainer.parameters().trained_elements(),
+            steps_per_epoch: None,
             seed: self.resolved.config.train.seed,
             device: self.backend.name(),
             dataset,

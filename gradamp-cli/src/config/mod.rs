@@ -87,6 +87,8 @@ pub struct LoopSettings {
     pub gradients_every: usize,
     /// A checkpoint is saved after every epoch, and within an epoch when so many seconds have passed since the last.
     pub checkpoint_seconds: f64,
+    /// Whether event files for TensorBoard are written.
+    pub tensorboard: bool,
     /// The run stops after so many steps, as if interrupted; it can be resumed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u64>,
@@ -111,6 +113,7 @@ impl Default for LoopSettings {
             log_interval: 10,
             gradients_every: 50,
             checkpoint_seconds: 60.0,
+            tensorboard: false,
             max_steps: None,
             on_divergence: OnDivergence::Stop,
             loss_scaling: None,

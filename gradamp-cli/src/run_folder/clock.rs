@@ -16,6 +16,25 @@ pub fn timestamp() -> Timestamp {
 }
 
 impl Timestamp {
+    /// The moment that [`rfc3339`](Self::rfc3339) wrote; `None` for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let number = |part: std::ops::Range<usize>| text.get(part)?.parse::<u64>().ok();
+        let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+        let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+        // In years that begin on 1 March, as in `date` below.
+        let (year, month) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
+        let day_of_year = (153 * month + 2) / 5 + day.checked_sub(1)?;
+        let days = 365 * year + year / 4 - year / 100 + year / 400 + day_of_year;
+        let seconds = days.checked_sub(719_468)? * 86_400 + hour * 3600 + minute * 60 + second;
+        let moment = Self { seconds };
+        (moment.rfc3339() == text).then_some(moment)
+    }
+
+    /// Seconds since 1970.
+    pub fn seconds(self) -> u64 {
+        self.seconds
+    }
+
     /// As RFC 3339 writes it: `2026-03-01T12:00:00Z`.
     pub fn rfc3339(self) -> String {
         let (year, month, day) = self.date();
@@ -67,7 +86,13 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
             assert_eq!(Timestamp { seconds }.rfc3339(), text);
+            assert_eq!(Timestamp::parse(text), Some(Timestamp { seconds }));
         }
         assert_eq!(Timestamp { seconds: 951_782_399 }.compact(), "20000228-235959");
+        for text in
+            ["", "2000-02-30T00:00:00Z", "2000-00-01T00:00:00Z", "2000-01-01 00:00:00Z", "äöüäöüäöüäöü"]
+        {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
     }
 }

@@ -43,7 +43,7 @@ impl RunData {
         let settings = Layers { file, ..Layers::default() }.resolve()?;
         let record = read_json(&root.join("run.json"))?;
         let (mut steps, mut epochs) = (Vec::new(), Vec::new());
-        for line in lines(&root.join("metrics.jsonl"))? {
+        for line in read_lines(&root.join("metrics.jsonl"))? {
             match line {
                 MetricsLine::Step(step) => steps.push(step),
                 MetricsLine::Epoch(epoch) => epochs.push(epoch),
@@ -55,9 +55,9 @@ impl RunData {
             record,
             steps,
             epochs,
-            draws: lines(&root.join("amplification.jsonl"))?,
-            gradients: lines(&root.join("gradients.jsonl"))?,
-            evaluations: lines(&root.join("evaluations.jsonl"))?,
+            draws: read_lines(&root.join("amplification.jsonl"))?,
+            gradients: read_lines(&root.join("gradients.jsonl"))?,
+            evaluations: read_lines(&root.join("evaluations.jsonl"))?,
         })
     }
 
@@ -67,7 +67,7 @@ impl RunData {
     pub fn outline(root: &Path) -> Result<(Option<RunRecord>, Vec<EpochLine>)> {
         let (record, metrics) = (root.join("run.json"), root.join("metrics.jsonl"));
         let record = if record.exists() { Some(read_json(&record)?) } else { None };
-        let epochs = if metrics.exists() { lines(&metrics)? } else { Vec::new() };
+        let epochs = if metrics.exists() { read_lines(&metrics)? } else { Vec::new() };
         let epoch = |line| match line {
             MetricsLine::Epoch(epoch) => Some(epoch),
             MetricsLine::Step(_) => None,
@@ -111,15 +111,17 @@ impl RunData {
 }
 
 /// The values of a JSONL file's whole lines.
-fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+pub(crate) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let text = fs::read_to_string(path).map_err(Error::io(path, "read"))?;
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let line = |(i, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|error| {
-            Error::broken(path, format!("line {}: is damaged or of another version: {error}", i + 1))
-        })
-    };
-    whole.lines().enumerate().map(line).collect()
+    whole.lines().enumerate().map(|(i, line)| parse(path, i + 1, line.as_bytes())).collect()
+}
+
+/// The value of the line with this number, from 1.
+pub(super) fn parse<T: DeserializeOwned>(path: &Path, number: usize, line: &[u8]) -> Result<T> {
+    serde_json::from_slice(line).map_err(|error| {
+        Error::broken(path, format!("line {number}: is damaged or of another version: {error}"))
+    })
 }
 
 #[cfg(test)]
@@ -132,14 +134,14 @@ mod tests {
         let path = folder.path().join("amplification.jsonl");
         let line = r#"{"epoch":1,"step":20,"sites":["bn1"],"factors":[2.0],"placement":"output"}"#;
         fs::write(&path, format!("{line}\n{line}\n{}", &line[..30])).unwrap();
-        let draws: Vec<DrawRecord> = lines(&path).unwrap();
+        let draws: Vec<DrawRecord> = read_lines(&path).unwrap();
         assert_eq!(draws.len(), 2);
         assert_eq!((draws[1].step, draws[1].factors.as_slice()), (20, [2.0].as_slice()));
         fs::write(&path, format!("{line}\n{}\n{line}\n", &line[..30])).unwrap();
-        let error = lines::<DrawRecord>(&path).unwrap_err().to_string();
+        let error = read_lines::<DrawRecord>(&path).unwrap_err().to_string();
         assert!(error.contains("amplification.jsonl: line 2: is damaged"), "{error}");
         fs::write(&path, "").unwrap();
-        assert!(lines::<DrawRecord>(&path).unwrap().is_empty());
+        assert!(read_lines::<DrawRecord>(&path).unwrap().is_empty());
     }
 
     #[test]

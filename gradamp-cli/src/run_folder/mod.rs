@@ -15,6 +15,7 @@
 mod checkpoint;
 mod clock;
 mod data;
+mod follow;
 pub mod lines;
 mod logs;
 mod record;
@@ -25,8 +26,10 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 pub use checkpoint::{Checkpoint, LoadedCheckpoint};
-pub use clock::timestamp;
+pub use clock::{Timestamp, timestamp};
 pub use data::RunData;
+pub(crate) use data::read_lines;
+pub use follow::{Change, Follower};
 pub use logs::{LogLengths, Logs};
 pub use record::{RunRecord, Session, VERSION, commit};
 pub use recorder::Recorder;
@@ -122,10 +125,19 @@ impl RunFolder {
         Self::lock(root)
     }
 
-    /// Whether a process is writing to the run in `root`.
+    /// Whether a process is writing to the run in `root`, as far as that is known.
     pub fn is_in_use(root: &Path) -> bool {
-        let lock = File::options().write(true).open(root.join(".lock"));
-        lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
+        Self::is_held(root) == Some(true)
+    }
+
+    /// The same; `None` where it cannot be known, as on network drives without locks.
+    pub fn is_held(root: &Path) -> Option<bool> {
+        let lock = File::open(root.join(".lock")).ok()?;
+        match lock.try_lock_shared() {
+            Ok(()) => Some(false),
+            Err(fs::TryLockError::WouldBlock) => Some(true),
+            Err(fs::TryLockError::Error(_)) => None,
+        }
     }
 
     /// The settings' file of the run in `root`, which is only to be read.
@@ -148,7 +160,16 @@ impl RunFolder {
         let path = root.join(".lock");
         let options = || File::options().create(true).truncate(false).write(true).open(&path);
         let lock = options().map_err(Error::io(&path, "create this file"))?;
-        match lock.try_lock() {
+        let mut locked = lock.try_lock();
+        for _ in 0..5 {
+            if !matches!(locked, Err(fs::TryLockError::WouldBlock)) {
+                break;
+            }
+            // Who only asked whether it is held lets go of it at once.
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            locked = lock.try_lock();
+        }
+        match locked {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {
                 return Err(Error::broken(root, "another gradamp is writing to this run"));

@@ -16,6 +16,9 @@ pub struct RunRecord {
     pub model: String,
     /// Trained values.
     pub parameters: usize,
+    /// Steps in an epoch.
+    #[serde(default)]
+    pub steps_per_epoch: Option<u64>,
     /// The run's seed.
     pub seed: u64,
     /// The device that the run began on.

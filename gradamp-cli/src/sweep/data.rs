@@ -101,6 +101,16 @@ impl SweepData {
         cells
     }
 
+    /// `plan.json` and `results.jsonl` of the sweep in `root`, for who follows one that goes on.
+    pub fn files(root: &Path) -> [PathBuf; 2] {
+        [root.join(PLAN), root.join(RESULTS)]
+    }
+
+    /// The folder of the run called `name` in the sweep in `root`.
+    pub fn run_dir_in(root: &Path, name: &str) -> PathBuf {
+        run_dir(root, name)
+    }
+
     /// The folder of the run called `name`.
     pub fn run_dir(&self, name: &str) -> PathBuf {
         run_dir(&self.root, name)

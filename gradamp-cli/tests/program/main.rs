@@ -10,6 +10,7 @@ mod report;
 mod resume;
 mod sweep;
 mod tune;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,0 +1,233 @@
+//! What is shown of a run: plain state, fed by a training that goes on here or by the folder of one that goes on
+//! elsewhere.
+
+use std::collections::VecDeque;
+
+use gradamp_core::amplify::{DrawRecord, Strategy};
+
+use super::curve::Curve;
+use super::flow::Flow;
+use crate::progress::{self, Pace};
+use crate::run_folder::lines::{EpochLine, StepLine};
+use crate::run_folder::{Change, RunRecord};
+
+/// The log holds so many lines.
+const LOG: usize = 500;
+
+/// How a run stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Status {
+    /// Its `run.json` is not written yet.
+    #[default]
+    Beginning,
+    /// It goes on.
+    Running,
+    /// It says that it goes on, and no process writes to it.
+    Killed,
+    /// It ended, with the word that `run.json` has for that.
+    Ended(String),
+    /// Its folder cannot be read at present.
+    Lost,
+}
+
+/// A run as one looks at it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dashboard {
+    /// The run's folder.
+    pub name: String,
+    /// Its phases.
+    pub strategy: Strategy,
+    /// Who trains what, on what.
+    pub record: Option<RunRecord>,
+    /// How it stands.
+    pub status: Status,
+    /// The last step that was told.
+    pub step: Option<StepLine>,
+    /// The last epoch that is done.
+    pub epoch: Option<EpochLine>,
+    /// The best epoch.
+    pub best: Option<EpochLine>,
+    /// The draw in force.
+    pub draw: Option<DrawRecord>,
+    /// Losses by steps done: of single steps, and per epoch.
+    pub loss: Curves,
+    /// Accuracies by steps done.
+    pub accuracy: Curves,
+    /// The gradients.
+    pub flow: Flow,
+    /// How fast it goes.
+    pub pace: Pace,
+    /// What was said, the last behind.
+    pub log: VecDeque<String>,
+    /// Steps of an epoch, as the first one showed.
+    steps_seen: Option<u64>,
+}
+
+/// One measure on all sets of examples.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Curves {
+    /// Of single steps.
+    pub step: Curve,
+    /// Of epochs, as they were trained on.
+    pub train: Curve,
+    /// Of the validation examples.
+    pub validation: Curve,
+    /// Of the test examples.
+    pub test: Curve,
+}
+
+impl Dashboard {
+    /// Of a run that nothing is known of but its name and phases.
+    pub fn new(name: String, strategy: Strategy) -> Self {
+        Self { name, strategy, ..Self::default() }
+    }
+
+    /// Takes what is new.
+    pub fn take(&mut self, change: Change) {
+        match change {
+            Change::Restarted => {
+                let log = std::mem::take(&mut self.log);
+                *self = Self { log, ..Self::new(self.name.clone(), self.strategy.clone()) };
+                self.say("the run was begun again or continued from a checkpoint: read anew");
+            }
+            Change::Record(record) => self.take_record(*record),
+            Change::Step(line) => self.take_step(line),
+            Change::Epoch(line) => self.take_epoch(line),
+            Change::Draw(draw) => {
+                self.say(&of_draw(&draw));
+                self.draw = Some(draw);
+            }
+            Change::Gradient(line) => self.flow.push(line.epoch, &line.gradient),
+        }
+    }
+
+    /// Adds to the log.
+    pub fn say(&mut self, text: &str) {
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            if self.log.len() >= LOG {
+                self.log.pop_front();
+            }
+            self.log.push_back(line.to_owned());
+        }
+    }
+
+    fn take_record(&mut self, record: RunRecord) {
+        self.status = match record.outcome.as_str() {
+            "running" => Status::Running,
+            other => Status::Ended(other.to_owned()),
+        };
+        if let Some(error) = &record.error {
+            self.say(&format!("error: {error}"));
+        }
+        self.record = Some(record);
+    }
+
+    fn take_step(&mut self, line: StepLine) {
+        let step = (line.step + 1) as f64;
+        self.loss.step.push(step, line.loss);
+        self.accuracy.step.push(step, line.accuracy);
+        self.pace.take(line.seconds);
+        if line.skipped {
+            self.say(&format!("step {}: skipped, its gradients are not finite", line.step + 1));
+        }
+        self.step = Some(line);
+    }
+
+    fn take_epoch(&mut self, line: EpochLine) {
+        let step = line.step as f64;
+        for (curves, train, validation, test) in [
+            (&mut self.loss, line.train_loss, line.validation_loss, line.test_loss),
+            (&mut self.accuracy, line.train_accuracy, line.validation_accuracy, line.test_accuracy),
+        ] {
+            curves.train.push(step, train);
+            validation.into_iter().for_each(|value| curves.validation.push(step, value));
+            test.into_iter().for_each(|value| curves.test.push(step, value));
+        }
+        self.steps_seen = line.step.checked_div(line.epoch as u64 + 1).filter(|&steps| steps > 0);
+        let sites = self.draw.as_ref().map_or(0, |draw| draw.sites.len());
+        self.say(&progress::of_epoch(&line, self.epochs(), sites));
+        if line.best {
+            self.best = Some(line.clone());
+        }
+        self.epoch = Some(line);
+    }
+
+    /// Epochs in all.
+    pub fn epochs(&self) -> usize {
+        self.strategy.epochs()
+    }
+
+    /// Steps of an epoch, if that is known.
+    pub fn steps_per_epoch(&self) -> Option<u64> {
+        let told = self.record.as_ref().and_then(|record| record.steps_per_epoch);
+        told.filter(|&steps| steps > 0).or(self.steps_seen)
+    }
+
+    /// Steps done, as far as it was told.
+    pub fn steps_done(&self) -> u64 {
+        let step = self.step.as_ref().map_or(0, |line| line.step.saturating_add(1));
+        step.max(self.epoch.as_ref().map_or(0, |line| line.step))
+    }
+
+    /// Epochs done, with the part of the one that goes on; `None` while an epoch's length is not known.
+    pub fn epochs_done(&self) -> Option<f64> {
+        Some(self.steps_done() as f64 / self.steps_per_epoch()? as f64)
+    }
+
+    /// The epoch that goes on, or the last one of a run that is done, from 0.
+    pub fn current_epoch(&self) -> usize {
+        let after = self.epoch.as_ref().map_or(0, |line| line.epoch.saturating_add(1));
+        let current = self.step.as_ref().map_or(0, |line| line.epoch).max(after);
+        current.min(self.epochs().saturating_sub(1))
+    }
+
+    /// The draw in force, if the epoch that goes on is amplified.
+    pub fn amplified(&self) -> Option<&DrawRecord> {
+        let (_, phase) = self.strategy.phase_at(self.current_epoch())?;
+        self.draw.as_ref().filter(|draw| phase.amplify.is_on() && !draw.sites.is_empty())
+    }
+
+    /// The learning rate of the last step.
+    pub fn lr(&self) -> Option<f64> {
+        let step = self.step.as_ref().map(|line| (line.step.saturating_add(1), line.lr));
+        let epoch = self.epoch.as_ref().map(|line| (line.step, line.lr));
+        step.into_iter().chain(epoch).max_by_key(|(step, _)| *step).map(|(_, lr)| lr)
+    }
+
+    /// Seconds until the last step, evaluations not counted, of a run that goes on.
+    pub fn seconds_left(&self) -> Option<f64> {
+        let total = (self.epochs() as u64).saturating_mul(self.steps_per_epoch()?);
+        let left = total.saturating_sub(self.steps_done()) as f64 * self.pace.seconds_per_step()?;
+        (self.status == Status::Running).then_some(left)
+    }
+
+    /// Images per second at present.
+    pub fn images_per_second(&self) -> Option<f64> {
+        let step = self.step.as_ref().map(|line| line.images_per_second * line.seconds);
+        let by_pace = step.zip(self.pace.seconds_per_step()).map(|(images, seconds)| images / seconds);
+        by_pace.or_else(|| self.epoch.as_ref().map(|line| line.images_per_second))
+    }
+}
+
+/// A draw as the log tells it.
+fn of_draw(draw: &DrawRecord) -> String {
+    let epoch = draw.epoch.saturating_add(1);
+    if draw.sites.is_empty() {
+        return format!("epoch {epoch}: amplifies nothing from step {} on", draw.step.saturating_add(1));
+    }
+    let (n, factors) = (draw.sites.len(), factors(draw));
+    format!("epoch {epoch}: amplifies {n} sites by {factors}: {}", draw.sites.join(", "))
+}
+
+/// The factors of a draw: `2`, or `1.5 to 2`.
+pub fn factors(draw: &DrawRecord) -> String {
+    let bounds = draw.factors.iter().fold(None, |bounds: Option<(f32, f32)>, &factor| {
+        let (low, high) = bounds.unwrap_or((factor, factor));
+        Some((low.min(factor), high.max(factor)))
+    });
+    match bounds {
+        None => "1".into(),
+        Some((low, high)) if low == high => format!("{low}"),
+        Some((low, high)) => format!("{low:.3} to {high:.3}"),
+    }
+}

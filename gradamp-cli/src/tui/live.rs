@@ -1,0 +1,156 @@
+//! `gradamp train --tui`: the dashboard of the training in this process.
+//!
+//! The view lives on a thread of its own, so that keys and windows are answered while a step or an evaluation goes on.
+//! The training only sends it what happened, and waits for nothing.
+
+use std::io;
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use gradamp_core::Backend;
+use gradamp_core::amplify::DrawRecord;
+use gradamp_core::train::{Control, EpochReport, Observer, Snapshot, StepReport};
+
+use super::terminal::Screen;
+use super::ui::{Action, Role, Ui};
+use super::{Dashboard, FRAME, Input, inputs, view};
+use crate::run_folder::Change;
+use crate::run_folder::lines::{EpochLine, GradientLine, StepLine};
+use crate::{interrupt, output};
+
+/// The dashboard of this process. Dropping it gives the terminal back and prints the messages that it had.
+#[derive(Debug)]
+pub struct Live {
+    changes: Option<Sender<Change>>,
+    view: Option<JoinHandle<Vec<String>>>,
+}
+
+impl Live {
+    /// Shows `dashboard` from now on, with what is said instead of stderr.
+    ///
+    /// **Errors:** a terminal that cannot be set up.
+    pub fn begin(dashboard: Dashboard) -> io::Result<Self> {
+        let screen = Screen::take()?;
+        let (changes, received) = mpsc::channel();
+        let (listener, said) = mpsc::channel();
+        output::divert(Some(listener));
+        let ui = Ui::new(Role::Train);
+        let view = View { screen, dashboard, ui, changes: received, said, kept: Vec::new() };
+        let view = thread::Builder::new().name("dashboard".into()).spawn(|| view.run())?;
+        Ok(Self { changes: Some(changes), view: Some(view) })
+    }
+
+    fn send(&self, change: Change) {
+        if let Some(changes) = &self.changes {
+            let _ = changes.send(change); // the terminal may be gone, and the training goes on
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        drop(self.changes.take()); // what the view ends with
+        let said = self.view.take().and_then(|view| view.join().ok());
+        super::restore();
+        said.into_iter().flatten().for_each(output::message);
+    }
+}
+
+impl<B: Backend> Observer<B> for Live {
+    fn on_draw(&mut self, draw: &DrawRecord) -> gradamp_core::Result<()> {
+        self.send(Change::Draw(draw.clone()));
+        Ok(())
+    }
+
+    fn on_steps(&mut self, reports: &[StepReport], _: &Snapshot<'_, B>) -> gradamp_core::Result<Control> {
+        reports.iter().for_each(|report| self.send(Change::Step(StepLine::new(report))));
+        Ok(Control::Continue)
+    }
+
+    fn on_epoch(
+        &mut self,
+        report: &EpochReport,
+        snapshot: &Snapshot<'_, B>,
+    ) -> gradamp_core::Result<Control> {
+        self.send(Change::Epoch(EpochLine::new(report, snapshot.state)));
+        for gradient in &report.gradients {
+            let (epoch, step, gradient) = (report.epoch, report.step, gradient.clone());
+            self.send(Change::Gradient(GradientLine { epoch, step, gradient }));
+        }
+        Ok(Control::Continue)
+    }
+}
+
+/// The thread with the terminal.
+struct View {
+    screen: Screen,
+    dashboard: Dashboard,
+    ui: Ui,
+    changes: Receiver<Change>,
+    said: Receiver<String>,
+    /// What was said, to be said again on the terminal that stays.
+    kept: Vec<String>,
+}
+
+impl View {
+    /// Until the training ends, or the terminal is gone.
+    fn run(mut self) -> Vec<String> {
+        let mut drawn: Option<Instant> = None;
+        let mut is_new = true;
+        loop {
+            let goes_on = self.receive(&mut is_new);
+            if is_new && drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME) {
+                let (dashboard, ui) = (&self.dashboard, &mut self.ui);
+                let draw = |frame: &mut ratatui::Frame<'_>| {
+                    ui.scroll = view::draw(frame, dashboard, ui).min(ui.scroll);
+                };
+                if self.screen.draw(draw).is_err() {
+                    break;
+                }
+                (drawn, is_new) = (Some(Instant::now()), false);
+            }
+            if !goes_on || self.answer(&mut is_new).is_err() {
+                break;
+            }
+        }
+        super::restore();
+        self.kept.extend(self.said.try_iter());
+        self.kept
+    }
+
+    /// Takes what the training sent; returns whether it goes on.
+    fn receive(&mut self, is_new: &mut bool) -> bool {
+        for text in self.said.try_iter() {
+            self.dashboard.say(&text);
+            self.kept.push(text);
+            *is_new = true;
+        }
+        loop {
+            match self.changes.try_recv() {
+                Ok(change) => self.dashboard.take(change),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+            *is_new = true;
+        }
+    }
+
+    /// Answers what a person does, within half a frame.
+    fn answer(&mut self, is_new: &mut bool) -> io::Result<()> {
+        for input in inputs(FRAME / 2)? {
+            *is_new = true;
+            let Input::Key(key) = input else { continue };
+            match self.ui.key(key) {
+                Action::Look | Action::Leave => {}
+                Action::Redraw => self.screen.forget()?,
+                Action::Interrupt => interrupt::stop(),
+                Action::Stop => {
+                    self.dashboard.say("stopping after this step");
+                    interrupt::ask_to_stop();
+                }
+            }
+        }
+        Ok(())
+    }
+}

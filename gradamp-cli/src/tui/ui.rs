@@ -1,0 +1,229 @@
+//! What the keys do: which pane is looked at, and how.
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use super::flow::Measure;
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pane {
+    /// Curves, gradients and the last messages together.
+    #[default]
+    Overview,
+    /// The curves of accuracy and loss alone.
+    Curves,
+    /// The gradients of all sites.
+    Gradients,
+    /// What is trained, on what, in which phases.
+    Run,
+    /// All messages.
+    Log,
+}
+
+impl Pane {
+    /// All, in their order.
+    pub const ALL: [Self; 5] = [Self::Overview, Self::Curves, Self::Gradients, Self::Run, Self::Log];
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Overview => "overview",
+            Self::Curves => "curves",
+            Self::Gradients => "gradients",
+            Self::Run => "run",
+            Self::Log => "log",
+        }
+    }
+
+    fn turned(self, by: usize) -> Self {
+        let place = Self::ALL.iter().position(|&pane| pane == self).unwrap_or(0);
+        Self::ALL[(place + by) % Self::ALL.len()]
+    }
+}
+
+/// Who shows the dashboard, and so what `q` means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// The training itself: leaving stops it.
+    Train,
+    /// A look from outside: leaving changes nothing.
+    #[default]
+    Watch,
+    /// A look at a run of a sweep: leaving goes back to the table.
+    WatchOne,
+    /// A frame on paper: there are no keys.
+    Print,
+}
+
+/// How the dashboard is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ui {
+    /// Who shows it.
+    pub role: Role,
+    /// The pane.
+    pub pane: Pane,
+    /// What is shown of the gradients.
+    pub measure: Measure,
+    /// Rows that are scrolled away: from the top, in the log from the bottom.
+    pub scroll: usize,
+    /// Whether the keys are explained.
+    pub help: bool,
+    /// Whether it is asked if the training is to stop.
+    pub asking: bool,
+}
+
+/// What a key asks of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing beyond another look.
+    Look,
+    /// To draw everything again.
+    Redraw,
+    /// To leave the view.
+    Leave,
+    /// To stop the training after its step.
+    Stop,
+    /// What Ctrl-C does.
+    Interrupt,
+}
+
+impl Ui {
+    /// At the overview.
+    pub fn new(role: Role) -> Self {
+        Self { role, ..Self::default() }
+    }
+
+    /// Takes a key.
+    pub fn key(&mut self, key: KeyEvent) -> Action {
+        if key.kind == KeyEventKind::Release {
+            return Action::Look;
+        }
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            return match key.code {
+                KeyCode::Char('c') => Action::Interrupt,
+                KeyCode::Char('l') => Action::Redraw,
+                _ => Action::Look,
+            };
+        }
+        if std::mem::take(&mut self.asking) {
+            return match key.code {
+                KeyCode::Char('y' | 'Y' | 'q') | KeyCode::Enter => Action::Stop,
+                _ => Action::Look,
+            };
+        }
+        if std::mem::take(&mut self.help) {
+            return Action::Look;
+        }
+        match key.code {
+            KeyCode::Char('q') | KeyCode::Esc => return self.leave(key.code == KeyCode::Esc),
+            KeyCode::Char('?' | 'h') => self.help = true,
+            KeyCode::Tab | KeyCode::Right => self.turn(1),
+            KeyCode::BackTab | KeyCode::Left => self.turn(Pane::ALL.len() - 1),
+            KeyCode::Char(digit @ '1'..='5') => self.show(Pane::ALL[digit as usize - '1' as usize]),
+            KeyCode::Char('b' | ' ') => self.measure = self.measure.next(),
+            KeyCode::Up | KeyCode::Char('k') => self.move_up(1),
+            KeyCode::Down | KeyCode::Char('j') => self.move_down(1),
+            KeyCode::PageUp => self.move_up(10),
+            KeyCode::PageDown => self.move_down(10),
+            KeyCode::Home | KeyCode::Char('g') => self.scroll = 0,
+            _ => {}
+        }
+        Action::Look
+    }
+
+    fn leave(&mut self, escaping: bool) -> Action {
+        match self.role {
+            Role::Train => {
+                self.asking = !escaping; // Esc is pressed too easily
+                Action::Look
+            }
+            Role::Watch | Role::WatchOne | Role::Print => Action::Leave,
+        }
+    }
+
+    fn turn(&mut self, by: usize) {
+        self.show(self.pane.turned(by));
+    }
+
+    fn show(&mut self, pane: Pane) {
+        (self.pane, self.scroll) = (pane, 0);
+    }
+
+    // The log is read from its end: there, up is away from it.
+
+    fn move_up(&mut self, rows: usize) {
+        self.scroll = match self.pane {
+            Pane::Log => self.scroll.saturating_add(rows),
+            _ => self.scroll.saturating_sub(rows),
+        };
+    }
+
+    fn move_down(&mut self, rows: usize) {
+        self.scroll = match self.pane {
+            Pane::Log => self.scroll.saturating_sub(rows),
+            _ => self.scroll.saturating_add(rows),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn press(ui: &mut Ui, code: KeyCode) -> Action {
+        ui.key(KeyEvent::new(code, KeyModifiers::NONE))
+    }
+
+    #[test]
+    fn panes_are_turned_in_a_ring_and_chosen_by_number() {
+        let mut ui = Ui::new(Role::Watch);
+        for expected in [Pane::Curves, Pane::Gradients, Pane::Run, Pane::Log, Pane::Overview] {
+            press(&mut ui, KeyCode::Tab);
+            assert_eq!(ui.pane, expected);
+        }
+        press(&mut ui, KeyCode::Left);
+        assert_eq!(ui.pane, Pane::Log);
+        press(&mut ui, KeyCode::Char('3'));
+        assert_eq!(ui.pane, Pane::Gradients);
+    }
+
+    #[test]
+    fn a_training_is_stopped_only_after_a_question() {
+        let mut ui = Ui::new(Role::Train);
+        assert_eq!(press(&mut ui, KeyCode::Esc), Action::Look);
+        assert!(!ui.asking);
+        assert_eq!(press(&mut ui, KeyCode::Char('q')), Action::Look);
+        assert!(ui.asking);
+        assert_eq!(press(&mut ui, KeyCode::Char('n')), Action::Look);
+        assert!(!ui.asking);
+        press(&mut ui, KeyCode::Char('q'));
+        assert_eq!(press(&mut ui, KeyCode::Char('y')), Action::Stop);
+        assert_eq!(press(&mut Ui::new(Role::Watch), KeyCode::Char('q')), Action::Leave);
+        let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+        assert_eq!(ui.key(interrupt), Action::Interrupt);
+    }
+
+    #[test]
+    fn any_key_closes_the_help_and_does_nothing_else() {
+        let mut ui = Ui::new(Role::Watch);
+        press(&mut ui, KeyCode::Char('?'));
+        assert!(ui.help);
+        assert_eq!(press(&mut ui, KeyCode::Char('q')), Action::Look);
+        assert!(!ui.help);
+    }
+
+    #[test]
+    fn the_log_scrolls_away_from_its_end() {
+        let mut ui = Ui { pane: Pane::Log, ..Ui::default() };
+        press(&mut ui, KeyCode::Up);
+        press(&mut ui, KeyCode::PageUp);
+        assert_eq!(ui.scroll, 11);
+        press(&mut ui, KeyCode::Down);
+        assert_eq!(ui.scroll, 10);
+        ui.pane = Pane::Gradients;
+        press(&mut ui, KeyCode::Up);
+        assert_eq!(ui.scroll, 9);
+        press(&mut ui, KeyCode::Home);
+        assert_eq!(ui.scroll, 0);
+    }
+}

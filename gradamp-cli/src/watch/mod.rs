@@ -1,0 +1,190 @@
+//! `gradamp watch`: the dashboard of a run that goes on elsewhere, or is over; and the table of a sweep's runs.
+
+pub mod args;
+mod one;
+mod table;
+mod view;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ratatui::crossterm::event::{KeyCode, KeyEventKind, KeyModifiers};
+
+use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
+use crate::run_folder::Error;
+use crate::sweep::SweepData;
+use crate::tui::{self, Action, FRAME, Input, Role, Screen, Ui};
+use crate::{interrupt, output};
+
+use args::WatchArgs;
+use one::Watched;
+use table::Table;
+
+/// The time from one look into the folder to the next.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// `gradamp watch`; returns the exit code.
+pub fn watch(args: &WatchArgs) -> Result<u8> {
+    let is_sweep = SweepData::is_sweep(&args.dir);
+    check(&args.dir, is_sweep)?;
+    if args.once {
+        let text = if is_sweep { once_table(args)? } else { once_run(args)? };
+        output::result(text.trim_end());
+        return Ok(SUCCESS);
+    }
+    if let Some(obstacle) = tui::obstacle() {
+        return Err(Failure::usage(format!("{obstacle}; for one frame as plain text add --once")));
+    }
+    // What is wrong with the folder is told before the terminal is taken.
+    let subject = if is_sweep {
+        Subject::Sweep(Table::open(&args.dir)?)
+    } else {
+        Subject::Run(Box::new(open(&args.dir)?))
+    };
+    interrupt::listen_to_leave()?;
+    let mut screen = Screen::take().map_err(Failure::failed)?;
+    let ended = match subject {
+        Subject::Sweep(table) => show_table(&mut screen, table),
+        Subject::Run(run) => show_run(&mut screen, *run, Role::Watch),
+    };
+    drop(screen);
+    match ended.map_err(Failure::failed)? {
+        Ended::Left => Ok(SUCCESS),
+        Ended::Interrupted => Ok(INTERRUPTED),
+    }
+}
+
+/// What is watched.
+enum Subject {
+    Sweep(Table),
+    Run(Box<Watched>),
+}
+
+/// How a person left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Left,
+    Interrupted,
+}
+
+/// **Errors:** a folder that holds neither a run nor a sweep.
+fn check(dir: &Path, is_sweep: bool) -> Result<()> {
+    let found = match () {
+        () if !dir.is_dir() => "found no such folder",
+        () if !is_sweep && !dir.join("config.toml").is_file() => {
+            "found neither config.toml nor plan.json in it"
+        }
+        () => return Ok(()),
+    };
+    Err(Error::broken(dir, format!("expected the folder of a run or a sweep, {found}")).into())
+}
+
+/// **Errors:** also a run that was killed before its `run.json` was written.
+fn open(dir: &Path) -> Result<Watched> {
+    let watched = Watched::open(dir)?;
+    if !watched.has_begun() {
+        return Err(Error::broken(
+            &dir.join("run.json"),
+            "expected a file, found none: the run has not begun",
+        )
+        .into());
+    }
+    Ok(watched)
+}
+
+fn once_run(args: &WatchArgs) -> Result<String> {
+    let watched = open(&args.dir)?;
+    let ui = Ui::new(Role::Print);
+    Ok(tui::view::text(args.size, |frame| {
+        tui::view::draw(frame, &watched.dashboard, &ui);
+    }))
+}
+
+fn once_table(args: &WatchArgs) -> Result<String> {
+    let table = Table::open(&args.dir)?;
+    Ok(tui::view::text(args.size, |frame| view::draw(frame, &table, Role::Print)))
+}
+
+/// Calls `look` from time to time, and draws where it or a person made something new.
+fn show<S>(
+    screen: &mut Screen,
+    state: &mut S,
+    mut look: impl FnMut(&mut S) -> bool,
+    mut draw: impl FnMut(&mut S, &mut ratatui::Frame<'_>),
+    mut key: impl FnMut(
+        &mut S,
+        &mut Screen,
+        ratatui::crossterm::event::KeyEvent,
+    ) -> std::io::Result<Option<Ended>>,
+) -> std::io::Result<Ended> {
+    let mut looked = Instant::now();
+    let mut is_new = true;
+    loop {
+        if is_new {
+            screen.draw(|frame| draw(state, frame))?;
+            is_new = false;
+        }
+        for input in tui::inputs(FRAME)? {
+            is_new = true;
+            let Input::Key(event) = input else { continue };
+            if let Some(ended) = key(state, screen, event)? {
+                return Ok(ended);
+            }
+        }
+        if looked.elapsed() >= LOOK {
+            is_new |= look(state);
+            looked = Instant::now();
+        }
+    }
+}
+
+fn show_run(screen: &mut Screen, run: Watched, role: Role) -> std::io::Result<Ended> {
+    let look = |(run, _): &mut (Watched, Ui)| run.look();
+    let draw = |(run, ui): &mut (Watched, Ui), frame: &mut ratatui::Frame<'_>| {
+        ui.scroll = tui::view::draw(frame, &run.dashboard, ui).min(ui.scroll);
+    };
+    show(screen, &mut (run, Ui::new(role)), look, draw, |(_, ui), screen, key| {
+        match ui.key(key) {
+            Action::Leave | Action::Stop => return Ok(Some(Ended::Left)),
+            Action::Interrupt => return Ok(Some(Ended::Interrupted)),
+            Action::Redraw => screen.forget()?,
+            Action::Look => {}
+        }
+        Ok(None)
+    })
+}
+
+fn show_table(screen: &mut Screen, mut table: Table) -> std::io::Result<Ended> {
+    let draw = |table: &mut Table, frame: &mut ratatui::Frame<'_>| view::draw(frame, table, Role::Watch);
+    show(screen, &mut table, Table::look, draw, |table, screen, key| {
+        if key.kind == KeyEventKind::Release {
+            return Ok(None);
+        }
+        let last = table.rows.len().saturating_sub(1);
+        match key.code {
+            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                return Ok(Some(Ended::Interrupted));
+            }
+            KeyCode::Char('l') if key.modifiers.contains(KeyModifiers::CONTROL) => screen.forget()?,
+            KeyCode::Char('q') | KeyCode::Esc => return Ok(Some(Ended::Left)),
+            KeyCode::Up | KeyCode::Char('k') => table.chosen = table.chosen.saturating_sub(1),
+            KeyCode::Down | KeyCode::Char('j') => table.chosen = (table.chosen + 1).min(last),
+            KeyCode::PageUp => table.chosen = table.chosen.saturating_sub(10),
+            KeyCode::PageDown => table.chosen = (table.chosen + 10).min(last),
+            KeyCode::Home => table.chosen = 0,
+            KeyCode::End => table.chosen = last,
+            KeyCode::Enter => {
+                let Some(dir) = table.run_dir(table.chosen) else { return Ok(None) };
+                match Watched::open(&dir).map(|run| show_run(screen, run, Role::WatchOne)) {
+                    Ok(ended) => return ended.map(|ended| (ended == Ended::Interrupted).then_some(ended)),
+                    Err(error) => table.trouble = Some(error.to_string()),
+                }
+            }
+            _ => {}
+        }
+        Ok(None)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! A run in a folder, and its dashboard.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::failure;
+use crate::run_folder::{Change, Error, Follower, RunFolder};
+use crate::tui::{Dashboard, Status};
+
+/// After so long without news it is asked whether anybody still writes.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// A run that is followed.
+#[derive(Debug)]
+pub struct Watched {
+    root: PathBuf,
+    follower: Follower,
+    /// What is shown.
+    pub dashboard: Dashboard,
+    /// When there was news, or it was asked whether anybody writes.
+    heard: Instant,
+    /// What was last wrong with the folder.
+    trouble: Option<String>,
+}
+
+impl Watched {
+    /// Opens the run in `root` and reads all of it.
+    ///
+    /// **Errors:** a folder that holds no run; a file that is missing or damaged, with its line.
+    pub fn open(root: &Path) -> failure::Result<Self> {
+        let (follower, settings) = Follower::open(root)?;
+        let dashboard = Dashboard::new(root.display().to_string(), settings.config.strategy);
+        let heard = Instant::now();
+        let mut watched = Self { root: root.to_owned(), follower, dashboard, heard, trouble: None };
+        let changes = watched.follower.look()?;
+        changes.into_iter().for_each(|change| watched.dashboard.take(change));
+        watched.ask_who_writes();
+        Ok(watched)
+    }
+
+    /// Whether its `run.json` was there.
+    pub fn has_begun(&self) -> bool {
+        self.dashboard.record.is_some()
+    }
+
+    /// Takes what is new; returns whether anything is.
+    ///
+    /// What is wrong with the folder becomes a message, for it may come right again: another run may be made there.
+    pub fn look(&mut self) -> bool {
+        match self.follower.look() {
+            Ok(changes) => self.take(changes),
+            Err(error) => self.take_trouble(&error),
+        }
+    }
+
+    fn take(&mut self, mut changes: Vec<Change>) -> bool {
+        if self.trouble.take().is_some() {
+            // The follower tells everything again.
+            changes.insert(0, Change::Restarted);
+        }
+        if changes.is_empty() {
+            return self.heard.elapsed() >= SILENCE && self.ask_who_writes();
+        }
+        self.heard = Instant::now();
+        if changes.contains(&Change::Restarted) {
+            // It may be another run, with other phases.
+            if let Ok((_, settings)) = Follower::open(&self.root) {
+                self.dashboard.strategy = settings.config.strategy;
+            }
+        }
+        if self.dashboard.status == Status::Killed {
+            self.dashboard.status = Status::Running;
+        }
+        changes.into_iter().for_each(|change| self.dashboard.take(change));
+        true
+    }
+
+    fn take_trouble(&mut self, error: &Error) -> bool {
+        let trouble = format!("error: {error}");
+        let is_new = self.trouble.as_ref() != Some(&trouble);
+        if is_new {
+            self.dashboard.say(&trouble);
+            self.dashboard.status = Status::Lost;
+            self.trouble = Some(trouble);
+        }
+        is_new
+    }
+
+    /// A run that says `running` while nobody holds its folder was killed. Returns whether that is news.
+    fn ask_who_writes(&mut self) -> bool {
+        self.heard = Instant::now();
+        let is_killed =
+            self.dashboard.status == Status::Running && RunFolder::is_held(&self.root) == Some(false);
+        if is_killed {
+            self.dashboard.status = Status::Killed;
+            let root = self.root.display();
+            self.dashboard
+                .say(&format!("nobody writes to this run; continue with: gradamp train --resume {root}"));
+        }
+        is_killed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::tui::view;
+
+    const CONFIG: &str = "[strategy]\nlr = 0.1\n[[strategy.phase]]\nepochs = 4\n";
+
+    fn record(outcome: &str, resumed: usize) -> String {
+        let session = serde_json::json!({"start": "", "step": 1, "version": "0"});
+        serde_json::json!({
+            "version": "0", "model": "vgg11", "parameters": 1, "steps_per_epoch": 10, "seed": 0, "device": "cpu",
+            "dataset": "shapes", "dataset_checksum": "", "start": "", "outcome": outcome,
+            "resumed": vec![session; resumed], "expected_gains": [],
+        })
+        .to_string()
+    }
+
+    fn steps(steps: std::ops::Range<u64>) -> String {
+        let line = |step| {
+            serde_json::json!({
+                "kind": "step", "epoch": step / 10, "step": step, "phase": 0, "lr": 0.1, "amplified": false,
+                "amplified_sites": 0, "loss": 1.0, "accuracy": 0.5, "skipped": false, "images_per_second": 1.0,
+                "seconds": 1.0,
+            })
+            .to_string()
+        };
+        steps.map(|step| line(step) + "\n").collect()
+    }
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("config.toml", CONFIG);
+        write("run.json", &record("running", 0));
+        write("metrics.jsonl", &steps(0..15));
+        write("amplification.jsonl", "");
+        write("gradients.jsonl", "");
+        write(".lock", "");
+        folder
+    }
+
+    fn said(watched: &Watched) -> String {
+        watched.dashboard.log.iter().cloned().collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_run_that_goes_on_from_a_checkpoint_is_read_anew() {
+        let folder = folder();
+        let mut watched = Watched::open(folder.path()).unwrap();
+        assert_eq!(watched.dashboard.steps_done(), 15);
+        assert!(!watched.look(), "nothing is new");
+        fs::write(folder.path().join("run.json"), record("running", 1)).unwrap();
+        fs::write(folder.path().join("metrics.jsonl"), steps(0..12)).unwrap();
+        assert!(watched.look());
+        assert_eq!(watched.dashboard.steps_done(), 12);
+        assert!(said(&watched).contains("read anew"), "{}", said(&watched));
+        assert_eq!(watched.dashboard.loss.step.points().count(), 12, "no step is there twice");
+    }
+
+    #[test]
+    fn a_run_that_nobody_writes_to_was_killed() {
+        let folder = folder();
+        let held = RunFolder::open(folder.path()).unwrap();
+        let watched = Watched::open(folder.path()).unwrap();
+        assert_eq!(watched.dashboard.status, Status::Running);
+        drop(held);
+        let mut watched = Watched::open(folder.path()).unwrap();
+        assert_eq!(watched.dashboard.status, Status::Killed);
+        assert!(said(&watched).contains("gradamp train --resume"), "{}", said(&watched));
+        fs::write(folder.path().join("metrics.jsonl"), steps(0..16)).unwrap();
+        assert!(watched.look());
+        assert_eq!(watched.dashboard.status, Status::Running, "somebody does");
+    }
+
+    #[test]
+    fn a_folder_that_disappears_and_damage_are_told_once_and_got_over() {
+        let folder = folder();
+        let mut watched = Watched::open(folder.path()).unwrap();
+        let hidden = folder.path().with_extension("hidden");
+        fs::rename(folder.path(), &hidden).unwrap();
+        assert!(watched.look());
+        assert!(!watched.look(), "told already");
+        assert!(said(&watched).contains("no such folder"), "{}", said(&watched));
+        let text = view::text((80, 24), |frame| {
+            view::draw(frame, &watched.dashboard, &crate::tui::Ui::default());
+        });
+        assert!(text.lines().next().unwrap().ends_with("not to be found"), "{text}");
+        fs::rename(&hidden, folder.path()).unwrap();
+        assert!(watched.look());
+        assert_eq!((watched.dashboard.steps_done(), &watched.dashboard.status), (15, &Status::Running));
+
+        fs::write(folder.path().join("metrics.jsonl"), steps(0..15) + "{\"kind\"\n").unwrap();
+        assert!(watched.look());
+        assert!(said(&watched).contains("metrics.jsonl: line 16: is damaged"), "{}", said(&watched));
+        let error = Watched::open(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("metrics.jsonl: line 16"), "{error}");
+        fs::write(folder.path().join("metrics.jsonl"), steps(0..17)).unwrap();
+        assert!(watched.look());
+        assert_eq!(watched.dashboard.loss.step.points().count(), 17);
+    }
+}

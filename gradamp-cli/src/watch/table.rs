@@ -1,0 +1,165 @@
+//! A sweep's folder as a table of its runs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::one::Watched;
+use crate::run_folder::{self, Result};
+use crate::sweep::{Plan, PlannedRun, ResultLine, SweepData};
+use crate::tui::Status;
+
+/// A run of the sweep.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Row {
+    pub name: String,
+    /// `running`, or the word of the results.
+    pub status: String,
+    /// Epochs that are done, and those in all.
+    pub epochs: (f64, usize),
+    /// Of the test examples, at last and in the best epoch.
+    pub accuracy: (Option<f64>, Option<f64>),
+    /// Seconds of the run, or those left of one that goes on.
+    pub seconds: Option<f64>,
+    pub error: Option<String>,
+}
+
+impl Row {
+    pub fn is_running(&self) -> bool {
+        self.status == "running"
+    }
+
+    /// Whether nothing is to be waited for.
+    pub fn is_over(&self) -> bool {
+        matches!(self.status.as_str(), "finished" | "stopped_early" | "failed" | "diverged")
+    }
+}
+
+/// A sweep that is followed.
+#[derive(Debug)]
+pub struct Table {
+    pub root: PathBuf,
+    pub rows: Vec<Row>,
+    /// The chosen row.
+    pub chosen: usize,
+    /// What is wrong with the folder.
+    pub trouble: Option<String>,
+    /// Runs that have begun and are not over.
+    open: BTreeMap<String, Watched>,
+    stamp: Vec<Option<(u64, SystemTime)>>,
+}
+
+impl Table {
+    /// Opens the sweep in `root`.
+    ///
+    /// **Errors:** a plan that is missing or damaged; a damaged line of the results, with its number.
+    pub fn open(root: &Path) -> Result<Self> {
+        let mut table = Self {
+            root: root.to_owned(),
+            rows: Vec::new(),
+            chosen: 0,
+            trouble: None,
+            open: BTreeMap::new(),
+            stamp: Vec::new(),
+        };
+        table.read()?;
+        table.follow();
+        Ok(table)
+    }
+
+    /// Takes what is new; returns whether anything is.
+    pub fn look(&mut self) -> bool {
+        let stamp = self.stamp_now();
+        let mut is_new = stamp != self.stamp || self.trouble.is_some();
+        if is_new {
+            let trouble = self.read().err().map(|error| format!("error: {error}"));
+            is_new = trouble != self.trouble || trouble.is_none();
+            self.trouble = trouble;
+        }
+        self.follow() || is_new
+    }
+
+    /// The folder of a row's run.
+    pub fn run_dir(&self, row: usize) -> Option<PathBuf> {
+        Some(SweepData::run_dir_in(&self.root, &self.rows.get(row)?.name))
+    }
+
+    fn stamp_now(&self) -> Vec<Option<(u64, SystemTime)>> {
+        let stamp = |path: PathBuf| {
+            let metadata = fs::metadata(path).ok()?;
+            Some((metadata.len(), metadata.modified().ok()?))
+        };
+        SweepData::files(&self.root).map(stamp).to_vec()
+    }
+
+    fn read(&mut self) -> Result<()> {
+        self.stamp = self.stamp_now();
+        let [plan, results] = SweepData::files(&self.root);
+        let plan = Plan::read(&plan)?;
+        // There are no results before the first run is over.
+        let lines = if results.exists() { run_folder::read_lines(&results)? } else { Vec::new() };
+        let mut results: BTreeMap<String, ResultLine> =
+            lines.into_iter().map(|line: ResultLine| (line.run.clone(), line)).collect();
+        let row = |planned: PlannedRun| {
+            let Some(line) = results.remove(&planned.name) else {
+                let (name, epochs) = (planned.name, (0.0, planned.epochs));
+                return Row { name, status: "pending".into(), epochs, ..Row::default() };
+            };
+            Row {
+                name: planned.name,
+                status: line.status.name().into(),
+                epochs: (line.epochs as f64, planned.epochs),
+                accuracy: (line.last_test_accuracy, line.test_accuracy_at_best),
+                seconds: (line.seconds > 0.0).then_some(line.seconds),
+                error: line.error,
+            }
+        };
+        self.rows = plan.runs.into_iter().map(row).collect();
+        self.chosen = self.chosen.min(self.rows.len().saturating_sub(1));
+        Ok(())
+    }
+
+    /// Looks into the folders of those runs that may go on.
+    fn follow(&mut self) -> bool {
+        let mut is_new = false;
+        for row in &mut self.rows {
+            if row.is_over() {
+                self.open.remove(&row.name);
+                continue;
+            }
+            if !self.open.contains_key(&row.name) {
+                // One that cannot be read (yet) stands as the results have it.
+                let Ok(watched) = Watched::open(&SweepData::run_dir_in(&self.root, &row.name)) else {
+                    continue;
+                };
+                self.open.insert(row.name.clone(), watched);
+                is_new = true;
+            }
+            let Some(watched) = self.open.get_mut(&row.name) else { continue };
+            is_new |= watched.look();
+            is_new |= row.fill(watched);
+        }
+        is_new
+    }
+}
+
+impl Row {
+    /// Takes what the run's folder tells; returns whether that is news.
+    fn fill(&mut self, watched: &Watched) -> bool {
+        let dashboard = &watched.dashboard;
+        let before = self.clone();
+        self.status = match &dashboard.status {
+            Status::Running => "running".into(),
+            Status::Ended(word) if word == "step_limit" => "interrupted".into(),
+            Status::Ended(word) => word.clone(),
+            Status::Killed => "interrupted".into(),
+            Status::Beginning | Status::Lost => return false,
+        };
+        self.epochs.0 = dashboard.epochs_done().unwrap_or(0.0);
+        self.accuracy =
+            (dashboard.accuracy.test.last(), dashboard.best.as_ref().and_then(|line| line.test_accuracy));
+        self.seconds = dashboard.seconds_left().or(dashboard.epoch.as_ref().map(|line| line.total_seconds));
+        *self != before
+    }
+}

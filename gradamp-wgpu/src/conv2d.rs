@@ -193,3 +193,35 @@ pub(crate) fn parts(product: &Product<'_>) -> usize {
     };
     wanted.div_ceil(product.units() * product.batches).min(product.part.div_ceil(256)).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_are_large_where_there_is_work_enough_and_never_mostly_beyond_the_matrix() {
+        for (n, side, channels, tile) in [
+            (128, 32, 128, Tile::Shared(8, 8)),
+            (128, 32, 64, Tile::Shared(8, 4)), // half of 128 columns would be beyond the matrix
+            (1, 32, 64, Tile::Shared(4, 4)),
+            (8, 4, 8, Tile::Shared(4, 4)),
+        ] {
+            let g = Conv2d::new(&[n, side, side, channels], &[3, 3, channels, channels], 1, 1).unwrap();
+            assert_eq!(shared(Pass::Forward, &g), tile, "{g:?}");
+        }
+    }
+
+    #[test]
+    fn weight_gradients_are_summed_in_parts_that_fill_a_device_and_are_none_too_short() {
+        for (n, side, channels) in [(128, 32, 64), (8, 4, 512), (1, 4, 8)] {
+            let g = Conv2d::new(&[n, side, side, channels], &[3, 3, channels, channels], 1, 1).unwrap();
+            for tile in [Tile::Subgroup(8), Tile::Shared(4, 4), Tile::Shared(8, 8)] {
+                let product = Product::new(&g, Pass::Weight, tile);
+                let product = product.in_parts(parts(&product));
+                assert!(product.parts == 1 || product.part >= 256, "{product:?}");
+                assert!(product.part * product.parts >= g.n * g.pixels(), "{product:?}");
+                assert!(product.part * (product.parts - 1) < g.n * g.pixels(), "{product:?}");
+            }
+        }
+    }
+}

@@ -9,9 +9,11 @@ use super::operation::Operation;
 use super::stopwatch::Stopwatch;
 use crate::failure::Result;
 
-/// Rows, columns and summed dimension of the product.
-const SIDE: usize = 1024;
-/// Elements of the copy: 64 MiB there and 64 MiB back, more than caches hold.
+/// Rows, columns and summed dimension of the smallest and the largest product.
+const SIDES: [usize; 2] = [256, 4096];
+/// Seconds that fill a device: a product that takes less is tried again at twice the side.
+const ENOUGH: f64 = 0.01;
+/// Elements that are copied: 64 MiB there and 64 MiB back, more than caches hold.
 const COPIED: usize = 1 << 24;
 
 /// The most that was seen on a device.
@@ -30,16 +32,13 @@ impl Ceilings {
     ///
     /// **Errors:** those of the device.
     pub fn of<B: Backend>(backend: &B, registers: f64, stopwatch: Stopwatch) -> Result<Self> {
-        let square = Gemm { m: SIDE, n: SIDE, k: SIDE, ..Gemm::default() };
-        // The same product as a convolution, which on some devices is cut up better.
-        let g = Conv2d::new(&[SIDE, 1, 1, SIDE], &[1, 1, SIDE, SIDE], 1, 0)?;
-        let convolution = Operation::Convolution { pass: Pass::Forward, g, bias: false };
-        let mut product: f64 = 0.0;
-        for operation in [Operation::Product(square), convolution] {
-            product = product.max(operation.flops() / stopwatch.seconds(&operation, backend)?);
-        }
         let copy = Operation::Axpby { len: COPIED, adds: false };
-        Ok(Self { registers, product, copy: copy.bytes() / stopwatch.seconds(&copy, backend)? })
+        Ok(Self {
+            registers,
+            product: fastest(backend, matrix_product, stopwatch)?
+                .max(fastest(backend, pointwise, stopwatch)?),
+            copy: copy.bytes() / stopwatch.seconds(&copy, backend)?,
+        })
     }
 
     /// The higher of each of two measurements: a machine that others use too has slow moments.
@@ -73,13 +72,40 @@ impl Ceilings {
 
     pub fn as_text(&self) -> String {
         let Self { registers, product, copy } = *self;
-        let product = format!("{:.1} GFLOP/s in a matrix product of {SIDE}³", 1e-9 * product);
+        let product = format!("{:.1} GFLOP/s in a large matrix product", 1e-9 * product);
         let copy = format!("{:.1} GB/s in a copy of {} MiB", 1e-9 * copy, (4 * COPIED) >> 20);
         match registers > 0.0 {
             true => format!("{:.1} GFLOP/s in registers, {product}, {copy}", 1e-9 * registers),
             false => format!("{product}, {copy}"),
         }
     }
+}
+
+/// Multiplications and additions a second of a product that is as large as the device wants it.
+fn fastest<B: Backend>(
+    backend: &B,
+    product: fn(usize) -> gradamp_core::Result<Operation>,
+    stopwatch: Stopwatch,
+) -> Result<f64> {
+    let [mut side, largest] = SIDES;
+    loop {
+        let operation = product(side)?;
+        let seconds = stopwatch.seconds(&operation, backend)?;
+        if seconds >= ENOUGH || side == largest {
+            return Ok(operation.flops() / seconds);
+        }
+        side *= 2;
+    }
+}
+
+fn matrix_product(side: usize) -> gradamp_core::Result<Operation> {
+    Ok(Operation::Product(Gemm { m: side, n: side, k: side, ..Gemm::default() }))
+}
+
+/// The same as a 1x1 convolution, which on some devices is cut up better.
+fn pointwise(side: usize) -> gradamp_core::Result<Operation> {
+    let g = Conv2d::new(&[side, 1, 1, side], &[1, 1, side, side], 1, 0)?;
+    Ok(Operation::Convolution { pass: Pass::Forward, g, bias: false })
 }
 
 #[cfg(test)]

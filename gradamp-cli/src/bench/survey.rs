@@ -203,7 +203,6 @@ impl Backend for Survey {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test's way to fail")]
 mod tests {
     use super::*;
 

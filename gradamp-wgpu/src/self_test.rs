@@ -132,7 +132,8 @@ fn difference(found: &[f32], expected: &[f64]) -> f64 {
     let differences =
         found.iter().zip(expected).map(|(&found, expected)| (f64::from(found) - expected).abs());
     // A NaN must not vanish in a maximum.
-    differences.fold(0.0, |worst: f64, next| if next <= worst { worst } else { next }) / largest
+    differences.fold(0.0, |worst: f64, next| if worst.is_nan() || next <= worst { worst } else { next })
+        / largest
 }
 
 #[cfg(test)]

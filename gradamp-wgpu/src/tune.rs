@@ -19,7 +19,7 @@ use crate::gpu::{Precision, Wgpu};
 use crate::memory::Buffer;
 use crate::product::{Pass, SHARED, Tile};
 use crate::shaders::Shader;
-use crate::winograd;
+use crate::{columns, winograd};
 
 /// The fastest ways that were found, for one adapter, driver and set of kernels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -155,8 +155,10 @@ impl Wgpu {
         }
         let winograd = self.precision() == Precision::F32 && winograd::fits(g);
         let transformed: Vec<Way> = tiles.iter().copied().filter(|_| winograd).map(Way::Winograd).collect();
+        let stored: Vec<Way> =
+            tiles.iter().copied().filter(|_| columns::fits(pass, g)).map(Way::Columns).collect();
         let cooperative = self.cooperative().map(|side| cooperative(pass, g, side)).unwrap_or_default();
-        tiles.into_iter().chain(cooperative).map(Way::Direct).chain(transformed).collect()
+        tiles.into_iter().chain(cooperative).map(Way::Direct).chain(stored).chain(transformed).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use gradamp_core::train::OnDivergence;
 
+use crate::bench::OpsArgs;
 use crate::config::tree::Value;
 use crate::config::{Device, Layers, Memory, Precision};
 use crate::device::Opening;
@@ -252,6 +253,8 @@ pub enum BenchCommand {
     Step(BenchArgs),
     /// Compare steps with every batch norm and ReLU amplified with steps without; prints the ratio of the medians.
     Amplify(BenchArgs),
+    /// Time a step operation by operation, and hold each against what the device can do at most.
+    Ops(OpsArgs),
 }
 
 /// What a benchmark computes.

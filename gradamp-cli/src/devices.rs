@@ -55,9 +55,10 @@ fn as_text(adapters: &[Adapter]) -> String {
         let detail = |name: &str, text: String| clip(&format!("        {name}: {text}"), COLUMNS);
         lines.push(detail("driver", driver.clone()));
         let (invocations, memory) = (limits.invocations, in_units(limits.workgroup_memory.into()));
+        let whole = limits.memory.map_or(String::new(), |bytes| format!("{} of memory, ", in_units(bytes)));
         lines.push(detail(
             "limits",
-            format!("workgroups of {invocations} invocations with {memory} of memory"),
+            format!("{whole}workgroups of {invocations} invocations with {memory} of memory"),
         ));
         lines.push(detail("fast paths", in_words(fast_paths, limits.subgroup)));
     }
@@ -96,7 +97,7 @@ fn as_json(adapter: &Adapter) -> Value {
         "device": format!("gpu:{number}"), "name": name, "vendor": vendor, "back_end": api.to_string(),
         "driver": driver, "kind": kind.to_string(), "software": adapter.is_software(),
         "limits": {
-            "tensor_bytes": limits.tensor, "workgroup_memory_bytes": limits.workgroup_memory,
+            "memory_bytes": limits.memory, "tensor_bytes": limits.tensor, "workgroup_memory_bytes": limits.workgroup_memory,
             "workgroup_invocations": limits.invocations, "subgroup": limits.subgroup,
         },
         "fast_paths": {

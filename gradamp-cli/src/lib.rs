@@ -76,6 +76,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Tune(args) => tune::tune(args)?,
         Command::Bench(BenchCommand::Step(args)) => bench::step(args)?,
         Command::Bench(BenchCommand::Amplify(args)) => bench::amplify(args)?,
+        Command::Bench(BenchCommand::Ops(args)) => bench::ops(args)?,
     }
     Ok(SUCCESS)
 }

@@ -29,8 +29,7 @@ fn main() -> Result<()> {
         None => Cpu::new()?,
     };
     println!("{}, width {width}, batch {batch}", cpu.name());
-    #[cfg(target_arch = "x86_64")]
-    println!("peak of one thread, fused multiply-adds in registers: {:.1} GFLOP/s", peak::measure());
+    println!("peak of all threads, fused multiply-adds in registers: {:.1} GFLOP/s", 1e-9 * cpu.peak());
     println!("{:>28} {:>8} {:>8} {:>8}  GFLOP/s", "x, weight, stride", "forward", "dx", "dw");
     let (mut total_time, mut total_work) = (0.0, 0.0);
     for (size, c_in, c_out, kernel, stride, count) in SHAPES {
@@ -73,63 +72,4 @@ fn median(mut call: impl FnMut() -> Result<()>) -> Result<f64> {
     }
     times.sort_by(f64::total_cmp);
     Ok(times[times.len() / 2])
-}
-
-/// What one core can do at most.
-#[cfg(target_arch = "x86_64")]
-mod peak {
-    use std::arch::x86_64::*;
-    use std::hint::black_box;
-    use std::time::Instant;
-
-    /// Enough independent sums to hide the latency of an addition.
-    const SUMS: usize = 12;
-    const STEPS: usize = 10_000_000;
-
-    /// GFLOP/s of the widest vectors; the best of a few, 0 without AVX2 and FMA.
-    pub fn measure() -> f64 {
-        let run = || {
-            if is_x86_feature_detected!("avx512f") {
-                // SAFETY: the instructions were detected.
-                unsafe { avx512() }
-                16
-            } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                // SAFETY: the instructions were detected.
-                unsafe { avx2() }
-                8
-            } else {
-                0
-            }
-        };
-        let rate = |()| {
-            let start = Instant::now();
-            let lanes = run();
-            2e-9 * (SUMS * STEPS * lanes) as f64 / start.elapsed().as_secs_f64()
-        };
-        [(); 9].map(rate).into_iter().fold(0.0, f64::max)
-    }
-
-    #[target_feature(enable = "avx512f")]
-    fn avx512() {
-        let (a, b) = (_mm512_set1_ps(black_box(0.999)), _mm512_set1_ps(black_box(0.001)));
-        let mut sums = [a; SUMS];
-        for _ in 0..STEPS {
-            for sum in &mut sums {
-                *sum = _mm512_fmadd_ps(*sum, a, b);
-            }
-        }
-        black_box(sums);
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    fn avx2() {
-        let (a, b) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(0.001)));
-        let mut sums = [a; SUMS];
-        for _ in 0..STEPS {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(*sum, a, b);
-            }
-        }
-        black_box(sums);
-    }
 }

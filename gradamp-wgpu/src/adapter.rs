@@ -57,6 +57,8 @@ pub enum Kind {
 /// The limits that decide what fits, in bytes unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// The device's memory, where the API tells: Vulkan does.
+    pub memory: Option<u64>,
     /// The largest tensor: the smaller of a buffer's and a binding's limit.
     pub tensor: u64,
     /// Workgroup memory.
@@ -120,6 +122,7 @@ impl Adapter {
             driver: [info.driver, info.driver_info].join(" ").trim().to_owned(),
             kind,
             limits: Limits {
+                memory: memory(&raw),
                 tensor: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
                 workgroup_memory: limits.max_compute_workgroup_storage_size,
                 invocations: limits.max_compute_invocations_per_workgroup,
@@ -140,6 +143,15 @@ impl Adapter {
     pub(crate) fn cooperative_side(&self) -> Option<usize> {
         let fits = self.api == Api::Metal || self.limits.subgroup == [32, 32];
         self.fast_paths.cooperative.filter(|_| fits).map(|side| side as usize)
+    }
+
+    /// Dispatches after which work is handed over within a step: a desktop's watchdog resets a GPU that works for seconds
+    /// on one submission.
+    pub fn most_dispatches(&self) -> usize {
+        match self.kind {
+            Kind::Discrete | Kind::Software => usize::MAX,
+            _ => 32,
+        }
     }
 
     /// Whether it is a rasteriser on the CPU.
@@ -236,6 +248,25 @@ impl fmt::Display for Kind {
             Kind::Discrete => "discrete",
         })
     }
+}
+
+/// Bytes of the largest heap of the device's own.
+#[cfg(not(target_vendor = "apple"))]
+fn memory(raw: &wgpu::Adapter) -> Option<u64> {
+    const DEVICE_LOCAL: u32 = 1; // VK_MEMORY_HEAP_DEVICE_LOCAL_BIT
+    // SAFETY: the handles are asked for a property and let go before the adapter is.
+    let heaps = unsafe {
+        let adapter = raw.as_hal::<wgpu::hal::api::Vulkan>()?;
+        let instance = adapter.shared_instance().raw_instance();
+        instance.get_physical_device_memory_properties(adapter.raw_physical_device())
+    };
+    let heaps = heaps.memory_heaps.iter().take(heaps.memory_heap_count as usize);
+    heaps.filter(|heap| heap.flags.as_raw() & DEVICE_LOCAL != 0).map(|heap| heap.size).max()
+}
+
+#[cfg(target_vendor = "apple")]
+fn memory(_raw: &wgpu::Adapter) -> Option<u64> {
+    None
 }
 
 fn vendor(number: u32) -> String {

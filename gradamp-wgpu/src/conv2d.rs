@@ -12,7 +12,7 @@ use crate::kernel::Kernel;
 use crate::memory::Buffer;
 use crate::product::{Pass, Product, SHARED, Tile};
 use crate::shaders::Shader;
-use crate::winograd;
+use crate::{columns, winograd};
 
 /// A way to compute a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ use crate::winograd;
 pub(crate) enum Way {
     /// One product.
     Direct(Tile),
+    /// One product over windows that are stored; see [`columns`].
+    Columns(Tile),
     /// Thirty-six products of transformed values, each cut up like this; see [`winograd`](crate::winograd).
     Winograd(Tile),
 }
@@ -28,6 +30,7 @@ impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Way::Direct(tile) => write!(f, "{tile}"),
+            Way::Columns(tile) => write!(f, "stored windows, {tile}"),
             Way::Winograd(tile) => write!(f, "Winograd, {tile}"),
         }
     }
@@ -72,6 +75,7 @@ impl Wgpu {
     ) -> Result<()> {
         let tile = match way {
             Way::Winograd(tile) => return self.winograd_kernel(g, tile, x, w, bias, y),
+            Way::Columns(tile) => return self.columns_kernel(g, tile, x, w, bias, y),
             Way::Direct(tile) => tile,
         };
         let product = Product::new(g, Pass::Forward, tile);
@@ -105,7 +109,7 @@ impl Wgpu {
     ) -> Result<()> {
         let tile = match way {
             Way::Winograd(tile) => return self.winograd_backward_input_kernel(g, tile, w, dy, dx),
-            Way::Direct(tile) => tile,
+            Way::Direct(tile) | Way::Columns(tile) => tile, // windows are stored for the other passes only
         };
         for row in 0..g.stride.min(g.h_in) {
             for column in 0..g.stride.min(g.w_in) {
@@ -136,6 +140,7 @@ impl Wgpu {
     ) -> Result<()> {
         let tile = match way {
             Way::Winograd(tile) => return self.winograd_backward_weight_kernel(g, tile, x, dy, dw),
+            Way::Columns(tile) => return self.columns_backward_weight_kernel(g, tile, x, dy, dw),
             Way::Direct(tile) => tile,
         };
         let product = Product::new(g, Pass::Weight, tile);
@@ -155,7 +160,11 @@ impl Wgpu {
         if let Some(lanes) = self.fixed_subgroup() {
             let tile = Tile::Subgroup(lanes);
             let pays = self.precision() == Precision::F32 && winograd::pays(pass, g, tile);
-            return if pays { Way::Winograd(tile) } else { Way::Direct(tile) };
+            return match columns::fits(pass, g) {
+                true => Way::Columns(tile),
+                false if pays => Way::Winograd(tile),
+                false => Way::Direct(tile),
+            };
         }
         let cooperative = self.cooperative().and_then(|side| cooperative(pass, g, side));
         Way::Direct(cooperative.unwrap_or_else(|| shared(pass, g)))
@@ -192,4 +201,36 @@ pub(crate) fn parts(product: &Product<'_>) -> usize {
         Tile::Shared(..) | Tile::Cooperative(..) => 2 * ENOUGH_GROUPS,
     };
     wanted.div_ceil(product.units() * product.batches).min(product.part.div_ceil(256)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_are_large_where_there_is_work_enough_and_never_mostly_beyond_the_matrix() {
+        for (n, side, channels, tile) in [
+            (128, 32, 128, Tile::Shared(8, 8)),
+            (128, 32, 64, Tile::Shared(8, 4)), // half of 128 columns would be beyond the matrix
+            (1, 32, 64, Tile::Shared(4, 4)),
+            (8, 4, 8, Tile::Shared(4, 4)),
+        ] {
+            let g = Conv2d::new(&[n, side, side, channels], &[3, 3, channels, channels], 1, 1).unwrap();
+            assert_eq!(shared(Pass::Forward, &g), tile, "{g:?}");
+        }
+    }
+
+    #[test]
+    fn weight_gradients_are_summed_in_parts_that_fill_a_device_and_are_none_too_short() {
+        for (n, side, channels) in [(128, 32, 64), (8, 4, 512), (1, 4, 8)] {
+            let g = Conv2d::new(&[n, side, side, channels], &[3, 3, channels, channels], 1, 1).unwrap();
+            for tile in [Tile::Subgroup(8), Tile::Shared(4, 4), Tile::Shared(8, 8)] {
+                let product = Product::new(&g, Pass::Weight, tile);
+                let product = product.in_parts(parts(&product));
+                assert!(product.parts == 1 || product.part >= 256, "{product:?}");
+                assert!(product.part * product.parts >= g.n * g.pixels(), "{product:?}");
+                assert!(product.part * (product.parts - 1) < g.n * g.pixels(), "{product:?}");
+            }
+        }
+    }
 }

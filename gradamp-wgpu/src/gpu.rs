@@ -6,7 +6,7 @@ use gradamp_core::geometry::Conv2d;
 use gradamp_core::{Error, Result};
 use wgpu::Features;
 
-use crate::adapter::{Adapter, Kind};
+use crate::adapter::Adapter;
 use crate::conv2d::Way;
 use crate::faults::Faults;
 use crate::kernel::{Kernel, Pipelines};
@@ -73,7 +73,7 @@ struct Work {
     pipelines: Pipelines,
 }
 
-/// How much was ever made on a device; a steady step makes nothing.
+/// How much was ever made on a device; a steady step makes nothing, and is one submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Made {
     /// Buffers taken from the system.
@@ -82,6 +82,8 @@ pub struct Made {
     pub bind_groups: u64,
     /// Compiled kernels.
     pub pipelines: u64,
+    /// Times that work was handed to the device.
+    pub submissions: u64,
 }
 
 impl Wgpu {
@@ -122,10 +124,6 @@ impl Wgpu {
         };
         let opened = pollster::block_on(adapter.raw.request_device(&descriptor));
         let (device, queue) = opened.map_err(|error| fault(adapter, format!("cannot be opened: {error}")))?;
-        let most_dispatches = match adapter.kind {
-            Kind::Discrete | Kind::Software => usize::MAX,
-            _ => 32, // a desktop's watchdog resets a GPU that works for seconds on one submission
-        };
         let gpu = Self(Arc::new(Shared {
             adapter: adapter.clone(),
             pool: Pool::new(options.memory),
@@ -137,7 +135,7 @@ impl Wgpu {
             precision,
             cooperative: OnceLock::new(),
             work: Mutex::new(Work {
-                stream: Stream::new(device.clone(), queue, most_dispatches),
+                stream: Stream::new(device.clone(), queue, adapter.most_dispatches()),
                 pipelines: Pipelines::default(),
             }),
             device,
@@ -211,6 +209,7 @@ impl Wgpu {
             buffers: self.0.pool.fresh(),
             bind_groups: work.stream.groups_made,
             pipelines: work.pipelines.len() as u64,
+            submissions: work.stream.submissions(),
         }
     }
 

@@ -57,7 +57,20 @@ impl Wgpu {
         x: &Buffer,
         columns: &Buffer,
     ) -> Result<()> {
-        let strips = Strips::of_vectors(images.len() * g.pixels(), g.kh * g.kw * vectors(g.c_in));
+        self.im2col_rows(g, images, g.patch(), x, columns)
+    }
+
+    /// Into rows of `row` elements, at least a window's; what is left of them becomes 0.
+    pub(crate) fn im2col_rows(
+        &self,
+        g: &Conv2d,
+        images: Range<usize>,
+        row: usize,
+        x: &Buffer,
+        columns: &Buffer,
+    ) -> Result<()> {
+        let width = if v4(g.c_in) == 1 { row / 4 } else { row };
+        let strips = Strips::of_vectors(images.len() * g.pixels(), width);
         let params = Params::new(g, images.start, strips);
         self.run(kernel("im2col", v4(g.c_in)), &[x, columns], &params, strips.groups())
     }

@@ -21,6 +21,7 @@
 mod adapter;
 mod backend;
 mod batch_norm;
+mod columns;
 mod conv2d;
 mod elementwise;
 mod faults;

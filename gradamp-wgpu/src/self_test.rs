@@ -12,20 +12,25 @@ use crate::product::{Pass, Product, Tile};
 ///
 /// **Errors:** they do not; the message says by how much.
 pub(crate) fn arithmetic(gpu: &Wgpu) -> Result<()> {
-    let test = Test::new(gpu, 2, 4, 16)?;
-    for pass in Pass::ALL {
-        let error = difference(&test.on_device(pass, None)?, &test.on_host(pass));
-        if error.is_nan() || error >= 1e-4 {
-            return Err(Error::Backend {
-                backend: gpu.name(),
-                message: format!(
-                    "computes wrongly: a small convolution ({pass:?}) is off by {error:.1e} of its largest value, expected \
+    Test::new(gpu, 2, 4, 16)?.ask()
+}
+
+impl Test<'_> {
+    fn ask(&self) -> Result<()> {
+        for pass in Pass::ALL {
+            let error = difference(&self.on_device(pass, None)?, &self.on_host(pass));
+            if error.is_nan() || error >= 1e-4 {
+                return Err(Error::Backend {
+                    backend: self.gpu.name(),
+                    message: format!(
+                        "computes wrongly: a small convolution ({pass:?}) is off by {error:.1e} of its largest value, expected \
                      less than 1e-4; `gradamp devices --check` says more, and a newer driver may help"
-                ),
-            });
+                    ),
+                });
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Whether cooperative matrices of that side give what plain kernels give, to the precision of f16.
@@ -127,5 +132,34 @@ fn difference(found: &[f32], expected: &[f64]) -> f64 {
     let differences =
         found.iter().zip(expected).map(|(&found, expected)| (f64::from(found) - expected).abs());
     // A NaN must not vanish in a maximum.
-    differences.fold(0.0, |worst: f64, next| if next <= worst { worst } else { next }) / largest
+    differences.fold(0.0, |worst: f64, next| if worst.is_nan() || next <= worst { worst } else { next })
+        / largest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::testing;
+
+    #[test]
+    fn a_device_that_computes_otherwise_than_the_host_is_refused() {
+        for gpu in testing::each() {
+            let mut test = Test::new(&gpu, 2, 4, 16).unwrap();
+            test.ask().unwrap();
+            for operand in 0..3 {
+                let value = test.values[operand][7];
+                test.values[operand][7] += 0.01; // the host now has another number than the device
+                let error = test.ask().unwrap_err().to_string();
+                assert!(error.contains("computes wrongly") && error.contains("devices --check"), "{error}");
+                test.values[operand][7] = value;
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_a_difference() {
+        assert!(difference(&[f32::NAN, 1.0], &[1.0, 1.0]).is_nan());
+        assert!(difference(&[1.0, f32::NAN], &[1.0, 1.0]).is_nan());
+        assert_eq!(difference(&[1.0, 1.5], &[1.0, 2.0]), 0.25);
+    }
 }

@@ -2,7 +2,8 @@
 
 use crate::kernel::Variant;
 use crate::{
-    batch_norm, conv2d, elementwise, gemm, im2col, keep_images, loss, pool, rows, sgd, statistics, winograd,
+    batch_norm, columns, conv2d, elementwise, gemm, im2col, keep_images, loss, pool, rows, sgd, statistics,
+    winograd,
 };
 
 macro_rules! shaders {
@@ -46,6 +47,7 @@ macro_rules! shaders {
 shaders! {
     Augment "augment" keep_images::Params,
     BatchNorm "batch_norm" batch_norm::Params,
+    Columns "columns" crate::columns::Params,
     Conv2d "conv2d" crate::product::Params,
     Conv2dTiledForward "conv2d_tiled_forward" + "conv2d_tiled" crate::product::Params,
     Conv2dTiledInput "conv2d_tiled_backward_input" + "conv2d_tiled" crate::product::Params,
@@ -66,6 +68,7 @@ shaders! {
 pub(crate) fn kernels() -> Vec<Variant> {
     let fixed = [
         batch_norm::KERNELS,
+        columns::KERNELS,
         conv2d::KERNELS,
         elementwise::KERNELS,
         gemm::KERNELS,

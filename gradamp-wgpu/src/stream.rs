@@ -56,6 +56,11 @@ impl Stream {
         }
     }
 
+    /// How often work was handed over.
+    pub(crate) fn submissions(&self) -> u64 {
+        self.serial - 1
+    }
+
     /// Records `groups` workgroups of a kernel over `blocks`, in the order of its bindings.
     pub(crate) fn dispatch(
         &mut self,

@@ -19,7 +19,7 @@ use crate::gpu::{Precision, Wgpu};
 use crate::memory::Buffer;
 use crate::product::{Pass, SHARED, Tile};
 use crate::shaders::Shader;
-use crate::winograd;
+use crate::{columns, winograd};
 
 /// The fastest ways that were found, for one adapter, driver and set of kernels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,9 +57,13 @@ pub(crate) type Ways = HashMap<(Pass, Conv2d), Way>;
 impl Tuning {
     /// The key for `adapter`: changes with the adapter, its driver, the precision and any shader.
     pub fn key(adapter: &Adapter, precision: Precision) -> String {
+        Self::key_of(adapter, precision, Shader::ALL.iter().map(|shader| shader.text()))
+    }
+
+    fn key_of<'a>(adapter: &Adapter, precision: Precision, shaders: impl Iterator<Item = &'a str>) -> String {
         let mut hash = Sha256::new();
         hash.update(format!("{adapter} {} {precision:?}", adapter.driver));
-        Shader::ALL.iter().for_each(|shader| hash.update(shader.text()));
+        shaders.for_each(|text| hash.update(text));
         let mut key = String::new();
         for byte in &hash.finalize()[..8] {
             let _ = write!(key, "{byte:02x}"); // a String takes everything
@@ -151,8 +155,10 @@ impl Wgpu {
         }
         let winograd = self.precision() == Precision::F32 && winograd::fits(g);
         let transformed: Vec<Way> = tiles.iter().copied().filter(|_| winograd).map(Way::Winograd).collect();
+        let stored: Vec<Way> =
+            tiles.iter().copied().filter(|_| columns::fits(pass, g)).map(Way::Columns).collect();
         let cooperative = self.cooperative().map(|side| cooperative(pass, g, side)).unwrap_or_default();
-        tiles.into_iter().chain(cooperative).map(Way::Direct).chain(transformed).collect()
+        tiles.into_iter().chain(cooperative).map(Way::Direct).chain(stored).chain(transformed).collect()
     }
 }
 
@@ -251,6 +257,27 @@ mod tests {
             let tuned = Wgpu::open(gpu.adapter(), &options).unwrap();
             assert_eq!(tuned.way(Pass::Forward, &g), other);
             assert_ne!(gpu.way(Pass::Forward, &g), other);
+        }
+    }
+
+    #[test]
+    fn adapter_driver_precision_and_kernels_each_change_the_key() {
+        let Some(adapter) = crate::testing::adapter().unwrap() else { return };
+        let texts = ["one", "two"];
+        let key = |adapter: &Adapter, precision, texts: [&'static str; 2]| {
+            Tuning::key_of(adapter, precision, texts.into_iter())
+        };
+        let first = key(&adapter, Precision::F32, texts);
+        assert_eq!(key(&adapter.clone(), Precision::F32, texts), first);
+        let named = Adapter { name: "another".into(), ..adapter.clone() };
+        let driven = Adapter { driver: "a newer one".into(), ..adapter.clone() };
+        for other in [
+            key(&named, Precision::F32, texts),
+            key(&driven, Precision::F32, texts),
+            key(&adapter, Precision::Mixed, texts),
+            key(&adapter, Precision::F32, ["one", "twp"]),
+        ] {
+            assert_ne!(other, first);
         }
     }
 

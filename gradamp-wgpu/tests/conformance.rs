@@ -3,13 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
 
-use std::io::Write;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use gradamp_core::Backend;
 use gradamp_core::conformance::{assert_law, laws};
 use gradamp_core::keep_images::ImageSet;
-use gradamp_wgpu::{Adapter, Choice, Options, Wgpu, adapters};
+use gradamp_wgpu::{Adapter, Options, Wgpu};
 
 /// The laws take turns: some count what the device allocates meanwhile.
 static GPU: LazyLock<Option<Mutex<Wgpu>>> = LazyLock::new(|| {
@@ -18,23 +17,11 @@ static GPU: LazyLock<Option<Mutex<Wgpu>>> = LazyLock::new(|| {
 });
 
 fn adapter() -> Option<Adapter> {
-    match std::env::var("GRADAMP_TEST_ADAPTER") {
-        Ok(wanted) => {
-            let Ok(choice) = wanted.parse::<Choice>();
-            Some(choice.find(adapters()).unwrap())
-        }
-        Err(_) => {
-            let best = Choice::Best.find(adapters()).ok();
-            best.or_else(|| adapters().into_iter().find(Adapter::is_software))
-        }
-    }
+    gradamp_wgpu::testing::adapter().unwrap()
 }
 
 fn gpu() -> Option<MutexGuard<'static, Wgpu>> {
-    let Some(gpu) = &*GPU else {
-        let _ = writeln!(std::io::stderr(), "skipped: this machine has no graphics adapter"); // past libtest's capture
-        return None;
-    };
+    let gpu = GPU.as_ref()?;
     Some(gpu.lock().unwrap_or_else(PoisonError::into_inner)) // a broken law leaves no half-made state
 }
 

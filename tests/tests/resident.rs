@@ -6,34 +6,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
 
-use std::io::Write;
-
 use gradamp_core::amplify::{AmplificationSettings, Amplify, Schedule, Strategy};
 use gradamp_core::nn::{BatchNorm2d, Conv2d, Linear, MeanPool2d, Relu};
 use gradamp_core::train::{TrainSettings, Trainer};
 use gradamp_core::{Backend, BatchSource, Cpu, LayerKind, Module, Parameters, Result, Tape, Tensor, Var};
 use gradamp_data::{DataSettings, ShapesSettings, Source};
-use gradamp_wgpu::{Adapter, Choice, Options, Wgpu, adapters};
+use gradamp_wgpu::{Options, Wgpu};
 
 const SEED: u64 = 7;
 const BATCH: usize = 12;
 
 fn gpu() -> Option<Wgpu> {
-    let adapter = match std::env::var("GRADAMP_TEST_ADAPTER") {
-        Ok(wanted) => {
-            let Ok(choice) = wanted.parse::<Choice>();
-            Some(choice.find(adapters()).unwrap())
-        }
-        Err(_) => {
-            let best = Choice::Best.find(adapters()).ok();
-            best.or_else(|| adapters().into_iter().find(Adapter::is_software))
-        }
-    };
-    if adapter.is_none() {
-        let _ = writeln!(std::io::stderr(), "skipped: this machine has no graphics adapter"); // past libtest's capture
-    }
     let options = Options { tiled: true, ..Options::default() };
-    adapter.map(|adapter| Wgpu::open(&adapter, &options).unwrap())
+    gradamp_wgpu::testing::adapter().unwrap().map(|adapter| Wgpu::open(&adapter, &options).unwrap())
 }
 
 fn data() -> DataSettings {

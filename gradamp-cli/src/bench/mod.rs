@@ -1,5 +1,10 @@
 //! `gradamp bench`: training steps, whole and operation by operation, against the clock.
 
+mod ceilings;
+mod operation;
+mod ops;
+mod stopwatch;
+mod survey;
 mod workload;
 
 use gradamp_core::Backend;
@@ -9,6 +14,7 @@ use crate::args::{BenchArgs, WorkloadArgs};
 use crate::device::{self, Task};
 use crate::failure::{Failure, Result};
 use crate::output;
+pub use ops::{OpsArgs, ops};
 pub use workload::Workload;
 
 /// `gradamp bench step`

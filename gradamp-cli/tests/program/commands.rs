@@ -182,6 +182,40 @@ fn the_benchmark_prints_one_json_line() {
 }
 
 #[test]
+fn each_operation_of_a_step_is_timed_on_either_device() {
+    let place = Workplace::new();
+    let ops = "bench ops --model vgg11 --width 4 --batch 2 --rounds 1";
+    let report = place.run(&format!("{ops} --device cpu --threads 1 --json")).succeeds();
+    assert_eq!(report.out.lines().count(), 1);
+    let line: Value = serde_json::from_str(&report.out).unwrap();
+    for ceiling in ["registers_gflops", "product_gflops", "copy_gbps"] {
+        assert!(line["ceilings"][ceiling].as_f64().unwrap() > 0.0, "{line}");
+    }
+    let operations = line["operations"].as_array().unwrap();
+    let together: f64 = operations
+        .iter()
+        .map(|found| found["seconds"].as_f64().unwrap() * found["count"].as_f64().unwrap())
+        .sum();
+    assert!((together - line["seconds"].as_f64().unwrap()).abs() < 1e-5, "{line}");
+    let of = |name: &str| operations.iter().filter(|found| found["operation"] == name).collect::<Vec<_>>();
+    let convolutions: u64 = of("convolution").iter().map(|found| found["count"].as_u64().unwrap()).sum();
+    assert_eq!(convolutions, 8, "{line}");
+    let first = of("convolution")[0];
+    assert_eq!(first["shape"], "3x3/1 [2, 32, 32, 3] to 4");
+    let gflops = 2e-9 * (2 * 32 * 32 * 9 * 3 * 4) as f64 / first["seconds"].as_f64().unwrap();
+    assert!((first["gflops"].as_f64().unwrap() / gflops - 1.0).abs() < 0.01, "{first}");
+    assert!(of("max pool")[0]["gflops"].is_null() && of("SGD")[0]["gbps"].is_f64(), "{line}");
+
+    place.run(&format!("{ops} --only nonsense")).fails(2, &["--only", "max pool", "found \"nonsense\""]);
+    place.run("bench ops --rounds 0").fails(2, &["--rounds", "found 0"]);
+    let Some(gpu) = crate::devices::gpu(&place) else { return };
+    let table = place.run(&format!("{ops} --device {gpu} --only loss")).succeeds().out;
+    for part in ["ceilings: ", "GB/s in a copy", "loss with gradient  [2, 10]", "together"] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+}
+
+#[test]
 fn a_run_that_diverges_names_the_site_and_keeps_the_last_good_checkpoint() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --lr 1e30 --out run")).fails(

@@ -42,6 +42,9 @@ fn adapters_are_listed_with_what_matters_of_them() {
             assert!(text.contains(words.split(' ').next().unwrap()), "{key}: {text}");
         }
         assert!(adapter["limits"]["tensor_bytes"].as_u64().unwrap() >= 1 << 20, "{adapter}");
+        if adapter["back_end"] == "Vulkan" {
+            assert!(adapter["limits"]["memory_bytes"].as_u64().unwrap() >= 1 << 26, "{adapter}");
+        }
         assert!(adapter["fast_paths"]["f16"].is_boolean(), "{adapter}");
         let is_auto = adapter["device"] == list["auto"];
         assert!(!(is_auto && adapter["software"] == true), "auto takes no software rasteriser: {list}");
@@ -215,4 +218,29 @@ fn models_are_evaluated_and_timed_on_the_device_that_is_named() {
     let line = timed(&gpu);
     assert!(!line["device"].as_str().unwrap().starts_with("cpu"), "{line}");
     assert!(line["seconds_per_step"].as_f64().unwrap() > 0.0 && line["loss"].as_f64().unwrap().is_finite());
+}
+
+#[test]
+fn mixed_precision_trains_with_losses_scaled_and_logs_the_factor() {
+    let place = Workplace::new();
+    let Some(gpu) = gpu(&place) else { return };
+    let report = place.run(&format!("{} --precision mixed --out run", on(&gpu))).succeeds();
+    let device = record(&place, "run")["device"].as_str().unwrap().to_owned();
+    let has_f16 = !report.err.contains("this device multiplies in f32");
+    assert_eq!(device.contains("mixed precision"), has_f16, "{device}");
+    let lines = crate::json_lines(&place.path("run/metrics.jsonl"));
+    for line in &lines {
+        match (line["kind"].as_str().unwrap(), has_f16) {
+            ("step", true) => {
+                assert!(
+                    line["loss_scale"].as_f64().unwrap() >= 1.0 && line["skipped"].is_boolean(),
+                    "{line}"
+                );
+                assert!(line["loss"].as_f64().unwrap().is_finite(), "{line}");
+            }
+            (_, true) => assert!(line["skipped_steps"].is_u64(), "{line}"),
+            (_, false) => assert!(line["loss_scale"].is_null(), "{line}"),
+        }
+    }
+    place.run("eval --run run --json --device cpu").succeeds();
 }

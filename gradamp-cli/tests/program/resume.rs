@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::devices::{gpu, on};
 use crate::{Report, SMALL, Workplace, contents, json_lines};
 
 /// Asserts that two runs left the same, but for times.
@@ -85,6 +86,22 @@ fn a_run_that_is_killed_at_any_moment_and_resumed_ends_in_the_same_bits() {
         }
     }
     assert_same_run(&place.path("whole"), &killed);
+}
+
+/// The GPU's turn: trained twice, and once in two sessions.
+#[test]
+fn runs_on_a_gpu_repeat_and_resume_bit_for_bit() {
+    let place = Workplace::new();
+    let Some(gpu) = gpu(&place) else { return };
+    for run in ["whole", "again", "parts --max-steps 8"] {
+        place.run(&format!("{} --out {run}", on(&gpu))).succeeds();
+    }
+    assert_same_run(&place.path("whole"), &place.path("again"));
+    place.run("train --resume parts").succeeds();
+    let read = |run: &str, file: &str| fs::read(place.path(run).join("checkpoints/last").join(file)).unwrap();
+    for file in ["model.safetensors", "momentum.safetensors"] {
+        assert!(read("whole", file) == read("parts", file), "{file} differs");
+    }
 }
 
 #[test]

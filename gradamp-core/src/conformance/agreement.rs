@@ -146,7 +146,8 @@ pub fn losses<B: Backend>(
 pub fn relative(found: &[f32], reference: &[f32]) -> f64 {
     let largest = reference.iter().fold(0.0, |largest: f64, value| largest.max(f64::from(value.abs())));
     let differences = found.iter().zip(reference).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
-    let worst = differences.fold(0.0, |worst: f64, next| if next <= worst { worst } else { next });
+    let worst =
+        differences.fold(0.0, |worst: f64, next| if worst.is_nan() || next <= worst { worst } else { next });
     match (worst, worst / largest) {
         (0.0, _) => 0.0,
         (_, relative) if relative.is_nan() => f64::INFINITY,
@@ -217,6 +218,10 @@ mod tests {
         assert_eq!(relative(&[0.0], &[0.0]), 0.0);
         for (found, reference) in [(f32::NAN, 1.0), (1.0, f32::NAN), (f32::INFINITY, 1.0), (1.0, 0.0)] {
             assert_eq!(relative(&[2.0, found], &[0.0, reference]), f64::INFINITY, "{found}, {reference}");
+        }
+        for (found, reference) in [(f32::NAN, 1.0), (1.0, f32::NAN), (f32::INFINITY, 1.0)] {
+            let relative = relative(&[found, 2.0], &[reference, 2.0]);
+            assert_eq!(relative, f64::INFINITY, "what comes behind {found} or {reference} hides neither");
         }
     }
 }

@@ -5,6 +5,7 @@ mod conv2d;
 mod elementwise;
 mod gemm;
 mod loss;
+mod peak;
 mod pool;
 mod pooling;
 mod sgd;

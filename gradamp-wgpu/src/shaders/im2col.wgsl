@@ -1,6 +1,7 @@
 // The windows of images as rows of a matrix, and back.
 //
-//   im2col   columns[(n, i, j), (a, b, c)] = x[n, i·stride + a − padding, j·stride + b − padding, c], 0 outside of x
+//   im2col   columns[(n, i, j), (a, b, c)] = x[n, i·stride + a − padding, j·stride + b − padding, c], 0 outside of x and
+//            in what a row has behind its window
 //   col2im   dx[n, r, s, c] = Σ columns[(n, i, j), (a, b, c)] over windows (i, j) that have (r, s) at (a, b)
 //
 // x and dx are [n, h_in, w_in, c], of which the images from `image` on are meant; columns are [pixels, kh·kw·c] of those
@@ -55,7 +56,7 @@ fn im2col(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         let r = i * p.stride + a - p.padding;
         let s = j * p.stride + b - p.padding;
         var value = V(0.0);
-        if r < p.h_in && s < p.w_in {
+        if r < p.h_in && s < p.w_in && a < p.kh {
             value = x[((n * p.h_in + r) * p.w_in + s) * p.depth + c];
         }
         columns[row * p.channels + column] = value;

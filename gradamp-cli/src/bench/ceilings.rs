@@ -1,0 +1,127 @@
+//! What a device can do at most, measured in the same run as what is held against it.
+
+use gradamp_core::backend::Backend;
+use gradamp_core::geometry::{Conv2d, Gemm};
+use gradamp_wgpu::Pass;
+use serde_json::{Value, json};
+
+use super::operation::Operation;
+use super::stopwatch::Stopwatch;
+use crate::failure::Result;
+
+/// Rows, columns and summed dimension of the smallest and the largest product.
+const SIDES: [usize; 2] = [256, 4096];
+/// Seconds that fill a device: a product that takes less is tried again at twice the side.
+const ENOUGH: f64 = 0.01;
+/// Elements that are copied: 64 MiB there and 64 MiB back, more than caches hold.
+const COPIED: usize = 1 << 24;
+
+/// The most that was seen on a device.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ceilings {
+    /// Multiplications and additions a second in registers alone, where the device has a way to tell.
+    registers: f64,
+    /// The same in the fastest large matrix product.
+    product: f64,
+    /// Bytes a second, read and written.
+    copy: f64,
+}
+
+impl Ceilings {
+    /// Measures; `registers` is the peak of registers alone, 0 where it is not known.
+    ///
+    /// **Errors:** those of the device.
+    pub fn of<B: Backend>(backend: &B, registers: f64, stopwatch: Stopwatch) -> Result<Self> {
+        let copy = Operation::Axpby { len: COPIED, adds: false };
+        Ok(Self {
+            registers,
+            product: fastest(backend, matrix_product, stopwatch)?
+                .max(fastest(backend, pointwise, stopwatch)?),
+            copy: copy.bytes() / stopwatch.seconds(&copy, backend)?,
+        })
+    }
+
+    /// The higher of each of two measurements: a machine that others use too has slow moments.
+    #[must_use]
+    pub fn highest(self, other: Self) -> Self {
+        Self {
+            registers: self.registers.max(other.registers),
+            product: self.product.max(other.product),
+            copy: self.copy.max(other.copy),
+        }
+    }
+
+    fn flops(&self) -> f64 {
+        self.registers.max(self.product)
+    }
+
+    /// The share of the roofline that an operation of so many `seconds` reaches: the time that its arithmetic, or its
+    /// traffic if that is longer, takes at the ceilings, over its own. Above 1 where it needs fewer multiplications than
+    /// its formula (Winograd), or where its operands lie in caches.
+    pub fn share(&self, operation: &Operation, seconds: f64) -> f64 {
+        (operation.flops() / self.flops()).max(operation.bytes() / self.copy) / seconds
+    }
+
+    pub fn as_json(&self) -> Value {
+        let Self { registers, product, copy } = *self;
+        json!({
+            "registers_gflops": (registers > 0.0).then_some(1e-9 * registers),
+            "product_gflops": 1e-9 * product, "copy_gbps": 1e-9 * copy,
+        })
+    }
+
+    pub fn as_text(&self) -> String {
+        let Self { registers, product, copy } = *self;
+        let product = format!("{:.1} GFLOP/s in a large matrix product", 1e-9 * product);
+        let copy = format!("{:.1} GB/s in a copy of {} MiB", 1e-9 * copy, (4 * COPIED) >> 20);
+        match registers > 0.0 {
+            true => format!("{:.1} GFLOP/s in registers, {product}, {copy}", 1e-9 * registers),
+            false => format!("{product}, {copy}"),
+        }
+    }
+}
+
+/// Multiplications and additions a second of a product that is as large as the device wants it.
+fn fastest<B: Backend>(
+    backend: &B,
+    product: fn(usize) -> gradamp_core::Result<Operation>,
+    stopwatch: Stopwatch,
+) -> Result<f64> {
+    let [mut side, largest] = SIDES;
+    loop {
+        let operation = product(side)?;
+        let seconds = stopwatch.seconds(&operation, backend)?;
+        if seconds >= ENOUGH || side == largest {
+            return Ok(operation.flops() / seconds);
+        }
+        side *= 2;
+    }
+}
+
+fn matrix_product(side: usize) -> gradamp_core::Result<Operation> {
+    Ok(Operation::Product(Gemm { m: side, n: side, k: side, ..Gemm::default() }))
+}
+
+/// The same as a 1x1 convolution, which on some devices is cut up better.
+fn pointwise(side: usize) -> gradamp_core::Result<Operation> {
+    let g = Conv2d::new(&[side, 1, 1, side], &[1, 1, side, side], 1, 0)?;
+    Ok(Operation::Convolution { pass: Pass::Forward, g, bias: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use gradamp_core::geometry::Rows;
+
+    use super::*;
+
+    #[test]
+    fn the_roofline_is_the_longer_of_arithmetic_and_traffic() {
+        let ceilings = Ceilings { registers: 0.0, product: 2e9, copy: 4e9 };
+        let product = Operation::Product(Gemm { m: 100, n: 100, k: 100, ..Gemm::default() });
+        assert!((ceilings.share(&product, 2e-3) - 0.5).abs() < 1e-12, "2 MFLOP take 1 ms");
+        let statistics = Operation::BatchNormStatistics(Rows { rows: 1000, channels: 10 });
+        assert!((ceilings.share(&statistics, 1e-5) - 1.0).abs() < 1e-12, "40 kB take 10 µs");
+        let faster = ceilings.highest(Ceilings { registers: 4e9, product: 1e9, copy: 1e9 });
+        assert!((faster.share(&product, 1e-3) - 0.5).abs() < 1e-12, "registers are faster than the product");
+    }
+}

@@ -1,0 +1,311 @@
+//! One operation of a training step, by itself: what it is called, what it costs at least, and how it is run.
+
+use std::fmt;
+
+use gradamp_core::Result;
+use gradamp_core::backend::{Backend, BatchNormOperands, SgdSlot, SgdStep};
+use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
+use gradamp_core::random::{Purpose, Stream};
+use gradamp_wgpu::Pass;
+
+/// A call of a backend, with all that its time depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// A pass of a convolution.
+    Convolution {
+        /// Which one.
+        pass: Pass,
+        /// Its shapes.
+        g: Conv2d,
+        /// Whether it adds a bias.
+        bias: bool,
+    },
+    /// A matrix product, as linear layers have.
+    Product(Gemm),
+    /// A bias for each channel.
+    AddBias(Rows),
+    /// A bias's gradient.
+    SumRows(Rows),
+    /// alpha · x, and beta · y if it `adds`.
+    Axpby {
+        /// Elements.
+        len: usize,
+        /// Whether the old y counts.
+        adds: bool,
+    },
+    /// A rectifier by itself.
+    Relu(usize),
+    /// Its gradient.
+    ReluBackward(usize),
+    /// Mean and variance.
+    BatchNormStatistics(Rows),
+    /// A batch norm by itself.
+    BatchNorm(Rows),
+    /// With a rectifier, and perhaps a sum before it.
+    BatchNormRelu {
+        /// Its shape.
+        g: Rows,
+        /// Whether a residual is added.
+        residual: bool,
+    },
+    /// The gradient of a batch norm, and perhaps of the rectifier behind it.
+    BatchNormBackward {
+        /// Its shape.
+        g: Rows,
+        /// Whether there is a rectifier.
+        relu: bool,
+    },
+    /// The largest of each window.
+    MaxPool(Pool2d),
+    /// Its gradient.
+    MaxPoolBackward(Pool2d),
+    /// The mean of each image.
+    MeanPool(MeanPool),
+    /// Its gradient.
+    MeanPoolBackward(MeanPool),
+    /// Softmax cross-entropy, with its gradient.
+    Loss(Rows),
+    /// A step of parameters of so many elements.
+    Sgd(Vec<usize>),
+}
+
+/// Values repeat after so many, a prime: making each by itself takes longer than many an operation.
+const PATTERN: usize = 4099;
+
+/// An operation on buffers of its own, to be run as often as one likes.
+pub type Call = Box<dyn FnMut() -> Result<()>>;
+
+impl Operation {
+    /// What kind of operation it is.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Convolution { pass: Pass::Forward, .. } => "convolution",
+            Self::Convolution { pass: Pass::Input, .. } => "convolution, input gradient",
+            Self::Convolution { pass: Pass::Weight, .. } => "convolution, weight gradient",
+            Self::Product(_) => "matrix product",
+            Self::AddBias(_) => "bias",
+            Self::SumRows(_) => "sum of rows",
+            Self::Axpby { adds: true, .. } => "sum of two",
+            Self::Axpby { adds: false, .. } => "copy",
+            Self::Relu(_) => "ReLU",
+            Self::ReluBackward(_) => "ReLU, gradient",
+            Self::BatchNormStatistics(_) => "batch norm, statistics",
+            Self::BatchNorm(_) => "batch norm",
+            Self::BatchNormRelu { residual: false, .. } => "batch norm + ReLU",
+            Self::BatchNormRelu { residual: true, .. } => "batch norm + sum + ReLU",
+            Self::BatchNormBackward { relu: false, .. } => "batch norm, gradient",
+            Self::BatchNormBackward { relu: true, .. } => "batch norm + ReLU, gradient",
+            Self::MaxPool(_) => "max pool",
+            Self::MaxPoolBackward(_) => "max pool, gradient",
+            Self::MeanPool(_) => "mean pool",
+            Self::MeanPoolBackward(_) => "mean pool, gradient",
+            Self::Loss(_) => "loss with gradient",
+            Self::Sgd(_) => "SGD",
+        }
+    }
+
+    /// Multiplications and additions of a product by its formula, however it is computed; 0 for what only moves values.
+    pub fn flops(&self) -> f64 {
+        match self {
+            Self::Convolution { g, .. } => 2.0 * g.multiplications() as f64,
+            Self::Product(g) => 2.0 * (g.m * g.n * g.k) as f64,
+            _ => 0.0,
+        }
+    }
+
+    /// Bytes that must cross the memory's bus at least: every operand once, and those twice that are read and written.
+    /// Numbers per channel are left out.
+    pub fn bytes(&self) -> f64 {
+        let volume = |shape: [usize; 4]| shape.iter().product::<usize>();
+        let elements = match self {
+            Self::Convolution { g, .. } => volume(g.x_shape()) + volume(g.w_shape()) + volume(g.y_shape()),
+            Self::Product(g) => g.m * g.k + g.k * g.n + g.m * g.n,
+            Self::AddBias(g) => 2 * g.len(),
+            Self::SumRows(g) | Self::BatchNormStatistics(g) => g.len(),
+            Self::Axpby { len, adds } => (2 + usize::from(*adds)) * len,
+            Self::Relu(len) => 2 * len,
+            Self::ReluBackward(len) => 3 * len,
+            Self::BatchNorm(g) | Self::BatchNormRelu { g, residual: false } => 2 * g.len(),
+            Self::BatchNormRelu { g, residual: true } => 3 * g.len(),
+            Self::BatchNormBackward { g, relu } => (3 + usize::from(*relu)) * g.len(),
+            Self::MaxPool(g) | Self::MaxPoolBackward(g) => volume(g.x_shape()) + 2 * volume(g.y_shape()),
+            Self::MeanPool(g) | Self::MeanPoolBackward(g) => g.n * (g.pixels + 1) * g.c,
+            Self::Loss(g) => 2 * g.len(),
+            Self::Sgd(lens) => 5 * lens.iter().sum::<usize>(),
+        };
+        4.0 * elements as f64
+    }
+
+    /// The operation on `backend`, on buffers of values like those of a training.
+    ///
+    /// **Errors:** out of memory.
+    pub fn call<B: Backend>(&self, backend: &B) -> Result<Call> {
+        let b = backend.clone();
+        let buffer = |len: usize, value: &dyn Fn(u64) -> f32| -> Result<B::Buffer> {
+            let mut buffer = backend.alloc(len)?;
+            let some: Vec<f32> = (0..len.min(PATTERN) as u64).map(value).collect();
+            let values: Vec<f32> = some.into_iter().cycle().take(len).collect();
+            backend.write(&values, &mut buffer)?;
+            Ok(buffer)
+        };
+        let stream = Stream::new(0, Purpose::Test);
+        let values = |len: usize| buffer(len, &|i| stream.uniform(i) - 0.5);
+        let image = |shape: [usize; 4]| values(shape.iter().product());
+        Ok(match *self {
+            Self::Convolution { pass, g, bias } => {
+                let (mut x, mut w, mut y) = (image(g.x_shape())?, image(g.w_shape())?, image(g.y_shape())?);
+                let bias = if bias { Some(values(g.c_out)?) } else { None };
+                match pass {
+                    Pass::Forward => Box::new(move || b.conv2d(&g, &x, &w, bias.as_ref(), &mut y)),
+                    Pass::Input => Box::new(move || b.conv2d_backward_input(&g, &w, &y, &mut x)),
+                    Pass::Weight => Box::new(move || b.conv2d_backward_weight(&g, &x, &y, &mut w)),
+                }
+            }
+            Self::Product(g) => {
+                let (x, w, mut y) = (
+                    values(g.a_offset + g.m * g.k)?,
+                    values(g.b_offset + g.k * g.n)?,
+                    values(g.c_offset + g.m * g.n)?,
+                );
+                Box::new(move || b.gemm(&g, 1.0, &x, &w, 0.0, &mut y))
+            }
+            Self::AddBias(g) => {
+                let (bias, mut y) = (values(g.channels)?, values(g.len())?);
+                Box::new(move || b.add_bias(&g, &bias, &mut y))
+            }
+            Self::SumRows(g) => {
+                let (x, mut out) = (values(g.len())?, values(g.channels)?);
+                Box::new(move || b.sum_rows(&g, &x, &mut out))
+            }
+            Self::Axpby { len, adds } => {
+                let (x, mut y) = (values(len)?, values(len)?);
+                let beta = if adds { 0.9 } else { 0.0 };
+                Box::new(move || b.axpby(len, 1.0, &x, beta, &mut y))
+            }
+            Self::Relu(len) => {
+                let (x, mut y) = (values(len)?, values(len)?);
+                Box::new(move || b.relu(len, &x, &mut y))
+            }
+            Self::ReluBackward(len) => {
+                let (y, dy, mut dx) = (values(len)?, values(len)?, values(len)?);
+                Box::new(move || b.relu_backward(len, &y, &dy, &mut dx))
+            }
+            Self::BatchNormStatistics(g) => {
+                let (x, mut mean, mut variance) =
+                    (values(g.len())?, values(g.channels)?, values(g.channels)?);
+                Box::new(move || b.batch_norm_statistics(&g, &x, &mut mean, &mut variance))
+            }
+            Self::BatchNorm(g) => {
+                let (p, x, mut y) = (Channels::new(&values, g)?, values(g.len())?, values(g.len())?);
+                Box::new(move || b.batch_norm(&g, &p.operands(), &x, &mut y))
+            }
+            Self::BatchNormRelu { g, residual } => {
+                let (p, x, mut y) = (Channels::new(&values, g)?, values(g.len())?, values(g.len())?);
+                let residual = if residual { Some(values(g.len())?) } else { None };
+                Box::new(move || b.batch_norm_relu(&g, &p.operands(), &x, residual.as_ref(), &mut y))
+            }
+            Self::BatchNormBackward { g, relu } => {
+                let (p, x, y, dy) =
+                    (Channels::new(&values, g)?, values(g.len())?, values(g.len())?, values(g.len())?);
+                let (mut dx, mut dgamma, mut dbeta) =
+                    (values(g.len())?, values(g.channels)?, values(g.channels)?);
+                match relu {
+                    true => Box::new(move || {
+                        let p = p.operands();
+                        b.batch_norm_relu_backward(&g, &p, &x, &y, &dy, &mut dx, &mut dgamma, &mut dbeta)
+                    }),
+                    false => Box::new(move || {
+                        b.batch_norm_backward(&g, &p.operands(), &x, &dy, &mut dx, &mut dgamma, &mut dbeta)
+                    }),
+                }
+            }
+            Self::MaxPool(g) => {
+                let (x, mut y, mut index) = (image(g.x_shape())?, image(g.y_shape())?, image(g.y_shape())?);
+                Box::new(move || b.max_pool2d(&g, &x, &mut y, &mut index))
+            }
+            Self::MaxPoolBackward(g) => {
+                let places = g.size * g.size;
+                let index = buffer(g.y_shape().iter().product(), &|i| stream.below(i, places) as f32)?;
+                let (dy, mut dx) = (image(g.y_shape())?, image(g.x_shape())?);
+                Box::new(move || b.max_pool2d_backward(&g, &index, &dy, &mut dx))
+            }
+            Self::MeanPool(g) => {
+                let (x, mut y) = (values(g.n * g.pixels * g.c)?, values(g.n * g.c)?);
+                Box::new(move || b.mean_pool(&g, &x, &mut y))
+            }
+            Self::MeanPoolBackward(g) => {
+                let (dy, mut dx) = (values(g.n * g.c)?, values(g.n * g.pixels * g.c)?);
+                Box::new(move || b.mean_pool_backward(&g, &dy, &mut dx))
+            }
+            Self::Loss(g) => {
+                let labels = buffer(g.rows, &|i| stream.below(i, g.channels) as f32)?;
+                let (logits, mut out, mut dlogits) = (values(g.len())?, values(2)?, values(g.len())?);
+                Box::new(move || b.softmax_cross_entropy(&g, 0.0, &logits, &labels, &mut out, &mut dlogits))
+            }
+            Self::Sgd(ref lens) => {
+                let each = |&len: &usize| Ok((len, [values(len)?, values(len)?, values(len)?]));
+                let mut parameters = lens.iter().map(each).collect::<Result<Vec<_>>>()?;
+                Box::new(move || b.sgd_all(parameters.iter_mut().map(slot).collect()))
+            }
+        })
+    }
+}
+
+/// The step of one parameter with a gradient and a velocity, so small that nothing grows.
+fn slot<B: Backend>((len, buffers): &mut (usize, [B::Buffer; 3])) -> SgdSlot<'_, B> {
+    let [gradient, velocity, parameter] = buffers;
+    let step = SgdStep {
+        lr: 1e-6,
+        momentum: 0.9,
+        weight_decay: 5e-4,
+        nesterov: false,
+        gradient_scale: 1.0,
+        clip_value: f32::INFINITY,
+    };
+    SgdSlot { step, len: *len, gradient, gate: None, velocity: Some(velocity), parameter }
+}
+
+/// A batch norm's numbers per channel.
+struct Channels<B: Backend>([B::Buffer; 3]);
+
+impl<B: Backend> Channels<B> {
+    fn new(values: &impl Fn(usize) -> Result<B::Buffer>, g: Rows) -> Result<Self> {
+        Ok(Self([values(g.channels)?, values(g.channels)?, values(g.channels)?]))
+    }
+
+    /// The variances may be negative, so epsilon keeps the roots real.
+    fn operands(&self) -> BatchNormOperands<'_, B> {
+        let Self([mean, variance, gamma]) = self;
+        BatchNormOperands { mean, variance, gamma, beta: gamma, epsilon: 1.0 }
+    }
+}
+
+impl fmt::Display for Operation {
+    /// Its shape.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Convolution { g, .. } => {
+                let Conv2d { kh, kw, stride, c_out, .. } = g;
+                write!(f, "{kh}x{kw}/{stride} {:?} to {c_out}", g.x_shape())
+            }
+            Self::Product(g) => {
+                let Gemm { m, n, k, .. } = g;
+                let turned = |turned| if turned { "ᵀ" } else { "" };
+                write!(f, "[{m}, {k}]{} · [{k}, {n}]{}", turned(g.transpose_a), turned(g.transpose_b))
+            }
+            Self::AddBias(g)
+            | Self::SumRows(g)
+            | Self::BatchNormStatistics(g)
+            | Self::BatchNorm(g)
+            | Self::BatchNormRelu { g, .. }
+            | Self::BatchNormBackward { g, .. }
+            | Self::Loss(g) => write!(f, "[{}, {}]", g.rows, g.channels),
+            Self::Axpby { len, .. } | Self::Relu(len) | Self::ReluBackward(len) => write!(f, "[{len}]"),
+            Self::MaxPool(g) | Self::MaxPoolBackward(g) => {
+                write!(f, "{}x{}/{} {:?}", g.size, g.size, g.stride, g.x_shape())
+            }
+            Self::MeanPool(g) | Self::MeanPoolBackward(g) => write!(f, "[{}, {}, {}]", g.n, g.pixels, g.c),
+            Self::Sgd(lens) => write!(f, "{} parameters, [{}]", lens.len(), lens.iter().sum::<usize>()),
+        }
+    }
+}

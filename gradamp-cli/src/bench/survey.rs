@@ -1,0 +1,255 @@
+//! What a training step asks of its device, found by running the step where nothing is computed.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gradamp_core::backend::{Backend, BatchNormOperands, SgdSlot};
+use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
+use gradamp_wgpu::Pass;
+
+use super::operation::Operation;
+use super::workload::Workload;
+use crate::args::WorkloadArgs;
+use crate::failure::Result;
+
+/// The operations of one training step, each with how often it occurs, in the order of their first call.
+///
+/// **Errors:** those of the workload.
+pub fn operations(workload: &WorkloadArgs) -> Result<Vec<(Operation, usize)>> {
+    let survey = Survey::default();
+    let mut bench = Workload::new(workload, survey.clone())?;
+    survey.take(); // what making the model and looking at its shapes asked for
+    bench.step(false)?;
+    let mut found: Vec<(Operation, usize)> = Vec::new();
+    for operation in survey.take() {
+        match found.iter_mut().find(|(known, _)| *known == operation) {
+            Some((_, count)) => *count += 1,
+            None => found.push((operation, 1)),
+        }
+    }
+    Ok(found)
+}
+
+/// A backend that notes what it is asked for and computes nothing; its buffers hold nothing.
+#[derive(Clone, Debug, Default)]
+struct Survey(Arc<Mutex<Vec<Operation>>>);
+
+type Answer = gradamp_core::Result<()>;
+
+impl Survey {
+    fn note(&self, operation: Operation) -> Answer {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
+        Ok(())
+    }
+
+    /// What was asked for since the last call.
+    fn take(&self) -> Vec<Operation> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Backend for Survey {
+    type Buffer = ();
+
+    fn name(&self) -> String {
+        "survey".into()
+    }
+
+    fn alloc(&self, _len: usize) -> Answer {
+        Ok(())
+    }
+
+    fn write(&self, _src: &[f32], _dst: &mut ()) -> Answer {
+        Ok(())
+    }
+
+    fn read(&self, _src: &(), dst: &mut [f32]) -> Answer {
+        dst.fill(0.0);
+        Ok(())
+    }
+
+    fn gemm(&self, g: &Gemm, _alpha: f32, _a: &(), _b: &(), _beta: f32, _c: &mut ()) -> Answer {
+        self.note(Operation::Product(*g))
+    }
+
+    /// Convolutions are noted whole, so nobody asks for their parts.
+    fn im2col(&self, _g: &Conv2d, _images: Range<usize>, _x: &(), _columns: &mut ()) -> Answer {
+        Ok(())
+    }
+
+    fn col2im(&self, _g: &Conv2d, _images: Range<usize>, _columns: &(), _dx: &mut ()) -> Answer {
+        Ok(())
+    }
+
+    fn axpby(&self, len: usize, _alpha: f32, _x: &(), beta: f32, _y: &mut ()) -> Answer {
+        self.note(Operation::Axpby { len, adds: beta != 0.0 })
+    }
+
+    fn add_bias(&self, g: &Rows, _bias: &(), _y: &mut ()) -> Answer {
+        self.note(Operation::AddBias(*g))
+    }
+
+    fn sum_rows(&self, g: &Rows, _x: &(), _out: &mut ()) -> Answer {
+        self.note(Operation::SumRows(*g))
+    }
+
+    fn relu(&self, len: usize, _x: &(), _y: &mut ()) -> Answer {
+        self.note(Operation::Relu(len))
+    }
+
+    fn relu_backward(&self, len: usize, _y: &(), _dy: &(), _dx: &mut ()) -> Answer {
+        self.note(Operation::ReluBackward(len))
+    }
+
+    fn batch_norm_statistics(&self, g: &Rows, _x: &(), _mean: &mut (), _variance: &mut ()) -> Answer {
+        self.note(Operation::BatchNormStatistics(*g))
+    }
+
+    fn batch_norm(&self, g: &Rows, _p: &BatchNormOperands<'_, Self>, _x: &(), _y: &mut ()) -> Answer {
+        self.note(Operation::BatchNorm(*g))
+    }
+
+    fn batch_norm_backward(
+        &self,
+        g: &Rows,
+        _p: &BatchNormOperands<'_, Self>,
+        _x: &(),
+        _dy: &(),
+        _dx: &mut (),
+        _dgamma: &mut (),
+        _dbeta: &mut (),
+    ) -> Answer {
+        self.note(Operation::BatchNormBackward { g: *g, relu: false })
+    }
+
+    fn max_pool2d(&self, g: &Pool2d, _x: &(), _y: &mut (), _index: &mut ()) -> Answer {
+        self.note(Operation::MaxPool(*g))
+    }
+
+    fn max_pool2d_backward(&self, g: &Pool2d, _index: &(), _dy: &(), _dx: &mut ()) -> Answer {
+        self.note(Operation::MaxPoolBackward(*g))
+    }
+
+    fn mean_pool(&self, g: &MeanPool, _x: &(), _y: &mut ()) -> Answer {
+        self.note(Operation::MeanPool(*g))
+    }
+
+    fn mean_pool_backward(&self, g: &MeanPool, _dy: &(), _dx: &mut ()) -> Answer {
+        self.note(Operation::MeanPoolBackward(*g))
+    }
+
+    fn softmax_cross_entropy(
+        &self,
+        g: &Rows,
+        _smoothing: f32,
+        _logits: &(),
+        _labels: &(),
+        _out: &mut (),
+        _dlogits: &mut (),
+    ) -> Answer {
+        self.note(Operation::Loss(*g))
+    }
+
+    fn sgd(&self, slot: SgdSlot<'_, Self>) -> Answer {
+        self.note(Operation::Sgd(vec![slot.len]))
+    }
+
+    /// Gradients are looked at by hooks only, of which the step has none.
+    fn statistics(&self, _len: usize, _x: &(), _offset: usize, _out: &mut ()) -> Answer {
+        Ok(())
+    }
+
+    fn conv2d(&self, g: &Conv2d, _x: &(), _w: &(), bias: Option<&()>, _y: &mut ()) -> Answer {
+        self.note(Operation::Convolution { pass: Pass::Forward, g: *g, bias: bias.is_some() })
+    }
+
+    fn conv2d_backward_input(&self, g: &Conv2d, _w: &(), _dy: &(), _dx: &mut ()) -> Answer {
+        self.note(Operation::Convolution { pass: Pass::Input, g: *g, bias: false })
+    }
+
+    fn conv2d_backward_weight(&self, g: &Conv2d, _x: &(), _dy: &(), _dw: &mut ()) -> Answer {
+        self.note(Operation::Convolution { pass: Pass::Weight, g: *g, bias: false })
+    }
+
+    fn batch_norm_relu(
+        &self,
+        g: &Rows,
+        _p: &BatchNormOperands<'_, Self>,
+        _x: &(),
+        residual: Option<&()>,
+        _y: &mut (),
+    ) -> Answer {
+        self.note(Operation::BatchNormRelu { g: *g, residual: residual.is_some() })
+    }
+
+    fn batch_norm_relu_backward(
+        &self,
+        g: &Rows,
+        _p: &BatchNormOperands<'_, Self>,
+        _x: &(),
+        _y: &(),
+        _dy: &(),
+        _dx: &mut (),
+        _dgamma: &mut (),
+        _dbeta: &mut (),
+    ) -> Answer {
+        self.note(Operation::BatchNormBackward { g: *g, relu: true })
+    }
+
+    /// One operation, as backends take it.
+    fn sgd_all(&self, slots: Vec<SgdSlot<'_, Self>>) -> Answer {
+        self.note(Operation::Sgd(slots.iter().map(|slot| slot.len).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(model: &str, batch: usize) -> Vec<(Operation, usize)> {
+        operations(&WorkloadArgs { model: model.into(), width: 4, batch }).unwrap()
+    }
+
+    fn count(found: &[(Operation, usize)], name: &str) -> usize {
+        found.iter().filter(|(operation, _)| operation.name() == name).map(|(_, count)| count).sum()
+    }
+
+    #[test]
+    fn a_step_asks_for_what_its_layers_compute() {
+        let found = found("resnet18", 3);
+        for (name, expected) in [
+            ("convolution", 20),
+            ("convolution, weight gradient", 20),
+            ("convolution, input gradient", 19), // the images need none
+            ("batch norm, statistics", 20),
+            ("batch norm + ReLU", 9),
+            ("batch norm + sum + ReLU", 8),
+            ("batch norm", 3),
+            ("matrix product", 3),
+            ("mean pool", 1),
+            ("loss with gradient", 1),
+            ("SGD", 1),
+        ] {
+            assert_eq!(count(&found, name), expected, "{name}");
+        }
+        let same = |a: &Operation, b: &Operation| a.name() == b.name() && a.to_string() == b.to_string();
+        for (i, (a, _)) in found.iter().enumerate() {
+            assert!(!found[..i].iter().any(|(b, _)| same(a, b)), "{} {a} is there twice", a.name());
+        }
+        let sgd = found.iter().find(|(operation, _)| operation.name() == "SGD").unwrap();
+        assert!(sgd.0.to_string().starts_with("62 parameters"), "{}", sgd.0);
+    }
+
+    #[test]
+    fn work_grows_with_the_batch_and_nothing_else_changes() {
+        let flops = |found: &[(Operation, usize)]| -> f64 {
+            found.iter().map(|(operation, count)| *count as f64 * operation.flops()).sum()
+        };
+        let (one, three) = (found("vgg11", 2), found("vgg11", 6));
+        assert_eq!(flops(&three), 3.0 * flops(&one));
+        let names = |found: &[(Operation, usize)]| -> Vec<_> {
+            found.iter().map(|(operation, count)| (operation.name(), *count)).collect()
+        };
+        assert_eq!(names(&one), names(&three));
+    }
+}

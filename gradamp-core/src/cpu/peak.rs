@@ -1,0 +1,91 @@
+//! What the cores can do at most, to hold kernels against.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use super::{Cpu, Isa};
+
+/// Enough independent sums to hide the latency of an addition.
+const SUMS: usize = 12;
+const STEPS: usize = 2_000_000;
+const TRIES: usize = 15;
+
+impl Cpu {
+    /// Multiplications and additions a second that all threads reach together where nothing but registers takes part, as
+    /// measured now: the best of a few tries. 0 where a thread could not be asked.
+    pub fn peak(&self) -> f64 {
+        let (threads, isa) = (self.threads().count(), self.isa());
+        let once = |()| {
+            let start = Instant::now();
+            // Threads of their own, for the pool's may give all tasks to one.
+            let lanes: usize = std::thread::scope(|scope| {
+                let others: Vec<_> = (1..threads).map(|_| scope.spawn(move || multiply_add(isa))).collect();
+                let own = multiply_add(isa);
+                others.into_iter().map(|other| other.join().unwrap_or(0)).sum::<usize>() + own
+            });
+            (2 * SUMS * STEPS * lanes) as f64 / start.elapsed().as_secs_f64()
+        };
+        [(); TRIES].map(once).into_iter().fold(0.0, f64::max)
+    }
+}
+
+/// The loop with the widest vectors of `isa`; how wide they are.
+fn multiply_add(isa: Isa) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if isa == Isa::Avx512 && is_x86_feature_detected!("avx512f") {
+            // SAFETY: the instructions were detected.
+            unsafe { x86::avx512() }
+            return 16;
+        }
+        if isa != Isa::Portable && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the instructions were detected.
+            unsafe { x86::avx2() }
+            return 8;
+        }
+    }
+    let _ = isa; // the same everywhere else
+    let (a, b) = (black_box([0.999_f32; 4]), black_box([0.001_f32; 4]));
+    let mut sums = [a; SUMS];
+    for _ in 0..STEPS {
+        for sum in &mut sums {
+            for ((sum, a), b) in sum.iter_mut().zip(a).zip(b) {
+                *sum = *sum * a + b;
+            }
+        }
+    }
+    black_box(sums);
+    4
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+    use std::hint::black_box;
+
+    use super::{STEPS, SUMS};
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn avx512() {
+        let (a, b) = (_mm512_set1_ps(black_box(0.999)), _mm512_set1_ps(black_box(0.001)));
+        let mut sums = [a; SUMS];
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(*sum, a, b);
+            }
+        }
+        black_box(sums);
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn avx2() {
+        let (a, b) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(0.001)));
+        let mut sums = [a; SUMS];
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, a, b);
+            }
+        }
+        black_box(sums);
+    }
+}

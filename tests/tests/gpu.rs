@@ -1,0 +1,181 @@
+//! Training on a GPU: against the CPU, in steady state, and where the device fails.
+//!
+//! On the GPU of `GRADAMP_TEST_ADAPTER` (a number or a part of its name), else the best real one, else the software
+//! rasteriser. A machine without any skips it.
+
+#![allow(clippy::unwrap_used, reason = "a test's way to fail")]
+
+use gradamp_core::amplify::{AmplificationSettings, Amplify, Schedule, Strategy};
+use gradamp_core::conformance::agreement::{self, FirstStep};
+use gradamp_core::optim::{Sgd, SgdSettings};
+use gradamp_core::train::{Control, EpochReport, Observer, Snapshot, StepReport, TrainSettings, Trainer};
+use gradamp_core::{Backend, BatchSource, Cpu, Hooks, LayerKind, Module, Parameters, Result, Tape, ops};
+use gradamp_data::{DataSettings, Loader, ShapesSettings, Source};
+use gradamp_models::{Architecture, Model, ModelSettings};
+use gradamp_wgpu::{Made, Options, Wgpu};
+
+const SEED: u64 = 5;
+
+fn open(options: &Options) -> Option<Wgpu> {
+    gradamp_wgpu::testing::adapter().unwrap().map(|adapter| Wgpu::open(&adapter, options).unwrap())
+}
+
+fn loader(examples: usize, batch: usize) -> Loader {
+    let shapes = ShapesSettings { train: examples, test: 1, seed: SEED };
+    let data = DataSettings {
+        source: Source::Shapes,
+        shapes,
+        crop_padding: 0,
+        flip: false,
+        workers: 0,
+        ..DataSettings::default()
+    };
+    data.train_loader(&data.split(data.load().unwrap(), SEED).unwrap(), batch, SEED).unwrap()
+}
+
+fn model<B: Backend>(backend: &B, architecture: Architecture, width: usize) -> (Model, Parameters<B>) {
+    let mut parameters = Parameters::new(backend, SEED);
+    let settings = ModelSettings { architecture, width, classes: 10 };
+    (Model::new(&settings, &mut parameters).unwrap(), parameters)
+}
+
+/// Batches that are tried until one has no rectifier within rounding of 0; see [`FirstStep::switched`].
+const BATCHES: usize = 8;
+
+#[test]
+fn first_gradients_and_fifty_losses_agree_with_those_of_the_cpu() {
+    let Some(gpu) = open(&Options::default()) else { return };
+    let cpu = Cpu::new().unwrap();
+    for architecture in [Architecture::ResNet18, Architecture::Vgg11] {
+        let (on_gpu, on_cpu) = (model(&gpu, architecture, 8), model(&cpu, architecture, 8));
+
+        let few = loader(16 * BATCHES, 16);
+        let batches = few.epoch(&gpu, 0, 0).unwrap().zip(few.epoch(&cpu, 0, 0).unwrap());
+        let mut steps = batches.map(|(a, b)| {
+            let found = FirstStep::of(&on_gpu.0, &on_gpu.1, &a.unwrap()).unwrap();
+            let expected = FirstStep::of(&on_cpu.0, &on_cpu.1, &b.unwrap()).unwrap();
+            (found.switched(&expected), found.differences(&expected))
+        });
+        let (_, layers) = steps.find(|(switched, _)| *switched == 0).unwrap();
+        for layer in layers {
+            assert!(layer.worst_gradient() < 1e-4 && layer.activation < 1e-4, "{architecture}: {layer:?}");
+        }
+
+        // One batch again and again: what it teaches falls by a factor of twenty and more, and chaos has little time.
+        let source = loader(32, 32);
+        let found = agreement::losses(&on_gpu.0, on_gpu.1, &source, 0.003, 50).unwrap();
+        let expected = agreement::losses(&on_cpu.0, on_cpu.1, &source, 0.003, 50).unwrap();
+        for (step, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            assert!(
+                (found / expected - 1.0).abs() < 0.02,
+                "{architecture}, step {step}: {found}, {expected}"
+            );
+        }
+        assert!(expected[49] < 0.1 * expected[0], "{architecture} learns too little to tell: {expected:?}");
+    }
+}
+
+/// Counts what the device makes, step by step.
+struct Counter {
+    gpu: Wgpu,
+    made: Vec<Made>,
+}
+
+impl Observer<Wgpu> for Counter {
+    fn on_steps(&mut self, _reports: &[StepReport], _snapshot: &Snapshot<'_, Wgpu>) -> Result<Control> {
+        self.made.push(self.gpu.made());
+        Ok(Control::Continue)
+    }
+}
+
+/// Amplified, clipped steps on images that lie on the device, as the program trains.
+fn train(gpu: &Wgpu, batches: usize, observer: &mut dyn Observer<Wgpu>) -> Result<()> {
+    let source = loader(4 * batches, 4);
+    let kept = source.keep_on(gpu)?;
+    let source: &dyn BatchSource<Wgpu> = kept.as_ref().map_or(&source, |kept| kept);
+    let (model, parameters) = model(gpu, Architecture::ResNet18, 4);
+    let amplification = AmplificationSettings {
+        kinds: vec![LayerKind::BatchNorm],
+        factor: 1.1,
+        ..AmplificationSettings::default()
+    };
+    let strategy = Strategy::single(1, Schedule::constant(0.01), Amplify::on());
+    let mut settings = TrainSettings::new(SEED, strategy, amplification);
+    settings.sgd.clip_norm = Some(5.0);
+    let mut trainer = Trainer::new(&model, parameters, [32, 32, 3], settings)?;
+    trainer.observe(observer);
+    trainer.run(source, &[]).map(drop)
+}
+
+#[test]
+fn a_steady_step_makes_nothing_and_is_one_submission() {
+    // With `tiled` a software rasteriser, too, keeps the images and runs the kernels of GPUs.
+    for tiled in [false, true] {
+        let Some(gpu) = open(&Options { tiled, ..Options::default() }) else { return };
+        let mut counter = Counter { gpu: gpu.clone(), made: Vec::new() };
+        train(&gpu, 6 * (gpu.steps_ahead() + 1), &mut counter).unwrap();
+        let [.., before, last] = counter.made[..] else { panic!("{:?}", counter.made) };
+        // What is handed over when is for the trainer to decide, who may look at a loss within a step.
+        assert_eq!(
+            Made { submissions: 0, ..last },
+            Made { submissions: 0, ..before },
+            "a step makes something"
+        );
+
+        let (model, mut parameters) = model(&gpu, Architecture::Vgg11, 4);
+        let mut sgd = Sgd::new(SgdSettings::default(), &parameters).unwrap();
+        let batch = loader(4, 4).epoch(&gpu, 0, 0).unwrap().next().unwrap().unwrap();
+        let mut step = || {
+            let mut tape = Tape::train(&mut parameters);
+            let x = tape.constant(batch.images.clone());
+            let logits = model.forward(&mut tape, x).unwrap();
+            let loss = ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, 0.0).unwrap();
+            let gradients = tape.backward(&loss.var, &Hooks::new()).unwrap();
+            sgd.step(&mut parameters, &gradients, 0.01).unwrap();
+            gpu.submit().unwrap();
+            gpu.made()
+        };
+        let [_, _, third, fourth] = [(); 4].map(|()| step());
+        let expected = Made { submissions: third.submissions + 1, ..third };
+        // Only where a desktop's watchdog may be waiting is a step cut into several.
+        if gpu.adapter().most_dispatches() == usize::MAX {
+            assert_eq!(fourth, expected);
+        }
+    }
+}
+
+/// Loses the device behind the third step.
+struct Loser(Wgpu, u64);
+
+impl Observer<Wgpu> for Loser {
+    fn on_steps(&mut self, reports: &[StepReport], _snapshot: &Snapshot<'_, Wgpu>) -> Result<Control> {
+        self.1 = reports.iter().map(|report| report.step).fold(self.1, u64::max);
+        if self.1 >= 2 {
+            self.0.destroy();
+        }
+        Ok(Control::Continue)
+    }
+
+    fn on_epoch(&mut self, _report: &EpochReport, _snapshot: &Snapshot<'_, Wgpu>) -> Result<Control> {
+        unreachable!("the device is lost before")
+    }
+}
+
+#[test]
+fn a_device_that_is_lost_ends_a_run_with_an_error_that_says_so() {
+    let Some(gpu) = open(&Options::default()) else { return };
+    let mut loser = Loser(gpu.clone(), 0);
+    let error = train(&gpu, 2 * (gpu.steps_ahead() + 3), &mut loser).unwrap_err().to_string();
+    assert!(error.contains("the device was lost") && error.contains(&gpu.adapter().name), "{error}");
+    assert!(gpu.alloc(1).is_err(), "and so does every later call");
+}
+
+#[test]
+fn a_tensor_beyond_the_adapters_limit_is_an_error_with_both_sizes() {
+    let Some(gpu) = open(&Options::default()) else { return };
+    let limit = gpu.adapter().limits.tensor;
+    let error = gpu.alloc((limit / 4) as usize + 1).unwrap_err().to_string();
+    let limit = format!("this adapter's limit is {:.1} MiB", limit as f64 / 1048576.0);
+    assert!(error.contains(&limit) && error.contains("a smaller batch fits"), "{error}");
+    assert!(gpu.alloc(1000).is_ok(), "the device is as it was");
+}

@@ -129,6 +129,20 @@ pub(super) fn short_sums<'a>(
     flush(&mut short);
 }
 
+/// out = the sum of `parts`, each as long as out, added in their order.
+pub(super) fn add_parts(threads: &Threads, parts: &[f32], out: &mut [f32]) {
+    const PIECE: usize = CHUNK / 4;
+    let elements = out.len();
+    threads.each(out.chunks_mut(PIECE).enumerate(), |(i, out)| {
+        for (part, values) in parts.chunks_exact(elements).enumerate() {
+            let values = &values[i * PIECE..][..out.len()];
+            for (out, &value) in out.iter_mut().zip(values) {
+                *out = if part == 0 { value } else { *out + value };
+            }
+        }
+    });
+}
+
 /// Sum, norms, largest magnitude and zeros of `x`.
 pub(super) fn statistics(threads: &Threads, x: &[f32]) -> Statistics {
     #[derive(Clone, Copy, Default)]

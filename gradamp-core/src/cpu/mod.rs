@@ -8,10 +8,13 @@ mod loss;
 mod pool;
 mod pooling;
 mod sgd;
+mod shared_mut;
+mod simd;
 #[cfg(test)]
 mod tests;
 mod threads;
 mod windows;
+mod winograd;
 
 use std::fmt;
 use std::ops::Range;
@@ -24,7 +27,7 @@ use crate::{Error, Result};
 pub use gemm::Isa;
 pub use pool::Buffer;
 
-use gemm::Kernel;
+use gemm::{Kernel, Kernels};
 use pool::Pool;
 use threads::Threads;
 
@@ -37,7 +40,7 @@ pub struct Cpu {
 struct Shared {
     threads: Threads,
     isa: Isa,
-    kernels: [Kernel; 2],
+    kernels: Kernels,
     pool: Arc<Pool>,
 }
 
@@ -75,7 +78,7 @@ impl Cpu {
         Ok(Self::from_parts(threads, isa, kernels))
     }
 
-    fn from_parts(threads: Threads, isa: Isa, kernels: [Kernel; 2]) -> Self {
+    fn from_parts(threads: Threads, isa: Isa, kernels: Kernels) -> Self {
         Self { shared: Arc::new(Shared { threads, isa, kernels, pool: Arc::default() }) }
     }
 
@@ -88,10 +91,14 @@ impl Cpu {
         &self.shared.threads
     }
 
-    /// The micro-kernel that wastes least on a product with so many columns.
+    /// The micro-kernel for long products with so many columns.
     fn kernel(&self, columns: usize) -> Kernel {
-        let [wide, narrow] = self.shared.kernels;
-        if columns <= narrow.columns { narrow } else { wide }
+        Kernels::for_columns(self.shared.kernels.large, columns)
+    }
+
+    /// The micro-kernel for products with few rows and so many columns.
+    fn small_kernel(&self, columns: usize) -> Kernel {
+        Kernels::for_columns(self.shared.kernels.small, columns)
     }
 
     fn take(&self, len: usize) -> Result<Buffer> {

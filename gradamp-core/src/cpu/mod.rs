@@ -173,7 +173,7 @@ impl Backend for Cpu {
     }
 
     fn axpby(&self, len: usize, alpha: f32, x: &Buffer, beta: f32, y: &mut Buffer) -> Result<()> {
-        elementwise::axpby(self.threads(), alpha, &x[..len], beta, &mut y[..len]);
+        elementwise::axpby(self, alpha, &x[..len], beta, &mut y[..len]);
         Ok(())
     }
 
@@ -188,12 +188,12 @@ impl Backend for Cpu {
     }
 
     fn relu(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        elementwise::relu(self.threads(), &x[..len], &mut y[..len]);
+        elementwise::relu(self, &x[..len], &mut y[..len]);
         Ok(())
     }
 
     fn relu_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
-        elementwise::relu_backward(self.threads(), &y[..len], &dy[..len], &mut dx[..len]);
+        elementwise::relu_backward(self, &y[..len], &dy[..len], &mut dx[..len]);
         Ok(())
     }
 
@@ -204,7 +204,7 @@ impl Backend for Cpu {
         mean: &mut Buffer,
         variance: &mut Buffer,
     ) -> Result<()> {
-        batch_norm::batch_norm_statistics(self.threads(), g, x, mean, variance);
+        batch_norm::batch_norm_statistics(self, g, x, mean, variance);
         Ok(())
     }
 
@@ -215,7 +215,7 @@ impl Backend for Cpu {
         x: &Buffer,
         y: &mut Buffer,
     ) -> Result<()> {
-        batch_norm::batch_norm(self.threads(), g, p.into(), x, y);
+        batch_norm::batch_norm(self, g, p.into(), x, y);
         Ok(())
     }
 
@@ -229,17 +229,17 @@ impl Backend for Cpu {
         dgamma: &mut Buffer,
         dbeta: &mut Buffer,
     ) -> Result<()> {
-        batch_norm::batch_norm_backward(self.threads(), g, p.into(), x, None, dy, dx, dgamma, dbeta);
+        batch_norm::batch_norm_backward(self, g, p.into(), x, None, dy, dx, dgamma, dbeta);
         Ok(())
     }
 
     fn max_pool2d(&self, g: &Pool2d, x: &Buffer, y: &mut Buffer, index: &mut Buffer) -> Result<()> {
-        pooling::max_pool2d(self.threads(), g, x, y, index);
+        pooling::max_pool2d(self, g, x, y, index);
         Ok(())
     }
 
     fn max_pool2d_backward(&self, g: &Pool2d, index: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
-        pooling::max_pool2d_backward(self.threads(), g, index, dy, dx);
+        pooling::max_pool2d_backward(self, g, index, dy, dx);
         Ok(())
     }
 
@@ -304,7 +304,7 @@ impl Backend for Cpu {
         y: &mut Buffer,
     ) -> Result<()> {
         let residual = residual.map(|residual| &**residual);
-        batch_norm::batch_norm_relu(self.threads(), g, p.into(), x, residual, y);
+        batch_norm::batch_norm_relu(self, g, p.into(), x, residual, y);
         Ok(())
     }
 
@@ -319,12 +319,12 @@ impl Backend for Cpu {
         dgamma: &mut Buffer,
         dbeta: &mut Buffer,
     ) -> Result<()> {
-        batch_norm::batch_norm_backward(self.threads(), g, p.into(), x, Some(y), dy, dx, dgamma, dbeta);
+        batch_norm::batch_norm_backward(self, g, p.into(), x, Some(y), dy, dx, dgamma, dbeta);
         Ok(())
     }
 
     fn sgd_all(&self, slots: Vec<SgdSlot<'_, Self>>) -> Result<()> {
-        sgd::sgd(self.threads(), slots);
+        sgd::sgd(self, slots);
         Ok(())
     }
 

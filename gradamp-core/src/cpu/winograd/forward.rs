@@ -146,19 +146,12 @@ impl Convolution<'_> {
         let first = panel * kernel.columns;
         let channels = first..self.images.to.channels.min(first + kernel.columns);
         let points = v.chunks(self.block.v.point_stride).zip(u.chunks(self.panel.point));
-        let points = points.zip(m.chunks_mut(self.block.m.point_stride)).enumerate();
-        for (point, ((v, u), m)) in points {
-            let bias = self.bias.filter(|_| point == A::ONES);
-            if let Some(bias) = bias {
-                for m in m.chunks_exact_mut(kernel.columns) {
-                    m[..channels.len()].copy_from_slice(&bias[channels.clone()]);
-                }
-            }
-            let rows = tiles.len().div_ceil(kernel.rows);
-            kernel.multiply(Left::Lanes, rows, depth, v, u, m, bias.is_some());
+        let points = points.zip(m.chunks_mut(self.block.m.point_stride));
+        for ((v, u), m) in points {
+            kernel.multiply(Left::Lanes, tiles.len().div_ceil(kernel.rows), depth, v, u, m, false);
         }
-        let (layout, planes, y) = (self.block.m, self.images.to, self.y);
+        let (layout, planes, bias, y) = (self.block.m, self.images.to, self.bias, self.y);
         let transform = PhantomData::<A::Output>;
-        self.cpu.run(ToPlanes { transform, from: m, layout, planes, tiles, channels, y });
+        self.cpu.run(ToPlanes { transform, from: m, layout, planes, tiles, channels, bias, y });
     }
 }

@@ -12,8 +12,8 @@
 //! values land where the micro-kernel reads them. Blocks depend on the geometry alone, so the number of threads changes
 //! no bit.
 //!
-//! The transforms are in `transforms.rs`. In f32 the result is off by some 1e-6 of the result's norm, a few times what direct
-//! sums are off: Bᵀ adds up values 10 times as large as the pixels along an axis, Aᵀ weighs products by up to 8.
+//! The transforms are in `transforms.rs`. In f32 the result is off by some 1e-6 of its norm, about twice what direct sums are off:
+//! the transforms add up values a few times as large as what they give.
 
 mod backward_weight;
 mod forward;

@@ -132,7 +132,7 @@ fn extent(size: usize, [row, column]: [usize; 2], lanes: usize) -> usize {
     (size - 1) * (row + column) + lanes
 }
 
-/// to = T · from · Tᵀ for the vectors at these strides.
+/// to = T · from · Tᵀ + bias for the vectors at these strides.
 ///
 /// # Safety
 ///
@@ -143,6 +143,7 @@ unsafe fn both_axes<T: Transform, V: Vector>(
     [from_row, from_column]: [usize; 2],
     to: *mut f32,
     [to_row, to_column]: [usize; 2],
+    bias: Option<V>,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -161,7 +162,11 @@ unsafe fn both_axes<T: Transform, V: Vector>(
         for row in 0..T::TO {
             let d = T::apply(half[row]);
             for column in 0..T::TO {
-                d[column].store(to.add(row * to_row + column * to_column));
+                let value = match bias {
+                    Some(bias) => d[column] + bias,
+                    None => d[column],
+                };
+                value.store(to.add(row * to_row + column * to_column));
             }
         }
     }
@@ -196,20 +201,20 @@ impl<T: Transform> Job for FromPlanes<'_, T> {
                 if whole && lanes == V::LANES {
                     let from = inside.first + channel;
                     let from = x[from..from + from_extent].as_ptr();
-                    unsafe { both_axes::<T, V>(from, pixels, to, points) };
+                    unsafe { both_axes::<T, V>(from, pixels, to, points, None) };
                 } else {
                     let mut stage = Stage::new();
                     for (pixel, from) in inside.pixels(T::FROM, pixels) {
                         stage.place(pixel, lanes).copy_from_slice(&x[from + channel..][..lanes]);
                     }
-                    unsafe { both_axes::<T, V>(stage.0.as_ptr(), Stage::strides(T::FROM), to, points) };
+                    unsafe { both_axes::<T, V>(stage.0.as_ptr(), Stage::strides(T::FROM), to, points, None) };
                 }
             }
         }
     }
 }
 
-/// Transforms items to tiles of images; of a tile only what is inside its image is written.
+/// Transforms items to tiles of images and adds a bias; of a tile only what is inside its image is written.
 pub(super) struct ToPlanes<'a, T> {
     pub(super) transform: PhantomData<T>,
     pub(super) from: &'a [f32],
@@ -217,6 +222,7 @@ pub(super) struct ToPlanes<'a, T> {
     pub(super) planes: Planes,
     pub(super) tiles: Range<usize>,
     pub(super) channels: Range<usize>,
+    pub(super) bias: Option<&'a [f32]>,
     /// Nobody else writes these channels of these tiles.
     pub(super) y: SharedMut<'a>,
 }
@@ -224,7 +230,7 @@ pub(super) struct ToPlanes<'a, T> {
 impl<T: Transform> Job for ToPlanes<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Self { from, layout, planes, tiles, channels, y, .. } = self;
+        let Self { from, layout, planes, tiles, channels, bias, y, .. } = self;
         let (pixels, points) = (planes.strides(), layout.strides(T::FROM));
         let (from_extent, to_extent) = (extent(T::FROM, points, V::LANES), extent(T::TO, pixels, V::LANES));
         for (item, tile) in tiles.enumerate() {
@@ -235,17 +241,26 @@ impl<T: Transform> Job for ToPlanes<'_, T> {
                 let at = place + layout.channel(channel - channels.start);
                 let from = from[at..at + from_extent].as_ptr();
                 let lanes = V::LANES.min(channels.end - channel);
+                let bias = match bias {
+                    Some(bias) => {
+                        let mut values = [0.0; WIDEST];
+                        values[..lanes].copy_from_slice(&bias[channel..channel + lanes]);
+                        // SAFETY: as many as the widest vector has.
+                        Some(unsafe { V::load(values.as_ptr()) })
+                    }
+                    None => None,
+                };
                 if whole && lanes == V::LANES {
                     let to = inside.first + channel;
                     let to = y.at(to..to + to_extent);
                     // SAFETY: the slice and the range hold all vectors, and nobody else writes them.
-                    unsafe { both_axes::<T, V>(from, points, to, pixels) };
+                    unsafe { both_axes::<T, V>(from, points, to, pixels, bias) };
                     continue;
                 }
                 let mut stage = Stage::new();
                 // SAFETY: the slice and the stage hold all vectors.
                 unsafe {
-                    both_axes::<T, V>(from, points, stage.0.as_mut_ptr(), Stage::strides(T::TO));
+                    both_axes::<T, V>(from, points, stage.0.as_mut_ptr(), Stage::strides(T::TO), bias);
                 }
                 for (pixel, to) in inside.pixels(T::TO, pixels) {
                     let from = stage.place(pixel, lanes).as_ptr();
@@ -286,7 +301,7 @@ impl<T: Transform> Job for Between<'_, T> {
                 let to = to.at(place..place + extent(T::TO, given, lanes));
                 if lanes == V::LANES {
                     // SAFETY: the slice and the range hold all vectors, and nobody else writes them.
-                    unsafe { both_axes::<T, V>(source.as_ptr(), taken, to, given) };
+                    unsafe { both_axes::<T, V>(source.as_ptr(), taken, to, given, None) };
                     continue;
                 }
                 let (mut before, mut after) = (Stage::new(), Stage::new());
@@ -297,7 +312,7 @@ impl<T: Transform> Job for Between<'_, T> {
                 let strides = [Stage::strides(T::FROM), Stage::strides(T::TO)];
                 // SAFETY: the stages hold all vectors.
                 unsafe {
-                    both_axes::<T, V>(before.0.as_ptr(), strides[0], after.0.as_mut_ptr(), strides[1]);
+                    both_axes::<T, V>(before.0.as_ptr(), strides[0], after.0.as_mut_ptr(), strides[1], None);
                 }
                 for (place, row, column) in square(T::TO) {
                     let from = after.place(place, lanes).as_ptr();

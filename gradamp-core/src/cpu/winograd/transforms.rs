@@ -2,15 +2,17 @@
 //!
 //! With a window's pixels d, weights g and outputs y = Aᵀ[(G g) ⊙ (Bᵀ d)], along one axis and then along the other.
 //!
-//! F(4, 3) at the points 0, 1, −1, 2, −2, ∞ (Lavin, Gray, "Fast algorithms for convolutional neural networks", 2015):
+//! F(4, 3) at the points 0, ±a, ±b, ∞ (Lavin, Gray, "Fast algorithms for convolutional neural networks", 2015, where a is 1 and
+//! b is 2). Here a = 5/8 and b = 3/2: the same sums, but powers of the points stay near 1, and the result is off by half as much.
+//! With α = 1 / 2a²(a² − b²) and β = 1 / 2b²(b² − a²):
 //!
 //! ```text
-//!      4  0 −5  0  1  0        1/4    0    0
-//!      0 −4 −4  1  1  0       −1/6 −1/6 −1/6         1  1  1  1  1  0
-//! Bᵀ = 0  4 −4 −1  1  0   G = −1/6  1/6 −1/6    Aᵀ = 0  1 −1  2 −2  0
-//!      0 −2 −1  2  1  0       1/24 1/12  1/6         0  1  1  4  4  0
-//!      0  2 −1 −2  1  0       1/24 −1/12 1/6         0  1 −1  8 −8  1
-//!      0  4  0 −5  0  1          0    0    1
+//!      a²b²   0   −a²−b²  0    1  0         1/a²b²  0    0
+//!       0   −ab²   −b²    a    1  0           α    αa   αa²          1  1   1   1   1  0
+//! Bᵀ =  0    ab²   −b²   −a    1  0     G =   α   −αa   αa²     Aᵀ = 0  a  −a   b  −b  0
+//!       0   −a²b   −a²    b    1  0           β    βb   βb²          0  a²  a²  b²  b² 0
+//!       0    a²b   −a²   −b    1  0           β   −βb   βb²          0  a³ −a³  b³ −b³ 1
+//!       0    a²b²   0   −a²−b² 0  1           0     0    1
 //! ```
 //!
 //! A plane of two pixels with a padding of one: y = [g1 d0 + g2 d1, g0 d0 + g1 d1], three products instead of four:
@@ -53,8 +55,6 @@ pub(super) trait Algorithm {
 
     /// Products of a tile.
     const POINTS: usize = Self::Input::TO * Self::Input::TO;
-    /// The point whose column of Aᵀ, along both axes, is all ones: what is added there is added to every pixel.
-    const ONES: usize;
     /// A window begins so many pixels after where the convolution's does.
     const SKIPPED: usize;
 }
@@ -70,7 +70,6 @@ impl Algorithm for Four {
     type Output = FourOutput;
     type OutputGradient = FourOutputGradient;
     type WeightGradient = FourWeightGradient;
-    const ONES: usize = MOST + 1;
     const SKIPPED: usize = 0;
 }
 
@@ -81,7 +80,6 @@ impl Algorithm for Pair {
     type Output = PairOutput;
     type OutputGradient = PairOutputGradient;
     type WeightGradient = PairWeightGradient;
-    const ONES: usize = 0;
     const SKIPPED: usize = 1;
 }
 
@@ -100,28 +98,36 @@ macro_rules! transform {
     };
 }
 
+/// The points' powers and the factors of G.
+const A: f32 = 0.625;
+const B: f32 = 1.5;
+const A2: f32 = A * A;
+const B2: f32 = B * B;
+const ALPHA: f32 = 1.0 / (2.0 * A2 * (A2 - B2));
+const BETA: f32 = 1.0 / (2.0 * B2 * (B2 - A2));
+
 transform!(FourInput, 6 => 6, |d| {
-    let (even, odd) = (d[4].plus(-4.0, d[2]), d[3].plus(-4.0, d[1]));
-    let (outer, inner) = (d[4] - d[2], d[3] - d[1]);
+    let (even, odd) = (d[4].plus(-B2, d[2]), d[3].plus(-B2, d[1]));
+    let (far_even, far_odd) = (d[4].plus(-A2, d[2]), d[3].plus(-A2, d[1]));
     [
-        d[4].plus(-5.0, d[2]).plus(4.0, d[0]),
-        even + odd,
-        even - odd,
-        outer.plus(2.0, inner),
-        outer.plus(-2.0, inner),
-        d[5].plus(-5.0, d[3]).plus(4.0, d[1]),
+        d[4].plus(-A2 - B2, d[2]).plus(A2 * B2, d[0]),
+        even.plus(A, odd),
+        even.plus(-A, odd),
+        far_even.plus(B, far_odd),
+        far_even.plus(-B, far_odd),
+        d[5].plus(-A2 - B2, d[3]).plus(A2 * B2, d[1]),
     ]
 });
 
 transform!(FourWeight, 3 => 6, |g| {
-    let ends = (g[0] + g[2]).times(-1.0 / 6.0);
-    let far = g[0].times(1.0 / 24.0).plus(1.0 / 6.0, g[2]);
+    let even = g[0].times(ALPHA).plus(ALPHA * A2, g[2]);
+    let far_even = g[0].times(BETA).plus(BETA * B2, g[2]);
     [
-        g[0].times(0.25),
-        ends.plus(-1.0 / 6.0, g[1]),
-        ends.plus(1.0 / 6.0, g[1]),
-        far.plus(1.0 / 12.0, g[1]),
-        far.plus(-1.0 / 12.0, g[1]),
+        g[0].times(1.0 / (A2 * B2)),
+        even.plus(ALPHA * A, g[1]),
+        even.plus(-ALPHA * A, g[1]),
+        far_even.plus(BETA * B, g[1]),
+        far_even.plus(-BETA * B, g[1]),
         g[2],
     ]
 });
@@ -131,34 +137,27 @@ transform!(FourOutput, 6 => 4, |m| {
     let (far_sum, far_difference) = (m[3] + m[4], m[3] - m[4]);
     [
         m[0] + sum + far_sum,
-        difference.plus(2.0, far_difference),
-        sum.plus(4.0, far_sum),
-        (difference + m[5]).plus(8.0, far_difference),
+        difference.times(A).plus(B, far_difference),
+        sum.times(A2).plus(B2, far_sum),
+        m[5].plus(A2 * A, difference).plus(B2 * B, far_difference),
         m[0],
         m[0],
     ]
 });
 
 transform!(FourOutputGradient, 4 => 6, |y| {
-    let (even, odd) = (y[0] + y[2], y[1] + y[3]);
-    let (far_even, far_odd) = (y[0].plus(4.0, y[2]), y[1].plus(4.0, y[3]));
-    [
-        y[0],
-        even + odd,
-        even - odd,
-        far_even.plus(2.0, far_odd),
-        far_even.plus(-2.0, far_odd),
-        y[3],
-    ]
+    let (even, odd) = (y[0].plus(A2, y[2]), y[1].plus(A2, y[3]));
+    let (far_even, far_odd) = (y[0].plus(B2, y[2]), y[1].plus(B2, y[3]));
+    [y[0], even.plus(A, odd), even.plus(-A, odd), far_even.plus(B, far_odd), far_even.plus(-B, far_odd), y[3]]
 });
 
 transform!(FourWeightGradient, 6 => 3, |u| {
-    let (sum, difference) = (u[1] + u[2], u[2] - u[1]);
+    let (sum, difference) = (u[1] + u[2], u[1] - u[2]);
     let (far_sum, far_difference) = (u[3] + u[4], u[3] - u[4]);
     [
-        u[0].times(0.25).plus(-1.0 / 6.0, sum).plus(1.0 / 24.0, far_sum),
-        difference.times(1.0 / 6.0).plus(1.0 / 12.0, far_difference),
-        u[5].plus(1.0 / 6.0, far_sum - sum),
+        u[0].times(1.0 / (A2 * B2)).plus(ALPHA, sum).plus(BETA, far_sum),
+        difference.times(ALPHA * A).plus(BETA * B, far_difference),
+        u[5].plus(ALPHA * A2, sum).plus(BETA * B2, far_sum),
         u[0],
         u[0],
         u[0],

@@ -189,25 +189,37 @@ impl<T: Transform> Job for FromPlanes<'_, T> {
         let Self { planes, x, tiles, channels, layout, to, .. } = self;
         let (pixels, points) = (planes.strides(), layout.strides(T::TO));
         let (from_extent, to_extent) = (extent(T::FROM, pixels, V::LANES), extent(T::TO, points, V::LANES));
+        let mut stage = Stage::new();
         for (item, tile) in tiles.enumerate() {
             let inside = planes.tile(tile, T::FROM);
             let whole = inside.is_whole(T::FROM);
             let place = layout.item(item);
+            if !whole {
+                stage = Stage::new(); // what is inside is overwritten channel by channel, what is outside stays 0
+            }
             for channel in channels.clone().step_by(V::LANES) {
                 let at = place + layout.channel(channel - channels.start);
                 let to = to[at..at + to_extent].as_mut_ptr();
                 let lanes = V::LANES.min(channels.end - channel);
-                // SAFETY: the slices just taken hold all vectors; so does a stage.
                 if whole && lanes == V::LANES {
                     let from = inside.first + channel;
                     let from = x[from..from + from_extent].as_ptr();
+                    // SAFETY: the slices just taken hold all vectors.
                     unsafe { both_axes::<T, V>(from, pixels, to, points, None) };
-                } else {
-                    let mut stage = Stage::new();
-                    for (pixel, from) in inside.pixels(T::FROM, pixels) {
-                        stage.place(pixel, lanes).copy_from_slice(&x[from + channel..][..lanes]);
+                    continue;
+                }
+                for (pixel, from) in inside.pixels(T::FROM, pixels) {
+                    let from = &x[from + channel..][..lanes];
+                    if lanes == V::LANES {
+                        // SAFETY: the slice holds a vector, and so does each place of the stage.
+                        unsafe { V::load(from.as_ptr()).store(stage.place(pixel, lanes).as_mut_ptr()) };
+                    } else {
+                        stage.place(pixel, lanes).copy_from_slice(from);
                     }
-                    unsafe { both_axes::<T, V>(stage.0.as_ptr(), Stage::strides(T::FROM), to, points, None) };
+                }
+                // SAFETY: the slice just taken holds all vectors, and so does the stage.
+                unsafe {
+                    both_axes::<T, V>(stage.0.as_ptr(), Stage::strides(T::FROM), to, points, None);
                 }
             }
         }
@@ -233,6 +245,7 @@ impl<T: Transform> Job for ToPlanes<'_, T> {
         let Self { from, layout, planes, tiles, channels, bias, y, .. } = self;
         let (pixels, points) = (planes.strides(), layout.strides(T::FROM));
         let (from_extent, to_extent) = (extent(T::FROM, points, V::LANES), extent(T::TO, pixels, V::LANES));
+        let mut stage = Stage::new();
         for (item, tile) in tiles.enumerate() {
             let inside = planes.tile(tile, T::TO);
             let whole = inside.is_whole(T::TO);
@@ -257,7 +270,6 @@ impl<T: Transform> Job for ToPlanes<'_, T> {
                     unsafe { both_axes::<T, V>(from, points, to, pixels, bias) };
                     continue;
                 }
-                let mut stage = Stage::new();
                 // SAFETY: the slice and the stage hold all vectors.
                 unsafe {
                     both_axes::<T, V>(from, points, stage.0.as_mut_ptr(), Stage::strides(T::TO), bias);
@@ -266,7 +278,13 @@ impl<T: Transform> Job for ToPlanes<'_, T> {
                     let from = stage.place(pixel, lanes).as_ptr();
                     let to = y.at(to + channel..to + channel + lanes);
                     // SAFETY: both hold so many elements, and nobody else writes them.
-                    unsafe { to.copy_from_nonoverlapping(from, lanes) };
+                    unsafe {
+                        if lanes == V::LANES {
+                            V::load(from).store(to);
+                        } else {
+                            to.copy_from_nonoverlapping(from, lanes);
+                        }
+                    }
                 }
             }
         }

@@ -3,51 +3,66 @@
 use crate::backend::Statistics;
 use crate::geometry::Rows;
 
+use super::Cpu;
+use super::simd::vectorised;
 use super::threads::Threads;
 
 /// Elements of one task: a quarter of a second-level cache, so that sharing out costs next to nothing.
 pub(super) const CHUNK: usize = 32 * 1024;
 
 /// Rows that are summed in f32 before the sum goes on in f64: few enough to lose nothing.
-const SHORT: usize = 64;
+pub(super) const SHORT: usize = 64;
 
-/// y = f(x, y), element by element.
-pub(super) fn map(threads: &Threads, x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Sync) {
-    threads.each(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = f(x);
-        }
+/// y = alpha · x + beta · y
+pub(super) fn axpby(cpu: &Cpu, alpha: f32, x: &[f32], beta: f32, y: &mut [f32]) {
+    cpu.threads().each(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| match (alpha, beta) {
+        (1.0, 0.0) => y.copy_from_slice(x),
+        (_, 0.0) => scale(cpu, alpha, x, y),
+        _ => scale_and_add(cpu, alpha, x, beta, y),
     });
 }
 
-/// y = alpha · x + beta · y
-pub(super) fn axpby(threads: &Threads, alpha: f32, x: &[f32], beta: f32, y: &mut [f32]) {
-    if beta == 0.0 {
-        return match alpha {
-            1.0 => threads.each(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| y.copy_from_slice(x)),
-            _ => map(threads, x, y, |x| alpha * x),
-        };
+vectorised! {
+    fn scale<'a>(alpha: f32, x: &'a [f32], y: &'a mut [f32]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = alpha * x;
+        }
     }
-    threads.each(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| {
+}
+
+vectorised! {
+    fn scale_and_add<'a>(alpha: f32, x: &'a [f32], beta: f32, y: &'a mut [f32]) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = alpha * x + beta * *y;
         }
-    });
+    }
 }
 
 /// y = max(x, 0), NaN where x is NaN.
-pub(super) fn relu(threads: &Threads, x: &[f32], y: &mut [f32]) {
-    map(threads, x, y, |x| if x <= 0.0 { 0.0 } else { x });
+pub(super) fn relu(cpu: &Cpu, x: &[f32], y: &mut [f32]) {
+    cpu.threads().each(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| rectify(cpu, x, y));
+}
+
+vectorised! {
+    fn rectify<'a>(x: &'a [f32], y: &'a mut [f32]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = if x <= 0.0 { 0.0 } else { x };
+        }
+    }
 }
 
 /// dx = dy where y > 0, else 0
-pub(super) fn relu_backward(threads: &Threads, y: &[f32], dy: &[f32], dx: &mut [f32]) {
+pub(super) fn relu_backward(cpu: &Cpu, y: &[f32], dy: &[f32], dx: &mut [f32]) {
     let parts = y.chunks(CHUNK).zip(dy.chunks(CHUNK)).zip(dx.chunks_mut(CHUNK));
-    threads.each(parts, |((y, dy), dx)| {
+    cpu.threads().each(parts, |((y, dy), dx)| mask(cpu, y, dy, dx));
+}
+
+vectorised! {
+    fn mask<'a>(y: &'a [f32], dy: &'a [f32], dx: &'a mut [f32]) {
         for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
             *dx = if y > 0.0 { dy } else { 0.0 };
         }
-    });
+    }
 }
 
 /// y[r, c] += bias[c]
@@ -100,33 +115,35 @@ pub(super) fn block_sums(
     partials
 }
 
-/// sums[c] += Σ_r x[r, c]
+/// sums[c] += Σ_r x[r, c], in f32 over [`SHORT`] rows at a time, then in f64.
+#[inline(always)]
 pub(super) fn add_rows(x: &[f32], channels: usize, sums: &mut [f64]) {
-    short_sums(x.chunks(channels), sums, |_, x| x);
-}
-
-/// sums[c] += Σ_rows f(c, row[c]), in f32 over [`SHORT`] rows at a time, then in f64.
-pub(super) fn short_sums<'a>(
-    rows: impl Iterator<Item = &'a [f32]>,
-    sums: &mut [f64],
-    f: impl Fn(usize, f32) -> f32,
-) {
-    let mut short = vec![0.0f32; sums.len()];
-    let mut flush = |short: &mut [f32]| {
-        for (sum, short) in sums.iter_mut().zip(short) {
+    let mut short = vec![0.0f32; channels];
+    for x in x.chunks(SHORT * channels) {
+        short.fill(0.0);
+        for x in x.chunks_exact(channels) {
+            for (short, x) in short.iter_mut().zip(x) {
+                *short += x;
+            }
+        }
+        for (sum, short) in sums.iter_mut().zip(&short) {
             *sum += f64::from(*short);
-            *short = 0.0;
-        }
-    };
-    for (i, row) in rows.enumerate() {
-        for (c, (short, &x)) in short.iter_mut().zip(row).enumerate() {
-            *short += f(c, x);
-        }
-        if i % SHORT == SHORT - 1 {
-            flush(&mut short);
         }
     }
-    flush(&mut short);
+}
+
+/// out = the sum of `parts`, each as long as out, added in their order.
+pub(super) fn add_parts(threads: &Threads, parts: &[f32], out: &mut [f32]) {
+    const PIECE: usize = CHUNK / 4;
+    let elements = out.len();
+    threads.each(out.chunks_mut(PIECE).enumerate(), |(i, out)| {
+        for (part, values) in parts.chunks_exact(elements).enumerate() {
+            let values = &values[i * PIECE..][..out.len()];
+            for (out, &value) in out.iter_mut().zip(values) {
+                *out = if part == 0 { value } else { *out + value };
+            }
+        }
+    });
 }
 
 /// Sum, norms, largest magnitude and zeros of `x`.

@@ -9,10 +9,13 @@ mod peak;
 mod pool;
 mod pooling;
 mod sgd;
+mod shared_mut;
+mod simd;
 #[cfg(test)]
 mod tests;
 mod threads;
 mod windows;
+mod winograd;
 
 use std::fmt;
 use std::ops::Range;
@@ -25,7 +28,7 @@ use crate::{Error, Result};
 pub use gemm::Isa;
 pub use pool::Buffer;
 
-use gemm::Kernel;
+use gemm::{Kernel, Kernels};
 use pool::Pool;
 use threads::Threads;
 
@@ -38,7 +41,7 @@ pub struct Cpu {
 struct Shared {
     threads: Threads,
     isa: Isa,
-    kernels: [Kernel; 2],
+    kernels: Kernels,
     pool: Arc<Pool>,
 }
 
@@ -76,7 +79,7 @@ impl Cpu {
         Ok(Self::from_parts(threads, isa, kernels))
     }
 
-    fn from_parts(threads: Threads, isa: Isa, kernels: [Kernel; 2]) -> Self {
+    fn from_parts(threads: Threads, isa: Isa, kernels: Kernels) -> Self {
         Self { shared: Arc::new(Shared { threads, isa, kernels, pool: Arc::default() }) }
     }
 
@@ -89,10 +92,14 @@ impl Cpu {
         &self.shared.threads
     }
 
-    /// The micro-kernel that wastes least on a product with so many columns.
+    /// The micro-kernel for long products with so many columns.
     fn kernel(&self, columns: usize) -> Kernel {
-        let [wide, narrow] = self.shared.kernels;
-        if columns <= narrow.columns { narrow } else { wide }
+        Kernels::for_columns(self.shared.kernels.large, columns)
+    }
+
+    /// The micro-kernel for products with few rows and so many columns.
+    fn small_kernel(&self, columns: usize) -> Kernel {
+        Kernels::for_columns(self.shared.kernels.small, columns)
     }
 
     fn take(&self, len: usize) -> Result<Buffer> {
@@ -167,7 +174,7 @@ impl Backend for Cpu {
     }
 
     fn axpby(&self, len: usize, alpha: f32, x: &Buffer, beta: f32, y: &mut Buffer) -> Result<()> {
-        elementwise::axpby(self.threads(), alpha, &x[..len], beta, &mut y[..len]);
+        elementwise::axpby(self, alpha, &x[..len], beta, &mut y[..len]);
         Ok(())
     }
 
@@ -182,12 +189,12 @@ impl Backend for Cpu {
     }
 
     fn relu(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        elementwise::relu(self.threads(), &x[..len], &mut y[..len]);
+        elementwise::relu(self, &x[..len], &mut y[..len]);
         Ok(())
     }
 
     fn relu_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
-        elementwise::relu_backward(self.threads(), &y[..len], &dy[..len], &mut dx[..len]);
+        elementwise::relu_backward(self, &y[..len], &dy[..len], &mut dx[..len]);
         Ok(())
     }
 
@@ -198,7 +205,7 @@ impl Backend for Cpu {
         mean: &mut Buffer,
         variance: &mut Buffer,
     ) -> Result<()> {
-        batch_norm::batch_norm_statistics(self.threads(), g, x, mean, variance);
+        batch_norm::batch_norm_statistics(self, g, x, mean, variance);
         Ok(())
     }
 
@@ -209,7 +216,7 @@ impl Backend for Cpu {
         x: &Buffer,
         y: &mut Buffer,
     ) -> Result<()> {
-        batch_norm::batch_norm(self.threads(), g, p.into(), x, y);
+        batch_norm::batch_norm(self, g, p.into(), x, y);
         Ok(())
     }
 
@@ -223,17 +230,17 @@ impl Backend for Cpu {
         dgamma: &mut Buffer,
         dbeta: &mut Buffer,
     ) -> Result<()> {
-        batch_norm::batch_norm_backward(self.threads(), g, p.into(), x, None, dy, dx, dgamma, dbeta);
+        batch_norm::batch_norm_backward(self, g, p.into(), x, None, dy, dx, dgamma, dbeta);
         Ok(())
     }
 
     fn max_pool2d(&self, g: &Pool2d, x: &Buffer, y: &mut Buffer, index: &mut Buffer) -> Result<()> {
-        pooling::max_pool2d(self.threads(), g, x, y, index);
+        pooling::max_pool2d(self, g, x, y, index);
         Ok(())
     }
 
     fn max_pool2d_backward(&self, g: &Pool2d, index: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
-        pooling::max_pool2d_backward(self.threads(), g, index, dy, dx);
+        pooling::max_pool2d_backward(self, g, index, dy, dx);
         Ok(())
     }
 
@@ -298,7 +305,7 @@ impl Backend for Cpu {
         y: &mut Buffer,
     ) -> Result<()> {
         let residual = residual.map(|residual| &**residual);
-        batch_norm::batch_norm_relu(self.threads(), g, p.into(), x, residual, y);
+        batch_norm::batch_norm_relu(self, g, p.into(), x, residual, y);
         Ok(())
     }
 
@@ -313,12 +320,12 @@ impl Backend for Cpu {
         dgamma: &mut Buffer,
         dbeta: &mut Buffer,
     ) -> Result<()> {
-        batch_norm::batch_norm_backward(self.threads(), g, p.into(), x, Some(y), dy, dx, dgamma, dbeta);
+        batch_norm::batch_norm_backward(self, g, p.into(), x, Some(y), dy, dx, dgamma, dbeta);
         Ok(())
     }
 
     fn sgd_all(&self, slots: Vec<SgdSlot<'_, Self>>) -> Result<()> {
-        sgd::sgd(self.threads(), slots);
+        sgd::sgd(self, slots);
         Ok(())
     }
 

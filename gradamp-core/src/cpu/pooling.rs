@@ -2,7 +2,9 @@
 
 use crate::geometry::{MeanPool, Pool2d};
 
+use super::Cpu;
 use super::elementwise::add_rows;
+use super::simd::vectorised;
 use super::threads::Threads;
 
 /// Calls `f(window's row in y, tap, pixel's row in x)` for every pixel of every window of an image, each a range of
@@ -21,10 +23,10 @@ fn for_each_tap(g: &Pool2d, mut f: impl FnMut(std::ops::Range<usize>, usize, std
 }
 
 /// y = the largest of each window, index = its place, the first of equals; a NaN is larger than any number.
-pub(super) fn max_pool2d(threads: &Threads, g: &Pool2d, x: &[f32], y: &mut [f32], index: &mut [f32]) {
+pub(super) fn max_pool2d(cpu: &Cpu, g: &Pool2d, x: &[f32], y: &mut [f32], index: &mut [f32]) {
     let (x_image, y_image) = (g.h_in * g.w_in * g.c, g.h_out * g.w_out * g.c);
     let images = x.chunks(x_image).zip(y.chunks_mut(y_image)).zip(index.chunks_mut(y_image)).take(g.n);
-    threads.each(images, |((x, y), index)| {
+    cpu.threads().each(images, |((x, y), index)| {
         for_each_tap(g, |to, tap, from| {
             let (x, y, index) = (&x[from], &mut y[to.clone()], &mut index[to]);
             if tap == 0 {
@@ -32,28 +34,40 @@ pub(super) fn max_pool2d(threads: &Threads, g: &Pool2d, x: &[f32], y: &mut [f32]
                 index.fill(0.0);
                 return;
             }
-            for ((y, index), &x) in y.iter_mut().zip(index).zip(x) {
-                let larger = x > *y || (x.is_nan() && !y.is_nan());
-                *y = if larger { x } else { *y };
-                *index = if larger { tap as f32 } else { *index };
-            }
+            keep_larger(cpu, tap as f32, x, y, index);
         });
     });
 }
 
+vectorised! {
+    fn keep_larger<'a>(tap: f32, x: &'a [f32], y: &'a mut [f32], index: &'a mut [f32]) {
+        for ((y, index), &x) in y.iter_mut().zip(index).zip(x) {
+            let larger = x > *y || (x.is_nan() && !y.is_nan());
+            *y = if larger { x } else { *y };
+            *index = if larger { tap } else { *index };
+        }
+    }
+}
+
 /// dx = dy at the noted places (summed where windows overlap), 0 elsewhere.
-pub(super) fn max_pool2d_backward(threads: &Threads, g: &Pool2d, index: &[f32], dy: &[f32], dx: &mut [f32]) {
+pub(super) fn max_pool2d_backward(cpu: &Cpu, g: &Pool2d, index: &[f32], dy: &[f32], dx: &mut [f32]) {
     let (x_image, y_image) = (g.h_in * g.w_in * g.c, g.h_out * g.w_out * g.c);
     let images = index.chunks(y_image).zip(dy.chunks(y_image)).zip(dx.chunks_mut(x_image)).take(g.n);
-    threads.each(images, |((index, dy), dx)| {
+    cpu.threads().each(images, |((index, dy), dx)| {
         dx.fill(0.0);
         for_each_tap(g, |from, tap, to| {
             let (index, dy) = (&index[from.clone()], &dy[from]);
-            for ((dx, &index), &dy) in dx[to].iter_mut().zip(index).zip(dy) {
-                *dx += if index == tap as f32 { dy } else { 0.0 };
-            }
+            add_where(cpu, tap as f32, index, dy, &mut dx[to]);
         });
     });
+}
+
+vectorised! {
+    fn add_where<'a>(tap: f32, index: &'a [f32], dy: &'a [f32], dx: &'a mut [f32]) {
+        for ((dx, &index), &dy) in dx.iter_mut().zip(index).zip(dy) {
+            *dx += if index == tap { dy } else { 0.0 };
+        }
+    }
 }
 
 /// y[n, c] = 1/pixels · Σ_p x[n, p, c]
@@ -87,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_largest_of_each_window_gets_the_gradient() {
-        let threads = Threads::new(2).unwrap();
+        let cpu = Cpu::with_threads(2).unwrap();
         for (n, h, w, c, size, stride) in
             [(1, 2, 2, 1, 2, 2), (3, 7, 5, 3, 3, 2), (2, 9, 8, 17, 2, 2), (1, 5, 5, 2, 3, 1)]
         {
@@ -97,8 +111,8 @@ mod tests {
             let dy = random(2, n * g.h_out * g.w_out * c);
             let (mut y, mut index) = (vec![f32::NAN; dy.len()], vec![f32::NAN; dy.len()]);
             let mut dx = vec![f32::NAN; x.len()];
-            max_pool2d(&threads, &g, &x, &mut y, &mut index);
-            max_pool2d_backward(&threads, &g, &index, &dy, &mut dx);
+            max_pool2d(&cpu, &g, &x, &mut y, &mut index);
+            max_pool2d_backward(&cpu, &g, &index, &dy, &mut dx);
             let mut expected_dx = vec![0.0f64; x.len()];
             for o in 0..dy.len() {
                 let (image, i, j, channel) =
@@ -119,7 +133,7 @@ mod tests {
     fn a_nan_is_the_largest() {
         let g = Pool2d::new(&[1, 2, 2, 1], 2, 2).unwrap();
         let (mut y, mut index) = ([0.0], [0.0]);
-        max_pool2d(&Threads::alone(), &g, &[1.0, f32::NAN, 5.0, f32::NAN], &mut y, &mut index);
+        max_pool2d(&Cpu::with_threads(1).unwrap(), &g, &[1.0, f32::NAN, 5.0, f32::NAN], &mut y, &mut index);
         assert!(y[0].is_nan() && index[0] == 1.0);
     }
 

@@ -4,13 +4,13 @@ use crate::backend::{Gate, SgdSlot, SgdStep};
 
 use super::Cpu;
 use super::elementwise::CHUNK;
-use super::threads::Threads;
+use super::simd::vectorised;
 
 /// A piece of one parameter: gradient, velocity, parameter.
 type Part<'a> = (SgdStep, &'a [f32], Option<&'a mut [f32]>, &'a mut [f32]);
 
 /// Takes the step of every slot; see [`SgdStep`]. The pieces of all parameters are shared out together.
-pub(super) fn sgd(threads: &Threads, slots: Vec<SgdSlot<'_, Cpu>>) {
+pub(super) fn sgd(cpu: &Cpu, slots: Vec<SgdSlot<'_, Cpu>>) {
     let mut parts: Vec<Part<'_>> = Vec::new();
     for SgdSlot { mut step, len, gradient, gate, velocity, parameter } in slots {
         if let Some(gate) = gate {
@@ -31,22 +31,32 @@ pub(super) fn sgd(threads: &Threads, slots: Vec<SgdSlot<'_, Cpu>>) {
             }
         }
     }
-    threads.each(parts.into_iter(), |(step, gradient, velocity, parameter)| match velocity {
-        None => {
-            for (w, &g) in parameter.iter_mut().zip(gradient) {
-                let d = direction(&step, g, *w);
-                *w -= step.lr * d;
-            }
-        }
-        Some(velocity) => {
-            let ahead = if step.nesterov { step.momentum } else { 1.0 };
-            for ((w, v), &g) in parameter.iter_mut().zip(velocity).zip(gradient) {
-                let d = direction(&step, g, *w);
-                *v = step.momentum * *v + d;
-                *w -= step.lr * (if step.nesterov { d } else { 0.0 } + ahead * *v);
-            }
-        }
+    cpu.threads().each(parts.into_iter(), |(step, gradient, velocity, parameter)| match velocity {
+        None => descend(cpu, step, gradient, parameter),
+        Some(velocity) => descend_with_momentum(cpu, step, gradient, velocity, parameter),
     });
+}
+
+vectorised! {
+    fn descend<'a>(step: SgdStep, gradient: &'a [f32], parameter: &'a mut [f32]) {
+        for (w, &g) in parameter.iter_mut().zip(gradient) {
+            let d = direction(&step, g, *w);
+            *w -= step.lr * d;
+        }
+    }
+}
+
+vectorised! {
+    fn descend_with_momentum<'a>(
+        step: SgdStep, gradient: &'a [f32], velocity: &'a mut [f32], parameter: &'a mut [f32],
+    ) {
+        let ahead = if step.nesterov { step.momentum } else { 1.0 };
+        for ((w, v), &g) in parameter.iter_mut().zip(velocity).zip(gradient) {
+            let d = direction(&step, g, *w);
+            *v = step.momentum * *v + d;
+            *w -= step.lr * (if step.nesterov { d } else { 0.0 } + ahead * *v);
+        }
+    }
 }
 
 /// clamp(gradient_scale · g, ±clip_value) + weight_decay · w

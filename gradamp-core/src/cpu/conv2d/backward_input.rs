@@ -4,6 +4,7 @@ use crate::Result;
 use crate::cpu::Cpu;
 use crate::cpu::gemm::{Dense, Kernel, Panels, Right, ScratchSize, Stored, block_rows, multiply};
 use crate::cpu::windows::Windows;
+use crate::cpu::winograd::Winograd;
 use crate::geometry::Conv2d;
 
 use super::{multiply_windows, store};
@@ -44,6 +45,9 @@ pub(in crate::cpu) fn conv2d_backward_input(
     dy: &[f32],
     dx: &mut [f32],
 ) -> Result<()> {
+    if let Some(winograd) = Winograd::of(g) {
+        return winograd.backward_input(cpu, g, w, dy, dx);
+    }
     let kernel = cpu.kernel(g.c_in);
     let image = g.h_in * g.w_in * g.c_in;
     let dx = &mut dx[..g.n * image];

@@ -2,9 +2,10 @@
 
 use crate::Result;
 use crate::cpu::Cpu;
-use crate::cpu::elementwise::CHUNK;
+use crate::cpu::elementwise::add_parts;
 use crate::cpu::gemm::{Dense, Panels, Right, ScratchSize, Stored, multiply};
 use crate::cpu::windows::Windows;
+use crate::cpu::winograd::Winograd;
 use crate::geometry::Conv2d;
 
 use super::store;
@@ -18,6 +19,9 @@ pub(in crate::cpu) fn conv2d_backward_weight(
     dy: &[f32],
     dw: &mut [f32],
 ) -> Result<()> {
+    if let Some(winograd) = Winograd::of(g) {
+        return winograd.backward_weight(cpu, g, x, dy, dw);
+    }
     /// Elements of a block of dw: a quarter of a second-level cache of 1 MiB.
     const BLOCK: usize = 64 * 1024;
     /// Tasks that keep many threads busy.
@@ -66,13 +70,6 @@ pub(in crate::cpu) fn conv2d_backward_weight(
     }
     let mut parts = cpu.take(chunks * elements)?;
     product(&mut parts);
-    cpu.threads().each(dw.chunks_mut(CHUNK / 4).enumerate(), |(i, dw)| {
-        for (part, values) in parts.chunks_exact(elements).enumerate() {
-            let values = &values[i * (CHUNK / 4)..][..dw.len()];
-            for (dw, &value) in dw.iter_mut().zip(values) {
-                *dw = if part == 0 { value } else { *dw + value };
-            }
-        }
-    });
+    add_parts(cpu.threads(), &parts, dw);
     Ok(())
 }

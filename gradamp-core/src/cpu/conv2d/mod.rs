@@ -11,6 +11,7 @@ use crate::geometry::Conv2d;
 use super::Cpu;
 use super::gemm::{Dense, Kernel, Panels, Right, ScratchSize, Stored, Tiles, block_rows, multiply};
 use super::windows::Windows;
+use super::winograd::Winograd;
 
 pub(super) use backward_input::conv2d_backward_input;
 pub(super) use backward_weight::conv2d_backward_weight;
@@ -24,6 +25,9 @@ pub(super) fn conv2d(
     bias: Option<&[f32]>,
     y: &mut [f32],
 ) -> Result<()> {
+    if let Some(winograd) = Winograd::of(g) {
+        return winograd.conv2d(cpu, g, x, w, bias, y);
+    }
     let kernel = cpu.kernel(g.c_out);
     let mut packed = cpu.take(Panels::elements(kernel, g.patch(), g.c_out))?;
     let w = Dense::new(&w[..g.patch() * g.c_out], g.c_out).pack_all(cpu.threads(), kernel, &mut packed);

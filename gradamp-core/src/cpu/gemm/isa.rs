@@ -3,14 +3,59 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Stored, portable};
+use super::{STRIDE, portable};
 use crate::Error;
 
-/// Adds the product of a block of A and a panel of B to a tile of C, or writes it there.
+/// How a block of A lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cpu) enum Left {
+    /// Rows [`super::STRIDE`] elements apart.
+    Rows,
+    /// Steps of the summed dimension so many elements apart, each with the elements of all rows.
+    Steps(usize),
+    /// `[tile, depth / LANES, tile's rows, LANES]`: a tile is read from its first element to its last.
+    Lanes,
+}
+
+impl Left {
+    /// From one tile to the next.
+    pub(super) fn tile(self, rows: usize, depth: usize) -> usize {
+        match self {
+            Left::Rows => rows * STRIDE,
+            Left::Steps(_) => rows,
+            Left::Lanes => rows * depth.next_multiple_of(LANES),
+        }
+    }
+
+    /// What the micro-kernels may assume about their operands.
+    pub(super) fn check(
+        self,
+        [rows, columns]: [usize; 2],
+        tiles: usize,
+        depth: usize,
+        a: &[f32],
+        b: &[f32],
+        c: &[f32],
+    ) {
+        assert!(depth > 0 && tiles > 0);
+        let last = (tiles - 1) * self.tile(rows, depth)
+            + match self {
+                Left::Rows => (rows - 1) * STRIDE + depth,
+                Left::Steps(step) => (depth - 1) * step + rows,
+                Left::Lanes => self.tile(rows, depth),
+            };
+        assert!(a.len() >= last && b.len() >= depth * columns && c.len() >= tiles * rows * columns);
+    }
+}
+
+/// Neighbours along the summed dimension in [`Left::Lanes`]: a cache line.
+pub(in crate::cpu) const LANES: usize = 16;
+
+/// Adds the product of a block of A and a panel of B to tiles of C, or writes it there.
 ///
-/// The arguments: how A is stored, the summed dimension's length, A, B `[depth, columns]`, C `[rows, columns]`, and
-/// whether to add.
-pub(super) type Multiply = fn(Stored, usize, &[f32], &[f32], &mut [f32], bool);
+/// The arguments: how A lies, how many tiles, the summed dimension's length, A, B `[depth, columns]`, C
+/// `[tiles, rows, columns]`, and whether to add.
+pub(super) type Multiply = fn(Left, usize, usize, &[f32], &[f32], &mut [f32], bool);
 
 /// A micro-kernel and the size of its tile of C.
 #[derive(Clone, Copy)]
@@ -22,16 +67,33 @@ pub(in crate::cpu) struct Kernel {
 
 impl Kernel {
     /// See [`Multiply`].
-    pub(super) fn multiply(
+    pub(in crate::cpu) fn multiply(
         &self,
-        stored: Stored,
+        left: Left,
+        tiles: usize,
         depth: usize,
         a: &[f32],
         b: &[f32],
         c: &mut [f32],
         add: bool,
     ) {
-        (self.multiply)(stored, depth, a, b, c, add);
+        (self.multiply)(left, tiles, depth, a, b, c, add);
+    }
+}
+
+/// The micro-kernels of an instruction set; each for products with many columns and with few.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Kernels {
+    /// As large as the registers hold: for long products.
+    pub(in crate::cpu) large: [Kernel; 2],
+    /// Smaller, of which little is wasted where rows are few: for Winograd's products.
+    pub(in crate::cpu) small: [Kernel; 2],
+}
+
+impl Kernels {
+    /// Of the two, the one that wastes less on so many columns.
+    pub(in crate::cpu) fn for_columns([wide, narrow]: [Kernel; 2], columns: usize) -> Kernel {
+        if columns <= narrow.columns { narrow } else { wide }
     }
 }
 
@@ -60,9 +122,8 @@ impl Isa {
         self.kernels().is_some()
     }
 
-    /// The micro-kernels for products with many columns and with few; `None` where the machine has no such
-    /// instructions.
-    pub(in crate::cpu) fn kernels(self) -> Option<[Kernel; 2]> {
+    /// Its micro-kernels; `None` where the machine has no such instructions.
+    pub(in crate::cpu) fn kernels(self) -> Option<Kernels> {
         match self {
             Isa::Portable => Some(portable::KERNELS),
             #[cfg(target_arch = "x86_64")]

@@ -18,7 +18,7 @@ use crate::Result;
 use crate::geometry::Gemm;
 
 pub use isa::Isa;
-pub(super) use isa::Kernel;
+pub(super) use isa::{Kernel, Kernels, LANES, Left};
 pub(super) use pack::{Dense, Matrix, Panels, Tiles};
 pub(super) use portable::KERNELS as PORTABLE;
 
@@ -119,9 +119,9 @@ pub(super) fn multiply<'c>(
             }
         };
         // As many tiles at a time as a packed block of A holds.
-        let (step, tile_step) = match stored {
-            Stored::Plain => (tiles, kernel.rows * STRIDE),
-            Stored::Transposed => (DEPTH / kernel.rows, kernel.rows),
+        let (step, left) = match stored {
+            Stored::Plain => (tiles, Left::Rows),
+            Stored::Transposed => (DEPTH / kernel.rows, Left::Steps(STRIDE)),
         };
         for first in (0..tiles).step_by(step) {
             let last = tiles.min(first + step);
@@ -132,10 +132,8 @@ pub(super) fn multiply<'c>(
             }
             for panel in 0..b.count() {
                 let b = b.piece(panel, within.clone());
-                for tile in first..last {
-                    let a = &scratch.a[(tile - first) * tile_step..];
-                    kernel.multiply(stored, end - start, a, b, c.tile(panel, tile), start > depth.start);
-                }
+                let c = c.tiles(panel, first..last);
+                kernel.multiply(left, last - first, end - start, scratch.a, b, c, start > depth.start);
             }
         }
     }

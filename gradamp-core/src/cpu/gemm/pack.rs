@@ -136,10 +136,11 @@ impl<'a> Tiles<'a> {
         Self { values, rows, tile_rows: kernel.rows, columns, width: kernel.columns }
     }
 
-    /// One tile, to write.
-    pub(super) fn tile(&mut self, panel: usize, tile: usize) -> &mut [f32] {
-        let start = (panel * self.rows + tile * self.tile_rows) * self.width;
-        &mut self.values[start..start + self.tile_rows * self.width]
+    /// Some tiles of a panel, to write.
+    pub(super) fn tiles(&mut self, panel: usize, tiles: Range<usize>) -> &mut [f32] {
+        let start = panel * self.rows;
+        let rows = start + tiles.start * self.tile_rows..start + tiles.end * self.tile_rows;
+        &mut self.values[rows.start * self.width..rows.end * self.width]
     }
 
     /// Hands the values of a row to `f`, panel by panel, with the column at which each begins.

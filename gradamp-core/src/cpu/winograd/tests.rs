@@ -1,0 +1,119 @@
+//! What the laws of the convolutions do not see: that the transforms are exact, and what they serve.
+
+use super::transforms::{MOST, Transform};
+use super::*;
+use crate::cpu::simd::Vector;
+use crate::cpu::tests::{blank, buffer, random, same_bits};
+
+/// One number as a vector, in which the sums of small integers are exact.
+#[derive(Clone, Copy)]
+struct One(f32);
+
+impl std::ops::Add for One {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+}
+
+impl std::ops::Sub for One {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self(self.0 - other.0)
+    }
+}
+
+impl Vector for One {
+    const LANES: usize = 1;
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { *from })
+    }
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { *to = self.0 }
+    }
+    fn times(self, factor: f32) -> Self {
+        Self(self.0 * factor)
+    }
+    fn plus(self, factor: f32, other: Self) -> Self {
+        Self(self.0 + factor * other.0)
+    }
+}
+
+/// The matrix of a transform, row by row.
+fn matrix<T: Transform>() -> Vec<Vec<f32>> {
+    let columns: Vec<[One; MOST]> = (0..T::FROM)
+        .map(|i| {
+            let mut unit = [One(0.0); MOST];
+            unit[i] = One(1.0);
+            T::apply(unit)
+        })
+        .collect();
+    (0..T::TO).map(|row| columns.iter().map(|column| column[row].0).collect()).collect()
+}
+
+fn transposed(m: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    (0..m[0].len()).map(|column| m.iter().map(|row| row[column]).collect()).collect()
+}
+
+fn close(a: &[Vec<f32>], b: &[Vec<f32>]) -> bool {
+    a.concat().iter().zip(b.concat()).all(|(a, b)| (a - b).abs() < 1e-6)
+}
+
+/// Σ_points Aᵀ[i, p] · G[p, k] · Bᵀ[p, j] is 1 where pixel j under weight k gives output i, else 0.
+fn is_a_convolution<A: Algorithm>() {
+    let (a, g, b) = (matrix::<A::Output>(), matrix::<A::Weight>(), matrix::<A::Input>());
+    for i in 0..a.len() {
+        for k in 0..3 {
+            for j in 0..b[0].len() {
+                let sum: f32 = (0..b.len()).map(|p| a[i][p] * g[p][k] * b[p][j]).sum();
+                let expected = if j + A::SKIPPED == i + k { 1.0 } else { 0.0 };
+                assert!((sum - expected).abs() < 1e-6, "output {i}, weight {k}, pixel {j}: {sum}");
+            }
+        }
+    }
+    assert!(close(&matrix::<A::OutputGradient>(), &transposed(&a)));
+    assert!(close(&matrix::<A::WeightGradient>(), &transposed(&g)));
+}
+
+#[test]
+fn the_matrices_make_convolutions() {
+    is_a_convolution::<Four>();
+    is_a_convolution::<Pair>();
+}
+
+#[test]
+fn it_serves_where_it_multiplies_less() {
+    let of = |size, c_in, c_out, kernel, stride, padding| {
+        Winograd::of(
+            &Conv2d::new(&[1, size, size, c_in], &[kernel, kernel, c_in, c_out], stride, padding).unwrap(),
+        )
+    };
+    assert_eq!(of(32, 64, 64, 3, 1, 1), Some(Winograd::Four));
+    assert_eq!(of(4, 512, 512, 3, 1, 1), Some(Winograd::Four));
+    assert_eq!(of(2, 512, 512, 3, 1, 1), Some(Winograd::Pair));
+    assert_eq!(of(32, 3, 64, 3, 1, 1), None);
+    assert_eq!(of(32, 64, 64, 3, 2, 1), None);
+    assert_eq!(of(32, 64, 64, 1, 1, 0), None);
+    assert_eq!(of(1, 64, 64, 3, 1, 1), None);
+}
+
+#[test]
+fn threads_change_no_bit() {
+    // Weights transformed once, tiles transformed once, and whole planes; several chunks of tiles.
+    for [n, size, c_in, c_out] in [[5, 27, 40, 70], [3, 5, 70, 40], [9, 2, 33, 50]] {
+        let g = Conv2d::new(&[n, size, size, c_in], &[3, 3, c_in, c_out], 1, 1).unwrap();
+        let random = |seed, shape: [usize; 4]| random(seed, shape.iter().product());
+        let (x, w, dy) = (random(1, g.x_shape()), random(2, g.w_shape()), random(3, g.y_shape()));
+        let way = Winograd::of(&g).unwrap();
+        same_bits(|cpu| {
+            let [x, w, dy] = [&x, &w, &dy].map(|v| buffer(&cpu, v));
+            let [mut y, mut dx, mut dw] = [&dy, &x, &w].map(|v| blank(&cpu, v.len()));
+            way.conv2d(&cpu, &g, &x, &w, None, &mut y).unwrap();
+            way.backward_input(&cpu, &g, &w, &dy, &mut dx).unwrap();
+            way.backward_weight(&cpu, &g, &x, &dy, &mut dw).unwrap();
+            [y, dx, dw].map(|v| v.to_vec()).concat()
+        });
+    }
+}

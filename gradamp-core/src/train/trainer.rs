@@ -79,6 +79,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             }
             None => None,
         };
+        sgd.count_from(settings.seed, state.step);
         let trace = nn::trace(model, &mut parameters, image)?;
         let mut amplifier =
             Amplifier::new(&settings.strategy, &settings.amplification, &trace, settings.seed)?;

@@ -5,6 +5,7 @@
 mod bad_input;
 mod commands;
 mod devices;
+mod optimizer;
 mod resume;
 mod tune;
 

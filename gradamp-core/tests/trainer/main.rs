@@ -4,6 +4,7 @@
 
 mod lagging;
 mod late;
+mod options;
 mod run;
 mod scaled;
 

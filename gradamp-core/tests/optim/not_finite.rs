@@ -1,6 +1,6 @@
 //! Gradients that are not finite, and those that loss scaling made S times as large.
 
-use gradamp_core::optim::Sgd;
+use gradamp_core::optim::{Sgd, SgdSettings};
 use gradamp_core::{Backend, Cpu};
 
 use crate::planted::{self, LR, bits, gradients, parameters, values};
@@ -9,7 +9,7 @@ use crate::{alone, together};
 /// Every parameter's and velocity's bits before and after a step in which one gradient holds `value`, and its scale.
 fn step<B: Backend>(
     backend: &B,
-    settings: &gradamp_core::optim::SgdSettings,
+    settings: &SgdSettings,
     value: f32,
     scale: f32,
     skips: bool,
@@ -44,6 +44,19 @@ fn a_step_that_is_not_finite_changes_nothing_where_such_steps_are_skipped() {
             let [_, (parameters, _)] = step(&Cpu::default(), &settings, value, scale, false);
             let shows = parameters.iter().flatten().any(|bits| !f32::from_bits(*bits).is_finite());
             assert!(shows, "{value} times {scale}: {settings:?}");
+        }
+    }
+}
+
+/// A share of an infinite norm is 0, which would look healthy.
+#[test]
+fn a_norm_that_is_no_f32_is_no_step_either() {
+    for (name, settings) in alone() {
+        let [before, after] = step(&Cpu::default(), &settings, 1e30, 1.0, true);
+        assert_eq!(after, before, "{name}");
+        if settings.adaptive_clip.is_some() || settings.lars.is_some() {
+            let [_, (parameters, _)] = step(&Cpu::default(), &settings, 1e30, 1.0, false);
+            assert!(f32::from_bits(parameters[0][100]).is_nan(), "{name}");
         }
     }
 }

@@ -6,14 +6,11 @@ use gradamp_core::{Backend, Cpu};
 use crate::planted::{self, LR, bits, gradients, parameters, values};
 use crate::{alone, together};
 
-/// Every parameter's and velocity's bits before and after a step in which one gradient holds `value`, and its scale.
-fn step<B: Backend>(
-    backend: &B,
-    settings: &SgdSettings,
-    value: f32,
-    scale: f32,
-    skips: bool,
-) -> [(Vec<Vec<u32>>, Vec<Vec<f32>>); 2] {
+/// Every parameter's bits, and every velocity.
+type State = (Vec<Vec<u32>>, Vec<Vec<f32>>);
+
+/// The state before and after a step in which one gradient holds `value`, and its scale.
+fn step<B: Backend>(backend: &B, settings: &SgdSettings, value: f32, scale: f32, skips: bool) -> [State; 2] {
     let mut parameters = parameters(backend);
     let mut sgd = Sgd::new(settings.clone(), &parameters).unwrap();
     sgd.skip_non_finite(skips);

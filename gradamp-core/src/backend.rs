@@ -15,6 +15,8 @@ use crate::Result;
 use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use crate::keep_images::{ImageSet, KeptImages};
 pub use crate::operands::{BatchNormOperands, Gate, GatePart, SgdSlot, SgdStep, Statistics};
+use crate::provided;
+use crate::random::Stream;
 
 /// A device that can train: a cheap handle, cloned freely. f32 everywhere.
 pub trait Backend: Clone + Debug + Send + Sync + 'static {
@@ -184,22 +186,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         bias: Option<&Self::Buffer>,
         y: &mut Self::Buffer,
     ) -> Result<()> {
-        let mut columns = self.alloc(g.pixels() * g.patch())?;
-        for image in 0..g.n {
-            self.im2col(g, image..image + 1, x, &mut columns)?;
-            let product = Gemm {
-                m: g.pixels(),
-                n: g.c_out,
-                k: g.patch(),
-                c_offset: image * g.pixels() * g.c_out,
-                ..Gemm::default()
-            };
-            self.gemm(&product, 1.0, &columns, w, 0.0, y)?;
-        }
-        match bias {
-            Some(bias) => self.add_bias(&g.y_rows(), bias, y),
-            None => Ok(()),
-        }
+        provided::conv2d(self, g, x, w, bias, y)
     }
 
     /// dx of a convolution: col2im(dy · wᵀ).
@@ -210,20 +197,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         dy: &Self::Buffer,
         dx: &mut Self::Buffer,
     ) -> Result<()> {
-        let mut columns = self.alloc(g.pixels() * g.patch())?;
-        for image in 0..g.n {
-            let product = Gemm {
-                m: g.pixels(),
-                n: g.patch(),
-                k: g.c_out,
-                transpose_b: true,
-                a_offset: image * g.pixels() * g.c_out,
-                ..Gemm::default()
-            };
-            self.gemm(&product, 1.0, dy, w, 0.0, &mut columns)?;
-            self.col2im(g, image..image + 1, &columns, dx)?;
-        }
-        Ok(())
+        provided::conv2d_backward_input(self, g, w, dy, dx)
     }
 
     /// dw of a convolution: im2col(x)ᵀ · dy, summed over images in their order.
@@ -234,20 +208,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         dy: &Self::Buffer,
         dw: &mut Self::Buffer,
     ) -> Result<()> {
-        let mut columns = self.alloc(g.pixels() * g.patch())?;
-        for image in 0..g.n {
-            self.im2col(g, image..image + 1, x, &mut columns)?;
-            let product = Gemm {
-                m: g.patch(),
-                n: g.c_out,
-                k: g.pixels(),
-                transpose_a: true,
-                b_offset: image * g.pixels() * g.c_out,
-                ..Gemm::default()
-            };
-            self.gemm(&product, 1.0, &columns, dy, if image == 0 { 0.0 } else { 1.0 }, dw)?;
-        }
-        Ok(())
+        provided::conv2d_backward_weight(self, g, x, dy, dw)
     }
 
     /// y = relu(batch_norm(x) + residual), in one pass where a backend can.
@@ -308,6 +269,29 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         });
         let norm = squares.fold(0.0, |sum, square| sum + square).sqrt() as f32;
         self.write(&Gate::new(norm, limit, skip_non_finite).to_array(), out)
+    }
+
+    /// out\[c\] = Σ_r x[r, c]², infinite where that is no f32: what clips gradients unit by unit begins with. Composed of a
+    /// batch norm's backward, since its dgamma is a sum of products.
+    fn sum_squares(&self, g: &Rows, x: &Self::Buffer, out: &mut Self::Buffer) -> Result<()> {
+        provided::sum_squares(self, g, x, out)
+    }
+
+    /// y[r, c] = factors\[c\] · x[r, c]. Composed of a batch norm, whose gamma is such a factor.
+    fn scale_channels(
+        &self,
+        g: &Rows,
+        factors: &Self::Buffer,
+        x: &Self::Buffer,
+        y: &mut Self::Buffer,
+    ) -> Result<()> {
+        provided::scale_channels(self, g, factors, x, y)
+    }
+
+    /// y\[i\] += deviation · n\[i\], where n are the normal numbers of `stream`; see [`Stream::normals`]. The host makes
+    /// them, so that all backends add the same.
+    fn add_noise(&self, len: usize, stream: Stream, deviation: f32, y: &mut Self::Buffer) -> Result<()> {
+        provided::add_noise(self, len, stream, deviation, y)
     }
 
     /// Copies the beginnings of several buffers (each with its number of elements), waiting once where a backend can, and

@@ -5,7 +5,7 @@
 
 use gradamp_core::backend::Gate;
 use gradamp_core::nn::{BatchNorm2d, Linear, MeanPool2d};
-use gradamp_core::optim::{NoDecay, Rate, Sgd, SgdSettings};
+use gradamp_core::optim::{ParameterSet, Rate, Sgd, SgdSettings};
 use gradamp_core::{
     Backend, BackwardHook, Cpu, Gradient, GradientAction, Hooks, Module, Parameters, Result, Role, Site,
     Tape, Tensor, ops,
@@ -149,7 +149,8 @@ fn weight_decay_comes_after_clipping_and_is_not_amplified() {
 #[test]
 fn sets_that_are_not_decayed_take_the_bare_gradient() {
     let (bare, _) = taken(plain(), 1.0);
-    let sets = [(NoDecay::Bias, vec![Role::Bias]), (NoDecay::BatchNorm, vec![Role::Gamma, Role::Beta])];
+    let sets =
+        [(ParameterSet::Bias, vec![Role::Bias]), (ParameterSet::BatchNorm, vec![Role::Gamma, Role::Beta])];
     for (set, roles) in sets {
         let settings = SgdSettings { weight_decay: 0.5, no_decay: vec![set], ..plain() };
         for ((path, role, with), (_, _, without)) in taken(settings, 1.0).0.iter().zip(&bare) {

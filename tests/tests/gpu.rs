@@ -131,7 +131,7 @@ fn a_steady_step_makes_nothing_and_is_one_submission() {
             let logits = model.forward(&mut tape, x).unwrap();
             let loss = ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, 0.0).unwrap();
             let gradients = tape.backward(&loss.var, &Hooks::new()).unwrap();
-            sgd.step(&mut parameters, &gradients, 0.01).unwrap();
+            sgd.step(&mut parameters, &gradients, &0.01.into()).unwrap();
             gpu.submit().unwrap();
             gpu.made()
         };

@@ -11,7 +11,7 @@ pub mod tree;
 use std::path::PathBuf;
 
 use gradamp_core::amplify::{AmplificationSettings, Amplify, Phase, Strategy};
-use gradamp_core::optim::SgdSettings;
+use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, ParameterSet, SgdSettings};
 use gradamp_core::train::{LossScaling, OnDivergence, TrainSettings};
 use gradamp_data::DataSettings;
 use gradamp_models::Architecture;
@@ -132,8 +132,10 @@ pub struct OptimizerSettings {
     /// Whether to look ahead along the velocity.
     pub nesterov: bool,
     /// Parameters that weight decay leaves alone: `bias`, `batch_norm`.
-    pub no_decay: Vec<gradamp_core::optim::NoDecay>,
-    /// Largest norm of all gradients together, after amplification.
+    pub no_decay: Vec<ParameterSet>,
+    /// Whether the gradients of weights are centralised: each output unit's mean over its fan-in is subtracted.
+    pub centralise: bool,
+    /// Largest norm of all gradients together, after amplification, centralisation, adaptive clipping and noise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f32>,
     /// Largest magnitude of any element of a gradient, after amplification and `clip_norm`.
@@ -141,13 +143,36 @@ pub struct OptimizerSettings {
     pub clip_value: Option<f32>,
     /// Share of each label that is spread over all classes, in [0, 1].
     pub label_smoothing: f32,
+    /// How the gradient of each unit is clipped by the norm of its weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive_clip: Option<AdaptiveClip>,
+    /// The noise that is added to gradients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise: Option<GradientNoise>,
+    /// How layers are given learning rates by the norms of their weights and gradients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lars: Option<Lars>,
+    /// Learning rates of some layers, relative to the others'; the last entry that matches a parameter counts.
+    pub layer_rates: Vec<LayerRate>,
 }
 
 impl Default for OptimizerSettings {
     fn default() -> Self {
-        let SgdSettings { momentum, weight_decay, nesterov, no_decay, clip_norm, clip_value } =
-            SgdSettings::default();
-        Self { momentum, weight_decay, nesterov, no_decay, clip_norm, clip_value, label_smoothing: 0.0 }
+        let sgd = SgdSettings::default();
+        Self {
+            momentum: sgd.momentum,
+            weight_decay: sgd.weight_decay,
+            nesterov: sgd.nesterov,
+            no_decay: sgd.no_decay,
+            centralise: sgd.centralise,
+            clip_norm: sgd.clip_norm,
+            clip_value: sgd.clip_value,
+            label_smoothing: 0.0,
+            adaptive_clip: sgd.adaptive_clip,
+            noise: sgd.noise,
+            lars: sgd.lars,
+            layer_rates: sgd.layer_rates,
+        }
     }
 }
 
@@ -200,9 +225,20 @@ impl Config {
 
     /// The optimiser's settings.
     pub fn sgd(&self) -> SgdSettings {
-        let OptimizerSettings { momentum, weight_decay, nesterov, no_decay, clip_norm, clip_value, .. } =
-            self.optimizer.clone();
-        SgdSettings { momentum, weight_decay, nesterov, no_decay, clip_norm, clip_value }
+        let optimizer = self.optimizer.clone();
+        SgdSettings {
+            momentum: optimizer.momentum,
+            weight_decay: optimizer.weight_decay,
+            nesterov: optimizer.nesterov,
+            no_decay: optimizer.no_decay,
+            centralise: optimizer.centralise,
+            clip_norm: optimizer.clip_norm,
+            clip_value: optimizer.clip_value,
+            adaptive_clip: optimizer.adaptive_clip,
+            noise: optimizer.noise,
+            lars: optimizer.lars,
+            layer_rates: optimizer.layer_rates,
+        }
     }
 
     /// The trainer's settings.

@@ -139,6 +139,34 @@ fn values_of_a_wrong_type_or_range_name_key_found_and_expected() {
             "run.toml:2: optimizer.nesterov: found integer `1`, expected true or false",
         ),
         (
+            "[optimizer]\nadaptive_clip = { limit = 0 }",
+            "run.toml:2: optimizer.adaptive_clip.limit: expected a number above 0, found 0",
+        ),
+        (
+            "[optimizer]\nadaptive_clip = true",
+            "run.toml:2: optimizer.adaptive_clip: found boolean `true`, expected a table",
+        ),
+        (
+            "[optimizer.noise]\ngama = 1",
+            "run.toml:2: optimizer.noise.gama: unknown key `gama`; did you mean `gamma`?",
+        ),
+        (
+            "[optimizer]\nlars = {}\nclip_value = 1",
+            "run.toml:2: optimizer.lars: goes by the norm of each gradient, which `clip_value` changes once more on its way: give one of the two",
+        ),
+        (
+            "[[optimizer.layer_rates]]\npaths = \"fc.*\"\nlr = -2",
+            "run.toml:3: optimizer.layer_rates.0.lr: expected a number of at least 0, found -2",
+        ),
+        (
+            "[optimizer]\nlayer_rates = [{ paths = \"[\", lr = 2 }]",
+            "run.toml:2: optimizer.layer_rates.0.paths: \"[\" is no glob: unclosed character class; missing ']'",
+        ),
+        (
+            "[optimizer]\nlayer_rates = [{ paths = \"fc.*\" }]",
+            "run.toml:2: optimizer.layer_rates.0: the key `lr` is missing",
+        ),
+        (
             "[amplification]\nratio = 0",
             "run.toml:2: amplification.ratio: is 0, expected more than 0 and at most 1",
         ),
@@ -253,6 +281,34 @@ fn what_is_shown_reads_back_as_the_same_settings() {
         assert!(values.clone().count() > 20 && values.clone().all(|line| line.contains(" # ")), "{text}");
         assert!(text.contains("# --set") && text.contains(&format!("# preset {}:", preset.name)), "{text}");
     }
+}
+
+#[test]
+fn the_optimisers_options_reach_sgd_and_read_back_as_they_are_shown() {
+    use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, ParameterSet};
+    let plain = layers().resolve().unwrap();
+    assert_eq!(plain.config.sgd(), SgdSettings::default(), "all are off");
+    let sets = [
+        "optimizer.centralise=true",
+        "optimizer.adaptive_clip.limit=0.1",
+        "optimizer.noise={}",
+        "optimizer.lars={trust=0.02, exclude=[\"bias\"]}",
+        "optimizer.layer_rates=[{paths=\"layer1.**\", lr=2.0}, {paths=\"fc.*\", lr=0}]",
+    ];
+    let resolved = Layers { sets: sets.map(String::from).to_vec(), ..layers() }.resolve().unwrap();
+    let rate = |paths: &str, lr| LayerRate { paths: paths.into(), lr };
+    let expected = SgdSettings {
+        centralise: true,
+        adaptive_clip: Some(AdaptiveClip { limit: 0.1, epsilon: 1e-3, last_linear: false }),
+        noise: Some(GradientNoise { eta: 0.01, gamma: 0.55 }),
+        lars: Some(Lars { trust: 0.02, epsilon: 1e-8, exclude: vec![ParameterSet::Bias] }),
+        layer_rates: vec![rate("layer1.**", 2.0), rate("fc.*", 0.0)],
+        ..SgdSettings::default()
+    };
+    assert_eq!(resolved.config.sgd(), expected);
+    let text = resolved.show().unwrap();
+    let (_folder, again) = with_file(&text);
+    assert_eq!(again.resolve().unwrap().config, resolved.config, "{text}");
 }
 
 fn plain_value() -> impl Generator<Value = Value> {

@@ -48,6 +48,7 @@ impl Invented {
             commit: Some("abc".into()),
             model: self.name.into(),
             parameters: 12_345,
+            steps_per_epoch: Some(10),
             seed: 7,
             device: "cpu (avx2, 1 threads)".into(),
             dataset: self.name.into(),

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use globset::{GlobBuilder, GlobMatcher};
-
 use super::draw::Draw;
 use super::history::History;
 use super::overrides::Keys;
 use super::policy::{self, AmplificationPolicy, Situation, Timing};
 use super::settings::{AmplificationSettings, Placement, Through};
 use super::through;
+use crate::glob::{self, Glob};
 use crate::hook::{LayerKind, Site};
 use crate::tape::Trace;
 use crate::{Error, Result};
@@ -209,15 +208,15 @@ fn by_kind_and_path(keys: &Keys, settings: &AmplificationSettings, sites: &[Site
     let globs = paths
         .iter()
         .enumerate()
-        .map(|(i, glob)| compile(glob).map_err(|message| Error::setting(entry(keys, "paths", i), message)))
+        .map(|(i, glob)| Glob::new(glob).map_err(|message| Error::setting(entry(keys, "paths", i), message)))
         .collect::<Result<Vec<_>>>()?;
     let kind_fits = |site: &Site| kinds.is_empty() || kinds.contains(&site.kind);
-    let path_fits = |site: &Site| globs.is_empty() || globs.iter().any(|glob| matches(glob, site));
+    let path_fits = |site: &Site| globs.is_empty() || globs.iter().any(|glob| glob.matches(&site.path));
 
     // Every entry must count for something: one that matches nothing is a mistake, and the others would hide it.
     for (i, glob) in globs.iter().enumerate() {
-        let matched = sites.iter().filter(|site| matches(glob, site)).count();
-        if !sites.iter().any(|site| matches(glob, site) && kind_fits(site)) {
+        let matched = sites.iter().filter(|site| glob.matches(&site.path)).count();
+        if !sites.iter().any(|site| glob.matches(&site.path) && kind_fits(site)) {
             let message = match matched {
                 0 => format!("\"{}\" matches no layer{}", paths[i], nearest(&paths[i], sites)),
                 n => format!("\"{}\" matches {n} layers, none of kind {}", paths[i], list(kinds)),
@@ -256,20 +255,6 @@ fn listed(keys: &Keys, paths: &[String], sites: &[Site]) -> Result<Vec<usize>> {
     Ok(eligible)
 }
 
-/// A glob on dotted paths. The matcher separates parts by slashes, so the dots become slashes on both sides.
-fn compile(glob: &str) -> Result<GlobMatcher, String> {
-    GlobBuilder::new(&glob.replace('.', "/"))
-        .literal_separator(true)
-        .backslash_escape(true)
-        .build()
-        .map(|glob| glob.compile_matcher())
-        .map_err(|error| format!("\"{glob}\" is no glob: {}", error.kind()))
-}
-
-fn matches(glob: &GlobMatcher, site: &Site) -> bool {
-    glob.is_match(site.path.replace('.', "/"))
-}
-
 fn entry(keys: &Keys, field: &str, i: usize) -> String {
     format!("{}[{i}]", keys.key(field))
 }
@@ -280,11 +265,5 @@ fn list(kinds: &[LayerKind]) -> String {
 
 /// A hint at the site whose path is a slip of the pen away, if there is one.
 fn nearest(path: &str, sites: &[Site]) -> String {
-    let distance = |site: &&Site| strsim::damerau_levenshtein(path, &site.path);
-    match sites.iter().min_by_key(distance) {
-        Some(site) if distance(&site) <= (path.len() / 4).max(2) => {
-            format!("; the nearest is \"{}\"", site.path)
-        }
-        _ => String::new(),
-    }
+    glob::nearest(path, sites.iter().map(|site| &*site.path))
 }

@@ -35,6 +35,7 @@ pub mod im2col;
 pub mod keep_images;
 pub mod loss;
 pub mod memory;
+pub mod noise;
 pub mod placement;
 pub mod pool;
 pub mod relu;
@@ -91,7 +92,10 @@ macro_rules! conformance {
         gemm: gemm_equals_its_twin;
         im2col: im2col_equals_its_twin, col2im_equals_its_twin;
         axpby: axpby_equals_its_twin;
-        rows: add_bias_equals_its_twin, sum_rows_equals_its_twin;
+        rows: add_bias_equals_its_twin, sum_rows_equals_its_twin, sum_squares_equals_its_twin,
+            sum_squares_equals_its_default, sum_squares_show_nan_and_infinity, scale_channels_equals_its_twin,
+            scale_channels_equals_its_default;
+        noise: add_noise_equals_its_twin, add_noise_equals_its_default;
         relu: relu_equals_its_twin, relu_backward_equals_its_twin, relu_keeps_nan;
         batch_norm: batch_norm_statistics_equal_their_twin, batch_norm_equals_its_twin,
             batch_norm_backward_equals_its_twin, batch_norm_relu_equals_its_twin,

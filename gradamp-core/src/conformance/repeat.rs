@@ -3,7 +3,7 @@
 use super::case::{Case, Found};
 use super::network::{Form, gradients};
 use super::{
-    Broken, Violation, axpby, batch_norm, conv2d, gate, gemm, loss, pool, relu, rows, sgd, statistics,
+    Broken, Violation, axpby, batch_norm, conv2d, gate, gemm, loss, noise, pool, relu, rows, sgd, statistics,
 };
 use crate::{Backend, Hooks};
 
@@ -14,6 +14,9 @@ fn every_kernel<B: Backend>(backend: &B) -> Result<Vec<(&'static str, Vec<Found>
         ("axpby", axpby::sample().run(backend)?),
         ("add_bias", rows::add_bias().run(backend)?),
         ("sum_rows", rows::sum_rows().run(backend)?),
+        ("sum_squares", rows::sum_squares().run(backend)?),
+        ("scale_channels", rows::scale_channels().run(backend)?),
+        ("add_noise", noise::sample().run(backend)?),
         ("relu", relu::forward().run(backend)?),
         ("relu_backward", relu::backward().run(backend)?),
         ("batch_norm_statistics", batch_norm::statistics().run(backend)?),

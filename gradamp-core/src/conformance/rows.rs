@@ -1,9 +1,11 @@
-//! y[r, c] += bias\[c\] and out\[c\] = Σ_r x[r, c]
+//! y[r, c] += bias\[c\], y[r, c] = factors\[c\] · x[r, c], and the sums over r of x[r, c] and of its squares
 
 use ndarray::Axis;
 
-use super::Violation;
-use super::case::{Case, Expected, Found, Output, equals_twin, random, roundings, upload, wide};
+use super::case::{
+    Case, Expected, Found, Output, equals_default, equals_twin, every, random, roundings, upload, wide,
+};
+use super::{Broken, Violation};
 use crate::Backend;
 use crate::geometry::Rows;
 
@@ -58,6 +60,46 @@ impl Case for SumRows {
     }
 }
 
+#[derive(Debug)]
+struct SumSquares {
+    g: Rows,
+}
+
+impl Case for SumSquares {
+    fn run<B: Backend>(&self, backend: &B) -> Result<Vec<Found>, Violation> {
+        let x = upload(backend, &random(1, shape(&self.g)))?;
+        let mut out = Output::new(backend, "out", self.g.channels)?;
+        backend.sum_squares(&self.g, &x, &mut out.buffer)?;
+        Ok(vec![out.read(backend)?])
+    }
+
+    fn twin(&self) -> Vec<Expected> {
+        let squares = wide(&random(1, shape(&self.g))).mapv(|x| x * x).sum_axis(Axis(0));
+        vec![Expected::rounded("out", squares.clone(), roundings(self.g.rows), &squares)]
+    }
+}
+
+#[derive(Debug)]
+struct ScaleChannels {
+    g: Rows,
+}
+
+impl Case for ScaleChannels {
+    fn run<B: Backend>(&self, backend: &B) -> Result<Vec<Found>, Violation> {
+        let factors = upload(backend, &random(1, self.g.channels))?;
+        let x = upload(backend, &random(2, shape(&self.g)))?;
+        let mut y = Output::new(backend, "y", self.g.len())?;
+        backend.scale_channels(&self.g, &factors, &x, &mut y.buffer)?;
+        Ok(vec![y.read(backend)?])
+    }
+
+    fn twin(&self) -> Vec<Expected> {
+        let y = wide(&random(1, self.g.channels)) * wide(&random(2, shape(&self.g)));
+        // As a batch norm it is a root, a division and two products.
+        vec![Expected::rounded("y", y.clone(), 8.0, &y.abs())]
+    }
+}
+
 /// Adds to what is there.
 pub fn add_bias_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &geometries().into_iter().map(|g| AddBias { g }).collect::<Vec<_>>())
@@ -68,10 +110,54 @@ pub fn sum_rows_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation
     equals_twin(backend, &geometries().into_iter().map(|g| SumRows { g }).collect::<Vec<_>>())
 }
 
+/// Overwrites what is there.
+pub fn sum_squares_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_twin(backend, &geometries().into_iter().map(|g| SumSquares { g }).collect::<Vec<_>>())
+}
+
+/// As a batch norm's backward gives it.
+pub fn sum_squares_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_default(backend, &geometries().into_iter().map(|g| SumSquares { g }).collect::<Vec<_>>())
+}
+
+/// A channel that holds a NaN or an infinity has no finite sum, and no other channel is touched by it.
+pub fn sum_squares_show_nan_and_infinity<B: Backend>(backend: &B) -> Result<(), Violation> {
+    every(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30], |&value| {
+        let g = Rows { rows: 37, channels: 5 };
+        let mut x = random(1, shape(&g));
+        x[[20, 3]] = value;
+        let mut out = Output::new(backend, "out", g.channels)?;
+        backend.sum_squares(&g, &upload(backend, &x)?, &mut out.buffer)?;
+        let finite: Vec<bool> = out.read(backend)?.values.iter().map(|sum| sum.is_finite()).collect();
+        match finite[..] == [true, true, true, false, true] {
+            true => Ok(()),
+            false => Err(Broken::Other(format!("channel 3 is not finite; finite are {finite:?}")).into()),
+        }
+    })
+}
+
+/// Overwrites what is there.
+pub fn scale_channels_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_twin(backend, &geometries().into_iter().map(|g| ScaleChannels { g }).collect::<Vec<_>>())
+}
+
+/// As a batch norm gives it.
+pub fn scale_channels_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_default(backend, &geometries().into_iter().map(|g| ScaleChannels { g }).collect::<Vec<_>>())
+}
+
 pub(super) fn add_bias() -> impl Case {
     AddBias { g: Rows { rows: 1200, channels: 13 } }
 }
 
 pub(super) fn sum_rows() -> impl Case {
     SumRows { g: Rows { rows: 1200, channels: 13 } }
+}
+
+pub(super) fn sum_squares() -> impl Case {
+    SumSquares { g: Rows { rows: 1200, channels: 13 } }
+}
+
+pub(super) fn scale_channels() -> impl Case {
+    ScaleChannels { g: Rows { rows: 1200, channels: 13 } }
 }

@@ -2,6 +2,7 @@
 
 use crate::backend::Statistics;
 use crate::geometry::Rows;
+use crate::random::Stream;
 
 use super::Cpu;
 use super::simd::vectorised;
@@ -9,6 +10,9 @@ use super::threads::Threads;
 
 /// Elements of one task: a quarter of a second-level cache, so that sharing out costs next to nothing.
 pub(super) const CHUNK: usize = 32 * 1024;
+
+/// Elements of one task that makes normal numbers, which take much longer than memory does: whole pairs.
+const NOISY: usize = 1024;
 
 /// Rows that are summed in f32 before the sum goes on in f64: few enough to lose nothing.
 pub(super) const SHORT: usize = 64;
@@ -85,6 +89,42 @@ pub(super) fn sum_rows(threads: &Threads, g: &Rows, x: &[f32], out: &mut [f32]) 
     for (out, sum) in out.iter_mut().zip(partials.drain(..)) {
         *out = sum as f32;
     }
+}
+
+/// out[c] = Σ_r x[r, c]²
+pub(super) fn sum_squares(threads: &Threads, g: &Rows, x: &[f32], out: &mut [f32]) {
+    let sums = block_sums(threads, g, 1, |rows, sums| {
+        let squares: Vec<f32> =
+            x[rows.start * g.channels..rows.end * g.channels].iter().map(|x| x * x).collect();
+        add_rows(&squares, g.channels, sums);
+    });
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = sum as f32;
+    }
+}
+
+/// y[r, c] = factors[c] · x[r, c]
+pub(super) fn scale_channels(threads: &Threads, g: &Rows, factors: &[f32], x: &[f32], y: &mut [f32]) {
+    let block = row_block(g) * g.channels;
+    threads.each(x.chunks(block).zip(y.chunks_mut(block)), |(x, y)| {
+        for (x, y) in x.chunks(g.channels).zip(y.chunks_mut(g.channels)) {
+            for ((y, &x), &factor) in y.iter_mut().zip(x).zip(factors) {
+                *y = factor * x;
+            }
+        }
+    });
+}
+
+/// y[i] += deviation · n[i], with the normal numbers of `stream`
+pub(super) fn add_noise(threads: &Threads, stream: Stream, deviation: f32, y: &mut [f32]) {
+    threads.each(y.chunks_mut(NOISY).enumerate(), |(i, y)| {
+        let mut normals = [0.0; NOISY];
+        let normals = &mut normals[..y.len()];
+        stream.normals((i * NOISY / 2) as u64, normals);
+        for (y, &normal) in y.iter_mut().zip(normals.iter()) {
+            *y += deviation * normal;
+        }
+    });
 }
 
 /// Rows of one task of a kernel over rows: a function of the geometry alone, at most 256 tasks.

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use crate::backend::{Backend, BatchNormOperands, SgdSlot, Statistics};
 use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
+use crate::random::Stream;
 use crate::{Error, Result};
 
 pub use gemm::Isa;
@@ -326,6 +327,22 @@ impl Backend for Cpu {
 
     fn sgd_all(&self, slots: Vec<SgdSlot<'_, Self>>) -> Result<()> {
         sgd::sgd(self, slots);
+        Ok(())
+    }
+
+    fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
+        elementwise::sum_squares(self.threads(), g, &x[..g.len()], &mut out[..g.channels]);
+        Ok(())
+    }
+
+    fn scale_channels(&self, g: &Rows, factors: &Buffer, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        let factors = &factors[..g.channels];
+        elementwise::scale_channels(self.threads(), g, factors, &x[..g.len()], &mut y[..g.len()]);
+        Ok(())
+    }
+
+    fn add_noise(&self, len: usize, stream: Stream, deviation: f32, y: &mut Buffer) -> Result<()> {
+        elementwise::add_noise(self.threads(), stream, deviation, &mut y[..len]);
         Ok(())
     }
 

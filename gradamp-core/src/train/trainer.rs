@@ -79,6 +79,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             }
             None => None,
         };
+        sgd.count_from(settings.seed, state.step);
         let trace = Arc::new(nn::trace(model, &mut parameters, image)?);
         let amplifier = Amplifier::new(&settings.strategy, &settings.amplification, &trace, settings.seed)?;
         let amplifier = Arc::new(Mutex::new(taken_up(amplifier, &settings, &state)?));

@@ -8,6 +8,7 @@ use gradamp_core::backend::{BatchNormOperands, GatePart, SgdSlot};
 use gradamp_core::conformance::HostImages;
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
+use gradamp_core::random::Stream;
 use gradamp_core::{Backend, Result};
 
 use crate::minimal_backend::Minimal;
@@ -165,6 +166,15 @@ impl Backend for Faulty {
     }
     fn batch_norm_relu_backward(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, y: &Buffer, dy: &Buffer, dx: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
         self.spoil("batch_norm_relu_backward", dgamma, |dgamma| Minimal.batch_norm_relu_backward(g, &operands(p), x, y, dy, dx, dgamma, dbeta))
+    }
+    fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
+        self.spoil("sum_squares_equals", out, |out| Minimal.sum_squares(g, x, out))
+    }
+    fn scale_channels(&self, g: &Rows, factors: &Buffer, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.spoil("scale_channels", y, |y| Minimal.scale_channels(g, factors, x, y))
+    }
+    fn add_noise(&self, len: usize, stream: Stream, deviation: f32, y: &mut Buffer) -> Result<()> {
+        self.spoil("add_noise", y, |y| Minimal.add_noise(len, stream, deviation, y))
     }
     fn sgd_all(&self, mut slots: Vec<SgdSlot<'_, Self>>) -> Result<()> {
         if self.kernel == "sgd_all" { slots.pop(); }

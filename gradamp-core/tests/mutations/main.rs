@@ -34,13 +34,16 @@ fn breaks(kernel: &'static str, fault: Fault, expected: fn(&Broken) -> bool) {
     assert!(met > 0, "no law of {kernel}");
 }
 
-const KERNELS: [&str; 24] = [
+const KERNELS: [&str; 27] = [
     "gemm",
     "im2col",
     "col2im",
     "axpby",
     "add_bias",
     "sum_rows",
+    "sum_squares_equals",
+    "scale_channels",
+    "add_noise",
     "relu_equals",
     "relu_backward",
     "batch_norm_statistics",

@@ -4,6 +4,7 @@
 
 mod lagging;
 mod late;
+mod options;
 mod policies;
 mod run;
 mod scaled;

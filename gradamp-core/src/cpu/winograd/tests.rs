@@ -64,10 +64,10 @@ fn close(a: &[Vec<f32>], b: &[Vec<f32>]) -> bool {
 /// Σ_points Aᵀ[i, p] · G[p, k] · Bᵀ[p, j] is 1 where pixel j under weight k gives output i, else 0.
 fn is_a_convolution<A: Algorithm>() {
     let (a, g, b) = (matrix::<A::Output>(), matrix::<A::Weight>(), matrix::<A::Input>());
-    for i in 0..a.len() {
+    for (i, a) in a.iter().enumerate() {
         for k in 0..3 {
             for j in 0..b[0].len() {
-                let sum: f32 = (0..b.len()).map(|p| a[i][p] * g[p][k] * b[p][j]).sum();
+                let sum: f32 = a.iter().zip(&g).zip(&b).map(|((a, g), b)| a * g[k] * b[j]).sum();
                 let expected = if j + A::SKIPPED == i + k { 1.0 } else { 0.0 };
                 assert!((sum - expected).abs() < 1e-6, "output {i}, weight {k}, pixel {j}: {sum}");
             }

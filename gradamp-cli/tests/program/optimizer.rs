@@ -1,0 +1,43 @@
+//! What happens to gradients before SGD's step, as a user asks for it.
+
+use std::fs;
+
+use crate::{SMALL, Workplace};
+
+const NOISE: &str = "--set optimizer.noise.eta=0.001";
+const ALL: &str = "--set optimizer.centralise=true --set optimizer.adaptive_clip.limit=0.5 \
+     --set optimizer.noise.eta=0.001 --set optimizer.lars.trust=0.05 --set optimizer.clip_norm=5 \
+     --set optimizer.layer_rates=[{paths=\"layer1.**\",lr=0.5}]";
+
+#[test]
+fn a_run_with_noise_that_is_continued_ends_in_the_same_bits() {
+    let place = Workplace::new();
+    for (options, name) in [(NOISE, "noise"), (ALL, "all")] {
+        place.run(&format!("{SMALL} {options} --out {name}")).succeeds();
+        place.run(&format!("{SMALL} {options} --out {name}-again --set train.max_steps=8")).succeeds();
+        place.run(&format!("train --threads 1 --resume {name}-again")).succeeds();
+        let last =
+            |run: &str, file: &str| fs::read(place.path(run).join("checkpoints/last").join(file)).unwrap();
+        for file in ["model.safetensors", "momentum.safetensors"] {
+            assert!(last(name, file) == last(&format!("{name}-again"), file), "{name}: {file} differs");
+        }
+    }
+}
+
+#[test]
+fn a_rate_for_no_parameter_names_its_line() {
+    let place = Workplace::new();
+    let text = "[optimizer]\nlayer_rates = [\n  { paths = \"layer1.**\", lr = 2 },\n  { paths = \"linear.wieght\", lr = 2 },\n]\n\
+                [data]\nsource = \"shapes\"\nshapes = { train = 300, test = 10 }\n[strategy]\nlr = 0.1\n\
+                [[strategy.phase]]\nepochs = 1\n";
+    place.write("my.toml", text);
+    place.run("train --config my.toml --width 2 --out run").fails(
+        2,
+        &[
+            "my.toml:4",
+            "optimizer.layer_rates.1.paths",
+            "\"linear.wieght\" matches no parameter; the nearest is \"linear.weight\"",
+        ],
+    );
+    assert!(!place.path("run").exists(), "nothing was begun");
+}

@@ -1,0 +1,37 @@
+//! Globs on the dotted paths of sites and parameters.
+
+use globset::{GlobBuilder, GlobMatcher};
+
+/// A glob on dotted paths: `*` and `?` stay within a part, `**` spans any number of parts, `[ab]` and `{a,b}` are
+/// alternatives.
+#[derive(Clone, Debug)]
+pub(crate) struct Glob(GlobMatcher);
+
+impl Glob {
+    /// **Errors:** a text that is no glob; the message says why.
+    pub(crate) fn new(glob: &str) -> Result<Self, String> {
+        // The matcher separates parts by slashes, so the dots become slashes on both sides.
+        GlobBuilder::new(&glob.replace('.', "/"))
+            .literal_separator(true)
+            .backslash_escape(true)
+            .build()
+            .map(|glob| Self(glob.compile_matcher()))
+            .map_err(|error| format!("\"{glob}\" is no glob: {}", error.kind()))
+    }
+
+    /// Whether it matches the whole of `path`.
+    pub(crate) fn matches(&self, path: &str) -> bool {
+        self.0.is_match(path.replace('.', "/"))
+    }
+}
+
+/// A hint at the path that is a slip of the pen away, if there is one.
+pub(crate) fn nearest<'a>(path: &str, paths: impl Iterator<Item = &'a str>) -> String {
+    let distances = paths.map(|other| (strsim::damerau_levenshtein(path, other), other));
+    match distances.min_by_key(|(distance, _)| *distance) {
+        Some((distance, nearest)) if distance <= (path.len() / 4).max(2) => {
+            format!("; the nearest is \"{nearest}\"")
+        }
+        _ => String::new(),
+    }
+}

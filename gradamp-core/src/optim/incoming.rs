@@ -1,0 +1,42 @@
+//! Gradients on their way from the backward pass to the step.
+
+use std::borrow::Cow;
+
+use crate::{Backend, Gradients, ParameterId, Parameters, Result, Tensor};
+
+/// The gradient of one parameter: `scale` times `values`. The values are the backward pass's own until a method changes
+/// them.
+#[derive(Debug)]
+pub(super) struct Incoming<'a, B: Backend> {
+    /// Whose gradient it is.
+    pub id: ParameterId,
+    /// The values before the scalar.
+    pub values: Cow<'a, Tensor<B>>,
+    /// The lazy scalar: amplification, and what loss scaling takes back.
+    pub scale: f32,
+}
+
+impl<'a, B: Backend> Incoming<'a, B> {
+    /// All gradients there are, in the order of their parameters.
+    pub(super) fn all(parameters: &Parameters<B>, gradients: &'a Gradients<B>) -> Result<Vec<Self>> {
+        let mut all = Vec::with_capacity(parameters.len());
+        for (id, _) in parameters.iter() {
+            if let Some(gradient) = gradients.parameter(id) {
+                let values = Cow::Borrowed(gradient.unscaled()?);
+                all.push(Self { id, values, scale: gradient.scale() });
+            }
+        }
+        Ok(all)
+    }
+
+    /// Puts other values in the place of these; `fill` writes them.
+    pub(super) fn replace(
+        &mut self,
+        fill: impl FnOnce(&Tensor<B>, &mut B::Buffer) -> Result<()>,
+    ) -> Result<()> {
+        let old = &*self.values;
+        let values = Tensor::build(old.backend(), old.shape(), |new| fill(old, new))?;
+        self.values = Cow::Owned(values);
+        Ok(())
+    }
+}

@@ -1,0 +1,303 @@
+//! What happens to gradients on their way to SGD's step, held against f64 and NumPy.
+
+#![allow(clippy::unwrap_used)] // a test that cannot begin may stop where it is
+
+mod not_finite;
+mod planted;
+mod reference;
+mod settings;
+
+use gradamp_core::backend::{SgdSlot, SgdStep};
+use gradamp_core::conformance::Required;
+use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, ParameterSet, Sgd, SgdSettings};
+use gradamp_core::{Backend, Cpu, Initial, Parameters, Role, Tensor};
+use proptest::prelude::*;
+
+use planted::{LR, bits, gradients, parameters, trained, values};
+use reference::{ORDER, Stage};
+
+/// Each method alone, with momentum and weight decay.
+pub fn alone() -> Vec<(&'static str, SgdSettings)> {
+    let plain = SgdSettings { weight_decay: 0.1, ..SgdSettings::default() };
+    let clip = AdaptiveClip { limit: 0.3, epsilon: 0.05, last_linear: false };
+    let lars = Lars { trust: 0.2, ..Lars::default() };
+    vec![
+        ("plain", plain.clone()),
+        ("centralise", SgdSettings { centralise: true, ..plain.clone() }),
+        ("adaptive_clip", SgdSettings { adaptive_clip: Some(clip.clone()), ..plain.clone() }),
+        (
+            "adaptive_clip of all",
+            SgdSettings {
+                adaptive_clip: Some(AdaptiveClip { last_linear: true, ..clip }),
+                nesterov: true,
+                ..plain.clone()
+            },
+        ),
+        ("noise", SgdSettings { noise: Some(GradientNoise { eta: 0.3, gamma: 0.55 }), ..plain.clone() }),
+        (
+            "lars",
+            SgdSettings { lars: Some(lars.clone()), no_decay: vec![ParameterSet::Bias], ..plain.clone() },
+        ),
+        ("lars of all", SgdSettings { lars: Some(Lars { exclude: Vec::new(), ..lars }), ..plain.clone() }),
+        ("layer_rates", SgdSettings { layer_rates: rates(), ..plain }),
+    ]
+}
+
+fn rates() -> Vec<LayerRate> {
+    let rate = |paths: &str, lr| LayerRate { paths: paths.into(), lr };
+    vec![rate("**.bias", 0.5), rate("block.**", 3.0), rate("fc.*", 0.25), rate("bn.bias", 0.0)]
+}
+
+/// What [`rates`] say, without a glob.
+fn rate_of(path: &str) -> f64 {
+    match path {
+        "conv.bias" | "hidden.bias" => 0.5,
+        "block.0.conv.weight" => 3.0,
+        "fc.weight" | "fc.bias" => 0.25,
+        "bn.bias" => 0.0,
+        _ => 1.0,
+    }
+}
+
+/// All methods together, but for one of the two that exclude each other.
+pub fn together() -> [SgdSettings; 2] {
+    let all = SgdSettings {
+        weight_decay: 0.1,
+        no_decay: vec![ParameterSet::BatchNorm],
+        centralise: true,
+        clip_norm: Some(4.0),
+        clip_value: Some(0.4),
+        adaptive_clip: Some(AdaptiveClip { limit: 1.5, epsilon: 0.5, last_linear: false }),
+        noise: Some(GradientNoise { eta: 0.1, gamma: 0.3 }),
+        layer_rates: rates(),
+        ..SgdSettings::default()
+    };
+    let lars = Some(Lars { trust: 0.2, ..Lars::default() });
+    [all.clone(), SgdSettings { clip_value: None, lars, ..all }]
+}
+
+/// The largest difference of any parameter's values, relative to how far that parameter went.
+fn distance<B: Backend>(found: &Parameters<B>, expected: &[Vec<f64>]) -> f64 {
+    let begin = parameters(found.backend());
+    let of = |(id, expected): (_, &Vec<f64>)| {
+        let [begin, found] = [&begin, found].map(|parameters| parameters.get(id).value.to_vec().unwrap());
+        let largest = |differences: &mut dyn Iterator<Item = f64>| differences.fold(0.0, f64::max);
+        let way = largest(&mut begin.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs()));
+        let off = largest(&mut found.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs()));
+        if off == 0.0 { 0.0 } else { off / way }
+    };
+    trained(found).into_iter().zip(expected).map(of).fold(0.0, f64::max)
+}
+
+/// Three steps of gradients amplified by 3, on the CPU and on a backend without kernels of its own for this.
+fn assert_equals_reference(name: &str, settings: &SgdSettings) {
+    let rate = |path: &str| if settings.layer_rates.is_empty() { 1.0 } else { rate_of(path) };
+    let expected = reference::train(settings, 3.0, 3, &ORDER, rate);
+    let off = distance(&planted::train(&Cpu::default(), settings, 3.0, 3), &expected);
+    assert!(off < 1e-5, "{name}: {off:.1e}");
+    let off = distance(&planted::train(&Required(Cpu::default()), settings, 3.0, 3), &expected);
+    assert!(off < 1e-5, "{name}, by defaults: {off:.1e}");
+}
+
+#[test]
+fn each_method_equals_its_reference() {
+    let alone = alone();
+    let plain = reference::train(&alone[0].1, 3.0, 3, &ORDER, |_| 1.0);
+    for (i, (name, settings)) in alone.iter().enumerate() {
+        assert_equals_reference(name, settings);
+        let changes = distance(&planted::train(&Cpu::default(), settings, 3.0, 3), &plain) > 0.01;
+        assert_eq!(changes, i > 0, "{name}");
+    }
+}
+
+#[test]
+fn all_together_act_in_the_documented_order() {
+    for settings in together() {
+        assert_equals_reference("together", &settings);
+        let found = planted::train(&Cpu::default(), &settings, 3.0, 3);
+        for i in 0..ORDER.len() - 1 {
+            let mut order = ORDER;
+            order.swap(i, i + 1);
+            let idle = |stage| match stage {
+                Stage::ClipValue => settings.clip_value.is_none(),
+                Stage::Lars => settings.lars.is_none(),
+                _ => false,
+            };
+            // A mean may be taken before or after a factor; any other exchange must show.
+            if order[1] == Stage::Amplify || idle(order[i]) || idle(order[i + 1]) {
+                continue;
+            }
+            let off = distance(&found, &reference::train(&settings, 3.0, 3, &order, rate_of));
+            assert!(off > 1e-3, "{:?} as well as {order:?}: {off:.1e}", ORDER);
+        }
+        let mut late = ORDER;
+        late[..3].rotate_left(1);
+        let off = distance(&found, &reference::train(&settings, 3.0, 3, &late, rate_of));
+        assert!(off > 1e-3, "amplification before adaptive clipping: {off:.1e}");
+    }
+}
+
+/// What one step of lr 1 without momentum takes off a linear layer `[3, 3]`, which is not the last one.
+fn taken(settings: SgdSettings) -> Vec<f32> {
+    const W: [f32; 9] = [0.5, -0.0005, 1.0, 0.25, 0.0002, -2.0, -0.125, 0.0001, 0.5];
+    const G: [f32; 9] = [3.0, 0.02, 0.004, -1.0, -0.01, 0.002, 2.5, 0.04, -0.006];
+    let mut parameters = Parameters::new(&Cpu::default(), 0);
+    let zero = Initial::Constant(0.0);
+    let id = parameters.add("first.weight", Role::LinearWeight, &[3, 3], zero).unwrap();
+    parameters.add("last.weight", Role::LinearWeight, &[1, 1], zero).unwrap();
+    parameters.set(id, &W).unwrap();
+    // Amplified by 4.
+    let gradients = gradients(&mut parameters, &[G.map(|g| g / 4.0).to_vec(), vec![1.0]], 4.0);
+    let mut sgd = Sgd::new(SgdSettings { momentum: 0.0, ..settings }, &parameters).unwrap();
+    sgd.step(&mut parameters, &gradients, &1.0.into()).unwrap();
+    parameters.get(id).value.to_vec().unwrap().iter().zip(W).map(|(after, before)| before - after).collect()
+}
+
+/// By NumPy in f64, with w and g as above:
+///
+/// - `g - g.mean(axis=0)`
+/// - `mx = 0.01 * np.maximum(wn, 1e-3); np.where(gn > mx, g * (mx / np.maximum(gn, 1e-6)), g)` with
+///   `wn, gn = (np.sqrt((x**2).sum(axis=0)) for x in (w, g))`: one unit clipped by its weights, one by epsilon, one left
+/// - `r = 0.001 * wn / (gn + 0.05 * wn + 1e-8); r * (g + 0.05 * w)` with `wn, gn = map(np.linalg.norm, (w, g))`
+#[test]
+fn each_method_equals_numpy() {
+    let bare = SgdSettings { weight_decay: 0.0, ..SgdSettings::default() };
+    let cases: [(SgdSettings, [f64; 9]); 3] = [
+        (
+            SgdSettings { centralise: true, ..bare.clone() },
+            [1.5, 0.00333333333, 0.004, -2.5, -0.0266666667, 0.002, 1.0, 0.0233333333, -0.006],
+        ),
+        (
+            SgdSettings { adaptive_clip: Some(AdaptiveClip::default()), ..bare.clone() },
+            [
+                0.0042629892,
+                4.3643578e-06,
+                0.004,
+                -0.0014209964,
+                -2.1821789e-06,
+                0.002,
+                0.003552491,
+                8.72871561e-06,
+                -0.006,
+            ],
+        ),
+        (
+            SgdSettings { lars: Some(Lars::default()), weight_decay: 0.05, ..bare },
+            [
+                0.00172177005,
+                1.13693741e-05,
+                3.07357298e-05,
+                -0.000562065429,
+                -5.68611001e-06,
+                -5.57796577e-05,
+                0.00141939308,
+                2.27700531e-05,
+                1.08144234e-05,
+            ],
+        ),
+    ];
+    for (settings, expected) in cases {
+        for (found, expected) in taken(settings.clone()).into_iter().zip(expected) {
+            // Half a rounding of a weight of up to 2, and what the step itself rounds.
+            let off = (f64::from(found) - expected).abs();
+            assert!(off < 1.3e-7 + 1e-6 * expected.abs(), "{found} is not {expected}: {settings:?}");
+        }
+    }
+    let noise = GradientNoise { eta: 0.3, gamma: 0.55 };
+    for (t, expected) in [(0, 0.5477225575051661), (9, 0.29077738553390564), (999, 0.08195220201864631)] {
+        // np.sqrt(0.3 / (1 + t) ** 0.55)
+        assert!((f64::from(noise.deviation(t)) - expected).abs() < 1e-7, "{t}");
+    }
+}
+
+#[test]
+fn what_is_off_leaves_the_step_to_the_kernel_as_it_was() {
+    let settings = SgdSettings { momentum: 0.0, ..SgdSettings::default() };
+    let found = planted::train(&Cpu::default(), &settings, 3.0, 1);
+    let cpu = Cpu::default();
+    let mut expected = parameters(&cpu);
+    for (id, values) in trained(&expected).into_iter().zip(values(0)) {
+        let gradient = Tensor::from_slice(&cpu, &[values.len()], &values).unwrap();
+        let step = SgdStep {
+            lr: LR,
+            momentum: 0.0,
+            weight_decay: settings.weight_decay,
+            nesterov: false,
+            gradient_scale: 3.0,
+            clip_value: f32::INFINITY,
+        };
+        let parameter = expected.get_mut(id).value.buffer_mut().unwrap();
+        let len = values.len();
+        cpu.sgd(SgdSlot { step, len, gradient: gradient.buffer(), gate: None, velocity: None, parameter })
+            .unwrap();
+    }
+    assert_eq!(bits(&found), bits(&expected));
+}
+
+#[test]
+fn noise_has_its_variance_and_no_two_places_share_it() {
+    let noise = |seed, step| {
+        let mut parameters = Parameters::new(&Cpu::default(), 0);
+        for path in ["a.weight", "b.weight"] {
+            parameters.add(path, Role::LinearWeight, &[150, 101], Initial::Constant(0.0)).unwrap();
+        }
+        let gradients = gradients(&mut parameters, &[vec![0.0; 15150], vec![0.0; 15150]], 8.0);
+        let noise = Some(GradientNoise { eta: 0.3, gamma: 0.55 });
+        let mut sgd = Sgd::new(SgdSettings { noise, ..SgdSettings::default() }, &parameters).unwrap();
+        sgd.count_from(seed, step);
+        sgd.step(&mut parameters, &gradients, &1.0.into()).unwrap();
+        [0, 1].map(|i| parameters.iter().nth(i).unwrap().1.value.to_vec().unwrap())
+    };
+    let streams: Vec<Vec<f32>> =
+        [noise(1, 0), noise(2, 0), noise(1, 9), noise(1, 10)].into_iter().flatten().collect();
+    for (i, deviation) in [(0, 0.547_722_6), (1, 0.547_722_6), (4, 0.290_777_4)] {
+        let variance = streams[i].iter().map(|n| f64::from(n * n)).sum::<f64>() / streams[i].len() as f64;
+        assert!((variance.sqrt() / deviation - 1.0).abs() < 0.02, "{i}: {variance}");
+    }
+    for (i, a) in streams.iter().enumerate() {
+        for b in &streams[..i] {
+            let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+            let correlation = product(a, b) / (product(a, a) * product(b, b)).sqrt();
+            assert!(correlation.abs() < 0.04, "{correlation}");
+        }
+    }
+    assert_eq!(noise(1, 9), noise(1, 9));
+}
+
+#[test]
+fn a_steady_step_takes_no_buffer_from_the_system() {
+    let cpu = Cpu::default();
+    for settings in together() {
+        let mut parameters = parameters(&cpu);
+        let mut sgd = Sgd::new(settings, &parameters).unwrap();
+        let counts = [0, 1, 2, 3, 4, 5].map(|step| {
+            let gradients = gradients(&mut parameters, &values(step), 3.0);
+            sgd.step(&mut parameters, &gradients, &LR.into()).unwrap();
+            cpu.fresh_allocations().unwrap()
+        });
+        assert_eq!(counts[5], counts[1]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Whatever the scale, no unit moves further than its limit, and one within its limit moves as ever.
+    #[test]
+    fn no_scale_gets_past_adaptive_clipping(scale in -1e6f32..1e6, limit in 0.01f32..1.0) {
+        let bare = SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() };
+        let clip = AdaptiveClip { limit, epsilon: 1e-3, last_linear: true };
+        let clipped = SgdSettings { adaptive_clip: Some(clip), ..bare };
+        let (begin, end) = (parameters(&Cpu::default()), planted::train(&Cpu::default(), &clipped, scale, 1));
+        let id = begin.find("hidden.weight").unwrap();
+        let [begin, end] = [begin, end].map(|p| p.get(id).value.to_vec().unwrap());
+        let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+        for unit in 0..13 {
+            let column = |x: &[f32]| x.iter().skip(unit).step_by(13).map(|x| f64::from(*x)).collect::<Vec<_>>();
+            let (w, after) = (column(&begin), column(&end));
+            let moved = norm(&mut w.iter().zip(&after).map(|(a, b)| a - b)) / f64::from(LR);
+            let most = f64::from(limit) * norm(&mut w.iter().copied()).max(1e-3);
+            prop_assert!(moved <= most * (1.0 + 1e-5) + 1e-6, "{moved} of {most}");
+        }
+    }
+}

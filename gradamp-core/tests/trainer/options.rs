@@ -1,0 +1,65 @@
+//! What SGD may do to gradients beforehand: a resumed run and a lagging device change no bit of it either.
+
+use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, SgdSettings};
+use gradamp_core::train::{LossScaling, TrainSettings};
+use gradamp_core::{Cpu, Error};
+
+use crate::lagging::Lagging;
+use crate::run::{assert_resumes, settings, train, values};
+
+fn with(sgd: SgdSettings) -> TrainSettings {
+    TrainSettings { sgd, ..settings() }
+}
+
+fn noisy() -> SgdSettings {
+    SgdSettings { noise: Some(GradientNoise { eta: 0.01, gamma: 0.55 }), ..settings().sgd }
+}
+
+/// All at once.
+fn all() -> SgdSettings {
+    SgdSettings {
+        centralise: true,
+        adaptive_clip: Some(AdaptiveClip { limit: 0.5, ..AdaptiveClip::default() }),
+        clip_norm: Some(0.5),
+        lars: Some(Lars { trust: 0.1, ..Lars::default() }),
+        layer_rates: vec![LayerRate { paths: "linear.*".into(), lr: 0.5 }],
+        ..noisy()
+    }
+}
+
+#[test]
+fn a_run_with_noise_resumed_after_any_step_ends_in_the_same_bits() {
+    for sgd in [noisy(), all()] {
+        assert_resumes(&Cpu::default(), &with(sgd));
+    }
+    let scaled = TrainSettings { loss_scaling: Some(LossScaling::default()), ..with(all()) };
+    assert_resumes(&Lagging::new(2), &scaled);
+}
+
+#[test]
+fn noise_depends_on_the_runs_seed() {
+    let run = |seed| train(&Cpu::default(), TrainSettings { seed, ..with(noisy()) }, None).unwrap();
+    let (first, second) = (run(3), run(4));
+    assert_eq!(values(&first.1), values(&run(3).1));
+    // The seed also decides what is amplified, in steps after the first; the first batch and its loss are the same.
+    assert_eq!(first.0.steps[0].loss, second.0.steps[0].loss);
+    assert_ne!(first.0.steps[1].loss, second.0.steps[1].loss);
+}
+
+#[test]
+fn a_lag_changes_nothing() {
+    let (at_once, parameters, _) = train(&Lagging::new(0), with(all()), None).unwrap();
+    let (late, late_parameters, _) = train(&Lagging::new(3), with(all()), None).unwrap();
+    assert_eq!(values(&late_parameters), values(&parameters));
+    assert_eq!(late.steps, at_once.steps);
+}
+
+#[test]
+fn a_rate_for_no_parameter_is_found_before_the_run() {
+    let layer_rates = vec![LayerRate { paths: "linaer.*".into(), lr: 2.0 }];
+    let error = train(&Cpu::default(), with(SgdSettings { layer_rates, ..noisy() }), None).err().unwrap();
+    assert!(
+        matches!(&error, Error::Setting { key, .. } if key == "optimizer.layer_rates[0].paths"),
+        "{error}"
+    );
+}

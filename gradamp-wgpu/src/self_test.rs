@@ -4,9 +4,12 @@ use gradamp_core::geometry::Conv2d;
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::{Backend, Error, Result};
 
-use crate::gpu::Wgpu;
+use crate::gpu::{Precision, Wgpu};
 use crate::memory::Buffer;
 use crate::product::{Pass, Product, Tile};
+
+/// The largest error where factors are rounded to f16, relative to the largest result.
+const HALF: f64 = 5e-3;
 
 /// Whether the three passes of a convolution give what they should: their kernels use most of what all kernels use.
 ///
@@ -17,9 +20,13 @@ pub(crate) fn arithmetic(gpu: &Wgpu) -> Result<()> {
 
 impl Test<'_> {
     fn ask(&self) -> Result<()> {
+        let limit = match self.gpu.precision() {
+            Precision::F32 => 1e-4,
+            Precision::Mixed => HALF,
+        };
         for pass in Pass::ALL {
             let error = difference(&self.on_device(pass, None)?, &self.on_host(pass));
-            if error.is_nan() || error >= 1e-4 {
+            if error.is_nan() || error >= limit {
                 return Err(Error::Backend {
                     backend: self.gpu.name(),
                     message: format!(
@@ -40,7 +47,7 @@ pub(crate) fn cooperative(gpu: &Wgpu, side: usize) -> bool {
         for pass in Pass::ALL {
             let tile = Tile::Cooperative(4, 4, side);
             let error = difference(&test.on_device(pass, Some(tile))?, &test.on_host(pass));
-            if error.is_nan() || error >= 5e-3 {
+            if error.is_nan() || error >= HALF {
                 return Ok(false);
             }
         }

@@ -7,8 +7,9 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use gradamp_core::Backend;
 use gradamp_core::conformance::{assert_law, laws};
+use gradamp_core::geometry::Conv2d;
 use gradamp_core::keep_images::ImageSet;
-use gradamp_wgpu::{Adapter, Options, Wgpu};
+use gradamp_wgpu::{Adapter, Options, Precision, Wgpu};
 
 /// The laws take turns: some count what the device allocates meanwhile.
 static GPU: LazyLock<Option<Mutex<Wgpu>>> = LazyLock::new(|| {
@@ -94,4 +95,63 @@ fn images_without_room_are_not_kept() {
     gpu.destroy();
     let _ = gpu.synchronize(); // the device tells of its loss when it is asked to do something
     assert!(keep(4000).is_err());
+}
+
+/// Factors that f16 holds are not rounded, and then mixed precision gives what f32 gives.
+#[test]
+fn mixed_precision_rounds_factors_and_nothing_else() {
+    let Some(_turn) = gpu() else { return };
+    let Some(adapter) = adapter().filter(|adapter| adapter.fast_paths.f16) else { return };
+    for tiled in [false, true] {
+        let [mixed, exact] = [Precision::Mixed, Precision::F32].map(|precision| {
+            let options = Options { checked: true, tiled, precision, ..Options::default() };
+            Wgpu::open(&adapter, &options).unwrap()
+        });
+        for (x, w, stride) in [
+            ([2, 8, 8, 16], [3, 3, 16, 32], 1),
+            ([2, 7, 5, 3], [3, 3, 3, 8], 1),
+            ([1, 9, 8, 8], [1, 1, 8, 6], 2),
+        ] {
+            let g = Conv2d::new(&x, &w, stride, w[0] / 2).unwrap();
+            let [held, beyond] = [0.0, 1e-4].map(|share| [&mixed, &exact].map(|gpu| passes(gpu, &g, share)));
+            for pass in 0..3 {
+                let difference = |[found, expected]: &[[Vec<f32>; 3]; 2]| {
+                    let largest =
+                        expected[pass].iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+                    let differences = found[pass].iter().zip(&expected[pass]).map(|(a, b)| (a - b).abs());
+                    differences.fold(0.0, f32::max) / largest
+                };
+                let (held, beyond) = (difference(&held), difference(&beyond));
+                assert!(held < 1e-6, "{g:?}, pass {pass}: {held}");
+                assert!(
+                    (1e-6..5e-3).contains(&beyond),
+                    "{g:?}, pass {pass}: {beyond} where factors are rounded"
+                );
+            }
+        }
+    }
+}
+
+/// The three passes of a convolution of multiples of 1/64, each larger by a share of itself.
+fn passes(gpu: &Wgpu, g: &Conv2d, share: f32) -> [Vec<f32>; 3] {
+    let buffer = |shape: [usize; 4], step: usize| {
+        let value = |i: usize| (((i * step) % 61) as f32 - 29.0) / 64.0 * (1.0 + share);
+        let values: Vec<f32> = (0..shape.iter().product()).map(value).collect();
+        let mut buffer = gpu.alloc(values.len()).unwrap();
+        gpu.write(&values, &mut buffer).unwrap();
+        buffer
+    };
+    let (x, w, dy) = (buffer(g.x_shape(), 7), buffer(g.w_shape(), 11), buffer(g.y_shape(), 13));
+    let read = |shape: [usize; 4], compute: &dyn Fn(&mut gradamp_wgpu::Buffer)| {
+        let len = shape.iter().product();
+        let (mut out, mut values) = (gpu.alloc(len).unwrap(), vec![0.0; len]);
+        compute(&mut out);
+        gpu.read(&out, &mut values).unwrap();
+        values
+    };
+    [
+        read(g.y_shape(), &|y| gpu.conv2d(g, &x, &w, None, y).unwrap()),
+        read(g.x_shape(), &|dx| gpu.conv2d_backward_input(g, &w, &dy, dx).unwrap()),
+        read(g.w_shape(), &|dw| gpu.conv2d_backward_weight(g, &x, &dy, dw).unwrap()),
+    ]
 }

@@ -86,8 +86,7 @@ impl Dashboard {
     pub fn take(&mut self, change: Change) {
         match change {
             Change::Restarted => {
-                let log = std::mem::take(&mut self.log);
-                *self = Self { log, ..Self::new(self.name.clone(), self.strategy.clone()) };
+                *self = Self::new(std::mem::take(&mut self.name), std::mem::take(&mut self.strategy));
                 self.say("the run was begun again or continued from a checkpoint: read anew");
             }
             Change::Record(record) => self.take_record(*record),

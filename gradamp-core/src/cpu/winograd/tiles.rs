@@ -138,6 +138,7 @@ fn extent(size: usize, [row, column]: [usize; 2], lanes: usize) -> usize {
 ///
 /// The machine has V's instructions; the vectors of [`extent`] can be read and written.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // counted loops, which the compiler unrolls into registers
 unsafe fn both_axes<T: Transform, V: Vector>(
     from: *const f32,
     [from_row, from_column]: [usize; 2],

@@ -9,6 +9,9 @@ use gradamp_core::{Cpu, LayerKind, Parameters};
 use gradamp_data::{DataSettings, ShapesSettings, Source};
 use gradamp_models::{Architecture, Model, ModelSettings};
 
+/// Each trained parameter's path and values.
+type Weights = Vec<(String, Vec<f32>)>;
+
 /// The parameters after some steps of plain SGD on shapes, a random half of the layers of `kind` amplified.
 fn train(
     architecture: Architecture,
@@ -16,7 +19,7 @@ fn train(
     through: Through,
     factor: f32,
     steps: u64,
-) -> Result<Vec<(String, Vec<f32>)>, Box<dyn Error>> {
+) -> Result<Weights, Box<dyn Error>> {
     let shapes = ShapesSettings { train: 48, test: 16, seed: 1 };
     let data = DataSettings { source: Source::Shapes, shapes, ..DataSettings::default() };
     let loader = data.train_loader(&data.split(data.load()?, 7)?, 16, 7)?;

@@ -301,6 +301,7 @@ proptest! {
         let settings = equalise(EqualiseSettings { every, ..Default::default() });
         let selection = Selection::new(&settings, &trace, 0).unwrap();
         let whole = selection.draw(at, 5, &History::new(all.clone())).unwrap();
+        prop_assert_eq!(whole.sites.len(), 3);
         let kept = History::new(all[(at + 1).saturating_sub(1 + every)..=at].to_vec());
         prop_assert_eq!(selection.draw(at, 9, &kept).unwrap(), whole);
     }

@@ -49,8 +49,8 @@ impl Winograd {
         if (g.h_in, g.w_in, g.padding) == (2, 2, 1) {
             return Some(Self::Pair);
         }
-        // In multiply-adds: storing a sum takes the time of a few, transforming a channel of a tile that of some 200 (measured
-        // on Zen 4). Channels come in vectors.
+        // In multiply-adds: storing a sum takes the time of a few, transforming a channel of a tile that of some 200. Estimated
+        // from counts of instructions, not measured. Channels come in vectors.
         const STORE: usize = 4;
         const TRANSFORM: usize = 200;
         let tiles = g.h_out.div_ceil(4) * g.w_out.div_ceil(4);

@@ -12,8 +12,8 @@
 //! values land where the micro-kernel reads them. Blocks depend on the geometry alone, so the number of threads changes
 //! no bit.
 //!
-//! The transforms are in `transforms.rs`. In f32 the result is off by some 1e-6 of its norm, about twice what direct sums are off:
-//! the transforms add up values a few times as large as what they give.
+//! The transforms are in `transforms.rs`. In f32 the result is off by some 1e-6 of its norm: the transforms add up values a few
+//! times as large as what they give.
 
 mod backward_weight;
 mod forward;

@@ -12,8 +12,8 @@
 //! values land where the micro-kernel reads them. Blocks depend on the geometry alone, so the number of threads changes
 //! no bit.
 //!
-//! The transforms are in `transforms.rs`. In f32 the result is off by some 1e-6 of its norm, about twice what direct sums are off:
-//! the transforms add up values a few times as large as what they give.
+//! The transforms are in `transforms.rs`. In f32 the result is off by some 1e-6 of its norm: the transforms add up values a few
+//! times as large as what they give.
 
 mod backward_weight;
 mod forward;
@@ -49,8 +49,8 @@ impl Winograd {
         if (g.h_in, g.w_in, g.padding) == (2, 2, 1) {
             return Some(Self::Pair);
         }
-        // In multiply-adds: storing a sum takes the time of a few, transforming a channel of a tile that of some 200 (measured
-        // on Zen 4). Channels come in vectors.
+        // In multiply-adds: storing a sum takes the time of a few, transforming a channel of a tile that of some 200. Estimated
+        // from counts of instructions, not measured. Channels come in vectors.
         const STORE: usize = 4;
         const TRANSFORM: usize = 200;
         let tiles = g.h_out.div_ceil(4) * g.w_out.div_ceil(4);

@@ -269,3 +269,27 @@ fn json(node: &Node) -> Json {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_a_range_is_the_middle_of_its_kind() {
+        let float = |range: Range, uniform| match range.at(uniform) {
+            Value::Float(value) => value,
+            other => panic!("{other:?}"),
+        };
+        for (range, low, middle, near_the_end) in [
+            (Range::Uniform([1.0, 3.0]), 1.0, 2.0, 2.98),
+            (Range::LogUniform([0.01, 1.0]), 0.01, 0.1, 0.955),
+            (Range::LogUniform([0.012345, 1.0]), 0.012345, 0.111, 0.957), // three digits, but never out of the range
+        ] {
+            assert_eq!([0.0, 0.5, 0.99].map(|uniform| float(range, uniform)), [low, middle, near_the_end]);
+        }
+        let whole = Range::Integer([-1, 2]);
+        let places = [0.0, 0.24, 0.25, 0.5, 0.75, 0.999].map(|uniform| whole.at(uniform));
+        assert_eq!(places, [-1, -1, 0, 1, 2, 2].map(Value::Integer));
+        assert_eq!(Range::Integer([0, i64::MAX]).at(0.0), Value::Integer(0));
+    }
+}

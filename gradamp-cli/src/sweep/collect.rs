@@ -308,3 +308,26 @@ fn row(cells: &[String]) -> String {
     text.push('\n');
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_claimed_once_until_the_claim_is_given_up() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(!Claim::is_taken(root.path(), "a"), "nobody has asked for it yet");
+        let claim = Claim::take(root.path(), "a").unwrap();
+        assert!(claim.is_some() && Claim::is_taken(root.path(), "a"));
+        assert!(Claim::take(root.path(), "a").unwrap().is_none());
+        assert!(Claim::take(root.path(), "b").unwrap().is_some(), "another run");
+        drop(claim);
+        assert!(!Claim::is_taken(root.path(), "a") && Claim::take(root.path(), "a").unwrap().is_some());
+    }
+
+    #[test]
+    fn cells_of_a_table_that_hold_its_signs_are_quoted() {
+        let cells = ["a", "b,c", "say \"d\"", "two\nlines", ""].map(str::to_owned);
+        assert_eq!(row(&cells), "a,\"b,c\",\"say \"\"d\"\"\",\"two\nlines\",\n");
+    }
+}

@@ -12,6 +12,7 @@ use super::results::{ResultLine, Status};
 use crate::columns::{columns, header};
 use crate::output;
 use crate::progress::duration;
+use crate::statistics::Summary;
 
 /// Where a sweep's progress goes: a bar on a terminal, lines elsewhere.
 #[derive(Debug)]
@@ -128,15 +129,11 @@ pub fn table(cells: &[Cell]) -> String {
 
 /// `45.1 ± 0.8 %`, with the deviation of a sample; `-` of nothing.
 fn mean_and_deviation(values: &[f64]) -> String {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    match values.len() {
-        0 => "-".into(),
-        1 => format!("{:.1} %", 100.0 * mean),
-        _ => {
-            let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-            format!("{:.1} ± {:.1} %", 100.0 * mean, 100.0 * (squares / (n - 1.0)).sqrt())
-        }
+    let Summary { n, mean, sd, .. } = Summary::of(values);
+    match sd {
+        _ if n == 0 => "-".into(),
+        None => format!("{:.1} %", 100.0 * mean),
+        Some(sd) => format!("{:.1} ± {:.1} %", 100.0 * mean, 100.0 * sd),
     }
 }
 

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use gradamp_core::amplify::{Amplify, Curve};
 use proptest::prelude::*;
 
 use super::data::SweepData;
@@ -205,6 +206,13 @@ fn what_is_wrong_with_a_study_is_said_with_its_line_and_key() {
             ),
             "s.toml:8: the axis `x` sets strategy.lr, which the axis `strategy.lr` sets too",
         ),
+        (
+            with(
+                "",
+                "[[axis]]\nkey = 'model.width'\nname = 'x'\nvalues = [1]\n[[axis]]\nkey = 'model.name'\nname = 'x'\nvalues = ['vgg11']",
+            ),
+            "s.toml:10: two axes are called `x`",
+        ),
         (with("preset = 'tuor'", ""), "s.toml:1: preset: found \"tuor\", expected one of"),
         (with("config = 'no.toml'", ""), "s.toml:1: config: no.toml: cannot be read"),
         (with("baseline = 3", ""), "s.toml:1: baseline: found `3`, expected true, false or a table"),
@@ -230,6 +238,25 @@ fn what_is_wrong_with_a_study_is_said_with_its_line_and_key() {
     }
     let missing = Study::read(Path::new("/nowhere/s.toml")).unwrap_err().to_string();
     assert!(missing.starts_with("/nowhere/s.toml: cannot be read"), "{missing}");
+}
+
+#[test]
+fn a_table_stands_for_its_keys_and_one_at_a_dotted_key_for_itself() {
+    let base = "[base]\nmodel.width = 4\nstrategy.lr = { schedule = 'cosine', from = 0.1, to = 0.0 }\n\
+                strategy.phase = [{ epochs = 1, amplify = { factor = 3.0, ratio = 0.5 } }]\n\
+                amplification.kinds = ['relu']\n";
+    let axis = "[[axis]]\nname = 'a'\n[[axis.value]]\nname = 'b'\n\
+                set = { model = { name = 'vgg11' }, strategy = { lr = { schedule = 'linear', from = 0.2, to = 0.1 } }, \
+                'strategy.phase.0.amplify' = { ratio = 0.25 } }\n";
+    let expansion = expanded(&format!("baseline = false\n{base}{axis}"));
+    let config = &expansion.settings[0].config;
+    assert_eq!((config.model.name.name(), config.model.width), ("vgg11", 4), "joined");
+    assert!(
+        matches!(config.strategy.lr.as_ref().unwrap().curve, Curve::Linear { from: 0.2, to: 0.1 }),
+        "replaced"
+    );
+    let Amplify::On(overrides) = &config.strategy.phases[0].amplify else { panic!("it is on") };
+    assert_eq!((overrides.factor, overrides.ratio), (None, Some(0.25)), "replaced");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which sites were amplified, when, and by how much.
 
-use gradamp_core::amplify::DrawRecord;
+use gradamp_core::amplify::{DrawRecord, Through};
 
 use super::super::chart::{Axis, ColourScale, Format};
 use super::super::figure::Figure;
@@ -18,19 +18,35 @@ pub fn of_run(run: &Subject) -> Vec<Block> {
     let axis = if grid.all().any(|factor| factor <= 0.0) { Axis { log: false, ..axis } } else { axis };
     // From 1, so that the colour tells how much is amplified also where all factors are the same.
     let scale = ColourScale::sequential(axis, grid.all().chain([1.0]));
-    let placement = run.data.draws.last().map(|draw| draw.placement);
-    let placement = placement.and_then(|placement| serde_json::to_value(placement).ok());
-    let placement = placement.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+    let placement = run.data.draws.last().map(|draw| word(&draw.placement)).unwrap_or_default();
     let mut heatmap = grid.heatmap(&scale);
     (heatmap.has_legend, heatmap.crosses_empty) = (true, false);
     let note = format!(
         "The factor is that of the epoch's steps together: their geometric mean, where sites are drawn anew within an \
-         epoch. Placement: {placement}."
+         epoch. Placement: {placement}.{}",
+        through(run)
     );
     let data = frequencies(run, &grid);
     let figure =
         Figure::new(&run.id("amplified-sites"), &run.title("Amplified sites"), words(run, &grid), heatmap);
     vec![Block::Figure(figure.with_note(&note).with_data(data))]
+}
+
+/// The word for a setting in files.
+fn word(setting: &impl serde::Serialize) -> String {
+    let value = serde_json::to_value(setting).ok();
+    value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Through what the factors act, where that is not the gradient.
+fn through(run: &Subject) -> String {
+    match run.data.settings.config.amplification.through {
+        Through::Gradient => String::new(),
+        other => format!(
+            " Gradients stayed as they were: the factors acted through amplification.through = {}.",
+            word(&other)
+        ),
+    }
 }
 
 /// By site and epoch, the geometric mean of the factor over the epoch's steps; NaN where the site was left alone.

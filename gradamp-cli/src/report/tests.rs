@@ -141,7 +141,7 @@ fn lines<T: Serialize>(path: &Path, values: impl Iterator<Item = T>) {
 }
 
 /// What every page and every figure's file must keep, whatever is in the run.
-fn checked(page: &Page) -> String {
+pub(super) fn checked(page: &Page) -> String {
     let html = page.html();
     let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
     let document = roxmltree::Document::parse_with_options(&html, options).unwrap();

@@ -5,6 +5,8 @@ mod curves;
 mod judged;
 mod map;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::fs;
 

@@ -1,0 +1,186 @@
+//! Sweeps that nobody ran, with numbers that tell tests apart.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::super::chart::Chart;
+use super::*;
+use crate::compare::{Options, SweepComparison};
+use crate::statistics::Correction;
+use crate::sweep::{Axes, Plan, PlannedRun, ResultLine};
+
+/// Two baselines, one for each learning rate, and cells over factor, ratio and learning rate, each with three seeds.
+fn sweep(root: &std::path::Path) -> SweepData {
+    fs::write(root.join("sweep.toml"), "# <the study>\n").unwrap();
+    let (mut runs, mut results) = (Vec::new(), Vec::new());
+    let mut add = |cell: &str, role: Role, axes: serde_json::Value, baseline: Option<&str>, mean: f64| {
+        let axes: Axes = serde_json::from_value(axes).unwrap();
+        for seed in 1..=3_u64 {
+            // The seeds' own shares are large and common to all cells: pairs see what groups do not.
+            let accuracy =
+                mean + 0.02 * seed as f64 + 0.001 * ((5 * seed * seed + (1000.0 * mean) as u64) % 7) as f64;
+            let name = format!("{cell}_seed-{seed}");
+            runs.push(PlannedRun {
+                name: name.clone(),
+                cell: cell.into(),
+                role,
+                axes: axes.clone(),
+                seed,
+                epochs: 2,
+                baseline: baseline.map(str::to_owned),
+                control_of: None,
+            });
+            results.push(ResultLine {
+                run: name,
+                cell: cell.into(),
+                role,
+                axes: axes.clone(),
+                seed,
+                status: Status::Finished,
+                error: None,
+                epochs: 2,
+                last_test_accuracy: Some(accuracy - 0.01),
+                best_epoch: Some(1),
+                best_validation_accuracy: Some(accuracy + 0.01),
+                test_accuracy_at_best: Some(accuracy),
+                last_train_loss: Some(1.0),
+                seconds: 10.0,
+                version: "0.1.0".into(),
+            });
+        }
+    };
+    for (lr, mean) in [(0.1, 0.50), (0.4, 0.45)] {
+        let base = format!("baseline_lr-{lr}");
+        add(&base, Role::Baseline, json!({"strategy.lr": lr}), None, mean);
+        for (i, factor) in [10.0, 1.5, 2.0].into_iter().enumerate() {
+            for (j, ratio) in [0.5, 1.0].into_iter().enumerate() {
+                let cell = format!("factor-{factor}_ratio-{ratio}_lr-{lr}");
+                let axes =
+                    json!({"amplification.factor": factor, "amplification.ratio": ratio, "strategy.lr": lr});
+                add(&cell, Role::Cell, axes, Some(&base), mean + 0.01 * i as f64 - 0.004 * j as f64);
+            }
+        }
+    }
+    let plan = Plan {
+        format: 1,
+        version: "0.1.0".into(),
+        name: "study".into(),
+        axes: ["amplification.factor", "amplification.ratio", "strategy.lr"].map(str::to_owned).to_vec(),
+        amplification_axes: Vec::new(),
+        halving: None,
+        runs,
+    };
+    SweepData { root: root.to_owned(), plan, results, warnings: vec!["runs of <two> versions".into()] }
+}
+
+fn html(sweep: &SweepData) -> String {
+    let page = super::super::html::Page {
+        title: "study".into(),
+        lead: String::new(),
+        sections: sections(sweep).unwrap(),
+        foot: String::new(),
+    };
+    super::super::tests::checked(&page)
+}
+
+#[test]
+fn cells_are_judged_as_gradamp_compare_does() {
+    let root = tempfile::tempdir().unwrap();
+    let mut sweep = sweep(root.path());
+    // One cell has lost a seed, so that it cannot be compared pair by pair.
+    let lost = sweep.results.iter_mut().find(|run| run.run == "factor-2_ratio-1_lr-0.1_seed-2").unwrap();
+    (lost.status, lost.error) = (Status::Failed, Some("out of <memory>".into()));
+    let compared = SweepComparison::of(&sweep, &Options::default(), Correction::Holm, None).unwrap();
+    let judged = judge(&sweep, measure(&sweep));
+    assert_eq!(judged.len(), compared.cells.len());
+    assert_eq!(chosen(&judged).map(|cell| cell.cell.name.clone()), compared.chosen);
+    let mut tested = 0;
+    for (ours, theirs) in judged.iter().zip(&compared.cells) {
+        assert_eq!(ours.cell.name, theirs.name);
+        assert_eq!(Some(ours.accuracy), theirs.best);
+        assert_eq!(Some(ours.last), theirs.last);
+        let contrast = theirs.comparison.as_ref().and_then(|comparison| comparison.best.as_ref());
+        assert_eq!(ours.difference(), contrast.map(|contrast| contrast.difference));
+        let against = ours.against.as_ref();
+        assert_eq!(against.and_then(|against| against.test), contrast.and_then(|contrast| contrast.test));
+        assert_eq!(
+            against.and_then(|against| against.corrected),
+            contrast.and_then(|contrast| contrast.corrected_p)
+        );
+        tested += usize::from(against.is_some_and(|against| against.corrected.is_some()));
+    }
+    assert!(tested >= 8, "{tested} cells were tested");
+}
+
+#[test]
+fn a_page_shows_every_cell_and_every_failure() {
+    let root = tempfile::tempdir().unwrap();
+    let mut sweep = sweep(root.path());
+    for (run, status) in
+        [(7, Status::Failed), (11, Status::Diverged), (14, Status::Pending), (1, Status::Interrupted)]
+    {
+        sweep.results[run].status = status;
+        sweep.results[run].error = Some("out of <memory>".into());
+    }
+    let html = html(&sweep);
+    for part in [
+        "38 of 42",
+        "1 failed, 1 diverged, 1 interrupted, 1 pending",
+        "out of &lt;memory&gt;",
+        "runs of &lt;two&gt; versions",
+        "lr 0.1",
+        "lr 0.4",
+        "A baseline is among them",
+        "1 runs have not begun",
+        "&lt;the study&gt;",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    assert!(html.contains("could not be read"), "the run folders are gone");
+    for cell in sweep.plan.cells() {
+        assert!(html.contains(&format!("<th scope=\"row\">{cell}</th>")), "{cell}");
+    }
+}
+
+#[test]
+fn sweeps_without_a_finished_run_or_a_baseline_are_shown() {
+    let root = tempfile::tempdir().unwrap();
+    let mut begun = sweep(root.path());
+    begun.results.iter_mut().for_each(|run| run.status = Status::Pending);
+    assert!(html(&begun).contains("No run is finished yet."));
+    let mut alone = sweep(root.path());
+    alone.plan.runs.iter_mut().for_each(|run| run.baseline = None);
+    let page = html(&alone);
+    assert!(
+        page.contains("Accuracy by ratio and factor") && !page.contains("corrected by"),
+        "means, not differences"
+    );
+    alone.plan.runs.clear();
+    alone.results.clear();
+    html(&alone);
+}
+
+/// Every cell of the study stands in the map once, numbers by size and ratio downward.
+#[test]
+fn the_map_holds_every_cell_at_its_place() {
+    let root = tempfile::tempdir().unwrap();
+    let cells = judge(&sweep(root.path()), Measure::AtBest);
+    let axes = axes::axes(&cells);
+    let values: Vec<(&str, Vec<&str>)> = axes
+        .iter()
+        .map(|axis| (axis.name.as_str(), axis.values.iter().map(String::as_str).collect()))
+        .collect();
+    let expected = [
+        ("amplification.factor", vec!["1.5", "2", "10"]),
+        ("amplification.ratio", vec!["0.5", "1"]),
+        ("strategy.lr", vec!["0.1", "0.4"]),
+    ];
+    assert_eq!(values, expected);
+    let blocks = map::blocks(&cells, Measure::AtBest);
+    let [Block::Figure(figure)] = blocks.as_slice() else { panic!("one figure") };
+    let chart: &dyn Chart = figure.chart.as_ref();
+    let svg = chart.draw(1160.0).svg;
+    let written = svg.as_str().matches("class=\"cell ").count();
+    assert_eq!(written, 12, "a number on each of 2 maps of 2 by 3 cells");
+}

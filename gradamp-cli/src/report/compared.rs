@@ -104,10 +104,10 @@ fn of_examples(examples: &Examples) -> String {
     for pair in &examples.pairs {
         let test = &pair.mcnemar;
         text += &format!(
-            " Only A is right on {} of them and only B on {} (McNemar's test, p {}).",
+            " Only A is right on {} of them and only B on {} (McNemar's test, {}).",
             test.only_a,
             test.only_b,
-            super::p(test.p)
+            super::p_in_words(test.p)
         );
     }
     text

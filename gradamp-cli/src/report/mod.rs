@@ -126,6 +126,12 @@ fn p(value: f64) -> String {
     if value < 1e-4 { "< 0.0001".into() } else { chart::significant(value, 2) }
 }
 
+/// A chance within a sentence: `p = 0.02` or `p < 0.0001`.
+fn p_in_words(value: f64) -> String {
+    let text = p(value);
+    if text.starts_with('<') { format!("p {text}") } else { format!("p = {text}") }
+}
+
 /// `text` as one word of a shell.
 fn shell(text: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=,+:@%".contains(letter);

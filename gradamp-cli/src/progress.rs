@@ -182,8 +182,8 @@ impl Drop for Progress {
 pub fn of_epoch(line: &EpochLine, epochs: usize, sites: usize) -> String {
     let mut text = format!(
         "epoch {}/{epochs}  phase {}  lr {:.4}  {}  train loss {:.3}  accuracy {:.1} %",
-        line.epoch + 1,
-        line.phase + 1,
+        line.epoch.saturating_add(1),
+        line.phase.saturating_add(1),
         line.lr,
         amplification(if line.amplified { sites } else { 0 }),
         line.train_loss,

@@ -33,10 +33,10 @@ impl Scalars {
         let (step, values) = match change {
             Change::Step(line) => {
                 // Of every so many steps there is a line; those between are taken to be as fast.
-                let steps = (line.step + 1).saturating_sub(self.step);
+                let steps = line.step.saturating_add(1).saturating_sub(self.step);
                 self.seconds += steps as f64 * line.seconds;
-                self.step = line.step + 1;
-                (line.step + 1, of_step(line))
+                self.step = line.step.saturating_add(1);
+                (line.step.saturating_add(1), of_step(line))
             }
             Change::Epoch(line) => {
                 self.seconds = self.seconds.max(line.total_seconds);

@@ -122,12 +122,12 @@ impl Dashboard {
     }
 
     fn take_step(&mut self, line: StepLine) {
-        let step = (line.step + 1) as f64;
+        let step = line.step.saturating_add(1) as f64;
         self.loss.step.push(step, line.loss);
         self.accuracy.step.push(step, line.accuracy);
         self.pace.take(line.seconds);
         if line.skipped {
-            self.say(&format!("step {}: skipped, its gradients are not finite", line.step + 1));
+            self.say(&format!("step {}: skipped, its gradients are not finite", line.step.saturating_add(1)));
         }
         self.step = Some(line);
     }
@@ -142,7 +142,8 @@ impl Dashboard {
             validation.into_iter().for_each(|value| curves.validation.push(step, value));
             test.into_iter().for_each(|value| curves.test.push(step, value));
         }
-        self.steps_seen = line.step.checked_div(line.epoch as u64 + 1).filter(|&steps| steps > 0);
+        self.steps_seen =
+            line.step.checked_div((line.epoch as u64).saturating_add(1)).filter(|&steps| steps > 0);
         let sites = self.draw.as_ref().map_or(0, |draw| draw.sites.len());
         self.say(&progress::of_epoch(&line, self.epochs(), sites));
         if line.best {

@@ -108,7 +108,9 @@ fn progress(dashboard: &Dashboard, width: u16) -> Line<'static> {
     if let Some(rate) = dashboard.images_per_second() {
         parts.push(Span::raw(format!("{rate:.0} images/s")));
     }
-    if let (Some(steps), Some(line)) = (dashboard.steps_per_epoch(), &dashboard.step) {
+    // Not of a step that an epoch's end has left behind.
+    let step = dashboard.step.as_ref().filter(|line| line.step.saturating_add(1) == dashboard.steps_done());
+    if let (Some(steps), Some(line)) = (dashboard.steps_per_epoch(), step) {
         parts.push(Span::raw(format!("step {}/{steps}", line.step % steps + 1)));
     }
     fitted(parts, width)

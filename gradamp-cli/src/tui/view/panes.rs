@@ -52,7 +52,7 @@ pub fn run(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, scroll: usi
 }
 
 fn of_epoch(line: &EpochLine) -> String {
-    let mut text = format!("epoch {}: train {}", line.epoch + 1, percent(line.train_accuracy));
+    let mut text = format!("epoch {}: train {}", line.epoch.saturating_add(1), percent(line.train_accuracy));
     for (split, accuracy) in [("validation", line.validation_accuracy), ("test", line.test_accuracy)] {
         if let Some(accuracy) = accuracy {
             text += &format!(", {split} {}", percent(accuracy));

@@ -62,7 +62,7 @@ impl Wgpu {
         mean: &Buffer,
         variance: &Buffer,
     ) -> Result<()> {
-        let (v4, strips) = (v4(g.channels), Strips::of_sums(g.rows, g.channels));
+        let (v4, strips) = (v4(g.channels), Strips::of_sums(g.rows, g.channels, !self.runs_tiled()));
         let params = Params { strips, epsilon: 0.0 };
         let partials = self.take(2 * strips.chunks as usize * g.channels)?;
         self.run(kernel("strip_moments", v4), &[x, &partials], &params, strips.groups())?;
@@ -105,7 +105,7 @@ impl Wgpu {
         let v4 = v4(g.channels);
         let options = v4 | if y.is_some() { MASK } else { 0 };
 
-        let strips = Strips::of_sums(g.rows, g.channels);
+        let strips = Strips::of_sums(g.rows, g.channels, !self.runs_tiled());
         let params = Params { strips, epsilon: p.epsilon };
         let partials = self.take(2 * strips.chunks as usize * g.channels)?;
         let buffers: Vec<&Buffer> = [x, dy, p.mean, &partials].into_iter().chain(y).collect();

@@ -35,7 +35,8 @@ impl Wgpu {
     }
 
     pub(crate) fn sum_rows_kernel(&self, g: &Rows, x: &Buffer, out: &Buffer) -> Result<()> {
-        let (v4, params): (usize, Params) = (v4(g.channels), Strips::of_sums(g.rows, g.channels));
+        let (v4, params): (usize, Params) =
+            (v4(g.channels), Strips::of_sums(g.rows, g.channels, !self.runs_tiled()));
         let partials = self.take(params.chunks as usize * g.channels)?;
         self.run(kernel("sum_strips", v4), &[x, &partials], &params, params.groups())?;
         self.run(kernel("combine", v4), &[&partials, out], &params, params.joining_groups())

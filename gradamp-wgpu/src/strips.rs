@@ -9,10 +9,13 @@ const GROUP: usize = 256;
 /// are few, several vectors share a workgroup.
 const JOINING: usize = 128;
 
+/// Rows of a strip at most: what a variance loses to its pivot grows with them.
+const LONGEST: usize = 64;
+
 /// A matrix cut into strips: one vector of channels in `chunk` consecutive rows. An invocation takes one strip, and its
 /// neighbours the strips beside it, so that together they read whole rows.
 ///
-/// The numbers depend on the geometry alone, for sums over strips must not depend on the device's size.
+/// The numbers depend on the geometry and the kind of device, for sums over strips must not depend on a device's size.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub(crate) struct Strips {
@@ -39,9 +42,11 @@ impl Strips {
     }
 
     /// For sums: fewer strips, since each leaves a partial sum behind. A multiple of the rows that a kernel takes at once.
-    pub(crate) fn of_sums(rows: usize, channels: usize) -> Self {
+    /// A software rasteriser has few cores to fill, and joins slowly: workgroups that wait for each other are its weakness.
+    pub(crate) fn of_sums(rows: usize, channels: usize, software: bool) -> Self {
         let vectors = vectors(channels);
-        Self::new(rows, vectors, ((rows * vectors) >> 16).clamp(8, 64).next_multiple_of(4))
+        let least = if software { LONGEST } else { 8 };
+        Self::new(rows, vectors, ((rows * vectors) >> 16).clamp(least, LONGEST).next_multiple_of(4))
     }
 
     /// Of `chunk` rows.
@@ -88,7 +93,8 @@ mod tests {
     proptest! {
         #[test]
         fn strips_cover_each_row_once(rows in 1usize..300_000, channels in 1usize..600) {
-            for strips in [Strips::of_elements(rows, channels), Strips::of_sums(rows, channels)] {
+            let sums = [false, true].map(|software| Strips::of_sums(rows, channels, software));
+            for strips in [Strips::of_elements(rows, channels), sums[0], sums[1]] {
                 let (chunk, chunks) = (strips.chunk as usize, strips.chunks as usize);
                 prop_assert!(chunk * (chunks - 1) < rows && rows <= chunk * chunks);
                 let vectors = strips.channels as usize;
@@ -98,7 +104,7 @@ mod tests {
                 let width = if v4(channels) == 1 { 4 } else { 1 };
                 prop_assert_eq!(vectors * width, channels);
             }
-            prop_assert_eq!(Strips::of_sums(rows, channels).chunk % 4, 0);
+            prop_assert!(sums.iter().all(|sums| sums.chunk % 4 == 0));
         }
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn add_bias(threads: &Threads, g: &Rows, bias: &[f32], y: &mut [f32])
 pub(super) fn sum_rows(threads: &Threads, g: &Rows, x: &[f32], out: &mut [f32]) {
     let mut partials = block_sums(threads, g, 1, |rows, sums| {
         let x = &x[rows.start * g.channels..rows.end * g.channels];
-        add_rows(x, g.channels, sums);
+        add_rows(x, g.channels, sums, |x| x);
     });
     for (out, sum) in out.iter_mut().zip(partials.drain(..)) {
         *out = sum as f32;
@@ -94,9 +94,8 @@ pub(super) fn sum_rows(threads: &Threads, g: &Rows, x: &[f32], out: &mut [f32]) 
 /// out[c] = Σ_r x[r, c]²
 pub(super) fn sum_squares(threads: &Threads, g: &Rows, x: &[f32], out: &mut [f32]) {
     let sums = block_sums(threads, g, 1, |rows, sums| {
-        let squares: Vec<f32> =
-            x[rows.start * g.channels..rows.end * g.channels].iter().map(|x| x * x).collect();
-        add_rows(&squares, g.channels, sums);
+        let x = &x[rows.start * g.channels..rows.end * g.channels];
+        add_rows(x, g.channels, sums, |x| x * x);
     });
     for (out, sum) in out.iter_mut().zip(sums) {
         *out = sum as f32;
@@ -155,15 +154,15 @@ pub(super) fn block_sums(
     partials
 }
 
-/// sums[c] += Σ_r x[r, c], in f32 over [`SHORT`] rows at a time, then in f64.
+/// sums[c] += Σ_r f(x[r, c]), in f32 over [`SHORT`] rows at a time, then in f64.
 #[inline(always)]
-pub(super) fn add_rows(x: &[f32], channels: usize, sums: &mut [f64]) {
+pub(super) fn add_rows(x: &[f32], channels: usize, sums: &mut [f64], f: impl Fn(f32) -> f32) {
     let mut short = vec![0.0f32; channels];
     for x in x.chunks(SHORT * channels) {
         short.fill(0.0);
         for x in x.chunks_exact(channels) {
-            for (short, x) in short.iter_mut().zip(x) {
-                *short += x;
+            for (short, &x) in short.iter_mut().zip(x) {
+                *short += f(x);
             }
         }
         for (sum, short) in sums.iter_mut().zip(&short) {

@@ -75,7 +75,7 @@ pub(super) fn mean_pool(threads: &Threads, g: &MeanPool, x: &[f32], y: &mut [f32
     let images = x.chunks(g.pixels * g.c).zip(y.chunks_mut(g.c)).take(g.n);
     threads.each(images, |(x, y)| {
         let mut sums = vec![0.0; g.c];
-        add_rows(x, g.c, &mut sums);
+        add_rows(x, g.c, &mut sums, |x| x);
         for (y, sum) in y.iter_mut().zip(sums) {
             *y = (sum / g.pixels as f64) as f32;
         }

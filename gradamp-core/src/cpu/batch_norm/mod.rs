@@ -78,7 +78,7 @@ pub(super) fn batch_norm_statistics(cpu: &Cpu, g: &Rows, x: &[f32], mean: &mut [
 vectorised! {
     /// sums[c] += Σ_r x[r, c]
     fn add_rows_to<'a>(x: &'a [f32], sums: &'a mut [f64]) {
-        add_rows(x, sums.len(), sums);
+        add_rows(x, sums.len(), sums, |x| x);
     }
 }
 

@@ -89,12 +89,10 @@ fn the_three_passes_are_sums_over_windows() {
         });
         let y_bias: Vec<f64> =
             y.iter().enumerate().map(|(i, y)| y + wide(&case.bias, i % case.g.c_out)).collect();
-        // Winograd's transforms round values larger than those that they give.
-        let limit = if Winograd::of(&case.g).is_some() { 1e-5 } else { 2e-6 };
         each_isa(|cpu| {
             let found = case.run(&cpu);
             for (found, expected) in found.iter().zip([&y, &y_bias, &dx, &dw]) {
-                assert_close(found, expected, limit);
+                assert_close(found, expected, 2e-6);
             }
         });
     }

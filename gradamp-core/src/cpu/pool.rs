@@ -1,4 +1,9 @@
-//! Memory that is used again: buffers return to their pool when dropped.
+//! Memory that is used again: buffers are cut out of large regions and return there when dropped.
+//!
+//! What returns joins the idle memory beside it, so that the small activations of late layers make room for the large gradients
+//! of early ones, and a step takes little more than what is alive at its worst moment. Regions are mapped from the system, which gives
+//! pages when they are first touched, and large ones where it has them: tiles of images are spread over more small pages than a processor
+//! remembers the places of.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,85 +11,154 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use memmap2::{MmapOptions, MmapRaw};
+
 /// Elements of a cache line: buffers begin on one, so that no vector load straddles two.
 const LINE: usize = 16;
 
-/// Idle memory by capacity, and a count of what was taken from the system.
+/// Elements of a region, at least. Of what is never touched the system gives nothing.
+const REGION: usize = 64 << 20 >> 2;
+
+/// Idle memory by its place, and a count of what was used for the first time.
 #[derive(Default)]
 pub(crate) struct Pool {
-    idle: Mutex<BTreeMap<usize, Vec<Vec<f32>>>>,
+    regions: Mutex<Regions>,
     fresh: AtomicU64,
+}
+
+#[derive(Default)]
+struct Regions {
+    mapped: Vec<Region>,
+    /// Lengths; no two of them touch.
+    idle: BTreeMap<Place, usize>,
+}
+
+struct Region {
+    memory: Arc<MmapRaw>,
+    /// Elements that were in use at some time.
+    touched: usize,
+}
+
+/// Where memory begins.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    region: usize,
+    element: usize,
 }
 
 /// f32 elements in main memory, 64-byte aligned; they go back to their pool when dropped.
 pub struct Buffer {
-    memory: Vec<f32>,
-    start: usize,
+    memory: Arc<MmapRaw>,
+    place: Place,
     len: usize,
     pool: Arc<Pool>,
 }
 
+/// Elements that a buffer of `len` elements occupies: whole lines, and one more, so that buffers of one size do not all begin
+/// in the same cache set.
+fn occupied(len: usize) -> Option<usize> {
+    len.checked_next_multiple_of(LINE)?.checked_add(LINE)
+}
+
 impl Pool {
     /// A buffer of `len` elements of unspecified contents; `None` where the system has no memory left.
-    ///
-    /// The smallest idle memory of less than twice the size serves again. A network's activations halve from stage
-    /// to stage, so a small request never takes a large buffer away from the layer that will ask for it next, and
-    /// a batch cut short still fits the memory of the whole ones.
     pub(crate) fn take(self: &Arc<Self>, len: usize) -> Option<Buffer> {
-        let capacity = len.max(1).checked_add(LINE)?;
-        let memory = match self.reuse(capacity) {
-            Some(memory) => memory,
-            None => self.fresh(capacity)?,
+        let wanted = occupied(len)?;
+        let mut regions = self.regions();
+        let place = match regions.cut(wanted) {
+            Some(place) => place,
+            None => {
+                regions.map(wanted)?;
+                regions.cut(wanted)?
+            }
         };
-        let start = memory.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
-        Some(Buffer { memory, start, len, pool: self.clone() })
+        let region = &mut regions.mapped[place.region];
+        if place.element + wanted > region.touched {
+            region.touched = place.element + wanted;
+            self.fresh.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(Buffer { memory: region.memory.clone(), place, len, pool: self.clone() })
     }
 
-    /// How many buffers were taken from the system.
+    /// How many buffers were given memory that none had before.
     pub(crate) fn fresh_allocations(&self) -> u64 {
         self.fresh.load(Ordering::Relaxed)
     }
 
-    fn idle(&self) -> MutexGuard<'_, BTreeMap<usize, Vec<Vec<f32>>>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner) // a list of memory cannot be half changed
+    fn regions(&self) -> MutexGuard<'_, Regions> {
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner) // nothing in here panics half-way
     }
+}
 
-    fn reuse(&self, capacity: usize) -> Option<Vec<f32>> {
-        let mut idle = self.idle();
-        let (&size, list) = idle.range_mut(capacity..capacity.saturating_mul(2)).next()?;
-        let memory = list.pop();
-        if list.is_empty() {
-            idle.remove(&size);
+impl Regions {
+    /// Cuts `wanted` elements out of the smallest idle memory that holds them; of equals, the first.
+    fn cut(&mut self, wanted: usize) -> Option<Place> {
+        let fits = self.idle.iter().filter(|&(_, &length)| length >= wanted);
+        let (&place, &length) = fits.min_by_key(|&(_, length)| length)?;
+        self.idle.remove(&place);
+        if length > wanted {
+            self.idle.insert(Place { element: place.element + wanted, ..place }, length - wanted);
         }
-        memory
+        Some(place)
     }
 
-    fn fresh(&self, capacity: usize) -> Option<Vec<f32>> {
-        let mut memory = Vec::new();
-        memory.try_reserve_exact(capacity).ok()?;
-        memory.resize(capacity, 0.0);
-        self.fresh.fetch_add(1, Ordering::Relaxed);
-        Some(memory)
+    /// Takes back what [`Regions::cut`] gave, and joins it with its neighbours.
+    fn join(&mut self, mut place: Place, mut length: usize) {
+        if let Some((&before, &other)) = self.idle.range(..place).next_back()
+            && (before.region, before.element + other) == (place.region, place.element)
+        {
+            self.idle.remove(&before);
+            (place, length) = (before, other + length);
+        }
+        if let Some(other) = self.idle.remove(&Place { element: place.element + length, ..place }) {
+            length += other;
+        }
+        self.idle.insert(place, length);
+    }
+
+    /// Maps another region, all of it idle: a large one, or one of `wanted` elements where the system has no more.
+    fn map(&mut self, wanted: usize) -> Option<()> {
+        let map = |elements: usize| {
+            let memory = MmapOptions::new().len(elements.checked_mul(size_of::<f32>())?).map_anon().ok()?;
+            Some((MmapRaw::from(memory), elements))
+        };
+        let (memory, elements) = map(wanted.max(REGION)).or_else(|| map(wanted))?;
+        // Small pages do as well, only slower.
+        #[cfg(target_os = "linux")]
+        let _ = memory.advise(memmap2::Advice::HugePage);
+        let place = Place { region: self.mapped.len(), element: 0 };
+        self.mapped.push(Region { memory: Arc::new(memory), touched: 0 });
+        self.idle.insert(place, elements);
+        Some(())
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let memory = std::mem::take(&mut self.memory);
-        self.pool.idle().entry(memory.len()).or_default().push(memory);
+        if let Some(length) = occupied(self.len) {
+            self.pool.regions().join(self.place, length);
+        }
     }
 }
 
 impl Deref for Buffer {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
-        &self.memory[self.start..self.start + self.len]
+        // SAFETY: `Regions::cut` gave these elements of the region to this buffer and to no other until it is dropped; the region
+        // stays mapped as long as `memory` lives; the system maps zeros, so that every element has a value.
+        unsafe {
+            std::slice::from_raw_parts(self.memory.as_ptr().cast::<f32>().add(self.place.element), self.len)
+        }
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.memory[self.start..self.start + self.len]
+        // SAFETY: as for `deref`; the buffer is borrowed mutably.
+        unsafe {
+            let start = self.memory.as_mut_ptr().cast::<f32>().add(self.place.element);
+            std::slice::from_raw_parts_mut(start, self.len)
+        }
     }
 }
 
@@ -97,6 +171,7 @@ impl fmt::Debug for Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_dropped_buffer_serves_again() {
@@ -109,22 +184,56 @@ mod tests {
         assert_eq!(pool.fresh_allocations(), 2);
         drop(pool.take(800).unwrap());
         assert_eq!(pool.fresh_allocations(), 2, "a shorter batch fits");
-        drop(pool.take(400).unwrap());
-        assert_eq!(pool.fresh_allocations(), 3, "a small request leaves large memory alone");
     }
 
     #[test]
-    fn buffers_begin_on_a_cache_line() {
+    fn small_buffers_that_return_make_room_for_a_large_one() {
         let pool = Arc::new(Pool::default());
-        for len in [0, 1, 15, 16, 17, 1000, 100_000] {
-            let buffer = pool.take(len).unwrap();
-            assert_eq!(buffer.len(), len);
-            assert_eq!(buffer.as_ptr() as usize % 64, 0);
-        }
+        let small: Vec<_> = (0..10).map(|_| pool.take(1000).unwrap()).collect();
+        let fresh = pool.fresh_allocations();
+        drop(small);
+        drop(pool.take(10_000).unwrap());
+        assert_eq!(pool.fresh_allocations(), fresh);
+    }
+
+    #[test]
+    fn a_buffer_larger_than_a_region_has_one_of_its_own() {
+        let pool = Arc::new(Pool::default());
+        let (_small, mut large) = (pool.take(1).unwrap(), pool.take(REGION + 1).unwrap());
+        large[REGION] = 1.0;
+        assert_eq!((large[0], large[REGION]), (0.0, 1.0));
+        assert_eq!(pool.regions().mapped.len(), 2);
     }
 
     #[test]
     fn an_impossible_size_is_refused() {
-        assert!(Arc::new(Pool::default()).take(usize::MAX / 2).is_none());
+        for len in [usize::MAX, usize::MAX / 2, usize::MAX / 8] {
+            assert!(Arc::new(Pool::default()).take(len).is_none());
+        }
+    }
+
+    proptest! {
+        /// Buffers come and go: each begins on a line and keeps its values, and what all of them leave behind is whole.
+        #[test]
+        fn no_buffer_writes_into_another(actions in prop::collection::vec((0usize..5000, any::<prop::sample::Index>()), 1..80)) {
+            let pool = Arc::new(Pool::default());
+            let mut alive: Vec<(f32, Buffer)> = Vec::new();
+            for (step, (len, which)) in actions.into_iter().enumerate() {
+                if step % 3 == 2 && !alive.is_empty() {
+                    let (mark, buffer) = alive.swap_remove(which.index(alive.len()));
+                    prop_assert!(buffer.iter().all(|&value| value == mark));
+                }
+                let mut buffer = pool.take(len).unwrap();
+                prop_assert_eq!((buffer.len(), buffer.as_ptr() as usize % 64), (len, 0));
+                buffer.fill(step as f32);
+                alive.push((step as f32, buffer));
+            }
+            for (mark, buffer) in alive {
+                prop_assert!(buffer.iter().all(|&value| value == mark));
+            }
+            let regions = pool.regions();
+            let idle: Vec<_> = regions.idle.iter().map(|(place, length)| (place.region, place.element, *length)).collect();
+            prop_assert_eq!(idle, vec![(0, 0, REGION)]);
+        }
     }
 }

@@ -10,7 +10,8 @@ use crate::cpu::shared_mut::SharedMut;
 use crate::geometry::Conv2d;
 
 use super::forward::Images;
-use super::tiles::{Between, FromPlanes, Layout, WIDEST};
+use super::layout::{Layout, WIDEST};
+use super::tiles::{Between, FromPlanes};
 use super::transforms::Algorithm;
 
 /// Tiles that are transformed at a time: with the sums they fit a second-level cache of 1 MiB.

@@ -5,10 +5,12 @@ use std::ops::Range;
 
 use crate::Result;
 use crate::cpu::Cpu;
+use crate::cpu::batch_norm::{BlockMoments, add_block};
 use crate::cpu::gemm::{Kernel, LANES, Left};
 use crate::cpu::shared_mut::SharedMut;
 
-use super::tiles::{FromPlanes, Layout, Planes, ToPlanes, WIDEST};
+use super::layout::{Layout, Planes, WIDEST};
+use super::tiles::{FromPlanes, ToPlanes};
 use super::transforms::{Algorithm, Transform};
 use super::weights::{Panel, Weights};
 
@@ -21,6 +23,12 @@ pub(super) struct Images {
 }
 
 impl Images {
+    /// Rows of the output in a block of tiles, if each block is whole rows of pixels and all have as many.
+    fn rows_of(&self, block: usize) -> Option<usize> {
+        let Planes { h, w, across, step, .. } = self.to;
+        (h % step == 0 && block % across == 0).then_some(block / across * step * w)
+    }
+
     /// Of n images each, height, width and channels; the first window begins at `start`.
     pub(super) fn new<A: Algorithm>(
         n: usize,
@@ -78,7 +86,7 @@ struct Convolution<'a> {
     y: SharedMut<'a>,
 }
 
-/// y = the images' convolution with the weights + bias.
+/// y = the images' convolution with the weights + bias; and y's moments, if they are wanted and easy to get.
 pub(super) fn convolve<A: Algorithm>(
     cpu: &Cpu,
     images: Images,
@@ -86,6 +94,7 @@ pub(super) fn convolve<A: Algorithm>(
     weights: Weights<'_>,
     bias: Option<&[f32]>,
     y: &mut [f32],
+    moments: Option<&mut BlockMoments>,
 ) -> Result<()> {
     let (depth, columns) = weights.shape();
     let kernel = cpu.small_kernel(columns);
@@ -102,11 +111,20 @@ pub(super) fn convolve<A: Algorithm>(
         });
         let mut memory = cpu.take(threads.count() * (block.v_len + block.m_len))?;
         let scratches = memory.chunks_mut(block.v_len + block.m_len);
-        threads.each_with(0..blocks, scratches, |i, scratch| {
+        let rows = images.rows_of(block.tiles);
+        let g = images.to.rows(images.tiles);
+        let room = BlockMoments::room_if_wanted(moments.filter(|_| rows.is_some()), &g, rows.unwrap_or(1));
+        threads.each_with((0..blocks).zip(room), scratches, |(i, moments), scratch| {
             let (v, m) = scratch.split_at_mut(block.v_len);
             it.transform_tiles::<A>(x, it.tiles(i), v);
             for (panel, u) in u.chunks(panel.len).enumerate() {
                 it.multiply::<A>(it.tiles(i), v, panel, u, m);
+            }
+            if let (Some(moments), Some(rows)) = (moments, rows) {
+                let rows = i * rows..g.rows.min((i + 1) * rows);
+                // SAFETY: this task has written them all, and no other one writes there.
+                let y = unsafe { it.y.written(rows.start * columns..rows.end * columns) };
+                add_block(cpu, y, moments);
             }
         });
     } else {

@@ -17,6 +17,7 @@
 
 mod backward_weight;
 mod forward;
+mod layout;
 #[cfg(test)]
 mod tests;
 mod tiles;
@@ -27,6 +28,7 @@ use crate::Result;
 use crate::geometry::Conv2d;
 
 use super::Cpu;
+use super::batch_norm::BlockMoments;
 use forward::{Images, convolve};
 use transforms::{Algorithm, Four, Pair};
 use weights::Weights;
@@ -54,14 +56,14 @@ impl Winograd {
         const STORE: usize = 4;
         const TRANSFORM: usize = 200;
         let tiles = g.h_out.div_ceil(4) * g.w_out.div_ceil(4);
-        let vectors = |channels: usize| channels.next_multiple_of(tiles::WIDEST);
+        let vectors = |channels: usize| channels.next_multiple_of(layout::WIDEST);
         let products = Four::POINTS * (g.c_in + STORE) * vectors(g.c_out);
         let ours = tiles * (products + TRANSFORM * (vectors(g.c_in) + vectors(g.c_out)));
         let direct = g.pixels() * g.patch() * vectors(g.c_out);
         (ours < direct).then_some(Self::Four)
     }
 
-    /// y = conv2d(x, w) + bias
+    /// y = conv2d(x, w) + bias; and the moments of y, where they are wanted and its blocks are whole rows.
     pub(super) fn conv2d(
         self,
         cpu: &Cpu,
@@ -70,16 +72,19 @@ impl Winograd {
         w: &[f32],
         bias: Option<&[f32]>,
         y: &mut [f32],
+        moments: Option<&mut BlockMoments>,
     ) -> Result<()> {
         let start = -(g.padding as isize);
         let [from, to] = [(g.h_in, g.w_in, g.c_in), (g.h_out, g.w_out, g.c_out)];
         let weights = Weights { w, c_in: g.c_in, c_out: g.c_out, turned: false };
         match self {
             Self::Four => {
-                convolve::<Four>(cpu, Images::new::<Four>(g.n, from, to, start), x, weights, bias, y)
+                let images = Images::new::<Four>(g.n, from, to, start);
+                convolve::<Four>(cpu, images, x, weights, bias, y, moments)
             }
             Self::Pair => {
-                convolve::<Pair>(cpu, Images::new::<Pair>(g.n, from, to, start), x, weights, bias, y)
+                let images = Images::new::<Pair>(g.n, from, to, start);
+                convolve::<Pair>(cpu, images, x, weights, bias, y, moments)
             }
         }
     }
@@ -98,10 +103,12 @@ impl Winograd {
         let weights = Weights { w, c_in: g.c_in, c_out: g.c_out, turned: true };
         match self {
             Self::Four => {
-                convolve::<Four>(cpu, Images::new::<Four>(g.n, from, to, start), dy, weights, None, dx)
+                let images = Images::new::<Four>(g.n, from, to, start);
+                convolve::<Four>(cpu, images, dy, weights, None, dx, None)
             }
             Self::Pair => {
-                convolve::<Pair>(cpu, Images::new::<Pair>(g.n, from, to, start), dy, weights, None, dx)
+                let images = Images::new::<Pair>(g.n, from, to, start);
+                convolve::<Pair>(cpu, images, dy, weights, None, dx, None)
             }
         }
     }

@@ -25,6 +25,9 @@ impl std::ops::Sub for One {
 
 impl Vector for One {
     const LANES: usize = 1;
+    unsafe fn zero() -> Self {
+        Self(0.0)
+    }
     unsafe fn load(from: *const f32) -> Self {
         // SAFETY: the caller's promise.
         Self(unsafe { *from })
@@ -110,7 +113,7 @@ fn threads_change_no_bit() {
         same_bits(|cpu| {
             let [x, w, dy] = [&x, &w, &dy].map(|v| buffer(&cpu, v));
             let [mut y, mut dx, mut dw] = [&dy, &x, &w].map(|v| blank(&cpu, v.len()));
-            way.conv2d(&cpu, &g, &x, &w, None, &mut y).unwrap();
+            way.conv2d(&cpu, &g, &x, &w, None, &mut y, None).unwrap();
             way.backward_input(&cpu, &g, &w, &dy, &mut dx).unwrap();
             way.backward_weight(&cpu, &g, &x, &dy, &mut dw).unwrap();
             [y, dx, dw].map(|v| v.to_vec()).concat()

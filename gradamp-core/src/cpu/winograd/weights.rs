@@ -6,7 +6,8 @@ use crate::cpu::Cpu;
 use crate::cpu::gemm::Kernel;
 use crate::cpu::shared_mut::SharedMut;
 
-use super::tiles::{Between, Layout};
+use super::layout::{Layout, WIDEST};
+use super::tiles::Between;
 use super::transforms::Algorithm;
 
 /// The weights `[3, 3, c_in, c_out]` of a convolution, or of its input gradient.
@@ -30,7 +31,7 @@ pub(super) struct Panel {
 
 impl Panel {
     pub(super) fn new<A: Algorithm>(kernel: Kernel, depth: usize) -> Self {
-        let point = depth * kernel.columns + super::tiles::WIDEST;
+        let point = depth * kernel.columns + WIDEST;
         Self { width: kernel.columns, point, len: A::POINTS * point }
     }
 }

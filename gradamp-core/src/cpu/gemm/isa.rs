@@ -102,6 +102,8 @@ impl Kernels {
 pub enum Isa {
     /// What the compiler makes of plain Rust.
     Portable,
+    /// NEON of 64-bit ARM: vectors of 4.
+    Neon,
     /// AVX2 and FMA: vectors of 8.
     Avx2,
     /// AVX-512F: vectors of 16.
@@ -110,7 +112,7 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, the best last.
-    pub const ALL: [Isa; 3] = [Isa::Portable, Isa::Avx2, Isa::Avx512];
+    pub const ALL: [Isa; 4] = [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512];
 
     /// The best that this machine has.
     pub fn detect() -> Self {
@@ -126,12 +128,14 @@ impl Isa {
     pub(in crate::cpu) fn kernels(self) -> Option<Kernels> {
         match self {
             Isa::Portable => Some(portable::KERNELS),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => super::neon::neon(),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => super::x86::avx2(),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => super::x86::avx512(),
-            #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => None,
+            #[allow(unreachable_patterns)] // those of other machines
+            Isa::Neon | Isa::Avx2 | Isa::Avx512 => None,
         }
     }
 }
@@ -140,6 +144,7 @@ impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Isa::Portable => "portable",
+            Isa::Neon => "neon",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
         })
@@ -151,7 +156,7 @@ impl FromStr for Isa {
     fn from_str(name: &str) -> Result<Self, Error> {
         let isa = Self::ALL.into_iter().find(|isa| isa.to_string() == name);
         isa.ok_or_else(|| {
-            Error::setting("GRADAMP_ISA", format!("expected avx512, avx2 or portable, got {name:?}"))
+            Error::setting("GRADAMP_ISA", format!("expected avx512, avx2, neon or portable, got {name:?}"))
         })
     }
 }

@@ -6,8 +6,12 @@
 //! The summed dimension is cut at fixed places and added up in order, so the number of threads changes no bit.
 
 mod isa;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 mod portable;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod registers;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

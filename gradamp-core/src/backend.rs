@@ -189,6 +189,21 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         provided::conv2d(self, g, x, w, bias, y)
     }
 
+    /// [`Backend::conv2d`], and [`Backend::batch_norm_statistics`] of y while it is in cache.
+    fn conv2d_with_moments(
+        &self,
+        g: &Conv2d,
+        x: &Self::Buffer,
+        w: &Self::Buffer,
+        bias: Option<&Self::Buffer>,
+        y: &mut Self::Buffer,
+        mean: &mut Self::Buffer,
+        variance: &mut Self::Buffer,
+    ) -> Result<()> {
+        self.conv2d(g, x, w, bias, y)?;
+        self.batch_norm_statistics(&g.y_rows(), y, mean, variance)
+    }
+
     /// dx of a convolution: col2im(dy · wᵀ).
     fn conv2d_backward_input(
         &self,

@@ -27,6 +27,8 @@ pub enum Mode {
 pub struct Var<B: Backend> {
     tensor: Tensor<B>,
     id: Option<usize>,
+    /// Mean and biased variance of each channel, where the operation that made the value found them on its way.
+    moments: Option<[Tensor<B>; 2]>,
 }
 
 impl<B: Backend> Var<B> {
@@ -37,6 +39,14 @@ impl<B: Backend> Var<B> {
 
     pub(crate) fn id(&self) -> Option<usize> {
         self.id
+    }
+
+    pub(crate) fn moments(&self) -> Option<&[Tensor<B>; 2]> {
+        self.moments.as_ref()
+    }
+
+    pub(crate) fn with_moments(self, moments: Option<[Tensor<B>; 2]>) -> Self {
+        Self { moments, ..self }
     }
 
     /// The value's shape.
@@ -181,13 +191,13 @@ impl<'p, B: Backend> Tape<'p, B> {
 
     /// A value that no gradient flows to: images.
     pub fn constant(&self, tensor: Tensor<B>) -> Var<B> {
-        Var { tensor, id: None }
+        Var { tensor, id: None, moments: None }
     }
 
     /// A value whose gradient [`Gradients::of`] will give.
     pub fn leaf(&mut self, tensor: Tensor<B>) -> Var<B> {
         let id = Some(self.new_value());
-        Var { tensor, id }
+        Var { tensor, id, moments: None }
     }
 
     /// Names a site; its output follows in [`Tape::record`], or in [`Tape::end_site`] for a container.
@@ -263,7 +273,7 @@ impl<'p, B: Backend> Tape<'p, B> {
             return self.constant(output);
         }
         self.nodes.push(Node { links, rule });
-        Var { tensor: output, id: Some(self.new_value()) }
+        Var { tensor: output, id: Some(self.new_value()), moments: None }
     }
 
     fn new_value(&mut self) -> usize {

@@ -46,16 +46,17 @@ impl BasicBlock {
         let at = |name| join(path, name);
         Ok(Self {
             path: path.into(),
-            conv1: Conv2d::new(parameters, &at("conv1"), [c_in, c], 3, stride, 1, false)?,
+            conv1: Conv2d::new(parameters, &at("conv1"), [c_in, c], 3, stride, 1, false)?.before_batch_norm(),
             bn1: BatchNorm2d::new(parameters, &at("bn1"), c)?,
             relu1: Relu::new(&at("relu1")),
-            conv2: Conv2d::new(parameters, &at("conv2"), [c, c], 3, 1, 1, false)?,
+            conv2: Conv2d::new(parameters, &at("conv2"), [c, c], 3, 1, 1, false)?.before_batch_norm(),
             bn2: BatchNorm2d::new(parameters, &at("bn2"), c)?,
             relu2: Relu::new(&at("relu2")),
             shortcut: if stride == 1 && c_in == c {
                 None
             } else {
-                let conv = Conv2d::new(parameters, &at("shortcut.0"), [c_in, c], 1, stride, 0, false)?;
+                let conv = Conv2d::new(parameters, &at("shortcut.0"), [c_in, c], 1, stride, 0, false)?
+                    .before_batch_norm();
                 Some((conv, BatchNorm2d::new(parameters, &at("shortcut.1"), c)?))
             },
         })
@@ -104,7 +105,7 @@ impl ResNet {
             Error::setting("architecture", format!("expected a ResNet, found {}", settings.architecture))
         })?;
         let mut c = settings.width;
-        let conv1 = Conv2d::new(parameters, "conv1", [3, c], 3, 1, 1, false)?;
+        let conv1 = Conv2d::new(parameters, "conv1", [3, c], 3, 1, 1, false)?.before_batch_norm();
         let bn1 = BatchNorm2d::new(parameters, "bn1", c)?;
         let mut blocks = Vec::new();
         for (stage, (depth, widths)) in depths.into_iter().zip([1, 2, 4, 8]).enumerate() {

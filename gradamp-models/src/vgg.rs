@@ -74,7 +74,8 @@ impl Vgg {
                 Step::Pool => Feature::Pool(MaxPool2d::new(&next(), 2, 2)),
                 Step::Conv(widths) => {
                     let c_out = widths * settings.width;
-                    let conv = Conv2d::new(parameters, &next(), [c, c_out], 3, 1, 1, true)?;
+                    let conv =
+                        Conv2d::new(parameters, &next(), [c, c_out], 3, 1, 1, true)?.before_batch_norm();
                     let norm = BatchNorm2d::new(parameters, &next(), c_out)?;
                     c = c_out;
                     Feature::Conv { conv, norm, relu: Relu::new(&next()) }

@@ -26,7 +26,7 @@ impl BatchStatistics {
 }
 
 /// Mean and biased variance of each channel.
-fn mean_and_variance(x: &Array2<f64>) -> (Array1<f64>, Array1<f64>) {
+pub(super) fn mean_and_variance(x: &Array2<f64>) -> (Array1<f64>, Array1<f64>) {
     let rows = x.nrows() as f64;
     let mean = x.sum_axis(Axis(0)) / rows;
     let variance = (x - &mean).mapv(|d| d * d).sum_axis(Axis(0)) / rows;

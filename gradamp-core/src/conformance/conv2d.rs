@@ -3,6 +3,7 @@
 use ndarray::{Array1, Array4, Axis};
 
 use super::Violation;
+use super::batch_norm::mean_and_variance;
 use super::case::{
     Case, Expected, Found, Output, equals_default, equals_twin, random, roundings, upload, wide,
 };
@@ -50,15 +51,16 @@ fn products(g: &Conv2d, mut f: impl FnMut([usize; 4], [usize; 4], [usize; 4])) {
     }
 }
 
-/// One of the three passes over a geometry.
+/// One of the three passes over a geometry, the first one also with the moments of its output.
 #[derive(Debug)]
 enum Pass {
     Forward { g: Conv2d, bias: bool },
+    ForwardWithMoments { g: Conv2d, bias: bool },
     BackwardInput { g: Conv2d },
     BackwardWeight { g: Conv2d },
 }
 
-use Pass::{BackwardInput, BackwardWeight, Forward};
+use Pass::{BackwardInput, BackwardWeight, Forward, ForwardWithMoments};
 
 fn x(g: &Conv2d) -> Array4<f32> {
     random(1, g.x_shape())
@@ -83,6 +85,16 @@ impl Case for Pass {
                 backend.conv2d(g, &x, &w, bias.as_ref(), &mut y.buffer)?;
                 Ok(vec![y.read(backend)?])
             }
+            ForwardWithMoments { g, bias } => {
+                let (x, w) = (upload(backend, &x(g))?, upload(backend, &w(g))?);
+                let bias = if *bias { Some(upload(backend, &bias_of(g))?) } else { None };
+                let mut y = Output::new(backend, "y", g.y_rows().len())?;
+                let mut mean = Output::new(backend, "mean", g.c_out)?;
+                let mut variance = Output::new(backend, "variance", g.c_out)?;
+                let (to, moments) = (&mut y.buffer, (&mut mean.buffer, &mut variance.buffer));
+                backend.conv2d_with_moments(g, &x, &w, bias.as_ref(), to, moments.0, moments.1)?;
+                Ok(vec![y.read(backend)?, mean.read(backend)?, variance.read(backend)?])
+            }
             BackwardInput { g } => {
                 let (w, dy) = (upload(backend, &w(g))?, upload(backend, &dy(g))?);
                 let mut dx = Output::new(backend, "dx", g.x_shape().iter().product())?;
@@ -99,29 +111,42 @@ impl Case for Pass {
     }
 
     fn twin(&self) -> Vec<Expected> {
-        let (Forward { g, .. } | BackwardInput { g } | BackwardWeight { g }) = self;
+        let (Forward { g, .. } | ForwardWithMoments { g, .. } | BackwardInput { g } | BackwardWeight { g }) =
+            self;
         let (x, w, dy) = (wide(&x(g)), wide(&w(g)), wide(&dy(g)));
         let (name, shape, terms) = match self {
-            Forward { .. } => ("y", g.y_shape(), g.patch() + 1),
+            Forward { .. } | ForwardWithMoments { .. } => ("y", g.y_shape(), g.patch() + 1),
             BackwardInput { .. } => ("dx", g.x_shape(), g.kh * g.kw * g.c_out),
             BackwardWeight { .. } => ("dw", g.w_shape(), g.n * g.pixels()),
         };
         let (mut values, mut magnitudes) = (Array4::zeros(shape), Array4::zeros(shape));
-        if let Forward { bias: true, .. } = self {
+        if let Forward { bias: true, .. } | ForwardWithMoments { bias: true, .. } = self {
             let bias = wide(&bias_of(g)).insert_axis(Axis(0));
             values += &bias;
             magnitudes += &bias.abs();
         }
         products(g, |in_x, in_w, in_y| {
             let (place, product) = match self {
-                Forward { .. } => (in_y, x[in_x] * w[in_w]),
+                Forward { .. } | ForwardWithMoments { .. } => (in_y, x[in_x] * w[in_w]),
                 BackwardInput { .. } => (in_x, dy[in_y] * w[in_w]),
                 BackwardWeight { .. } => (in_w, dy[in_y] * x[in_x]),
             };
             values[place] += product;
             magnitudes[place] += product.abs();
         });
-        vec![Expected::rounded(name, values, roundings(terms), &magnitudes)]
+        let mut expected = vec![Expected::rounded(name, values.clone(), roundings(terms), &magnitudes)];
+        if let ForwardWithMoments { .. } = self {
+            // y's own rounding goes through the mean as it is, through the variance with y's size.
+            let rows = |values: Array4<f64>| values.into_shape_with_order((g.y_rows().rows, g.c_out));
+            let (Ok(y), Ok(sizes)) = (rows(values), rows(magnitudes)) else { return expected };
+            let (mean, variance) = mean_and_variance(&y);
+            let count = g.y_rows().rows as f64;
+            let terms = roundings(terms) + roundings(g.y_rows().rows);
+            let squares = sizes.mapv(|size| 2.0 * size * size).sum_axis(Axis(0)) / count;
+            expected.push(Expected::rounded("mean", mean, terms, &(sizes.sum_axis(Axis(0)) / count)));
+            expected.push(Expected::rounded("variance", variance, terms, &squares));
+        }
+        expected
     }
 }
 
@@ -146,6 +171,12 @@ pub fn conv2d_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violatio
     equals_default(backend, &forward()?)
 }
 
+/// y as [`Backend::conv2d`] gives it, with the mean and variance of each channel.
+pub fn conv2d_with_moments_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    let both = |g| [ForwardWithMoments { g, bias: false }, ForwardWithMoments { g, bias: true }];
+    equals_twin(backend, &geometries()?.into_iter().flat_map(both).collect::<Vec<_>>())
+}
+
 /// Pixels that no window meets get 0.
 pub fn conv2d_backward_input_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &backward_input()?)
@@ -168,5 +199,10 @@ pub fn conv2d_backward_weight_equals_its_default<B: Backend>(backend: &B) -> Res
 
 pub(super) fn samples() -> Result<Vec<impl Case>> {
     let g = Conv2d::new(&[9, 12, 12, 16], &[3, 3, 16, 33], 1, 1)?;
-    Ok(vec![Forward { g, bias: true }, BackwardInput { g }, BackwardWeight { g }])
+    Ok(vec![
+        Forward { g, bias: true },
+        ForwardWithMoments { g, bias: true },
+        BackwardInput { g },
+        BackwardWeight { g },
+    ])
 }

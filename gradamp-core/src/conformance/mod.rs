@@ -110,9 +110,9 @@ macro_rules! conformance {
             sgd_all_equals_its_default;
         gate: gate_equals_its_twin, gate_equals_its_default, gate_shows_nan_and_infinity;
         statistics: statistics_equal_their_twin, statistics_show_nan_and_infinity;
-        conv2d: conv2d_equals_its_twin, conv2d_equals_its_default, conv2d_backward_input_equals_its_twin,
-            conv2d_backward_input_equals_its_default, conv2d_backward_weight_equals_its_twin,
-            conv2d_backward_weight_equals_its_default;
+        conv2d: conv2d_equals_its_twin, conv2d_equals_its_default, conv2d_with_moments_equals_its_twin,
+            conv2d_backward_input_equals_its_twin, conv2d_backward_input_equals_its_default,
+            conv2d_backward_weight_equals_its_twin, conv2d_backward_weight_equals_its_default;
         gradients: conv2d_backward_meets_differences, linear_backward_meets_differences,
             batch_norm_backward_meets_differences, batch_norm_relu_backward_meets_differences,
             relu_backward_meets_differences, max_pool2d_backward_meets_differences,

@@ -154,19 +154,35 @@ pub(super) fn block_sums(
     partials
 }
 
-/// sums[c] += Σ_r f(x[r, c]), in f32 over [`SHORT`] rows at a time, then in f64.
+/// How many rows of so many channels go through a kernel side by side, as if they were one: a row of a few vectors has too
+/// few sums to add to one while another one's is on its way.
+pub(super) fn together(channels: usize) -> usize {
+    const ELEMENTS: usize = 128;
+    (ELEMENTS / channels).max(1)
+}
+
+/// sums[c] += Σ_r f(x[r, c]), in f32 over [`SHORT`] values at a time, then in f64.
 #[inline(always)]
 pub(super) fn add_rows(x: &[f32], channels: usize, sums: &mut [f64], f: impl Fn(f32) -> f32) {
-    let mut short = vec![0.0f32; channels];
-    for x in x.chunks(SHORT * channels) {
+    let wide = channels * together(channels);
+    let mut short = vec![0.0f32; wide];
+    for x in x.chunks(SHORT * wide) {
         short.fill(0.0);
-        for x in x.chunks_exact(channels) {
+        for x in x.chunks(wide) {
             for (short, &x) in short.iter_mut().zip(x) {
                 *short += f(x);
             }
         }
-        for (sum, short) in sums.iter_mut().zip(&short) {
-            *sum += f64::from(*short);
+        add_folded(&short, sums);
+    }
+}
+
+/// Adds the sums of rows side by side to those of the channels.
+#[inline(always)]
+pub(super) fn add_folded(wide: &[f32], sums: &mut [f64]) {
+    for row in wide.chunks_exact(sums.len()) {
+        for (sum, &value) in sums.iter_mut().zip(row) {
+            *sum += f64::from(value);
         }
     }
 }

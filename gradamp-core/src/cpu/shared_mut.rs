@@ -28,4 +28,14 @@ impl<'a> SharedMut<'a> {
         // Inside the slice, as was just asserted.
         self.start.wrapping_add(elements.start)
     }
+
+    /// Elements that are written; a panic where there are none.
+    ///
+    /// # Safety
+    ///
+    /// Nobody writes them as long as the slice lives.
+    pub(super) unsafe fn written(&self, elements: Range<usize>) -> &'a [f32] {
+        // SAFETY: inside the slice, as `at` asserts; the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.at(elements.clone()), elements.len()) }
+    }
 }

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::backend::SgdStep;
+use crate::backend::{BatchNormOperands, SgdSlot, Statistics};
+use crate::geometry::{Gemm, Rows};
 use crate::random::{Purpose, Stream};
 
 /// Numbers in [-1, 1).
@@ -66,7 +68,7 @@ fn a_default_cpu_has_the_machine_s_threads() {
 #[test]
 fn an_unknown_instruction_set_is_an_error_that_lists_the_known_ones() {
     let error = "avx1024".parse::<Isa>().unwrap_err().to_string();
-    assert_eq!(error, "GRADAMP_ISA: expected avx512, avx2 or portable, got \"avx1024\"");
+    assert_eq!(error, "GRADAMP_ISA: expected avx512, avx2, neon or portable, got \"avx1024\"");
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub struct Conv2d {
     bias: Option<ParameterId>,
     stride: usize,
     padding: usize,
+    before_batch_norm: bool,
 }
 
 impl Conv2d {
@@ -32,13 +33,19 @@ impl Conv2d {
             true => Some(parameters.add(&join(path, "bias"), Role::Bias, &[c_out], initial)?),
             false => None,
         };
-        Ok(Self { path: path.into(), weight, bias, stride, padding })
+        Ok(Self { path: path.into(), weight, bias, stride, padding, before_batch_norm: false })
+    }
+
+    /// Says that a batch norm follows, whose statistics are then found on the way; see [`ops::conv2d_with_moments`].
+    pub fn before_batch_norm(self) -> Self {
+        Self { before_batch_norm: true, ..self }
     }
 }
 
 impl<B: Backend> Module<B> for Conv2d {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
-        ops::conv2d(tape, &x, self.weight, self.bias, self.stride, self.padding, &self.path)
+        let conv2d = if self.before_batch_norm { ops::conv2d_with_moments } else { ops::conv2d };
+        conv2d(tape, &x, self.weight, self.bias, self.stride, self.padding, &self.path)
     }
 }
 

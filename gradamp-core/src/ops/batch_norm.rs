@@ -152,7 +152,7 @@ impl<B: Backend> Normaliser<B> {
         }
         let mode = tape.mode();
         let (mean, variance) = match mode {
-            Mode::Train => batch_statistics(tape, g, x.tensor(), layer)?,
+            Mode::Train => batch_statistics(tape, g, x, layer)?,
             Mode::Evaluate => (tape.parameter(layer.running_mean), tape.parameter(layer.running_variance)),
         };
         Ok(Self { g, x: x.tensor().clone(), mean, variance, gamma, beta, epsilon: layer.epsilon, mode })
@@ -228,7 +228,7 @@ impl<B: Backend> Shares<B> {
 fn batch_statistics<B: Backend>(
     tape: &mut Tape<'_, B>,
     g: Rows,
-    x: &Tensor<B>,
+    x: &Var<B>,
     layer: &BatchNorm,
 ) -> Result<(Tensor<B>, Tensor<B>)> {
     if g.rows < 2 {
@@ -236,10 +236,15 @@ fn batch_statistics<B: Backend>(
         return Err(Error::shape("batch_norm", message));
     }
     let backend = tape.backend();
-    let (mut mean, mut variance) = (backend.alloc(g.channels)?, backend.alloc(g.channels)?);
-    backend.batch_norm_statistics(&g, x.buffer(), &mut mean, &mut variance)?;
-    let mean = Tensor::from_buffer(&backend, &[g.channels], mean)?;
-    let variance = Tensor::from_buffer(&backend, &[g.channels], variance)?;
+    let [mean, variance] = match x.moments() {
+        Some(moments) => moments.clone(),
+        None => {
+            let (mut mean, mut variance) = (backend.alloc(g.channels)?, backend.alloc(g.channels)?);
+            backend.batch_norm_statistics(&g, x.tensor().buffer(), &mut mean, &mut variance)?;
+            let wrap = |buffer| Tensor::from_buffer(&backend, &[g.channels], buffer);
+            [wrap(mean)?, wrap(variance)?]
+        }
+    };
     let unbiased = g.rows as f32 / (g.rows - 1) as f32;
     let moves = [(layer.running_mean, &mean, 1.0), (layer.running_variance, &variance, unbiased)];
     let parameters = tape.parameters_mut();

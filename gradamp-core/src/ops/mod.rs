@@ -13,7 +13,7 @@ mod relu;
 
 pub use add::add;
 pub use batch_norm::{BatchNorm, batch_norm, batch_norm_relu};
-pub use conv2d::conv2d;
+pub use conv2d::{conv2d, conv2d_with_moments};
 pub use linear::linear;
 pub use loss::{Loss, softmax_cross_entropy};
 pub use loss_scale::loss_scale;

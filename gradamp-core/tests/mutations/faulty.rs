@@ -155,6 +155,9 @@ impl Backend for Faulty {
     fn conv2d(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer) -> Result<()> {
         self.spoil("conv2d_equals", y, |y| Minimal.conv2d(g, x, w, bias, y))
     }
+    fn conv2d_with_moments(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer, mean: &mut Buffer, variance: &mut Buffer) -> Result<()> {
+        self.spoil("conv2d_with_moments", variance, |variance| Minimal.conv2d_with_moments(g, x, w, bias, y, mean, variance))
+    }
     fn conv2d_backward_input(&self, g: &Conv2d, w: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
         self.spoil("conv2d_backward_input", dx, |dx| Minimal.conv2d_backward_input(g, w, dy, dx))
     }

@@ -34,7 +34,7 @@ fn breaks(kernel: &'static str, fault: Fault, expected: fn(&Broken) -> bool) {
     assert!(met > 0, "no law of {kernel}");
 }
 
-const KERNELS: [&str; 27] = [
+const KERNELS: [&str; 28] = [
     "gemm",
     "im2col",
     "col2im",
@@ -57,6 +57,7 @@ const KERNELS: [&str; 27] = [
     "gate",
     "statistics",
     "conv2d_equals",
+    "conv2d_with_moments",
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "batch_norm_relu_equals",

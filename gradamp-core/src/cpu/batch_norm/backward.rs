@@ -1,7 +1,7 @@
 //! The gradients of a batch norm, with or without a rectifier behind it.
 
 use crate::cpu::Cpu;
-use crate::cpu::elementwise::{SHORT, block_sums, row_block};
+use crate::cpu::elementwise::{SHORT, add_folded, block_sums, row_block, together};
 use crate::cpu::simd::vectorised;
 use crate::geometry::Rows;
 
@@ -39,7 +39,7 @@ fn backward<const MASKED: bool>(
     dbeta: &mut [f32],
 ) {
     let c = g.channels;
-    let mean = &p.mean[..c];
+    let mean = &p.mean[..c].repeat(together(c))[..];
     let inverse = p.inverse_deviation();
     // [dbeta | Σ_r dy · (x − mean)]
     let sums = block_sums(cpu.threads(), g, 2, |rows, sums| {
@@ -57,6 +57,7 @@ fn backward<const MASKED: bool>(
         shift[i] = (sums[i] / rows) as f32;
         slope[i] = (sums[c + i] * inverse_wide * inverse_wide / rows) as f32;
     }
+    let [scale, shift, slope] = [scale, shift, slope].map(|values| values.repeat(together(c)));
     let block = row_block(g) * c;
     let (x, y, dy, dx) = (&x[..g.len()], &y[..g.len()], &dy[..g.len()], &mut dx[..g.len()]);
     let parts = x.chunks(block).zip(y.chunks(block)).zip(dy.chunks(block)).zip(dx.chunks_mut(block));
@@ -72,40 +73,46 @@ fn mask<const MASKED: bool>(dy: f32, y: f32) -> f32 {
 }
 
 vectorised! {
-    /// sums += [Σ_r dz | Σ_r dz · (x − mean)], dz = mask(dy, y); in f32 over a few rows at a time, then in f64.
+    /// sums += [Σ_r dz | Σ_r dz · (x − mean)], dz = mask(dy, y); in f32 over a few rows at a time, then in f64. The mean for some
+    /// rows [`together`].
     fn add_products<'a, const MASKED: bool>(
         x: &'a [f32], y: &'a [f32], dy: &'a [f32], mean: &'a [f32], sums: &'a mut [f64],
     ) {
-        let c = mean.len();
-        let mut short = vec![0.0f32; 2 * c];
-        for ((x, y), dy) in x.chunks(SHORT * c).zip(y.chunks(SHORT * c)).zip(dy.chunks(SHORT * c)) {
+        let wide = mean.len();
+        let mut short = vec![0.0f32; 2 * wide];
+        let (sums, products) = sums.split_at_mut(sums.len() / 2);
+        for ((x, y), dy) in x.chunks(SHORT * wide).zip(y.chunks(SHORT * wide)).zip(dy.chunks(SHORT * wide)) {
             short.fill(0.0);
-            let (plain, product) = short.split_at_mut(c);
-            for ((x, y), dy) in x.chunks_exact(c).zip(y.chunks_exact(c)).zip(dy.chunks_exact(c)) {
-                for i in 0..c {
+            let (plain, product) = short.split_at_mut(wide);
+            for ((x, y), dy) in x.chunks(wide).zip(y.chunks(wide)).zip(dy.chunks(wide)) {
+                let n = x.len();
+                let (y, dy, mean) = (&y[..n], &dy[..n], &mean[..n]);
+                let (plain, product) = (&mut plain[..n], &mut product[..n]);
+                for i in 0..n {
                     let dz = mask::<MASKED>(dy[i], y[i]);
                     plain[i] += dz;
                     product[i] += dz * (x[i] - mean[i]);
                 }
             }
-            for (sum, &short) in sums.iter_mut().zip(&short) {
-                *sum += f64::from(short);
-            }
+            add_folded(plain, sums);
+            add_folded(product, products);
         }
     }
 }
 
 vectorised! {
-    /// dx = scale · (dz − shift − (x − mean) · slope), dz = mask(dy, y)
+    /// dx = scale · (dz − shift − (x − mean) · slope), dz = mask(dy, y); the operands for some rows [`together`].
     fn centre_rows<'a, const MASKED: bool>(
         x: &'a [f32], y: &'a [f32], dy: &'a [f32], mean: &'a [f32], scale: &'a [f32], shift: &'a [f32],
         slope: &'a [f32], dx: &'a mut [f32],
     ) {
-        let c = mean.len();
-        let (scale, shift, slope) = (&scale[..c], &shift[..c], &slope[..c]);
-        let rows = x.chunks_exact(c).zip(y.chunks_exact(c)).zip(dy.chunks_exact(c)).zip(dx.chunks_exact_mut(c));
+        let wide = mean.len();
+        let rows = x.chunks(wide).zip(y.chunks(wide)).zip(dy.chunks(wide)).zip(dx.chunks_mut(wide));
         for (((x, y), dy), dx) in rows {
-            for i in 0..c {
+            let n = x.len();
+            let (y, dy, dx, mean) = (&y[..n], &dy[..n], &mut dx[..n], &mean[..n]);
+            let (scale, shift, slope) = (&scale[..n], &shift[..n], &slope[..n]);
+            for i in 0..n {
                 dx[i] = scale[i] * (mask::<MASKED>(dy[i], y[i]) - shift[i] - (x[i] - mean[i]) * slope[i]);
             }
         }

@@ -76,7 +76,7 @@ pub(in crate::cpu) fn conv2d_backward_input(
         products.push((rows, columns, windows, Panels::new(kernel, depth, g.c_in, part)));
     }
     if let [(_, _, windows, w)] = &products[..] {
-        return multiply_windows(cpu, kernel, windows, *w, None, dx);
+        return multiply_windows(cpu, kernel, windows, *w, None, dx, None);
     }
     // One task is as many images as fill a block.
     let pixels = products.iter().map(|(rows, columns, ..)| rows.pixels * columns.pixels).max().unwrap_or(1);

@@ -6,9 +6,10 @@ mod backward_weight;
 mod tests;
 
 use crate::Result;
-use crate::geometry::Conv2d;
+use crate::geometry::{Conv2d, Rows};
 
 use super::Cpu;
+use super::batch_norm::{BlockMoments, add_block};
 use super::gemm::{Dense, Kernel, Panels, Right, ScratchSize, Stored, Tiles, block_rows, multiply};
 use super::windows::Windows;
 use super::winograd::Winograd;
@@ -16,7 +17,7 @@ use super::winograd::Winograd;
 pub(super) use backward_input::conv2d_backward_input;
 pub(super) use backward_weight::conv2d_backward_weight;
 
-/// y = conv2d(x, w) + bias: windows · w.
+/// y = conv2d(x, w) + bias: windows · w; and the moments of y, where they are wanted and its blocks are whole rows.
 pub(super) fn conv2d(
     cpu: &Cpu,
     g: &Conv2d,
@@ -24,15 +25,16 @@ pub(super) fn conv2d(
     w: &[f32],
     bias: Option<&[f32]>,
     y: &mut [f32],
+    moments: Option<&mut BlockMoments>,
 ) -> Result<()> {
     if let Some(winograd) = Winograd::of(g) {
-        return winograd.conv2d(cpu, g, x, w, bias, y);
+        return winograd.conv2d(cpu, g, x, w, bias, y, moments);
     }
     let kernel = cpu.kernel(g.c_out);
     let mut packed = cpu.take(Panels::elements(kernel, g.patch(), g.c_out))?;
     let w = Dense::new(&w[..g.patch() * g.c_out], g.c_out).pack_all(cpu.threads(), kernel, &mut packed);
     let y = &mut y[..g.n * g.pixels() * g.c_out];
-    multiply_windows(cpu, kernel, &Windows::of(g, x), w, bias.map(|bias| &bias[..g.c_out]), y)
+    multiply_windows(cpu, kernel, &Windows::of(g, x), w, bias.map(|bias| &bias[..g.c_out]), y, moments)
 }
 
 /// y = windows · b + bias for all windows, one block of rows a task.
@@ -43,18 +45,24 @@ fn multiply_windows(
     b: Panels<'_>,
     bias: Option<&[f32]>,
     y: &mut [f32],
+    moments: Option<&mut BlockMoments>,
 ) -> Result<()> {
     let rows = y.len() / b.columns;
     let block = block_rows(kernel, rows);
     let size = ScratchSize::new(kernel, Stored::Plain, block, b.columns, false);
     let mut memory = cpu.take(size.elements() * cpu.threads().count())?;
-    let blocks = y.chunks_mut(block * b.columns).enumerate();
-    cpu.threads().each_with(blocks, size.cut(&mut memory), |(i, y), scratch| {
+    let g = Rows { rows, channels: b.columns };
+    let room = BlockMoments::room_if_wanted(moments, &g, block);
+    let blocks = y.chunks_mut(block * b.columns).zip(room).enumerate();
+    cpu.threads().each_with(blocks, size.cut(&mut memory), |(i, (y, moments)), scratch| {
         let rows = i * block..rows.min((i + 1) * block);
         let a = (Stored::Plain, windows);
         let tiles = multiply(kernel, a, Right::Packed(b), rows, 0..windows.patch(), scratch);
         for (row, y) in y.chunks_exact_mut(b.columns).enumerate() {
             store(&tiles, row, bias, y);
+        }
+        if let Some(moments) = moments {
+            add_block(cpu, y, moments);
         }
     });
     Ok(())

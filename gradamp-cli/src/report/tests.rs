@@ -168,6 +168,23 @@ pub(super) fn checked(page: &Page) -> String {
         }
     }
     assert!(!html.contains("url(") && !html.contains("@import"));
+    // By keyboard: past the contents at once, and into whatever scrolls; in the order of the page.
+    let focusable = |node: &roxmltree::Node<'_, '_>| {
+        matches!(node.tag_name().name(), "a" | "summary") || node.attribute("tabindex").is_some()
+    };
+    let first = document.descendants().find(focusable).unwrap();
+    assert_eq!((first.attribute("class"), first.attribute("href")), (Some("skip"), Some("#content")));
+    assert_eq!(with("main").next().and_then(|main| main.attribute("id")), Some("content"));
+    let scrolls = |node: &roxmltree::Node<'_, '_>| {
+        node.tag_name().name() == "pre" || node.attribute("class") == Some("scroll")
+    };
+    for node in document.descendants() {
+        let name =
+            (node.attribute("role"), node.attribute("aria-label").is_some_and(|label| !label.is_empty()));
+        assert!(!scrolls(&node) || node.attribute("tabindex") == Some("0") && name == (Some("region"), true));
+        assert!(node.attribute("tabindex").is_none_or(|index| index == "0"));
+    }
+    assert!(with("table").all(|table| table.parent().is_some_and(|parent| scrolls(&parent))));
     let drawings: Vec<_> = with("svg").collect();
     let figures = page.figures();
     assert_eq!(with("figure").count(), figures.len());

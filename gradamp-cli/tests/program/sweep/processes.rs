@@ -151,3 +151,22 @@ fn two_processes_share_a_folder_and_do_nothing_twice() {
         assert!(record.contains("\"resumed\": []"), "{record}");
     }
 }
+
+#[test]
+fn a_run_that_another_process_has_claimed_is_left_to_it_for_as_long_as_it_is_there() {
+    let place = Workplace::new();
+    study(&place, "seeds = 2\nbaseline = false", "");
+    let claim = fs::File::create(place.write("d/.claims/base_seed-1", "")).unwrap();
+    claim.lock().unwrap();
+    let child = place.command("sweep s.toml --out d").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    wait_for(&place.path("d/results.jsonl"));
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while statuses(&place, "d")[1].1 != "finished" {
+        assert!(Instant::now() < deadline, "the other run does not end");
+        sleep(Duration::from_millis(20));
+    }
+    assert!(!place.path("d/runs/base_seed-1").exists(), "it was begun, though another had claimed it");
+    drop(claim);
+    Report::new("sweep", child.unwrap().wait_with_output().unwrap()).succeeds();
+    assert_eq!(statuses(&place, "d")[0].1, "finished");
+}

@@ -124,5 +124,6 @@ fn writing() -> Option<MutexGuard<'static, ()>> {
     None
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;

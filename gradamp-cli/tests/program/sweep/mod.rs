@@ -267,3 +267,17 @@ fn a_sweeps_folder_is_enough_to_do_it_again() {
     assert!(contents(&place.path("whole/runs")) == before);
     assert_eq!(fs::read_to_string(place.path("whole/sweep.toml")).unwrap(), copy);
 }
+
+#[test]
+fn runs_that_are_done_at_once_share_the_cores() {
+    let place = Workplace::new();
+    study(&place, "seeds = 1\nbaseline = false", "");
+    let text = fs::read_to_string(place.path("s.toml")).unwrap();
+    place.write("s.toml", &text.replace("threads = 1, ", ""));
+    let cores = std::thread::available_parallelism().unwrap().get();
+    for (jobs, threads) in [(1, cores), (2, (cores / 2).max(1)), (200, 1)] {
+        place.run(&format!("sweep s.toml --jobs {jobs} --out {jobs}")).succeeds();
+        let record = fs::read_to_string(place.path(&format!("{jobs}/runs/base_seed-1/run.json"))).unwrap();
+        assert!(record.contains(&format!(", {threads} threads)")), "{jobs} jobs, {cores} cores: {record}");
+    }
+}

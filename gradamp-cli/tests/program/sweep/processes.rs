@@ -110,6 +110,24 @@ fn a_run_that_is_killed_or_whose_folder_is_deleted_is_recorded() {
     assert!(!first.exists(), "nothing is left in the way of a new run");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_run_whose_folder_is_deleted_once_it_has_ended_is_recorded() {
+    let place = Workplace::new();
+    study(&place, "seeds = 1\nbaseline = false", "[axes]\n'strategy.phase.0.epochs' = [1, 200]");
+    let mut command = place.command("sweep s.toml --out d");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&place.path("d/runs/epochs-200_seed-1/metrics.jsonl"));
+    assert_eq!(statuses(&place, "d")[0], ("epochs-1_seed-1".into(), "finished".into()));
+    fs::remove_dir_all(place.path("d/runs/epochs-1_seed-1")).unwrap();
+    signal(child.id(), "-INT");
+    Report::new("sweep, Ctrl-C", child.wait_with_output().unwrap()).ends_with(130);
+    let found: Vec<String> = statuses(&place, "d").into_iter().map(|(_, status)| status).collect();
+    assert_eq!(found, ["failed", "interrupted"]);
+    let results = fs::read_to_string(place.path("d/results.jsonl")).unwrap();
+    assert!(results.contains("its folder was deleted after it had ended"), "{results}");
+}
+
 /// The number of the process that `parent` started for the run called `name`.
 #[cfg(unix)]
 fn child_of(parent: u32, name: &str) -> u32 {

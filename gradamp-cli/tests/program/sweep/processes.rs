@@ -99,7 +99,11 @@ fn a_run_that_is_killed_or_whose_folder_is_deleted_is_recorded() {
     let first = place.path("d/runs/base_seed-1");
     wait_for(&first.join("metrics.jsonl"));
     wait_for(&place.path("d/runs/base_seed-2/metrics.jsonl"));
-    fs::remove_dir_all(&first).or_else(|_| fs::remove_dir_all(&first)).unwrap();
+    // The run writes meanwhile, so that a folder may not be empty the moment it is to be removed.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while fs::remove_dir_all(&first).is_err() && first.exists() {
+        assert!(Instant::now() < deadline, "{} cannot be deleted", first.display());
+    }
     // The other one, by its number: it is the sweep's child.
     let id = child_of(child.id(), "base_seed-2");
     signal(id, "-KILL");
@@ -118,7 +122,10 @@ fn a_run_whose_folder_is_deleted_once_it_has_ended_is_recorded() {
     let mut command = place.command("sweep s.toml --out d");
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for(&place.path("d/runs/epochs-200_seed-1/metrics.jsonl"));
-    assert_eq!(statuses(&place, "d")[0], ("epochs-1_seed-1".into(), "finished".into()));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while statuses(&place, "d")[0] != ("epochs-1_seed-1".into(), "finished".into()) {
+        assert!(Instant::now() < deadline, "the first run does not end");
+    }
     fs::remove_dir_all(place.path("d/runs/epochs-1_seed-1")).unwrap();
     signal(child.id(), "-INT");
     Report::new("sweep, Ctrl-C", child.wait_with_output().unwrap()).ends_with(130);

@@ -4,24 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use gradamp_core::amplify::{DrawRecord, Strategy};
-use serde::Deserialize;
-
 use crate::columns::columns;
 use crate::progress::duration;
-
-/// What the table needs of an epoch's line in `metrics.jsonl`.
-#[derive(Clone, Debug, Deserialize)]
-struct Epoch {
-    kind: String,
-    epoch: usize,
-    phase: usize,
-    lr: f64,
-    train_accuracy: Option<f64>,
-    test_accuracy: Option<f64>,
-    validation_accuracy: Option<f64>,
-    seconds: f64,
-}
+use crate::run_folder::lines::MetricsLine;
+use gradamp_core::amplify::{DrawRecord, Strategy};
 
 /// A row: a phase as far as it went.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,12 +28,13 @@ pub fn of_run(folder: &Path, strategy: &Strategy) -> String {
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
     let mut rows: BTreeMap<usize, Row> = BTreeMap::new();
     let metrics = read("metrics.jsonl");
-    let epochs = metrics.lines().filter_map(|line| serde_json::from_str::<Epoch>(line).ok());
-    for epoch in epochs.filter(|epoch| epoch.kind == "epoch") {
+    let lines = metrics.lines().filter_map(|line| serde_json::from_str(line).ok());
+    for line in lines {
+        let MetricsLine::Epoch(epoch) = line else { continue };
         let row = rows.entry(epoch.phase).or_insert_with(|| Row { first: epoch.epoch, ..Row::default() });
         row.last = epoch.epoch;
         row.lr.push(epoch.lr);
-        row.train = epoch.train_accuracy;
+        row.train = Some(epoch.train_accuracy);
         row.validation = epoch.validation_accuracy.or(row.validation);
         row.test = epoch.test_accuracy.or(row.test);
         row.seconds += epoch.seconds;
@@ -117,11 +104,18 @@ mod tests {
         let strategy: Strategy =
             toml::from_str("lr = 0.1\n[[phase]]\nepochs = 2\n[[phase]]\nepochs = 1\namplify = true\n")
                 .unwrap();
-        let metrics = r#"{"kind":"step","epoch":0,"step":9,"phase":0,"lr":0.1,"loss":1.0,"seconds":0.1}
-{"kind":"epoch","epoch":0,"phase":0,"lr":0.1,"train_accuracy":0.25,"test_accuracy":null,"seconds":61.0}
-{"kind":"epoch","epoch":1,"phase":0,"lr":0.1,"train_accuracy":0.5,"test_accuracy":0.4567,"seconds":4.0}
-{"kind":"epoch","epoch":2,"phase":1,"lr":0.05,"train_accuracy":0.75,"test_accuracy":0.7,"seconds":3.0}
-{"kind":"epo"#;
+        let epoch = |epoch: usize, (phase, lr): (usize, f64), train: f64, test: Option<f64>, seconds: f64| {
+            let line = serde_json::json!({
+                "kind": "epoch", "epoch": epoch, "step": 10, "phase": phase, "lr": lr, "amplified": false, "train_loss": 1.0,
+                "train_accuracy": train, "test_accuracy": test, "best": false, "images_per_second": 1.0, "seconds": seconds,
+            });
+            line.to_string() + "\n"
+        };
+        let mut metrics = String::from("{\"kind\":\"step\",\"epoch\":0}\n");
+        metrics += &epoch(0, (0, 0.1), 0.25, None, 61.0);
+        metrics += &epoch(1, (0, 0.1), 0.5, Some(0.4567), 4.0);
+        metrics += &epoch(2, (1, 0.05), 0.75, Some(0.7), 3.0);
+        metrics += "{\"kind\":\"epo";
         fs::write(folder.path().join("metrics.jsonl"), metrics).unwrap();
         let draw = r#"{"epoch":2,"step":20,"sites":["bn1","layer1.0.bn1"],"factors":[2.0,2.0],"placement":"output"}"#;
         fs::write(folder.path().join("amplification.jsonl"), draw).unwrap();

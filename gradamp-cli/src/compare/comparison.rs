@@ -123,7 +123,7 @@ impl Comparison {
         for group in [&mut a, &mut b] {
             group.sort_by_key(|member| member.numbers.seed);
         }
-        let method = if is_paired(&a, &b) { Method::Paired } else { Method::Welch };
+        let method = method(&seeds(&a), &seeds(&b));
         let values = |group: &[Member], of: fn(&RunNumbers) -> Option<f64>| {
             group.iter().map(|member| of(&member.numbers)).collect::<Option<Vec<f64>>>()
         };
@@ -173,9 +173,12 @@ impl Group {
     }
 }
 
-/// Whether groups in the order of their seeds have the same ones, each once.
-fn is_paired(a: &[Member], b: &[Member]) -> bool {
-    let seed = |member: &Member| member.numbers.seed;
-    let is_once = a.windows(2).all(|pair| seed(&pair[0]) != seed(&pair[1]));
-    is_once && a.len() == b.len() && a.iter().zip(b).all(|(a, b)| seed(a) == seed(b))
+fn seeds(group: &[Member]) -> Vec<u64> {
+    group.iter().map(|member| member.numbers.seed).collect()
+}
+
+/// How groups are held against each other, by their seeds in order: pair by pair where they have the same, each once.
+pub fn method(a: &[u64], b: &[u64]) -> Method {
+    let is_once = a.windows(2).all(|pair| pair[0] != pair[1]);
+    if is_once && a == b { Method::Paired } else { Method::Welch }
 }

@@ -24,7 +24,7 @@ mod warnings;
 pub use args::CompareArgs;
 pub use arrival::{Arrivals, Contest, Target};
 pub use command::compare;
-pub use comparison::{Asked, Comparison, Group, Options};
+pub use comparison::{Asked, Comparison, Group, Options, method};
 pub use contrast::{Contrast, SeedsNeeded};
 pub use examples::{Examples, PairOfRuns};
 pub use member::{Member, RunNumbers};

@@ -93,11 +93,6 @@ impl SweepComparison {
 
     /// Corrects the p-values of each measure over all cells.
     fn correct(&mut self) {
-        let correction = self.correction;
-        let correct = |places: Vec<&mut Option<f64>>| {
-            let p: Vec<f64> = places.iter().filter_map(|place| **place).collect();
-            places.into_iter().flatten().zip(correction.apply(&p)).for_each(|(place, p)| *place = p);
-        };
         let (mut last, mut best, mut epochs, mut seconds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for comparison in self.cells.iter_mut().filter_map(|cell| cell.comparison.as_mut()) {
             last.push(&mut comparison.last.corrected_p);
@@ -107,7 +102,7 @@ impl SweepComparison {
                 seconds.push(&mut target.seconds.corrected_p);
             }
         }
-        [last, best, epochs, seconds].into_iter().for_each(correct);
+        [last, best, epochs, seconds].into_iter().for_each(|places| self.correction.correct(places));
     }
 
     /// The cells that are held against `baseline`, in plan order.

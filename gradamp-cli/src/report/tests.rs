@@ -1,5 +1,7 @@
 //! Pages of runs that no short training makes: long, deep, of many classes, broken off, hostile by name.
 
+mod laws;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,8 @@ use serde::Serialize;
 use super::*;
 use crate::run_folder::RunRecord;
 use crate::run_folder::lines::{EpochLine, EvaluationLine, GradientLine, MetricsLine};
+
+pub(super) use laws::checked;
 
 /// A run folder that nobody trained.
 struct Invented {
@@ -140,68 +144,6 @@ fn lines<T: Serialize>(path: &Path, values: impl Iterator<Item = T>) {
     fs::write(path, text).unwrap();
 }
 
-/// What every page and every figure's file must keep, whatever is in the run.
-pub(super) fn checked(page: &Page) -> String {
-    let html = page.html();
-    let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
-    let document = roxmltree::Document::parse_with_options(&html, options).unwrap();
-    let with = |name: &'static str| document.descendants().filter(move |node| node.tag_name().name() == name);
-    assert_eq!(document.root_element().attribute("lang"), Some("en"));
-    assert_eq!(
-        (with("h1").count(), with("script").count(), with("link").count(), with("img").count()),
-        (1, 0, 0, 0)
-    );
-    let mut ids: Vec<&str> = document.descendants().filter_map(|node| node.attribute("id")).collect();
-    let count = ids.len();
-    ids.sort_unstable();
-    ids.dedup();
-    assert_eq!(ids.len(), count, "an id is there twice");
-    for node in document.descendants() {
-        for attribute in node.attributes() {
-            let (name, value) = (attribute.name(), attribute.value());
-            assert!(!matches!(name, "src" | "srcset" | "data" | "onload" | "onclick"), "{name}={value}");
-            assert!(
-                name != "href" || value.strip_prefix('#').is_some_and(|id| ids.contains(&id)),
-                "{name}={value}"
-            );
-            assert!(name != "aria-labelledby" || value.split(' ').all(|id| ids.contains(&id)), "{value}");
-        }
-    }
-    assert!(!html.contains("url(") && !html.contains("@import"));
-    let drawings: Vec<_> = with("svg").collect();
-    let figures = page.figures();
-    assert_eq!(with("figure").count(), figures.len());
-    assert!(drawings.len() >= 2 * figures.len());
-    for svg in drawings {
-        assert_eq!(svg.attribute("role"), Some("img"));
-        labelled(svg);
-    }
-    for figure in figures {
-        let file = figure.file();
-        let document = roxmltree::Document::parse(&file).unwrap();
-        assert_eq!(document.root_element().tag_name().namespace(), Some("http://www.w3.org/2000/svg"));
-        labelled(document.root_element());
-        assert!(
-            figure.id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
-            "{}",
-            figure.id
-        );
-        assert!(
-            file.matches("http").count()
-                <= 1 + figure.finding.matches("http").count() + file.matches("http:hostile").count()
-        );
-    }
-    html
-}
-
-/// A title and a description, and both say something.
-fn labelled(svg: roxmltree::Node<'_, '_>) {
-    for name in ["title", "desc"] {
-        let text = svg.children().find(|node| node.tag_name().name() == name).and_then(|node| node.text());
-        assert!(text.is_some_and(|text| text.trim().len() > 3), "{name}");
-    }
-}
-
 fn page_of(run: &Invented) -> String {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("run");
@@ -234,6 +176,28 @@ fn a_page_shows_every_part_of_a_run() {
         "not known",
     ] {
         assert!(html.contains(part), "{part}");
+    }
+}
+
+/// Epochs 2 and 5 of 6 are amplified: two shades an epoch wide and three apart, in each of two panels.
+#[test]
+fn curves_have_the_amplified_epochs_behind_them_and_the_learning_rate_beneath() {
+    let folder = tempfile::tempdir().unwrap();
+    Invented { epochs: 6, ..PLAIN }.write(folder.path());
+    let page = of_run(folder.path()).unwrap();
+    for id in ["accuracy", "loss"] {
+        let figure = page.figures().into_iter().find(|figure| figure.id == id).unwrap().file();
+        assert!(figure.contains("learning rate"), "{id}");
+        let figure = roxmltree::Document::parse(&figure).unwrap();
+        let shades = figure.descendants().filter(|node| node.attribute("class") == Some("shade"));
+        let number =
+            |node: &roxmltree::Node<'_, '_>, name| node.attribute(name).unwrap().parse::<f64>().unwrap();
+        let places: Vec<(f64, f64)> = shades.map(|it| (number(&it, "x"), number(&it, "width"))).collect();
+        assert_eq!(places.len(), 4, "{id}: {places:?}");
+        for pair in places.chunks(2) {
+            let epochs = (pair[1].0 - pair[0].0) / pair[0].1;
+            assert!((epochs - 3.0).abs() < 0.02 && pair[0].1 > 20.0, "{id}: {places:?}");
+        }
     }
 }
 

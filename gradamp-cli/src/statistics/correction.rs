@@ -23,6 +23,12 @@ impl Correction {
             Correction::Bh => benjamini_hochberg(p),
         }
     }
+
+    /// Corrects p-values where they stand; comparisons that were not tested have none.
+    pub fn correct(self, places: Vec<&mut Option<f64>>) {
+        let p: Vec<f64> = places.iter().filter_map(|place| **place).collect();
+        places.into_iter().flatten().zip(self.apply(&p)).for_each(|(place, p)| *place = p);
+    }
 }
 
 impl Correction {

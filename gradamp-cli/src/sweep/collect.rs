@@ -145,7 +145,8 @@ impl View {
 
     fn progress(&self, total: usize) -> Progress {
         Progress {
-            failed: matches!(self.status, Status::Failed | Status::Diverged),
+            failed: self.status == Status::Failed,
+            diverged: self.status == Status::Diverged,
             epochs: self.epochs.iter().map(|epoch| (epoch.validation_accuracy, epoch.train_loss)).collect(),
             total,
         }

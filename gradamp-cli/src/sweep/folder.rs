@@ -14,6 +14,7 @@ use crate::resume;
 use crate::run_folder::{self, Error, write_file, write_json};
 
 const STUDY: &str = "sweep.toml";
+const BASE: &str = "base.toml";
 
 /// **Errors:** a run's folder whose settings are not the plan's: nothing is overwritten.
 pub fn check_runs(root: &Path, expansion: &Expansion) -> Result<()> {
@@ -55,12 +56,21 @@ pub fn prepare(root: &Path, study: &Study, expansion: &Expansion) -> Result<Vec<
     for (run, settings) in expansion.plan.runs.iter().zip(&expansion.settings) {
         write(&config_path(root, &run.name), &settings.show()?)?;
     }
-    write(&root.join(STUDY), &study.text)?;
+    write(&root.join(STUDY), &whole(root, study)?)?;
     if before.as_ref() != Some(&expansion.plan) {
         write_json(&plan, &expansion.plan)?;
     }
     let gone = before.map(|plan| plan.runs).unwrap_or_default().into_iter().map(|run| run.name);
     Ok(gone.filter(|name| expansion.plan.run(name).is_none() && has_begun(root, name)).collect())
+}
+
+/// The study's text. A file of settings that it names is copied beside it, since the name leads there from the study's own
+/// folder alone.
+fn whole(root: &Path, study: &Study) -> Result<String> {
+    let Some(path) = &study.config else { return Ok(study.text.clone()) };
+    let settings = fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+    write(&root.join(BASE), &settings)?;
+    Ok(study.text_with(BASE))
 }
 
 /// Writes a file, unless it says that already: several processes may begin at once.

@@ -1,9 +1,11 @@
 //! Successive halving: at each rung only the best share of the cells goes on.
 //!
 //! A cell's seeds stay together: cells are compared by their means over the seeds, by validation accuracy where all
-//! have it, else by training loss. A cell of which a run failed or diverged comes last. Baselines run to their end, since
-//! everything is compared with them; a control goes as far as its cell. All is decided from what is on the disk, so that
-//! several processes come to the same, and a run that was stopped can be taken up later.
+//! have it, else by training loss. A cell of which a run diverged comes last, for its settings did that. A run that failed
+//! before the rung did so by a full disk or a kill and says nothing of its settings: its cell is judged by its other runs,
+//! and comes last only where there is none. Baselines run to their end, since everything is compared with them; a control
+//! goes as far as its cell. All is decided from what is on the disk, so that several processes come to the same, and a run
+//! that was stopped can be taken up later.
 //!
 //! **Source:** Jamieson, Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", AISTATS
 //! 2016.
@@ -13,8 +15,10 @@ use super::plan::Halving;
 /// How far a run of a cell is.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
-    /// Whether it ended with an error.
+    /// Whether an error ended it.
     pub failed: bool,
+    /// Whether its loss was not finite.
+    pub diverged: bool,
     /// Of each epoch, the validation accuracy where there is one, and the training loss.
     pub epochs: Vec<(Option<f64>, f64)>,
     /// Epochs in all.
@@ -35,7 +39,7 @@ pub fn standings(halving: &Halving, cells: &[Vec<Progress>]) -> Vec<Standing> {
     let mut standings = vec![Standing::GoesOn(None); cells.len()];
     let mut alive: Vec<usize> = (0..cells.len()).collect();
     for &rung in &halving.epochs {
-        let is_there = |run: &Progress| run.failed || run.epochs.len() >= rung.min(run.total);
+        let is_there = |run: &Progress| run.failed || run.diverged || run.is_at(rung);
         if !alive.iter().all(|&cell| cells[cell].iter().all(is_there)) {
             alive.iter().for_each(|&cell| standings[cell] = Standing::GoesOn(Some(rung)));
             break;
@@ -43,7 +47,8 @@ pub fn standings(halving: &Halving, cells: &[Vec<Progress>]) -> Vec<Standing> {
         let by_accuracy = alive
             .iter()
             .flat_map(|&cell| &cells[cell])
-            .all(|run| run.failed || accuracy(run, rung).is_some());
+            .filter(|run| run.is_at(rung) && !run.diverged)
+            .all(|run| accuracy(run, rung).is_some());
         let score = |cell: &usize| score(&cells[*cell], rung, by_accuracy);
         let mut ranked = alive.clone();
         ranked.sort_by(|a, b| score(b).total_cmp(&score(a))); // stable: of equals the first in the plan
@@ -55,14 +60,23 @@ pub fn standings(halving: &Halving, cells: &[Vec<Progress>]) -> Vec<Standing> {
     standings
 }
 
+impl Progress {
+    /// Whether the epochs up to the rung are done.
+    fn is_at(&self, rung: usize) -> bool {
+        self.epochs.len() >= rung.min(self.total)
+    }
+}
+
+/// The mean over the runs that have something to tell.
 fn score(runs: &[Progress], rung: usize, by_accuracy: bool) -> f64 {
-    let of_run = |run: &Progress| match (run.failed, by_accuracy) {
+    let of_run = |run: &Progress| match (run.diverged, by_accuracy) {
         (true, _) => f64::NEG_INFINITY,
         (_, true) => accuracy(run, rung).unwrap_or(f64::NEG_INFINITY),
         (_, false) => run.epochs.iter().take(rung).next_back().map_or(f64::NEG_INFINITY, |(_, loss)| -loss),
     };
-    let mean = runs.iter().map(of_run).sum::<f64>() / runs.len().max(1) as f64;
-    if mean.is_nan() { f64::NEG_INFINITY } else { mean }
+    let told: Vec<f64> = runs.iter().filter(|run| run.diverged || run.is_at(rung)).map(of_run).collect();
+    let mean = told.iter().sum::<f64>() / told.len() as f64;
+    if mean.is_nan() { f64::NEG_INFINITY } else { mean } // of none, or of losses that are not finite
 }
 
 /// The validation accuracy of the last epoch up to the rung that was evaluated.
@@ -78,7 +92,7 @@ mod tests {
 
     fn run(accuracies: &[f64]) -> Progress {
         let epochs = accuracies.iter().map(|&accuracy| (Some(accuracy), 1.0)).collect();
-        Progress { failed: false, epochs, total: 8 }
+        Progress { epochs, total: 8, ..Progress::default() }
     }
 
     const HALVING: fn() -> Halving = || Halving { epochs: vec![1, 2], eta: 2 };
@@ -103,15 +117,34 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_with_a_failed_run_comes_last_and_losses_decide_where_accuracies_are_missing() {
+    fn a_run_that_diverged_is_the_last_and_one_that_failed_pushes_no_other_out() {
         let halving = Halving { epochs: vec![1], eta: 2 };
-        let mut failed = run(&[0.9]);
-        failed.failed = true;
-        let cells = vec![vec![run(&[0.9]), failed], vec![run(&[0.2]), run(&[0.2])]];
+        let (end, stopped) = (Standing::GoesOn(None), Standing::Stopped(1));
+        let against = |other: Progress| {
+            standings(&halving, &[vec![run(&[0.2]), run(&[0.2])], vec![run(&[0.9]), other]])
+        };
+        let failed = |accuracies: &[f64]| Progress { failed: true, ..run(accuracies) };
+        assert_eq!(against(failed(&[])), [stopped, end], "judged by the run that is left");
+        assert_eq!(against(failed(&[0.9])), [stopped, end], "it failed behind the rung");
+        assert_eq!(against(failed(&[0.1, 0.9])), [stopped, end], "its epoch at the rung counts");
+        assert_eq!(against(Progress { diverged: true, ..run(&[0.9]) }), [end, stopped]);
+        assert_eq!(against(Progress { diverged: true, ..run(&[]) }), [end, stopped]);
+        // A cell of which nothing is left takes no place from one that lives, wherever it stands.
+        let gone = || vec![failed(&[]), failed(&[])];
+        let cells = [gone(), vec![run(&[0.1])], gone(), vec![run(&[0.2])]];
+        assert_eq!(standings(&halving, &cells), [stopped, end, stopped, end]);
+        // Without accuracies a failed run's place is no reason to look at losses.
+        let without = Progress { failed: true, total: 8, ..Progress::default() };
+        let cells = [vec![run(&[0.1]), without.clone()], vec![run(&[0.2]), without]];
+        assert_eq!(standings(&halving, &cells), [stopped, end]);
+    }
+
+    #[test]
+    fn losses_decide_where_accuracies_are_missing() {
+        let halving = Halving { epochs: vec![1], eta: 2 };
         let end = Standing::GoesOn(None);
-        assert_eq!(standings(&halving, &cells), [Standing::Stopped(1), end]);
         let by_loss = |losses: [f64; 2]| {
-            let run = |loss| Progress { failed: false, epochs: vec![(None, loss)], total: 8 };
+            let run = |loss| Progress { epochs: vec![(None, loss)], total: 8, ..Progress::default() };
             standings(&halving, &losses.map(|loss| vec![run(loss)]))
         };
         assert_eq!(by_loss([1.0, 0.5]), [Standing::Stopped(1), end]);

@@ -3,6 +3,7 @@
 //! | file of a sweep's folder | content |
 //! |---|---|
 //! | `sweep.toml` | the study as given |
+//! | `base.toml` | the file of settings that it names, if it names one |
 //! | `plan.json` | all runs in their order |
 //! | `configs/NAME.toml` | each run's settings, resolved: `gradamp train --config` makes the run by itself |
 //! | `runs/NAME/` | the run folders |

@@ -20,6 +20,8 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use toml::Spanned;
+use toml::de::DeTable;
 
 use super::axis::{Axis, Values, settings};
 use super::names;
@@ -36,6 +38,8 @@ pub struct Study {
     pub text: String,
     /// What it is called: its key `name`, else the file's name.
     pub name: String,
+    /// The file of settings that it names.
+    pub config: Option<PathBuf>,
     /// The settings that all cells share.
     pub base: Node,
     /// What differs between cells.
@@ -104,6 +108,7 @@ impl Study {
         let mut study = Self {
             path: path.to_owned(),
             name: names::safe(&stem.unwrap_or_default()),
+            config: None,
             base: Node { origin: tree.origin.clone(), ..Node::empty() },
             axes: Vec::new(),
             seeds: Vec::new(),
@@ -131,13 +136,24 @@ impl Study {
         Ok(study)
     }
 
+    /// Its text, but for the file of settings, which is `config` now.
+    pub fn text_with(&self, config: &str) -> String {
+        let table = DeTable::parse(&self.text).map(Spanned::into_inner).unwrap_or_default();
+        match table.iter().find(|(key, _)| key.get_ref() == "config").map(|(_, value)| value.span()) {
+            Some(place) => format!("{}'{config}'{}", &self.text[..place.start], &self.text[place.end..]),
+            None => self.text.clone(),
+        }
+    }
+
     /// Puts a layer of settings over those below it.
     fn lay(&mut self, layer: &str, node: &Node) -> Result<(), KeyError> {
         match layer {
             "preset" => self.base.overlay(preset_tree(&read::<String>(node)?)?),
             "config" => {
                 let folder = self.path.parent().unwrap_or(Path::new(""));
-                self.base.overlay(file_tree(&folder.join(read::<PathBuf>(node)?))?);
+                let path = folder.join(read::<PathBuf>(node)?);
+                self.base.overlay(file_tree(&path)?);
+                self.config = Some(path);
             }
             _ => {
                 for (path, value) in settings(node)? {

@@ -103,3 +103,52 @@ fn placed(settings: &Resolved, error: Error) -> Failure {
         other => other.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::super::expand::expand;
+    use super::super::study::Study;
+    use super::*;
+    use crate::config::tree::{Node, Origin};
+
+    fn studies(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect()
+    }
+
+    #[test]
+    fn every_study_that_ships_can_be_run_with_seeds_enough() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../studies");
+        let mut paths = studies(&folder);
+        let full = studies(&folder.join("full"));
+        for study in &full {
+            assert!(
+                folder.join(study.file_name().unwrap()).is_file(),
+                "{} is there in small",
+                study.display()
+            );
+        }
+        assert_eq!(full.len(), 3);
+        paths.extend(full);
+        // The real data may not be here, and layers do not depend on it.
+        let shapes = "{ source = 'shapes', validation = 64, shapes = { train = 256, test = 64 } }";
+        let shapes = Node::parse_value(shapes, &Origin::Set);
+        let mut names = HashSet::new();
+        for path in paths {
+            let mut study = Study::read(&path).unwrap();
+            let least = if study.name == "first-comparison" { 3 } else { 5 };
+            assert!(study.seeds.len() >= least, "{} has {} seeds", path.display(), study.seeds.len());
+            assert!(names.insert(study.name.clone()), "{} shares its folder with another", path.display());
+            let own = &expand(&study, false).unwrap().settings[0].config.data;
+            assert!(own.validation > 0, "{}: the test examples would choose", path.display());
+            study.base.set("data", shapes.clone()).unwrap();
+            let expansion = expand(&study, true).unwrap();
+            assert!(expansion.warnings.is_empty(), "{}: {:?}", path.display(), expansion.warnings);
+            let extents = survey(&expansion, Some(&Device::Cpu), &|_| {});
+            let extents = extents.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            assert_eq!(extents.len(), expansion.plan.runs.len());
+        }
+    }
+}

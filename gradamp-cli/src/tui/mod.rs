@@ -1,6 +1,7 @@
 //! The live dashboard: one state ([`Dashboard`]) and one view of it ([`view`]), for a training that goes on here
 //! ([`Live`]) and for the folder of one that goes on elsewhere (`gradamp watch`).
 
+pub mod ascii;
 mod curve;
 mod dashboard;
 mod flow;

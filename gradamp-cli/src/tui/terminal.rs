@@ -9,11 +9,12 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
-    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
-    disable_raw_mode, enable_raw_mode,
+    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
+    LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::{Frame, Terminal};
 
+use super::ascii;
 use crate::output;
 
 /// Whether the terminal is ours.
@@ -38,6 +39,7 @@ pub fn obstacle() -> Option<&'static str> {
 #[derive(Debug)]
 pub struct Screen {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    is_ascii: bool,
 }
 
 impl Screen {
@@ -49,13 +51,12 @@ impl Screen {
         enable_raw_mode()?;
         TAKEN.store(true, Ordering::SeqCst);
         let open = || {
-            execute!(stdout(), EnterAlternateScreen)?;
-            let mut terminal = Terminal::new(CrosstermBackend::new(BufWriter::new(stdout())))?;
-            terminal.clear()?;
-            Ok(terminal)
+            // Not by `Terminal::clear`, which asks where the cursor is: not every terminal answers.
+            execute!(stdout(), EnterAlternateScreen, Clear(ClearType::All))?;
+            Terminal::new(CrosstermBackend::new(BufWriter::new(stdout())))
         };
         match open() {
-            Ok(terminal) => Ok(Self { terminal }),
+            Ok(terminal) => Ok(Self { terminal, is_ascii: ascii::is_wanted() }),
             Err(error) => {
                 put_in_order();
                 Err(error)
@@ -72,7 +73,12 @@ impl Screen {
             return Err(io::Error::other("the terminal was given back"));
         }
         execute!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
-        self.terminal.draw(draw)?;
+        self.terminal.draw(|frame| {
+            draw(frame);
+            if self.is_ascii {
+                ascii::cells(frame.buffer_mut());
+            }
+        })?;
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
     }
 
@@ -117,3 +123,7 @@ fn writing() -> Option<MutexGuard<'static, ()>> {
     }
     None
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;

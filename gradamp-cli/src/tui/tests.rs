@@ -158,6 +158,30 @@ fn the_overview_shows_as_much_as_there_is_room_for() {
 }
 
 #[test]
+fn a_terminal_without_utf_8_sees_the_same_in_ascii() {
+    let (dashboard, mut ui) = (run(97, "running"), Ui::new(Role::Train));
+    for pane in Pane::ALL {
+        for help in [false, true] {
+            (ui.pane, ui.help) = (pane, help);
+            let text = view::text((120, 40), |frame| {
+                view::draw(frame, &dashboard, &ui);
+                ascii::cells(frame.buffer_mut());
+            });
+            assert!(text.is_ascii() && !text.replace("? help", "").contains('?'), "{pane:?}\n{text}");
+        }
+    }
+    ui.help = false;
+    ui.pane = Pane::Overview;
+    assert_frame(
+        "ascii",
+        &view::text((80, 24), |frame| {
+            view::draw(frame, &dashboard, &ui);
+            ascii::cells(frame.buffer_mut());
+        }),
+    );
+}
+
+#[test]
 fn every_pane_shows_what_it_is_named_for() {
     let dashboard = run(97, "running");
     for (pane, words) in [

@@ -29,7 +29,11 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
     check(&args.dir, is_sweep)?;
     if args.once {
         let text = if is_sweep { once_table(args)? } else { once_run(args)? };
-        output::result(text.trim_end());
+        let text = text.trim_end();
+        match tui::ascii::is_wanted() {
+            true => output::result(text.chars().map(tui::ascii::nearest).collect::<String>()),
+            false => output::result(text),
+        }
         return Ok(SUCCESS);
     }
     if let Some(obstacle) = tui::obstacle() {

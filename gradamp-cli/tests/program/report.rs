@@ -90,6 +90,7 @@ fn a_run_a_pair_and_a_sweep_become_pages() {
         assert!(sweep.contains(part), "{part}");
     }
     in_a_browser(&place, &["report.html", "pair.html", "sweep.html"]);
+    in_the_dark_and_on_paper(&place, "sweep.html");
 }
 
 #[test]
@@ -118,7 +119,8 @@ fn what_cannot_be_shown_is_said() {
     assert_eq!(fs::read_to_string(place.path("old.html")).unwrap(), "old", "a page that was there stays");
 }
 
-/// Loads pages in Chromium, in frames of several widths: nothing is wider than the window, and nothing complains.
+/// Loads pages in Chromium, in frames of several widths: nothing is wider than the window, what scrolls can be reached by
+/// keyboard, and nothing complains.
 fn in_a_browser(place: &Workplace, pages: &[&str]) {
     let Some(browser) = browser() else {
         eprintln!("SKIPPED: no chromium is installed, so the pages were not loaded in a browser");
@@ -132,7 +134,9 @@ fn in_a_browser(place: &Workplace, pages: &[&str]) {
         const root = document.documentElement;\
         const shown = [...document.querySelectorAll('.drawing')].every(it => \
             [...it.children].filter(svg => svg.getBoundingClientRect().height > 0).length === 1);\
-        parent.postMessage([NAME, root.scrollWidth, innerWidth, shown, faults], '*'); });</script>";
+        const out_of_reach = [...document.querySelectorAll('main *')].filter(it => it.tabIndex < 0 && \
+            it.scrollWidth > it.clientWidth + 1 && getComputedStyle(it).overflowX === 'auto').length;\
+        parent.postMessage([NAME, root.scrollWidth, innerWidth, shown, faults, out_of_reach], '*'); });</script>";
     let mut frames = String::new();
     for name in pages {
         let html = fs::read_to_string(place.path(name)).unwrap();
@@ -148,7 +152,7 @@ fn in_a_browser(place: &Workplace, pages: &[&str]) {
         document.querySelector('pre').append(JSON.stringify(event.data) + '\\n'));</script>";
     let frame =
         place.write("frames.html", &format!("<!DOCTYPE html><meta charset='utf-8'>{listener}{frames}"));
-    let dom = dump(&browser, place, &frame);
+    let dom = dump(&browser, place, &frame, "--dump-dom");
     let said = dom.split("<pre>").nth(1).and_then(|rest| rest.split("</pre>").next()).unwrap_or_default();
     let messages: Vec<serde_json::Value> =
         said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -159,14 +163,58 @@ fn in_a_browser(place: &Workplace, pages: &[&str]) {
         assert!(content <= window, "wider than its window: {message}");
         assert_eq!(message[3], true, "not one layout of each figure: {message}");
         assert_eq!(message[4], serde_json::json!([]), "{message}");
+        assert_eq!(message[5], 0, "scrolls, and no key reaches it: {message}");
     }
 }
 
-fn dump(browser: &Path, place: &Workplace, page: &Path) -> String {
+/// Loads a page on a dark and on a light screen, and prints it: dark on light paper whatever the screen is.
+fn in_the_dark_and_on_paper(place: &Workplace, name: &str) {
+    let Some(browser) = browser() else { return };
+    const DARK: &str = "--blink-settings=preferredColorScheme=0";
+    const LIGHT: &str = "--blink-settings=preferredColorScheme=1";
+    let probe = "<script>addEventListener('load', () => {\
+        const of = selector => getComputedStyle(document.querySelector(selector));\
+        const said = [of('body').backgroundColor, of('.figure').backgroundColor, of('body').color, of('nav').display];\
+        document.querySelector('title').textContent = JSON.stringify(said); });</script>";
+    let html = fs::read_to_string(place.path(name)).unwrap().replacen("<head>", &format!("<head>{probe}"), 1);
+    // What a printer takes, on the screen.
+    let paper = html.replace("@media screen and", "@media speech and").replace("@media print", "@media all");
+    let (screen, paper) = (place.write("screen.html", &html), place.write("paper.html", &paper));
+    for (page, scheme, is_dark, nav) in [
+        (&screen, DARK, true, "block"),
+        (&screen, LIGHT, false, "block"),
+        (&paper, DARK, false, "none"),
+        (&paper, LIGHT, false, "none"),
+    ] {
+        let dom = dump(&browser, place, page, &format!("{scheme} --dump-dom"));
+        let said = dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).unwrap();
+        let said: Vec<String> = serde_json::from_str(said).unwrap_or_else(|error| panic!("{error}: {said}"));
+        // `rgb(12, 34, 56)`, or an exact colour where the page has one; all three parts are large or none.
+        let is_bright = |colour: &String| {
+            let digits = colour.trim_start_matches(|c: char| !c.is_ascii_digit());
+            digits
+                .split(',')
+                .next()
+                .unwrap()
+                .parse::<f64>()
+                .unwrap_or_else(|error| panic!("{error}: {colour}"))
+                > 128.0
+        };
+        let bright: Vec<bool> = said[..3].iter().map(is_bright).collect();
+        assert_eq!(bright, [!is_dark, !is_dark, is_dark], "{} {scheme}: {said:?}", page.display());
+        assert_eq!(said[3], nav, "{} {scheme}", page.display());
+    }
+    let pdf = place.path("page.pdf");
+    dump(&browser, place, &screen, &format!("{DARK} --print-to-pdf={}", pdf.display()));
+    let pdf = fs::read(pdf).unwrap();
+    assert!(pdf.starts_with(b"%PDF") && pdf.len() > 20_000, "{} bytes", pdf.len());
+}
+
+fn dump(browser: &Path, place: &Workplace, page: &Path, what: &str) -> String {
     let flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking \
-                 --disable-component-update --disable-sync --virtual-time-budget=20000 --dump-dom";
+                 --disable-component-update --disable-sync --virtual-time-budget=20000";
     let output = Command::new(browser)
-        .args(flags.split_whitespace())
+        .args(flags.split_whitespace().chain(what.split_whitespace()))
         .arg(format!("--user-data-dir={}", place.path("profile").display()))
         .arg(format!("file://{}", page.display()))
         .output()

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::{SMALL, Workplace, contents, json_lines};
+use crate::{Report, SMALL, Workplace, contents, json_lines};
 
 #[test]
 fn a_dashboard_without_a_terminal_falls_back_to_lines_and_trains() {
@@ -37,6 +37,13 @@ fn one_frame_tells_how_a_run_stands() {
     for part in ["finished", "epoch 3/3", "100 %", "gradient norm after amplification", "conv1 +"] {
         assert!(finished.contains(part), "expected {part:?} in\n{finished}");
     }
+    // A terminal that knows no UTF-8 gets no other letters.
+    let command = |locale: &str| {
+        let mut command = place.command("watch run --once");
+        Report::new(locale, command.env("LC_ALL", locale).output().unwrap()).succeeds().out
+    };
+    let (plain, rich) = (command("C"), command("C.UTF-8"));
+    assert!(plain.is_ascii() && !rich.is_ascii() && plain.lines().count() == rich.lines().count(), "{plain}");
     // A last line that is being written is waited for.
     let metrics = place.path("run/metrics.jsonl");
     let whole = fs::read_to_string(&metrics).unwrap();

@@ -1,6 +1,8 @@
-//! The cells of a sweep, each held against its baseline.
+//! The cells of a sweep, each held against its baseline, as `gradamp compare` does it. The page takes the numbers of
+//! `results.jsonl`, so that it is there whatever has become of the run folders.
 
-use crate::statistics::{MeanDifference, Summary, holm, paired, welch};
+use crate::compare::{Contrast, Options, method};
+use crate::statistics::{Correction, Summary};
 use crate::sweep::{Cell, ResultLine, Role, Status, SweepData};
 
 /// Which accuracy on the test examples cells are judged by.
@@ -42,25 +44,14 @@ pub struct Judged {
     pub validation: Option<f64>,
     /// Mean seconds of a run.
     pub seconds: f64,
-    /// Against its baseline.
-    pub against: Option<Against>,
-}
-
-/// A cell's difference to its baseline.
-#[derive(Clone, Debug)]
-pub struct Against {
-    /// Mean of the cell less mean of the baseline.
-    pub difference: f64,
-    /// The test, where there are enough runs.
-    pub test: Option<MeanDifference>,
-    /// Its p, corrected for the number of cells.
-    pub corrected: Option<f64>,
+    /// Against its baseline (A); its p is corrected for all cells.
+    pub against: Option<Contrast>,
 }
 
 impl Judged {
     /// Whether the difference to the baseline is there at a level of 5 %, corrected.
     pub fn is_clear(&self) -> bool {
-        self.against.as_ref().and_then(|against| against.corrected).is_some_and(|p| p < 0.05)
+        self.against.as_ref().and_then(|against| against.corrected_p).is_some_and(|p| p < 0.05)
     }
 
     /// The difference to the baseline.
@@ -84,55 +75,36 @@ pub fn measure(sweep: &SweepData) -> Measure {
 /// Every cell in plan order.
 pub fn judge(sweep: &SweepData, measure: Measure) -> Vec<Judged> {
     let cells = sweep.cells();
-    let against: Vec<Option<Against>> = cells
-        .iter()
-        .map(|cell| {
-            let baseline = cell.baseline.as_ref()?;
-            let baseline = cells.iter().find(|other| other.name == *baseline)?;
-            held_against(baseline, cell, measure)
-        })
-        .collect();
-    let tested: Vec<f64> =
-        against.iter().flatten().filter_map(|against| against.test.as_ref()).map(|test| test.p).collect();
-    let mut corrected = holm(&tested).into_iter();
-    let judged = |(cell, against): (Cell, Option<Against>)| {
-        let against = against.map(|against| Against {
-            corrected: against.test.as_ref().and_then(|_| corrected.next()),
-            ..against
-        });
+    let judged = |cell: &Cell| {
+        let baseline = cells.iter().find(|other| Some(&other.name) == cell.baseline.as_ref());
         let of = |value: fn(&ResultLine) -> Option<f64>| -> Vec<f64> {
             cell.finished().filter_map(value).collect()
         };
         let validation = of(|run| run.best_validation_accuracy);
         Judged {
-            accuracy: Summary::of(
-                &values(&cell, measure).into_iter().map(|(_, value)| value).collect::<Vec<_>>(),
-            ),
+            accuracy: Summary::of(&values(cell, measure).1),
             last: Summary::of(&of(|run| run.last_test_accuracy)),
             validation: (!validation.is_empty()).then(|| Summary::of(&validation).mean),
             seconds: Summary::of(&of(|run| Some(run.seconds))).mean,
-            against,
-            cell,
+            against: baseline.and_then(|baseline| held_against(baseline, cell, measure)),
+            cell: cell.clone(),
         }
     };
-    cells.into_iter().zip(against).map(judged).collect()
+    let mut all: Vec<Judged> = cells.iter().map(judged).collect();
+    let against = all.iter_mut().filter_map(|cell| cell.against.as_mut());
+    Correction::Holm.correct(against.map(|against| &mut against.corrected_p).collect());
+    all
 }
 
-/// The seeds and accuracies of a cell's finished runs.
-fn values(cell: &Cell, measure: Measure) -> Vec<(u64, f64)> {
-    cell.finished().filter_map(|run| Some((run.seed, measure.of(run)?))).collect()
+/// The seeds, in order, and the accuracies of a cell's finished runs.
+fn values(cell: &Cell, measure: Measure) -> (Vec<u64>, Vec<f64>) {
+    let mut values: Vec<(u64, f64)> =
+        cell.finished().filter_map(|run| Some((run.seed, measure.of(run)?))).collect();
+    values.sort_by_key(|(seed, _)| *seed);
+    values.into_iter().unzip()
 }
 
-/// By pairs of runs with the same seed where every seed has one, else by Welch's test.
-fn held_against(baseline: &Cell, cell: &Cell, measure: Measure) -> Option<Against> {
-    let (mut a, mut b) = (values(baseline, measure), values(cell, measure));
-    a.sort_by_key(|(seed, _)| *seed);
-    b.sort_by_key(|(seed, _)| *seed);
-    let seeds = |values: &[(u64, f64)]| values.iter().map(|(seed, _)| *seed).collect::<Vec<_>>();
-    let accuracies = |values: &[(u64, f64)]| values.iter().map(|(_, value)| *value).collect::<Vec<_>>();
-    let is_paired = seeds(&a) == seeds(&b);
-    let (a, b) = (accuracies(&a), accuracies(&b));
-    let difference = Summary::of(&b).mean - Summary::of(&a).mean;
-    let test = if is_paired { paired(&a, &b) } else { welch(&a, &b) };
-    difference.is_finite().then_some(Against { difference, test, corrected: None })
+fn held_against(baseline: &Cell, cell: &Cell, measure: Measure) -> Option<Contrast> {
+    let ((seeds_a, a), (seeds_b, b)) = (values(baseline, measure), values(cell, measure));
+    Contrast::of(&a, &b, method(&seeds_a, &seeds_b), &Options::default())
 }

@@ -81,7 +81,7 @@ fn summary(sweep: &SweepData, cells: &[Judged], ranked: &[&Judged], measure: Mea
         ));
         if let Some(against) = &best.against {
             let corrected = against
-                .corrected
+                .corrected_p
                 .map_or("too few runs to test".into(), |p| format!("corrected {}", super::p_in_words(p)));
             tiles.push(tile(
                 "Against its baseline",

@@ -41,7 +41,7 @@ pub fn cells(ranked: &[&Judged], measure: Measure) -> Table {
                 format!("{} to {}", Format::Points.text(test.ci.0), Format::Points.text(test.ci.1))
             }),
             test.map_or_else(dash, |test| super::super::p(test.p)),
-            against.and_then(|against| against.corrected).map_or_else(dash, super::super::p),
+            against.and_then(|against| against.corrected_p).map_or_else(dash, super::super::p),
             percent(cell.last.mean),
             if cell.seconds.is_finite() { Format::Seconds.text(cell.seconds) } else { dash() },
         ];

@@ -105,10 +105,10 @@ fn cells_are_judged_as_gradamp_compare_does() {
         let against = ours.against.as_ref();
         assert_eq!(against.and_then(|against| against.test), contrast.and_then(|contrast| contrast.test));
         assert_eq!(
-            against.and_then(|against| against.corrected),
+            against.and_then(|against| against.corrected_p),
             contrast.and_then(|contrast| contrast.corrected_p)
         );
-        tested += usize::from(against.is_some_and(|against| against.corrected.is_some()));
+        tested += usize::from(against.is_some_and(|against| against.corrected_p.is_some()));
     }
     assert!(tested >= 8, "{tested} cells were tested");
 }

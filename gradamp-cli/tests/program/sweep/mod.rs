@@ -1,14 +1,12 @@
 //! `gradamp sweep` as a user runs it.
 
+mod processes;
+
 use std::fs;
-use std::path::Path;
-use std::process::Stdio;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::{Report, Workplace, contents, json_lines};
+use crate::{Workplace, contents, json_lines};
 
 /// Runs of a second: 2 epochs of 5 steps, the second amplified.
 const TINY: &str = "\
@@ -122,149 +120,6 @@ fn a_run_that_fails_or_diverges_is_recorded_and_the_rest_goes_on() {
     let report = place.run("sweep s.toml").fails(1, &["1 of 3 runs failed:"]);
     assert!(!report.err.contains("] lr-1e30"), "{}", report.err);
     assert_eq!(statuses(&place, "sweeps/s")[2].1, "finished");
-}
-
-/// A study whose runs are long enough to be met in their middle.
-fn long(place: &Workplace) {
-    study(place, "seeds = 2\nbaseline = false", "");
-    let text = fs::read_to_string(place.path("s.toml")).unwrap();
-    place.write("s.toml", &text.replace("{ epochs = 1 }", "{ epochs = 200 }"));
-}
-
-#[track_caller]
-fn wait_for(path: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0 {
-        assert!(Instant::now() < deadline, "{} does not come", path.display());
-        sleep(Duration::from_millis(5));
-    }
-}
-
-#[cfg(unix)]
-fn signal(id: u32, name: &str) {
-    let sent = std::process::Command::new("kill").args([name, &id.to_string()]).status().unwrap();
-    assert!(sent.success());
-}
-
-#[cfg(unix)]
-#[test]
-fn ctrl_c_lets_the_runs_save_and_says_how_to_go_on() {
-    let place = Workplace::new();
-    long(&place);
-    let mut command = place.command("sweep s.toml --jobs 2 --out d");
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    for seed in [1, 2] {
-        wait_for(&place.path(&format!("d/runs/base_seed-{seed}/metrics.jsonl")));
-    }
-    // While it goes on, another process leaves its runs alone, and sees how they stand.
-    place.run("sweep --collect d").succeeds();
-    assert!(statuses(&place, "d").iter().all(|(_, status)| status == "pending"));
-    signal(child.id(), "-INT");
-    let report = Report::new("sweep, Ctrl-C", child.wait_with_output().unwrap()).ends_with(130);
-    let line = "interrupted: 0 of 2 runs are finished; go on with: gradamp sweep s.toml --out d --jobs 2";
-    assert!(report.err.contains(line), "{}", report.err);
-    assert!(statuses(&place, "d").iter().all(|(_, status)| status == "interrupted"));
-    for seed in [1, 2] {
-        let record = fs::read_to_string(place.path(&format!("d/runs/base_seed-{seed}/run.json"))).unwrap();
-        assert!(record.contains("\"outcome\": \"interrupted\""), "saved: {record}");
-    }
-}
-
-#[cfg(unix)]
-#[test]
-fn runs_that_were_killed_are_resumed_and_end_in_the_same_bits() {
-    let place = Workplace::new();
-    study(&place, "seeds = 1\nbaseline = false", "");
-    let text = fs::read_to_string(place.path("s.toml")).unwrap();
-    let text = text.replace("threads = 1,", "threads = 1, checkpoint_seconds = 0, log_interval = 1,");
-    place.write("s.toml", &text.replace("epochs = 1 }", "epochs = 4 }"));
-    place.run("sweep s.toml --out whole").succeeds();
-    let mut command = place.command("sweep s.toml --out d");
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let metrics = place.path("d/runs/base_seed-1/metrics.jsonl");
-    wait_for(&metrics);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    // The run itself was not killed with the sweep: a second sweep waits for it, or goes on where it ended.
-    place.run("sweep s.toml --out d").succeeds();
-    let model = |root: &str| {
-        fs::read(place.path(root).join("runs/base_seed-1/checkpoints/last/model.safetensors")).unwrap()
-    };
-    assert!(model("whole") == model("d"));
-
-    // Cut back to its first step: what a run that was killed leaves.
-    fs::remove_dir_all(place.path("d")).unwrap();
-    place.run("sweep s.toml --dry-run --out d").succeeds();
-    place
-        .run("train --config whole/configs/base_seed-1.toml --out d/runs/base_seed-1 --max-steps 3 --quiet")
-        .succeeds();
-    place.run("sweep s.toml --out d").succeeds();
-    let record = fs::read_to_string(place.path("d/runs/base_seed-1/run.json")).unwrap();
-    assert!(record.contains("\"step\": 3"), "it went on at step 3: {record}");
-    assert!(model("whole") == model("d"));
-}
-
-#[cfg(unix)]
-#[test]
-fn a_run_that_is_killed_or_whose_folder_is_deleted_is_recorded() {
-    let place = Workplace::new();
-    long(&place);
-    let mut command = place.command("sweep s.toml --jobs 2 --out d");
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let first = place.path("d/runs/base_seed-1");
-    wait_for(&first.join("metrics.jsonl"));
-    wait_for(&place.path("d/runs/base_seed-2/metrics.jsonl"));
-    fs::remove_dir_all(&first).or_else(|_| fs::remove_dir_all(&first)).unwrap();
-    // The other one, by its number: it is the sweep's child.
-    let id = child_of(child.id(), "base_seed-2");
-    signal(id, "-KILL");
-    let report = Report::new("sweep", child.wait_with_output().unwrap()).fails(1, &["2 of 2 runs failed:"]);
-    assert!(report.err.contains("base_seed-1 failed: its folder was deleted while it ran"), "{}", report.err);
-    assert!(report.err.contains("base_seed-2 failed: ended by signal: 9"), "{}", report.err);
-    assert!(statuses(&place, "d").iter().all(|(_, status)| status == "failed"));
-    assert!(!first.exists(), "nothing is left in the way of a new run");
-}
-
-/// The number of the process that `parent` started for the run called `name`.
-#[cfg(unix)]
-fn child_of(parent: u32, name: &str) -> u32 {
-    let output = std::process::Command::new("ps").args(["-eo", "pid=,ppid=,args="]).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text.lines().find(|line| {
-        let mut words = line.split_whitespace().skip(1);
-        words.next() == Some(&parent.to_string()) && line.contains(name)
-    });
-    line.unwrap().split_whitespace().next().unwrap().parse().unwrap()
-}
-
-#[test]
-fn shards_meet_in_one_folder() {
-    let place = Workplace::new();
-    study(&place, "seeds = 1", FACTORS);
-    place.run("sweep s.toml --shard 2/2").succeeds();
-    let status = |i: usize| statuses(&place, "sweeps/s")[i].1.clone();
-    assert_eq!([status(0), status(1), status(2)], ["pending", "finished", "pending"]);
-    place.run("sweep s.toml --shard 1/2").succeeds();
-    assert_eq!([status(0), status(1), status(2)], ["finished"; 3].map(str::to_owned));
-    place.run("sweep s.toml --shard 3/2").ends_with(2);
-}
-
-#[test]
-fn two_processes_share_a_folder_and_do_nothing_twice() {
-    let place = Workplace::new();
-    study(&place, "seeds = 2", FACTORS);
-    let start =
-        || place.command("sweep s.toml").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let both =
-        [start(), start()].map(|child| Report::new("sweep", child.wait_with_output().unwrap()).succeeds());
-    let told = |run: &str| {
-        both.iter().map(|report| report.err.matches(&format!("{run}: finished")).count()).sum::<usize>()
-    };
-    for (run, status) in statuses(&place, "sweeps/s") {
-        assert_eq!((status.as_str(), told(&run)), ("finished", 1), "{run}");
-        let record = fs::read_to_string(place.path(&format!("sweeps/s/runs/{run}/run.json"))).unwrap();
-        assert!(record.contains("\"resumed\": []"), "{record}");
-    }
 }
 
 #[test]
@@ -386,4 +241,43 @@ fn results_that_are_damaged_are_told_and_made_anew() {
     fs::write(&record, text.replacen(&version, "\"version\": \"0.0.7\"", 1)).unwrap();
     let report = place.run("sweep --collect sweeps/s").succeeds();
     assert!(report.err.contains("1 of 1 runs were made by gradamp 0.0.7"), "{}", report.err);
+}
+
+#[test]
+fn a_sweeps_folder_is_enough_to_do_it_again() {
+    let place = Workplace::new();
+    let (settings, axes) = (TINY.replace("[base]", ""), FACTORS);
+    place.write("given/settings/run.toml", &settings);
+    let text = format!("seeds = 1\nconfig = \"settings/run.toml\" # what all runs share\n{axes}\n");
+    place.write("given/s.toml", &text);
+    place.run("sweep given/s.toml --out whole").succeeds();
+    fs::remove_dir_all(place.path("given")).unwrap();
+    let copy = fs::read_to_string(place.path("whole/sweep.toml")).unwrap();
+    assert_eq!(copy, text.replace("\"settings/run.toml\"", "'base.toml'"));
+    let again = place.run("sweep whole/sweep.toml --out again").succeeds();
+    assert!(!again.out.is_empty());
+    let models = |root: &str| -> Vec<Vec<u8>> {
+        let files = runs(&place, root).into_iter();
+        files.filter(|(path, _)| path.ends_with("model.safetensors")).map(|(_, bytes)| bytes).collect()
+    };
+    assert!(!models("whole").is_empty() && models("whole") == models("again"));
+    // Called from its own copy, the sweep in the folder itself is found done.
+    let before = contents(&place.path("whole/runs"));
+    place.run("sweep whole/sweep.toml --out whole").succeeds();
+    assert!(contents(&place.path("whole/runs")) == before);
+    assert_eq!(fs::read_to_string(place.path("whole/sweep.toml")).unwrap(), copy);
+}
+
+#[test]
+fn runs_that_are_done_at_once_share_the_cores() {
+    let place = Workplace::new();
+    study(&place, "seeds = 1\nbaseline = false", "");
+    let text = fs::read_to_string(place.path("s.toml")).unwrap();
+    place.write("s.toml", &text.replace("threads = 1, ", ""));
+    let cores = std::thread::available_parallelism().unwrap().get();
+    for (jobs, threads) in [(1, cores), (2, (cores / 2).max(1)), (200, 1)] {
+        place.run(&format!("sweep s.toml --jobs {jobs} --out {jobs}")).succeeds();
+        let record = fs::read_to_string(place.path(&format!("{jobs}/runs/base_seed-1/run.json"))).unwrap();
+        assert!(record.contains(&format!(", {threads} threads)")), "{jobs} jobs, {cores} cores: {record}");
+    }
 }

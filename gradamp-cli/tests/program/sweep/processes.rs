@@ -1,0 +1,197 @@
+//! Sweeps that are interrupted or killed, and several that share a folder.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::{FACTORS, statuses, study};
+use crate::{Report, Workplace};
+
+/// A study whose runs are long enough to be met in their middle.
+fn long(place: &Workplace) {
+    study(place, "seeds = 2\nbaseline = false", "");
+    let text = fs::read_to_string(place.path("s.toml")).unwrap();
+    place.write("s.toml", &text.replace("{ epochs = 1 }", "{ epochs = 200 }"));
+}
+
+#[track_caller]
+fn wait_for(path: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0 {
+        assert!(Instant::now() < deadline, "{} does not come", path.display());
+        sleep(Duration::from_millis(5));
+    }
+}
+
+#[cfg(unix)]
+fn signal(id: u32, name: &str) {
+    let sent = std::process::Command::new("kill").args([name, &id.to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_lets_the_runs_save_and_says_how_to_go_on() {
+    let place = Workplace::new();
+    long(&place);
+    let mut command = place.command("sweep s.toml --jobs 2 --out d");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    for seed in [1, 2] {
+        wait_for(&place.path(&format!("d/runs/base_seed-{seed}/metrics.jsonl")));
+    }
+    // While it goes on, another process leaves its runs alone, and sees how they stand.
+    place.run("sweep --collect d").succeeds();
+    assert!(statuses(&place, "d").iter().all(|(_, status)| status == "pending"));
+    signal(child.id(), "-INT");
+    let report = Report::new("sweep, Ctrl-C", child.wait_with_output().unwrap()).ends_with(130);
+    let line = "interrupted: 0 of 2 runs are finished; go on with: gradamp sweep s.toml --out d --jobs 2";
+    assert!(report.err.contains(line), "{}", report.err);
+    assert!(statuses(&place, "d").iter().all(|(_, status)| status == "interrupted"));
+    for seed in [1, 2] {
+        let record = fs::read_to_string(place.path(&format!("d/runs/base_seed-{seed}/run.json"))).unwrap();
+        assert!(record.contains("\"outcome\": \"interrupted\""), "saved: {record}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn runs_that_were_killed_are_resumed_and_end_in_the_same_bits() {
+    let place = Workplace::new();
+    study(&place, "seeds = 1\nbaseline = false", "");
+    let text = fs::read_to_string(place.path("s.toml")).unwrap();
+    let text = text.replace("threads = 1,", "threads = 1, checkpoint_seconds = 0, log_interval = 1,");
+    place.write("s.toml", &text.replace("epochs = 1 }", "epochs = 4 }"));
+    place.run("sweep s.toml --out whole").succeeds();
+    let mut command = place.command("sweep s.toml --out d");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let metrics = place.path("d/runs/base_seed-1/metrics.jsonl");
+    wait_for(&metrics);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The run itself was not killed with the sweep: a second sweep waits for it, or goes on where it ended.
+    place.run("sweep s.toml --out d").succeeds();
+    let model = |root: &str| {
+        fs::read(place.path(root).join("runs/base_seed-1/checkpoints/last/model.safetensors")).unwrap()
+    };
+    assert!(model("whole") == model("d"));
+
+    // Cut back to its first step: what a run that was killed leaves.
+    fs::remove_dir_all(place.path("d")).unwrap();
+    place.run("sweep s.toml --dry-run --out d").succeeds();
+    place
+        .run("train --config whole/configs/base_seed-1.toml --out d/runs/base_seed-1 --max-steps 3 --quiet")
+        .succeeds();
+    place.run("sweep s.toml --out d").succeeds();
+    let record = fs::read_to_string(place.path("d/runs/base_seed-1/run.json")).unwrap();
+    assert!(record.contains("\"step\": 3"), "it went on at step 3: {record}");
+    assert!(model("whole") == model("d"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_killed_or_whose_folder_is_deleted_is_recorded() {
+    let place = Workplace::new();
+    long(&place);
+    let mut command = place.command("sweep s.toml --jobs 2 --out d");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let first = place.path("d/runs/base_seed-1");
+    wait_for(&first.join("metrics.jsonl"));
+    wait_for(&place.path("d/runs/base_seed-2/metrics.jsonl"));
+    // The run writes meanwhile, so that a folder may not be empty the moment it is to be removed.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while fs::remove_dir_all(&first).is_err() && first.exists() {
+        assert!(Instant::now() < deadline, "{} cannot be deleted", first.display());
+    }
+    // The other one, by its number: it is the sweep's child.
+    let id = child_of(child.id(), "base_seed-2");
+    signal(id, "-KILL");
+    let report = Report::new("sweep", child.wait_with_output().unwrap()).fails(1, &["2 of 2 runs failed:"]);
+    assert!(report.err.contains("base_seed-1 failed: its folder was deleted while it ran"), "{}", report.err);
+    assert!(report.err.contains("base_seed-2 failed: ended by signal: 9"), "{}", report.err);
+    assert!(statuses(&place, "d").iter().all(|(_, status)| status == "failed"));
+    assert!(!first.exists(), "nothing is left in the way of a new run");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_whose_folder_is_deleted_once_it_has_ended_is_recorded() {
+    let place = Workplace::new();
+    study(&place, "seeds = 1\nbaseline = false", "[axes]\n'strategy.phase.0.epochs' = [1, 200]");
+    let mut command = place.command("sweep s.toml --out d");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&place.path("d/runs/epochs-200_seed-1/metrics.jsonl"));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while statuses(&place, "d")[0] != ("epochs-1_seed-1".into(), "finished".into()) {
+        assert!(Instant::now() < deadline, "the first run does not end");
+    }
+    fs::remove_dir_all(place.path("d/runs/epochs-1_seed-1")).unwrap();
+    signal(child.id(), "-INT");
+    Report::new("sweep, Ctrl-C", child.wait_with_output().unwrap()).ends_with(130);
+    let found: Vec<String> = statuses(&place, "d").into_iter().map(|(_, status)| status).collect();
+    assert_eq!(found, ["failed", "interrupted"]);
+    let results = fs::read_to_string(place.path("d/results.jsonl")).unwrap();
+    assert!(results.contains("its folder was deleted after it had ended"), "{results}");
+}
+
+/// The number of the process that `parent` started for the run called `name`.
+#[cfg(unix)]
+fn child_of(parent: u32, name: &str) -> u32 {
+    let output = std::process::Command::new("ps").args(["-eo", "pid=,ppid=,args="]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next() == Some(&parent.to_string()) && line.contains(name)
+    });
+    line.unwrap().split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn shards_meet_in_one_folder() {
+    let place = Workplace::new();
+    study(&place, "seeds = 1", FACTORS);
+    place.run("sweep s.toml --shard 2/2").succeeds();
+    let status = |i: usize| statuses(&place, "sweeps/s")[i].1.clone();
+    assert_eq!([status(0), status(1), status(2)], ["pending", "finished", "pending"]);
+    place.run("sweep s.toml --shard 1/2").succeeds();
+    assert_eq!([status(0), status(1), status(2)], ["finished"; 3].map(str::to_owned));
+    place.run("sweep s.toml --shard 3/2").ends_with(2);
+}
+
+#[test]
+fn two_processes_share_a_folder_and_do_nothing_twice() {
+    let place = Workplace::new();
+    study(&place, "seeds = 2", FACTORS);
+    let start =
+        || place.command("sweep s.toml").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let both =
+        [start(), start()].map(|child| Report::new("sweep", child.wait_with_output().unwrap()).succeeds());
+    let told = |run: &str| {
+        both.iter().map(|report| report.err.matches(&format!("{run}: finished")).count()).sum::<usize>()
+    };
+    for (run, status) in statuses(&place, "sweeps/s") {
+        assert_eq!((status.as_str(), told(&run)), ("finished", 1), "{run}");
+        let record = fs::read_to_string(place.path(&format!("sweeps/s/runs/{run}/run.json"))).unwrap();
+        assert!(record.contains("\"resumed\": []"), "{record}");
+    }
+}
+
+#[test]
+fn a_run_that_another_process_has_claimed_is_left_to_it_for_as_long_as_it_is_there() {
+    let place = Workplace::new();
+    study(&place, "seeds = 2\nbaseline = false", "");
+    let claim = fs::File::create(place.write("d/.claims/base_seed-1", "")).unwrap();
+    claim.lock().unwrap();
+    let child = place.command("sweep s.toml --out d").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    wait_for(&place.path("d/results.jsonl"));
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while statuses(&place, "d")[1].1 != "finished" {
+        assert!(Instant::now() < deadline, "the other run does not end");
+        sleep(Duration::from_millis(20));
+    }
+    assert!(!place.path("d/runs/base_seed-1").exists(), "it was begun, though another had claimed it");
+    drop(claim);
+    Report::new("sweep", child.unwrap().wait_with_output().unwrap()).succeeds();
+    assert_eq!(statuses(&place, "d")[0].1, "finished");
+}

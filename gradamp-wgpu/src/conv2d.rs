@@ -167,16 +167,18 @@ impl Wgpu {
             };
         }
         let cooperative = self.cooperative().and_then(|side| cooperative(pass, g, side));
-        Way::Direct(cooperative.unwrap_or_else(|| shared(pass, g)))
+        let memory = self.adapter().limits.workgroup_memory;
+        Way::Direct(cooperative.unwrap_or_else(|| shared(pass, g, memory)))
     }
 }
 
-/// The largest tile that still gives every core work.
-fn shared(pass: Pass, g: &Conv2d) -> Tile {
+/// The largest tile that still gives every core work, and fits into `memory` bytes of workgroup memory.
+fn shared(pass: Pass, g: &Conv2d, memory: u32) -> Tile {
     let enough = |&&(rows, columns): &&(usize, usize)| {
-        let product = Product::new(g, pass, Tile::Shared(rows, columns));
+        let tile = Tile::Shared(rows, columns);
+        let product = Product::new(g, pass, tile);
         let waste = product.size()[1] <= 8 * columns && columns > 4; // half of the columns would be beyond the matrix
-        !waste && product.units() >= ENOUGH_GROUPS
+        !waste && tile.fits(pass, memory) && product.units() >= ENOUGH_GROUPS
     };
     let &(rows, columns) = SHARED.iter().find(enough).unwrap_or(&(4, 4));
     Tile::Shared(rows, columns)
@@ -216,8 +218,21 @@ mod tests {
             (8, 4, 8, Tile::Shared(4, 4)),
         ] {
             let g = Conv2d::new(&[n, side, side, channels], &[3, 3, channels, channels], 1, 1).unwrap();
-            assert_eq!(shared(Pass::Forward, &g), tile, "{g:?}");
+            assert_eq!(shared(Pass::Forward, &g, 32 << 10), tile, "{g:?}");
         }
+    }
+
+    #[test]
+    fn tiles_fit_into_the_memory_of_a_workgroup() {
+        let g = Conv2d::new(&[128, 32, 32, 128], &[3, 3, 128, 128], 1, 1).unwrap();
+        assert_eq!(shared(Pass::Input, &g, 32 << 10), Tile::Shared(8, 8));
+        for memory in [16 << 10, 18 << 10] {
+            let tile = shared(Pass::Input, &g, memory);
+            assert_eq!(tile == Tile::Shared(8, 8), memory == 18 << 10, "{tile}");
+            assert!(tile.fits(Pass::Input, memory));
+        }
+        // The least that WebGPU promises.
+        assert!(Pass::ALL.iter().all(|&pass| Tile::Shared(4, 4).fits(pass, 16 << 10)));
     }
 
     #[test]

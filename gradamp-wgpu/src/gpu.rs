@@ -78,6 +78,8 @@ struct Work {
 pub struct Made {
     /// Buffers taken from the system.
     pub buffers: u64,
+    /// Buffers through which the host reads.
+    pub downloads: u64,
     /// Bind groups.
     pub bind_groups: u64,
     /// Compiled kernels.
@@ -207,6 +209,7 @@ impl Wgpu {
         let work = self.work();
         Made {
             buffers: self.0.pool.fresh(),
+            downloads: work.stream.downloads_made,
             bind_groups: work.stream.groups_made,
             pipelines: work.pipelines.len() as u64,
             submissions: work.stream.submissions(),

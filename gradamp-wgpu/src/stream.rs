@@ -35,6 +35,8 @@ pub(crate) struct Stream {
     /// How many bind groups were ever made.
     pub(crate) groups_made: u64,
     downloads: Vec<wgpu::Buffer>,
+    /// How many buffers to read from were ever made.
+    pub(crate) downloads_made: u64,
     /// Dispatches after which work is handed over, so that no watchdog sees a long submission.
     most_dispatches: usize,
 }
@@ -52,6 +54,7 @@ impl Stream {
             groups: HashMap::new(),
             groups_made: 0,
             downloads: Vec::new(),
+            downloads_made: 0,
             most_dispatches,
         }
     }
@@ -198,6 +201,7 @@ impl Stream {
             return self.downloads.swap_remove(place);
         }
         self.downloads.clear();
+        self.downloads_made += 1;
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size: size.next_power_of_two().max(4096),

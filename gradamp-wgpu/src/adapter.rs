@@ -154,6 +154,16 @@ impl Adapter {
         }
     }
 
+    /// Multiplications of convolutions after which the same is done, however few dispatches they are: about a second on
+    /// the slowest devices of a kind, and milliseconds on the fastest.
+    pub(crate) fn most_multiplications(&self) -> u64 {
+        match self.kind {
+            Kind::Software => u64::MAX,
+            Kind::Discrete => 1 << 37,
+            _ => 1 << 34,
+        }
+    }
+
     /// Whether it is a rasteriser on the CPU.
     pub fn is_software(&self) -> bool {
         self.kind == Kind::Software

@@ -208,6 +208,7 @@ pub(crate) fn parts(product: &Product<'_>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::testing;
 
     #[test]
     fn tiles_are_large_where_there_is_work_enough_and_never_mostly_beyond_the_matrix() {
@@ -219,6 +220,33 @@ mod tests {
         ] {
             let g = Conv2d::new(&[n, side, side, channels], &[3, 3, channels, channels], 1, 1).unwrap();
             assert_eq!(shared(Pass::Forward, &g, 32 << 10), tile, "{g:?}");
+        }
+    }
+
+    /// A limit of three convolutions: the third one ends a submission, whatever the pass and the stride.
+    #[test]
+    fn what_multiplies_for_long_is_handed_over() {
+        for gpu in testing::each() {
+            for stride in [1, 2] {
+                let g = Conv2d::new(&[2, 8, 8, 16], &[3, 3, 16, 16], stride, 1).unwrap();
+                let [x, w, y] = [g.x_shape(), g.w_shape(), g.y_shape()]
+                    .map(|shape| gpu.take(shape.iter().product()).unwrap());
+                testing::limit(&gpu, 3 * g.multiplications());
+                for pass in Pass::ALL {
+                    gpu.flush(false).unwrap();
+                    let made = [(); 4].map(|()| {
+                        let way = Way::Direct(Tile::Shared(4, 4));
+                        match pass {
+                            Pass::Forward => gpu.conv2d_by(way, &g, &x, &w, None, &y).unwrap(),
+                            Pass::Input => gpu.conv2d_backward_input_by(way, &g, &w, &y, &x).unwrap(),
+                            Pass::Weight => gpu.conv2d_backward_weight_by(way, &g, &x, &y, &w).unwrap(),
+                        }
+                        gpu.made().submissions
+                    });
+                    let first = made[0];
+                    assert_eq!(made, [first, first, first + 1, first + 1], "{pass}, stride {stride}");
+                }
+            }
         }
     }
 

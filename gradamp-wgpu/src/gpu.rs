@@ -137,7 +137,7 @@ impl Wgpu {
             precision,
             cooperative: OnceLock::new(),
             work: Mutex::new(Work {
-                stream: Stream::new(device.clone(), queue, adapter.most_dispatches()),
+                stream: Stream::new(device.clone(), queue, adapter),
                 pipelines: Pipelines::default(),
             }),
             device,
@@ -275,6 +275,11 @@ impl Wgpu {
         Ok(())
     }
 
+    /// Counts the multiplications of what was recorded last, for a watchdog may wait.
+    pub(crate) fn count(&self, multiplications: u64) {
+        self.work().stream.count(multiplications);
+    }
+
     /// Copies `bytes` to the beginning of `buffer`.
     pub(crate) fn upload(&self, bytes: &[u8], buffer: &Buffer) -> Result<()> {
         self.check()?;
@@ -346,5 +351,10 @@ pub(crate) mod testing {
         let open =
             |tiled| Wgpu::open(&adapter, &Options { checked: true, tiled, ..Options::default() }).unwrap();
         vec![open(false), open(true)]
+    }
+
+    /// Hands work over after so many multiplications.
+    pub(crate) fn limit(gpu: &Wgpu, multiplications: u64) {
+        gpu.work().stream.most_multiplications = multiplications;
     }
 }

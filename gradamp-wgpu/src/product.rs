@@ -302,6 +302,12 @@ impl<'a> Product<'a> {
         Self { parts: pixels.div_ceil(part), part, ..self }
     }
 
+    /// Those of the geometry; of the parities of an input gradient, each has its share.
+    fn multiplications(&self) -> u64 {
+        let parities = if self.pass == Pass::Input { self.g.stride.pow(2) } else { 1 };
+        self.g.multiplications() * self.batches as u64 / parities as u64
+    }
+
     fn params(&self) -> Params {
         let g = self.g;
         let [blocks, tiles] = self.tiles();
@@ -338,6 +344,8 @@ impl Wgpu {
         let half = self.precision() == Precision::Mixed;
         let variant = Choice { pass, tile, bias: buffers.len() > 3, v4, half }.variant();
         let units = product.units() * product.parts * product.batches;
-        self.run(variant.kernel(), buffers, &product.params(), tile.groups(units))
+        self.run(variant.kernel(), buffers, &product.params(), tile.groups(units))?;
+        self.count(product.multiplications());
+        Ok(())
     }
 }

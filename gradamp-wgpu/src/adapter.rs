@@ -154,6 +154,16 @@ impl Adapter {
         }
     }
 
+    /// Multiplications of convolutions after which the same is done, however few dispatches they are: about a second on
+    /// the slowest devices of a kind, and milliseconds on the fastest.
+    pub(crate) fn most_multiplications(&self) -> u64 {
+        match self.kind {
+            Kind::Software => u64::MAX,
+            Kind::Discrete => 1 << 37,
+            _ => 1 << 34,
+        }
+    }
+
     /// Whether it is a rasteriser on the CPU.
     pub fn is_software(&self) -> bool {
         self.kind == Kind::Software
@@ -301,5 +311,38 @@ mod tests {
             );
             assert_eq!(message, expected);
         }
+    }
+
+    #[test]
+    fn the_best_is_the_first_of_the_best_kind_and_never_a_rasteriser() {
+        use Kind::{Discrete, Integrated, Other, Software, Virtual};
+        let Some(adapter) = crate::testing::adapter().unwrap() else { return };
+        for (kinds, best) in [
+            (&[Software, Integrated, Discrete, Discrete][..], Some(2)),
+            (&[Discrete, Integrated], Some(0)),
+            (&[Other, Software, Virtual], Some(2)),
+            (&[Software, Other], Some(1)),
+            (&[Software, Software], None),
+        ] {
+            let all =
+                kinds.iter().zip(0..).map(|(&kind, number)| Adapter { number, kind, ..adapter.clone() });
+            let found = Choice::Best.find(all.collect()).ok();
+            assert_eq!(found.map(|adapter| adapter.number), best, "{kinds:?}");
+        }
+    }
+
+    #[test]
+    fn an_adapter_is_found_by_a_part_of_its_name_whatever_the_case() {
+        let Some(adapter) = crate::testing::adapter().unwrap() else { return };
+        let names = ["NVIDIA GeForce RTX 3080", "llvmpipe (LLVM 15.0.6)"].into_iter().zip(0..);
+        let all: Vec<_> =
+            names.map(|(name, number)| Adapter { number, name: name.into(), ..adapter.clone() }).collect();
+        for (text, number) in [("rtx 3080", 0), ("LLVMpipe", 1), ("l", 1), ("0", 0), ("1", 1)] {
+            let Ok(choice) = text.parse::<Choice>();
+            assert_eq!(choice.find(all.clone()).unwrap().number, number, "{text}");
+        }
+        let Ok(choice) = "radeon".parse::<Choice>();
+        let error = choice.find(all).unwrap_err().to_string();
+        assert!(error.contains("gpu:0 NVIDIA GeForce RTX 3080 ") && error.contains("gpu:1 llvm"), "{error}");
     }
 }

@@ -167,16 +167,18 @@ impl Wgpu {
             };
         }
         let cooperative = self.cooperative().and_then(|side| cooperative(pass, g, side));
-        Way::Direct(cooperative.unwrap_or_else(|| shared(pass, g)))
+        let memory = self.adapter().limits.workgroup_memory;
+        Way::Direct(cooperative.unwrap_or_else(|| shared(pass, g, memory)))
     }
 }
 
-/// The largest tile that still gives every core work.
-fn shared(pass: Pass, g: &Conv2d) -> Tile {
+/// The largest tile that still gives every core work, and fits into `memory` bytes of workgroup memory.
+fn shared(pass: Pass, g: &Conv2d, memory: u32) -> Tile {
     let enough = |&&(rows, columns): &&(usize, usize)| {
-        let product = Product::new(g, pass, Tile::Shared(rows, columns));
+        let tile = Tile::Shared(rows, columns);
+        let product = Product::new(g, pass, tile);
         let waste = product.size()[1] <= 8 * columns && columns > 4; // half of the columns would be beyond the matrix
-        !waste && product.units() >= ENOUGH_GROUPS
+        !waste && tile.fits(pass, memory) && product.units() >= ENOUGH_GROUPS
     };
     let &(rows, columns) = SHARED.iter().find(enough).unwrap_or(&(4, 4));
     Tile::Shared(rows, columns)
@@ -206,6 +208,7 @@ pub(crate) fn parts(product: &Product<'_>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::testing;
 
     #[test]
     fn tiles_are_large_where_there_is_work_enough_and_never_mostly_beyond_the_matrix() {
@@ -216,8 +219,48 @@ mod tests {
             (8, 4, 8, Tile::Shared(4, 4)),
         ] {
             let g = Conv2d::new(&[n, side, side, channels], &[3, 3, channels, channels], 1, 1).unwrap();
-            assert_eq!(shared(Pass::Forward, &g), tile, "{g:?}");
+            assert_eq!(shared(Pass::Forward, &g, 32 << 10), tile, "{g:?}");
         }
+    }
+
+    /// A limit of three convolutions: the third one ends a submission, whatever the pass and the stride.
+    #[test]
+    fn what_multiplies_for_long_is_handed_over() {
+        for gpu in testing::each() {
+            for stride in [1, 2] {
+                let g = Conv2d::new(&[2, 8, 8, 16], &[3, 3, 16, 16], stride, 1).unwrap();
+                let [x, w, y] = [g.x_shape(), g.w_shape(), g.y_shape()]
+                    .map(|shape| gpu.take(shape.iter().product()).unwrap());
+                testing::limit(&gpu, 3 * g.multiplications());
+                for pass in Pass::ALL {
+                    gpu.flush(false).unwrap();
+                    let made = [(); 4].map(|()| {
+                        let way = Way::Direct(Tile::Shared(4, 4));
+                        match pass {
+                            Pass::Forward => gpu.conv2d_by(way, &g, &x, &w, None, &y).unwrap(),
+                            Pass::Input => gpu.conv2d_backward_input_by(way, &g, &w, &y, &x).unwrap(),
+                            Pass::Weight => gpu.conv2d_backward_weight_by(way, &g, &x, &y, &w).unwrap(),
+                        }
+                        gpu.made().submissions
+                    });
+                    let first = made[0];
+                    assert_eq!(made, [first, first, first + 1, first + 1], "{pass}, stride {stride}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_fit_into_the_memory_of_a_workgroup() {
+        let g = Conv2d::new(&[128, 32, 32, 128], &[3, 3, 128, 128], 1, 1).unwrap();
+        assert_eq!(shared(Pass::Input, &g, 32 << 10), Tile::Shared(8, 8));
+        for memory in [16 << 10, 18 << 10] {
+            let tile = shared(Pass::Input, &g, memory);
+            assert_eq!(tile == Tile::Shared(8, 8), memory == 18 << 10, "{tile}");
+            assert!(tile.fits(Pass::Input, memory));
+        }
+        // The least that WebGPU promises.
+        assert!(Pass::ALL.iter().all(|&pass| Tile::Shared(4, 4).fits(pass, 16 << 10)));
     }
 
     #[test]

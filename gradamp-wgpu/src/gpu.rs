@@ -78,6 +78,8 @@ struct Work {
 pub struct Made {
     /// Buffers taken from the system.
     pub buffers: u64,
+    /// Buffers through which the host reads.
+    pub downloads: u64,
     /// Bind groups.
     pub bind_groups: u64,
     /// Compiled kernels.
@@ -135,7 +137,7 @@ impl Wgpu {
             precision,
             cooperative: OnceLock::new(),
             work: Mutex::new(Work {
-                stream: Stream::new(device.clone(), queue, adapter.most_dispatches()),
+                stream: Stream::new(device.clone(), queue, adapter),
                 pipelines: Pipelines::default(),
             }),
             device,
@@ -207,6 +209,7 @@ impl Wgpu {
         let work = self.work();
         Made {
             buffers: self.0.pool.fresh(),
+            downloads: work.stream.downloads_made,
             bind_groups: work.stream.groups_made,
             pipelines: work.pipelines.len() as u64,
             submissions: work.stream.submissions(),
@@ -270,6 +273,11 @@ impl Wgpu {
             pipelines.get(&self.0.device, self.0.checked, kernel).map_err(|message| self.fault(message))?;
         stream.dispatch(&pipeline, &blocks, bytemuck::bytes_of(immediates), groups as u64);
         Ok(())
+    }
+
+    /// Counts the multiplications of what was recorded last, for a watchdog may wait.
+    pub(crate) fn count(&self, multiplications: u64) {
+        self.work().stream.count(multiplications);
     }
 
     /// Copies `bytes` to the beginning of `buffer`.
@@ -343,5 +351,10 @@ pub(crate) mod testing {
         let open =
             |tiled| Wgpu::open(&adapter, &Options { checked: true, tiled, ..Options::default() }).unwrap();
         vec![open(false), open(true)]
+    }
+
+    /// Hands work over after so many multiplications.
+    pub(crate) fn limit(gpu: &Wgpu, multiplications: u64) {
+        gpu.work().stream.most_multiplications = multiplications;
     }
 }

@@ -150,6 +150,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::size_class;
+    use crate::{Options, Wgpu};
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn what_is_free_goes_home_before_a_budget_is_exceeded() {
+        let Some(adapter) = crate::testing::adapter().unwrap() else { return };
+        let options = Options { memory: Some(8 * MIB), trusted: true, ..Options::default() };
+        let gpu = Wgpu::open(&adapter, &options).unwrap();
+        let take = |mib: u64| gpu.take((mib * MIB / 4) as usize);
+        let first = take(4).unwrap();
+        let error = take(6).unwrap_err().to_string();
+        let expected = "6.0 MiB more are wanted beside 4.0 MiB held, and the budget is 8.0 MiB";
+        assert!(error.contains(expected), "{error}");
+        drop(first);
+        let _second = take(6).unwrap();
+        assert_eq!(gpu.memory(), 6 * MIB);
+    }
 
     proptest! {
         #[test]

@@ -121,6 +121,33 @@ impl Tile {
         }
     }
 
+    /// How operands lie in workgroup memory: lines and their length, in quads or, for cooperative matrices, in single
+    /// values.
+    fn lines(self, pass: Pass) -> [[usize; 2]; 2] {
+        let (rows, columns, single) = match self {
+            Tile::Subgroup(_) => return [[0, 0]; 2],
+            Tile::Shared(rows, columns) => (rows, columns, false),
+            Tile::Cooperative(rows, columns, _) => (rows, columns, true),
+        };
+        let across = |elements: usize| if single { [16, 16 * elements + 8] } else { [16, 4 * elements] };
+        let down = |elements: usize, padding: usize| match single {
+            true => [16 * elements, 24],
+            false => [16 * elements, 4 + padding],
+        };
+        match pass {
+            Pass::Forward => [down(rows, 0), across(columns)],
+            Pass::Input => [down(rows, 0), down(columns, 1)],
+            Pass::Weight => [across(rows), across(columns)],
+        }
+    }
+
+    /// Whether the operands fit into that many bytes of workgroup memory: quads of f32, or single f16.
+    pub(crate) fn fits(self, pass: Pass, memory: u32) -> bool {
+        let bytes = if let Tile::Cooperative(..) = self { 2 } else { 16 };
+        let elements: usize = self.lines(pass).into_iter().map(|[lines, length]| lines * length).sum();
+        bytes * elements <= memory as usize
+    }
+
     /// The workgroups of that many units.
     fn groups(self, units: usize) -> usize {
         match self {
@@ -159,19 +186,7 @@ impl Choice {
                 let side = if let Tile::Cooperative(.., side) = tile { side } else { 0 };
                 number("COOPERATIVE", side);
                 number("SCALAR_OUT", usize::from(side > 0 || !v4 || pass == Pass::Input));
-                // How a tile lies in workgroup memory: lines and their length, in quads or, for cooperative matrices,
-                // in single values.
-                let across =
-                    |elements: usize| if side > 0 { [16, 16 * elements + 8] } else { [16, 4 * elements] };
-                let down = |elements: usize, padding: usize| match side > 0 {
-                    true => [16 * elements, 24],
-                    false => [16 * elements, 4 + padding],
-                };
-                let [a, b] = match pass {
-                    Pass::Forward => [down(rows, 0), across(columns)],
-                    Pass::Input => [down(rows, 0), down(columns, 1)],
-                    Pass::Weight => [across(rows), across(columns)],
-                };
+                let [a, b] = tile.lines(pass);
                 number("LINE_A", a[1]);
                 number("LINE_B", b[1]);
                 number("SIZE_A", a[0] * a[1]);
@@ -287,6 +302,12 @@ impl<'a> Product<'a> {
         Self { parts: pixels.div_ceil(part), part, ..self }
     }
 
+    /// Those of the geometry; of the parities of an input gradient, each has its share.
+    fn multiplications(&self) -> u64 {
+        let parities = if self.pass == Pass::Input { self.g.stride.pow(2) } else { 1 };
+        self.g.multiplications() * self.batches as u64 / parities as u64
+    }
+
     fn params(&self) -> Params {
         let g = self.g;
         let [blocks, tiles] = self.tiles();
@@ -323,6 +344,8 @@ impl Wgpu {
         let half = self.precision() == Precision::Mixed;
         let variant = Choice { pass, tile, bias: buffers.len() > 3, v4, half }.variant();
         let units = product.units() * product.parts * product.batches;
-        self.run(variant.kernel(), buffers, &product.params(), tile.groups(units))
+        self.run(variant.kernel(), buffers, &product.params(), tile.groups(units))?;
+        self.count(product.multiplications());
+        Ok(())
     }
 }

@@ -30,8 +30,8 @@ impl Test<'_> {
                 return Err(Error::Backend {
                     backend: self.gpu.name(),
                     message: format!(
-                        "computes wrongly: a small convolution ({pass:?}) is off by {error:.1e} of its largest value, expected \
-                     less than 1e-4; `gradamp devices --check` says more, and a newer driver may help"
+                        "computes wrongly: a small convolution ({pass}) is off by {error:.1e} of its largest value, expected \
+                         less than {limit:.0e}; `gradamp devices --check` says more, and a newer driver may help"
                     ),
                 });
             }
@@ -146,7 +146,8 @@ fn difference(found: &[f32], expected: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::testing;
+    use crate::adapter::{Adapter, FastPaths, Limits};
+    use crate::gpu::{Options, testing};
 
     #[test]
     fn a_device_that_computes_otherwise_than_the_host_is_refused() {
@@ -160,6 +161,36 @@ mod tests {
                 assert!(error.contains("computes wrongly") && error.contains("devices --check"), "{error}");
                 test.values[operand][7] = value;
             }
+        }
+    }
+
+    #[test]
+    fn a_device_is_asked_before_it_is_used_unless_it_is_trusted() {
+        let Some(adapter) = crate::testing::adapter().unwrap() else { return };
+        let asked = [false, true].map(|trusted| {
+            let gpu = Wgpu::open(&adapter, &Options { trusted, ..Options::default() }).unwrap();
+            gpu.made().submissions > 0
+        });
+        assert_eq!(asked, [true, false]);
+    }
+
+    /// On an adapter that says to have them and has not.
+    #[test]
+    fn cooperative_matrices_that_fail_their_test_leave_the_work_to_plain_kernels() {
+        let Some(adapter) = crate::testing::adapter().unwrap() else { return };
+        if !adapter.fast_paths.f16 || adapter.fast_paths.cooperative.is_some() {
+            return;
+        }
+        for side in [8, 16] {
+            let fast_paths = FastPaths { cooperative: Some(side), ..adapter.fast_paths };
+            let limits = Limits { subgroup: [32, 32], ..adapter.limits };
+            let boaster = Adapter { fast_paths, limits, ..adapter.clone() };
+            assert_eq!(boaster.cooperative_side(), Some(side as usize));
+            let options =
+                Options { precision: Precision::Mixed, tiled: true, checked: true, ..Options::default() };
+            let gpu = Wgpu::open(&boaster, &options).unwrap();
+            assert_eq!((gpu.precision(), gpu.cooperative()), (Precision::Mixed, None));
+            Test::new(&gpu, 2, 8, 64).unwrap().ask().unwrap();
         }
     }
 

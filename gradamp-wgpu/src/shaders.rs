@@ -96,7 +96,11 @@ mod tests {
     use naga::{AddressSpace, Module, ShaderStage};
 
     use super::*;
+    use crate::product::{Pass, Tile};
     use crate::stream::MOST_BINDINGS;
+
+    /// Bytes of immediates that Vulkan, Metal and DX12 all have.
+    const LEAST_IMMEDIATES: u32 = 128;
 
     /// A kernel after naga took it in.
     struct Taken {
@@ -196,6 +200,49 @@ mod tests {
                 .map(|variable| taken.module.types[variable.ty].inner.size(taken.module.to_ctx()))
                 .unwrap_or_else(|| panic!("{} has no immediates", taken.name));
             assert_eq!(bytes as usize, taken.kernel.shader.immediates(), "{}", taken.name);
+        }
+    }
+
+    /// The tile and the pass of a product whose operands travel through workgroup memory.
+    fn tiled(kernel: &Variant) -> Option<(Tile, Pass)> {
+        let number = |name| Some(kernel.parameters.iter().find(|(known, _)| *known == name)?.1 as usize);
+        let (rows, columns, side) = (number("TM")?, number("TN")?, number("COOPERATIVE")?);
+        let tile = match side {
+            0 => Tile::Shared(rows, columns),
+            _ => Tile::Cooperative(rows, columns, side),
+        };
+        let pass = match kernel.shader {
+            Shader::Conv2dTiledForward => Pass::Forward,
+            Shader::Conv2dTiledInput => Pass::Input,
+            _ => Pass::Weight,
+        };
+        Some((tile, pass))
+    }
+
+    /// WebGPU's limits, which every adapter keeps: no kernel is too large for any.
+    #[test]
+    fn every_kernel_fits_the_smallest_adapter() {
+        let limits = wgpu::Limits::default();
+        for taken in taken() {
+            let bytes = |space: AddressSpace| {
+                let variables = taken.globals().filter(move |variable| variable.space == space);
+                let size = |variable: &naga::GlobalVariable| {
+                    taken.module.types[variable.ty].inner.size(taken.module.to_ctx())
+                };
+                variables.map(size).sum::<u32>()
+            };
+            let (shared, immediates) = (bytes(AddressSpace::WorkGroup), bytes(AddressSpace::Immediate));
+            match tiled(&taken.kernel) {
+                // Its tile is chosen by what it says to take.
+                Some((tile, pass)) => assert!(!tile.fits(pass, shared - 1), "{}: {shared}", taken.name),
+                None => {
+                    assert!(shared <= limits.max_compute_workgroup_storage_size, "{}: {shared}", taken.name)
+                }
+            }
+            assert!(immediates <= LEAST_IMMEDIATES, "{}: {immediates}", taken.name);
+            let size = taken.module.entry_points[taken.entry].workgroup_size;
+            let invocations = size.into_iter().product::<u32>();
+            assert!(invocations <= limits.max_compute_invocations_per_workgroup, "{}: {size:?}", taken.name);
         }
     }
 

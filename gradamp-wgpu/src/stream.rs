@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::adapter::Adapter;
 use crate::kernel::Pipeline;
 use crate::memory::Block;
 
@@ -35,12 +36,17 @@ pub(crate) struct Stream {
     /// How many bind groups were ever made.
     pub(crate) groups_made: u64,
     downloads: Vec<wgpu::Buffer>,
+    /// How many buffers to read from were ever made.
+    pub(crate) downloads_made: u64,
     /// Dispatches after which work is handed over, so that no watchdog sees a long submission.
     most_dispatches: usize,
+    /// The same for multiplications, of which these are recorded.
+    pub(crate) most_multiplications: u64,
+    multiplications: u64,
 }
 
 impl Stream {
-    pub(crate) fn new(device: wgpu::Device, queue: wgpu::Queue, most_dispatches: usize) -> Self {
+    pub(crate) fn new(device: wgpu::Device, queue: wgpu::Queue, adapter: &Adapter) -> Self {
         Self {
             belt: wgpu::util::StagingBelt::new(device.clone(), UPLOAD_CHUNK),
             device,
@@ -52,7 +58,10 @@ impl Stream {
             groups: HashMap::new(),
             groups_made: 0,
             downloads: Vec::new(),
-            most_dispatches,
+            downloads_made: 0,
+            most_dispatches: adapter.most_dispatches(),
+            most_multiplications: adapter.most_multiplications(),
+            multiplications: 0,
         }
     }
 
@@ -114,6 +123,14 @@ impl Stream {
         }
     }
 
+    /// Counts the multiplications of what was recorded last.
+    pub(crate) fn count(&mut self, multiplications: u64) {
+        self.multiplications += multiplications;
+        if self.multiplications >= self.most_multiplications {
+            self.submit();
+        }
+    }
+
     /// Copies `bytes` to the beginning of `block`.
     pub(crate) fn upload(&mut self, bytes: &[u8], block: &Arc<Block>) {
         let Some(size) = wgpu::BufferSize::new(bytes.len() as u64) else { return };
@@ -147,7 +164,7 @@ impl Stream {
         self.queue.submit(uploads.into_iter().chain(work));
         self.belt.recall();
         self.serial += 1;
-        self.dispatches = 0;
+        (self.dispatches, self.multiplications) = (0, 0);
         // Takes back what finished submissions held, without waiting.
         let _ = self.device.poll(wgpu::PollType::Poll);
     }
@@ -198,6 +215,7 @@ impl Stream {
             return self.downloads.swap_remove(place);
         }
         self.downloads.clear();
+        self.downloads_made += 1;
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size: size.next_power_of_two().max(4096),

@@ -18,7 +18,7 @@ use crate::conv2d::{Way, cooperative};
 use crate::gpu::{Precision, Wgpu};
 use crate::memory::Buffer;
 use crate::product::{Pass, SHARED, Tile};
-use crate::shaders::Shader;
+use crate::shaders::{Shader, kernels};
 use crate::{columns, winograd};
 
 /// The fastest ways that were found, for one adapter, driver and set of kernels.
@@ -55,15 +55,18 @@ pub struct Tuned {
 pub(crate) type Ways = HashMap<(Pass, Conv2d), Way>;
 
 impl Tuning {
-    /// The key for `adapter`: changes with the adapter, its driver, the precision and any shader.
+    /// The key for `adapter`: changes with the adapter, its driver, the precision and any kernel.
     pub fn key(adapter: &Adapter, precision: Precision) -> String {
-        Self::key_of(adapter, precision, Shader::ALL.iter().map(|shader| shader.text()))
+        let texts = Shader::ALL.iter().map(|shader| shader.text().to_owned());
+        let variants = kernels().into_iter().map(|kernel| format!("{kernel:?}"));
+        Self::key_of(adapter, precision, texts.chain(variants))
     }
 
-    fn key_of<'a>(adapter: &Adapter, precision: Precision, shaders: impl Iterator<Item = &'a str>) -> String {
+    /// A kernel is its shader's text and the numbers of its variant.
+    fn key_of(adapter: &Adapter, precision: Precision, kernels: impl Iterator<Item = String>) -> String {
         let mut hash = Sha256::new();
         hash.update(format!("{adapter} {} {precision:?}", adapter.driver));
-        shaders.for_each(|text| hash.update(text));
+        kernels.for_each(|part| hash.update(part));
         let mut key = String::new();
         for byte in &hash.finalize()[..8] {
             let _ = write!(key, "{byte:02x}"); // a String takes everything
@@ -151,7 +154,9 @@ impl Wgpu {
         let fixed = least == most && [4, 8, 16, 32].contains(&least) && self.adapter().fast_paths.subgroups;
         let mut tiles: Vec<Tile> = fixed.then_some(Tile::Subgroup(least as usize)).into_iter().collect();
         if self.runs_tiled() {
-            tiles.extend(SHARED.map(|(rows, columns)| Tile::Shared(rows, columns)));
+            let shared = SHARED.map(|(rows, columns)| Tile::Shared(rows, columns));
+            let memory = self.adapter().limits.workgroup_memory;
+            tiles.extend(shared.into_iter().filter(|tile| tile.fits(pass, memory)));
         }
         let winograd = self.precision() == Precision::F32 && winograd::fits(g);
         let transformed: Vec<Way> = tiles.iter().copied().filter(|_| winograd).map(Way::Winograd).collect();
@@ -265,7 +270,7 @@ mod tests {
         let Some(adapter) = crate::testing::adapter().unwrap() else { return };
         let texts = ["one", "two"];
         let key = |adapter: &Adapter, precision, texts: [&'static str; 2]| {
-            Tuning::key_of(adapter, precision, texts.into_iter())
+            Tuning::key_of(adapter, precision, texts.into_iter().map(str::to_owned))
         };
         let first = key(&adapter, Precision::F32, texts);
         assert_eq!(key(&adapter.clone(), Precision::F32, texts), first);

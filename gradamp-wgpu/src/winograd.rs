@@ -249,6 +249,7 @@ mod tests {
     use gradamp_core::random::{Purpose, Stream};
 
     use super::*;
+    use crate::conv2d::Way;
     use crate::gpu::testing;
     use crate::product::Pass;
 
@@ -265,6 +266,31 @@ mod tests {
                 ([40, 33, 34, 40], [3, 3, 40, 4], 1),
             ] {
                 compare(&gpu, &Conv2d::new(&x, &w, 1, padding).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn wide_layers_on_planes_of_whole_tiles_are_taken_this_way_on_rasterisers() {
+        use Pass::{Forward, Input, Weight};
+        for (side, channels, stride, passes) in [
+            (32, 128, 1, &[Forward, Input, Weight][..]),
+            (32, 64, 1, &[Weight]), // too narrow for the transforms
+            (4, 256, 1, &[Weight]), // eight tiles fill no row of a product
+            (2, 512, 1, &[]),       // three quarters of each tile are beyond the plane
+            (32, 128, 2, &[]),
+            (32, 126, 1, &[]),
+        ] {
+            let g = Conv2d::new(&[8, side, side, channels], &[3, 3, channels, channels], stride, 1).unwrap();
+            for pass in Pass::ALL {
+                let tile = Tile::Subgroup(8);
+                assert_eq!(pays(pass, &g, tile), passes.contains(&pass), "{g:?}, {pass}");
+                for gpu in testing::each() {
+                    let way = gpu.fixed_way(pass, &g);
+                    let expected =
+                        gpu.fixed_subgroup().is_some_and(|lanes| pays(pass, &g, Tile::Subgroup(lanes)));
+                    assert_eq!(matches!(way, Way::Winograd(_)), expected, "{g:?}, {pass}: {way}");
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
 
+use std::process::Command;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use gradamp_core::Backend;
@@ -31,20 +32,44 @@ gradamp_core::conformance!(*match gpu() {
     None => return,
 });
 
-/// Software rasterisers have kernels of their own; those made for GPUs must hold there too.
+/// Software rasterisers have kernels of their own for products, and longer strips for sums; those made for GPUs must hold
+/// there too.
 #[test]
-fn the_laws_of_products_hold_for_tiles_of_workgroup_memory() {
+fn the_laws_of_products_and_sums_hold_for_what_gpus_run() {
     let Some(_turn) = gpu() else { return };
     let Some(adapter) = adapter() else { return };
     let options = Options { checked: true, tiled: true, ..Options::default() };
     let tiled = Wgpu::open(&adapter, &options).unwrap();
-    let products = laws::<Wgpu>().into_iter().filter(|law| {
-        ["conv2d::", "gemm::", "gradients::conv", "gradients::linear"]
+    let others = laws::<Wgpu>().into_iter().filter(|law| {
+        ["conv2d::", "gemm::", "rows::", "batch_norm::", "repeat::", "gradients::conv", "gradients::linear"]
             .iter()
             .any(|name| law.name.starts_with(name))
     });
-    let held = products.map(|law| assert_law(&tiled, law.name, law.check)).count();
-    assert!(held > 8, "{held} laws");
+    let held = others.map(|law| assert_law(&tiled, law.name, law.check)).count();
+    assert!(held > 20, "{held} laws");
+}
+
+/// Mesa's rasteriser has subgroups as wide as its vectors: who asks for a width has tested that one.
+#[test]
+fn subgroups_are_as_wide_as_was_asked_for() {
+    let Ok(bits) = std::env::var("LP_NATIVE_VECTOR_WIDTH") else { return };
+    let Some(adapter) = adapter().filter(|adapter| adapter.name.starts_with("llvmpipe")) else { return };
+    assert_eq!(adapter.limits.subgroup, [bits.parse::<u32>().unwrap() / 32; 2]);
+}
+
+#[test]
+fn a_machine_without_an_adapter_skips_and_says_so() {
+    if !cfg!(target_os = "linux") {
+        return; // elsewhere drivers are found by other means
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "what_is_written_is_read"]).env_remove("GRADAMP_TEST_ADAPTER");
+    // What the Vulkan loader reads instead of the machine's list of drivers.
+    let output =
+        command.env("VK_DRIVER_FILES", "/nowhere").env("VK_ICD_FILENAMES", "/nowhere").output().unwrap();
+    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(output.status.success() && out.contains("1 passed"), "{out}\n{err}");
+    assert!(err.contains("SKIPPED: a test on a GPU; this machine has no graphics adapter"), "{err}");
 }
 
 /// A software rasteriser leaves images to the host unless it is asked to do as GPUs do.

@@ -12,7 +12,7 @@ use gradamp_core::train::{Control, EpochReport, Observer, Snapshot, StepReport, 
 use gradamp_core::{Backend, BatchSource, Cpu, Hooks, LayerKind, Module, Parameters, Result, Tape, ops};
 use gradamp_data::{DataSettings, Loader, ShapesSettings, Source};
 use gradamp_models::{Architecture, Model, ModelSettings};
-use gradamp_wgpu::{Made, Options, Wgpu};
+use gradamp_wgpu::{Kind, Made, Options, Wgpu};
 
 const SEED: u64 = 5;
 
@@ -42,25 +42,35 @@ fn model<B: Backend>(backend: &B, architecture: Architecture, width: usize) -> (
 /// Batches that are tried until one has no rectifier within rounding of 0; see [`FirstStep::switched`].
 const BATCHES: usize = 8;
 
+fn first_gradients_agree(gpu: &Wgpu, cpu: &Cpu, architecture: Architecture) {
+    let (on_gpu, on_cpu) = (model(gpu, architecture, 8), model(cpu, architecture, 8));
+    let few = loader(16 * BATCHES, 16);
+    let batches = few.epoch(gpu, 0, 0).unwrap().zip(few.epoch(cpu, 0, 0).unwrap());
+    let mut steps = batches.map(|(a, b)| {
+        let found = FirstStep::of(&on_gpu.0, &on_gpu.1, &a.unwrap()).unwrap();
+        let expected = FirstStep::of(&on_cpu.0, &on_cpu.1, &b.unwrap()).unwrap();
+        (found.switched(&expected), found.differences(&expected))
+    });
+    let (_, layers) = steps.find(|(switched, _)| *switched == 0).unwrap();
+    for layer in layers {
+        assert!(layer.worst_gradient() < 1e-4 && layer.activation < 1e-4, "{architecture}: {layer:?}");
+    }
+}
+
+#[test]
+fn first_gradients_of_the_kernels_of_gpus_agree_with_those_of_the_cpu() {
+    let Some(gpu) = open_as(Kind::Discrete) else { return };
+    first_gradients_agree(&gpu, &Cpu::new().unwrap(), Architecture::ResNet18);
+}
+
 #[test]
 fn first_gradients_and_fifty_losses_agree_with_those_of_the_cpu() {
     let Some(gpu) = open(&Options::default()) else { return };
     let cpu = Cpu::new().unwrap();
     for architecture in [Architecture::ResNet18, Architecture::Vgg11] {
+        first_gradients_agree(&gpu, &cpu, architecture);
+
         let (on_gpu, on_cpu) = (model(&gpu, architecture, 8), model(&cpu, architecture, 8));
-
-        let few = loader(16 * BATCHES, 16);
-        let batches = few.epoch(&gpu, 0, 0).unwrap().zip(few.epoch(&cpu, 0, 0).unwrap());
-        let mut steps = batches.map(|(a, b)| {
-            let found = FirstStep::of(&on_gpu.0, &on_gpu.1, &a.unwrap()).unwrap();
-            let expected = FirstStep::of(&on_cpu.0, &on_cpu.1, &b.unwrap()).unwrap();
-            (found.switched(&expected), found.differences(&expected))
-        });
-        let (_, layers) = steps.find(|(switched, _)| *switched == 0).unwrap();
-        for layer in layers {
-            assert!(layer.worst_gradient() < 1e-4 && layer.activation < 1e-4, "{architecture}: {layer:?}");
-        }
-
         // One batch again and again: what it teaches falls by a factor of twenty and more, and chaos has little time.
         let source = loader(32, 32);
         let found = agreement::losses(&on_gpu.0, on_gpu.1, &source, 0.003, 50).unwrap();
@@ -75,25 +85,38 @@ fn first_gradients_and_fifty_losses_agree_with_those_of_the_cpu() {
     }
 }
 
-/// Counts what the device makes, step by step.
+/// Counts the steps that are told at a time, and what the device made until then.
 struct Counter {
     gpu: Wgpu,
+    told: Vec<usize>,
     made: Vec<Made>,
 }
 
+impl Counter {
+    fn new(gpu: &Wgpu) -> Self {
+        Self { gpu: gpu.clone(), told: Vec::new(), made: Vec::new() }
+    }
+}
+
 impl Observer<Wgpu> for Counter {
-    fn on_steps(&mut self, _reports: &[StepReport], _snapshot: &Snapshot<'_, Wgpu>) -> Result<Control> {
+    fn on_steps(&mut self, reports: &[StepReport], _snapshot: &Snapshot<'_, Wgpu>) -> Result<Control> {
+        self.told.push(reports.len());
         self.made.push(self.gpu.made());
         Ok(Control::Continue)
     }
 }
 
-/// Amplified, clipped steps on images that lie on the device, as the program trains.
-fn train(gpu: &Wgpu, batches: usize, observer: &mut dyn Observer<Wgpu>) -> Result<()> {
+/// Amplified, clipped steps on images that lie on the device, as the program trains; the bits of the parameters.
+fn train(
+    gpu: &Wgpu,
+    architecture: Architecture,
+    batches: usize,
+    observer: &mut dyn Observer<Wgpu>,
+) -> Result<Vec<Vec<u32>>> {
     let source = loader(4 * batches, 4);
     let kept = source.keep_on(gpu)?;
     let source: &dyn BatchSource<Wgpu> = kept.as_ref().map_or(&source, |kept| kept);
-    let (model, parameters) = model(gpu, Architecture::ResNet18, 4);
+    let (model, parameters) = model(gpu, architecture, 4);
     let amplification = AmplificationSettings {
         kinds: vec![LayerKind::BatchNorm],
         factor: 1.1,
@@ -104,7 +127,9 @@ fn train(gpu: &Wgpu, batches: usize, observer: &mut dyn Observer<Wgpu>) -> Resul
     settings.sgd.clip_norm = Some(5.0);
     let mut trainer = Trainer::new(&model, parameters, [32, 32, 3], settings)?;
     trainer.observe(observer);
-    trainer.run(source, &[]).map(drop)
+    trainer.run(source, &[])?;
+    let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+    trainer.parameters().iter().map(|(_, parameter)| parameter.value.to_vec().map(bits)).collect()
 }
 
 #[test]
@@ -112,8 +137,8 @@ fn a_steady_step_makes_nothing_and_is_one_submission() {
     // With `tiled` a software rasteriser, too, keeps the images and runs the kernels of GPUs.
     for tiled in [false, true] {
         let Some(gpu) = open(&Options { tiled, ..Options::default() }) else { return };
-        let mut counter = Counter { gpu: gpu.clone(), made: Vec::new() };
-        train(&gpu, 6 * (gpu.steps_ahead() + 1), &mut counter).unwrap();
+        let mut counter = Counter::new(&gpu);
+        train(&gpu, Architecture::ResNet18, 6 * (gpu.steps_ahead() + 1), &mut counter).unwrap();
         let [.., before, last] = counter.made[..] else { panic!("{:?}", counter.made) };
         // What is handed over when is for the trainer to decide, who may look at a loss within a step.
         assert_eq!(
@@ -144,6 +169,36 @@ fn a_steady_step_makes_nothing_and_is_one_submission() {
     }
 }
 
+/// The adapter of the tests in the place of one of that kind, with the kernels of GPUs.
+fn open_as(kind: Kind) -> Option<Wgpu> {
+    let mut adapter = gradamp_wgpu::testing::adapter().unwrap()?;
+    adapter.kind = kind;
+    Some(Wgpu::open(&adapter, &Options { tiled: true, ..Options::default() }).unwrap())
+}
+
+/// A GPU is handed one step after the other while nobody asks what came of them; one with a desktop on it gets each in
+/// parts, which a watchdog lets pass. The bits are those of a device that is waited for at each step.
+#[test]
+fn losses_are_read_late_and_rarely_and_a_step_is_split_where_a_watchdog_may_wait() {
+    const STEPS: usize = 18;
+    let mut all = Vec::new();
+    for kind in [Kind::Software, Kind::Discrete, Kind::Integrated] {
+        let Some(gpu) = open_as(kind) else { return };
+        let mut counter = Counter::new(&gpu);
+        let parameters = train(&gpu, Architecture::Vgg11, STEPS, &mut counter).unwrap();
+        let [.., before, last] = counter.made[..] else { panic!("{:?}", counter.made) };
+        let submissions = (last.submissions - before.submissions) as usize;
+        all.push((counter.told, submissions, parameters));
+    }
+    let [(at_once, _, expected), (late, whole, discrete), (_, parts, integrated)] = &all[..] else {
+        panic!()
+    };
+    assert_eq!((at_once, late), (&vec![1; STEPS], &vec![STEPS / 2; 2]));
+    assert_eq!(*whole, STEPS / 2 + 1, "a step is one submission, and so is a reading");
+    assert!(*parts > 3 * whole, "{parts} submissions");
+    assert!(discrete == expected && integrated == expected, "the bits differ");
+}
+
 /// Loses the device behind the third step.
 struct Loser(Wgpu, u64);
 
@@ -163,11 +218,14 @@ impl Observer<Wgpu> for Loser {
 
 #[test]
 fn a_device_that_is_lost_ends_a_run_with_an_error_that_says_so() {
-    let Some(gpu) = open(&Options::default()) else { return };
-    let mut loser = Loser(gpu.clone(), 0);
-    let error = train(&gpu, 2 * (gpu.steps_ahead() + 3), &mut loser).unwrap_err().to_string();
-    assert!(error.contains("the device was lost") && error.contains(&gpu.adapter().name), "{error}");
-    assert!(gpu.alloc(1).is_err(), "and so does every later call");
+    for kind in [Kind::Software, Kind::Discrete] {
+        let Some(gpu) = open_as(kind) else { return };
+        let mut loser = Loser(gpu.clone(), 0);
+        let steps = 2 * (gpu.steps_ahead() + 3);
+        let error = train(&gpu, Architecture::Vgg11, steps, &mut loser).unwrap_err().to_string();
+        assert!(error.contains("the device was lost") && error.contains(&gpu.adapter().name), "{error}");
+        assert!(gpu.alloc(1).is_err(), "and so does every later call");
+    }
 }
 
 #[test]

@@ -41,11 +41,21 @@ fn adapters_are_listed_with_what_matters_of_them() {
             let words = adapter[key].as_str().unwrap();
             assert!(text.contains(words.split(' ').next().unwrap()), "{key}: {text}");
         }
+        let driver = format!("driver: {}", adapter["driver"].as_str().unwrap());
+        assert!(text.contains(driver.split_inclusive(' ').take(2).collect::<String>().trim()), "{text}");
         assert!(adapter["limits"]["tensor_bytes"].as_u64().unwrap() >= 1 << 20, "{adapter}");
         if adapter["back_end"] == "Vulkan" {
             assert!(adapter["limits"]["memory_bytes"].as_u64().unwrap() >= 1 << 26, "{adapter}");
+            assert!(text.contains("B of memory, workgroups of"), "{text}");
         }
-        assert!(adapter["fast_paths"]["f16"].is_boolean(), "{adapter}");
+        let invocations = adapter["limits"]["workgroup_invocations"].as_u64().unwrap();
+        assert!(text.contains(&format!("workgroups of {invocations} invocations with ")), "{text}");
+        for (path, words) in
+            [("f16", "16-bit floats"), ("subgroups", "subgroups of "), ("timestamps", "timestamps")]
+        {
+            let has = adapter["fast_paths"][path].as_bool().unwrap();
+            assert!(text.contains(words) || !has, "{path}: {text}");
+        }
         let is_auto = adapter["device"] == list["auto"];
         assert!(!(is_auto && adapter["software"] == true), "auto takes no software rasteriser: {list}");
     }
@@ -198,6 +208,27 @@ fn a_gpu_without_room_names_the_budget_and_leaves_the_last_checkpoint() {
     place.run(&bench).fails(1, &["out of memory", "the budget is 1.0 MiB"]);
 }
 
+/// A batch whose first activations are one image larger than a tensor may be.
+#[test]
+fn a_shape_beyond_the_adapters_limit_is_an_error_that_leaves_a_checkpoint() {
+    let place = Workplace::new();
+    let Some(gpu) = gpu(&place) else { return };
+    let list: Value = serde_json::from_str(&place.run("devices --json").succeeds().out).unwrap();
+    let adapters = list["adapters"].as_array().unwrap();
+    let Some(adapter) = adapters.iter().find(|adapter| adapter["device"] == gpu.as_str()) else { return };
+    let batch = adapter["limits"]["tensor_bytes"].as_u64().unwrap() / (4 * 32 * 32 * 64) + 1;
+    let run = format!(
+        "train --device {gpu} --model vgg11 --width 64 --batch-size {batch} --epochs 3 --data shapes --out run \
+         --set data.shapes.train={batch} --set data.shapes.test=1"
+    );
+    place.run(&run).fails(
+        1,
+        &["a tensor of", "this adapter's limit is", "a smaller batch fits", "run/checkpoints/last"],
+    );
+    assert_eq!(record(&place, "run")["outcome"], "failed");
+    assert!(place.path("run/checkpoints/last/state.json").exists());
+}
+
 #[test]
 fn models_are_evaluated_and_timed_on_the_device_that_is_named() {
     let place = Workplace::new();
@@ -215,32 +246,35 @@ fn models_are_evaluated_and_timed_on_the_device_that_is_named() {
         serde_json::from_str::<Value>(&report.out).unwrap()
     };
     assert!(timed("cpu")["device"].as_str().unwrap().starts_with("cpu"));
-    let line = timed(&gpu);
+    // A part of its name is enough, and may be that of a rasteriser.
+    let list: Value = serde_json::from_str(&place.run("devices --json").succeeds().out).unwrap();
+    let name = list["adapters"][0]["name"].as_str().unwrap();
+    let line = timed(&format!("gpu:{}", name.split(' ').next().unwrap().to_uppercase()));
+    assert!(line["device"].as_str().unwrap().starts_with(name), "{line}");
     assert!(!line["device"].as_str().unwrap().starts_with("cpu"), "{line}");
     assert!(line["seconds_per_step"].as_f64().unwrap() > 0.0 && line["loss"].as_f64().unwrap().is_finite());
 }
 
 #[test]
-fn mixed_precision_trains_with_losses_scaled_and_logs_the_factor() {
+fn mixed_precision_trains_with_losses_scaled_logs_the_factor_and_goes_on_on_the_cpu() {
     let place = Workplace::new();
     let Some(gpu) = gpu(&place) else { return };
-    let report = place.run(&format!("{} --precision mixed --out run", on(&gpu))).succeeds();
+    let report = place.run(&format!("{} --precision mixed --max-steps 8 --out run", on(&gpu))).succeeds();
     let device = record(&place, "run")["device"].as_str().unwrap().to_owned();
     let has_f16 = !report.err.contains("this device multiplies in f32");
     assert_eq!(device.contains("mixed precision"), has_f16, "{device}");
+    // What multiplies in f32 goes on with scaled losses all the same.
+    let report = place.run("train --resume run --device cpu").succeeds();
+    assert!(report.err.contains("this device multiplies in f32"), "{}", report.err);
     let lines = crate::json_lines(&place.path("run/metrics.jsonl"));
     for line in &lines {
-        match (line["kind"].as_str().unwrap(), has_f16) {
-            ("step", true) => {
-                assert!(
-                    line["loss_scale"].as_f64().unwrap() >= 1.0 && line["skipped"].is_boolean(),
-                    "{line}"
-                );
-                assert!(line["loss"].as_f64().unwrap().is_finite(), "{line}");
-            }
-            (_, true) => assert!(line["skipped_steps"].is_u64(), "{line}"),
-            (_, false) => assert!(line["loss_scale"].is_null(), "{line}"),
+        if line["kind"] == "step" {
+            assert!(line["loss_scale"].as_f64().unwrap() >= 1.0 && line["skipped"].is_boolean(), "{line}");
+            assert!(line["loss"].as_f64().unwrap().is_finite(), "{line}");
+        } else {
+            assert!(line["skipped_steps"].is_u64(), "{line}");
         }
     }
+    assert_eq!(record(&place, "run")["outcome"], "finished");
     place.run("eval --run run --json --device cpu").succeeds();
 }

@@ -12,7 +12,8 @@ pub struct StudyAxis {
     pub values: Vec<String>,
 }
 
-/// The axes on which studied cells have more than one value, those with most values first; in plan order among equals.
+/// The axes on which studied cells have more than one value: ratio and factor first, which belong on one map, then those with most
+/// values; in plan order among equals.
 pub fn axes(cells: &[Judged]) -> Vec<StudyAxis> {
     let mut axes: Vec<StudyAxis> = Vec::new();
     for (name, value) in
@@ -32,7 +33,9 @@ pub fn axes(cells: &[Judged]) -> Vec<StudyAxis> {
             axis.values.sort_by(|a, b| number(a).total_cmp(&number(b)));
         }
     }
-    axes.sort_by_key(|axis| std::cmp::Reverse(axis.values.len()));
+    let is_amount = |axis: &StudyAxis| matches!(short(&axis.name), "ratio" | "factor");
+    let both = axes.iter().filter(|axis| is_amount(axis)).count() == 2;
+    axes.sort_by_key(|axis| (!(both && is_amount(axis)), std::cmp::Reverse(axis.values.len())));
     axes
 }
 

@@ -161,6 +161,20 @@ fn sweeps_without_a_finished_run_or_a_baseline_are_shown() {
     html(&alone);
 }
 
+/// However many values another axis has: how many layers and by how much belong on one map.
+#[test]
+fn ratio_and_factor_share_a_map() {
+    let root = tempfile::tempdir().unwrap();
+    let mut cells = judge(&sweep(root.path()), Measure::AtBest);
+    for (i, cell) in cells.iter_mut().enumerate() {
+        cell.cell.axes.insert(0, ("model.name".into(), format!("model {}", i % 5)));
+    }
+    let axes = axes::axes(&cells);
+    let names: Vec<&str> = axes.iter().map(|axis| axis.name.as_str()).collect();
+    assert_eq!(names, ["amplification.factor", "amplification.ratio", "model.name", "strategy.lr"]);
+    assert_eq!(axes[2].values.len(), 5);
+}
+
 /// Every cell of the study stands in the map once, numbers by size and ratio downward.
 #[test]
 fn the_map_holds_every_cell_at_its_place() {

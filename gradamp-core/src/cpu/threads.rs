@@ -2,34 +2,48 @@
 //!
 //! What a task is depends on the geometry alone, never on the number of threads; who does it does not matter. So
 //! results are the same bits for any number of threads, and a thread that is slow or busy elsewhere does fewer.
+//!
+//! A step is some two hundred kernels, many of them shorter than it takes to wake a thread. So helpers stay awake for a moment
+//! after each one, and nobody waits for a helper that still sleeps when the work is done.
 
-use std::sync::{Mutex, PoisonError};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+/// How long a helper stays awake: longer than between two kernels of a step, short enough to leave the core to others.
+const AWAKE: Duration = Duration::from_micros(100);
 
 /// The calling thread and the helpers beside it.
 pub(crate) struct Threads {
-    helpers: Option<ThreadPool>,
-    count: usize,
+    helpers: Vec<JoinHandle<()>>,
+    meeting: Arc<Meeting>,
+    /// Held by the caller that has the helpers; any other one works alone meanwhile.
+    caller: Mutex<()>,
 }
 
 impl Threads {
     /// `count` threads in all, at least one.
-    pub(crate) fn new(count: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
-        let count = count.max(1);
-        let builder = ThreadPoolBuilder::new().thread_name(|i| format!("gradamp-cpu-{}", i + 1));
-        let helpers = if count > 1 { Some(builder.num_threads(count - 1).build()?) } else { None };
-        Ok(Self { helpers, count })
+    pub(crate) fn new(count: usize) -> io::Result<Self> {
+        let mut threads = Self::alone();
+        for i in 1..count {
+            let meeting = threads.meeting.clone();
+            let builder = thread::Builder::new().name(format!("gradamp-cpu-{i}"));
+            threads.helpers.push(builder.spawn(move || meeting.help())?);
+        }
+        Ok(threads)
     }
 
     /// The calling thread alone.
     pub(crate) fn alone() -> Self {
-        Self { helpers: None, count: 1 }
+        Self { helpers: Vec::new(), meeting: Arc::default(), caller: Mutex::new(()) }
     }
 
     /// How many threads there are.
     pub(crate) fn count(&self) -> usize {
-        self.count
+        1 + self.helpers.len()
     }
 
     /// Calls `f` on every task, on whichever thread is free.
@@ -44,30 +58,159 @@ impl Threads {
         scratches: impl Iterator<Item = S>,
         f: impl Fn(T, &mut S) + Sync,
     ) {
-        let mut scratches = scratches.take(self.count);
+        let mut scratches = scratches.take(self.count());
         let Some(mut own) = scratches.next() else { return };
         let few = tasks.size_hint().1.is_some_and(|most| most <= 1);
-        let Some(helpers) = self.helpers.as_ref().filter(|_| !few) else {
+        let caller = if few || self.helpers.is_empty() { None } else { self.have_helpers() };
+        let Some(_caller) = caller else {
             return tasks.for_each(|task| f(task, &mut own));
         };
-        let tasks = Mutex::new(tasks);
-        let work = |mut scratch: S| {
+        let (tasks, scratches) = (Mutex::new(tasks), Mutex::new(scratches.collect::<Vec<S>>()));
+        let work = |scratch: &mut S| {
             loop {
-                let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let task = lock(&tasks).next();
                 match task {
-                    Some(task) => f(task, &mut scratch),
+                    Some(task) => f(task, scratch),
                     None => break,
                 }
             }
         };
-        helpers.in_place_scope(|scope| {
-            for scratch in scratches {
-                let work = &work;
-                scope.spawn(move |_| work(scratch));
+        let help = || {
+            let scratch = lock(&scratches).pop();
+            if let Some(mut scratch) = scratch {
+                work(&mut scratch);
             }
-            work(own);
-        });
+        };
+        self.meeting.together(&help, || work(&mut own));
     }
+
+    /// `None` where another caller has them, or the calling thread itself, within a task.
+    fn have_helpers(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.caller.try_lock() {
+            Ok(caller) => Some(caller),
+            Err(TryLockError::Poisoned(caller)) => Some(caller.into_inner()), // a task panicked; nothing is left of it
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        lock(&self.meeting.open).over = true;
+        self.meeting.bell.notify_all();
+        for helper in self.helpers.drain(..) {
+            let _ = helper.join(); // it has caught what tasks may have panicked with
+        }
+    }
+}
+
+/// Where a caller and the helpers meet.
+#[derive(Default)]
+struct Meeting {
+    open: Mutex<Open>,
+    /// Wakes those who sleep.
+    bell: Condvar,
+    /// How many jobs there have been.
+    jobs: AtomicUsize,
+    /// How many helpers are in the job.
+    inside: AtomicUsize,
+    /// Whether one of them panicked.
+    panicked: AtomicBool,
+}
+
+/// What helpers are to do, as long as it is there.
+type Job = &'static (dyn Fn() + Sync);
+
+#[derive(Default)]
+struct Open {
+    job: Option<Job>,
+    sleeping: usize,
+    over: bool,
+}
+
+impl Meeting {
+    /// Calls `own` here, and `help` on every helper that comes before `own` is done.
+    #[allow(clippy::panic)] // a helper's panic goes on here, as if the caller had done the task
+    fn together(&self, help: &(dyn Fn() + Sync), own: impl FnOnce()) {
+        // SAFETY: nobody has it any more when this function returns or unwinds: `Closing` takes it away and waits for all who are
+        // in it.
+        let job = unsafe { std::mem::transmute::<&(dyn Fn() + Sync), Job>(help) };
+        let closing = Closing(self);
+        let mut open = lock(&self.open);
+        open.job = Some(job);
+        self.jobs.fetch_add(1, Ordering::Release);
+        if open.sleeping > 0 {
+            self.bell.notify_all();
+        }
+        drop(open);
+        own();
+        drop(closing);
+        if self.panicked.swap(false, Ordering::AcqRel) {
+            panic!("a helper of the CPU backend panicked");
+        }
+    }
+
+    /// A helper's life.
+    fn help(&self) {
+        let mut seen = 0;
+        while let Some(job) = self.next(&mut seen) {
+            if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                self.panicked.store(true, Ordering::Release);
+            }
+            self.inside.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Waits for a job later than `seen` and enters it; `None` when all is over.
+    fn next(&self, seen: &mut usize) -> Option<Job> {
+        loop {
+            wait(|| self.jobs.load(Ordering::Acquire) != *seen, Some(AWAKE));
+            let mut open = lock(&self.open);
+            while self.jobs.load(Ordering::Acquire) == *seen && !open.over {
+                open.sleeping += 1;
+                open = self.bell.wait(open).unwrap_or_else(PoisonError::into_inner);
+                open.sleeping -= 1;
+            }
+            if open.over {
+                return None;
+            }
+            *seen = self.jobs.load(Ordering::Acquire);
+            if let Some(job) = open.job {
+                self.inside.fetch_add(1, Ordering::AcqRel); // while `open` is held, so that nobody closes it
+                return Some(job);
+            }
+        }
+    }
+}
+
+/// The end of a job: nobody enters any more, and when it is dropped nobody is inside.
+struct Closing<'a>(&'a Meeting);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.open).job = None;
+        wait(|| self.0.inside.load(Ordering::Acquire) == 0, None);
+    }
+}
+
+/// Waits until it is so, for some time at most: first without letting go of the core, then giving way to others.
+fn wait(is_so: impl Fn() -> bool, most: Option<Duration>) {
+    const SPINS: usize = 300;
+    for _ in 0..SPINS {
+        if is_so() {
+            return;
+        }
+        std::hint::spin_loop();
+    }
+    let start = Instant::now();
+    while !is_so() && most.is_none_or(|most| start.elapsed() < most) {
+        thread::yield_now();
+    }
+}
+
+/// A panic of a task is passed on by itself; what the mutexes hold is never half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -86,6 +229,65 @@ mod tests {
                 threads.each_with(0..tasks, sums.iter_mut(), |task, sum| **sum += task + 1);
                 assert_eq!(sums.iter().sum::<usize>(), tasks * (tasks + 1) / 2);
             }
+        }
+    }
+
+    /// Short jobs one after the other, and pauses in which helpers fall asleep.
+    #[test]
+    fn no_task_is_lost_or_done_after_the_end() {
+        let threads = Threads::new(4).unwrap();
+        for job in 0..3000 {
+            let mut done = [0u8; 5];
+            threads.each(done.iter_mut(), |d| *d += 1);
+            assert_eq!(done, [1; 5], "job {job}");
+            if job % 1000 == 0 {
+                thread::sleep(5 * AWAKE);
+            }
+        }
+    }
+
+    #[test]
+    fn helpers_take_part() {
+        let threads = Threads::new(2).unwrap();
+        let (first, second) = (AtomicBool::new(false), AtomicBool::new(false));
+        // Each of the two tasks waits for the other one, which one thread alone cannot do.
+        threads.each([(&first, &second), (&second, &first)].into_iter(), |(own, other)| {
+            own.store(true, Ordering::Release);
+            wait(|| other.load(Ordering::Acquire), None);
+        });
+    }
+
+    #[test]
+    fn several_callers_and_tasks_within_tasks_get_on() {
+        let threads = Threads::new(3).unwrap();
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let mut sums = [0; 4];
+                        threads.each(sums.iter_mut(), |sum| {
+                            let mut parts = [0; 3];
+                            threads.each(parts.iter_mut(), |part| *part = 2);
+                            *sum = parts.iter().sum();
+                        });
+                        assert_eq!(sums, [6; 4]);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_panic_goes_on_at_the_caller_and_the_next_job_is_done() {
+        let threads = Threads::new(3).unwrap();
+        for _ in 0..20 {
+            let panics = catch_unwind(AssertUnwindSafe(|| {
+                threads.each(0..30, |task| assert!(task != 7, "as was asked"));
+            }));
+            assert!(panics.is_err());
+            let mut done = [0; 30];
+            threads.each(done.iter_mut(), |d| *d += 1);
+            assert_eq!(done, [1; 30]);
         }
     }
 }

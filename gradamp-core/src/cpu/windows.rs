@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::geometry::Conv2d;
 
-use super::gemm::{Matrix, STRIDE};
+use super::gemm::{LANES, Matrix, STRIDE};
 use super::threads::Threads;
 
 /// The windows of `[n, h, w, c]` images as a matrix `[n·h_out·w_out, taps_h·taps_w·c]` that is never stored whole.
@@ -79,16 +79,17 @@ impl<'a> Windows<'a> {
             let wanted = start - p * width..width.min(columns.end - p * width);
             let pixels = self.pixels(image, i, p).map(|from| &self.x[from..from + self.w * self.c]);
             for (j, to) in js.clone().zip(to.chunks_mut(stride)) {
-                let to = &mut to[start - columns.start..][..wanted.len()];
+                let to = &mut to[start - columns.start..];
                 let Some(pixels) = pixels else {
-                    to.fill(0.0);
+                    to[..wanted.len()].fill(0.0);
                     continue;
                 };
                 let (from, inside) = self.inside(j);
                 if inside.len() == width {
-                    to.copy_from_slice(&pixels[from + wanted.start..from + wanted.end]);
+                    copy_run(&pixels[from + wanted.start..], to, wanted.len());
                     continue;
                 }
+                let to = &mut to[..wanted.len()];
                 let first = inside.start.clamp(wanted.start, wanted.end);
                 let end = inside.end.clamp(first, wanted.end);
                 to[..first - wanted.start].fill(0.0);
@@ -101,6 +102,15 @@ impl<'a> Windows<'a> {
             }
             start += wanted.len();
         }
+    }
+}
+
+/// Copies `count` elements; a whole line where there are fewer and both sides have room, which takes one load and one store. What
+/// is too much of it lies where the window's next row will be, or behind its last.
+fn copy_run(from: &[f32], to: &mut [f32], count: usize) {
+    match (from.first_chunk::<LANES>(), to.first_chunk_mut::<LANES>()) {
+        (Some(from), Some(to)) if count <= LANES => *to = *from,
+        _ => to[..count].copy_from_slice(&from[..count]),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::geometry::{Conv2d, Rows};
 
 use super::Cpu;
 use super::batch_norm::{BlockMoments, add_block};
-use super::gemm::{Dense, Kernel, Panels, Right, ScratchSize, Stored, Tiles, block_rows, multiply};
+use super::gemm::{Dense, Kernel, LANES, Panels, Right, ScratchSize, Stored, Tiles, block_rows, multiply};
 use super::windows::Windows;
 use super::winograd::Winograd;
 
@@ -68,12 +68,23 @@ fn multiply_windows(
     Ok(())
 }
 
+/// Copies line by line, without a call for each: rows of C are short.
+fn copy_lines(from: &[f32], to: &mut [f32]) {
+    let ((lines, rest), (to_lines, to_rest)) = (from.as_chunks::<LANES>(), to.as_chunks_mut::<LANES>());
+    for (to, line) in to_lines.iter_mut().zip(lines) {
+        *to = *line;
+    }
+    if !rest.is_empty() {
+        to_rest.copy_from_slice(rest);
+    }
+}
+
 /// to = a row of C + bias
 fn store(tiles: &Tiles<'_>, row: usize, bias: Option<&[f32]>, to: &mut [f32]) {
     tiles.row(row, |from, values| {
         let to = &mut to[from..from + values.len()];
         match bias {
-            None => to.copy_from_slice(values),
+            None => copy_lines(values, to),
             Some(bias) => {
                 for ((to, value), bias) in to.iter_mut().zip(values).zip(&bias[from..]) {
                     *to = value + bias;

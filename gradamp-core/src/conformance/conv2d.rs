@@ -11,7 +11,7 @@ use crate::geometry::Conv2d;
 use crate::{Backend, Result};
 
 /// Odd sizes, stride 2 and 3, 1x1, a batch of 1, unequal kernel sides, padding beyond the kernel, more rows than a
-/// thread takes at once, and the shapes of a deep stage.
+/// thread takes at once, also of planes that no tile of four divides, and the shapes of a deep stage.
 pub(super) fn geometries() -> Result<Vec<Conv2d>> {
     [
         ([1, 1, 1, 1], [1, 1, 1, 1], 1, 0),
@@ -27,6 +27,7 @@ pub(super) fn geometries() -> Result<Vec<Conv2d>> {
         ([2, 9, 9, 64], [3, 3, 64, 65], 2, 1),
         ([5, 16, 16, 3], [3, 3, 3, 16], 1, 1),
         ([9, 12, 12, 16], [3, 3, 16, 33], 1, 1),
+        ([40, 6, 6, 16], [3, 3, 16, 17], 1, 1),
     ]
     .into_iter()
     .map(|(x, w, stride, padding)| Conv2d::new(&x, &w, stride, padding))

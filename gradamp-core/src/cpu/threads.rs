@@ -278,13 +278,22 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_goes_on_at_the_caller_and_the_next_job_is_done() {
-        let threads = Threads::new(3).unwrap();
-        for _ in 0..20 {
-            let panics = catch_unwind(AssertUnwindSafe(|| {
-                threads.each(0..30, |task| assert!(task != 7, "as was asked"));
+    fn a_panic_of_either_goes_on_at_the_caller_and_the_next_job_is_done() {
+        let threads = Threads::new(2).unwrap();
+        let caller = thread::current().id();
+        for caller_panics in [true, false, true, false] {
+            let (came, panicked) = (AtomicUsize::new(0), AtomicBool::new(false));
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                threads.each(0..2, |_| {
+                    came.fetch_add(1, Ordering::AcqRel);
+                    wait(|| came.load(Ordering::Acquire) == 2, None);
+                    if (thread::current().id() == caller) == caller_panics {
+                        panicked.store(true, Ordering::Release);
+                        panic!("as was asked");
+                    }
+                });
             }));
-            assert!(panics.is_err());
+            assert!(result.is_err() && panicked.load(Ordering::Acquire));
             let mut done = [0; 30];
             threads.each(done.iter_mut(), |d| *d += 1);
             assert_eq!(done, [1; 30]);

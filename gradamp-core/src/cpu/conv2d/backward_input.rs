@@ -104,10 +104,8 @@ pub(in crate::cpu) fn conv2d_backward_input(
                 let depth = 0..windows.patch();
                 let tiles =
                     multiply(kernel, a, Right::Packed(*w), first + start..first + end, depth, scratch);
-                for row in 0..end - start {
-                    let at = place(start + row);
-                    store(&tiles, row, None, &mut dx[at..at + g.c_in]);
-                }
+                let places: Vec<usize> = (start..end).map(place).collect();
+                store(&tiles, places.len(), None, dx, |row| places[row]);
             }
         }
     });

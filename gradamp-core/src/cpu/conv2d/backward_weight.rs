@@ -59,9 +59,7 @@ pub(in crate::cpu) fn conv2d_backward_weight(
             let rows = block * rows..patch.min((block + 1) * rows);
             let depth = part * chunk..pixels.min((part + 1) * chunk);
             let tiles = multiply(kernel, (Stored::Transposed, &windows), dy, rows, depth, scratch);
-            for (row, dw) in dw.chunks_exact_mut(g.c_out).enumerate() {
-                store(&tiles, row, None, dw);
-            }
+            store(&tiles, dw.len() / g.c_out, None, dw, |row| row * g.c_out);
         });
     };
     if chunks == 1 {

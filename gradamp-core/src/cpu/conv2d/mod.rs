@@ -57,10 +57,8 @@ fn multiply_windows(
     cpu.threads().each_with(blocks, size.cut(&mut memory), |(i, (y, moments)), scratch| {
         let rows = i * block..rows.min((i + 1) * block);
         let a = (Stored::Plain, windows);
-        let tiles = multiply(kernel, a, Right::Packed(b), rows, 0..windows.patch(), scratch);
-        for (row, y) in y.chunks_exact_mut(b.columns).enumerate() {
-            store(&tiles, row, bias, y);
-        }
+        let tiles = multiply(kernel, a, Right::Packed(b), rows.clone(), 0..windows.patch(), scratch);
+        store(&tiles, rows.len(), bias, y, |row| row * b.columns);
         if let Some(moments) = moments {
             add_block(cpu, y, moments);
         }
@@ -79,10 +77,17 @@ fn copy_lines(from: &[f32], to: &mut [f32]) {
     }
 }
 
-/// to = a row of C + bias
-fn store(tiles: &Tiles<'_>, row: usize, bias: Option<&[f32]>, to: &mut [f32]) {
-    tiles.row(row, |from, values| {
-        let to = &mut to[from..from + values.len()];
+/// Stores rows of C + bias where `place` says that each begins.
+#[inline(always)]
+fn store(
+    tiles: &Tiles<'_>,
+    rows: usize,
+    bias: Option<&[f32]>,
+    to: &mut [f32],
+    place: impl Fn(usize) -> usize,
+) {
+    tiles.rows(rows, |row, from, values| {
+        let to = &mut to[place(row) + from..][..values.len()];
         match bias {
             None => copy_lines(values, to),
             Some(bias) => {

@@ -193,13 +193,11 @@ pub(super) fn gemm(
     cpu.threads().each_with(blocks, size.cut(&mut memory), |(i, c), scratch| {
         let rows = i * block..g.m.min((i + 1) * block);
         let tiles = multiply(kernel, a, b, rows, 0..g.k, scratch);
-        for (row, c) in c.chunks_exact_mut(g.n).enumerate() {
-            tiles.row(row, |from, values| {
-                for (c, &v) in c[from..].iter_mut().zip(values) {
-                    *c = if beta == 0.0 { alpha * v } else { alpha * v + beta * *c };
-                }
-            });
-        }
+        tiles.rows(c.len() / g.n, |row, from, values| {
+            for (c, &v) in c[row * g.n + from..].iter_mut().zip(values) {
+                *c = if beta == 0.0 { alpha * v } else { alpha * v + beta * *c };
+            }
+        });
     });
     Ok(())
 }

@@ -143,11 +143,15 @@ impl<'a> Tiles<'a> {
         &mut self.values[rows.start * self.width..rows.end * self.width]
     }
 
-    /// Hands the values of a row to `f`, panel by panel, with the column at which each begins.
-    pub(in crate::cpu) fn row(&self, row: usize, mut f: impl FnMut(usize, &[f32])) {
-        for (panel, from) in (0..self.columns).step_by(self.width).enumerate() {
-            let start = (panel * self.rows + row) * self.width;
-            f(from, &self.values[start..start + self.width.min(self.columns - from)]);
+    /// Hands the first `count` rows to `f`, panel by panel: the row, the column at which the panel begins, and the values.
+    #[inline(always)]
+    pub(in crate::cpu) fn rows(&self, count: usize, mut f: impl FnMut(usize, usize, &[f32])) {
+        let panels = self.values.chunks_exact(self.rows * self.width);
+        for (from, panel) in (0..self.columns).step_by(self.width).zip(panels) {
+            let width = self.width.min(self.columns - from);
+            for (row, values) in panel.chunks_exact(self.width).take(count).enumerate() {
+                f(row, from, &values[..width]);
+            }
         }
     }
 }

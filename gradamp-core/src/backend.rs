@@ -243,8 +243,8 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         self.relu(g.len(), &z, y)
     }
 
-    /// The backward of [`Backend::batch_norm_relu`] without a residual: [`Backend::relu_backward`] by y, then
-    /// [`Backend::batch_norm_backward`].
+    /// The backward of [`Backend::batch_norm_relu`]: dz by [`Backend::relu_backward`] with y, then
+    /// [`Backend::batch_norm_backward`] of dz. With a residual, dz is its gradient, and is wanted too.
     fn batch_norm_relu_backward(
         &self,
         g: &Rows,
@@ -252,13 +252,18 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         x: &Self::Buffer,
         y: &Self::Buffer,
         dy: &Self::Buffer,
+        dz: Option<&mut Self::Buffer>,
         dx: &mut Self::Buffer,
         dgamma: &mut Self::Buffer,
         dbeta: &mut Self::Buffer,
     ) -> Result<()> {
-        let mut dz = self.alloc(g.len())?;
-        self.relu_backward(g.len(), y, dy, &mut dz)?;
-        self.batch_norm_backward(g, p, x, &dz, dx, dgamma, dbeta)
+        let mut own = None;
+        let dz = match dz {
+            Some(dz) => dz,
+            None => own.insert(self.alloc(g.len())?),
+        };
+        self.relu_backward(g.len(), y, dy, dz)?;
+        self.batch_norm_backward(g, p, x, dz, dx, dgamma, dbeta)
     }
 
     /// The step of all parameters.

@@ -171,11 +171,16 @@ impl Backend for Wgpu {
         x: &Buffer,
         y: &Buffer,
         dy: &Buffer,
+        dz: Option<&mut Buffer>,
         dx: &mut Buffer,
         dgamma: &mut Buffer,
         dbeta: &mut Buffer,
     ) -> Result<()> {
-        self.batch_norm_backward_kernel(g, p, x, Some(y), dy, dx, dgamma, dbeta)
+        let Some(dz) = dz else {
+            return self.batch_norm_backward_kernel(g, p, x, Some(y), dy, dx, dgamma, dbeta);
+        };
+        self.relu_backward(g.len(), y, dy, dz)?;
+        self.batch_norm_backward(g, p, x, dz, dx, dgamma, dbeta)
     }
 
     fn gate(

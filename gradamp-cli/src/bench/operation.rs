@@ -54,6 +54,8 @@ pub enum Operation {
         g: Rows,
         /// Whether there is a rectifier.
         relu: bool,
+        /// Whether the residual's gradient is wanted too.
+        residual: bool,
     },
     /// The largest of each window.
     MaxPool(Pool2d),
@@ -94,6 +96,7 @@ impl Operation {
             Self::BatchNormRelu { residual: false, .. } => "batch norm + ReLU",
             Self::BatchNormRelu { residual: true, .. } => "batch norm + sum + ReLU",
             Self::BatchNormBackward { relu: false, .. } => "batch norm, gradient",
+            Self::BatchNormBackward { residual: true, .. } => "batch norm + sum + ReLU, gradient",
             Self::BatchNormBackward { relu: true, .. } => "batch norm + ReLU, gradient",
             Self::MaxPool(_) => "max pool",
             Self::MaxPoolBackward(_) => "max pool, gradient",
@@ -127,7 +130,9 @@ impl Operation {
             Self::ReluBackward(len) => 3 * len,
             Self::BatchNorm(g) | Self::BatchNormRelu { g, residual: false } => 2 * g.len(),
             Self::BatchNormRelu { g, residual: true } => 3 * g.len(),
-            Self::BatchNormBackward { g, relu } => (3 + usize::from(*relu)) * g.len(),
+            Self::BatchNormBackward { g, relu, residual } => {
+                (3 + usize::from(*relu) + usize::from(*residual)) * g.len()
+            }
             Self::MaxPool(g) | Self::MaxPoolBackward(g) => volume(g.x_shape()) + 2 * volume(g.y_shape()),
             Self::MeanPool(g) | Self::MeanPoolBackward(g) => g.n * (g.pixels + 1) * g.c,
             Self::Loss(g) => 2 * g.len(),
@@ -204,15 +209,16 @@ impl Operation {
                 let residual = if residual { Some(values(g.len())?) } else { None };
                 Box::new(move || b.batch_norm_relu(&g, &p.operands(), &x, residual.as_ref(), &mut y))
             }
-            Self::BatchNormBackward { g, relu } => {
+            Self::BatchNormBackward { g, relu, residual } => {
                 let (p, x, y, dy) =
                     (Channels::new(&values, g)?, values(g.len())?, values(g.len())?, values(g.len())?);
                 let (mut dx, mut dgamma, mut dbeta) =
                     (values(g.len())?, values(g.channels)?, values(g.channels)?);
+                let mut dz = if residual { Some(values(g.len())?) } else { None };
                 match relu {
                     true => Box::new(move || {
-                        let p = p.operands();
-                        b.batch_norm_relu_backward(&g, &p, &x, &y, &dy, &mut dx, &mut dgamma, &mut dbeta)
+                        let (p, dz, dx) = (p.operands(), dz.as_mut(), &mut dx);
+                        b.batch_norm_relu_backward(&g, &p, &x, &y, &dy, dz, dx, &mut dgamma, &mut dbeta)
                     }),
                     false => Box::new(move || {
                         b.batch_norm_backward(&g, &p.operands(), &x, &dy, &mut dx, &mut dgamma, &mut dbeta)

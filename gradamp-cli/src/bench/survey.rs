@@ -119,7 +119,7 @@ impl Backend for Survey {
         _dgamma: &mut (),
         _dbeta: &mut (),
     ) -> Answer {
-        self.note(Operation::BatchNormBackward { g: *g, relu: false })
+        self.note(Operation::BatchNormBackward { g: *g, relu: false, residual: false })
     }
 
     fn max_pool2d(&self, g: &Pool2d, _x: &(), _y: &mut (), _index: &mut ()) -> Answer {
@@ -189,11 +189,12 @@ impl Backend for Survey {
         _x: &(),
         _y: &(),
         _dy: &(),
+        dz: Option<&mut ()>,
         _dx: &mut (),
         _dgamma: &mut (),
         _dbeta: &mut (),
     ) -> Answer {
-        self.note(Operation::BatchNormBackward { g: *g, relu: true })
+        self.note(Operation::BatchNormBackward { g: *g, relu: true, residual: dz.is_some() })
     }
 
     /// One operation, as backends take it.
@@ -225,6 +226,9 @@ mod tests {
             ("batch norm + ReLU", 9),
             ("batch norm + sum + ReLU", 8),
             ("batch norm", 3),
+            ("batch norm + ReLU, gradient", 9),
+            ("batch norm + sum + ReLU, gradient", 8),
+            ("batch norm, gradient", 3),
             ("matrix product", 3),
             ("mean pool", 1),
             ("loss with gradient", 1),

@@ -62,9 +62,14 @@ impl Case for BatchStatistics {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kernel {
     Forward,
-    ForwardRelu { residual: bool },
+    ForwardRelu {
+        residual: bool,
+    },
     Backward,
-    BackwardRelu,
+    /// With the gradient of a residual, which the kernel then writes too, or without.
+    BackwardRelu {
+        residual: bool,
+    },
 }
 
 use Kernel::{Backward, BackwardRelu, Forward, ForwardRelu};
@@ -93,7 +98,7 @@ impl Normalise {
         let x = random(1, shape(&self.g)) * 2.0 + 0.5;
         let (mean, variance) = match self.kernel {
             Forward | ForwardRelu { .. } => (random(2, c), random(3, c).mapv(|v| v.abs() + 0.1)),
-            Backward | BackwardRelu => {
+            Backward | BackwardRelu { .. } => {
                 let (mean, variance) = mean_and_variance(&wide(&x));
                 (mean.mapv(|m| m as f32), variance.mapv(|v| v as f32))
             }
@@ -159,13 +164,19 @@ impl Case for Normalise {
         let mut dgamma = Output::new(backend, "dgamma", g.channels)?;
         let mut dbeta = Output::new(backend, "dbeta", g.channels)?;
         let (to_x, to_gamma, to_beta) = (&mut dx.buffer, &mut dgamma.buffer, &mut dbeta.buffer);
-        if self.kernel == BackwardRelu {
-            let y = upload(backend, &host.twin().y.mapv(|y| y.max(0.0) as f32))?;
-            backend.batch_norm_relu_backward(g, p, &x, &y, &dy, to_x, to_gamma, to_beta)?;
-        } else {
+        let mut dz = Output::new(backend, "dz", g.len())?;
+        let BackwardRelu { residual } = self.kernel else {
             backend.batch_norm_backward(g, p, &x, &dy, to_x, to_gamma, to_beta)?;
+            return Ok(vec![dx.read(backend)?, dgamma.read(backend)?, dbeta.read(backend)?]);
+        };
+        let y = upload(backend, &host.twin().y.mapv(|y| y.max(0.0) as f32))?;
+        let to_z = residual.then_some(&mut dz.buffer);
+        backend.batch_norm_relu_backward(g, p, &x, &y, &dy, to_z, to_x, to_gamma, to_beta)?;
+        let mut found = vec![dx.read(backend)?, dgamma.read(backend)?, dbeta.read(backend)?];
+        if residual {
+            found.push(dz.read(backend)?);
         }
-        Ok(vec![dx.read(backend)?, dgamma.read(backend)?, dbeta.read(backend)?])
+        Ok(found)
     }
 
     fn twin(&self) -> Vec<Expected> {
@@ -181,7 +192,7 @@ impl Case for Normalise {
             return vec![Expected::rounded("y", y, 8.0, &magnitudes)];
         }
         let mut dy = wide(&self.dy());
-        if self.kernel == BackwardRelu {
+        if let BackwardRelu { .. } = self.kernel {
             Zip::from(&mut dy).and(&y).for_each(|dy, &y| *dy = if y > 0.0 { *dy } else { 0.0 });
         }
         let rows = self.g.rows as f64;
@@ -193,11 +204,15 @@ impl Case for Normalise {
         let dx_magnitude =
             (dy.abs() + &dbeta_magnitude / rows + x_hat_magnitude * &dgamma_magnitude / rows) * scale.abs();
         let roundings = roundings(self.g.rows);
-        vec![
+        let mut expected = vec![
             Expected::rounded("dx", dx, roundings, &dx_magnitude),
             Expected::rounded("dgamma", dgamma, roundings, &dgamma_magnitude),
             Expected::rounded("dbeta", dbeta, roundings, &dbeta_magnitude),
-        ]
+        ];
+        if self.kernel == (BackwardRelu { residual: true }) {
+            expected.push(Expected::exact("dz", dy));
+        }
+        expected
     }
 }
 
@@ -207,6 +222,10 @@ fn cases(kernel: Kernel) -> Vec<Normalise> {
 
 fn forward_relu() -> Vec<Normalise> {
     [false, true].into_iter().flat_map(|residual| cases(ForwardRelu { residual })).collect()
+}
+
+fn backward_relu() -> Vec<Normalise> {
+    [false, true].into_iter().flat_map(|residual| cases(BackwardRelu { residual })).collect()
 }
 
 /// Also where the mean is a hundred times the deviation.
@@ -237,12 +256,12 @@ pub fn batch_norm_relu_equals_its_default<B: Backend>(backend: &B) -> Result<(),
 
 /// dx, dgamma and dbeta.
 pub fn batch_norm_relu_backward_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
-    equals_twin(backend, &cases(BackwardRelu))
+    equals_twin(backend, &backward_relu())
 }
 
 /// As the backward of ReLU and of batch norm give it.
 pub fn batch_norm_relu_backward_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
-    equals_default(backend, &cases(BackwardRelu))
+    equals_default(backend, &backward_relu())
 }
 
 /// A diverged step must not look healthy: a value that is not finite reaches its channel's mean and variance, and no
@@ -291,7 +310,7 @@ pub(super) fn statistics() -> impl Case {
 
 pub(super) fn samples() -> impl Iterator<Item = impl Case> {
     let g = Rows { rows: 1200, channels: 13 };
-    [Forward, ForwardRelu { residual: true }, Backward, BackwardRelu]
+    [Forward, ForwardRelu { residual: true }, Backward, BackwardRelu { residual: true }]
         .into_iter()
         .map(move |kernel| Normalise { kernel, g })
 }

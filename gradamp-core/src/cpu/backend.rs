@@ -107,7 +107,7 @@ impl Backend for Cpu {
         dgamma: &mut Buffer,
         dbeta: &mut Buffer,
     ) -> Result<()> {
-        batch_norm::batch_norm_backward(self, g, p.into(), x, None, dy, dx, dgamma, dbeta);
+        batch_norm::batch_norm_backward(self, g, p.into(), x, None, dy, None, dx, dgamma, dbeta);
         Ok(())
     }
 
@@ -212,11 +212,13 @@ impl Backend for Cpu {
         x: &Buffer,
         y: &Buffer,
         dy: &Buffer,
+        dz: Option<&mut Buffer>,
         dx: &mut Buffer,
         dgamma: &mut Buffer,
         dbeta: &mut Buffer,
     ) -> Result<()> {
-        batch_norm::batch_norm_backward(self, g, p.into(), x, Some(y), dy, dx, dgamma, dbeta);
+        let dz = dz.map(|dz| &mut **dz);
+        batch_norm::batch_norm_backward(self, g, p.into(), x, Some(y), dy, dz, dx, dgamma, dbeta);
         Ok(())
     }
 

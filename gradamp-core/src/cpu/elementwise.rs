@@ -62,7 +62,8 @@ pub(super) fn relu_backward(cpu: &Cpu, y: &[f32], dy: &[f32], dx: &mut [f32]) {
 }
 
 vectorised! {
-    fn mask<'a>(y: &'a [f32], dy: &'a [f32], dx: &'a mut [f32]) {
+    /// dx = dy where y > 0, else 0
+    pub(super) fn mask<'a>(y: &'a [f32], dy: &'a [f32], dx: &'a mut [f32]) {
         for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
             *dx = if y > 0.0 { dy } else { 0.0 };
         }
@@ -82,7 +83,7 @@ pub(super) fn add_bias(threads: &Threads, g: &Rows, bias: &[f32], y: &mut [f32])
 
 /// out[c] = Σ_r x[r, c]
 pub(super) fn sum_rows(threads: &Threads, g: &Rows, x: &[f32], out: &mut [f32]) {
-    let mut partials = block_sums(threads, g, 1, |rows, sums| {
+    let mut partials = block_sums(threads, g, 1, std::iter::repeat(()), |rows, (), sums| {
         let x = &x[rows.start * g.channels..rows.end * g.channels];
         add_rows(x, g.channels, sums, |x| x);
     });
@@ -93,7 +94,7 @@ pub(super) fn sum_rows(threads: &Threads, g: &Rows, x: &[f32], out: &mut [f32]) 
 
 /// out[c] = Σ_r x[r, c]²
 pub(super) fn sum_squares(threads: &Threads, g: &Rows, x: &[f32], out: &mut [f32]) {
-    let sums = block_sums(threads, g, 1, |rows, sums| {
+    let sums = block_sums(threads, g, 1, std::iter::repeat(()), |rows, (), sums| {
         let x = &x[rows.start * g.channels..rows.end * g.channels];
         add_rows(x, g.channels, sums, |x| x * x);
     });
@@ -132,17 +133,18 @@ pub(super) fn row_block(g: &Rows) -> usize {
 }
 
 /// Per-channel sums over rows: `sum` adds those of a block of rows to `kinds · channels` accumulators; the blocks'
-/// sums are added in the order of the blocks.
-pub(super) fn block_sums(
+/// sums are added in the order of the blocks. Each block takes one of the `parts` with it.
+pub(super) fn block_sums<P: Send>(
     threads: &Threads,
     g: &Rows,
     kinds: usize,
-    sum: impl Fn(std::ops::Range<usize>, &mut [f64]) + Sync,
+    parts: impl Iterator<Item = P> + Send,
+    sum: impl Fn(std::ops::Range<usize>, P, &mut [f64]) + Sync,
 ) -> Vec<f64> {
     let (block, width) = (row_block(g), kinds * g.channels);
     let mut partials = vec![0.0; g.rows.div_ceil(block) * width];
-    threads.each(partials.chunks_mut(width).enumerate(), |(i, sums)| {
-        sum(i * block..g.rows.min((i + 1) * block), sums);
+    threads.each(partials.chunks_mut(width).zip(parts).enumerate(), |(i, (sums, part))| {
+        sum(i * block..g.rows.min((i + 1) * block), part, sums);
     });
     let (total, rest) = partials.split_at_mut(width);
     for partial in rest.chunks(width) {

@@ -204,7 +204,7 @@ fn threads_change_no_bit_of_a_reduction() {
         let (mut dx, mut out) = (blank(&cpu, g.len()), blank(&cpu, Statistics::LEN));
         let p =
             BatchNormOperands { mean: &mean, variance: &variance, gamma: &sums, beta: &mean, epsilon: 1e-5 };
-        cpu.batch_norm_relu_backward(&g, &p, &x, &y, &y, &mut dx, &mut dgamma, &mut dbeta).unwrap();
+        cpu.batch_norm_relu_backward(&g, &p, &x, &y, &y, None, &mut dx, &mut dgamma, &mut dbeta).unwrap();
         cpu.statistics(g.len(), &x, 0, &mut out).unwrap();
         let labels = buffer(&cpu, &vec![3.0; g.rows]);
         let (mut loss, mut dlogits) = (blank(&cpu, 2), blank(&cpu, g.len()));

@@ -106,27 +106,31 @@ impl<B: Backend> BackwardRule<B> for FusedRule<B> {
     fn backward(self: Box<Self>, dy: Gradient<B>, pass: &mut Pass<B>) -> Result<()> {
         let Self { s, y } = *self;
         let has_residual = pass.inputs() > 1 && pass.needs(1);
-        // dz = dy where y > 0: the gradient of the sum under the rectifier. Computed only if somebody needs it, for the
-        // batch norm's own kernel masks dy as it reads it.
         let scale = dy.scale();
         let dy = dy.into_unscaled()?;
-        let dz = if has_residual {
-            Gradient::new(relu_backward(&y, &dy)?)
-        } else {
+        // dz = dy where y > 0: the gradient of the sum under the rectifier, on its way to the residual and to the batch norm.
+        // Computed here only if a hook asks for its values, for the batch norm's own kernel masks dy as it reads it.
+        let dz = || {
             let (y, dy) = (y.clone(), dy.clone());
             Gradient::deferred(*y.shape(), move || relu_backward(&y, &dy))
         };
-        let mut dz = pass.at_input(1, dz.scaled(scale))?;
+        let sum = pass.at_input(1, dz().scaled(scale))?;
+        let residual_scale = sum.scale();
+        let seen = sum.into_computed()?;
+        let inner = seen.clone().map_or_else(dz, Gradient::new);
+        let inner = pass.at_output(0, inner.scaled(residual_scale))?;
+        let scale = inner.scale();
+        let Some(inner) = inner.into_computed()? else {
+            return s.backward_masked(&y, &dy, scale, has_residual.then_some(residual_scale), pass);
+        };
         if has_residual {
-            let share = Gradient::new(dz.unscaled()?.clone()).scaled(dz.scale());
-            pass.share(1, share)?;
+            let share = match seen {
+                Some(dz) => dz,
+                None => relu_backward(&y, &dy)?,
+            };
+            pass.share(1, Gradient::new(share).scaled(residual_scale))?;
         }
-        dz = pass.at_output(0, dz)?;
-        let scale = dz.scale();
-        match dz.into_computed()? {
-            Some(dz) => s.backward(&dz, scale, pass),
-            None => s.backward_masked(&y, &dy, scale, pass),
-        }
+        s.backward(&inner, scale, pass)
     }
 }
 
@@ -183,16 +187,33 @@ impl<B: Backend> Normaliser<B> {
         shares.give(&self, scale, pass)
     }
 
-    /// Shares from dy at the output y of the rectifier behind the batch norm.
-    fn backward_masked(self, y: &Tensor<B>, dy: &Tensor<B>, scale: f32, pass: &mut Pass<B>) -> Result<()> {
+    /// Shares from dy at the output y of the rectifier behind the batch norm; one for the residual, if there is one, with its
+    /// own scale.
+    fn backward_masked(
+        self,
+        y: &Tensor<B>,
+        dy: &Tensor<B>,
+        scale: f32,
+        residual_scale: Option<f32>,
+        pass: &mut Pass<B>,
+    ) -> Result<()> {
         if self.mode == Mode::Evaluate {
-            return self.backward(&relu_backward(y, dy)?, scale, pass);
+            let dz = relu_backward(y, dy)?;
+            if let Some(scale) = residual_scale {
+                pass.share(1, Gradient::new(dz.clone()).scaled(scale))?;
+            }
+            return self.backward(&dz, scale, pass);
         }
         let (backend, p) = (self.x.backend(), self.operands());
+        let mut dz = residual_scale.map(|_| backend.alloc(self.g.len())).transpose()?;
         let mut shares = Shares::new(&self)?;
         let Shares { dx, dgamma, dbeta } = &mut shares;
-        let (x, y, dy) = (self.x.buffer(), y.buffer(), dy.buffer());
-        backend.batch_norm_relu_backward(&self.g, &p, x, y, dy, dx, dgamma, dbeta)?;
+        let (x, dy) = (self.x.buffer(), dy.buffer());
+        backend.batch_norm_relu_backward(&self.g, &p, x, y.buffer(), dy, dz.as_mut(), dx, dgamma, dbeta)?;
+        if let (Some(dz), Some(scale)) = (dz, residual_scale) {
+            let dz = Tensor::from_buffer(backend, y.shape(), dz)?;
+            pass.share(1, Gradient::new(dz).scaled(scale))?;
+        }
         shares.give(&self, scale, pass)
     }
 }

@@ -167,8 +167,8 @@ impl Backend for Faulty {
     fn batch_norm_relu(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, residual: Option<&Buffer>, y: &mut Buffer) -> Result<()> {
         self.spoil("batch_norm_relu_equals", y, |y| Minimal.batch_norm_relu(g, &operands(p), x, residual, y))
     }
-    fn batch_norm_relu_backward(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, y: &Buffer, dy: &Buffer, dx: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
-        self.spoil("batch_norm_relu_backward", dgamma, |dgamma| Minimal.batch_norm_relu_backward(g, &operands(p), x, y, dy, dx, dgamma, dbeta))
+    fn batch_norm_relu_backward(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, y: &Buffer, dy: &Buffer, dz: Option<&mut Buffer>, dx: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
+        self.spoil("batch_norm_relu_backward", dgamma, |dgamma| Minimal.batch_norm_relu_backward(g, &operands(p), x, y, dy, dz, dx, dgamma, dbeta))
     }
     fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
         self.spoil("sum_squares_equals", out, |out| Minimal.sum_squares(g, x, out))

@@ -1,15 +1,15 @@
 //! The gradients of a batch norm, with or without a rectifier behind it.
 
 use crate::cpu::Cpu;
-use crate::cpu::elementwise::{SHORT, add_folded, block_sums, row_block, together};
+use crate::cpu::elementwise::{SHORT, add_folded, block_sums, mask as mask_all, row_block, together};
 use crate::cpu::simd::vectorised;
 use crate::geometry::Rows;
 
 use super::Operands;
 
-/// With x̂ = (x − mean) / sqrt(variance + epsilon), and dy = 0 where `y`, if there is one, is not above 0:
+/// With x̂ = (x − mean) / sqrt(variance + epsilon), and dz = dy where `y`, if there is one, is above 0, else 0:
 ///
-/// dbeta = Σ_r dy; dgamma = Σ_r dy · x̂; dx = gamma / sqrt(variance + epsilon) · (dy − dbeta/rows − x̂ · dgamma/rows)
+/// dbeta = Σ_r dz; dgamma = Σ_r dz · x̂; dx = gamma / sqrt(variance + epsilon) · (dz − dbeta/rows − x̂ · dgamma/rows)
 pub(in crate::cpu) fn batch_norm_backward(
     cpu: &Cpu,
     g: &Rows,
@@ -17,36 +17,31 @@ pub(in crate::cpu) fn batch_norm_backward(
     x: &[f32],
     y: Option<&[f32]>,
     dy: &[f32],
-    dx: &mut [f32],
-    dgamma: &mut [f32],
-    dbeta: &mut [f32],
-) {
-    match y {
-        None => backward::<false>(cpu, g, p, x, dy, dy, dx, dgamma, dbeta),
-        Some(y) => backward::<true>(cpu, g, p, x, y, dy, dx, dgamma, dbeta),
-    }
-}
-
-fn backward<const MASKED: bool>(
-    cpu: &Cpu,
-    g: &Rows,
-    p: Operands<'_>,
-    x: &[f32],
-    y: &[f32],
-    dy: &[f32],
+    dz: Option<&mut [f32]>,
     dx: &mut [f32],
     dgamma: &mut [f32],
     dbeta: &mut [f32],
 ) {
     let c = g.channels;
+    let (x, dy, dx) = (&x[..g.len()], &dy[..g.len()], &mut dx[..g.len()]);
     let mean = &p.mean[..c].repeat(together(c))[..];
-    let inverse = p.inverse_deviation();
-    // [dbeta | Σ_r dy · (x − mean)]
-    let sums = block_sums(cpu.threads(), g, 2, |rows, sums| {
-        let part = rows.start * c..rows.end * c;
-        add_products::<MASKED>(cpu, &x[part.clone()], &y[part.clone()], &dy[part], mean, sums);
-    });
+    // [dbeta | Σ_r dz · (x − mean)]; where dz is stored, it takes the place of dy and its mask.
+    let (sums, y, dy) = match (y, dz) {
+        (Some(y), Some(dz)) => {
+            let dz = &mut dz[..g.len()];
+            let parts = dz.chunks_mut(row_block(g) * c);
+            let sums = block_sums(cpu.threads(), g, 2, parts, |rows, dz, sums| {
+                let part = rows.start * c..rows.end * c;
+                mask_all(cpu, &y[part.clone()], &dy[part.clone()], dz);
+                add_products::<false>(cpu, &x[part], dz, dz, mean, sums);
+            });
+            (sums, None, &*dz)
+        }
+        (Some(y), None) => (products::<true>(cpu, g, mean, x, y, dy), Some(y), dy),
+        (None, _) => (products::<false>(cpu, g, mean, x, dy, dy), None, dy),
+    };
     let rows = g.rows as f64;
+    let inverse = p.inverse_deviation();
     // dx = scale · (dz − shift − (x − mean) · slope)
     let [mut scale, mut shift, mut slope] = [(); 3].map(|()| vec![0.0f32; c]);
     for i in 0..c {
@@ -59,11 +54,30 @@ fn backward<const MASKED: bool>(
     }
     let [scale, shift, slope] = [scale, shift, slope].map(|values| values.repeat(together(c)));
     let block = row_block(g) * c;
-    let (x, y, dy, dx) = (&x[..g.len()], &y[..g.len()], &dy[..g.len()], &mut dx[..g.len()]);
-    let parts = x.chunks(block).zip(y.chunks(block)).zip(dy.chunks(block)).zip(dx.chunks_mut(block));
-    cpu.threads().each(parts, |(((x, y), dy), dx)| {
-        centre_rows::<MASKED>(cpu, x, y, dy, mean, &scale, &shift, &slope, dx);
-    });
+    let parts = x.chunks(block).zip(dy.chunks(block)).zip(dx.chunks_mut(block));
+    match y {
+        Some(y) => cpu.threads().each(parts.zip(y.chunks(block)), |(((x, dy), dx), y)| {
+            centre_rows::<true>(cpu, x, y, dy, mean, &scale, &shift, &slope, dx);
+        }),
+        None => cpu.threads().each(parts, |((x, dy), dx)| {
+            centre_rows::<false>(cpu, x, dy, dy, mean, &scale, &shift, &slope, dx);
+        }),
+    }
+}
+
+/// [Σ_r dz | Σ_r dz · (x − mean)]
+fn products<const MASKED: bool>(
+    cpu: &Cpu,
+    g: &Rows,
+    mean: &[f32],
+    x: &[f32],
+    y: &[f32],
+    dy: &[f32],
+) -> Vec<f64> {
+    block_sums(cpu.threads(), g, 2, std::iter::repeat(()), |rows, (), sums| {
+        let part = rows.start * g.channels..rows.end * g.channels;
+        add_products::<MASKED>(cpu, &x[part.clone()], &y[part.clone()], &dy[part], mean, sums);
+    })
 }
 
 /// dy where y > 0, else 0; or dy.

@@ -76,10 +76,10 @@ impl Cpu {
 /// Makes a function over slices that takes the [`Cpu`] as its first argument, and whose plain loops are compiled for each
 /// instruction set. Lengths that the compiler sees to be equal are what it needs.
 macro_rules! vectorised {
-    ($(#[$about:meta])* fn $name:ident<$a:lifetime $(, const $flag:ident: bool)?>($($argument:ident: $kind:ty),* $(,)?)
+    ($(#[$about:meta])* $visibility:vis fn $name:ident<$a:lifetime $(, const $flag:ident: bool)?>($($argument:ident: $kind:ty),* $(,)?)
      $body:block) => {
         $(#[$about])*
-        fn $name<$a $(, const $flag: bool)?>(cpu: &$crate::cpu::Cpu, $($argument: $kind),*) {
+        $visibility fn $name<$a $(, const $flag: bool)?>(cpu: &$crate::cpu::Cpu, $($argument: $kind),*) {
             struct Arguments<$a $(, const $flag: bool)?> { $($argument: $kind),* }
             impl<$a $(, const $flag: bool)?> $crate::cpu::simd::Job for Arguments<$a $(, $flag)?> {
                 #[inline(always)]

@@ -26,7 +26,7 @@ impl Images {
     /// Rows of the output in a block of tiles, if each block is whole rows of pixels and all have as many.
     fn rows_of(&self, block: usize) -> Option<usize> {
         let Planes { h, w, across, step, .. } = self.to;
-        (h % step == 0 && block % across == 0).then_some(block / across * step * w)
+        (h.is_multiple_of(step) && block.is_multiple_of(across)).then_some(block / across * step * w)
     }
 
     /// Of n images each, height, width and channels; the first window begins at `start`.

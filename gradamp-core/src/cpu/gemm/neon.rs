@@ -4,6 +4,7 @@ use std::arch::aarch64::*;
 
 use super::registers::micro_kernel;
 use super::{Kernel, Kernels, LANES, Left, STRIDE};
+use crate::cpu::simd::neon::{multiply_add, zero};
 
 /// 24 sums, up to 4 vectors of B, and a broadcast fit the 32 registers of NEON.
 pub(super) fn neon() -> Option<Kernels> {
@@ -12,20 +13,6 @@ pub(super) fn neon() -> Option<Kernels> {
         Kernel { rows: 12, columns: 8, multiply: multiply_neon::<12, 2> },
     ];
     std::arch::is_aarch64_feature_detected!("neon").then_some(Kernels { large: kernels, small: kernels })
-}
-
-/// 0
-#[target_feature(enable = "neon")]
-#[inline]
-unsafe fn zero() -> float32x4_t {
-    vdupq_n_f32(0.0)
-}
-
-/// a · b + c, in the order of the other machines' instruction.
-#[target_feature(enable = "neon")]
-#[inline]
-unsafe fn multiply_add(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
-    vfmaq_f32(c, a, b)
 }
 
 micro_kernel!(

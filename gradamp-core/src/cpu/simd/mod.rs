@@ -4,7 +4,7 @@
 //! inlined into a function that may use them, so that plain loops in it are vectorised for them too.
 
 #[cfg(target_arch = "aarch64")]
-mod neon;
+pub(super) mod neon;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 mod registers;
 #[cfg(target_arch = "x86_64")]

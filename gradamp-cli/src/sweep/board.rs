@@ -47,8 +47,8 @@ enum Place {
     Open,
     /// Going on in this process; whether its folder was there already, and whether it is gone again.
     Busy { begun: bool, gone: bool },
-    /// Nothing is left to be done here; whether this process did it.
-    Settled { here: bool },
+    /// Nothing is left to be done here; whether this process did it and left its folder.
+    Settled { leaves: bool },
 }
 
 /// What a worker is to do.
@@ -123,7 +123,7 @@ impl<'a> Board<'a> {
             let done = view.epochs.len();
             let is_over = matches!(view.status, Status::Finished | Status::Diverged);
             if is_over || matches!(fate, Standing::Stopped(_)) {
-                self.places[i] = Place::Settled { here: false };
+                self.places[i] = Place::Settled { leaves: false };
                 continue;
             }
             let waits_at_rung = target < run.epochs && done >= target;
@@ -204,23 +204,30 @@ impl<'a> Board<'a> {
         }
         let goes_on = view.status == Status::Interrupted && *ended == Ended::Well;
         let is_stopped = matches!(ended, Ended::Interrupted | Ended::NotBegun);
-        self.places[job.index] =
-            if goes_on || is_stopped { Place::Open } else { Place::Settled { here: true } };
+        self.places[job.index] = if goes_on || is_stopped {
+            Place::Open
+        } else {
+            Place::Settled { leaves: has_begun(root, name) }
+        };
         Ok(view)
     }
 
     /// Writes down which of the runs done here are gone by now.
     ///
+    /// A run may fail while its folder is being deleted, before the folder is seen to be gone: both are told then.
+    ///
     /// **Errors:** a failure that cannot be written down.
     pub fn note_deleted(&self) -> Result<()> {
         let root = &self.setup.root;
         for (run, place) in self.setup.expansion.plan.runs.iter().zip(&self.places) {
-            if *place == (Place::Settled { here: true })
-                && !has_begun(root, &run.name)
-                && View::of(root, &run.name).status == Status::Pending
-            {
-                record_failure(root, &run.name, "its folder was deleted after it had ended")?;
+            if *place != (Place::Settled { leaves: true }) || has_begun(root, &run.name) {
+                continue;
             }
+            let note = match View::of(root, &run.name).error {
+                Some(error) => format!("{error}; its folder was deleted"),
+                None => "its folder was deleted after it had ended".to_owned(),
+            };
+            record_failure(root, &run.name, &note)?;
         }
         Ok(())
     }

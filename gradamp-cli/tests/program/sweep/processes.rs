@@ -108,10 +108,39 @@ fn a_run_that_is_killed_or_whose_folder_is_deleted_is_recorded() {
     let id = child_of(child.id(), "base_seed-2");
     signal(id, "-KILL");
     let report = Report::new("sweep", child.wait_with_output().unwrap()).fails(1, &["2 of 2 runs failed:"]);
-    assert!(report.err.contains("base_seed-1 failed: its folder was deleted while it ran"), "{}", report.err);
+    // A run that trips over what is missing, before its folder is seen to be gone, fails with that error first.
+    let reason = report.err.lines().find(|line| line.starts_with("  base_seed-1 failed: "));
+    assert!(reason.is_some_and(|line| line.contains("its folder was deleted")), "{}", report.err);
     assert!(report.err.contains("base_seed-2 failed: ended by signal: 9"), "{}", report.err);
     assert!(statuses(&place, "d").iter().all(|(_, status)| status == "failed"));
     assert!(!first.exists(), "nothing is left in the way of a new run");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_fails_before_its_folder_is_gone_tells_both() {
+    let place = Workplace::new();
+    long(&place);
+    let mut command = place.command("sweep s.toml --jobs 2 --out d");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let first = place.path("d/runs/base_seed-1");
+    wait_for(&first.join("metrics.jsonl"));
+    wait_for(&place.path("d/runs/base_seed-2/metrics.jsonl"));
+    // A file where the checkpoints were: the next one cannot be written.
+    let checkpoints = first.join("checkpoints");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while fs::write(&checkpoints, "").is_err() {
+        assert!(Instant::now() < deadline, "{} cannot be replaced", checkpoints.display());
+        let _ = fs::remove_dir_all(&checkpoints); // the run writes meanwhile
+    }
+    while statuses(&place, "d")[0] != ("base_seed-1".into(), "failed".into()) {
+        assert!(Instant::now() < deadline, "the first run does not fail");
+    }
+    fs::remove_dir_all(&first).unwrap();
+    signal(child_of(child.id(), "base_seed-2"), "-KILL");
+    let report = Report::new("sweep", child.wait_with_output().unwrap()).fails(1, &["2 of 2 runs failed:"]);
+    let reason = report.err.lines().find(|line| line.starts_with("  base_seed-1 failed: ")).unwrap();
+    assert!(reason.contains("checkpoints") && reason.ends_with("; its folder was deleted"), "{reason}");
 }
 
 #[cfg(unix)]

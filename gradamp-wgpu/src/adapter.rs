@@ -6,6 +6,8 @@ use std::str::FromStr;
 use gradamp_core::{Error, Result};
 use wgpu::{Backends, CooperativeScalarType, DeviceType, Features};
 
+use crate::tile::Matrices;
+
 /// One way to reach one GPU: the same card appears once for each graphics API that drives it.
 #[derive(Clone, Debug)]
 pub struct Adapter {
@@ -110,7 +112,8 @@ impl Adapter {
             DeviceType::DiscreteGpu => Kind::Discrete,
         };
         let f16_to_f32 = |m: &wgpu::CooperativeMatrixProperties| {
-            let square = m.m_size == m.n_size && m.n_size == m.k_size && [8, 16].contains(&m.m_size);
+            let square = m.m_size == m.n_size && m.n_size == m.k_size;
+            let square = square && Matrices::SIDES.contains(&(m.m_size as usize));
             square && m.ab_type == CooperativeScalarType::F16 && m.cr_type == CooperativeScalarType::F32
         };
         let cooperative = raw.cooperative_matrix_properties().into_iter().filter(f16_to_f32);
@@ -138,11 +141,13 @@ impl Adapter {
         })
     }
 
-    /// Side of its cooperative matrices, where a subgroup has the 32 invocations that their kernels count on. Metal does
-    /// not tell, but has no others.
-    pub(crate) fn cooperative_side(&self) -> Option<usize> {
-        let fits = self.api == Api::Metal || self.limits.subgroup == [32, 32];
-        self.fast_paths.cooperative.filter(|_| fits).map(|side| side as usize)
+    /// Its cooperative matrices, where all subgroups are of one size. Metal does not tell; there it is 32.
+    pub(crate) fn matrices(&self) -> Option<Matrices> {
+        let [least, most] = if self.api == Api::Metal { [32; 2] } else { self.limits.subgroup };
+        let matrices = Matrices { side: self.fast_paths.cooperative? as usize, lanes: least as usize };
+        let is_known =
+            self.fast_paths.subgroups && least == most && Matrices::LANES.contains(&matrices.lanes);
+        is_known.then_some(matrices)
     }
 
     /// Dispatches after which work is handed over within a step: a desktop's watchdog resets a GPU that works for seconds

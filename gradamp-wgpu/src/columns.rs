@@ -17,8 +17,9 @@ use crate::conv2d::Way;
 use crate::gpu::Wgpu;
 use crate::kernel::Kernel;
 use crate::memory::Buffer;
-use crate::product::{Pass, Product, Tile};
+use crate::product::{Pass, Product};
 use crate::shaders::Shader;
+use crate::tile::Tile;
 
 /// The scalars of `columns.wgsl`.
 #[repr(C)]

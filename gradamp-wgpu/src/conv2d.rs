@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::gpu::{Precision, Wgpu};
 use crate::kernel::Kernel;
 use crate::memory::Buffer;
-use crate::product::{Pass, Product, SHARED, Tile};
+use crate::product::{Pass, Product};
 use crate::shaders::Shader;
+use crate::tile::{Matrices, SHARED, Tile};
 use crate::{columns, winograd};
 
 /// A way to compute a pass.
@@ -166,7 +167,7 @@ impl Wgpu {
                 false => Way::Direct(tile),
             };
         }
-        let cooperative = self.cooperative().and_then(|side| cooperative(pass, g, side));
+        let cooperative = self.matrices().and_then(|matrices| cooperative(pass, g, matrices));
         let memory = self.adapter().limits.workgroup_memory;
         Way::Direct(cooperative.unwrap_or_else(|| shared(pass, g, memory)))
     }
@@ -185,12 +186,10 @@ fn shared(pass: Pass, g: &Conv2d, memory: u32) -> Tile {
 }
 
 /// The largest tile of cooperative matrices that divides the product; they write whole fragments, row by row.
-pub(crate) fn cooperative(pass: Pass, g: &Conv2d, side: usize) -> Option<Tile> {
+pub(crate) fn cooperative(pass: Pass, g: &Conv2d, matrices: Matrices) -> Option<Tile> {
     let lines =
         g.c_in.is_multiple_of(4) && g.c_out.is_multiple_of(4) && (pass != Pass::Input || g.stride == 1);
-    let tiles =
-        SHARED.iter().filter(|_| lines).map(|&(rows, columns)| Tile::Cooperative(rows, columns, side));
-    tiles.into_iter().find(|&tile| {
+    matrices.tiles().filter(|_| lines).find(|&tile| {
         let (size, unit) = (Product::new(g, pass, tile).size(), tile.size(pass));
         size[0].is_multiple_of(unit[0]) && size[1].is_multiple_of(unit[1])
     })

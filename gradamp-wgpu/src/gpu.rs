@@ -14,6 +14,7 @@ use crate::memory::{Block, Buffer, Pool, Shortage};
 use crate::product::Pass;
 use crate::self_test;
 use crate::stream::Stream;
+use crate::tile::Matrices;
 use crate::tune::{Tuning, Ways};
 
 /// How exactly convolutions multiply.
@@ -58,8 +59,8 @@ struct Shared {
     faults: Faults,
     checked: bool,
     precision: Precision,
-    /// Side of the cooperative matrices that passed their test.
-    cooperative: OnceLock<Option<usize>>,
+    /// The cooperative matrices that passed their test.
+    matrices: OnceLock<Option<Matrices>>,
     tiled: bool,
     /// What was measured.
     ways: Ways,
@@ -110,7 +111,7 @@ impl Wgpu {
         };
         let mut wanted = Features::IMMEDIATES | Features::SHADER_F16 | Features::SUBGROUP;
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
-        if precision == Precision::Mixed && adapter.fast_paths.cooperative.is_some() {
+        if precision == Precision::Mixed && adapter.matrices().is_some() {
             wanted |= Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
             // SAFETY: the only experimental feature asked for is that of cooperative matrices, and their kernels run only
             // where they pass a test against plain ones.
@@ -135,7 +136,7 @@ impl Wgpu {
             ways,
             taken: Mutex::default(),
             precision,
-            cooperative: OnceLock::new(),
+            matrices: OnceLock::new(),
             work: Mutex::new(Work {
                 stream: Stream::new(device.clone(), queue, adapter),
                 pipelines: Pipelines::default(),
@@ -145,11 +146,11 @@ impl Wgpu {
         if !options.trusted {
             self_test::arithmetic(&gpu)?;
         }
-        let cooperative = match precision {
-            Precision::Mixed => adapter.cooperative_side().filter(|&side| self_test::cooperative(&gpu, side)),
+        let matrices = match precision {
+            Precision::Mixed => adapter.matrices().filter(|&matrices| self_test::cooperative(&gpu, matrices)),
             Precision::F32 => None,
         };
-        gpu.0.cooperative.get_or_init(|| cooperative);
+        gpu.0.matrices.get_or_init(|| matrices);
         Ok(gpu)
     }
 
@@ -165,7 +166,11 @@ impl Wgpu {
 
     /// Side of the cooperative matrices that multiply convolutions, where that is asked for and works.
     pub fn cooperative(&self) -> Option<usize> {
-        self.0.cooperative.get().copied().flatten()
+        self.matrices().map(|matrices| matrices.side)
+    }
+
+    pub(crate) fn matrices(&self) -> Option<Matrices> {
+        self.0.matrices.get().copied().flatten()
     }
 
     /// The way to compute a pass: what was measured for it, else the fixed one.

@@ -43,6 +43,7 @@ mod stream;
 mod strips;
 mod template;
 pub mod testing;
+mod tile;
 mod tune;
 mod winograd;
 

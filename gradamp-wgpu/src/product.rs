@@ -17,6 +17,7 @@ use crate::gpu::{Precision, Wgpu};
 use crate::kernel::Variant;
 use crate::memory::Buffer;
 use crate::shaders::Shader;
+use crate::tile::{Matrices, SHARED, SUBGROUP_INVOCATIONS, SUBGROUP_ROWS, Tile};
 
 /// The scalars of `conv2d.wgsl` and `conv2d_tiled.wgsl`.
 #[repr(C)]
@@ -54,18 +55,6 @@ pub enum Pass {
     Weight,
 }
 
-/// How a product is cut up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Tile {
-    /// Operands travel through subgroups of this many invocations; 8 rows times 16 columns an invocation.
-    Subgroup(usize),
-    /// Through workgroup memory, 16 x 16 invocations of this many rows times columns each.
-    Shared(usize, usize),
-    /// The same, multiplied by cooperative matrices of the third number's side.
-    Cooperative(usize, usize, usize),
-}
-
 impl Pass {
     /// All of them.
     pub const ALL: [Pass; 3] = [Pass::Forward, Pass::Input, Pass::Weight];
@@ -81,18 +70,6 @@ impl fmt::Display for Pass {
     }
 }
 
-impl fmt::Display for Tile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Tile::Subgroup(lanes) => write!(f, "subgroups of {lanes}"),
-            Tile::Shared(rows, columns) => write!(f, "tiles of {} x {}", 16 * rows, 16 * columns),
-            Tile::Cooperative(rows, columns, side) => {
-                write!(f, "tiles of {} x {} by matrices of {side}", 16 * rows, 16 * columns)
-            }
-        }
-    }
-}
-
 /// A dispatch: its pass, how it is cut up, and the numbers of its variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Choice {
@@ -102,59 +79,6 @@ struct Choice {
     /// All channel counts are multiples of 4.
     v4: bool,
     half: bool,
-}
-
-const SUBGROUP_ROWS: usize = 8;
-const SUBGROUP_COLUMNS: usize = 16;
-/// Invocations of a workgroup whose operands travel through subgroups.
-const SUBGROUP_INVOCATIONS: usize = 64;
-
-impl Tile {
-    /// Rows and columns of the unit that computes a tile: a subgroup or a workgroup.
-    pub(crate) fn size(self, pass: Pass) -> [usize; 2] {
-        match (self, pass) {
-            (Tile::Subgroup(s), Pass::Weight) => [8 * s, SUBGROUP_COLUMNS],
-            (Tile::Subgroup(s), _) => [SUBGROUP_ROWS * s, SUBGROUP_COLUMNS],
-            (Tile::Shared(rows, columns) | Tile::Cooperative(rows, columns, _), _) => {
-                [16 * rows, 16 * columns]
-            }
-        }
-    }
-
-    /// How operands lie in workgroup memory: lines and their length, in quads or, for cooperative matrices, in single
-    /// values.
-    fn lines(self, pass: Pass) -> [[usize; 2]; 2] {
-        let (rows, columns, single) = match self {
-            Tile::Subgroup(_) => return [[0, 0]; 2],
-            Tile::Shared(rows, columns) => (rows, columns, false),
-            Tile::Cooperative(rows, columns, _) => (rows, columns, true),
-        };
-        let across = |elements: usize| if single { [16, 16 * elements + 8] } else { [16, 4 * elements] };
-        let down = |elements: usize, padding: usize| match single {
-            true => [16 * elements, 24],
-            false => [16 * elements, 4 + padding],
-        };
-        match pass {
-            Pass::Forward => [down(rows, 0), across(columns)],
-            Pass::Input => [down(rows, 0), down(columns, 1)],
-            Pass::Weight => [across(rows), across(columns)],
-        }
-    }
-
-    /// Whether the operands fit into that many bytes of workgroup memory: quads of f32, or single f16.
-    pub(crate) fn fits(self, pass: Pass, memory: u32) -> bool {
-        let bytes = if let Tile::Cooperative(..) = self { 2 } else { 16 };
-        let elements: usize = self.lines(pass).into_iter().map(|[lines, length]| lines * length).sum();
-        bytes * elements <= memory as usize
-    }
-
-    /// The workgroups of that many units.
-    fn groups(self, units: usize) -> usize {
-        match self {
-            Tile::Subgroup(s) => units.div_ceil(SUBGROUP_INVOCATIONS / s),
-            Tile::Shared(..) | Tile::Cooperative(..) => units,
-        }
-    }
 }
 
 impl Choice {
@@ -183,19 +107,21 @@ impl Choice {
                 number("LOADS_B", columns / 4);
                 number("ROW_QUADS", rows / 4);
                 number("QUADS", columns / 4);
-                let side = if let Tile::Cooperative(.., side) = tile { side } else { 0 };
-                number("COOPERATIVE", side);
-                number("SCALAR_OUT", usize::from(side > 0 || !v4 || pass == Pass::Input));
+                let matrices = if let Tile::Cooperative(.., matrices) = tile { Some(matrices) } else { None };
+                number("COOPERATIVE", matrices.map_or(0, |matrices| matrices.side));
+                number("SCALAR_OUT", usize::from(matrices.is_some() || !v4 || pass == Pass::Input));
                 let [a, b] = tile.lines(pass);
                 number("LINE_A", a[1]);
                 number("LINE_B", b[1]);
                 number("SIZE_A", a[0] * a[1]);
                 number("SIZE_B", b[0] * b[1]);
-                if side > 0 {
-                    number("C", side);
-                    number("STEPS", 16 / side);
-                    number("FRAGMENTS_A", 4 * rows / side);
-                    number("FRAGMENTS_B", 8 * columns / side);
+                if let Some(matrices) = matrices {
+                    let [down, across] = matrices.subgroups();
+                    number("C", matrices.side);
+                    number("STEPS", 16 / matrices.side);
+                    number("ACROSS", across);
+                    number("FRAGMENTS_A", 16 * rows / (down * matrices.side));
+                    number("FRAGMENTS_B", 16 * columns / (across * matrices.side));
                 }
                 match pass {
                     Pass::Forward => Shader::Conv2dTiledForward,
@@ -228,9 +154,8 @@ pub(crate) fn variants() -> Vec<Variant> {
             }
         }
     }
-    for (rows, columns) in SHARED {
-        for side in [8, 16] {
-            let tile = Tile::Cooperative(rows, columns, side);
+    for matrices in Matrices::all() {
+        for tile in matrices.tiles() {
             for pass in Pass::ALL {
                 all.push(Choice { pass, tile, bias: false, v4: true, half: true }.variant());
             }
@@ -238,9 +163,6 @@ pub(crate) fn variants() -> Vec<Variant> {
     }
     all
 }
-
-/// Rows and columns of an invocation, from the largest tile to the smallest.
-pub(crate) const SHARED: [(usize, usize); 4] = [(8, 8), (8, 4), (4, 8), (4, 4)];
 
 /// One dispatch.
 #[derive(Clone, Copy, Debug)]

@@ -4,9 +4,11 @@ use gradamp_core::geometry::Conv2d;
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::{Backend, Error, Result};
 
+use crate::conv2d;
 use crate::gpu::{Precision, Wgpu};
 use crate::memory::Buffer;
-use crate::product::{Pass, Product, Tile};
+use crate::product::{Pass, Product};
+use crate::tile::{Matrices, Tile};
 
 /// The largest error where factors are rounded to f16, relative to the largest result.
 const HALF: f64 = 5e-3;
@@ -40,12 +42,15 @@ impl Test<'_> {
     }
 }
 
-/// Whether cooperative matrices of that side give what plain kernels give, to the precision of f16.
-pub(crate) fn cooperative(gpu: &Wgpu, side: usize) -> bool {
+/// Whether cooperative matrices give what plain kernels give, to the precision of f16.
+pub(crate) fn cooperative(gpu: &Wgpu, matrices: Matrices) -> bool {
     let passes = || -> Result<bool> {
-        let test = Test::new(gpu, 2, 8, 64)?;
+        // As many channels as a tile has rows or columns.
+        let Some(tile) = matrices.tiles().last() else { return Ok(false) };
+        let [rows, columns] = tile.size(Pass::Weight);
+        let test = Test::new(gpu, 2, 8, rows.max(columns))?;
         for pass in Pass::ALL {
-            let tile = Tile::Cooperative(4, 4, side);
+            let Some(tile) = conv2d::cooperative(pass, &test.g, matrices) else { return Ok(false) };
             let error = difference(&test.on_device(pass, Some(tile))?, &test.on_host(pass));
             if error.is_nan() || error >= HALF {
                 return Ok(false);
@@ -145,6 +150,8 @@ fn difference(found: &[f32], expected: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use crate::adapter::{Adapter, FastPaths, Limits};
     use crate::gpu::{Options, testing};
@@ -185,12 +192,37 @@ mod tests {
             let fast_paths = FastPaths { cooperative: Some(side), ..adapter.fast_paths };
             let limits = Limits { subgroup: [32, 32], ..adapter.limits };
             let boaster = Adapter { fast_paths, limits, ..adapter.clone() };
-            assert_eq!(boaster.cooperative_side(), Some(side as usize));
+            assert_eq!(boaster.matrices(), Some(Matrices { side: side as usize, lanes: 32 }));
             let options =
                 Options { precision: Precision::Mixed, tiled: true, checked: true, ..Options::default() };
             let gpu = Wgpu::open(&boaster, &options).unwrap();
             assert_eq!((gpu.precision(), gpu.cooperative()), (Precision::Mixed, None));
             Test::new(&gpu, 2, 8, 64).unwrap().ask().unwrap();
+        }
+    }
+
+    /// Mesa's software rasteriser has them from version 25 on, where its subgroups are 8 wide.
+    #[test]
+    fn cooperative_matrices_round_factors_and_nothing_else() {
+        let Some(adapter) = crate::testing::adapter().unwrap() else { return };
+        let Some(matrices) = adapter.matrices() else {
+            let _ = writeln!(std::io::stderr(), "skipped: {adapter} has no cooperative matrices");
+            return;
+        };
+        let options =
+            Options { precision: Precision::Mixed, tiled: true, checked: true, ..Options::default() };
+        let gpu = Wgpu::open(&adapter, &options).unwrap();
+        assert_eq!(gpu.matrices(), Some(matrices), "they fail the test at the start");
+        let test = Test::new(&gpu, 2, 8, 128).unwrap();
+        for (pass, tile) in
+            Pass::ALL.into_iter().flat_map(|pass| matrices.tiles().map(move |tile| (pass, tile)))
+        {
+            let error = difference(&test.on_device(pass, Some(tile)).unwrap(), &test.on_host(pass));
+            assert!((1e-6..HALF).contains(&error), "{pass}, {tile}: {error}");
+        }
+        for pass in Pass::ALL {
+            let way = gpu.fixed_way(pass, &test.g);
+            assert!(matches!(way, conv2d::Way::Direct(Tile::Cooperative(..))), "{pass}: {way}");
         }
     }
 

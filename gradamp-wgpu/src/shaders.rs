@@ -7,7 +7,7 @@ use crate::{
 };
 
 macro_rules! shaders {
-    ($($variant:ident $name:literal $(+ $more:literal)? $immediates:ty,)*) => {
+    ($($variant:ident $name:literal $(+ $more:literal)* : $immediates:ty,)*) => {
         /// A family of kernels.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub(crate) enum Shader {
@@ -23,12 +23,12 @@ macro_rules! shaders {
                 }
             }
 
-            /// The template, with what it shares with others in front; see [`template`](crate::template).
+            /// The template, with what it shares with others; see [`template`](crate::template).
             pub(crate) fn text(self) -> &'static str {
                 match self {
                     $(Shader::$variant => concat!(
-                        $(include_str!(concat!("shaders/", $more, ".wgsl")),)?
                         include_str!(concat!("shaders/", $name, ".wgsl")),
+                        $(include_str!(concat!("shaders/", $more, ".wgsl")),)*
                     ),)*
                 }
             }
@@ -45,23 +45,23 @@ macro_rules! shaders {
 }
 
 shaders! {
-    Augment "augment" keep_images::Params,
-    BatchNorm "batch_norm" batch_norm::Params,
-    Columns "columns" crate::columns::Params,
-    Conv2d "conv2d" crate::product::Params,
-    Conv2dTiledForward "conv2d_tiled_forward" + "conv2d_tiled" crate::product::Params,
-    Conv2dTiledInput "conv2d_tiled_backward_input" + "conv2d_tiled" crate::product::Params,
-    Conv2dTiledWeight "conv2d_tiled_backward_weight" + "conv2d_tiled" crate::product::Params,
-    Elementwise "elementwise" elementwise::Params,
-    Gemm "gemm" gemm::Params,
-    Im2col "im2col" im2col::Params,
-    Loss "loss" loss::Params,
-    Pool "pool" pool::Params,
-    Rows "rows" rows::Params,
-    Sgd "sgd" sgd::Params,
-    Statistics "statistics" statistics::Params,
-    SumParts "sum_parts" crate::conv2d::SumParams,
-    Winograd "winograd" crate::winograd::Params,
+    Augment "augment" + "split": keep_images::Params,
+    BatchNorm "batch_norm": batch_norm::Params,
+    Columns "columns": crate::columns::Params,
+    Conv2d "conv2d" + "split": crate::product::Params,
+    Conv2dTiledForward "conv2d_tiled_forward" + "conv2d_tiled" + "split": crate::product::Params,
+    Conv2dTiledInput "conv2d_tiled_backward_input" + "conv2d_tiled" + "split": crate::product::Params,
+    Conv2dTiledWeight "conv2d_tiled_backward_weight" + "conv2d_tiled" + "split": crate::product::Params,
+    Elementwise "elementwise": elementwise::Params,
+    Gemm "gemm": gemm::Params,
+    Im2col "im2col" + "split": im2col::Params,
+    Loss "loss": loss::Params,
+    Pool "pool" + "split": pool::Params,
+    Rows "rows": rows::Params,
+    Sgd "sgd": sgd::Params,
+    Statistics "statistics": statistics::Params,
+    SumParts "sum_parts": crate::conv2d::SumParams,
+    Winograd "winograd" + "split": crate::winograd::Params,
 }
 
 /// Every kernel that any family asks for: what the tests validate and translate.
@@ -96,8 +96,9 @@ mod tests {
     use naga::{AddressSpace, Module, ShaderStage};
 
     use super::*;
-    use crate::product::{Pass, Tile};
+    use crate::product::Pass;
     use crate::stream::MOST_BINDINGS;
+    use crate::tile::{Matrices, Tile};
 
     /// Bytes of immediates that Vulkan, Metal and DX12 all have.
     const LEAST_IMMEDIATES: u32 = 128;
@@ -209,7 +210,7 @@ mod tests {
         let (rows, columns, side) = (number("TM")?, number("TN")?, number("COOPERATIVE")?);
         let tile = match side {
             0 => Tile::Shared(rows, columns),
-            _ => Tile::Cooperative(rows, columns, side),
+            _ => Tile::Cooperative(rows, columns, Matrices { side, lanes: 32 }),
         };
         let pass = match kernel.shader {
             Shader::Conv2dTiledForward => Pass::Forward,

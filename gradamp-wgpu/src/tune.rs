@@ -17,8 +17,9 @@ use crate::adapter::Adapter;
 use crate::conv2d::{Way, cooperative};
 use crate::gpu::{Precision, Wgpu};
 use crate::memory::Buffer;
-use crate::product::{Pass, SHARED, Tile};
+use crate::product::Pass;
 use crate::shaders::{Shader, kernels};
+use crate::tile::{SHARED, Tile};
 use crate::{columns, winograd};
 
 /// The fastest ways that were found, for one adapter, driver and set of kernels.
@@ -162,7 +163,7 @@ impl Wgpu {
         let transformed: Vec<Way> = tiles.iter().copied().filter(|_| winograd).map(Way::Winograd).collect();
         let stored: Vec<Way> =
             tiles.iter().copied().filter(|_| columns::fits(pass, g)).map(Way::Columns).collect();
-        let cooperative = self.cooperative().map(|side| cooperative(pass, g, side)).unwrap_or_default();
+        let cooperative = self.matrices().and_then(|matrices| cooperative(pass, g, matrices));
         tiles.into_iter().chain(cooperative).map(Way::Direct).chain(stored).chain(transformed).collect()
     }
 }

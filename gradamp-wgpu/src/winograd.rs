@@ -15,8 +15,9 @@ use gradamp_core::geometry::Conv2d;
 use crate::gpu::Wgpu;
 use crate::kernel::Kernel;
 use crate::memory::Buffer;
-use crate::product::{Pass, Product, Tile};
+use crate::product::{Pass, Product};
 use crate::shaders::Shader;
+use crate::tile::Tile;
 
 /// The scalars of `winograd.wgsl`.
 #[repr(C)]

@@ -136,6 +136,7 @@ fn mixed_precision_rounds_factors_and_nothing_else() {
             ([2, 8, 8, 16], [3, 3, 16, 32], 1),
             ([2, 7, 5, 3], [3, 3, 3, 8], 1),
             ([1, 9, 8, 8], [1, 1, 8, 6], 2),
+            ([2, 8, 8, 128], [3, 3, 128, 128], 1), // by cooperative matrices, where there are any
         ] {
             let g = Conv2d::new(&x, &w, stride, w[0] / 2).unwrap();
             let [held, beyond] = [0.0, 1e-4].map(|share| [&mixed, &exact].map(|gpu| passes(gpu, &g, share)));
@@ -148,8 +149,10 @@ fn mixed_precision_rounds_factors_and_nothing_else() {
                 };
                 let (held, beyond) = (difference(&held), difference(&beyond));
                 assert!(held < 1e-6, "{g:?}, pass {pass}: {held}");
+                // A driver may leave out a rounding that only passes through a register.
+                let least = if tiled { 1e-6 } else { 0.0 };
                 assert!(
-                    (1e-6..5e-3).contains(&beyond),
+                    (least..5e-3).contains(&beyond),
                     "{g:?}, pass {pass}: {beyond} where factors are rounded"
                 );
             }

@@ -49,14 +49,16 @@ impl Expected {
         Self { name, shape: values.shape().to_vec(), values: values.iter().copied().collect(), tolerances }
     }
 
-    /// Values that may differ by `roundings` units of rounding of the magnitudes that enter them.
+    /// Values that may differ by `roundings` units of rounding of the magnitudes that enter them. What lies below the
+    /// smallest normal number may be 0: GPUs need not know smaller ones.
     pub(super) fn rounded<D: Dimension>(
         name: &'static str,
         values: Array<f64, D>,
         roundings: f64,
         magnitudes: &Array<f64, D>,
     ) -> Self {
-        let tolerances = magnitudes.iter().map(|m| roundings * EPSILON * m).collect();
+        let smallest = f64::from(f32::MIN_POSITIVE);
+        let tolerances = magnitudes.iter().map(|m| roundings * EPSILON * m + smallest).collect();
         Self { tolerances, ..Self::exact(name, values) }
     }
 }

@@ -130,16 +130,16 @@ fn byte(at: u32) -> u32 {
 fn apply(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let pixel = (group.y * 32768u + group.x) * 256u + local;
     if pixel >= p.len { return; }
-    let in_image = pixel % (p.h * p.w);
-    let n = pixel / (p.h * p.w);
+    let place = split(pixel, p.h, p.w);
+    let n = place.x;
     let image = order[p.first + n];
-    if in_image == 0u {
-        batch_labels[n] = labels[image];
-    }
     let h = i32(p.h);
     let w = i32(p.w);
-    let i = i32(in_image) / w;
-    let j = i32(in_image) % w;
+    let i = i32(place.y);
+    let j = i32(place.z);
+    if i == 0 && j == 0 {
+        batch_labels[n] = labels[image];
+    }
     let choice = 8u * (p.first + n);
     let cut_row = i >= chosen[choice + 3u] && i < chosen[choice + 4u];
     let cut = cut_row && j >= chosen[choice + 5u] && j < chosen[choice + 6u];

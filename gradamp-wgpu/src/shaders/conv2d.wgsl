@@ -104,21 +104,20 @@ fn forward(
     if batch >= p.batches { return; }
     let tile = (unit / p.blocks) % p.tiles;
     let first = ((unit % p.blocks) * {S}u + lane) * {TM}u;
-    let plane = p.h_out * p.w_out;
     //@ for i in 0..{TM}
     let m{i} = min(first + {i}u, p.pixels - 1u);
-    let image{i} = batch * p.n + m{i} / plane;
-    let row{i} = (m{i} % plane) / p.w_out;
-    let top{i} = row{i} * p.stride - p.padding; // wraps below 0, so that one comparison finds what is outside
-    let left{i} = (m{i} % p.w_out) * p.stride - p.padding;
+    let place{i} = split(m{i}, p.h_out, p.w_out);
+    let image{i} = batch * p.n + place{i}.x;
+    let top{i} = place{i}.y * p.stride - p.padding; // wraps below 0, so that one comparison finds what is outside
+    let left{i} = place{i}.z * p.stride - p.padding;
     //@ for j in 0..4
     var y{i}_{j} = bias_quad(4u * tile + {j}u);
     //@ end
     //@ end
     let quads = (p.c_in + 3u) >> 2u;
+    var tap_row = 0u;
+    var tap_column = 0u;
     for (var tap = 0u; tap < p.kh * p.kw; tap++) {
-        let tap_row = tap / p.kw;
-        let tap_column = tap % p.kw;
         //@ for i in 0..{TM}
         let inside{i} = top{i} + tap_row < p.h_in && left{i} + tap_column < p.w_in;
         let at{i} = select(0u, (image{i} * p.h_in + top{i} + tap_row) * p.w_in + left{i} + tap_column, inside{i});
@@ -138,6 +137,11 @@ fn forward(
             y{i}_{j} += x{i}.x * w{j} + x{i}.y * w{4+j} + x{i}.z * w{8+j} + x{i}.w * w{12+j};
             //@ end
             //@ end
+        }
+        tap_column++;
+        if tap_column == p.kw {
+            tap_column = 0u;
+            tap_row++;
         }
     }
     //@ for i in 0..{TM}
@@ -174,21 +178,20 @@ fn backward_input(
     let tap_column0 = (parity_column + p.padding) % p.stride;
     //@ for i in 0..{TM}
     let m{i} = min(first + {i}u, p.pixels - 1u);
-    let image{i} = batch * p.n + m{i} / (height * width);
-    let row{i} = (m{i} % (height * width)) / width;
-    let column{i} = m{i} % width;
-    let bottom{i} = row{i} + (parity_row + p.padding) / p.stride;
-    let right{i} = column{i} + (parity_column + p.padding) / p.stride;
+    let place{i} = split(m{i}, height, width);
+    let image{i} = batch * p.n + place{i}.x;
+    let bottom{i} = place{i}.y + (parity_row + p.padding) / p.stride;
+    let right{i} = place{i}.z + (parity_column + p.padding) / p.stride;
     //@ for j in 0..4
     var dx{i}_{j} = vec4(0.0);
     //@ end
     //@ end
     let quads = (p.c_out + 3u) >> 2u;
+    var up = 0u;
     for (var tap_row = tap_row0; tap_row < p.kh; tap_row += p.stride) {
+        var back = 0u;
         for (var tap_column = tap_column0; tap_column < p.kw; tap_column += p.stride) {
             let tap = tap_row * p.kw + tap_column;
-            let up = tap_row / p.stride;
-            let back = tap_column / p.stride;
             //@ for i in 0..{TM}
             let inside{i} = bottom{i} - up < p.h_out && right{i} - back < p.w_out;
             let at{i} = select(0u, (image{i} * p.h_out + bottom{i} - up) * p.w_out + right{i} - back, inside{i});
@@ -211,11 +214,14 @@ fn backward_input(
                 //@ end
                 //@ end
             }
+            back++;
         }
+        up++;
     }
     //@ for i in 0..{TM}
     if first + {i}u < p.pixels {
-        let pixel = (image{i} * p.h_in + parity_row + row{i} * p.stride) * p.w_in + parity_column + column{i} * p.stride;
+        let row = image{i} * p.h_in + parity_row + place{i}.y * p.stride;
+        let pixel = row * p.w_in + parity_column + place{i}.z * p.stride;
         //@ for j in 0..4
         store(pixel, 4u * tile + {j}u, p.c_in, dx{i}_{j});
         //@ end
@@ -256,18 +262,21 @@ fn backward_weight(
     //@ end
     //@ end
     //@ end
+    // One pixel for each invocation, and how far it is to its next.
+    var place = split(begin + min(lane, {LANES+-1}u), p.h_out, p.w_out);
+    let lanes = split({LANES}u, p.h_out, p.w_out);
     for (var m = begin; m < end; m += {LANES}u) {
-        // One pixel for each invocation: its dy, and where its window begins.
+        // Its dy, and where its window begins.
         let mine = min(m + min(lane, {LANES+-1}u), p.pixels - 1u);
         let counts = m + min(lane, {LANES+-1}u) < end;
         //@ for j in 0..4
         let gather{j} = select(vec4(0.0), load_b(batch * p.pixels + mine, 4u * tile + {j}u, p.c_out), counts);
         //@ end
-        let image = batch * p.n + mine / (p.h_out * p.w_out);
-        let top = ((mine / p.w_out) % p.h_out) * p.stride - p.padding;
-        let left = (mine % p.w_out) * p.stride - p.padding;
+        let top = place.y * p.stride - p.padding;
+        let left = place.z * p.stride - p.padding;
         // What lies beyond the end is found outside the image.
-        let corner = vec3(image * p.h_in, select(p.h_in + p.kh, top, counts), left);
+        let corner = vec3((batch * p.n + place.x) * p.h_in, select(p.h_in + p.kh, top, counts), left);
+        place = onward(place, lanes, p.h_out, p.w_out);
         //@ for l in 0..{LANES}
         {
             let window = subgroupBroadcast(corner, {l}u);

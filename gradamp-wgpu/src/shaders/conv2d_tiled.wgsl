@@ -1,9 +1,3 @@
-//@ if HALF
-enable f16;
-//@ end
-//@ if COOPERATIVE
-enable wgpu_cooperative_matrix;
-//@ end
 // Convolution as an implicit matrix product in tiles of workgroup memory.
 //
 // y[n, i, j, o] = Σ_{p, q, c} x[n, i·stride + p − padding, j·stride + q − padding, c] · w[p, q, c, o]
@@ -12,8 +6,10 @@ enable wgpu_cooperative_matrix;
 // 16 x 16 invocations computes {16*TM} rows times {16*TN} columns of the product, an invocation {TM} x {TN} of them. Sixteen
 // of the summed dimension are in workgroup memory at a time; the next sixteen are on their way while those are multiplied.
 //
-// With cooperative matrices the tiles hold single f16, and eight subgroups of 32, four down and two across, multiply and
-// add square fragments of them; all tiles must then be whole.
+// Only constants divide within the loop over the sum, and they are powers of two: places are counted up from step to step.
+//
+// With cooperative matrices the tiles hold single f16, and the workgroup's subgroups, some of them side by side, multiply
+// and add square fragments of them; all tiles must then be whole.
 
 struct Params {
     n: u32, h_in: u32, w_in: u32, c_in: u32,

@@ -1,3 +1,9 @@
+//@ if HALF
+enable f16;
+//@ end
+//@ if COOPERATIVE
+enable wgpu_cooperative_matrix;
+//@ end
 // The input gradient of `conv2d_tiled.wgsl`: rows are pixels of x, columns input channels, the sum runs over (p, q, o).
 // a is dy, b is w; tile_a [16·TM rows][4 quads of k], tile_b [16·TN columns][4 quads of k and one against bank conflicts]
 
@@ -6,7 +12,13 @@
 /// Only the taps whose quotients are whole count: they are the same for all pixels of one parity (i mod stride,
 /// j mod stride), and a dispatch computes one parity. Rows are its pixels, columns input channels. a is dy, b is w.
 @compute @workgroup_size(256)
-fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn backward_input(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    //@ if COOPERATIVE
+    @builtin(subgroup_id) subgroup: u32,
+    //@ end
+) {
     let unit = group.y * 32768u + group.x;
     let batch = unit / (p.blocks * p.tiles);
     if batch >= p.batches { return; }
@@ -15,8 +27,8 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
     let down = local >> 4u;
     let across = local & 15u;
     //@ if COOPERATIVE
-    let fragment_row = (local >> 6u) * {4*TM}u;
-    let fragment_column = ((local >> 5u) & 1u) * {8*TN}u;
+    let fragment_row = (subgroup / {ACROSS}u) * {C*FRAGMENTS_A}u;
+    let fragment_column = (subgroup % {ACROSS}u) * {C*FRAGMENTS_B}u;
     let channels = p.c_in;
     //@ end
     let parity_row = p.parity >> 16u;
@@ -28,9 +40,10 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
     //@ for r in 0..{LOADS_A}
     let m{r} = first_row + (local >> 2u) + {64*r}u;
     let there{r} = m{r} < p.pixels;
-    let image{r} = (batch * p.n + m{r} / (height * width)) * p.h_out;
-    let bottom{r} = (m{r} % (height * width)) / width + (parity_row + p.padding) / p.stride;
-    let right{r} = m{r} % width + (parity_column + p.padding) / p.stride;
+    let place{r} = split(m{r}, height, width);
+    let image{r} = (batch * p.n + place{r}.x) * p.h_out;
+    let bottom{r} = place{r}.y + (parity_row + p.padding) / p.stride;
+    let right{r} = place{r}.z + (parity_column + p.padding) / p.stride;
     var next_a{r} = vec4(0.0);
     //@ end
     //@ for r in 0..{LOADS_B}
@@ -54,16 +67,18 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
     let tap_rows = (max(p.kh, tap_row0) - tap_row0 + p.stride - 1u) / p.stride;
     let tap_columns = (max(p.kw, tap_column0) - tap_column0 + p.stride - 1u) / p.stride;
     let steps = tap_rows * tap_columns * chunks;
+    // The next sixteen of the sum: a chunk of the channels, `up` rows and `back` columns before the first pixel.
+    var chunk = 0u;
+    var up = 0u;
+    var back = 0u;
     //@ if COOPERATIVE
     for (var step = 0u; step < steps; step++) {
     //@ else
     for (var step = 0u; step <= steps; step++) {
     //@ end
         if step < steps {
-            let up = step / (tap_columns * chunks);
-            let back = (step / chunks) % tap_columns;
             let tap = (tap_row0 + up * p.stride) * p.kw + tap_column0 + back * p.stride;
-            let quad = 4u * (step % chunks) + (local & 3u);
+            let quad = 4u * chunk + (local & 3u);
             //@ for r in 0..{LOADS_A}
             {
                 let row = bottom{r} - up;
@@ -83,6 +98,13 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
                 }
             }
             //@ end
+            chunk++;
+            let next_tap = u32(chunk == chunks);
+            chunk *= 1u - next_tap;
+            back += next_tap;
+            let next_row = u32(back == tap_columns);
+            back *= 1u - next_row;
+            up += next_row;
         }
         //@ if COOPERATIVE
         // These need control flow that is uniform beyond doubt, so nothing is on its way meanwhile.
@@ -149,10 +171,9 @@ fn backward_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
     {
         let m = first_row + down + {16*i}u;
         if m < p.pixels {
-            let image = (batch * p.n + m / (height * width)) * p.h_in;
-            let row = ((m % (height * width)) / width) * p.stride + parity_row;
-            let column = (m % width) * p.stride + parity_column;
-            let at = ((image + row) * p.w_in + column) * p.c_in;
+            let place = split(m, height, width);
+            let row = (batch * p.n + place.x) * p.h_in + place.y * p.stride + parity_row;
+            let at = (row * p.w_in + place.z * p.stride + parity_column) * p.c_in;
             //@ for j in 0..{TN}
             if first_column + across + {16*j}u < p.c_in {
                 out[at + first_column + across + {16*j}u] = dx{i}_{j};

@@ -1,3 +1,9 @@
+//@ if HALF
+enable f16;
+//@ end
+//@ if COOPERATIVE
+enable wgpu_cooperative_matrix;
+//@ end
 // The weight gradient of `conv2d_tiled.wgsl`: rows are (p, q, c), columns output channels, the sum runs over pixels.
 // a is x, b is dy; tile_a [16 of k][4·TM quads of rows], tile_b [16 of k][4·TN quads of columns]
 
@@ -6,7 +12,13 @@
 /// Rows are (p, q, c), columns output channels, the sum runs over one part of the pixels; the parts lie one behind the
 /// other in `out`, and a second pass adds them in their order. a is x, b is dy.
 @compute @workgroup_size(256)
-fn backward_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn backward_weight(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    //@ if COOPERATIVE
+    @builtin(subgroup_id) subgroup: u32,
+    //@ end
+) {
     let unit = group.y * 32768u + group.x;
     let number = unit / (p.blocks * p.tiles);
     let batch = number / p.parts;
@@ -18,18 +30,23 @@ fn backward_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
     let down = local >> 4u;
     let across = local & 15u;
     //@ if COOPERATIVE
-    let fragment_row = (local >> 6u) * {4*TM}u;
-    let fragment_column = ((local >> 5u) & 1u) * {8*TN}u;
+    let fragment_row = (subgroup / {ACROSS}u) * {C*FRAGMENTS_A}u;
+    let fragment_column = (subgroup % {ACROSS}u) * {C*FRAGMENTS_B}u;
     let channels = p.c_out;
     //@ end
-    let plane = p.h_out * p.w_out;
     let quads = (p.c_in + 3u) >> 2u;
     let rows = p.kh * p.kw * quads;
     // The quad of rows that this invocation loads.
     let row = first_row + local % {4*TM}u;
     let tap = row / quads;
     let quad = row % quads;
+    let down_by = tap / p.kw - p.padding; // wraps below 0: one comparison finds what is outside
+    let right_by = tap % p.kw - p.padding;
+    // How far sixteen pixels are.
+    let sixteen = split(16u, p.h_out, p.w_out);
     //@ for r in 0..{LOADS_A}
+    var m{r} = begin + (local + {256*r}u) / {4*TM}u;
+    var place{r} = split(m{r}, p.h_out, p.w_out);
     var next_a{r} = vec4(0.0);
     //@ end
     //@ for r in 0..{LOADS_B}
@@ -48,7 +65,7 @@ fn backward_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
     //@ end
     //@ end
     //@ end
-    let steps = (end - begin + 15u) / 16u;
+    let steps = (end - begin + 15u) >> 4u;
     //@ if COOPERATIVE
     for (var step = 0u; step < steps; step++) {
     //@ else
@@ -57,13 +74,14 @@ fn backward_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
         if step < steps {
             //@ for r in 0..{LOADS_A}
             {
-                let m = begin + 16u * step + (local + {256*r}u) / {4*TM}u;
-                let top = ((m % plane) / p.w_out) * p.stride - p.padding + tap / p.kw;
-                let left = (m % p.w_out) * p.stride - p.padding + tap % p.kw;
+                let top = place{r}.y * p.stride + down_by;
+                let left = place{r}.z * p.stride + right_by;
                 next_a{r} = vec4(0.0);
-                if m < end && row < rows && top < p.h_in && left < p.w_in {
-                    next_a{r} = load_a(((batch * p.n + m / plane) * p.h_in + top) * p.w_in + left, quad, p.c_in);
+                if m{r} < end && row < rows && top < p.h_in && left < p.w_in {
+                    next_a{r} = load_a(((batch * p.n + place{r}.x) * p.h_in + top) * p.w_in + left, quad, p.c_in);
                 }
+                m{r} += 16u;
+                place{r} = onward(place{r}, sixteen, p.h_out, p.w_out);
             }
             //@ end
             //@ for r in 0..{LOADS_B}

@@ -1,3 +1,9 @@
+//@ if HALF
+enable f16;
+//@ end
+//@ if COOPERATIVE
+enable wgpu_cooperative_matrix;
+//@ end
 // The forward pass of `conv2d_tiled.wgsl`: rows are pixels, columns output channels, the sum runs over (p, q, c).
 // a is x, b is w; tile_a [16·TM rows][4 quads of k], tile_b [16 of k][4·TN quads of columns]
 
@@ -17,7 +23,13 @@ fn bias_quad(quad: u32) -> vec4<f32> {
 
 /// y: rows are pixels, columns output channels, the sum runs over (p, q, c). a is x, b is w.
 @compute @workgroup_size(256)
-fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn forward(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    //@ if COOPERATIVE
+    @builtin(subgroup_id) subgroup: u32,
+    //@ end
+) {
     let unit = group.y * 32768u + group.x;
     let batch = unit / (p.blocks * p.tiles);
     if batch >= p.batches { return; }
@@ -26,17 +38,17 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     let down = local >> 4u;
     let across = local & 15u;
     //@ if COOPERATIVE
-    let fragment_row = (local >> 6u) * {4*TM}u;
-    let fragment_column = ((local >> 5u) & 1u) * {8*TN}u;
+    let fragment_row = (subgroup / {ACROSS}u) * {C*FRAGMENTS_A}u;
+    let fragment_column = (subgroup % {ACROSS}u) * {C*FRAGMENTS_B}u;
     let channels = p.c_out;
     //@ end
-    let plane = p.h_out * p.w_out;
     //@ for r in 0..{LOADS_A}
     let m{r} = first_row + (local >> 2u) + {64*r}u;
     let there{r} = m{r} < p.pixels;
-    let image{r} = (batch * p.n + m{r} / plane) * p.h_in;
-    let top{r} = ((m{r} % plane) / p.w_out) * p.stride - p.padding; // wraps below 0: one comparison finds what is outside
-    let left{r} = (m{r} % p.w_out) * p.stride - p.padding;
+    let place{r} = split(m{r}, p.h_out, p.w_out);
+    let image{r} = (batch * p.n + place{r}.x) * p.h_in;
+    let top{r} = place{r}.y * p.stride - p.padding; // wraps below 0: one comparison finds what is outside
+    let left{r} = place{r}.z * p.stride - p.padding;
     var next_a{r} = vec4(0.0);
     //@ end
     //@ for r in 0..{LOADS_B}
@@ -59,19 +71,22 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     let quads = (p.c_in + 3u) >> 2u;
     let chunks = (quads + 3u) >> 2u;
     let steps = p.kh * p.kw * chunks;
+    // The next sixteen of the sum: a chunk of the channels of tap (tap_row, tap_column).
+    var chunk = 0u;
+    var tap_row = 0u;
+    var tap_column = 0u;
+    var tap = batch * p.kh * p.kw;
     //@ if COOPERATIVE
     for (var step = 0u; step < steps; step++) {
     //@ else
     for (var step = 0u; step <= steps; step++) {
     //@ end
         if step < steps {
-            let tap = step / chunks;
-            let chunk = step % chunks;
             let quad = 4u * chunk + (local & 3u);
             //@ for r in 0..{LOADS_A}
             {
-                let row = top{r} + tap / p.kw;
-                let column = left{r} + tap % p.kw;
+                let row = top{r} + tap_row;
+                let column = left{r} + tap_column;
                 next_a{r} = vec4(0.0);
                 if there{r} && row < p.h_in && column < p.w_in && quad < quads {
                     next_a{r} = load_a((image{r} + row) * p.w_in + column, quad, p.c_in);
@@ -85,10 +100,18 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
                 let column_quad = first_quad + e % {4*TN}u;
                 next_b{r} = vec4(0.0);
                 if c < p.c_in && 4u * column_quad < p.c_out {
-                    next_b{r} = load_b((batch * p.kh * p.kw + tap) * p.c_in + c, column_quad, p.c_out);
+                    next_b{r} = load_b(tap * p.c_in + c, column_quad, p.c_out);
                 }
             }
             //@ end
+            chunk++;
+            let next_tap = u32(chunk == chunks);
+            chunk *= 1u - next_tap;
+            tap += next_tap;
+            tap_column += next_tap;
+            let next_row = u32(tap_column == p.kw);
+            tap_column *= 1u - next_row;
+            tap_row += next_row;
         }
         //@ if COOPERATIVE
         // These need control flow that is uniform beyond doubt, so nothing is on its way meanwhile.

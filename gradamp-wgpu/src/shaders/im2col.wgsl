@@ -45,44 +45,31 @@ fn im2col(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     if chunk >= p.chunks { return; }
     let first = chunk * p.chunk;
     let last = min(first + p.chunk, p.rows);
-    let c = column % p.depth;
-    let b = column / p.depth % p.kw;
-    let a = column / p.depth / p.kw;
-    var j = first % p.w_out;
-    var i = first / p.w_out % p.h_out;
-    var n = first / p.w_out / p.h_out + p.image;
+    let tap = split(column, p.kw, p.depth);
+    let a = tap.x;
+    let b = tap.y;
+    let c = tap.z;
+    var place = split(first, p.h_out, p.w_out);
     for (var row = first; row < last; row++) {
         // Beside the image on the left or above, these wrap around and are large.
-        let r = i * p.stride + a - p.padding;
-        let s = j * p.stride + b - p.padding;
+        let r = place.y * p.stride + a - p.padding;
+        let s = place.z * p.stride + b - p.padding;
         var value = V(0.0);
         if r < p.h_in && s < p.w_in && a < p.kh {
-            value = x[((n * p.h_in + r) * p.w_in + s) * p.depth + c];
+            value = x[(((p.image + place.x) * p.h_in + r) * p.w_in + s) * p.depth + c];
         }
         columns[row * p.channels + column] = value;
-        j++;
-        if j == p.w_out {
-            j = 0u;
-            i++;
-            if i == p.h_out {
-                i = 0u;
-                n++;
-            }
-        }
+        place = following(place, p.h_out, p.w_out);
     }
 }
 
 @group(0) @binding(0) var<storage, read> patches: array<V>;
 @group(0) @binding(1) var<storage, read_write> dx: array<V>;
 
-// Windows that have a padded pixel in them, along one axis: from the first that ends behind it to before the first that
-// begins behind it.
-fn windows(pixel: u32, size: u32, count: u32) -> vec2<u32> {
-    var first = 0u;
-    if pixel >= size {
-        first = (pixel - size) / p.stride + 1u;
-    }
-    return vec2(first, min(pixel / p.stride + 1u, count));
+// The last window that has a padded pixel in it, along one axis, and the pixel's place in that window.
+fn last_window(pixel: u32) -> vec2<u32> {
+    let window = pixel / p.stride;
+    return vec2(window, pixel - window * p.stride);
 }
 
 @compute @workgroup_size(256)
@@ -93,21 +80,26 @@ fn col2im(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     if chunk >= p.chunks { return; }
     let first = chunk * p.chunk;
     let last = min(first + p.chunk, p.rows);
-    let image = p.h_in * p.w_in;
+    var place = split(first, p.h_in, p.w_in);
     for (var pixel = first; pixel < last; pixel++) {
-        let n = pixel / image;
-        let r = pixel / p.w_in % p.h_in + p.padding;
-        let s = pixel % p.w_in + p.padding;
-        let rows = windows(r, p.kh, p.h_out);
-        let columns = windows(s, p.kw, p.w_out);
+        let down = last_window(place.y + p.padding);
+        let across = last_window(place.z + p.padding);
         var sum = V(0.0);
-        for (var i = rows.x; i < rows.y; i++) {
-            for (var j = columns.x; j < columns.y; j++) {
-                let row = (n * p.h_out + i) * p.w_out + j;
-                let place = (r - i * p.stride) * p.kw + s - j * p.stride;
-                sum += patches[(row * p.kh * p.kw + place) * p.depth + c];
+        // From window to window the pixel lies a stride further in. Windows beyond the last, or before the first, whose
+        // number wraps, are none.
+        var i = down.x;
+        for (var a = down.y; a < p.kh; a += p.stride) {
+            var j = across.x;
+            for (var b = across.y; b < p.kw; b += p.stride) {
+                if i < p.h_out && j < p.w_out {
+                    let row = (place.x * p.h_out + i) * p.w_out + j;
+                    sum += patches[((row * p.kh + a) * p.kw + b) * p.depth + c];
+                }
+                j--;
             }
+            i--;
         }
-        dx[(p.image * image + pixel) * p.channels + c] = sum;
+        dx[(p.image * p.h_in * p.w_in + pixel) * p.channels + c] = sum;
+        place = following(place, p.h_in, p.w_in);
     }
 }

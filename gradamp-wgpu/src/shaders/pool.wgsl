@@ -52,11 +52,9 @@ fn max_pool2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
     if chunk >= p.chunks { return; }
     let first = chunk * p.chunk;
     let last = min(first + p.chunk, p.rows);
-    var j = first % p.w_out;
-    var i = first / p.w_out % p.h_out;
-    var n = first / p.w_out / p.h_out;
+    var at = split(first, p.h_out, p.w_out);
     for (var pixel = first; pixel < last; pixel++) {
-        let corner = ((n * p.h_in + i * p.stride) * p.w_in + j * p.stride) * p.channels + c;
+        let corner = ((at.x * p.h_in + at.y * p.stride) * p.w_in + at.z * p.stride) * p.channels + c;
         var best = x[corner];
         var place = V(0.0);
         for (var a = 0u; a < p.size; a++) {
@@ -69,15 +67,7 @@ fn max_pool2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
         }
         y[pixel * p.channels + c] = best;
         index[pixel * p.channels + c] = place;
-        j++;
-        if j == p.w_out {
-            j = 0u;
-            i++;
-            if i == p.h_out {
-                i = 0u;
-                n++;
-            }
-        }
+        at = following(at, p.h_out, p.w_out);
     }
 }
 
@@ -85,10 +75,10 @@ fn max_pool2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
 @group(0) @binding(1) var<storage, read> dy: array<V>;
 @group(0) @binding(2) var<storage, read_write> dx: array<V>;
 
-// The first window, along one axis, that ends behind a pixel.
-fn first_window(pixel: u32) -> u32 {
-    if pixel < p.size { return 0u; }
-    return (pixel - p.size) / p.stride + 1u;
+// The last window that has a pixel in it, along one axis, and the pixel's place in that window.
+fn last_window(pixel: u32) -> vec2<u32> {
+    let window = pixel / p.stride;
+    return vec2(window, pixel - window * p.stride);
 }
 
 @compute @workgroup_size(256)
@@ -99,30 +89,27 @@ fn max_pool2d_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_i
     if chunk >= p.chunks { return; }
     let first = chunk * p.chunk;
     let last = min(first + p.chunk, p.rows);
-    var s = first % p.w_in;
-    var r = first / p.w_in % p.h_in;
-    var n = first / p.w_in / p.h_in;
+    var at = split(first, p.h_in, p.w_in);
     for (var pixel = first; pixel < last; pixel++) {
-        let last_i = min(r / p.stride + 1u, p.h_out);
-        let last_j = min(s / p.stride + 1u, p.w_out);
+        let down = last_window(at.y);
+        let across = last_window(at.z);
         var sum = V(0.0);
-        for (var i = first_window(r); i < last_i; i++) {
-            for (var j = first_window(s); j < last_j; j++) {
-                let at = ((n * p.h_out + i) * p.w_out + j) * p.channels + c;
-                let place = f32((r - i * p.stride) * p.size + s - j * p.stride);
-                sum += select(V(0.0), dy[at], places[at] == V(place));
+        // From window to window the pixel lies a stride further in. Windows beyond the last, or before the first, whose
+        // number wraps, are none.
+        var i = down.x;
+        for (var a = down.y; a < p.size; a += p.stride) {
+            var j = across.x;
+            for (var b = across.y; b < p.size; b += p.stride) {
+                if i < p.h_out && j < p.w_out {
+                    let window = ((at.x * p.h_out + i) * p.w_out + j) * p.channels + c;
+                    sum += select(V(0.0), dy[window], places[window] == V(f32(a * p.size + b)));
+                }
+                j--;
             }
+            i--;
         }
         dx[pixel * p.channels + c] = sum;
-        s++;
-        if s == p.w_in {
-            s = 0u;
-            r++;
-            if r == p.h_in {
-                r = 0u;
-                n++;
-            }
-        }
+        at = following(at, p.h_in, p.w_in);
     }
 }
 

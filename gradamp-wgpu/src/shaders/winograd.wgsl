@@ -96,9 +96,10 @@ fn transform_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
     let tile = place(group, local) / quads;
     let quad = place(group, local) % quads;
     if tile >= p.tiles { return; }
-    let image = p.first_image + tile / (p.down * p.across);
-    let top = ((tile / p.across) % p.down) * 4u - p.padding; // wraps below 0, beyond any image
-    let left = (tile % p.across) * 4u - p.padding;
+    let at_tile = split(tile, p.down, p.across);
+    let image = p.first_image + at_tile.x;
+    let top = at_tile.y * 4u - p.padding; // wraps below 0, beyond any image
+    let left = at_tile.z * 4u - p.padding;
     //@ for i in 0..6
     let d{i} = input_transform(Six(
         //@ for j in 0..6
@@ -128,9 +129,10 @@ fn transform_output(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invo
     let tile = place(group, local) / quads;
     let quad = place(group, local) % quads;
     if tile >= p.tiles { return; }
-    let image = p.first_image + tile / (p.down * p.across);
-    let top = ((tile / p.across) % p.down) * 4u;
-    let left = (tile % p.across) * 4u;
+    let at_tile = split(tile, p.down, p.across);
+    let image = p.first_image + at_tile.x;
+    let top = at_tile.y * 4u;
+    let left = at_tile.z * 4u;
     let at = tile * quads + quad;
     //@ for i in 0..6
     let m{i} = output_transform(Six(
@@ -166,9 +168,10 @@ fn transform_output_gradient(
     let tile = place(group, local) / quads;
     let quad = place(group, local) % quads;
     if tile >= p.tiles { return; }
-    let image = p.first_image + tile / (p.down * p.across);
-    let top = ((tile / p.across) % p.down) * 4u;
-    let left = (tile % p.across) * 4u;
+    let at_tile = split(tile, p.down, p.across);
+    let image = p.first_image + at_tile.x;
+    let top = at_tile.y * 4u;
+    let left = at_tile.z * 4u;
     //@ for i in 0..4
     let y{i} = output_gradient_transform(Four(
         //@ for j in 0..4

@@ -1,0 +1,24 @@
+
+/// Image, row and column of the m-th place of images of height times width: two divisions.
+fn split(m: u32, height: u32, width: u32) -> vec3<u32> {
+    let line = m / width;
+    let image = line / height;
+    return vec3(image, line - image * height, m - line * width);
+}
+
+/// The place that lies `by` behind `at`: none.
+fn onward(at: vec3<u32>, by: vec3<u32>, height: u32, width: u32) -> vec3<u32> {
+    var next = at + by;
+    let line_ends = u32(next.z >= width);
+    next.z -= line_ends * width;
+    next.y += line_ends;
+    let image_ends = u32(next.y >= height);
+    next.y -= image_ends * height;
+    next.x += image_ends;
+    return next;
+}
+
+/// The place after `at`.
+fn following(at: vec3<u32>, height: u32, width: u32) -> vec3<u32> {
+    return onward(at, vec3(0u, 0u, 1u), height, width);
+}

@@ -345,7 +345,8 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// How many buffers were ever taken from the system rather than from a pool: constant in steady state.
+    /// How many buffers, and whatever else a device is told by, were ever made rather than taken from a pool: constant in
+    /// steady state.
     /// `None` where the backend does not count.
     fn fresh_allocations(&self) -> Option<u64> {
         None

@@ -8,7 +8,7 @@ use gradamp_core::backend::{Backend, BatchNormOperands, GatePart, SgdSlot};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
 
-use crate::gpu::{Precision, Wgpu};
+use crate::gpu::{Made, Precision, Wgpu};
 use crate::memory::Buffer;
 
 impl Backend for Wgpu {
@@ -220,6 +220,7 @@ impl Backend for Wgpu {
     }
 
     fn fresh_allocations(&self) -> Option<u64> {
-        Some(self.made().buffers)
+        let Made { buffers, uploads, downloads, bind_groups, pipelines, submissions: _ } = self.made();
+        Some(buffers + uploads + downloads + bind_groups + pipelines)
     }
 }

@@ -10,7 +10,7 @@ use crate::adapter::Adapter;
 use crate::conv2d::Way;
 use crate::faults::Faults;
 use crate::kernel::{Kernel, Pipelines};
-use crate::memory::{Block, Buffer, Pool, Shortage};
+use crate::memory::{Block, Buffer, Pool, Shortage, mib};
 use crate::product::Pass;
 use crate::self_test;
 use crate::stream::Stream;
@@ -79,7 +79,9 @@ struct Work {
 pub struct Made {
     /// Buffers taken from the system.
     pub buffers: u64,
-    /// Buffers through which the host reads.
+    /// Buffers through which the host writes.
+    pub uploads: u64,
+    /// Buffers through which it reads.
     pub downloads: u64,
     /// Bind groups.
     pub bind_groups: u64,
@@ -214,6 +216,7 @@ impl Wgpu {
         let work = self.work();
         Made {
             buffers: self.0.pool.fresh(),
+            uploads: work.stream.uploads.made,
             downloads: work.stream.downloads_made,
             bind_groups: work.stream.groups_made,
             pipelines: work.pipelines.len() as u64,
@@ -288,8 +291,9 @@ impl Wgpu {
     /// Copies `bytes` to the beginning of `buffer`.
     pub(crate) fn upload(&self, bytes: &[u8], buffer: &Buffer) -> Result<()> {
         self.check()?;
-        self.work().stream.upload(bytes, buffer.block());
-        Ok(())
+        let done = self.work().stream.upload(bytes, buffer.block());
+        self.check()?;
+        done.map_err(|message| self.fault(message))
     }
 
     /// Copies the beginnings of some buffers to the host.
@@ -334,10 +338,6 @@ impl Wgpu {
 
 fn fault(adapter: &Adapter, message: String) -> Error {
     Error::Backend { backend: adapter.to_string(), message }
-}
-
-fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / 1048576.0)
 }
 
 impl fmt::Debug for Wgpu {

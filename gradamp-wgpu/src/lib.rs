@@ -45,6 +45,7 @@ mod template;
 pub mod testing;
 mod tile;
 mod tune;
+mod uploads;
 mod winograd;
 
 pub use adapter::{Adapter, Api, Choice, FastPaths, Kind, Limits, adapters};

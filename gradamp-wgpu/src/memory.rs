@@ -98,13 +98,15 @@ impl Pool {
                 return Err(Shortage::Budget { budget, held });
             }
         }
-        let raw = match create_buffer(device, bytes) {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let create = || create_buffer(device, bytes, usage, false);
+        let raw = match create() {
             Some(raw) => raw,
             None => {
                 self.trim();
                 // Freed memory comes back when the work that used it is done.
                 let _ = device.poll(wgpu::PollType::wait_indefinitely());
-                create_buffer(device, bytes).ok_or(Shortage::Device)?
+                create().ok_or(Shortage::Device)?
             }
         };
         self.held.fetch_add(bytes, Ordering::Relaxed);
@@ -134,15 +136,23 @@ fn size_class(bytes: u64) -> u64 {
     bytes.next_multiple_of(unit)
 }
 
-fn create_buffer(device: &wgpu::Device, size: u64) -> Option<wgpu::Buffer> {
-    use wgpu::BufferUsages;
+/// A buffer, or nothing where there is no memory for it.
+pub(crate) fn create_buffer(
+    device: &wgpu::Device,
+    size: u64,
+    usage: wgpu::BufferUsages,
+    mapped_at_creation: bool,
+) -> Option<wgpu::Buffer> {
     let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation]
         .map(|filter| device.push_error_scope(filter));
-    let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-    let raw =
-        device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
+    let raw = device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation });
     let errors = scopes.into_iter().rev().filter_map(|scope| pollster::block_on(scope.pop())).count();
     (errors == 0).then_some(raw)
+}
+
+/// Bytes in words.
+pub(crate) fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1048576.0)
 }
 
 #[cfg(test)]

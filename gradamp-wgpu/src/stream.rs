@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 
 use crate::adapter::Adapter;
 use crate::kernel::Pipeline;
-use crate::memory::Block;
+use crate::memory::{Block, create_buffer, mib};
+use crate::uploads::Uploads;
 
 /// Most buffers that one kernel binds.
 pub(crate) const MOST_BINDINGS: usize = 8;
@@ -14,9 +15,7 @@ pub(crate) const MOST_BINDINGS: usize = 8;
 pub(crate) const GRID_ROW: u64 = 32768;
 /// A bind group is small, but a pool that is trimmed often leaves many behind.
 const MOST_BIND_GROUPS: usize = 1 << 16;
-/// Uploads of a step fit in one chunk; a larger one gets a chunk of its own.
-const UPLOAD_CHUNK: u64 = 4 << 20;
-/// What is longer, such as a data set, goes past the belt, which keeps the memory that it ever took.
+/// What is longer, such as a data set, goes past the uploads' memory, which stays.
 const MOST_STAGED: usize = 64 << 20;
 
 type GroupKey = (u32, [u64; MOST_BINDINGS]);
@@ -26,8 +25,8 @@ pub(crate) struct Stream {
     device: wgpu::Device,
     queue: wgpu::Queue,
     /// Copies to the device that come before everything recorded.
-    uploads: Option<wgpu::CommandEncoder>,
-    belt: wgpu::util::StagingBelt,
+    copies: Option<wgpu::CommandEncoder>,
+    pub(crate) uploads: Uploads,
     pass: Option<(wgpu::CommandEncoder, wgpu::ComputePass<'static>)>,
     dispatches: usize,
     /// The submission that is being recorded, from 1.
@@ -48,10 +47,10 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn new(device: wgpu::Device, queue: wgpu::Queue, adapter: &Adapter) -> Self {
         Self {
-            belt: wgpu::util::StagingBelt::new(device.clone(), UPLOAD_CHUNK),
             device,
             queue,
-            uploads: None,
+            copies: None,
+            uploads: Uploads::default(),
             pass: None,
             dispatches: 0,
             serial: 1,
@@ -132,37 +131,42 @@ impl Stream {
     }
 
     /// Copies `bytes` to the beginning of `block`.
-    pub(crate) fn upload(&mut self, bytes: &[u8], block: &Arc<Block>) {
-        let Some(size) = wgpu::BufferSize::new(bytes.len() as u64) else { return };
+    pub(crate) fn upload(&mut self, bytes: &[u8], block: &Arc<Block>) -> Result<(), String> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         // Uploads run before all that is recorded, so what is recorded must not use the block yet.
         if block.used.load(Ordering::Relaxed) == self.serial {
             self.submit();
         }
         if bytes.len() > MOST_STAGED {
-            self.submit(); // or the belt's copies would come after this one
+            self.submit(); // or copies that were recorded would come after this one
             self.queue.write_buffer(&block.raw, 0, bytes);
-            return;
+            return Ok(());
         }
         let encoder =
-            self.uploads.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()));
-        self.belt.write_buffer(encoder, &block.raw, 0, size).copy_from_slice(bytes);
+            self.copies.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()));
+        self.uploads.write(&self.device, encoder, &block.raw, bytes)
     }
 
     /// Hands everything recorded to the device.
     pub(crate) fn submit(&mut self) {
-        let uploads = self.uploads.take().map(|encoder| {
-            self.belt.finish();
+        let copies = self.copies.take().map(|encoder| {
+            self.uploads.finish();
             encoder.finish()
         });
         let work = self.pass.take().map(|(encoder, pass)| {
             drop(pass);
             encoder.finish()
         });
-        if uploads.is_none() && work.is_none() {
+        if copies.is_none() && work.is_none() {
             return;
         }
-        self.queue.submit(uploads.into_iter().chain(work));
-        self.belt.recall();
+        let copied = copies.is_some();
+        let submission = self.queue.submit(copies.into_iter().chain(work));
+        if copied {
+            self.uploads.sent(submission);
+        }
         self.serial += 1;
         (self.dispatches, self.multiplications) = (0, 0);
         // Takes back what finished submissions held, without waiting.
@@ -176,7 +180,7 @@ impl Stream {
         if total == 0 {
             return Ok(());
         }
-        let staging = self.staging(total);
+        let staging = self.staging(total)?;
         let mut encoder = self.device.create_command_encoder(&Default::default());
         let mut at = 0;
         for (block, bytes) in &*parts {
@@ -209,19 +213,17 @@ impl Stream {
     }
 
     /// A buffer to read from of at least `size` bytes: the smallest that fits, else a new one.
-    fn staging(&mut self, size: u64) -> wgpu::Buffer {
+    fn staging(&mut self, size: u64) -> Result<wgpu::Buffer, String> {
         let fits = self.downloads.iter().enumerate().filter(|(_, buffer)| buffer.size() >= size);
         if let Some((place, _)) = fits.min_by_key(|(_, buffer)| buffer.size()) {
-            return self.downloads.swap_remove(place);
+            return Ok(self.downloads.swap_remove(place));
         }
         self.downloads.clear();
         self.downloads_made += 1;
-        self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: None,
-            size: size.next_power_of_two().max(4096),
-            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
-            mapped_at_creation: false,
-        })
+        let size = size.next_power_of_two().max(4096);
+        let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ;
+        create_buffer(&self.device, size, usage, false)
+            .ok_or_else(|| format!("out of memory: {} are wanted to read through", mib(size)))
     }
 
     /// Waits until the device has done all that was recorded.

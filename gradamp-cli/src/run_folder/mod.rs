@@ -82,6 +82,16 @@ impl Error {
     }
 }
 
+/// A device that failed while it was read for a checkpoint is a device that failed.
+impl From<Error> for gradamp_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Core(error) | Error::Model(gradamp_models::Error::Core(error)) => error,
+            other => gradamp_core::Error::external(other),
+        }
+    }
+}
+
 /// `Result` with the run folder's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use gradamp_core::Backend;
 use gradamp_core::amplify::DrawRecord;
 use gradamp_core::train::{Control, EpochReport, Observer, OnDivergence, SiteGradient, Snapshot, StepReport};
-use gradamp_core::{Backend, Error};
 use gradamp_models::Metadata;
 
 use super::lines::{EpochLine, EvaluationLine, GradientLine, MetricsLine, StepLine};
@@ -78,7 +78,7 @@ impl<'a> Recorder<'a> {
 
 impl<B: Backend> Observer<B> for Recorder<'_> {
     fn on_draw(&mut self, draw: &DrawRecord) -> gradamp_core::Result<()> {
-        self.logs.amplification.line(draw).map_err(Error::external)
+        Ok(self.logs.amplification.line(draw)?)
     }
 
     fn on_steps(
@@ -91,12 +91,12 @@ impl<B: Backend> Observer<B> for Recorder<'_> {
         };
         let lines: Vec<_> =
             reports.iter().filter(is_logged).map(|report| MetricsLine::Step(StepLine::new(report))).collect();
-        self.logs.metrics.lines(&lines).map_err(Error::external)?;
+        self.logs.metrics.lines(&lines)?;
         let is_stopping = self.is_stopping();
         let ends = is_stopping || self.max_steps.is_some_and(|limit| snapshot.state.step >= limit);
         let is_due = ends || self.saved.elapsed().as_secs_f64() >= self.checkpoint_seconds;
         if is_due && self.is_worth_keeping(snapshot)? {
-            self.save(snapshot).map_err(Error::external)?;
+            self.save(snapshot)?;
         }
         Ok(if is_stopping { Control::Stop } else { Control::Continue })
     }
@@ -107,25 +107,25 @@ impl<B: Backend> Observer<B> for Recorder<'_> {
         snapshot: &Snapshot<'_, B>,
     ) -> gradamp_core::Result<Control> {
         let line = MetricsLine::Epoch(EpochLine::new(report, snapshot.state));
-        self.logs.metrics.line(&line).map_err(Error::external)?;
+        self.logs.metrics.line(&line)?;
         let gradient = |gradient: &SiteGradient| GradientLine {
             epoch: report.epoch,
             step: report.step,
             gradient: gradient.clone(),
         };
         let gradients: Vec<_> = report.gradients.iter().map(gradient).collect();
-        self.logs.gradients.lines(&gradients).map_err(Error::external)?;
+        self.logs.gradients.lines(&gradients)?;
         let evaluation =
             |(split, evaluation): &(String, _)| EvaluationLine::new(report.epoch, split, evaluation);
         let evaluations: Vec<_> = report.evaluations.iter().map(evaluation).collect();
-        self.logs.evaluations.lines(&evaluations).map_err(Error::external)?;
+        self.logs.evaluations.lines(&evaluations)?;
         if self.is_worth_keeping(snapshot)? {
             // The best before the last: killed in between, the run repeats the epoch and saves the same best again.
             if report.best {
-                let lengths = self.logs.sync().map_err(Error::external)?;
-                self.best.save(snapshot, lengths, &self.metadata).map_err(Error::external)?;
+                let lengths = self.logs.sync()?;
+                self.best.save(snapshot, lengths, &self.metadata)?;
             }
-            self.save(snapshot).map_err(Error::external)?;
+            self.save(snapshot)?;
         }
         let is_last = snapshot.state.epoch >= self.epochs;
         Ok(if self.is_stopping() && !is_last { Control::Stop } else { Control::Continue })

@@ -25,7 +25,7 @@ pub fn on(device: &str) -> String {
     SMALL.replace("--device cpu", &format!("--device {device}"))
 }
 
-fn record(place: &Workplace, run: &str) -> Value {
+pub fn record(place: &Workplace, run: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(place.path(run).join("run.json")).unwrap()).unwrap()
 }
 

@@ -6,6 +6,7 @@ mod bad_input;
 mod commands;
 mod compare;
 mod devices;
+mod faults;
 mod optimizer;
 mod report;
 mod resume;

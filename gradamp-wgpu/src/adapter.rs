@@ -6,6 +6,7 @@ use std::str::FromStr;
 use gradamp_core::{Error, Result};
 use wgpu::{Backends, CooperativeScalarType, DeviceType, Features};
 
+use crate::device_memory::device_memory;
 use crate::tile::Matrices;
 
 /// One way to reach one GPU: the same card appears once for each graphics API that drives it.
@@ -59,7 +60,7 @@ pub enum Kind {
 /// The limits that decide what fits, in bytes unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The device's memory, where the API tells: Vulkan does.
+    /// The device's memory, where its API tells.
     pub memory: Option<u64>,
     /// The largest tensor: the smaller of a buffer's and a binding's limit.
     pub tensor: u64,
@@ -125,7 +126,7 @@ impl Adapter {
             driver: [info.driver, info.driver_info].join(" ").trim().to_owned(),
             kind,
             limits: Limits {
-                memory: memory(&raw),
+                memory: device_memory(&raw),
                 tensor: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
                 workgroup_memory: limits.max_compute_workgroup_storage_size,
                 invocations: limits.max_compute_invocations_per_workgroup,
@@ -263,25 +264,6 @@ impl fmt::Display for Kind {
             Kind::Discrete => "discrete",
         })
     }
-}
-
-/// Bytes of the largest heap of the device's own.
-#[cfg(not(target_vendor = "apple"))]
-fn memory(raw: &wgpu::Adapter) -> Option<u64> {
-    const DEVICE_LOCAL: u32 = 1; // VK_MEMORY_HEAP_DEVICE_LOCAL_BIT
-    // SAFETY: the handles are asked for a property and let go before the adapter is.
-    let heaps = unsafe {
-        let adapter = raw.as_hal::<wgpu::hal::api::Vulkan>()?;
-        let instance = adapter.shared_instance().raw_instance();
-        instance.get_physical_device_memory_properties(adapter.raw_physical_device())
-    };
-    let heaps = heaps.memory_heaps.iter().take(heaps.memory_heap_count as usize);
-    heaps.filter(|heap| heap.flags.as_raw() & DEVICE_LOCAL != 0).map(|heap| heap.size).max()
-}
-
-#[cfg(target_vendor = "apple")]
-fn memory(_raw: &wgpu::Adapter) -> Option<u64> {
-    None
 }
 
 fn vendor(number: u32) -> String {

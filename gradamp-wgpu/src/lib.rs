@@ -23,6 +23,7 @@ mod backend;
 mod batch_norm;
 mod columns;
 mod conv2d;
+mod device_memory;
 mod elementwise;
 mod faults;
 mod gemm;

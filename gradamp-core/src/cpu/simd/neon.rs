@@ -18,14 +18,14 @@ pub(super) unsafe fn run_neon(job: impl Job) {
 /// 0
 #[target_feature(enable = "neon")]
 #[inline]
-pub(in crate::cpu) unsafe fn zero() -> float32x4_t {
+pub(in crate::cpu) fn zero() -> float32x4_t {
     vdupq_n_f32(0.0)
 }
 
 /// a · b + c, in the order of the other machines' instruction.
 #[target_feature(enable = "neon")]
 #[inline]
-pub(in crate::cpu) unsafe fn multiply_add(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+pub(in crate::cpu) fn multiply_add(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
     vfmaq_f32(c, a, b)
 }
 

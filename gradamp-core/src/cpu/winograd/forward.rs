@@ -38,9 +38,9 @@ impl Images {
     ) -> Self {
         let step = A::Output::TO;
         let (down, across) = (to.0.div_ceil(step), to.1.div_ceil(step));
-        let planes = |(h, w, channels), start| Planes { h, w, channels, down, across, step, start };
+        let planes = |(h, w, channels), step, start| Planes { h, w, channels, down, across, step, start };
         let start = start + A::SKIPPED as isize;
-        Self { from: planes(from, start), to: planes(to, 0), tiles: n * down * across }
+        Self { from: planes(from, A::STEP, start), to: planes(to, step, 0), tiles: n * down * across }
     }
 }
 

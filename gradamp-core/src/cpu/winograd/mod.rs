@@ -1,5 +1,5 @@
-//! Winograd's convolutions: a 3x3 window's products at stride 1, several pixels at a time, with a quarter of the
-//! multiplications.
+//! Winograd's convolutions: a 3x3 window's products, several pixels at a time, with a quarter of the multiplications at stride
+//! 1, and little more than half of them at stride 2.
 //!
 //! | pass | transformed | products at each point | transformed back |
 //! |---|---|---|---|
@@ -12,12 +12,13 @@
 //! values land where the micro-kernel reads them. Blocks depend on the geometry alone, so the number of threads changes
 //! no bit.
 //!
-//! The transforms are in `transforms.rs`. In f32 the result is off by some 1e-6 of its norm: the transforms add up values a few
+//! The transforms are in `transforms.rs` and `strided.rs`. In f32 the result is off by some 1e-6 of its norm: the transforms add up values a few
 //! times as large as what they give.
 
 mod backward_weight;
 mod forward;
 mod layout;
+mod strided;
 #[cfg(test)]
 mod tests;
 mod tiles;
@@ -30,6 +31,7 @@ use crate::geometry::Conv2d;
 use super::Cpu;
 use super::batch_norm::BlockMoments;
 use forward::{Images, convolve};
+use strided::{Spread, Strided};
 use transforms::{Algorithm, Four, Pair};
 use weights::Weights;
 
@@ -40,27 +42,31 @@ pub(super) enum Winograd {
     Four,
     /// A tile is a whole plane of 2x2 pixels.
     Pair,
+    /// Tiles of 4x4 pixels at stride 2.
+    Strided,
 }
 
 impl Winograd {
     /// The algorithm that costs least; `None` where the direct sums do.
     pub(super) fn of(g: &Conv2d) -> Option<Self> {
-        if (g.kh, g.kw, g.stride) != (3, 3, 1) {
+        if (g.kh, g.kw) != (3, 3) {
             return None;
         }
-        if (g.h_in, g.w_in, g.padding) == (2, 2, 1) {
-            return Some(Self::Pair);
-        }
-        // In multiply-adds: storing a sum takes the time of a few, transforming a channel of a tile that of some 200. Estimated
-        // from counts of instructions, not measured. Channels come in vectors.
+        // What a tile costs in multiply-adds: storing a sum takes the time of a few, transforming a channel of a tile that of
+        // some hundred. Estimated from counts of instructions, not measured. Channels come in vectors.
         const STORE: usize = 4;
-        const TRANSFORM: usize = 200;
+        let (way, points, transform) = match (g.stride, g.padding) {
+            (1, 1) if (g.h_in, g.w_in) == (2, 2) => return Some(Self::Pair),
+            (1, _) => (Self::Four, Four::POINTS, 200),
+            (2, 1) => (Self::Strided, Strided::POINTS, 450),
+            _ => return None,
+        };
         let tiles = g.h_out.div_ceil(4) * g.w_out.div_ceil(4);
         let vectors = |channels: usize| channels.next_multiple_of(layout::WIDEST);
-        let products = Four::POINTS * (g.c_in + STORE) * vectors(g.c_out);
-        let ours = tiles * (products + TRANSFORM * (vectors(g.c_in) + vectors(g.c_out)));
+        let products = points * (g.c_in + STORE) * vectors(g.c_out);
+        let ours = tiles * (products + transform * (vectors(g.c_in) + vectors(g.c_out)));
         let direct = g.pixels() * g.patch() * vectors(g.c_out);
-        (ours < direct).then_some(Self::Four)
+        (ours < direct).then_some(way)
     }
 
     /// y = conv2d(x, w) + bias; and the moments of y, where they are wanted and its blocks are whole rows.
@@ -86,6 +92,10 @@ impl Winograd {
                 let images = Images::new::<Pair>(g.n, from, to, start);
                 convolve::<Pair>(cpu, images, x, weights, bias, y, moments)
             }
+            Self::Strided => {
+                let images = Images::new::<Strided>(g.n, from, to, start);
+                convolve::<Strided>(cpu, images, x, weights, bias, y, moments)
+            }
         }
     }
 
@@ -110,6 +120,10 @@ impl Winograd {
                 let images = Images::new::<Pair>(g.n, from, to, start);
                 convolve::<Pair>(cpu, images, dy, weights, None, dx, None)
             }
+            Self::Strided => {
+                let images = Images::new::<Spread>(g.n, from, to, 0);
+                convolve::<Spread>(cpu, images, dy, weights, None, dx, None)
+            }
         }
     }
 
@@ -125,6 +139,7 @@ impl Winograd {
         match self {
             Self::Four => backward_weight::backward_weight::<Four>(cpu, g, x, dy, dw),
             Self::Pair => backward_weight::backward_weight::<Pair>(cpu, g, x, dy, dw),
+            Self::Strided => backward_weight::backward_weight::<Strided>(cpu, g, x, dy, dw),
         }
     }
 }

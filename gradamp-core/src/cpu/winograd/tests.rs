@@ -64,14 +64,14 @@ fn close(a: &[Vec<f32>], b: &[Vec<f32>]) -> bool {
     a.concat().iter().zip(b.concat()).all(|(a, b)| (a - b).abs() < 1e-6)
 }
 
-/// Σ_points Aᵀ[i, p] · G[p, k] · Bᵀ[p, j] is 1 where pixel j under weight k gives output i, else 0.
-fn is_a_convolution<A: Algorithm>() {
+/// Σ_points Aᵀ[i, p] · G[p, k] · Bᵀ[p, j] is 1 where pixel j meets weight k in output i, else 0.
+fn is_a_convolution<A: Algorithm>(meets: impl Fn(usize, usize, usize) -> bool) {
     let (a, g, b) = (matrix::<A::Output>(), matrix::<A::Weight>(), matrix::<A::Input>());
     for (i, a) in a.iter().enumerate() {
         for k in 0..3 {
             for j in 0..b[0].len() {
                 let sum: f32 = a.iter().zip(&g).zip(&b).map(|((a, g), b)| a * g[k] * b[j]).sum();
-                let expected = if j + A::SKIPPED == i + k { 1.0 } else { 0.0 };
+                let expected = if meets(j + A::SKIPPED, k, i) { 1.0 } else { 0.0 };
                 assert!((sum - expected).abs() < 1e-6, "output {i}, weight {k}, pixel {j}: {sum}");
             }
         }
@@ -82,8 +82,10 @@ fn is_a_convolution<A: Algorithm>() {
 
 #[test]
 fn the_matrices_make_convolutions() {
-    is_a_convolution::<Four>();
-    is_a_convolution::<Pair>();
+    is_a_convolution::<Four>(|j, k, i| j == i + k);
+    is_a_convolution::<Pair>(|j, k, i| j == i + k);
+    is_a_convolution::<Strided>(|j, k, i| j == 2 * i + k);
+    is_a_convolution::<Spread>(|j, k, i| 2 * j + 1 == i + k);
 }
 
 #[test]
@@ -97,7 +99,10 @@ fn it_serves_where_it_multiplies_less() {
     assert_eq!(of(4, 512, 512, 3, 1, 1), Some(Winograd::Four));
     assert_eq!(of(2, 512, 512, 3, 1, 1), Some(Winograd::Pair));
     assert_eq!(of(32, 3, 64, 3, 1, 1), None);
-    assert_eq!(of(32, 64, 64, 3, 2, 1), None);
+    assert_eq!(of(32, 64, 128, 3, 2, 1), Some(Winograd::Strided));
+    assert_eq!(of(4, 64, 128, 3, 2, 1), None, "half a tile of the output is nothing");
+    assert_eq!(of(32, 64, 128, 3, 2, 0), None);
+    assert_eq!(of(32, 64, 128, 3, 3, 1), None);
     assert_eq!(of(32, 64, 64, 1, 1, 0), None);
     assert_eq!(of(1, 64, 64, 3, 1, 1), None);
 }
@@ -105,8 +110,10 @@ fn it_serves_where_it_multiplies_less() {
 #[test]
 fn threads_change_no_bit() {
     // Weights transformed once, tiles transformed once, and whole planes; several chunks of tiles.
-    for [n, size, c_in, c_out] in [[5, 27, 40, 70], [3, 5, 70, 40], [9, 2, 33, 50]] {
-        let g = Conv2d::new(&[n, size, size, c_in], &[3, 3, c_in, c_out], 1, 1).unwrap();
+    let sizes =
+        [[5, 27, 40, 70, 1], [3, 5, 70, 40, 1], [9, 2, 33, 50, 1], [5, 31, 40, 70, 2], [3, 8, 64, 128, 2]];
+    for [n, size, c_in, c_out, stride] in sizes {
+        let g = Conv2d::new(&[n, size, size, c_in], &[3, 3, c_in, c_out], stride, 1).unwrap();
         let random = |seed, shape: [usize; 4]| random(seed, shape.iter().product());
         let (x, w, dy) = (random(1, g.x_shape()), random(2, g.w_shape()), random(3, g.y_shape()));
         let way = Winograd::of(&g).unwrap();

@@ -28,7 +28,7 @@
 use crate::cpu::simd::Vector;
 
 /// The most points, pixels or weights along one axis.
-pub(super) const MOST: usize = 6;
+pub(super) const MOST: usize = 9;
 
 /// A matrix that multiplies vectors, along one axis.
 pub(super) trait Transform {
@@ -55,6 +55,8 @@ pub(super) trait Algorithm {
 
     /// Products of a tile.
     const POINTS: usize = Self::Input::TO * Self::Input::TO;
+    /// From one tile's window to the next.
+    const STEP: usize = Self::Output::TO;
     /// A window begins so many pixels after where the convolution's does.
     const SKIPPED: usize;
 }
@@ -92,11 +94,13 @@ macro_rules! transform {
             const TO: usize = $to;
             #[inline(always)]
             fn apply<V: Vector>($d: [V; MOST]) -> [V; MOST] {
-                $body
+                let out: [V; $to] = $body;
+                std::array::from_fn(|i| out[i.min($to - 1)])
             }
         }
     };
 }
+pub(super) use transform;
 
 /// The points' powers and the factors of G.
 const A: f32 = 0.625;
@@ -140,8 +144,6 @@ transform!(FourOutput, 6 => 4, |m| {
         difference.times(A).plus(B, far_difference),
         sum.times(A2).plus(B2, far_sum),
         m[5].plus(A2 * A, difference).plus(B2 * B, far_difference),
-        m[0],
-        m[0],
     ]
 });
 
@@ -158,14 +160,11 @@ transform!(FourWeightGradient, 6 => 3, |u| {
         u[0].times(1.0 / (A2 * B2)).plus(ALPHA, sum).plus(BETA, far_sum),
         difference.times(ALPHA * A).plus(BETA * B, far_difference),
         u[5].plus(ALPHA * A2, sum).plus(BETA * B2, far_sum),
-        u[0],
-        u[0],
-        u[0],
     ]
 });
 
-transform!(PairInput, 2 => 3, |d| [d[0] + d[1], d[1], d[0], d[0], d[0], d[0]]);
-transform!(PairWeight, 3 => 3, |g| [g[1], g[2] - g[1], g[0] - g[1], g[0], g[0], g[0]]);
-transform!(PairOutput, 3 => 2, |m| [m[0] + m[1], m[0] + m[2], m[0], m[0], m[0], m[0]]);
-transform!(PairOutputGradient, 2 => 3, |y| [y[0] + y[1], y[0], y[1], y[0], y[0], y[0]]);
-transform!(PairWeightGradient, 3 => 3, |u| [u[2], u[0] - u[1] - u[2], u[1], u[0], u[0], u[0]]);
+transform!(PairInput, 2 => 3, |d| [d[0] + d[1], d[1], d[0]]);
+transform!(PairWeight, 3 => 3, |g| [g[1], g[2] - g[1], g[0] - g[1]]);
+transform!(PairOutput, 3 => 2, |m| [m[0] + m[1], m[0] + m[2]]);
+transform!(PairOutputGradient, 2 => 3, |y| [y[0] + y[1], y[0], y[1]]);
+transform!(PairWeightGradient, 3 => 3, |u| [u[2], u[0] - u[1] - u[2], u[1]]);

@@ -27,6 +27,7 @@ pub mod train;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "cpu")]
+#[allow(unsafe_code, reason = "vector instructions, and the memory and threads beneath them")]
 pub mod cpu;
 
 pub use backend::Backend;

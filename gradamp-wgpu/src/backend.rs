@@ -8,8 +8,9 @@ use gradamp_core::backend::{Backend, BatchNormOperands, GatePart, SgdSlot};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
 
-use crate::gpu::{Made, Precision, Wgpu};
+use crate::gpu::{Made, Wgpu};
 use crate::memory::Buffer;
+use crate::open::Precision;
 
 impl Backend for Wgpu {
     type Buffer = Buffer;

@@ -7,9 +7,10 @@ use gradamp_core::Result;
 use gradamp_core::geometry::Conv2d;
 use serde::{Deserialize, Serialize};
 
-use crate::gpu::{Precision, Wgpu};
+use crate::gpu::Wgpu;
 use crate::kernel::Kernel;
 use crate::memory::Buffer;
+use crate::open::Precision;
 use crate::product::{Pass, Product};
 use crate::shaders::Shader;
 use crate::tile::{Matrices, SHARED, Tile};

@@ -3,6 +3,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use gradamp_core::Error;
+
+use crate::adapter::Adapter;
+
+/// An error of `adapter`.
+pub(crate) fn fault(adapter: &Adapter, message: String) -> Error {
+    Error::Backend { backend: adapter.to_string(), message }
+}
+
 /// The first fault of a device; later ones follow from it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Faults(Arc<(AtomicBool, Mutex<Option<String>>)>);

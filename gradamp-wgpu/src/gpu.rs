@@ -1,49 +1,23 @@
+//! The opened adapter: what kernels ask of it.
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytemuck::NoUninit;
 use gradamp_core::geometry::Conv2d;
 use gradamp_core::{Error, Result};
-use wgpu::Features;
 
 use crate::adapter::Adapter;
 use crate::conv2d::Way;
-use crate::faults::Faults;
+use crate::faults::{Faults, fault};
 use crate::kernel::{Kernel, Pipelines};
 use crate::memory::{Block, Buffer, Pool, Shortage, mib};
+use crate::open::{Options, Precision, request};
 use crate::product::Pass;
 use crate::self_test;
 use crate::stream::Stream;
 use crate::tile::Matrices;
-use crate::tune::{Tuning, Ways};
-
-/// How exactly convolutions multiply.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// All in f32.
-    #[default]
-    F32,
-    /// Factors are rounded to f16, products and sums are f32; so are all tensors.
-    Mixed,
-}
-
-/// How a GPU is opened.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Most bytes that tensors may take; what the device has where it is `None`.
-    pub memory: Option<u64>,
-    /// How exactly convolutions multiply; f32 where the adapter has no f16.
-    pub precision: Precision,
-    /// What was measured on this adapter, to be used in place of the fixed choices.
-    pub tuning: Option<Tuning>,
-    /// Whether every access in a shader is checked against its buffer: slower, for tests.
-    pub checked: bool,
-    /// Whether a software adapter, too, runs the kernels that are made for GPUs: slower, for tests.
-    pub tiled: bool,
-    /// Whether the device is trusted without the small questions that find a driver which computes wrongly: to find out
-    /// more about one.
-    pub trusted: bool,
-}
+use crate::tune::Ways;
 
 /// The backend: a cheap handle on one opened adapter.
 ///
@@ -97,38 +71,8 @@ impl Wgpu {
     /// **Errors:** the driver's word; a driver that computes wrongly.
     pub fn open(adapter: &Adapter, options: &Options) -> Result<Self> {
         let precision = if adapter.fast_paths.f16 { options.precision } else { Precision::F32 };
-        let ways = match &options.tuning {
-            Some(tuning) if tuning.key == Tuning::key(adapter, precision) => tuning.ways()?,
-            Some(tuning) => {
-                return Err(fault(
-                    adapter,
-                    format!(
-                        "cannot use what was measured on {}: expected this adapter, driver, precision and version; \
-                         `gradamp tune` measures anew",
-                        tuning.adapter
-                    ),
-                ));
-            }
-            None => Ways::new(),
-        };
-        let mut wanted = Features::IMMEDIATES | Features::SHADER_F16 | Features::SUBGROUP;
-        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
-        if precision == Precision::Mixed && adapter.matrices().is_some() {
-            wanted |= Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-            // SAFETY: the only experimental feature asked for is that of cooperative matrices, and their kernels run only
-            // where they pass a test against plain ones.
-            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
-        }
-        let descriptor = wgpu::DeviceDescriptor {
-            label: None,
-            required_features: wanted & adapter.raw.features(),
-            required_limits: adapter.raw.limits(),
-            experimental_features,
-            memory_hints: wgpu::MemoryHints::Performance,
-            trace: wgpu::Trace::Off,
-        };
-        let opened = pollster::block_on(adapter.raw.request_device(&descriptor));
-        let (device, queue) = opened.map_err(|error| fault(adapter, format!("cannot be opened: {error}")))?;
+        let ways = options.ways(adapter, precision)?;
+        let (device, queue) = request(adapter, precision)?;
         let gpu = Self(Arc::new(Shared {
             adapter: adapter.clone(),
             pool: Pool::new(options.memory),
@@ -334,10 +278,6 @@ impl Wgpu {
     fn work(&self) -> MutexGuard<'_, Work> {
         self.0.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn fault(adapter: &Adapter, message: String) -> Error {
-    Error::Backend { backend: adapter.to_string(), message }
 }
 
 impl fmt::Debug for Wgpu {

@@ -108,6 +108,7 @@ impl Pipelines {
     }
 }
 
+#[allow(unsafe_code, reason = "shaders without checks at run time")]
 fn compile(
     device: &wgpu::Device,
     checked: bool,

@@ -23,6 +23,7 @@ mod backend;
 mod batch_norm;
 mod columns;
 mod conv2d;
+#[allow(unsafe_code, reason = "handles of the graphics API")]
 mod device_memory;
 mod elementwise;
 mod faults;
@@ -33,6 +34,7 @@ mod keep_images;
 mod kernel;
 mod loss;
 mod memory;
+mod open;
 mod pool;
 mod product;
 mod rows;
@@ -50,7 +52,8 @@ mod uploads;
 mod winograd;
 
 pub use adapter::{Adapter, Api, Choice, FastPaths, Kind, Limits, adapters};
-pub use gpu::{Made, Options, Precision, Wgpu};
+pub use gpu::{Made, Wgpu};
 pub use memory::Buffer;
+pub use open::{Options, Precision};
 pub use product::Pass;
 pub use tune::{Tuned, Tuning};

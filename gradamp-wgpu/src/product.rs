@@ -13,9 +13,10 @@ use gradamp_core::Result;
 use gradamp_core::geometry::Conv2d;
 use serde::{Deserialize, Serialize};
 
-use crate::gpu::{Precision, Wgpu};
+use crate::gpu::Wgpu;
 use crate::kernel::Variant;
 use crate::memory::Buffer;
+use crate::open::Precision;
 use crate::shaders::Shader;
 use crate::tile::{Matrices, SHARED, SUBGROUP_INVOCATIONS, SUBGROUP_ROWS, Tile};
 

@@ -5,8 +5,9 @@ use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::{Backend, Error, Result};
 
 use crate::conv2d;
-use crate::gpu::{Precision, Wgpu};
+use crate::gpu::Wgpu;
 use crate::memory::Buffer;
+use crate::open::Precision;
 use crate::product::{Pass, Product};
 use crate::tile::{Matrices, Tile};
 
@@ -154,7 +155,8 @@ mod tests {
 
     use super::*;
     use crate::adapter::{Adapter, FastPaths, Limits};
-    use crate::gpu::{Options, testing};
+    use crate::gpu::testing;
+    use crate::open::Options;
 
     #[test]
     fn a_device_that_computes_otherwise_than_the_host_is_refused() {

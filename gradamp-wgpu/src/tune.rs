@@ -15,8 +15,9 @@ use sha2::{Digest, Sha256};
 
 use crate::adapter::Adapter;
 use crate::conv2d::{Way, cooperative};
-use crate::gpu::{Precision, Wgpu};
+use crate::gpu::Wgpu;
 use crate::memory::Buffer;
+use crate::open::Precision;
 use crate::product::Pass;
 use crate::shaders::{Shader, kernels};
 use crate::tile::{SHARED, Tile};
@@ -228,7 +229,8 @@ impl<'a> Trial<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{Options, testing};
+    use crate::gpu::testing;
+    use crate::open::Options;
 
     /// What is measured is written, read, and taken by a device that is opened with it; and every way gives the same
     /// numbers, to rounding.

@@ -67,22 +67,20 @@ fn backward_input(
     let tap_rows = (max(p.kh, tap_row0) - tap_row0 + p.stride - 1u) / p.stride;
     let tap_columns = (max(p.kw, tap_column0) - tap_column0 + p.stride - 1u) / p.stride;
     let steps = tap_rows * tap_columns * chunks;
-    // The next sixteen of the sum: a chunk of the channels, `up` rows and `back` columns before the first pixel.
-    var chunk = 0u;
-    var up = 0u;
-    var back = 0u;
+    // The next sixteen of the sum: how many rows and columns before the first pixel, and a chunk of the channels.
+    var next = vec3<u32>();
     //@ if COOPERATIVE
     for (var step = 0u; step < steps; step++) {
     //@ else
     for (var step = 0u; step <= steps; step++) {
     //@ end
         if step < steps {
-            let tap = (tap_row0 + up * p.stride) * p.kw + tap_column0 + back * p.stride;
-            let quad = 4u * chunk + (local & 3u);
+            let tap = (tap_row0 + next.x * p.stride) * p.kw + tap_column0 + next.y * p.stride;
+            let quad = 4u * next.z + (local & 3u);
             //@ for r in 0..{LOADS_A}
             {
-                let row = bottom{r} - up;
-                let column = right{r} - back;
+                let row = bottom{r} - next.x;
+                let column = right{r} - next.y;
                 next_a{r} = vec4(0.0);
                 if there{r} && row < p.h_out && column < p.w_out && quad < quads {
                     next_a{r} = load_a((image{r} + row) * p.w_out + column, quad, p.c_out);
@@ -98,13 +96,7 @@ fn backward_input(
                 }
             }
             //@ end
-            chunk++;
-            let next_tap = u32(chunk == chunks);
-            chunk *= 1u - next_tap;
-            back += next_tap;
-            let next_row = u32(back == tap_columns);
-            back *= 1u - next_row;
-            up += next_row;
+            next = following(next, tap_columns, chunks);
         }
         //@ if COOPERATIVE
         // These need control flow that is uniform beyond doubt, so nothing is on its way meanwhile.

@@ -71,22 +71,20 @@ fn forward(
     let quads = (p.c_in + 3u) >> 2u;
     let chunks = (quads + 3u) >> 2u;
     let steps = p.kh * p.kw * chunks;
-    // The next sixteen of the sum: a chunk of the channels of tap (tap_row, tap_column).
-    var chunk = 0u;
-    var tap_row = 0u;
-    var tap_column = 0u;
-    var tap = batch * p.kh * p.kw;
+    // The next sixteen of the sum: row and column of a tap, and a chunk of its channels.
+    var next = vec3<u32>();
     //@ if COOPERATIVE
     for (var step = 0u; step < steps; step++) {
     //@ else
     for (var step = 0u; step <= steps; step++) {
     //@ end
         if step < steps {
-            let quad = 4u * chunk + (local & 3u);
+            let tap = (batch * p.kh + next.x) * p.kw + next.y;
+            let quad = 4u * next.z + (local & 3u);
             //@ for r in 0..{LOADS_A}
             {
-                let row = top{r} + tap_row;
-                let column = left{r} + tap_column;
+                let row = top{r} + next.x;
+                let column = left{r} + next.y;
                 next_a{r} = vec4(0.0);
                 if there{r} && row < p.h_in && column < p.w_in && quad < quads {
                     next_a{r} = load_a((image{r} + row) * p.w_in + column, quad, p.c_in);
@@ -96,7 +94,7 @@ fn forward(
             //@ for r in 0..{LOADS_B}
             {
                 let e = local + {256*r}u;
-                let c = 16u * chunk + e / {4*TN}u;
+                let c = 16u * next.z + e / {4*TN}u;
                 let column_quad = first_quad + e % {4*TN}u;
                 next_b{r} = vec4(0.0);
                 if c < p.c_in && 4u * column_quad < p.c_out {
@@ -104,14 +102,7 @@ fn forward(
                 }
             }
             //@ end
-            chunk++;
-            let next_tap = u32(chunk == chunks);
-            chunk *= 1u - next_tap;
-            tap += next_tap;
-            tap_column += next_tap;
-            let next_row = u32(tap_column == p.kw);
-            tap_column *= 1u - next_row;
-            tap_row += next_row;
+            next = following(next, p.kw, chunks);
         }
         //@ if COOPERATIVE
         // These need control flow that is uniform beyond doubt, so nothing is on its way meanwhile.

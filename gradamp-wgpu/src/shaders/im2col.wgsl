@@ -66,12 +66,6 @@ fn im2col(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
 @group(0) @binding(0) var<storage, read> patches: array<V>;
 @group(0) @binding(1) var<storage, read_write> dx: array<V>;
 
-// The last window that has a padded pixel in it, along one axis, and the pixel's place in that window.
-fn last_window(pixel: u32) -> vec2<u32> {
-    let window = pixel / p.stride;
-    return vec2(window, pixel - window * p.stride);
-}
-
 @compute @workgroup_size(256)
 fn col2im(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let strip = (group.y * 32768u + group.x) * 256u + local;
@@ -82,8 +76,8 @@ fn col2im(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     let last = min(first + p.chunk, p.rows);
     var place = split(first, p.h_in, p.w_in);
     for (var pixel = first; pixel < last; pixel++) {
-        let down = last_window(place.y + p.padding);
-        let across = last_window(place.z + p.padding);
+        let down = last_window(place.y + p.padding, p.stride);
+        let across = last_window(place.z + p.padding, p.stride);
         var sum = V(0.0);
         // From window to window the pixel lies a stride further in. Windows beyond the last, or before the first, whose
         // number wraps, are none.

@@ -75,12 +75,6 @@ fn max_pool2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
 @group(0) @binding(1) var<storage, read> dy: array<V>;
 @group(0) @binding(2) var<storage, read_write> dx: array<V>;
 
-// The last window that has a pixel in it, along one axis, and the pixel's place in that window.
-fn last_window(pixel: u32) -> vec2<u32> {
-    let window = pixel / p.stride;
-    return vec2(window, pixel - window * p.stride);
-}
-
 @compute @workgroup_size(256)
 fn max_pool2d_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let strip = (group.y * 32768u + group.x) * 256u + local;
@@ -91,8 +85,8 @@ fn max_pool2d_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_i
     let last = min(first + p.chunk, p.rows);
     var at = split(first, p.h_in, p.w_in);
     for (var pixel = first; pixel < last; pixel++) {
-        let down = last_window(at.y);
-        let across = last_window(at.z);
+        let down = last_window(at.y, p.stride);
+        let across = last_window(at.z, p.stride);
         var sum = V(0.0);
         // From window to window the pixel lies a stride further in. Windows beyond the last, or before the first, whose
         // number wraps, are none.

@@ -22,3 +22,9 @@ fn onward(at: vec3<u32>, by: vec3<u32>, height: u32, width: u32) -> vec3<u32> {
 fn following(at: vec3<u32>, height: u32, width: u32) -> vec3<u32> {
     return onward(at, vec3(0u, 0u, 1u), height, width);
 }
+
+/// The last of the windows a stride apart that has a pixel in it, along one axis, and the pixel's place in that window.
+fn last_window(pixel: u32, stride: u32) -> vec2<u32> {
+    let window = pixel / stride;
+    return vec2(window, pixel - window * stride);
+}

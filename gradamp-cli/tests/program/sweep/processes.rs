@@ -2,19 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::{FACTORS, statuses, study};
 use crate::{Report, Workplace};
-
-/// A study whose runs are long enough to be met in their middle.
-fn long(place: &Workplace) {
-    study(place, "seeds = 2\nbaseline = false", "");
-    let text = fs::read_to_string(place.path("s.toml")).unwrap();
-    place.write("s.toml", &text.replace("{ epochs = 1 }", "{ epochs = 200 }"));
-}
 
 #[track_caller]
 fn wait_for(path: &Path) {
@@ -23,6 +16,20 @@ fn wait_for(path: &Path) {
         assert!(Instant::now() < deadline, "{} does not come", path.display());
         sleep(Duration::from_millis(5));
     }
+}
+
+/// A sweep of two runs at once, long enough to be met in their middle, where they are now.
+#[cfg(unix)]
+fn begin(place: &Workplace) -> Child {
+    study(place, "seeds = 2\nbaseline = false", "");
+    let text = fs::read_to_string(place.path("s.toml")).unwrap();
+    place.write("s.toml", &text.replace("{ epochs = 1 }", "{ epochs = 200 }"));
+    let mut command = place.command("sweep s.toml --jobs 2 --out d");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    for seed in [1, 2] {
+        wait_for(&place.path(&format!("d/runs/base_seed-{seed}/metrics.jsonl")));
+    }
+    child
 }
 
 #[cfg(unix)]
@@ -35,12 +42,7 @@ fn signal(id: u32, name: &str) {
 #[test]
 fn ctrl_c_lets_the_runs_save_and_says_how_to_go_on() {
     let place = Workplace::new();
-    long(&place);
-    let mut command = place.command("sweep s.toml --jobs 2 --out d");
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    for seed in [1, 2] {
-        wait_for(&place.path(&format!("d/runs/base_seed-{seed}/metrics.jsonl")));
-    }
+    let child = begin(&place);
     // While it goes on, another process leaves its runs alone, and sees how they stand.
     place.run("sweep --collect d").succeeds();
     assert!(statuses(&place, "d").iter().all(|(_, status)| status == "pending"));
@@ -93,12 +95,8 @@ fn runs_that_were_killed_are_resumed_and_end_in_the_same_bits() {
 #[test]
 fn a_run_that_is_killed_or_whose_folder_is_deleted_is_recorded() {
     let place = Workplace::new();
-    long(&place);
-    let mut command = place.command("sweep s.toml --jobs 2 --out d");
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = begin(&place);
     let first = place.path("d/runs/base_seed-1");
-    wait_for(&first.join("metrics.jsonl"));
-    wait_for(&place.path("d/runs/base_seed-2/metrics.jsonl"));
     // The run writes meanwhile, so that a folder may not be empty the moment it is to be removed.
     let deadline = Instant::now() + Duration::from_secs(60);
     while fs::remove_dir_all(&first).is_err() && first.exists() {
@@ -120,12 +118,8 @@ fn a_run_that_is_killed_or_whose_folder_is_deleted_is_recorded() {
 #[test]
 fn a_run_that_fails_before_its_folder_is_gone_tells_both() {
     let place = Workplace::new();
-    long(&place);
-    let mut command = place.command("sweep s.toml --jobs 2 --out d");
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = begin(&place);
     let first = place.path("d/runs/base_seed-1");
-    wait_for(&first.join("metrics.jsonl"));
-    wait_for(&place.path("d/runs/base_seed-2/metrics.jsonl"));
     // A file where the checkpoints were: the next one cannot be written.
     let checkpoints = first.join("checkpoints");
     let deadline = Instant::now() + Duration::from_secs(60);

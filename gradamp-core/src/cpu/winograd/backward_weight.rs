@@ -34,7 +34,7 @@ pub(super) fn backward_weight<A: Algorithm>(
 ) -> Result<()> {
     let kernel = cpu.small_kernel(g.c_out);
     let (from, to) = ((g.h_in, g.w_in, g.c_in), (g.h_out, g.w_out, g.c_out));
-    let images = Images::new::<A>(g.n, from, to, -(g.padding as isize));
+    let images = Images::new::<A>((g.n, from, to, -(g.padding as isize)));
 
     let even = |channels: usize| channels.div_ceil(channels.div_ceil(CHANNELS)).next_multiple_of(WIDEST);
     let (rows, columns) = (even(g.c_in), even(g.c_out));

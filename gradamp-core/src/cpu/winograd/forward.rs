@@ -14,6 +14,9 @@ use super::tiles::{FromPlanes, ToPlanes};
 use super::transforms::{Algorithm, Transform};
 use super::weights::{Panel, Weights};
 
+/// Height, width and channels.
+type Size = (usize, usize, usize);
+
 /// The images that a convolution reads and those that it writes, in tiles.
 #[derive(Clone, Copy)]
 pub(super) struct Images {
@@ -29,13 +32,8 @@ impl Images {
         (h.is_multiple_of(step) && block.is_multiple_of(across)).then_some(block / across * step * w)
     }
 
-    /// Of n images each, height, width and channels; the first window begins at `start`.
-    pub(super) fn new<A: Algorithm>(
-        n: usize,
-        from: (usize, usize, usize),
-        to: (usize, usize, usize),
-        start: isize,
-    ) -> Self {
+    /// Of n images each, from and to; the first window begins at the last number.
+    pub(super) fn new<A: Algorithm>((n, from, to, start): (usize, Size, Size, isize)) -> Self {
         let step = A::Output::TO;
         let (down, across) = (to.0.div_ceil(step), to.1.div_ceil(step));
         let planes = |(h, w, channels), step, start| Planes { h, w, channels, down, across, step, start };
@@ -89,13 +87,14 @@ struct Convolution<'a> {
 /// y = the images' convolution with the weights + bias; and y's moments, if they are wanted and easy to get.
 pub(super) fn convolve<A: Algorithm>(
     cpu: &Cpu,
-    images: Images,
+    images: (usize, Size, Size, isize),
     x: &[f32],
     weights: Weights<'_>,
     bias: Option<&[f32]>,
     y: &mut [f32],
     moments: Option<&mut BlockMoments>,
 ) -> Result<()> {
+    let images = Images::new::<A>(images);
     let (depth, columns) = weights.shape();
     let kernel = cpu.small_kernel(columns);
     let block = Block::new::<A>(kernel, depth, images.tiles);

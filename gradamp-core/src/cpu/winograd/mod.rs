@@ -30,7 +30,7 @@ use crate::geometry::Conv2d;
 
 use super::Cpu;
 use super::batch_norm::BlockMoments;
-use forward::{Images, convolve};
+use forward::convolve;
 use strided::{Spread, Strided};
 use transforms::{Algorithm, Four, Pair};
 use weights::Weights;
@@ -80,22 +80,13 @@ impl Winograd {
         y: &mut [f32],
         moments: Option<&mut BlockMoments>,
     ) -> Result<()> {
-        let start = -(g.padding as isize);
         let [from, to] = [(g.h_in, g.w_in, g.c_in), (g.h_out, g.w_out, g.c_out)];
+        let planes = (g.n, from, to, -(g.padding as isize));
         let weights = Weights { w, c_in: g.c_in, c_out: g.c_out, turned: false };
         match self {
-            Self::Four => {
-                let images = Images::new::<Four>(g.n, from, to, start);
-                convolve::<Four>(cpu, images, x, weights, bias, y, moments)
-            }
-            Self::Pair => {
-                let images = Images::new::<Pair>(g.n, from, to, start);
-                convolve::<Pair>(cpu, images, x, weights, bias, y, moments)
-            }
-            Self::Strided => {
-                let images = Images::new::<Strided>(g.n, from, to, start);
-                convolve::<Strided>(cpu, images, x, weights, bias, y, moments)
-            }
+            Self::Four => convolve::<Four>(cpu, planes, x, weights, bias, y, moments),
+            Self::Pair => convolve::<Pair>(cpu, planes, x, weights, bias, y, moments),
+            Self::Strided => convolve::<Strided>(cpu, planes, x, weights, bias, y, moments),
         }
     }
 
@@ -112,18 +103,9 @@ impl Winograd {
         let [from, to] = [(g.h_out, g.w_out, g.c_out), (g.h_in, g.w_in, g.c_in)];
         let weights = Weights { w, c_in: g.c_in, c_out: g.c_out, turned: true };
         match self {
-            Self::Four => {
-                let images = Images::new::<Four>(g.n, from, to, start);
-                convolve::<Four>(cpu, images, dy, weights, None, dx, None)
-            }
-            Self::Pair => {
-                let images = Images::new::<Pair>(g.n, from, to, start);
-                convolve::<Pair>(cpu, images, dy, weights, None, dx, None)
-            }
-            Self::Strided => {
-                let images = Images::new::<Spread>(g.n, from, to, 0);
-                convolve::<Spread>(cpu, images, dy, weights, None, dx, None)
-            }
+            Self::Four => convolve::<Four>(cpu, (g.n, from, to, start), dy, weights, None, dx, None),
+            Self::Pair => convolve::<Pair>(cpu, (g.n, from, to, start), dy, weights, None, dx, None),
+            Self::Strided => convolve::<Spread>(cpu, (g.n, from, to, 0), dy, weights, None, dx, None),
         }
     }
 

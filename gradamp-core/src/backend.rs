@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::Result;
+use crate::folding::Folding;
 use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use crate::keep_images::{ImageSet, KeptImages};
 pub use crate::operands::{BatchNormOperands, Gate, GatePart, SgdSlot, SgdStep, Statistics};
@@ -264,6 +265,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         };
         self.relu_backward(g.len(), y, dy, dz)?;
         self.batch_norm_backward(g, p, x, dz, dx, dgamma, dbeta)
+    }
+
+    /// How this backend's convolutions read a rectified batch norm that nobody wrote; `None` where it has no such way for this
+    /// shape, or it is not the faster one.
+    fn folding(&self, _g: &Conv2d) -> Option<&dyn Folding<Self>> {
+        None
     }
 
     /// The step of all parameters.

@@ -91,6 +91,11 @@ impl Conv2d {
         self.h_out * self.w_out
     }
 
+    /// x seen as a matrix `[n·h_in·w_in, c_in]`.
+    pub fn x_rows(&self) -> Rows {
+        Rows { rows: self.n * self.h_in * self.w_in, channels: self.c_in }
+    }
+
     /// y seen as a matrix `[n·h_out·w_out, c_out]`.
     pub fn y_rows(&self) -> Rows {
         Rows { rows: self.n * self.pixels(), channels: self.c_out }

@@ -17,6 +17,9 @@ pub struct Gradient<B: Backend> {
     source: Source<B>,
     shape: Shape,
     scale: f32,
+    /// Σ_r dz · x̂ and Σ_r dz over the values before the scalar, with dz what the rectifier under them lets through: where the
+    /// convolution that made them found them on its way.
+    sums: Option<[Tensor<B>; 2]>,
 }
 
 enum Source<B: Backend> {
@@ -30,17 +33,31 @@ enum Source<B: Backend> {
 impl<B: Backend> Gradient<B> {
     /// The gradient whose values are `values`.
     pub fn new(values: Tensor<B>) -> Self {
-        Self { shape: *values.shape(), source: Source::Tensor(values), scale: 1.0 }
+        Self { shape: *values.shape(), source: Source::Tensor(values), scale: 1.0, sums: None }
     }
 
     /// A gradient of ones.
     pub fn ones(backend: &B, shape: Shape) -> Self {
-        Self { source: Source::Ones(backend.clone(), OnceCell::new()), shape, scale: 1.0 }
+        Self { source: Source::Ones(backend.clone(), OnceCell::new()), shape, scale: 1.0, sums: None }
     }
 
-    /// A gradient inside a fused operation: `compute` runs only if a hook asks for values.
-    pub fn deferred(shape: Shape, compute: impl Fn() -> Result<Tensor<B>> + 'static) -> Self {
-        Self { source: Source::Deferred(Box::new(compute), OnceCell::new()), shape, scale: 1.0 }
+    /// A gradient inside a fused operation: `compute` runs only if a hook asks for values, and not if they are `known`.
+    pub fn deferred(
+        shape: Shape,
+        known: Option<Tensor<B>>,
+        compute: impl Fn() -> Result<Tensor<B>> + 'static,
+    ) -> Self {
+        let cell = known.map_or_else(OnceCell::new, OnceCell::from);
+        Self { source: Source::Deferred(Box::new(compute), cell), shape, scale: 1.0, sums: None }
+    }
+
+    pub(crate) fn with_sums(self, sums: [Tensor<B>; 2]) -> Self {
+        Self { sums: Some(sums), ..self }
+    }
+
+    /// The sums that a batch norm's backward begins with, where they are known: dgamma and dbeta for the values before the scalar.
+    pub(crate) fn sums(&self) -> Option<&[Tensor<B>; 2]> {
+        self.sums.as_ref()
     }
 
     /// The same gradient with its scalar multiplied by `factor`.
@@ -88,6 +105,11 @@ impl<B: Backend> Gradient<B> {
     /// Whether these are ones everywhere, so that a rule may use the scalar alone.
     pub fn is_ones(&self) -> bool {
         matches!(self.source, Source::Ones(..))
+    }
+
+    /// Whether these are the values inside a fused operation, which no hook has replaced.
+    pub fn is_deferred(&self) -> bool {
+        matches!(self.source, Source::Deferred(..))
     }
 
     /// The values before the scalar, by value; `None` for deferred values that nobody asked for.

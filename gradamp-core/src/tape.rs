@@ -226,7 +226,8 @@ impl<'p, B: Backend> Tape<'p, B> {
             input_of: Some(site),
             output: self.values,
         };
-        Ok((site, self.push(links, x.tensor.clone(), Box::new(Identity))))
+        let id = self.push(links, Box::new(Identity));
+        Ok((site, Var { tensor: x.tensor.clone(), id, moments: None }))
     }
 
     /// Ends a container of layers whose output is `y`.
@@ -253,27 +254,47 @@ impl<'p, B: Backend> Tape<'p, B> {
         output: Tensor<B>,
         rule: impl BackwardRule<B> + 'static,
     ) -> Result<Var<B>> {
+        self.record_from(operation, inputs.iter().map(|x| x.id).collect(), parameters, sites, output, rule)
+    }
+
+    /// [`Tape::record`], with the numbers of the values it reads.
+    pub(crate) fn record_from(
+        &mut self,
+        operation: &'static str,
+        inputs: Vec<Option<usize>>,
+        parameters: &[ParameterId],
+        sites: &[SiteId],
+        output: Tensor<B>,
+        rule: impl BackwardRule<B> + 'static,
+    ) -> Result<Var<B>> {
         if let (Some(probe), Some(site)) = (&mut self.probe, sites.last()) {
             probe(&self.sites[site.0], &output)?;
         }
-        let links = Links {
-            operation,
-            inputs: inputs.iter().map(|x| x.id).collect(),
-            parameters: parameters.to_vec(),
-            sites: sites.to_vec(),
-            input_of: None,
-            output: self.values,
-        };
-        Ok(self.push(links, output, Box::new(rule)))
+        let id = self.record_unstored(operation, inputs, parameters, sites, rule);
+        Ok(Var { tensor: output, id, moments: None })
     }
 
-    fn push(&mut self, links: Links, output: Tensor<B>, rule: Box<dyn BackwardRule<B>>) -> Var<B> {
+    /// Records an operation whose output exists as a number only, for one that knows how to do without it.
+    pub(crate) fn record_unstored(
+        &mut self,
+        operation: &'static str,
+        inputs: Vec<Option<usize>>,
+        parameters: &[ParameterId],
+        sites: &[SiteId],
+        rule: impl BackwardRule<B> + 'static,
+    ) -> Option<usize> {
+        let (parameters, sites) = (parameters.to_vec(), sites.to_vec());
+        let links = Links { operation, inputs, parameters, sites, input_of: None, output: self.values };
+        self.push(links, Box::new(rule))
+    }
+
+    fn push(&mut self, links: Links, rule: Box<dyn BackwardRule<B>>) -> Option<usize> {
         let flows = !links.parameters.is_empty() || links.inputs.iter().any(Option::is_some);
         if !self.recording || !flows {
-            return self.constant(output);
+            return None;
         }
         self.nodes.push(Node { links, rule });
-        Var { tensor: output, id: Some(self.new_value()), moments: None }
+        Some(self.new_value())
     }
 
     fn new_value(&mut self) -> usize {

@@ -67,8 +67,7 @@ impl<B: Backend> Module<B> for BasicBlock {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> gradamp_core::Result<Var<B>> {
         let (site, x) = tape.begin_site(&self.path, LayerKind::Block, &x)?;
         let y = self.conv1.forward(tape, x.clone())?;
-        let y = self.bn1.forward_relu(tape, &y, None, &self.relu1)?;
-        let y = self.conv2.forward(tape, y)?;
+        let y = self.bn1.forward_relu_conv(tape, &y, &self.relu1, &self.conv2)?;
         let residual = match &self.shortcut {
             None => x,
             Some((conv, bn)) => {

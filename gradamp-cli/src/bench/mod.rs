@@ -1,6 +1,7 @@
 //! `gradamp bench`: training steps, whole and operation by operation, against the clock.
 
 mod ceilings;
+mod folded;
 mod operation;
 mod ops;
 mod stopwatch;

@@ -8,6 +8,8 @@ use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_wgpu::Pass;
 
+use super::folded::Folded;
+
 /// A call of a backend, with all that its time depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -19,7 +21,11 @@ pub enum Operation {
         g: Conv2d,
         /// Whether it adds a bias.
         bias: bool,
+        /// Whether its output's mean and variance are found too.
+        moments: bool,
     },
+    /// A batch norm and a rectifier that a convolution folds.
+    Folded(Folded),
     /// A matrix product, as linear layers have.
     Product(Gemm),
     /// A bias for each channel.
@@ -81,9 +87,11 @@ impl Operation {
     /// What kind of operation it is.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Convolution { pass: Pass::Forward, .. } => "convolution",
+            Self::Convolution { pass: Pass::Forward, moments: false, .. } => "convolution",
+            Self::Convolution { pass: Pass::Forward, moments: true, .. } => "convolution + statistics",
             Self::Convolution { pass: Pass::Input, .. } => "convolution, input gradient",
             Self::Convolution { pass: Pass::Weight, .. } => "convolution, weight gradient",
+            Self::Folded(folded) => folded.name(),
             Self::Product(_) => "matrix product",
             Self::AddBias(_) => "bias",
             Self::SumRows(_) => "sum of rows",
@@ -111,6 +119,7 @@ impl Operation {
     pub fn flops(&self) -> f64 {
         match self {
             Self::Convolution { g, .. } => 2.0 * g.multiplications() as f64,
+            Self::Folded(folded) => folded.flops(),
             Self::Product(g) => 2.0 * (g.m * g.n * g.k) as f64,
             _ => 0.0,
         }
@@ -122,6 +131,7 @@ impl Operation {
         let volume = |shape: [usize; 4]| shape.iter().product::<usize>();
         let elements = match self {
             Self::Convolution { g, .. } => volume(g.x_shape()) + volume(g.w_shape()) + volume(g.y_shape()),
+            Self::Folded(folded) => folded.elements(),
             Self::Product(g) => g.m * g.k + g.k * g.n + g.m * g.n,
             Self::AddBias(g) => 2 * g.len(),
             Self::SumRows(g) | Self::BatchNormStatistics(g) => g.len(),
@@ -157,10 +167,18 @@ impl Operation {
         let values = |len: usize| buffer(len, &|i| stream.uniform(i) - 0.5);
         let image = |shape: [usize; 4]| values(shape.iter().product());
         Ok(match *self {
-            Self::Convolution { pass, g, bias } => {
+            Self::Folded(folded) => folded.call(b, &values)?,
+            Self::Convolution { pass, g, bias, moments } => {
                 let (mut x, mut w, mut y) = (image(g.x_shape())?, image(g.w_shape())?, image(g.y_shape())?);
                 let bias = if bias { Some(values(g.c_out)?) } else { None };
                 match pass {
+                    Pass::Forward if moments => {
+                        let [mut mean, mut variance] = [values(g.c_out)?, values(g.c_out)?];
+                        Box::new(move || {
+                            let found = (&mut mean, &mut variance);
+                            b.conv2d_with_moments(&g, &x, &w, bias.as_ref(), &mut y, found.0, found.1)
+                        })
+                    }
                     Pass::Forward => Box::new(move || b.conv2d(&g, &x, &w, bias.as_ref(), &mut y)),
                     Pass::Input => Box::new(move || b.conv2d_backward_input(&g, &w, &y, &mut x)),
                     Pass::Weight => Box::new(move || b.conv2d_backward_weight(&g, &x, &y, &mut w)),
@@ -272,15 +290,15 @@ fn slot<B: Backend>((len, buffers): &mut (usize, [B::Buffer; 3])) -> SgdSlot<'_,
 }
 
 /// A batch norm's numbers per channel.
-struct Channels<B: Backend>([B::Buffer; 3]);
+pub(super) struct Channels<B: Backend>([B::Buffer; 3]);
 
 impl<B: Backend> Channels<B> {
-    fn new(values: &impl Fn(usize) -> Result<B::Buffer>, g: Rows) -> Result<Self> {
+    pub(super) fn new(values: &impl Fn(usize) -> Result<B::Buffer>, g: Rows) -> Result<Self> {
         Ok(Self([values(g.channels)?, values(g.channels)?, values(g.channels)?]))
     }
 
     /// The variances may be negative, so epsilon keeps the roots real.
-    fn operands(&self) -> BatchNormOperands<'_, B> {
+    pub(super) fn operands(&self) -> BatchNormOperands<'_, B> {
         let Self([mean, variance, gamma]) = self;
         BatchNormOperands { mean, variance, gamma, beta: gamma, epsilon: 1.0 }
     }
@@ -290,7 +308,7 @@ impl fmt::Display for Operation {
     /// Its shape.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Convolution { g, .. } => {
+            Self::Convolution { g, .. } | Self::Folded(Folded { g, .. }) => {
                 let Conv2d { kh, kw, stride, c_out, .. } = g;
                 write!(f, "{kh}x{kw}/{stride} {:?} to {c_out}", g.x_shape())
             }

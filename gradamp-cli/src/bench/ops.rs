@@ -41,13 +41,12 @@ pub fn ops(args: &OpsArgs) -> Result<()> {
     if args.rounds == 0 {
         return Err(Failure::usage("--rounds: expected at least 1, found 0"));
     }
-    let operations = chosen(survey::operations(&args.workload)?, args.only.as_deref())?;
     let device = device::choose_by_flag("--device", &args.device.device)?;
     let registers = match &device {
         Chosen::Cpu => device::cpu(args.device.threads)?.peak(),
         Chosen::Gpu { .. } => 0.0, // a GPU is held against its fastest product
     };
-    device.run(&args.device.opening(), Ops { args, operations, registers })
+    device.run(&args.device.opening(), Ops { args, registers })
 }
 
 fn chosen(mut operations: Vec<(Operation, usize)>, only: Option<&str>) -> Result<Vec<(Operation, usize)>> {
@@ -65,7 +64,6 @@ fn chosen(mut operations: Vec<(Operation, usize)>, only: Option<&str>) -> Result
 
 struct Ops<'a> {
     args: &'a OpsArgs,
-    operations: Vec<(Operation, usize)>,
     registers: f64,
 }
 
@@ -80,7 +78,8 @@ impl Task for Ops<'_> {
     type Output = ();
 
     fn run<B: Backend>(self, backend: B) -> Result<()> {
-        let Self { args, operations, registers } = self;
+        let Self { args, registers } = self;
+        let operations = chosen(survey::operations(&args.workload, &backend)?, args.only.as_deref())?;
         let stopwatch = Stopwatch { rounds: args.rounds, stretch: 0.02 };
         let before = Ceilings::of(&backend, registers, stopwatch)?;
         let mut lines = Vec::with_capacity(operations.len());

@@ -4,19 +4,21 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gradamp_core::backend::{Backend, BatchNormOperands, SgdSlot};
+use gradamp_core::folding::{Folded as Image, Folding};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_wgpu::Pass;
 
+use super::folded::{Folded, Part};
 use super::operation::Operation;
 use super::workload::Workload;
 use crate::args::WorkloadArgs;
 use crate::failure::Result;
 
-/// The operations of one training step, each with how often it occurs, in the order of their first call.
+/// The operations of one training step on `backend`, each with how often it occurs, in the order of their first call.
 ///
 /// **Errors:** those of the workload.
-pub fn operations(workload: &WorkloadArgs) -> Result<Vec<(Operation, usize)>> {
-    let survey = Survey::default();
+pub fn operations<B: Backend>(workload: &WorkloadArgs, backend: &B) -> Result<Vec<(Operation, usize)>> {
+    let survey = Survey { like: backend.clone(), notes: Arc::default() };
     let mut bench = Workload::new(workload, survey.clone())?;
     survey.take(); // what making the model and looking at its shapes asked for
     bench.step(false)?;
@@ -30,25 +32,28 @@ pub fn operations(workload: &WorkloadArgs) -> Result<Vec<(Operation, usize)>> {
     Ok(found)
 }
 
-/// A backend that notes what it is asked for and computes nothing; its buffers hold nothing.
-#[derive(Clone, Debug, Default)]
-struct Survey(Arc<Mutex<Vec<Operation>>>);
+/// A backend that notes what it is asked for and computes nothing; its buffers hold nothing. It folds what `like` folds.
+#[derive(Clone, Debug)]
+struct Survey<B> {
+    like: B,
+    notes: Arc<Mutex<Vec<Operation>>>,
+}
 
 type Answer = gradamp_core::Result<()>;
 
-impl Survey {
+impl<B> Survey<B> {
     fn note(&self, operation: Operation) -> Answer {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
         Ok(())
     }
 
     /// What was asked for since the last call.
     fn take(&self) -> Vec<Operation> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Backend for Survey {
+impl<B: Backend> Backend for Survey<B> {
     type Buffer = ();
 
     fn name(&self) -> String {
@@ -160,15 +165,29 @@ impl Backend for Survey {
     }
 
     fn conv2d(&self, g: &Conv2d, _x: &(), _w: &(), bias: Option<&()>, _y: &mut ()) -> Answer {
-        self.note(Operation::Convolution { pass: Pass::Forward, g: *g, bias: bias.is_some() })
+        self.note(Operation::Convolution { pass: Pass::Forward, g: *g, bias: bias.is_some(), moments: false })
+    }
+
+    fn conv2d_with_moments(
+        &self,
+        g: &Conv2d,
+        _x: &(),
+        _w: &(),
+        bias: Option<&()>,
+        _y: &mut (),
+        _mean: &mut (),
+        _variance: &mut (),
+    ) -> Answer {
+        let (pass, bias) = (Pass::Forward, bias.is_some());
+        self.note(Operation::Convolution { pass, g: *g, bias, moments: true })
     }
 
     fn conv2d_backward_input(&self, g: &Conv2d, _w: &(), _dy: &(), _dx: &mut ()) -> Answer {
-        self.note(Operation::Convolution { pass: Pass::Input, g: *g, bias: false })
+        self.note(Operation::Convolution { pass: Pass::Input, g: *g, bias: false, moments: false })
     }
 
     fn conv2d_backward_weight(&self, g: &Conv2d, _x: &(), _dy: &(), _dw: &mut ()) -> Answer {
-        self.note(Operation::Convolution { pass: Pass::Weight, g: *g, bias: false })
+        self.note(Operation::Convolution { pass: Pass::Weight, g: *g, bias: false, moments: false })
     }
 
     fn batch_norm_relu(
@@ -197,9 +216,52 @@ impl Backend for Survey {
         self.note(Operation::BatchNormBackward { g: *g, relu: true, residual: dz.is_some() })
     }
 
+    fn folding(&self, g: &Conv2d) -> Option<&dyn Folding<Self>> {
+        self.like.folding(g).is_some().then_some(self)
+    }
+
     /// One operation, as backends take it.
     fn sgd_all(&self, slots: Vec<SgdSlot<'_, Self>>) -> Answer {
         self.note(Operation::Sgd(slots.iter().map(|slot| slot.len).collect()))
+    }
+}
+
+impl<B: Backend> Folding<Survey<B>> for Survey<B> {
+    fn conv2d(
+        &self,
+        g: &Conv2d,
+        _z: &Image<'_, Self>,
+        _w: &(),
+        bias: Option<&()>,
+        _y: &mut (),
+        moments: Option<[&mut (); 2]>,
+    ) -> Answer {
+        let part = Part::Forward { bias: bias.is_some(), moments: moments.is_some() };
+        self.note(Operation::Folded(Folded { part, g: *g }))
+    }
+
+    fn conv2d_backward_input(
+        &self,
+        g: &Conv2d,
+        _z: &Image<'_, Self>,
+        _w: &(),
+        _dy: &(),
+        _dz: &mut (),
+        _dgamma: &mut (),
+        _dbeta: &mut (),
+    ) -> Answer {
+        self.note(Operation::Folded(Folded { part: Part::InputGradient, g: *g }))
+    }
+
+    fn batch_norm_relu_backward(
+        &self,
+        g: &Conv2d,
+        _z: &Image<'_, Self>,
+        _dgamma: &(),
+        _dbeta: &(),
+        _dz: &mut (),
+    ) -> Answer {
+        self.note(Operation::Folded(Folded { part: Part::Rest, g: *g }))
     }
 }
 
@@ -207,8 +269,10 @@ impl Backend for Survey {
 mod tests {
     use super::*;
 
+    /// On the CPU at a width where its convolutions at stride 1 fold.
     fn found(model: &str, batch: usize) -> Vec<(Operation, usize)> {
-        operations(&WorkloadArgs { model: model.into(), width: 4, batch }).unwrap()
+        let cpu = gradamp_core::Cpu::with_threads(1).unwrap();
+        operations(&WorkloadArgs { model: model.into(), width: 16, batch }, &cpu).unwrap()
     }
 
     fn count(found: &[(Operation, usize)], name: &str) -> usize {
@@ -219,14 +283,16 @@ mod tests {
     fn a_step_asks_for_what_its_layers_compute() {
         let found = found("resnet18", 3);
         for (name, expected) in [
-            ("convolution", 20),
+            ("convolution + statistics", 12),
+            ("convolution + statistics, with batch norm + ReLU", 8),
             ("convolution, weight gradient", 20),
-            ("convolution, input gradient", 19), // the images need none
-            ("batch norm, statistics", 20),
-            ("batch norm + ReLU", 9),
+            ("convolution, input gradient", 11), // the images need none
+            ("convolution, input gradient, with batch norm's sums", 8),
+            ("batch norm + ReLU", 9), // eight of them once more for a weight gradient
             ("batch norm + sum + ReLU", 8),
             ("batch norm", 3),
-            ("batch norm + ReLU, gradient", 9),
+            ("batch norm + ReLU, gradient", 1),
+            ("batch norm + ReLU, gradient with known sums", 8),
             ("batch norm + sum + ReLU, gradient", 8),
             ("batch norm, gradient", 3),
             ("matrix product", 3),

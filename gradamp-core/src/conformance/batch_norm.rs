@@ -60,7 +60,7 @@ impl Case for BatchStatistics {
 
 /// Which of the kernels that normalise.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kernel {
+pub(super) enum Kernel {
     Forward,
     ForwardRelu {
         residual: bool,
@@ -75,25 +75,25 @@ enum Kernel {
 use Kernel::{Backward, BackwardRelu, Forward, ForwardRelu};
 
 #[derive(Debug)]
-struct Normalise {
-    kernel: Kernel,
-    g: Rows,
+pub(super) struct Normalise {
+    pub(super) kernel: Kernel,
+    pub(super) g: Rows,
 }
 
-const BATCH_NORM_EPSILON: f32 = 1e-5;
+pub(super) const BATCH_NORM_EPSILON: f32 = 1e-5;
 
 /// The operands, on the host.
-struct Operands {
-    x: Array2<f32>,
-    mean: Array1<f32>,
-    variance: Array1<f32>,
-    gamma: Array1<f32>,
-    beta: Array1<f32>,
+pub(super) struct Operands {
+    pub(super) x: Array2<f32>,
+    pub(super) mean: Array1<f32>,
+    pub(super) variance: Array1<f32>,
+    pub(super) gamma: Array1<f32>,
+    pub(super) beta: Array1<f32>,
 }
 
 impl Normalise {
     /// Forward any mean and variance will do (evaluation uses the running ones); backward they are the batch's own.
-    fn operands(&self) -> Operands {
+    pub(super) fn operands(&self) -> Operands {
         let c = self.g.channels;
         let x = random(1, shape(&self.g)) * 2.0 + 0.5;
         let (mean, variance) = match self.kernel {
@@ -116,16 +116,23 @@ impl Normalise {
 }
 
 /// The formulas, in f64, and the magnitudes that enter them.
-struct Twin {
+pub(super) struct Twin {
     inverse: Array1<f64>,
     x_hat: Array2<f64>,
     x_hat_magnitude: Array2<f64>,
-    y: Array2<f64>,
-    y_magnitude: Array2<f64>,
+    pub(super) y: Array2<f64>,
+    pub(super) y_magnitude: Array2<f64>,
+}
+
+/// What backward gives, or the magnitudes that enter it.
+pub(super) struct Gradients {
+    pub(super) dx: Array2<f64>,
+    pub(super) dgamma: Array1<f64>,
+    pub(super) dbeta: Array1<f64>,
 }
 
 impl Operands {
-    fn twin(&self) -> Twin {
+    pub(super) fn twin(&self) -> Twin {
         let [mean, variance, gamma, beta] = [&self.mean, &self.variance, &self.gamma, &self.beta].map(wide);
         let inverse = variance.mapv(|v| 1.0 / (v + f64::from(BATCH_NORM_EPSILON)).sqrt());
         let x_hat = (wide(&self.x) - &mean) * &inverse;
@@ -133,6 +140,29 @@ impl Operands {
         let y = &x_hat * &gamma + &beta;
         let y_magnitude = &x_hat_magnitude * gamma.abs() + beta.abs();
         Twin { inverse, x_hat, x_hat_magnitude, y, y_magnitude }
+    }
+
+    /// dy where the rectifier is open, else 0.
+    pub(super) fn masked(&self, dy: &Array2<f64>) -> Array2<f64> {
+        Zip::from(dy).and(&self.twin().y).map_collect(|&dy, &y| if y > 0.0 { dy } else { 0.0 })
+    }
+
+    /// From dy at the batch norm's output.
+    pub(super) fn gradients(&self, dy: &Array2<f64>) -> Gradients {
+        let (Twin { inverse, x_hat, .. }, rows) = (self.twin(), dy.nrows() as f64);
+        let (dbeta, dgamma) = (dy.sum_axis(Axis(0)), (dy * &x_hat).sum_axis(Axis(0)));
+        let scale = wide(&self.gamma) * &inverse;
+        let dx = (dy - &dbeta / rows - &x_hat * &dgamma / rows) * &scale;
+        Gradients { dx, dgamma, dbeta }
+    }
+
+    /// The magnitudes that enter [`Operands::gradients`], from those of dy.
+    pub(super) fn sizes(&self, dy: &Array2<f64>) -> Gradients {
+        let (Twin { inverse, x_hat_magnitude, .. }, rows) = (self.twin(), dy.nrows() as f64);
+        let (dbeta, dgamma) = (dy.sum_axis(Axis(0)), (dy * &x_hat_magnitude).sum_axis(Axis(0)));
+        let scale = wide(&self.gamma) * &inverse;
+        let dx = (dy + &dbeta / rows + x_hat_magnitude * &dgamma / rows) * scale.mapv(f64::abs);
+        Gradients { dx, dgamma, dbeta }
     }
 }
 
@@ -181,8 +211,8 @@ impl Case for Normalise {
 
     fn twin(&self) -> Vec<Expected> {
         let host = self.operands();
-        let Twin { inverse, x_hat, x_hat_magnitude, y, y_magnitude } = host.twin();
         if let Forward | ForwardRelu { .. } = self.kernel {
+            let Twin { y, y_magnitude, .. } = host.twin();
             let residual = match self.kernel {
                 ForwardRelu { residual: true } => wide(&self.residual()),
                 _ => Array2::zeros(shape(&self.g)),
@@ -193,21 +223,13 @@ impl Case for Normalise {
         }
         let mut dy = wide(&self.dy());
         if let BackwardRelu { .. } = self.kernel {
-            Zip::from(&mut dy).and(&y).for_each(|dy, &y| *dy = if y > 0.0 { *dy } else { 0.0 });
+            dy = host.masked(&dy);
         }
-        let rows = self.g.rows as f64;
-        let (dbeta, dgamma) = (dy.sum_axis(Axis(0)), (&dy * &x_hat).sum_axis(Axis(0)));
-        let dbeta_magnitude = dy.abs().sum_axis(Axis(0));
-        let dgamma_magnitude = (dy.abs() * &x_hat_magnitude).sum_axis(Axis(0));
-        let scale = wide(&host.gamma) * &inverse;
-        let dx = (&dy - &dbeta / rows - &x_hat * &dgamma / rows) * &scale;
-        let dx_magnitude =
-            (dy.abs() + &dbeta_magnitude / rows + x_hat_magnitude * &dgamma_magnitude / rows) * scale.abs();
-        let roundings = roundings(self.g.rows);
+        let (found, sizes, roundings) = (host.gradients(&dy), host.sizes(&dy.abs()), roundings(self.g.rows));
         let mut expected = vec![
-            Expected::rounded("dx", dx, roundings, &dx_magnitude),
-            Expected::rounded("dgamma", dgamma, roundings, &dgamma_magnitude),
-            Expected::rounded("dbeta", dbeta, roundings, &dbeta_magnitude),
+            Expected::rounded("dx", found.dx, roundings, &sizes.dx),
+            Expected::rounded("dgamma", found.dgamma, roundings, &sizes.dgamma),
+            Expected::rounded("dbeta", found.dbeta, roundings, &sizes.dbeta),
         ];
         if self.kernel == (BackwardRelu { residual: true }) {
             expected.push(Expected::exact("dz", dy));

@@ -56,7 +56,7 @@ fn products(g: &Conv2d, mut f: impl FnMut([usize; 4], [usize; 4], [usize; 4])) {
 
 /// One of the three passes over a geometry, the first one perhaps with the moments of its output.
 #[derive(Debug)]
-enum Pass {
+pub(super) enum Pass {
     Forward { g: Conv2d, bias: bool, moments: bool },
     BackwardInput { g: Conv2d },
     BackwardWeight { g: Conv2d },
@@ -67,13 +67,13 @@ use Pass::{BackwardInput, BackwardWeight, Forward};
 fn x(g: &Conv2d) -> Array4<f32> {
     random(1, g.x_shape())
 }
-fn w(g: &Conv2d) -> Array4<f32> {
+pub(super) fn w(g: &Conv2d) -> Array4<f32> {
     random(2, g.w_shape())
 }
-fn dy(g: &Conv2d) -> Array4<f32> {
+pub(super) fn dy(g: &Conv2d) -> Array4<f32> {
     random(3, g.y_shape())
 }
-fn bias_of(g: &Conv2d) -> Array1<f32> {
+pub(super) fn bias_of(g: &Conv2d) -> Array1<f32> {
     random(4, g.c_out)
 }
 
@@ -110,33 +110,58 @@ impl Case for Pass {
     }
 
     fn twin(&self) -> Vec<Expected> {
+        let x = wide(&x(self.g()));
+        self.expected(&x, &x.abs())
+    }
+}
+
+impl Pass {
+    fn g(&self) -> &Conv2d {
         let (Forward { g, .. } | BackwardInput { g } | BackwardWeight { g }) = self;
-        let (x, w, dy) = (wide(&x(g)), wide(&w(g)), wide(&dy(g)));
-        let (name, shape, terms) = match self {
-            Forward { .. } => ("y", g.y_shape(), g.patch() + 1),
-            BackwardInput { .. } => ("dx", g.x_shape(), g.kh * g.kw * g.c_out),
-            BackwardWeight { .. } => ("dw", g.w_shape(), g.n * g.pixels()),
+        g
+    }
+
+    /// The sums over products, and those of the magnitudes that enter them; of x the ones given.
+    pub(super) fn sums(&self, x: &Array4<f64>, x_sizes: &Array4<f64>) -> [Array4<f64>; 2] {
+        let g = self.g();
+        let (w, dy) = (wide(&w(g)), wide(&dy(g)));
+        let shape = match self {
+            Forward { .. } => g.y_shape(),
+            BackwardInput { .. } => g.x_shape(),
+            BackwardWeight { .. } => g.w_shape(),
         };
-        let (mut values, mut magnitudes) = (Array4::zeros(shape), Array4::zeros(shape));
+        let (mut values, mut sizes) = (Array4::zeros(shape), Array4::zeros(shape));
         if let Forward { bias: true, .. } = self {
             let bias = wide(&bias_of(g)).insert_axis(Axis(0));
             values += &bias;
-            magnitudes += &bias.abs();
+            sizes += &bias.abs();
         }
         products(g, |in_x, in_w, in_y| {
-            let (place, product) = match self {
-                Forward { .. } => (in_y, x[in_x] * w[in_w]),
-                BackwardInput { .. } => (in_x, dy[in_y] * w[in_w]),
-                BackwardWeight { .. } => (in_w, dy[in_y] * x[in_x]),
+            let (x, x_size, w, dy) = (x[in_x], x_sizes[in_x], w[in_w], dy[in_y]);
+            let (place, product, size) = match self {
+                Forward { .. } => (in_y, x * w, x_size * w.abs()),
+                BackwardInput { .. } => (in_x, dy * w, (dy * w).abs()),
+                BackwardWeight { .. } => (in_w, dy * x, x_size * dy.abs()),
             };
             values[place] += product;
-            magnitudes[place] += product.abs();
+            sizes[place] += size;
         });
-        let mut expected = vec![Expected::rounded(name, values.clone(), roundings(terms), &magnitudes)];
+        [values, sizes]
+    }
+
+    /// The twin with this x, and the magnitudes that enter it.
+    pub(super) fn expected(&self, x: &Array4<f64>, x_sizes: &Array4<f64>) -> Vec<Expected> {
+        let (g, [values, sizes]) = (self.g(), self.sums(x, x_sizes));
+        let (name, terms) = match self {
+            Forward { .. } => ("y", g.patch() + 1),
+            BackwardInput { .. } => ("dx", g.kh * g.kw * g.c_out),
+            BackwardWeight { .. } => ("dw", g.n * g.pixels()),
+        };
+        let mut expected = vec![Expected::rounded(name, values.clone(), roundings(terms), &sizes)];
         if let Forward { moments: true, .. } = self {
             // y's own rounding goes through the mean as it is, through the variance with y's size.
             let rows = |values: Array4<f64>| values.into_shape_with_order((g.y_rows().rows, g.c_out));
-            let (Ok(y), Ok(sizes)) = (rows(values), rows(magnitudes)) else { return expected };
+            let (Ok(y), Ok(sizes)) = (rows(values), rows(sizes)) else { return expected };
             let (mean, variance) = mean_and_variance(&y);
             let count = g.y_rows().rows as f64;
             let terms = roundings(terms) + roundings(g.y_rows().rows);

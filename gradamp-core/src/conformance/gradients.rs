@@ -196,6 +196,16 @@ impl<B: Backend> Module<B> for Fused {
     }
 }
 
+/// conv(relu(batch_norm(x)))
+struct Folded(BatchNorm2d, Relu, Conv2d);
+
+impl<B: Backend> Module<B> for Folded {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        let Self(bn, relu, conv) = self;
+        bn.forward_relu_conv(tape, &x, relu, conv)
+    }
+}
+
 /// x + relu(x): two shares meet at x.
 struct Add(Relu);
 
@@ -233,8 +243,10 @@ struct Shared(ParameterId);
 impl<B: Backend> Module<B> for Shared {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
         let [first, second]: [Arc<str>; 2] = ["first".into(), "second".into()];
-        let y = ops::conv2d(tape, &x, self.0, None, 1, 1, &first)?;
-        ops::conv2d(tape, &y, self.0, None, 1, 1, &second)
+        let layer =
+            ops::Convolution { weight: self.0, bias: None, stride: 1, padding: 1, before_batch_norm: false };
+        let y = ops::conv2d(tape, &x, &layer, &first)?;
+        ops::conv2d(tape, &y, &layer, &second)
     }
 }
 
@@ -275,6 +287,16 @@ pub fn batch_norm_relu_backward_meets_differences<B: Backend>(backend: &B) -> Re
         builds.into_iter().try_for_each(|build| check(backend, mode, &[2, 3, 2, 3], build))?;
     }
     Ok(())
+}
+
+/// A batch norm that a convolution of two by two pixels folds, in both modes.
+pub fn folded_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
+    [Mode::Train, Mode::Evaluate].into_iter().try_for_each(|mode| {
+        check(backend, mode, &[3, 2, 2, 3], |p| {
+            let conv = Conv2d::new(p, "conv", [3, 2], 3, 1, 1, true)?;
+            Ok(Box::new(Folded(BatchNorm2d::new(p, "bn", 3)?, Relu::new("relu"), conv)))
+        })
+    })
 }
 
 /// Away from the kink.

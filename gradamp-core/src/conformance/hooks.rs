@@ -212,7 +212,8 @@ pub fn a_shared_parameter_is_met_once<B: Backend>(backend: &B) -> Result<(), Vio
     let mut tape = Tape::train(&mut parameters);
     let mut y = tape.constant(Tensor::full(backend, &[1, 2, 2, 2], 0.5)?);
     for site in ["block.conv1", "block.conv2"] {
-        y = ops::conv2d(&mut tape, &y, weight, None, 1, 0, &Arc::from(site))?;
+        let layer = ops::Convolution { weight, bias: None, stride: 1, padding: 0, before_batch_norm: false };
+        y = ops::conv2d(&mut tape, &y, &layer, &Arc::from(site))?;
     }
     let gradients = tape.backward(&y, &hooks)?;
     let met = notes.take();

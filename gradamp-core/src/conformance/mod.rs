@@ -27,6 +27,7 @@ pub mod agreement;
 pub mod axpby;
 pub mod batch_norm;
 pub mod conv2d;
+pub mod folding;
 pub mod gate;
 pub mod gemm;
 pub mod gradients;
@@ -113,9 +114,12 @@ macro_rules! conformance {
         conv2d: conv2d_equals_its_twin, conv2d_equals_its_default, conv2d_with_moments_equals_its_twin,
             conv2d_backward_input_equals_its_twin, conv2d_backward_input_equals_its_default,
             conv2d_backward_weight_equals_its_twin, conv2d_backward_weight_equals_its_default;
+        folding: folded_forward_equals_its_twin, folded_forward_equals_its_default,
+            folded_input_gradient_equals_its_twin, folded_input_gradient_equals_its_default,
+            folded_rest_equals_its_twin, folded_rest_equals_its_default;
         gradients: conv2d_backward_meets_differences, linear_backward_meets_differences,
             batch_norm_backward_meets_differences, batch_norm_relu_backward_meets_differences,
-            relu_backward_meets_differences, max_pool2d_backward_meets_differences,
+            folded_backward_meets_differences, relu_backward_meets_differences, max_pool2d_backward_meets_differences,
             mean_pool_backward_meets_differences, add_backward_meets_differences,
             loss_backward_meets_differences, loss_scale_backward_meets_differences, shared_weights_meet_differences,
             residual_block_meets_differences;

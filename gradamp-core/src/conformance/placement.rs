@@ -46,7 +46,11 @@ const BN2: [&str; 6] = [
     "block.bn2.weight",
     "block.bn2.bias",
 ];
-const BLOCK: [&str; 10] = [
+/// What a factor at the pool multiplies, from there upstream.
+const ALL: [&str; 13] = [
+    "conv3.weight",
+    "bn3.weight",
+    "bn3.bias",
     "x",
     "block.conv1.weight",
     "block.bn1.weight",
@@ -58,22 +62,30 @@ const BLOCK: [&str; 10] = [
     "block.shortcut.1.weight",
     "block.shortcut.1.bias",
 ];
+/// From the block on.
+const BLOCK: &[&str] = ALL.split_at(3).1;
 
 /// The layer's own parameters are within the reach of its output, not of its input; a branch does not reach its
 /// neighbour.
-const REACHES: [Reach; 18] = {
+const REACHES: [Reach; 24] = {
     use Place::{Input, Output, Parameter};
     const fn reach(place: Place, scaled: &'static [&'static str], partly: &'static [&'static str]) -> Reach {
         Reach { place, scaled, partly }
     }
     const X: &[&str] = &["x"];
     [
-        reach(Input("linear"), &BLOCK, &[]),
+        reach(Input("linear"), &ALL, &[]),
         reach(Parameter("linear.weight"), &["linear.weight"], &[]),
-        reach(Output("pool"), &BLOCK, &[]),
-        reach(Output("block"), &BLOCK, &[]),
-        reach(Output("block.relu2"), &BLOCK, &[]),
-        reach(Input("block.relu2"), &BLOCK, &[]),
+        reach(Output("pool"), &ALL, &[]),
+        reach(Output("conv3"), &ALL, &[]),
+        reach(Input("conv3"), ALL.split_at(1).1, &[]),
+        reach(Output("relu3"), ALL.split_at(1).1, &[]),
+        reach(Input("relu3"), ALL.split_at(1).1, &[]),
+        reach(Output("bn3"), ALL.split_at(1).1, &[]),
+        reach(Input("bn3"), ALL.split_at(3).1, &[]),
+        reach(Output("block"), BLOCK, &[]),
+        reach(Output("block.relu2"), BLOCK, &[]),
+        reach(Input("block.relu2"), BLOCK, &[]),
         reach(Output("block.bn2"), &BN2, X),
         reach(Input("block.bn2"), BN2.split_at(4).0, X),
         reach(Parameter("block.bn2.weight"), &["block.bn2.weight"], &[]),

@@ -3,7 +3,8 @@
 use super::case::{Case, Found};
 use super::network::{Form, gradients};
 use super::{
-    Broken, Violation, axpby, batch_norm, conv2d, gate, gemm, loss, noise, pool, relu, rows, sgd, statistics,
+    Broken, Violation, axpby, batch_norm, conv2d, folding, gate, gemm, loss, noise, pool, relu, rows, sgd,
+    statistics,
 };
 use crate::{Backend, Hooks};
 
@@ -35,6 +36,9 @@ fn every_kernel<B: Backend>(backend: &B) -> Result<Vec<(&'static str, Vec<Found>
     }
     for case in conv2d::samples()? {
         found.push(("conv2d", case.run(backend)?));
+    }
+    for case in folding::samples()? {
+        found.push(("folding", case.run(backend)?));
     }
     Ok(found)
 }

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
-use super::batch_norm::BlockMoments;
+use super::batch_norm::{Blocks, Find};
+use super::winograd::Winograd;
 use super::{Buffer, Cpu, batch_norm, conv2d, elementwise, gemm, loss, pooling, sgd, windows};
 use crate::Result;
 use crate::backend::{Backend, BatchNormOperands, SgdSlot, Statistics};
+use crate::folding::Folding;
 use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use crate::random::Stream;
 
@@ -175,12 +177,9 @@ impl Backend for Cpu {
         mean: &mut Buffer,
         variance: &mut Buffer,
     ) -> Result<()> {
-        let mut moments = BlockMoments::default();
+        let mut moments = Blocks::new(Find::Moments);
         conv2d::conv2d(self, g, x, w, bias.map(|bias| &**bias), y, Some(&mut moments))?;
-        match moments.is_empty() {
-            true => batch_norm::batch_norm_statistics(self, &g.y_rows(), y, mean, variance),
-            false => moments.join(&g.y_rows(), mean, variance),
-        }
+        batch_norm::join(&moments.complete(self, &g.y_rows(), y), &g.y_rows(), mean, variance);
         Ok(())
     }
 
@@ -220,6 +219,10 @@ impl Backend for Cpu {
         let dz = dz.map(|dz| &mut **dz);
         batch_norm::batch_norm_backward(self, g, p.into(), x, Some(y), dy, dz, dx, dgamma, dbeta);
         Ok(())
+    }
+
+    fn folding(&self, g: &Conv2d) -> Option<&dyn Folding<Self>> {
+        Winograd::of(g).is_some().then_some(self)
     }
 
     fn sgd_all(&self, slots: Vec<SgdSlot<'_, Self>>) -> Result<()> {

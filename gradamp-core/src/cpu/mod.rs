@@ -4,6 +4,7 @@ mod backend;
 mod batch_norm;
 mod conv2d;
 mod elementwise;
+mod folding;
 mod gemm;
 mod loss;
 mod peak;

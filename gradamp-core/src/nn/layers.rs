@@ -8,11 +8,7 @@ use crate::{Backend, ParameterId, Parameters, Result, Tape, Var, ops};
 #[derive(Clone, Debug)]
 pub struct Conv2d {
     path: Arc<str>,
-    weight: ParameterId,
-    bias: Option<ParameterId>,
-    stride: usize,
-    padding: usize,
-    before_batch_norm: bool,
+    layer: ops::Convolution,
 }
 
 impl Conv2d {
@@ -33,19 +29,19 @@ impl Conv2d {
             true => Some(parameters.add(&join(path, "bias"), Role::Bias, &[c_out], initial)?),
             false => None,
         };
-        Ok(Self { path: path.into(), weight, bias, stride, padding, before_batch_norm: false })
+        let layer = ops::Convolution { weight, bias, stride, padding, before_batch_norm: false };
+        Ok(Self { path: path.into(), layer })
     }
 
-    /// Says that a batch norm follows, whose statistics are then found on the way; see [`ops::conv2d_with_moments`].
+    /// Says that a batch norm follows, whose statistics are then found on the way; see [`ops::Convolution`].
     pub fn before_batch_norm(self) -> Self {
-        Self { before_batch_norm: true, ..self }
+        Self { layer: ops::Convolution { before_batch_norm: true, ..self.layer }, ..self }
     }
 }
 
 impl<B: Backend> Module<B> for Conv2d {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
-        let conv2d = if self.before_batch_norm { ops::conv2d_with_moments } else { ops::conv2d };
-        conv2d(tape, &x, self.weight, self.bias, self.stride, self.padding, &self.path)
+        ops::conv2d(tape, &x, &self.layer, &self.path)
     }
 }
 
@@ -86,6 +82,19 @@ impl BatchNorm2d {
         relu: &Relu,
     ) -> Result<Var<B>> {
         ops::batch_norm_relu(tape, x, &self.layer, residual, &self.path, &relu.path)
+    }
+
+    /// conv(relu(batch_norm(x))) with all three sites, and nothing stored in between where a backend can do without; see
+    /// [`ops::batch_norm_relu_conv2d`].
+    pub fn forward_relu_conv<B: Backend>(
+        &self,
+        tape: &mut Tape<'_, B>,
+        x: &Var<B>,
+        relu: &Relu,
+        conv: &Conv2d,
+    ) -> Result<Var<B>> {
+        let norm = (&self.layer, &self.path, &relu.path);
+        ops::batch_norm_relu_conv2d(tape, x, norm, (&conv.layer, &conv.path))
     }
 }
 

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
+use super::normaliser::Normaliser;
 use super::relu::relu_backward;
 use super::{add, relu};
-use crate::backend::BatchNormOperands;
-use crate::geometry::Rows;
-use crate::tape::{BackwardRule, Mode, Tape, Var};
+use crate::geometry::Conv2d;
+use crate::tape::{BackwardRule, Tape, Var};
 use crate::{Backend, Error, Gradient, LayerKind, ParameterId, Pass, Result, Tensor};
 
 /// The parameters and settings of a batch norm.
@@ -86,193 +86,73 @@ pub fn batch_norm_relu<B: Backend>(
         let message = format!("x {:?} and residual {:?} differ", x.shape(), residual.shape());
         return Err(Error::shape("batch_norm_relu", message));
     }
-    let s = Normaliser::new(tape, x, layer)?;
-    let y = Tensor::build(x.tensor().backend(), x.shape(), |y| {
-        let residual = residual.map(|r| r.tensor().buffer());
-        x.tensor().backend().batch_norm_relu(&s.g, &s.operands(), s.x.buffer(), residual, y)
-    })?;
+    let s = Arc::new(Normaliser::new(tape, x, layer)?);
+    let y = s.rectify(residual.map(Var::tensor))?;
     let sites = [tape.add_site(bn_site, LayerKind::BatchNorm)?, tape.add_site(relu_site, LayerKind::Relu)?];
     let inputs: Vec<_> = [x].into_iter().chain(residual).collect();
-    tape.record("batch_norm_relu", &inputs, &[layer.gamma, layer.beta], &sites, y.clone(), FusedRule { s, y })
+    tape.record(
+        "batch_norm_relu",
+        &inputs,
+        &[layer.gamma, layer.beta],
+        &sites,
+        y.clone(),
+        FusedRule { s, y: Output::Stored(y) },
+    )
 }
 
 /// Backward of [`batch_norm_relu`]. Keeps y for the rectifier's mask: the next layer keeps it too.
-struct FusedRule<B: Backend> {
-    s: Normaliser<B>,
-    y: Tensor<B>,
+pub(super) struct FusedRule<B: Backend> {
+    pub(super) s: Arc<Normaliser<B>>,
+    pub(super) y: Output<B>,
+}
+
+/// What a rectified batch norm gave.
+#[derive(Clone)]
+pub(super) enum Output<B: Backend> {
+    Stored(Tensor<B>),
+    /// The convolution that folded it; computed again if a hook asks for values.
+    Folded(Conv2d),
 }
 
 impl<B: Backend> BackwardRule<B> for FusedRule<B> {
     fn backward(self: Box<Self>, dy: Gradient<B>, pass: &mut Pass<B>) -> Result<()> {
         let Self { s, y } = *self;
         let has_residual = pass.inputs() > 1 && pass.needs(1);
-        let scale = dy.scale();
+        let (scale, sums) = (dy.scale(), dy.sums().cloned());
         let dy = dy.into_unscaled()?;
         // dz = dy where y > 0: the gradient of the sum under the rectifier, on its way to the residual and to the batch norm.
         // Computed here only if a hook asks for its values, for the batch norm's own kernel masks dy as it reads it.
-        let dz = || {
-            let (y, dy) = (y.clone(), dy.clone());
-            Gradient::deferred(*y.shape(), move || relu_backward(&y, &dy))
+        let dz = |known: Option<Tensor<B>>| {
+            let (s, y, dy) = (s.clone(), y.clone(), dy.clone());
+            Gradient::deferred(*dy.shape(), known, move || relu_backward(&s.rectified(&y)?, &dy))
         };
-        let sum = pass.at_input(1, dz().scaled(scale))?;
+        let sum = pass.at_input(1, dz(None).scaled(scale))?;
         let residual_scale = sum.scale();
+        let kept = sum.is_deferred();
         let seen = sum.into_computed()?;
-        let inner = seen.clone().map_or_else(dz, Gradient::new);
+        let inner = match seen.clone() {
+            Some(replaced) if !kept => Gradient::new(replaced),
+            known => dz(known),
+        };
         let inner = pass.at_output(0, inner.scaled(residual_scale))?;
         let scale = inner.scale();
-        let Some(inner) = inner.into_computed()? else {
-            return s.backward_masked(&y, &dy, scale, has_residual.then_some(residual_scale), pass);
-        };
+        if kept && inner.is_deferred() {
+            drop(inner); // it shares dy
+            return match (&y, sums) {
+                (Output::Folded(g), Some(sums)) => s.backward_with_sums(g, dy, sums, scale, pass),
+                _ => {
+                    let residual_scale = has_residual.then_some(residual_scale);
+                    s.backward_masked(&s.rectified(&y)?, &dy, scale, residual_scale, pass)
+                }
+            };
+        }
         if has_residual {
             let share = match seen {
                 Some(dz) => dz,
-                None => relu_backward(&y, &dy)?,
+                None => relu_backward(&s.rectified(&y)?, &dy)?,
             };
             pass.share(1, Gradient::new(share).scaled(residual_scale))?;
         }
-        s.backward(&inner, scale, pass)
+        s.backward(&inner.into_unscaled()?, scale, pass)
     }
-}
-
-/// What a batch norm's forward reads and its backward keeps: x (x̂ is cheap to recompute) and the statistics.
-struct Normaliser<B: Backend> {
-    g: Rows,
-    x: Tensor<B>,
-    mean: Tensor<B>,
-    variance: Tensor<B>,
-    gamma: Tensor<B>,
-    beta: Tensor<B>,
-    epsilon: f32,
-    mode: Mode,
-}
-
-impl<B: Backend> Normaliser<B> {
-    fn new(tape: &mut Tape<'_, B>, x: &Var<B>, layer: &BatchNorm) -> Result<Self> {
-        let g = Rows::new("batch_norm", x.shape())?;
-        let (gamma, beta) = (tape.parameter(layer.gamma), tape.parameter(layer.beta));
-        if gamma.elements() != g.channels {
-            let message = format!("expects {} channels, got x {:?}", gamma.elements(), x.shape());
-            return Err(Error::shape("batch_norm", message));
-        }
-        let mode = tape.mode();
-        let (mean, variance) = match mode {
-            Mode::Train => batch_statistics(tape, g, x, layer)?,
-            Mode::Evaluate => (tape.parameter(layer.running_mean), tape.parameter(layer.running_variance)),
-        };
-        Ok(Self { g, x: x.tensor().clone(), mean, variance, gamma, beta, epsilon: layer.epsilon, mode })
-    }
-
-    fn operands(&self) -> BatchNormOperands<'_, B> {
-        BatchNormOperands {
-            mean: self.mean.buffer(),
-            variance: self.variance.buffer(),
-            gamma: self.gamma.buffer(),
-            beta: self.beta.buffer(),
-            epsilon: self.epsilon,
-        }
-    }
-
-    /// Shares from dy at the batch norm's output.
-    fn backward(self, dy: &Tensor<B>, scale: f32, pass: &mut Pass<B>) -> Result<()> {
-        let (backend, p) = (self.x.backend(), self.operands());
-        let mut shares = Shares::new(&self)?;
-        let Shares { dx, dgamma, dbeta } = &mut shares;
-        backend.batch_norm_backward(&self.g, &p, self.x.buffer(), dy.buffer(), dx, dgamma, dbeta)?;
-        if self.mode == Mode::Evaluate {
-            // Constant statistics: dx = gamma / sqrt(variance + epsilon) · dy, a batch norm of dy around 0.
-            let zero = Tensor::full(backend, &[self.g.channels], 0.0)?;
-            let p = BatchNormOperands { mean: zero.buffer(), beta: zero.buffer(), ..p };
-            backend.batch_norm(&self.g, &p, dy.buffer(), dx)?;
-        }
-        shares.give(&self, scale, pass)
-    }
-
-    /// Shares from dy at the output y of the rectifier behind the batch norm; one for the residual, if there is one, with its
-    /// own scale.
-    fn backward_masked(
-        self,
-        y: &Tensor<B>,
-        dy: &Tensor<B>,
-        scale: f32,
-        residual_scale: Option<f32>,
-        pass: &mut Pass<B>,
-    ) -> Result<()> {
-        if self.mode == Mode::Evaluate {
-            let dz = relu_backward(y, dy)?;
-            if let Some(scale) = residual_scale {
-                pass.share(1, Gradient::new(dz.clone()).scaled(scale))?;
-            }
-            return self.backward(&dz, scale, pass);
-        }
-        let (backend, p) = (self.x.backend(), self.operands());
-        let mut dz = residual_scale.map(|_| backend.alloc(self.g.len())).transpose()?;
-        let mut shares = Shares::new(&self)?;
-        let Shares { dx, dgamma, dbeta } = &mut shares;
-        let (x, dy) = (self.x.buffer(), dy.buffer());
-        backend.batch_norm_relu_backward(&self.g, &p, x, y.buffer(), dy, dz.as_mut(), dx, dgamma, dbeta)?;
-        if let (Some(dz), Some(scale)) = (dz, residual_scale) {
-            let dz = Tensor::from_buffer(backend, y.shape(), dz)?;
-            pass.share(1, Gradient::new(dz).scaled(scale))?;
-        }
-        shares.give(&self, scale, pass)
-    }
-}
-
-/// What a batch norm's backward writes.
-struct Shares<B: Backend> {
-    dx: B::Buffer,
-    dgamma: B::Buffer,
-    dbeta: B::Buffer,
-}
-
-impl<B: Backend> Shares<B> {
-    fn new(s: &Normaliser<B>) -> Result<Self> {
-        let backend = s.x.backend();
-        Ok(Self {
-            dx: backend.alloc(s.g.len())?,
-            dgamma: backend.alloc(s.g.channels)?,
-            dbeta: backend.alloc(s.g.channels)?,
-        })
-    }
-
-    fn give(self, s: &Normaliser<B>, scale: f32, pass: &mut Pass<B>) -> Result<()> {
-        let wrap = |buffer, shape: &[usize]| -> Result<Gradient<B>> {
-            Ok(Gradient::new(Tensor::from_buffer(s.x.backend(), shape, buffer)?).scaled(scale))
-        };
-        pass.parameter(0, wrap(self.dgamma, &[s.g.channels])?)?;
-        pass.parameter(1, wrap(self.dbeta, &[s.g.channels])?)?;
-        pass.give(0, wrap(self.dx, s.x.shape())?)
-    }
-}
-
-/// The batch's mean and biased variance; moves the running ones.
-fn batch_statistics<B: Backend>(
-    tape: &mut Tape<'_, B>,
-    g: Rows,
-    x: &Var<B>,
-    layer: &BatchNorm,
-) -> Result<(Tensor<B>, Tensor<B>)> {
-    if g.rows < 2 {
-        let message = format!("expects more than 1 value per channel in training, got x {:?}", x.shape());
-        return Err(Error::shape("batch_norm", message));
-    }
-    let backend = tape.backend();
-    let [mean, variance] = match x.moments() {
-        Some(moments) => moments.clone(),
-        None => {
-            let (mut mean, mut variance) = (backend.alloc(g.channels)?, backend.alloc(g.channels)?);
-            backend.batch_norm_statistics(&g, x.tensor().buffer(), &mut mean, &mut variance)?;
-            let wrap = |buffer| Tensor::from_buffer(&backend, &[g.channels], buffer);
-            [wrap(mean)?, wrap(variance)?]
-        }
-    };
-    let unbiased = g.rows as f32 / (g.rows - 1) as f32;
-    let moves = [(layer.running_mean, &mean, 1.0), (layer.running_variance, &variance, unbiased)];
-    let parameters = tape.parameters_mut();
-    for (id, new, factor) in moves {
-        let running = parameters.get_mut(id).value.buffer_mut()?;
-        backend.axpby(g.channels, layer.momentum * factor, new.buffer(), 1.0 - layer.momentum, running)?;
-    }
-    parameters.counters_mut()[layer.counter].1 += 1;
-    Ok((mean, variance))
 }

@@ -1,76 +1,95 @@
 use std::sync::Arc;
 
+use super::folded::folding;
+use super::normaliser::Normaliser;
 use crate::geometry::Conv2d;
 use crate::tape::{BackwardRule, Mode, Tape, Var};
 use crate::{Backend, Gradient, LayerKind, ParameterId, Pass, Result, Tensor};
 
+/// The parameters and settings of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct Convolution {
+    /// The kernel, `[kh, kw, c_in, c_out]`.
+    pub weight: ParameterId,
+    /// Added to each channel, `[c_out]`.
+    pub bias: Option<ParameterId>,
+    /// From one window to the next, in pixels.
+    pub stride: usize,
+    /// Pixels of zeros on every side.
+    pub padding: usize,
+    /// Whether a batch norm follows: in training mode the batch's mean and variance of each channel are then found while y is
+    /// written, where the backend can, and go with the value. What [`super::batch_norm`] computes stays the same.
+    pub before_batch_norm: bool,
+}
+
 /// y = conv2d(x, weight) + bias; see [`Conv2d`].
 ///
-/// **Shapes:** x `[n, h, w, c_in]`, weight `[kh, kw, c_in, c_out]`, bias `[c_out]`, y `[n, h_out, w_out, c_out]`.
+/// **Shapes:** x `[n, h, w, c_in]`, y `[n, h_out, w_out, c_out]`.
 /// **Errors:** shapes that do not fit.
 pub fn conv2d<B: Backend>(
     tape: &mut Tape<'_, B>,
     x: &Var<B>,
-    weight: ParameterId,
-    bias: Option<ParameterId>,
-    stride: usize,
-    padding: usize,
+    layer: &Convolution,
     site: &Arc<str>,
 ) -> Result<Var<B>> {
-    recorded(tape, x, (weight, bias), (stride, padding), site, false)
+    let x_id = x.id();
+    let x = x.tensor().clone();
+    let w = tape.parameter(layer.weight);
+    let g = Conv2d::new(x.shape(), w.shape(), layer.stride, layer.padding)?;
+    recorded(tape, x_id, Rule { g, x: Input::Stored(x), w }, layer, site)
 }
 
-/// As [`conv2d`], for a batch norm behind it: in training mode the batch's mean and variance of each channel are found
-/// while y is written, where the backend can, and go with the value. What [`super::batch_norm`] computes stays the same.
-///
-/// **Shapes:** as [`conv2d`].
-/// **Errors:** as [`conv2d`].
-pub fn conv2d_with_moments<B: Backend>(
+/// Calls the kernel and records the operation.
+pub(super) fn recorded<B: Backend>(
     tape: &mut Tape<'_, B>,
-    x: &Var<B>,
-    weight: ParameterId,
-    bias: Option<ParameterId>,
-    stride: usize,
-    padding: usize,
+    x: Option<usize>,
+    rule: Rule<B>,
+    layer: &Convolution,
     site: &Arc<str>,
 ) -> Result<Var<B>> {
-    recorded(tape, x, (weight, bias), (stride, padding), site, true)
-}
-
-fn recorded<B: Backend>(
-    tape: &mut Tape<'_, B>,
-    x: &Var<B>,
-    (weight, bias): (ParameterId, Option<ParameterId>),
-    (stride, padding): (usize, usize),
-    site: &Arc<str>,
-    with_moments: bool,
-) -> Result<Var<B>> {
-    let (w, b) = (tape.parameter(weight), bias.map(|bias| tape.parameter(bias)));
-    let g = Conv2d::new(x.shape(), w.shape(), stride, padding)?;
     let backend = tape.backend();
-    let (from, b) = (x.tensor().buffer(), b.as_ref().map(Tensor::buffer));
-    let mut moments = None;
+    let (g, bias) = (rule.g, layer.bias.map(|bias| tape.parameter(bias)));
+    let mut moments = match layer.before_batch_norm && tape.mode() == Mode::Train {
+        true => Some([backend.alloc(g.c_out)?, backend.alloc(g.c_out)?]),
+        false => None,
+    };
     let y = Tensor::build(&backend, &g.y_shape(), |y| {
-        if !with_moments || tape.mode() == Mode::Evaluate {
-            return backend.conv2d(&g, from, w.buffer(), b, y);
+        let (w, bias) = (rule.w.buffer(), bias.as_ref().map(Tensor::buffer));
+        let moments = moments.as_mut().map(|[mean, variance]| [mean, variance]);
+        match (&rule.x, moments) {
+            (Input::Folded(z), moments) => {
+                folding(&backend, &g)?.conv2d(&g, &z.folded(), w, bias, y, moments)
+            }
+            (Input::Stored(x), None) => backend.conv2d(&g, x.buffer(), w, bias, y),
+            (Input::Stored(x), Some([mean, variance])) => {
+                backend.conv2d_with_moments(&g, x.buffer(), w, bias, y, mean, variance)
+            }
         }
-        let (mut mean, mut variance) = (backend.alloc(g.c_out)?, backend.alloc(g.c_out)?);
-        backend.conv2d_with_moments(&g, from, w.buffer(), b, y, &mut mean, &mut variance)?;
-        let wrap = |buffer| Tensor::from_buffer(&backend, &[g.c_out], buffer);
-        moments = Some([wrap(mean)?, wrap(variance)?]);
-        Ok(())
     })?;
-    let parameters: Vec<_> = [weight].into_iter().chain(bias).collect();
+    let moments = match moments {
+        Some(both) => {
+            let [mean, variance] = both.map(|buffer| Tensor::from_buffer(&backend, &[g.c_out], buffer));
+            Some([mean?, variance?])
+        }
+        None => None,
+    };
+    let parameters: Vec<_> = [layer.weight].into_iter().chain(layer.bias).collect();
     let site = tape.add_site(site, LayerKind::Conv)?;
-    let y = tape.record("conv2d", &[x], &parameters, &[site], y, Rule { g, x: x.tensor().clone(), w })?;
+    let y = tape.record_from("conv2d", vec![x], &parameters, &[site], y, rule)?;
     Ok(y.with_moments(moments))
 }
 
+/// What a convolution reads: a tensor, or what a rectified batch norm is computed from.
+pub(super) enum Input<B: Backend> {
+    Stored(Tensor<B>),
+    Folded(Arc<Normaliser<B>>),
+}
+
 /// Keeps x for dw and w for dx; y is of no use.
-struct Rule<B: Backend> {
-    g: Conv2d,
-    x: Tensor<B>,
-    w: Tensor<B>,
+pub(super) struct Rule<B: Backend> {
+    pub(super) g: Conv2d,
+    pub(super) x: Input<B>,
+    pub(super) w: Tensor<B>,
 }
 
 impl<B: Backend> BackwardRule<B> for Rule<B> {
@@ -79,6 +98,10 @@ impl<B: Backend> BackwardRule<B> for Rule<B> {
         let scale = dy.scale();
         let dy = dy.into_unscaled()?;
         let backend = dy.backend().clone();
+        let (x, z) = match x {
+            Input::Stored(x) => (x, None),
+            Input::Folded(z) => (z.rectify(None)?, Some(z)),
+        };
         let dw = Tensor::build(&backend, &g.w_shape(), |dw| {
             backend.conv2d_backward_weight(&g, x.buffer(), dy.buffer(), dw)
         })?;
@@ -90,11 +113,14 @@ impl<B: Backend> BackwardRule<B> for Rule<B> {
             pass.parameter(1, Gradient::new(db).scaled(scale))?;
         }
         if pass.needs(0) {
-            let dx = Tensor::build(&backend, &g.x_shape(), |dx| {
-                backend.conv2d_backward_input(&g, w.buffer(), dy.buffer(), dx)
-            })?;
+            let dx = match z {
+                Some(z) => z.gradient_through(&g, &w, &dy)?,
+                None => Gradient::new(Tensor::build(&backend, &g.x_shape(), |dx| {
+                    backend.conv2d_backward_input(&g, w.buffer(), dy.buffer(), dx)
+                })?),
+            };
             drop(dy);
-            pass.give(0, Gradient::new(dx).scaled(scale))?;
+            pass.give(0, dx.scaled(scale))?;
         }
         Ok(())
     }

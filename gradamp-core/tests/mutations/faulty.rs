@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gradamp_core::backend::{BatchNormOperands, GatePart, SgdSlot};
 use gradamp_core::conformance::HostImages;
+use gradamp_core::folding::{Folded, Folding};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
 use gradamp_core::random::Stream;
@@ -170,6 +171,7 @@ impl Backend for Faulty {
     fn batch_norm_relu_backward(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, y: &Buffer, dy: &Buffer, dz: Option<&mut Buffer>, dx: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
         self.spoil("batch_norm_relu_backward", dgamma, |dgamma| Minimal.batch_norm_relu_backward(g, &operands(p), x, y, dy, dz, dx, dgamma, dbeta))
     }
+    fn folding(&self, _g: &Conv2d) -> Option<&dyn Folding<Self>> { Some(self) }
     fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
         self.spoil("sum_squares_equals", out, |out| Minimal.sum_squares(g, x, out))
     }
@@ -191,5 +193,33 @@ impl Backend for Faulty {
             _ => bytes.iter_mut().rev().take(1).for_each(|byte| *byte ^= 1),
         }
         Ok(Some(HostImages::keep(self, &ImageSet { bytes: &bytes, table: &table, ..*images })))
+    }
+}
+
+/// z, written, and room for what nobody asked for.
+fn written(g: &Rows, z: &Folded<'_, Faulty>) -> Result<[Buffer; 2]> {
+    let [mut written, room] = [Minimal.alloc(g.len())?, Minimal.alloc(g.len())?];
+    Minimal.batch_norm_relu(g, &operands(&z.p), z.x, None, &mut written)?;
+    Ok([written, room])
+}
+
+#[rustfmt::skip] // one line a kernel
+impl Folding<Faulty> for Faulty {
+    fn conv2d(&self, g: &Conv2d, z: &Folded<'_, Self>, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer, moments: Option<[&mut Buffer; 2]>) -> Result<()> {
+        let [z, _] = written(&g.x_rows(), z)?;
+        self.spoil("folded_forward", y, |y| match moments {
+            Some([mean, variance]) => Minimal.conv2d_with_moments(g, &z, w, bias, y, mean, variance),
+            None => Minimal.conv2d(g, &z, w, bias, y),
+        })
+    }
+    fn conv2d_backward_input(&self, g: &Conv2d, z: &Folded<'_, Self>, w: &Buffer, dy: &Buffer, dz: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
+        let ([y, mut dx], rows) = (written(&g.x_rows(), z)?, g.x_rows());
+        Minimal.conv2d_backward_input(g, w, dy, dz)?;
+        self.spoil("folded_input_gradient", dgamma, |dgamma| Minimal.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut dx, dgamma, dbeta))
+    }
+    fn batch_norm_relu_backward(&self, g: &Conv2d, z: &Folded<'_, Self>, dgamma: &Buffer, dbeta: &Buffer, dz: &mut Buffer) -> Result<()> {
+        let (rows, [y, mut dx], [mut dgamma, mut dbeta]) = (g.x_rows(), written(&g.x_rows(), z)?, [dgamma, dbeta].map(Clone::clone));
+        Minimal.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut dx, &mut dgamma, &mut dbeta)?;
+        self.spoil("folded_rest", dz, |dz| { dz[..rows.len()].copy_from_slice(&dx[..rows.len()]); Ok(()) })
     }
 }

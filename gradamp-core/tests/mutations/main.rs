@@ -34,7 +34,7 @@ fn breaks(kernel: &'static str, fault: Fault, expected: fn(&Broken) -> bool) {
     assert!(met > 0, "no law of {kernel}");
 }
 
-const KERNELS: [&str; 28] = [
+const KERNELS: [&str; 31] = [
     "gemm",
     "im2col",
     "col2im",
@@ -62,6 +62,9 @@ const KERNELS: [&str; 28] = [
     "conv2d_backward_weight",
     "batch_norm_relu_equals",
     "batch_norm_relu_backward",
+    "folded_forward",
+    "folded_input_gradient",
+    "folded_rest",
     "softmax_cross_entropy_equals",
 ];
 

@@ -1,6 +1,8 @@
 //! Batch norm over rows, alone and fused with ReLU and a residual.
 
 mod backward;
+mod blocks;
+mod folded;
 mod moments;
 #[cfg(test)]
 mod tests;
@@ -12,7 +14,9 @@ use super::elementwise::{row_block, together};
 use super::simd::vectorised;
 
 pub(super) use backward::batch_norm_backward;
-pub(super) use moments::{BlockMoments, add_block, batch_norm_statistics};
+pub(super) use blocks::{Blocks, Find};
+pub(super) use folded::Folded;
+pub(super) use moments::{batch_norm_statistics, join};
 
 /// The per-channel operands of a batch norm, as slices; see [`crate::backend::BatchNormOperands`].
 #[derive(Clone, Copy)]

@@ -46,7 +46,7 @@ pub(in crate::cpu) fn conv2d_backward_input(
     dx: &mut [f32],
 ) -> Result<()> {
     if let Some(winograd) = Winograd::of(g) {
-        return winograd.backward_input(cpu, g, w, dy, dx);
+        return winograd.backward_input(cpu, g, w, dy, dx, None);
     }
     let kernel = cpu.kernel(g.c_in);
     let image = g.h_in * g.w_in * g.c_in;

@@ -9,15 +9,15 @@ use crate::Result;
 use crate::geometry::{Conv2d, Rows};
 
 use super::Cpu;
-use super::batch_norm::{BlockMoments, add_block};
+use super::batch_norm::Blocks;
 use super::gemm::{Dense, Kernel, LANES, Panels, Right, ScratchSize, Stored, Tiles, block_rows, multiply};
 use super::windows::Windows;
-use super::winograd::Winograd;
+use super::winograd::{Pixels, Winograd};
 
 pub(super) use backward_input::conv2d_backward_input;
 pub(super) use backward_weight::conv2d_backward_weight;
 
-/// y = conv2d(x, w) + bias: windows · w; and the moments of y, where they are wanted and its blocks are whole rows.
+/// y = conv2d(x, w) + bias: windows · w; and what is to be found in y, where its blocks are whole rows.
 pub(super) fn conv2d(
     cpu: &Cpu,
     g: &Conv2d,
@@ -25,16 +25,16 @@ pub(super) fn conv2d(
     w: &[f32],
     bias: Option<&[f32]>,
     y: &mut [f32],
-    moments: Option<&mut BlockMoments>,
+    found: Option<&mut Blocks<'_>>,
 ) -> Result<()> {
     if let Some(winograd) = Winograd::of(g) {
-        return winograd.conv2d(cpu, g, x, w, bias, y, moments);
+        return winograd.conv2d(cpu, g, Pixels::stored(x), w, bias, y, found);
     }
     let kernel = cpu.kernel(g.c_out);
     let mut packed = cpu.take(Panels::elements(kernel, g.patch(), g.c_out))?;
     let w = Dense::new(&w[..g.patch() * g.c_out], g.c_out).pack_all(cpu.threads(), kernel, &mut packed);
     let y = &mut y[..g.n * g.pixels() * g.c_out];
-    multiply_windows(cpu, kernel, &Windows::of(g, x), w, bias.map(|bias| &bias[..g.c_out]), y, moments)
+    multiply_windows(cpu, kernel, &Windows::of(g, x), w, bias.map(|bias| &bias[..g.c_out]), y, found)
 }
 
 /// y = windows · b + bias for all windows, one block of rows a task.
@@ -45,22 +45,22 @@ fn multiply_windows(
     b: Panels<'_>,
     bias: Option<&[f32]>,
     y: &mut [f32],
-    moments: Option<&mut BlockMoments>,
+    found: Option<&mut Blocks<'_>>,
 ) -> Result<()> {
     let rows = y.len() / b.columns;
     let block = block_rows(kernel, rows);
     let size = ScratchSize::new(kernel, Stored::Plain, block, b.columns, false);
     let mut memory = cpu.take(size.elements() * cpu.threads().count())?;
     let g = Rows { rows, channels: b.columns };
-    let room = BlockMoments::room_if_wanted(moments, &g, block);
+    let room = Blocks::room_if_wanted(found, &g, block);
     let blocks = y.chunks_mut(block * b.columns).zip(room).enumerate();
-    cpu.threads().each_with(blocks, size.cut(&mut memory), |(i, (y, moments)), scratch| {
+    cpu.threads().each_with(blocks, size.cut(&mut memory), |(i, (y, found)), scratch| {
         let rows = i * block..rows.min((i + 1) * block);
         let a = (Stored::Plain, windows);
         let tiles = multiply(kernel, a, Right::Packed(b), rows.clone(), 0..windows.patch(), scratch);
         store(&tiles, rows.len(), bias, y, |row| row * b.columns);
-        if let Some(moments) = moments {
-            add_block(cpu, y, moments);
+        if let Some(found) = found {
+            found.fill(cpu, y);
         }
     });
     Ok(())

@@ -14,6 +14,9 @@ use std::ops::{Add, Sub};
 
 use super::{Cpu, Isa};
 
+/// The most lanes of a vector.
+pub(super) const WIDEST: usize = 16;
+
 /// Some f32 next to each other in a register.
 ///
 /// Values exist only where the machine has the instructions for them: [`Vector::zero`] and [`Vector::load`] make them.
@@ -38,6 +41,9 @@ pub(super) trait Vector: Copy + Add<Output = Self> + Sub<Output = Self> {
 
     /// self · factor
     fn times(self, factor: f32) -> Self;
+
+    /// relu((self − mean) · scale + beta), each step rounded; NaN where self is NaN.
+    fn normalised(self, mean: Self, scale: Self, beta: Self) -> Self;
 
     /// self + factor · other
     fn plus(self, factor: f32, other: Self) -> Self;
@@ -138,6 +144,14 @@ impl Vector for Portable {
     fn times(self, factor: f32) -> Self {
         let [a, b, c, d] = self.0;
         Self([a * factor, b * factor, c * factor, d * factor])
+    }
+
+    #[inline(always)]
+    fn normalised(self, mean: Self, scale: Self, beta: Self) -> Self {
+        Self(std::array::from_fn(|i| {
+            let y = (self.0[i] - mean.0[i]) * scale.0[i] + beta.0[i];
+            if y <= 0.0 { 0.0 } else { y }
+        }))
     }
 
     #[inline(always)]

@@ -40,5 +40,6 @@ vector!(
     vsubq_f32,
     vmulq_f32,
     multiply_add,
-    vdupq_n_f32
+    vdupq_n_f32,
+    vmaxq_f32
 );

@@ -2,7 +2,7 @@
 
 macro_rules! vector {
     ($name:ident, $vector:ty, $lanes:literal, $zero:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident,
-     $fma:ident, $broadcast:ident) => {
+     $fma:ident, $broadcast:ident, $max:ident) => {
         #[derive(Clone, Copy)]
         pub(super) struct $name($vector);
 
@@ -49,6 +49,15 @@ macro_rules! vector {
             fn times(self, factor: f32) -> Self {
                 // SAFETY: a value exists, so the machine has its instructions.
                 Self(unsafe { $mul(self.0, $broadcast(factor)) })
+            }
+
+            #[inline(always)]
+            fn normalised(self, mean: Self, scale: Self, beta: Self) -> Self {
+                // SAFETY: a value exists, so the machine has its instructions. The maximum is its second operand where one is NaN.
+                unsafe {
+                    let y = $add($mul($sub(self.0, mean.0), scale.0), beta.0);
+                    Self($max($zero(), y))
+                }
             }
 
             #[inline(always)]

@@ -35,7 +35,8 @@ vector!(
     _mm256_sub_ps,
     _mm256_mul_ps,
     _mm256_fmadd_ps,
-    _mm256_set1_ps
+    _mm256_set1_ps,
+    _mm256_max_ps
 );
 vector!(
     Avx512,
@@ -48,5 +49,6 @@ vector!(
     _mm512_sub_ps,
     _mm512_mul_ps,
     _mm512_fmadd_ps,
-    _mm512_set1_ps
+    _mm512_set1_ps,
+    _mm512_max_ps
 );

@@ -7,11 +7,12 @@ use crate::cpu::Cpu;
 use crate::cpu::elementwise::add_parts;
 use crate::cpu::gemm::Left;
 use crate::cpu::shared_mut::SharedMut;
+use crate::cpu::simd::WIDEST;
 use crate::geometry::Conv2d;
 
 use super::forward::Images;
-use super::layout::{Layout, WIDEST};
-use super::tiles::{Between, FromPlanes};
+use super::layout::Layout;
+use super::tiles::{Between, FromPlanes, Pixels};
 use super::transforms::Algorithm;
 
 /// Tiles that are transformed at a time: with the sums they fit a second-level cache of 1 MiB.
@@ -77,7 +78,7 @@ pub(super) fn backward_weight<A: Algorithm>(
             cpu.run(FromPlanes::<A::Input> {
                 transform: PhantomData,
                 planes: images.from,
-                x,
+                x: Pixels::stored(x),
                 tiles: some.clone(),
                 channels: rows.clone(),
                 layout: x_layout,
@@ -86,7 +87,7 @@ pub(super) fn backward_weight<A: Algorithm>(
             cpu.run(FromPlanes::<A::OutputGradient> {
                 transform: PhantomData,
                 planes: images.to,
-                x: dy,
+                x: Pixels::stored(dy),
                 tiles: some.clone(),
                 channels: columns.clone(),
                 layout: dy_layout,

@@ -5,12 +5,13 @@ use std::ops::Range;
 
 use crate::Result;
 use crate::cpu::Cpu;
-use crate::cpu::batch_norm::{BlockMoments, add_block};
+use crate::cpu::batch_norm::Blocks;
 use crate::cpu::gemm::{Kernel, LANES, Left};
 use crate::cpu::shared_mut::SharedMut;
+use crate::cpu::simd::WIDEST;
 
-use super::layout::{Layout, Planes, WIDEST};
-use super::tiles::{FromPlanes, ToPlanes};
+use super::layout::{Layout, Planes};
+use super::tiles::{FromPlanes, Pixels, ToPlanes};
 use super::transforms::{Algorithm, Transform};
 use super::weights::{Panel, Weights};
 
@@ -84,15 +85,15 @@ struct Convolution<'a> {
     y: SharedMut<'a>,
 }
 
-/// y = the images' convolution with the weights + bias; and y's moments, if they are wanted and easy to get.
+/// y = the images' convolution with the weights + bias; and what is to be found in y, if it is easy to get.
 pub(super) fn convolve<A: Algorithm>(
     cpu: &Cpu,
     images: (usize, Size, Size, isize),
-    x: &[f32],
+    x: Pixels<'_>,
     weights: Weights<'_>,
     bias: Option<&[f32]>,
     y: &mut [f32],
-    moments: Option<&mut BlockMoments>,
+    found: Option<&mut Blocks<'_>>,
 ) -> Result<()> {
     let images = Images::new::<A>(images);
     let (depth, columns) = weights.shape();
@@ -112,18 +113,17 @@ pub(super) fn convolve<A: Algorithm>(
         let scratches = memory.chunks_mut(block.v_len + block.m_len);
         let rows = images.rows_of(block.tiles);
         let g = images.to.rows(images.tiles);
-        let room = BlockMoments::room_if_wanted(moments.filter(|_| rows.is_some()), &g, rows.unwrap_or(1));
-        threads.each_with((0..blocks).zip(room), scratches, |(i, moments), scratch| {
+        let room = Blocks::room_if_wanted(found.filter(|_| rows.is_some()), &g, rows.unwrap_or(1));
+        threads.each_with((0..blocks).zip(room), scratches, |(i, found), scratch| {
             let (v, m) = scratch.split_at_mut(block.v_len);
             it.transform_tiles::<A>(x, it.tiles(i), v);
             for (panel, u) in u.chunks(panel.len).enumerate() {
                 it.multiply::<A>(it.tiles(i), v, panel, u, m);
             }
-            if let (Some(moments), Some(rows)) = (moments, rows) {
-                let rows = i * rows..g.rows.min((i + 1) * rows);
+            if let Some(found) = found {
+                let elements = found.rows.start * columns..found.rows.end * columns;
                 // SAFETY: this task has written them all, and no other one writes there.
-                let y = unsafe { it.y.written(rows.start * columns..rows.end * columns) };
-                add_block(cpu, y, moments);
+                found.fill(cpu, unsafe { it.y.written(elements) });
             }
         });
     } else {
@@ -150,7 +150,7 @@ impl Convolution<'_> {
         block * self.block.tiles..self.images.tiles.min((block + 1) * self.block.tiles)
     }
 
-    fn transform_tiles<A: Algorithm>(&self, x: &[f32], tiles: Range<usize>, v: &mut [f32]) {
+    fn transform_tiles<A: Algorithm>(&self, x: Pixels<'_>, tiles: Range<usize>, v: &mut [f32]) {
         let (planes, layout) = (self.images.from, self.block.v);
         let channels = 0..planes.channels;
         let transform = PhantomData::<A::Input>;

@@ -2,10 +2,8 @@
 
 use std::ops::Range;
 
+use crate::cpu::simd::WIDEST;
 use crate::geometry::Rows;
-
-/// The most lanes of a vector; channels are padded to a multiple of it wherever they are transformed.
-pub(super) const WIDEST: usize = 16;
 
 /// Images cut into tiles that begin `step` pixels apart, the first one `start` pixels from the corner.
 #[derive(Clone, Copy)]

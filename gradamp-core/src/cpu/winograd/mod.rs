@@ -29,11 +29,13 @@ use crate::Result;
 use crate::geometry::Conv2d;
 
 use super::Cpu;
-use super::batch_norm::BlockMoments;
+use super::batch_norm::Blocks;
 use forward::convolve;
 use strided::{Spread, Strided};
 use transforms::{Algorithm, Four, Pair};
 use weights::Weights;
+
+pub(super) use tiles::Pixels;
 
 /// Which of the algorithms serves a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,35 +64,36 @@ impl Winograd {
             _ => return None,
         };
         let tiles = g.h_out.div_ceil(4) * g.w_out.div_ceil(4);
-        let vectors = |channels: usize| channels.next_multiple_of(layout::WIDEST);
+        let vectors = |channels: usize| channels.next_multiple_of(super::simd::WIDEST);
         let products = points * (g.c_in + STORE) * vectors(g.c_out);
         let ours = tiles * (products + transform * (vectors(g.c_in) + vectors(g.c_out)));
         let direct = g.pixels() * g.patch() * vectors(g.c_out);
         (ours < direct).then_some(way)
     }
 
-    /// y = conv2d(x, w) + bias; and the moments of y, where they are wanted and its blocks are whole rows.
+    /// y = conv2d(x, w) + bias; and what is to be found in y, where its blocks are whole rows.
     pub(super) fn conv2d(
         self,
         cpu: &Cpu,
         g: &Conv2d,
-        x: &[f32],
+        x: Pixels<'_>,
         w: &[f32],
         bias: Option<&[f32]>,
         y: &mut [f32],
-        moments: Option<&mut BlockMoments>,
+        found: Option<&mut Blocks<'_>>,
     ) -> Result<()> {
         let [from, to] = [(g.h_in, g.w_in, g.c_in), (g.h_out, g.w_out, g.c_out)];
         let planes = (g.n, from, to, -(g.padding as isize));
         let weights = Weights { w, c_in: g.c_in, c_out: g.c_out, turned: false };
         match self {
-            Self::Four => convolve::<Four>(cpu, planes, x, weights, bias, y, moments),
-            Self::Pair => convolve::<Pair>(cpu, planes, x, weights, bias, y, moments),
-            Self::Strided => convolve::<Strided>(cpu, planes, x, weights, bias, y, moments),
+            Self::Four => convolve::<Four>(cpu, planes, x, weights, bias, y, found),
+            Self::Pair => convolve::<Pair>(cpu, planes, x, weights, bias, y, found),
+            Self::Strided => convolve::<Strided>(cpu, planes, x, weights, bias, y, found),
         }
     }
 
-    /// dx: the convolution of dy with the weights turned around, padded by what is left of the kernel.
+    /// dx: the convolution of dy with the weights turned around, padded by what is left of the kernel; and what is to be found in
+    /// dx.
     pub(super) fn backward_input(
         self,
         cpu: &Cpu,
@@ -98,14 +101,16 @@ impl Winograd {
         w: &[f32],
         dy: &[f32],
         dx: &mut [f32],
+        found: Option<&mut Blocks<'_>>,
     ) -> Result<()> {
+        let dy = Pixels::stored(dy);
         let start = g.padding as isize - 2;
         let [from, to] = [(g.h_out, g.w_out, g.c_out), (g.h_in, g.w_in, g.c_in)];
         let weights = Weights { w, c_in: g.c_in, c_out: g.c_out, turned: true };
         match self {
-            Self::Four => convolve::<Four>(cpu, (g.n, from, to, start), dy, weights, None, dx, None),
-            Self::Pair => convolve::<Pair>(cpu, (g.n, from, to, start), dy, weights, None, dx, None),
-            Self::Strided => convolve::<Spread>(cpu, (g.n, from, to, 0), dy, weights, None, dx, None),
+            Self::Four => convolve::<Four>(cpu, (g.n, from, to, start), dy, weights, None, dx, found),
+            Self::Pair => convolve::<Pair>(cpu, (g.n, from, to, start), dy, weights, None, dx, found),
+            Self::Strided => convolve::<Spread>(cpu, (g.n, from, to, 0), dy, weights, None, dx, found),
         }
     }
 

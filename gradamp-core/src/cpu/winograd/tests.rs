@@ -2,8 +2,12 @@
 
 use super::transforms::{MOST, Transform};
 use super::*;
+use crate::Backend;
+use crate::backend::BatchNormOperands;
+use crate::cpu::Buffer;
 use crate::cpu::simd::Vector;
-use crate::cpu::tests::{blank, buffer, random, same_bits};
+use crate::cpu::tests::{blank, buffer, each_isa, random, same_bits};
+use crate::folding::Folded;
 
 /// One number as a vector, in which the sums of small integers are exact.
 #[derive(Clone, Copy)]
@@ -38,6 +42,9 @@ impl Vector for One {
     }
     fn times(self, factor: f32) -> Self {
         Self(self.0 * factor)
+    }
+    fn normalised(self, mean: Self, scale: Self, beta: Self) -> Self {
+        Self(((self.0 - mean.0) * scale.0 + beta.0).max(0.0))
     }
     fn plus(self, factor: f32, other: Self) -> Self {
         Self(self.0 + factor * other.0)
@@ -107,23 +114,81 @@ fn it_serves_where_it_multiplies_less() {
     assert_eq!(of(1, 64, 64, 3, 1, 1), None);
 }
 
+/// Weights transformed once, tiles transformed once, and whole planes; several chunks of tiles; blocks of whole rows.
+const SIZES: [[usize; 5]; 6] = [
+    [5, 27, 40, 70, 1],
+    [3, 5, 70, 40, 1],
+    [9, 2, 33, 50, 1],
+    [5, 31, 40, 70, 2],
+    [3, 8, 64, 128, 2],
+    [2, 32, 24, 16, 1],
+];
+
+/// Its convolution, and x, w and dy.
+fn example([n, size, c_in, c_out, stride]: [usize; 5]) -> (Conv2d, [Vec<f32>; 3]) {
+    let g = Conv2d::new(&[n, size, size, c_in], &[3, 3, c_in, c_out], stride, 1).unwrap();
+    let random = |seed, shape: [usize; 4]| random(seed, shape.iter().product());
+    (g, [random(1, g.x_shape()), random(2, g.w_shape()), random(3, g.y_shape())])
+}
+
 #[test]
 fn threads_change_no_bit() {
-    // Weights transformed once, tiles transformed once, and whole planes; several chunks of tiles.
-    let sizes =
-        [[5, 27, 40, 70, 1], [3, 5, 70, 40, 1], [9, 2, 33, 50, 1], [5, 31, 40, 70, 2], [3, 8, 64, 128, 2]];
-    for [n, size, c_in, c_out, stride] in sizes {
-        let g = Conv2d::new(&[n, size, size, c_in], &[3, 3, c_in, c_out], stride, 1).unwrap();
-        let random = |seed, shape: [usize; 4]| random(seed, shape.iter().product());
-        let (x, w, dy) = (random(1, g.x_shape()), random(2, g.w_shape()), random(3, g.y_shape()));
+    for size in SIZES {
+        let (g, [x, w, dy]) = example(size);
         let way = Winograd::of(&g).unwrap();
         same_bits(|cpu| {
             let [x, w, dy] = [&x, &w, &dy].map(|v| buffer(&cpu, v));
             let [mut y, mut dx, mut dw] = [&dy, &x, &w].map(|v| blank(&cpu, v.len()));
-            way.conv2d(&cpu, &g, &x, &w, None, &mut y, None).unwrap();
-            way.backward_input(&cpu, &g, &w, &dy, &mut dx).unwrap();
+            way.conv2d(&cpu, &g, Pixels::stored(&x), &w, None, &mut y, None).unwrap();
+            way.backward_input(&cpu, &g, &w, &dy, &mut dx, None).unwrap();
             way.backward_weight(&cpu, &g, &x, &dy, &mut dw).unwrap();
             [y, dx, dw].map(|v| v.to_vec()).concat()
+        });
+    }
+}
+
+/// The numbers per channel of a batch norm: mean, variance, gamma and beta.
+fn numbers(cpu: &Cpu, channels: usize) -> [Buffer; 4] {
+    [(5, 0.0), (6, 1.5), (7, 0.5), (8, 0.0)].map(|(seed, more)| {
+        buffer(cpu, &random(seed, channels).iter().map(|value| value + more).collect::<Vec<_>>())
+    })
+}
+
+fn folded<'a>(x: &'a Buffer, [mean, variance, gamma, beta]: &'a [Buffer; 4]) -> Folded<'a, Cpu> {
+    Folded { x, p: BatchNormOperands { mean, variance, gamma, beta, epsilon: 1e-5 } }
+}
+
+#[test]
+fn a_folded_batch_norm_gives_the_bits_of_a_stored_one() {
+    for size in SIZES {
+        let (g, [x, w, dy]) = example(size);
+        each_isa(|cpu| {
+            let ([x, w, dy], numbers) = ([&x, &w, &dy].map(|v| buffer(&cpu, v)), numbers(&cpu, g.c_in));
+            let (z, folding) = (folded(&x, &numbers), cpu.folding(&g).unwrap());
+            let mut stored = blank(&cpu, x.len());
+            cpu.batch_norm_relu(&g.x_rows(), &z.p, &x, None, &mut stored).unwrap();
+            let outputs = || [dy.len(), g.c_out, g.c_out].map(|len| blank(&cpu, len));
+            let ([mut y, mut mean, mut variance], mut found) = (outputs(), outputs());
+            cpu.conv2d_with_moments(&g, &stored, &w, None, &mut y, &mut mean, &mut variance).unwrap();
+            let [to, moments @ ..] = found.each_mut();
+            folding.conv2d(&g, &z, &w, None, to, Some(moments)).unwrap();
+            assert!(found.iter().zip([&y, &mean, &variance]).all(|(a, b)| **a == **b), "{size:?}, {cpu:?}");
+        });
+    }
+}
+
+#[test]
+fn threads_change_no_bit_of_the_gradients_of_a_folded_batch_norm() {
+    for size in SIZES {
+        let (g, [x, w, dy]) = example(size);
+        same_bits(|cpu| {
+            let ([x, w, dy], numbers) = ([&x, &w, &dy].map(|v| buffer(&cpu, v)), numbers(&cpu, g.c_in));
+            let (z, folding) = (folded(&x, &numbers), cpu.folding(&g).unwrap());
+            let [mut dz, mut dgamma, mut dbeta] = [x.len(), g.c_in, g.c_in].map(|len| blank(&cpu, len));
+            folding.conv2d_backward_input(&g, &z, &w, &dy, &mut dz, &mut dgamma, &mut dbeta).unwrap();
+            let mut dx = buffer(&cpu, &dz);
+            folding.batch_norm_relu_backward(&g, &z, &dgamma, &dbeta, &mut dx).unwrap();
+            [dz, dgamma, dbeta, dx].map(|v| v.to_vec()).concat()
         });
     }
 }

@@ -3,10 +3,11 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use crate::cpu::batch_norm::Folded;
 use crate::cpu::shared_mut::SharedMut;
-use crate::cpu::simd::{Job, Vector};
+use crate::cpu::simd::{Job, Vector, WIDEST};
 
-use super::layout::{Layout, Planes, WIDEST};
+use super::layout::{Layout, Planes};
 use super::transforms::{MOST, Transform};
 
 /// Values of one tile on their way: those of pixels outside the image, or of channels beyond the last, are 0.
@@ -36,8 +37,8 @@ const fn whole(size: usize) -> [Range<usize>; 2] {
     [0..size, 0..size]
 }
 
-/// to = T · from · Tᵀ + bias for the vectors at these strides. Of both tiles only a part is in memory, rows by columns: what is not is
-/// read as 0, and not written.
+/// to = T · from · Tᵀ + bias for the vectors at these strides, those of `from` normalised first where there are operands. Of both tiles
+/// only a part is in memory, rows by columns: what is not is read as 0, and not written.
 ///
 /// # Safety
 ///
@@ -46,6 +47,7 @@ const fn whole(size: usize) -> [Range<usize>; 2] {
 #[allow(clippy::needless_range_loop)] // rows and columns change places between the two halves: indices say it plainly
 unsafe fn both_axes<T: Transform, V: Vector>(
     (from, [from_row, from_column], read): (*const f32, [usize; 2], [Range<usize>; 2]),
+    normal: Option<[V; 3]>,
     (to, [to_row, to_column], written): (*mut f32, [usize; 2], [Range<usize>; 2]),
     bias: Option<V>,
 ) {
@@ -61,7 +63,11 @@ unsafe fn both_axes<T: Transform, V: Vector>(
             for row in 0..T::FROM {
                 if read[0].contains(&row) {
                     let (row, column) = (row - read[0].start, column - read[1].start);
-                    d[row + read[0].start] = V::load(from.add(row * from_row + column * from_column));
+                    let value = V::load(from.add(row * from_row + column * from_column));
+                    d[row + read[0].start] = match normal {
+                        Some([mean, scale, beta]) => value.normalised(mean, scale, beta),
+                        None => value,
+                    };
                 }
             }
             let d = T::apply(d);
@@ -88,12 +94,30 @@ unsafe fn both_axes<T: Transform, V: Vector>(
     }
 }
 
+/// Pixels as a transform reads them: stored, or relu(batch_norm(x)) of what is stored.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Pixels<'a> {
+    values: &'a [f32],
+    folded: Option<&'a Folded<'a>>,
+}
+
+impl<'a> Pixels<'a> {
+    pub(in crate::cpu) fn stored(values: &'a [f32]) -> Self {
+        Self { values, folded: None }
+    }
+
+    pub(in crate::cpu) fn folded(z: &'a Folded<'a>) -> Self {
+        Self { values: z.x, folded: Some(z) }
+    }
+}
+
 /// Transforms tiles of images: each one's values go to the places of an item.
 pub(super) struct FromPlanes<'a, T> {
     pub(super) transform: PhantomData<T>,
     pub(super) planes: Planes,
-    pub(super) x: &'a [f32],
+    pub(super) x: Pixels<'a>,
     pub(super) tiles: Range<usize>,
+    /// The first one is a multiple of [`WIDEST`].
     pub(super) channels: Range<usize>,
     pub(super) layout: Layout,
     pub(super) to: &'a mut [f32],
@@ -107,32 +131,41 @@ impl<T: Transform> Job for FromPlanes<'_, T> {
         let to_extent = extent(T::TO, points, V::LANES);
         for (item, tile) in tiles.enumerate() {
             let inside = planes.tile(tile, T::FROM);
-            let is_whole = inside.is_whole(T::FROM);
             let place = layout.item(item);
             for channel in channels.clone().step_by(V::LANES) {
                 let at = place + layout.channel(channel - channels.start);
                 let to = (to[at..at + to_extent].as_mut_ptr(), points, whole(T::TO));
                 let lanes = V::LANES.min(channels.end - channel);
                 let from = inside.first + channel;
-                let from = &x[from..from + inside.extent(pixels, lanes)];
-                if lanes == V::LANES {
-                    // SAFETY: the slices just taken hold all vectors.
-                    unsafe {
-                        if is_whole {
-                            both_axes::<T, V>((from.as_ptr(), pixels, whole(T::FROM)), to, None);
-                        } else {
-                            both_axes::<T, V>((from.as_ptr(), pixels, inside.part()), to, None);
+                let from = &x.values[from..from + inside.extent(pixels, lanes)];
+                // SAFETY: the operands are padded to the widest vector, and channels are counted in vectors.
+                let normal = x.folded.map(|z| unsafe { z.operands::<V>(channel) });
+                let mut stage;
+                let (from, strides) = match lanes == V::LANES {
+                    true => (from.as_ptr(), pixels),
+                    false => {
+                        stage = Stage::new();
+                        for (pixel, from) in inside.pixels(T::FROM, pixels) {
+                            stage.place(pixel, lanes).copy_from_slice(&x.values[from + channel..][..lanes]);
+                        }
+                        let [rows, columns] = inside.part();
+                        let first = rows.start * T::FROM + columns.start;
+                        (stage.place(first, lanes).as_ptr(), Stage::strides(T::FROM))
+                    }
+                };
+                // SAFETY: the slice taken above holds all vectors, and so does the stage. Each of the four is compiled by itself.
+                unsafe {
+                    match (inside.is_whole(T::FROM), normal) {
+                        (true, None) => both_axes::<T, V>((from, strides, whole(T::FROM)), None, to, None),
+                        (false, None) => both_axes::<T, V>((from, strides, inside.part()), None, to, None),
+                        (true, normal) => {
+                            both_axes::<T, V>((from, strides, whole(T::FROM)), normal, to, None)
+                        }
+                        (false, normal) => {
+                            both_axes::<T, V>((from, strides, inside.part()), normal, to, None)
                         }
                     }
-                    continue;
                 }
-                let mut stage = Stage::new();
-                for (pixel, from) in inside.pixels(T::FROM, pixels) {
-                    stage.place(pixel, lanes).copy_from_slice(&x[from + channel..][..lanes]);
-                }
-                let from = (stage.0.as_ptr(), Stage::strides(T::FROM), whole(T::FROM));
-                // SAFETY: the slice taken above holds all vectors, and so does the stage.
-                unsafe { both_axes::<T, V>(from, to, None) };
             }
         }
     }
@@ -180,9 +213,9 @@ impl<T: Transform> Job for ToPlanes<'_, T> {
                     // SAFETY: the slice and the range hold all vectors, and nobody else writes them.
                     unsafe {
                         if is_whole {
-                            both_axes::<T, V>(from, (to, pixels, whole(T::TO)), bias);
+                            both_axes::<T, V>(from, None, (to, pixels, whole(T::TO)), bias);
                         } else {
-                            both_axes::<T, V>(from, (to, pixels, inside.part()), bias);
+                            both_axes::<T, V>(from, None, (to, pixels, inside.part()), bias);
                         }
                     }
                     continue;
@@ -190,7 +223,7 @@ impl<T: Transform> Job for ToPlanes<'_, T> {
                 let mut stage = Stage::new();
                 let staged = (stage.0.as_mut_ptr(), Stage::strides(T::TO), whole(T::TO));
                 // SAFETY: the slice and the stage hold all vectors.
-                unsafe { both_axes::<T, V>(from, staged, bias) };
+                unsafe { both_axes::<T, V>(from, None, staged, bias) };
                 for (pixel, to) in inside.pixels(T::TO, pixels) {
                     let from = stage.place(pixel, lanes).as_ptr();
                     let to = y.at(to + channel..to + channel + lanes);
@@ -233,7 +266,7 @@ impl<T: Transform> Job for Between<'_, T> {
                     unsafe {
                         let (from, to) =
                             ((source.as_ptr(), taken, whole(T::FROM)), (to, given, whole(T::TO)));
-                        both_axes::<T, V>(from, to, None);
+                        both_axes::<T, V>(from, None, to, None);
                     }
                     continue;
                 }
@@ -245,7 +278,7 @@ impl<T: Transform> Job for Between<'_, T> {
                 let staged = (before.0.as_ptr(), Stage::strides(T::FROM), whole(T::FROM));
                 let given_back = (after.0.as_mut_ptr(), Stage::strides(T::TO), whole(T::TO));
                 // SAFETY: the stages hold all vectors.
-                unsafe { both_axes::<T, V>(staged, given_back, None) };
+                unsafe { both_axes::<T, V>(staged, None, given_back, None) };
                 for (place, row, column) in square(T::TO) {
                     let from = after.place(place, lanes).as_ptr();
                     // SAFETY: the range holds so many elements there, and nobody else writes them.

@@ -5,8 +5,9 @@ use std::marker::PhantomData;
 use crate::cpu::Cpu;
 use crate::cpu::gemm::Kernel;
 use crate::cpu::shared_mut::SharedMut;
+use crate::cpu::simd::WIDEST;
 
-use super::layout::{Layout, WIDEST};
+use super::layout::Layout;
 use super::tiles::Between;
 use super::transforms::Algorithm;
 

@@ -1,0 +1,150 @@
+//! A rectified batch norm that a convolution computes where it reads it.
+
+use std::ops::Range;
+
+use crate::cpu::Cpu;
+use crate::cpu::elementwise::{SHORT, add_folded, row_block, together};
+use crate::cpu::simd::{Vector, WIDEST, vectorised};
+use crate::geometry::Rows;
+
+use super::Operands;
+use super::blocks::Blocks;
+
+/// z = relu((x − mean) · scale + beta), the operands padded to whole vectors.
+pub(in crate::cpu) struct Folded<'a> {
+    pub(in crate::cpu) x: &'a [f32],
+    channels: usize,
+    mean: Vec<f32>,
+    scale: Vec<f32>,
+    beta: Vec<f32>,
+    inverse: Vec<f32>,
+}
+
+impl<'a> Folded<'a> {
+    pub(in crate::cpu) fn new(g: &Rows, p: Operands<'_>, x: &'a [f32]) -> Self {
+        let c = g.channels;
+        let padded = |values: &[f32]| {
+            let mut padded = values[..c].to_vec();
+            padded.resize(c.next_multiple_of(WIDEST), 0.0);
+            padded
+        };
+        let [mean, scale, beta] = [p.mean, &p.scale(), p.beta].map(padded);
+        let mut inverse = p.inverse_deviation();
+        inverse.truncate(c);
+        Self { x: &x[..g.len()], channels: c, mean, scale, beta, inverse }
+    }
+
+    /// The operands of a vector of channels.
+    ///
+    /// # Safety
+    ///
+    /// The machine has V's instructions; `channel` is a multiple of its lanes.
+    #[inline(always)]
+    pub(in crate::cpu) unsafe fn operands<V: Vector>(&self, channel: usize) -> [V; 3] {
+        // SAFETY: the padding reaches to the end of the vector: the caller's promise.
+        [&self.mean, &self.scale, &self.beta].map(|values| unsafe { V::load(values[channel..].as_ptr()) })
+    }
+
+    /// The operands of some rows [`together`].
+    fn together(&self) -> [Vec<f32>; 3] {
+        let (c, rows) = (self.channels, together(self.channels));
+        [&self.mean, &self.scale, &self.beta].map(|values| values[..c].repeat(rows))
+    }
+
+    /// sums += [Σ_r dz | Σ_r dz · (x − mean)] over some rows, dz being `gradient` where z > 0, else 0.
+    pub(super) fn add_sums(&self, cpu: &Cpu, rows: Range<usize>, gradient: &[f32], sums: &mut [f64]) {
+        let x = &self.x[rows.start * self.channels..rows.end * self.channels];
+        let [mean, scale, beta] = &self.together();
+        add_products(cpu, x, gradient, mean, scale, beta, sums);
+    }
+
+    /// dgamma and dbeta from the sums of all blocks, added in their order.
+    pub(in crate::cpu) fn gradients(
+        &self,
+        g: &Rows,
+        blocks: &Blocks<'_>,
+        dgamma: &mut [f32],
+        dbeta: &mut [f32],
+    ) {
+        for c in 0..g.channels {
+            let sum = |at: usize| blocks.each(g).map(|(_, sums)| sums[at]).sum::<f64>();
+            dbeta[c] = sum(c) as f32;
+            dgamma[c] = (sum(g.channels + c) * f64::from(self.inverse[c])) as f32;
+        }
+    }
+
+    /// From the gradient at z to that at x, in its place: dx = scale · (dz − dbeta/rows − x̂ · dgamma/rows).
+    pub(in crate::cpu) fn backward(
+        &self,
+        cpu: &Cpu,
+        g: &Rows,
+        dgamma: &[f32],
+        dbeta: &[f32],
+        gradient: &mut [f32],
+    ) {
+        let rows = g.rows as f64;
+        let per_row = |sum: f32, factor: f32| (f64::from(sum) * f64::from(factor) / rows) as f32;
+        let shift: Vec<f32> = dbeta[..g.channels].iter().map(|&sum| per_row(sum, 1.0)).collect();
+        let slope: Vec<f32> = dgamma.iter().zip(&self.inverse).map(|(&sum, &d)| per_row(sum, d)).collect();
+        let [shift, slope] = [shift, slope].map(|values| values.repeat(together(g.channels)));
+        let [mean, scale, beta] = &self.together();
+        let block = row_block(g) * g.channels;
+        let parts = self.x.chunks(block).zip(gradient[..g.len()].chunks_mut(block));
+        cpu.threads().each(parts, |(x, gradient)| {
+            centre_rows(cpu, x, mean, scale, beta, &shift, &slope, gradient);
+        });
+    }
+}
+
+/// dz where z > 0, else 0; with d = x − mean. As z is rounded where it is computed, so that it is open here where it was there.
+#[inline(always)]
+fn mask(d: f32, scale: f32, beta: f32, dz: f32) -> f32 {
+    if d * scale + beta > 0.0 { dz } else { 0.0 }
+}
+
+vectorised! {
+    /// sums += [Σ_r dz | Σ_r dz · (x − mean)] of masked dz; in f32 over a few rows at a time, then in f64.
+    fn add_products<'a>(
+        x: &'a [f32], dz: &'a [f32], mean: &'a [f32], scale: &'a [f32], beta: &'a [f32], sums: &'a mut [f64],
+    ) {
+        let wide = mean.len();
+        let mut short = vec![0.0f32; 2 * wide];
+        let (sums, products) = sums.split_at_mut(sums.len() / 2);
+        for (x, dz) in x.chunks(SHORT * wide).zip(dz.chunks(SHORT * wide)) {
+            short.fill(0.0);
+            let (plain, product) = short.split_at_mut(wide);
+            for (x, dz) in x.chunks(wide).zip(dz.chunks(wide)) {
+                let n = x.len();
+                let (dz, mean, scale, beta) = (&dz[..n], &mean[..n], &scale[..n], &beta[..n]);
+                let (plain, product) = (&mut plain[..n], &mut product[..n]);
+                for i in 0..n {
+                    let d = x[i] - mean[i];
+                    let dz = mask(d, scale[i], beta[i], dz[i]);
+                    plain[i] += dz;
+                    product[i] += dz * d;
+                }
+            }
+            add_folded(plain, sums);
+            add_folded(product, products);
+        }
+    }
+}
+
+vectorised! {
+    /// dx = scale · (dz − shift − (x − mean) · slope) of masked dz, in its place.
+    fn centre_rows<'a>(
+        x: &'a [f32], mean: &'a [f32], scale: &'a [f32], beta: &'a [f32], shift: &'a [f32], slope: &'a [f32],
+        dz: &'a mut [f32],
+    ) {
+        let wide = mean.len();
+        for (x, dz) in x.chunks(wide).zip(dz.chunks_mut(wide)) {
+            let n = x.len();
+            let (dz, mean, scale, beta) = (&mut dz[..n], &mean[..n], &scale[..n], &beta[..n]);
+            let (shift, slope) = (&shift[..n], &slope[..n]);
+            for i in 0..n {
+                let d = x[i] - mean[i];
+                dz[i] = scale[i] * (mask(d, scale[i], beta[i], dz[i]) - shift[i] - d * slope[i]);
+            }
+        }
+    }
+}

@@ -51,7 +51,9 @@ impl Format {
     /// A tick's label, where ticks are `step` apart: as many decimals as tell neighbours apart.
     pub fn tick(self, value: f64, step: f64) -> String {
         match self {
-            Format::Percent(_) | Format::Points if value.abs() >= LARGE => self.text(value),
+            Format::Percent(_) | Format::Points if value.abs() >= LARGE => {
+                format!("{} %", significant(100.0 * value, digits(value, step)))
+            }
             Format::Percent(_) => {
                 let decimals = decimals(100.0 * step);
                 minus(&format!("{:.decimals$} %", 100.0 * value))
@@ -68,7 +70,7 @@ impl Format {
             },
             Format::Factor => self.text(value),
             Format::Number | Format::Whole if value.abs() >= 1e5 || (step > 0.0 && step < 1e-4) => {
-                significant(value, 3)
+                significant(value, digits(value, step))
             }
             Format::Number | Format::Whole => minus(&format!("{:.*}", decimals(step), value)),
         }
@@ -118,6 +120,13 @@ fn superscript(number: i32) -> String {
     number.to_string().chars().map(digit).collect()
 }
 
+/// Significant digits that tell `value` from what lies `step` away; at least three, at most those of an f64.
+fn digits(value: f64, step: f64) -> usize {
+    let orders = value.abs().log10().floor() - step.abs().log10().floor();
+    // One more than the orders of magnitude, and one for steps of 2.5.
+    if orders.is_finite() { (orders + 2.0).clamp(3.0, 15.0) as usize } else { 3 }
+}
+
 /// Decimals that a multiple of `step` needs.
 fn decimals(step: f64) -> usize {
     (0..10)
@@ -156,5 +165,6 @@ mod tests {
         assert_eq!(Format::Factor.text(1.5), "×1.5");
         assert_eq!(Format::Number.tick(0.30000000000000004, 0.1), "0.3");
         assert_eq!(Format::Percent(0).tick(0.025, 0.025), "2.5 %");
+        assert_eq!(Format::Number.tick(1.005e6, 5e3), "1.005·10⁶", "told apart from 1.01·10⁶");
     }
 }

@@ -63,7 +63,7 @@ impl Backend for Cpu {
     }
 
     fn sum_rows(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
-        elementwise::sum_rows(self.threads(), g, &x[..g.len()], &mut out[..g.channels]);
+        elementwise::sum_rows(self, g, &x[..g.len()], &mut out[..g.channels]);
         Ok(())
     }
 
@@ -124,7 +124,7 @@ impl Backend for Cpu {
     }
 
     fn mean_pool(&self, g: &MeanPool, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        pooling::mean_pool(self.threads(), g, x, y);
+        pooling::mean_pool(self, g, x, y);
         Ok(())
     }
 
@@ -231,7 +231,7 @@ impl Backend for Cpu {
     }
 
     fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
-        elementwise::sum_squares(self.threads(), g, &x[..g.len()], &mut out[..g.channels]);
+        elementwise::sum_squares(self, g, &x[..g.len()], &mut out[..g.channels]);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use crate::geometry::Rows;
 use crate::random::Stream;
 
 use super::Cpu;
+use super::columns::add_rows;
 use super::simd::vectorised;
 use super::threads::Threads;
 
@@ -82,10 +83,10 @@ pub(super) fn add_bias(threads: &Threads, g: &Rows, bias: &[f32], y: &mut [f32])
 }
 
 /// out[c] = Σ_r x[r, c]
-pub(super) fn sum_rows(threads: &Threads, g: &Rows, x: &[f32], out: &mut [f32]) {
-    let mut partials = block_sums(threads, g, 1, std::iter::repeat(()), |rows, (), sums| {
+pub(super) fn sum_rows(cpu: &Cpu, g: &Rows, x: &[f32], out: &mut [f32]) {
+    let mut partials = block_sums(cpu.threads(), g, 1, std::iter::repeat(()), |rows, (), sums| {
         let x = &x[rows.start * g.channels..rows.end * g.channels];
-        add_rows(x, g.channels, sums, |x| x);
+        add_rows::<false>(cpu, x, sums);
     });
     for (out, sum) in out.iter_mut().zip(partials.drain(..)) {
         *out = sum as f32;
@@ -93,10 +94,10 @@ pub(super) fn sum_rows(threads: &Threads, g: &Rows, x: &[f32], out: &mut [f32]) 
 }
 
 /// out[c] = Σ_r x[r, c]²
-pub(super) fn sum_squares(threads: &Threads, g: &Rows, x: &[f32], out: &mut [f32]) {
-    let sums = block_sums(threads, g, 1, std::iter::repeat(()), |rows, (), sums| {
+pub(super) fn sum_squares(cpu: &Cpu, g: &Rows, x: &[f32], out: &mut [f32]) {
+    let sums = block_sums(cpu.threads(), g, 1, std::iter::repeat(()), |rows, (), sums| {
         let x = &x[rows.start * g.channels..rows.end * g.channels];
-        add_rows(x, g.channels, sums, |x| x * x);
+        add_rows::<true>(cpu, x, sums);
     });
     for (out, sum) in out.iter_mut().zip(sums) {
         *out = sum as f32;
@@ -161,32 +162,6 @@ pub(super) fn block_sums<P: Send>(
 pub(super) fn together(channels: usize) -> usize {
     const ELEMENTS: usize = 128;
     (ELEMENTS / channels).max(1)
-}
-
-/// sums[c] += Σ_r f(x[r, c]), in f32 over [`SHORT`] values at a time, then in f64.
-#[inline(always)]
-pub(super) fn add_rows(x: &[f32], channels: usize, sums: &mut [f64], f: impl Fn(f32) -> f32) {
-    let wide = channels * together(channels);
-    let mut short = vec![0.0f32; wide];
-    for x in x.chunks(SHORT * wide) {
-        short.fill(0.0);
-        for x in x.chunks(wide) {
-            for (short, &x) in short.iter_mut().zip(x) {
-                *short += f(x);
-            }
-        }
-        add_folded(&short, sums);
-    }
-}
-
-/// Adds the sums of rows side by side to those of the channels.
-#[inline(always)]
-pub(super) fn add_folded(wide: &[f32], sums: &mut [f64]) {
-    for row in wide.chunks_exact(sums.len()) {
-        for (sum, &value) in sums.iter_mut().zip(row) {
-            *sum += f64::from(value);
-        }
-    }
 }
 
 /// out = the sum of `parts`, each as long as out, added in their order.

@@ -2,6 +2,7 @@
 
 mod backend;
 mod batch_norm;
+mod columns;
 mod conv2d;
 mod elementwise;
 mod folding;

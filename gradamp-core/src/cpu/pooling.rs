@@ -3,7 +3,7 @@
 use crate::geometry::{MeanPool, Pool2d};
 
 use super::Cpu;
-use super::elementwise::add_rows;
+use super::columns::add_rows;
 use super::simd::vectorised;
 use super::threads::Threads;
 
@@ -71,11 +71,11 @@ vectorised! {
 }
 
 /// y[n, c] = 1/pixels · Σ_p x[n, p, c]
-pub(super) fn mean_pool(threads: &Threads, g: &MeanPool, x: &[f32], y: &mut [f32]) {
+pub(super) fn mean_pool(cpu: &Cpu, g: &MeanPool, x: &[f32], y: &mut [f32]) {
     let images = x.chunks(g.pixels * g.c).zip(y.chunks_mut(g.c)).take(g.n);
-    threads.each(images, |(x, y)| {
+    cpu.threads().each(images, |(x, y)| {
         let mut sums = vec![0.0; g.c];
-        add_rows(x, g.c, &mut sums, |x| x);
+        add_rows::<false>(cpu, x, &mut sums);
         for (y, sum) in y.iter_mut().zip(sums) {
             *y = (sum / g.pixels as f64) as f32;
         }
@@ -139,13 +139,13 @@ mod tests {
 
     #[test]
     fn the_mean_and_its_gradient() {
-        let threads = Threads::new(2).unwrap();
+        let cpu = Cpu::with_threads(2).unwrap();
         for (n, h, w, c) in [(1, 1, 1, 1), (3, 5, 7, 13), (2, 32, 32, 3)] {
             let g = MeanPool::new(&[n, h, w, c]).unwrap();
             let (x, dy) = (random(1, n * h * w * c), random(2, n * c));
             let (mut y, mut dx) = (vec![f32::NAN; n * c], vec![f32::NAN; x.len()]);
-            mean_pool(&threads, &g, &x, &mut y);
-            mean_pool_backward(&threads, &g, &dy, &mut dx);
+            mean_pool(&cpu, &g, &x, &mut y);
+            mean_pool_backward(cpu.threads(), &g, &dy, &mut dx);
             let value = |i: usize, p: usize| f64::from(x[(i / c * h * w + p) * c + i % c]);
             let mean = |i| (0..h * w).map(|p| value(i, p)).sum::<f64>() / (h * w) as f64;
             assert_close(&y, &(0..n * c).map(mean).collect::<Vec<_>>(), 1e-6);

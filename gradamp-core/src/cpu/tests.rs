@@ -97,19 +97,25 @@ fn elementwise_kernels_follow_their_formulas() {
 
 #[test]
 fn bias_and_row_sums_follow_their_formulas() {
-    let cpu = Cpu::with_threads(2).unwrap();
-    for (rows, channels) in ROWS {
-        let g = Rows { rows, channels };
-        let (x, bias) = (random(1, g.len()), random(2, channels));
-        let mut y = buffer(&cpu, &x);
-        cpu.add_bias(&g, &buffer(&cpu, &bias), &mut y).unwrap();
-        assert!((0..g.len()).all(|i| y[i] == x[i] + bias[i % channels]));
-        let mut sums = blank(&cpu, channels);
-        cpu.sum_rows(&g, &buffer(&cpu, &x), &mut sums).unwrap();
-        let expected: Vec<f64> =
-            (0..channels).map(|c| (0..rows).map(|r| f64::from(x[r * channels + c])).sum()).collect();
-        assert_close(&sums, &expected, 1e-6);
-    }
+    each_isa(|cpu| {
+        for (rows, channels) in ROWS {
+            let g = Rows { rows, channels };
+            let (x, bias) = (random(1, g.len()), random(2, channels));
+            let mut y = buffer(&cpu, &x);
+            cpu.add_bias(&g, &buffer(&cpu, &bias), &mut y).unwrap();
+            assert!((0..g.len()).all(|i| y[i] == x[i] + bias[i % channels]));
+            let mut sums = blank(&cpu, channels);
+            for power in [1, 2] {
+                match power {
+                    1 => cpu.sum_rows(&g, &buffer(&cpu, &x), &mut sums).unwrap(),
+                    _ => cpu.sum_squares(&g, &buffer(&cpu, &x), &mut sums).unwrap(),
+                }
+                let column = |c: usize| (0..rows).map(move |r| r * channels + c);
+                let sum = |c| column(c).map(|i| f64::from(x[i]).powi(power)).sum();
+                assert_close(&sums, &(0..channels).map(sum).collect::<Vec<_>>(), 1e-6);
+            }
+        }
+    });
 }
 
 #[test]

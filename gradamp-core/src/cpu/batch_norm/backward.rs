@@ -1,7 +1,8 @@
 //! The gradients of a batch norm, with or without a rectifier behind it.
 
 use crate::cpu::Cpu;
-use crate::cpu::elementwise::{SHORT, add_folded, block_sums, mask as mask_all, row_block, together};
+use crate::cpu::columns::add_columns;
+use crate::cpu::elementwise::{block_sums, mask as mask_all, row_block, together};
 use crate::cpu::simd::vectorised;
 use crate::geometry::Rows;
 
@@ -87,30 +88,16 @@ fn mask<const MASKED: bool>(dy: f32, y: f32) -> f32 {
 }
 
 vectorised! {
-    /// sums += [Σ_r dz | Σ_r dz · (x − mean)], dz = mask(dy, y); in f32 over a few rows at a time, then in f64. The mean for some
-    /// rows [`together`].
+    /// sums += [Σ_r dz | Σ_r dz · (x − mean)], dz = mask(dy, y); the mean for some rows [`together`].
     fn add_products<'a, const MASKED: bool>(
         x: &'a [f32], y: &'a [f32], dy: &'a [f32], mean: &'a [f32], sums: &'a mut [f64],
     ) {
-        let wide = mean.len();
-        let mut short = vec![0.0f32; 2 * wide];
-        let (sums, products) = sums.split_at_mut(sums.len() / 2);
-        for ((x, y), dy) in x.chunks(SHORT * wide).zip(y.chunks(SHORT * wide)).zip(dy.chunks(SHORT * wide)) {
-            short.fill(0.0);
-            let (plain, product) = short.split_at_mut(wide);
-            for ((x, y), dy) in x.chunks(wide).zip(y.chunks(wide)).zip(dy.chunks(wide)) {
-                let n = x.len();
-                let (y, dy, mean) = (&y[..n], &dy[..n], &mean[..n]);
-                let (plain, product) = (&mut plain[..n], &mut product[..n]);
-                for i in 0..n {
-                    let dz = mask::<MASKED>(dy[i], y[i]);
-                    plain[i] += dz;
-                    product[i] += dz * (x[i] - mean[i]);
-                }
-            }
-            add_folded(plain, sums);
-            add_folded(product, products);
-        }
+        let found = |[x, y, dy]: [V; 3], [mean]: [V; 1]| {
+            let dz = if MASKED { dy.where_positive(y) } else { dy };
+            [dz, dz * (x - mean)]
+        };
+        // SAFETY: the machine has V's instructions: a job's promise.
+        unsafe { add_columns(sums.len() / 2, [x, y, dy], [mean], sums, found) };
     }
 }
 

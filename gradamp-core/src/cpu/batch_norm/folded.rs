@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use crate::cpu::Cpu;
-use crate::cpu::elementwise::{SHORT, add_folded, row_block, together};
+use crate::cpu::columns::add_columns;
+use crate::cpu::elementwise::{row_block, together};
 use crate::cpu::simd::{Vector, WIDEST, vectorised};
 use crate::geometry::Rows;
 
@@ -103,30 +104,16 @@ fn mask(d: f32, scale: f32, beta: f32, dz: f32) -> f32 {
 }
 
 vectorised! {
-    /// sums += [Σ_r dz | Σ_r dz · (x − mean)] of masked dz; in f32 over a few rows at a time, then in f64.
+    /// sums += [Σ_r dz | Σ_r dz · (x − mean)] of masked dz.
     fn add_products<'a>(
         x: &'a [f32], dz: &'a [f32], mean: &'a [f32], scale: &'a [f32], beta: &'a [f32], sums: &'a mut [f64],
     ) {
-        let wide = mean.len();
-        let mut short = vec![0.0f32; 2 * wide];
-        let (sums, products) = sums.split_at_mut(sums.len() / 2);
-        for (x, dz) in x.chunks(SHORT * wide).zip(dz.chunks(SHORT * wide)) {
-            short.fill(0.0);
-            let (plain, product) = short.split_at_mut(wide);
-            for (x, dz) in x.chunks(wide).zip(dz.chunks(wide)) {
-                let n = x.len();
-                let (dz, mean, scale, beta) = (&dz[..n], &mean[..n], &scale[..n], &beta[..n]);
-                let (plain, product) = (&mut plain[..n], &mut product[..n]);
-                for i in 0..n {
-                    let d = x[i] - mean[i];
-                    let dz = mask(d, scale[i], beta[i], dz[i]);
-                    plain[i] += dz;
-                    product[i] += dz * d;
-                }
-            }
-            add_folded(plain, sums);
-            add_folded(product, products);
-        }
+        let found = |[x, dz]: [V; 2], [mean, scale, beta]: [V; 3]| {
+            let dz = dz.where_positive(x.normalised(mean, scale, beta));
+            [dz, dz * (x - mean)]
+        };
+        // SAFETY: the machine has V's instructions: a job's promise.
+        unsafe { add_columns(sums.len() / 2, [x, dz], [mean, scale, beta], sums, found) };
     }
 }
 

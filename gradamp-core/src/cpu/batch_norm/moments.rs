@@ -1,7 +1,8 @@
 //! Mean and variance of each channel: block by block, each around its own mean, then joined.
 
 use crate::cpu::Cpu;
-use crate::cpu::elementwise::{SHORT, add_folded, add_rows, together};
+use crate::cpu::columns::{add_columns, add_rows};
+use crate::cpu::elementwise::together;
 use crate::cpu::simd::vectorised;
 use crate::geometry::Rows;
 
@@ -43,12 +44,12 @@ pub(in crate::cpu) fn join(blocks: &Blocks<'_>, g: &Rows, mean: &mut [f32], vari
 pub(super) fn add_block(cpu: &Cpu, x: &[f32], moments: &mut [f64]) {
     let c = moments.len() / 2;
     let rows = (x.len() / c) as f64;
-    let (means, squares) = moments.split_at_mut(c);
-    add_rows_to(cpu, x, means);
-    let centre: Vec<f32> = means.iter().map(|sum| (sum / rows) as f32).collect();
+    add_rows::<false>(cpu, x, &mut moments[..c]);
+    let centre: Vec<f32> = moments[..c].iter().map(|sum| (sum / rows) as f32).collect();
     // The second pass also finds by how much the first one's mean is off.
-    means.fill(0.0);
-    add_deviations(cpu, x, &centre.repeat(together(c)), means, squares);
+    moments[..c].fill(0.0);
+    add_deviations(cpu, x, &centre.repeat(together(c)), moments);
+    let (means, squares) = moments.split_at_mut(c);
     for ((mean, square), &centre) in means.iter_mut().zip(squares).zip(&centre) {
         let rest = *mean / rows;
         *square -= rest * rest * rows;
@@ -57,31 +58,13 @@ pub(super) fn add_block(cpu: &Cpu, x: &[f32], moments: &mut [f64]) {
 }
 
 vectorised! {
-    /// sums[c] += Σ_r x[r, c]
-    fn add_rows_to<'a>(x: &'a [f32], sums: &'a mut [f64]) {
-        add_rows(x, sums.len(), sums, |x| x);
-    }
-}
-
-vectorised! {
     /// sums[c] += Σ_r (x[r, c] − centre[c]); squares[c] += Σ_r (x[r, c] − centre[c])²; centre for some rows [`together`].
-    fn add_deviations<'a>(x: &'a [f32], centre: &'a [f32], sums: &'a mut [f64], squares: &'a mut [f64]) {
-        let wide = centre.len();
-        let mut short = vec![0.0f32; 2 * wide];
-        for x in x.chunks(SHORT * wide) {
-            short.fill(0.0);
-            let (plain, square) = short.split_at_mut(wide);
-            for x in x.chunks(wide) {
-                let n = x.len();
-                let (plain, square, centre) = (&mut plain[..n], &mut square[..n], &centre[..n]);
-                for i in 0..n {
-                    let deviation = x[i] - centre[i];
-                    plain[i] += deviation;
-                    square[i] += deviation * deviation;
-                }
-            }
-            add_folded(plain, sums);
-            add_folded(square, squares);
-        }
+    fn add_deviations<'a>(x: &'a [f32], centre: &'a [f32], sums: &'a mut [f64]) {
+        let found = |[x]: [V; 1], [centre]: [V; 1]| {
+            let deviation = x - centre;
+            [deviation, deviation * deviation]
+        };
+        // SAFETY: the machine has V's instructions: a job's promise.
+        unsafe { add_columns(sums.len() / 2, [x], [centre], sums, found) };
     }
 }

@@ -10,7 +10,7 @@ mod registers;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use std::ops::{Add, Sub};
+use std::ops::{Add, Mul, Sub};
 
 use super::{Cpu, Isa};
 
@@ -20,7 +20,7 @@ pub(super) const WIDEST: usize = 16;
 /// Some f32 next to each other in a register.
 ///
 /// Values exist only where the machine has the instructions for them: [`Vector::zero`] and [`Vector::load`] make them.
-pub(super) trait Vector: Copy + Add<Output = Self> + Sub<Output = Self> {
+pub(super) trait Vector: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {
     /// How many.
     const LANES: usize;
 
@@ -44,6 +44,9 @@ pub(super) trait Vector: Copy + Add<Output = Self> + Sub<Output = Self> {
 
     /// relu((self − mean) · scale + beta), each step rounded; NaN where self is NaN.
     fn normalised(self, mean: Self, scale: Self, beta: Self) -> Self;
+
+    /// self where `mask` is above 0, else 0.
+    fn where_positive(self, mask: Self) -> Self;
 
     /// self + factor · other
     fn plus(self, factor: f32, other: Self) -> Self;
@@ -120,6 +123,14 @@ impl Sub for Portable {
     }
 }
 
+impl Mul for Portable {
+    type Output = Self;
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] * other.0[i]))
+    }
+}
+
 impl Vector for Portable {
     const LANES: usize = 4;
 
@@ -152,6 +163,11 @@ impl Vector for Portable {
             let y = (self.0[i] - mean.0[i]) * scale.0[i] + beta.0[i];
             if y <= 0.0 { 0.0 } else { y }
         }))
+    }
+
+    #[inline(always)]
+    fn where_positive(self, mask: Self) -> Self {
+        Self(std::array::from_fn(|i| if mask.0[i] > 0.0 { self.0[i] } else { 0.0 }))
     }
 
     #[inline(always)]

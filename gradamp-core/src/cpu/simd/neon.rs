@@ -1,7 +1,7 @@
 //! Vectors of NEON.
 
 use std::arch::aarch64::*;
-use std::ops::{Add, Sub};
+use std::ops::{Add, Mul, Sub};
 
 use super::registers::vector;
 use super::{Job, Vector};
@@ -29,6 +29,13 @@ pub(in crate::cpu) fn multiply_add(a: float32x4_t, b: float32x4_t, c: float32x4_
     vfmaq_f32(c, a, b)
 }
 
+/// The value where the mask is above 0, else 0.
+#[target_feature(enable = "neon")]
+#[inline]
+pub(in crate::cpu) fn keep(value: float32x4_t, mask: float32x4_t) -> float32x4_t {
+    vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(value), vcgtq_f32(mask, zero())))
+}
+
 vector!(
     Neon,
     float32x4_t,
@@ -41,5 +48,6 @@ vector!(
     vmulq_f32,
     multiply_add,
     vdupq_n_f32,
-    vmaxq_f32
+    vmaxq_f32,
+    keep
 );

@@ -2,7 +2,7 @@
 
 macro_rules! vector {
     ($name:ident, $vector:ty, $lanes:literal, $zero:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident,
-     $fma:ident, $broadcast:ident, $max:ident) => {
+     $fma:ident, $broadcast:ident, $max:ident, $keep:ident) => {
         #[derive(Clone, Copy)]
         pub(super) struct $name($vector);
 
@@ -21,6 +21,15 @@ macro_rules! vector {
             fn sub(self, other: Self) -> Self {
                 // SAFETY: a value exists, so the machine has its instructions.
                 Self(unsafe { $sub(self.0, other.0) })
+            }
+        }
+
+        impl Mul for $name {
+            type Output = Self;
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self {
+                // SAFETY: a value exists, so the machine has its instructions.
+                Self(unsafe { $mul(self.0, other.0) })
             }
         }
 
@@ -58,6 +67,12 @@ macro_rules! vector {
                     let y = $add($mul($sub(self.0, mean.0), scale.0), beta.0);
                     Self($max($zero(), y))
                 }
+            }
+
+            #[inline(always)]
+            fn where_positive(self, mask: Self) -> Self {
+                // SAFETY: a value exists, so the machine has its instructions.
+                Self(unsafe { $keep(self.0, mask.0) })
             }
 
             #[inline(always)]

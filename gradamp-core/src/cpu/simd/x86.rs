@@ -1,7 +1,7 @@
 //! Vectors of AVX2 and AVX-512.
 
 use std::arch::x86_64::*;
-use std::ops::{Add, Sub};
+use std::ops::{Add, Mul, Sub};
 
 use super::registers::vector;
 use super::{Job, Vector};
@@ -24,6 +24,20 @@ pub(super) unsafe fn run_avx512(job: impl Job) {
     unsafe { job.run::<Avx512>() }
 }
 
+/// The value where the mask is above 0, else 0.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn keep_avx2(value: __m256, mask: __m256) -> __m256 {
+    _mm256_and_ps(value, _mm256_cmp_ps::<_CMP_GT_OQ>(mask, _mm256_setzero_ps()))
+}
+
+/// The value where the mask is above 0, else 0.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn keep_avx512(value: __m512, mask: __m512) -> __m512 {
+    _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(mask, _mm512_setzero_ps()), value)
+}
+
 vector!(
     Avx2,
     __m256,
@@ -36,7 +50,8 @@ vector!(
     _mm256_mul_ps,
     _mm256_fmadd_ps,
     _mm256_set1_ps,
-    _mm256_max_ps
+    _mm256_max_ps,
+    keep_avx2
 );
 vector!(
     Avx512,
@@ -50,5 +65,6 @@ vector!(
     _mm512_mul_ps,
     _mm512_fmadd_ps,
     _mm512_set1_ps,
-    _mm512_max_ps
+    _mm512_max_ps,
+    keep_avx512
 );

@@ -27,6 +27,13 @@ impl std::ops::Sub for One {
     }
 }
 
+impl std::ops::Mul for One {
+    type Output = Self;
+    fn mul(self, other: Self) -> Self {
+        Self(self.0 * other.0)
+    }
+}
+
 impl Vector for One {
     const LANES: usize = 1;
     unsafe fn zero() -> Self {
@@ -45,6 +52,9 @@ impl Vector for One {
     }
     fn normalised(self, mean: Self, scale: Self, beta: Self) -> Self {
         Self(((self.0 - mean.0) * scale.0 + beta.0).max(0.0))
+    }
+    fn where_positive(self, mask: Self) -> Self {
+        Self(if mask.0 > 0.0 { self.0 } else { 0.0 })
     }
     fn plus(self, factor: f32, other: Self) -> Self {
         Self(self.0 + factor * other.0)

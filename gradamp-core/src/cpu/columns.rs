@@ -1,0 +1,186 @@
+//! Sums over rows of what is computed from them, channel by channel.
+//!
+//! The sums of some columns stay in registers while rows pass by: in memory each would wait for its last store. A few rows at a
+//! time, so that they are in the first-level cache whichever columns come first; each column's order is that of the rows.
+
+use super::elementwise::{SHORT, together};
+use super::simd::{Vector, WIDEST, vectorised};
+
+/// Vectors whose sums are in registers at a time.
+const VECTORS: usize = 4;
+
+/// Rows that all columns pass before the next ones.
+const STRIP: usize = 8;
+
+vectorised! {
+    /// sums[c] += Σ_r x[r, c], or the sum of its squares.
+    pub(super) fn add_rows<'a, const SQUARED: bool>(x: &'a [f32], sums: &'a mut [f64]) {
+        let found = |[x]: [V; 1], _: [V; 0]| [if SQUARED { x * x } else { x }];
+        // SAFETY: the machine has V's instructions: a job's promise.
+        unsafe { add_columns(sums.len(), [x], [], sums, found) };
+    }
+}
+
+/// sums[k, c] += Σ_r f(inputs[r, c], operands[c])[k], in f32 over [`SHORT`] values at a time, then in f64.
+///
+/// **Shapes:** inputs `[rows, channels]`, operands for some rows [`together`], sums `[K, channels]`.
+///
+/// # Safety
+///
+/// The machine has V's instructions.
+#[inline(always)]
+pub(super) unsafe fn add_columns<V: Vector, const N: usize, const M: usize, const K: usize>(
+    channels: usize,
+    inputs: [&[f32]; N],
+    operands: [&[f32]; M],
+    sums: &mut [f64],
+    f: impl Fn([V; N], [V; M]) -> [V; K],
+) {
+    let (len, wide) = (inputs[0].len(), channels * together(channels));
+    let inputs = inputs.map(|input| &input[..len]);
+    let padded = wide.next_multiple_of(WIDEST);
+    let mut room = vec![0.0f32; (M + K) * padded];
+    let (room, short) = room.split_at_mut(M * padded);
+    for (room, operand) in room.chunks_exact_mut(padded).zip(operands) {
+        room[..wide].copy_from_slice(&operand[..wide]);
+    }
+    for start in (0..len).step_by(SHORT * wide) {
+        let end = len.min(start + SHORT * wide);
+        short.fill(0.0);
+        for start in (start..end).step_by(STRIP * wide) {
+            let inputs = inputs.map(|input| &input[start..end.min(start + STRIP * wide)]);
+            let strip = Strip { wide, padded, inputs, operands: &*room };
+            // SAFETY: the caller's promise.
+            unsafe { strip.add_to(short, &f) };
+        }
+        for (short, sums) in short.chunks_exact(padded).zip(sums.chunks_exact_mut(channels)) {
+            for row in short[..wide].chunks_exact(channels) {
+                for (sum, &value) in sums.iter_mut().zip(row) {
+                    *sum += f64::from(value);
+                }
+            }
+        }
+    }
+}
+
+/// A few rows, `wide` numbers each; the last one may be shorter. Operands and sums are `padded` to whole vectors.
+struct Strip<'a, const N: usize> {
+    wide: usize,
+    padded: usize,
+    inputs: [&'a [f32]; N],
+    operands: &'a [f32],
+}
+
+impl<const N: usize> Strip<'_, N> {
+    /// # Safety
+    ///
+    /// The machine has V's instructions.
+    #[inline(always)]
+    unsafe fn add_to<V: Vector, const M: usize, const K: usize>(
+        &self,
+        short: &mut [f32],
+        f: &impl Fn([V; N], [V; M]) -> [V; K],
+    ) {
+        let whole = self.wide - self.wide % V::LANES;
+        let mut column = 0;
+        // SAFETY: the caller's promise; whole vectors lie in each row.
+        unsafe {
+            while column + VECTORS * V::LANES <= whole {
+                self.add_whole::<V, M, K, VECTORS>(column, short, f);
+                column += VECTORS * V::LANES;
+            }
+            while column < whole {
+                self.add_whole::<V, M, K, 1>(column, short, f);
+                column += V::LANES;
+            }
+        }
+        let len = self.inputs[0].len();
+        for start in (0..len).step_by(self.wide) {
+            // What is left of a row: of the last one, if it is shorter, everything.
+            let first = if start + self.wide > len { 0 } else { whole };
+            for column in (first..self.wide.min(len - start)).step_by(V::LANES) {
+                let count = V::LANES.min(self.wide.min(len - start) - column);
+                // SAFETY: the caller's promise.
+                unsafe { self.add_some(start + column, column, count, short, f) };
+            }
+        }
+    }
+
+    /// The operands of a vector of columns.
+    ///
+    /// # Safety
+    ///
+    /// The machine has V's instructions.
+    #[inline(always)]
+    unsafe fn operands<V: Vector, const M: usize>(&self, column: usize) -> [V; M] {
+        // SAFETY: the padding reaches to the end of the vector.
+        std::array::from_fn(|m| unsafe { V::load(self.operands[m * self.padded + column..].as_ptr()) })
+    }
+
+    /// Adds C vectors of columns of all whole rows.
+    ///
+    /// # Safety
+    ///
+    /// The machine has V's instructions; the columns lie in a row.
+    #[inline(always)]
+    unsafe fn add_whole<V: Vector, const M: usize, const K: usize, const C: usize>(
+        &self,
+        column: usize,
+        short: &mut [f32],
+        f: &impl Fn([V; N], [V; M]) -> [V; K],
+    ) {
+        let at = |vector: usize| column + vector * V::LANES;
+        let rows = self.inputs[0].len() / self.wide;
+        // SAFETY: the caller's promise; rows and sums are as long as that.
+        unsafe {
+            let operands: [[V; M]; C] = std::array::from_fn(|i| self.operands(at(i)));
+            let mut sums: [[V; K]; C] = std::array::from_fn(|i| {
+                std::array::from_fn(|k| V::load(short[k * self.padded + at(i)..].as_ptr()))
+            });
+            for row in 0..rows {
+                for i in 0..C {
+                    let place = row * self.wide + at(i);
+                    let found = f(self.inputs.map(|input| V::load(input.as_ptr().add(place))), operands[i]);
+                    for k in 0..K {
+                        sums[i][k] = sums[i][k] + found[k];
+                    }
+                }
+            }
+            for (i, sums) in sums.iter().enumerate() {
+                for (k, sum) in sums.iter().enumerate() {
+                    sum.store(short[k * self.padded + at(i)..].as_mut_ptr());
+                }
+            }
+        }
+    }
+
+    /// Adds `count` numbers from `place` on, less than a vector.
+    ///
+    /// # Safety
+    ///
+    /// The machine has V's instructions.
+    #[inline(always)]
+    unsafe fn add_some<V: Vector, const M: usize, const K: usize>(
+        &self,
+        place: usize,
+        column: usize,
+        count: usize,
+        short: &mut [f32],
+        f: &impl Fn([V; N], [V; M]) -> [V; K],
+    ) {
+        let mut room = [0.0; WIDEST];
+        // SAFETY: the caller's promise; the room is as large as the largest vector.
+        unsafe {
+            let inputs = self.inputs.map(|input| {
+                room[..count].copy_from_slice(&input[place..place + count]);
+                V::load(room.as_ptr())
+            });
+            for (k, found) in f(inputs, self.operands(column)).into_iter().enumerate() {
+                found.store(room.as_mut_ptr());
+                for (sum, found) in short[k * self.padded + column..].iter_mut().zip(&room[..count]) {
+                    *sum += found;
+                }
+            }
+        }
+    }
+}

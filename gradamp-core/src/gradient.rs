@@ -8,6 +8,7 @@ use std::cell::OnceCell;
 use std::fmt;
 
 use crate::backend::{Backend, Statistics};
+use crate::geometry::Conv2d;
 use crate::{Error, Result, Shape, Tensor};
 
 type Compute<B> = Box<dyn Fn() -> Result<Tensor<B>>>;
@@ -17,9 +18,17 @@ pub struct Gradient<B: Backend> {
     source: Source<B>,
     shape: Shape,
     scale: f32,
-    /// Σ_r dz · x̂ and Σ_r dz over the values before the scalar, with dz what the rectifier under them lets through: where the
-    /// convolution that made them found them on its way.
-    sums: Option<[Tensor<B>; 2]>,
+    sums: Option<Sums<B>>,
+}
+
+/// Σ_r dz · x̂ and Σ_r dz over a gradient's values before the scalar, with dz what the rectifier under them lets through: where the
+/// convolution that made them found them on its way.
+#[derive(Clone)]
+pub(crate) struct Sums<B: Backend> {
+    pub(crate) dgamma: Tensor<B>,
+    pub(crate) dbeta: Tensor<B>,
+    /// Who found them.
+    pub(crate) by: Conv2d,
 }
 
 enum Source<B: Backend> {
@@ -51,12 +60,12 @@ impl<B: Backend> Gradient<B> {
         Self { source: Source::Deferred(Box::new(compute), cell), shape, scale: 1.0, sums: None }
     }
 
-    pub(crate) fn with_sums(self, sums: [Tensor<B>; 2]) -> Self {
+    pub(crate) fn with_sums(self, sums: Sums<B>) -> Self {
         Self { sums: Some(sums), ..self }
     }
 
-    /// The sums that a batch norm's backward begins with, where they are known: dgamma and dbeta for the values before the scalar.
-    pub(crate) fn sums(&self) -> Option<&[Tensor<B>; 2]> {
+    /// The sums that a batch norm's backward begins with, where they are known.
+    pub(crate) fn sums(&self) -> Option<&Sums<B>> {
         self.sums.as_ref()
     }
 

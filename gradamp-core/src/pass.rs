@@ -116,6 +116,11 @@ impl<B: Backend> Pass<B> {
         add(&mut self.values[value], share)
     }
 
+    /// Takes away what has arrived so far for the node's input number `input`, for a rule that adds its share to it as it writes it.
+    pub(crate) fn take(&mut self, input: usize) -> Option<Gradient<B>> {
+        self.values[self.node.inputs[input]?].take()
+    }
+
     /// Adds a share to the node's parameter number `parameter`. Hooks see the gradient after its last share.
     pub fn parameter(&mut self, parameter: usize, share: Gradient<B>) -> Result<()> {
         let id = self.node.parameters[parameter].index();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::gradient::Gradient;
 use crate::hook::{Hooks, LayerKind, Site};
+use crate::ops::Rectified;
 use crate::parameters::{ParameterId, Parameters};
 use crate::pass::{Gradients, Pass};
 use crate::{Backend, Error, Result, Tensor};
@@ -27,8 +28,17 @@ pub enum Mode {
 pub struct Var<B: Backend> {
     tensor: Tensor<B>,
     id: Option<usize>,
-    /// Mean and biased variance of each channel, where the operation that made the value found them on its way.
-    moments: Option<[Tensor<B>; 2]>,
+    known: Known<B>,
+}
+
+/// What the operation that made a value tells those that read it.
+#[derive(Clone, Debug)]
+pub(crate) enum Known<B: Backend> {
+    Nothing,
+    /// Mean and biased variance of each channel, which were found on the way.
+    Moments([Tensor<B>; 2]),
+    /// In training mode, which rectified batch norm it is.
+    Rectified(Rectified<B>),
 }
 
 impl<B: Backend> Var<B> {
@@ -41,12 +51,12 @@ impl<B: Backend> Var<B> {
         self.id
     }
 
-    pub(crate) fn moments(&self) -> Option<&[Tensor<B>; 2]> {
-        self.moments.as_ref()
+    pub(crate) fn known(&self) -> &Known<B> {
+        &self.known
     }
 
-    pub(crate) fn with_moments(self, moments: Option<[Tensor<B>; 2]>) -> Self {
-        Self { moments, ..self }
+    pub(crate) fn knowing(self, known: Known<B>) -> Self {
+        Self { known, ..self }
     }
 
     /// The value's shape.
@@ -191,13 +201,13 @@ impl<'p, B: Backend> Tape<'p, B> {
 
     /// A value that no gradient flows to: images.
     pub fn constant(&self, tensor: Tensor<B>) -> Var<B> {
-        Var { tensor, id: None, moments: None }
+        Var { tensor, id: None, known: Known::Nothing }
     }
 
     /// A value whose gradient [`Gradients::of`] will give.
     pub fn leaf(&mut self, tensor: Tensor<B>) -> Var<B> {
         let id = Some(self.new_value());
-        Var { tensor, id, moments: None }
+        Var { tensor, id, known: Known::Nothing }
     }
 
     /// Names a site; its output follows in [`Tape::record`], or in [`Tape::end_site`] for a container.
@@ -227,12 +237,13 @@ impl<'p, B: Backend> Tape<'p, B> {
             output: self.values,
         };
         let id = self.push(links, Box::new(Identity));
-        Ok((site, Var { tensor: x.tensor.clone(), id, moments: None }))
+        Ok((site, Var { tensor: x.tensor.clone(), id, known: x.known.clone() }))
     }
 
     /// Ends a container of layers whose output is `y`.
     pub fn end_site(&mut self, site: SiteId, y: &Var<B>) -> Result<Var<B>> {
-        self.record("end_site", &[y], &[], &[site], y.tensor.clone(), Identity)
+        let known = y.known.clone();
+        Ok(self.record("end_site", &[y], &[], &[site], y.tensor.clone(), Identity)?.knowing(known))
     }
 
     /// Makes `x` a site by itself: the identity forward, hooks backward.
@@ -271,7 +282,7 @@ impl<'p, B: Backend> Tape<'p, B> {
             probe(&self.sites[site.0], &output)?;
         }
         let id = self.record_unstored(operation, inputs, parameters, sites, rule);
-        Ok(Var { tensor: output, id, moments: None })
+        Ok(Var { tensor: output, id, known: Known::Nothing })
     }
 
     /// Records an operation whose output exists as a number only, for one that knows how to do without it.

@@ -2,7 +2,7 @@
 
 use gradamp_core::Result;
 use gradamp_core::backend::Backend;
-use gradamp_core::folding::{Folded as Image, Folding};
+use gradamp_core::folding::{Folding, Rectified, Share};
 use gradamp_core::geometry::Conv2d;
 
 use super::operation::{Call, Channels};
@@ -27,9 +27,17 @@ pub enum Part {
         moments: bool,
     },
     /// The convolution's input gradient with the batch norm's sums.
-    InputGradient,
+    InputGradient {
+        /// Whether other readers' share is added.
+        others: bool,
+        /// Whether the batch norm's output has a residual.
+        residual: bool,
+    },
     /// The rest of the batch norm's gradient.
-    Rest,
+    Rest {
+        /// Whether a residual's gradient is written too.
+        residual: bool,
+    },
 }
 
 impl Folded {
@@ -38,14 +46,23 @@ impl Folded {
         match self.part {
             Part::Forward { moments: true, .. } => "convolution + statistics, with batch norm + ReLU",
             Part::Forward { moments: false, .. } => "convolution, with batch norm + ReLU",
-            Part::InputGradient => "convolution, input gradient, with batch norm's sums",
-            Part::Rest => "batch norm + ReLU, gradient with known sums",
+            Part::InputGradient { others: false, .. } => {
+                "convolution, input gradient, with batch norm's sums"
+            }
+            Part::InputGradient { others: true, .. } => {
+                "convolution, input gradient, with sum and batch norm's sums"
+            }
+            Part::Rest { residual: false } => "batch norm + ReLU, gradient with known sums",
+            Part::Rest { residual: true } => "batch norm + sum + ReLU, gradient with known sums",
         }
     }
 
     /// As [`super::operation::Operation::flops`].
     pub fn flops(&self) -> f64 {
-        if self.part == Part::Rest { 0.0 } else { 2.0 * self.g.multiplications() as f64 }
+        match self.part {
+            Part::Rest { .. } => 0.0,
+            _ => 2.0 * self.g.multiplications() as f64,
+        }
     }
 
     /// Elements that must cross the memory's bus at least.
@@ -54,8 +71,17 @@ impl Folded {
             (self.g.x_rows().len(), self.g.w_shape().iter().product::<usize>(), self.g.y_rows().len());
         match self.part {
             Part::Forward { .. } => x + w + y,
-            Part::InputGradient => 2 * x + w + y, // the sums are over products with what the batch norm read
-            Part::Rest => 3 * x,
+            // The sums are over products with what the batch norm read.
+            Part::InputGradient { others, residual } => {
+                (2 + usize::from(others) + usize::from(residual)) * x + w + y
+            }
+            Part::Rest { residual } => {
+                if residual {
+                    5 * x
+                } else {
+                    3 * x
+                }
+            }
         }
     }
 
@@ -71,7 +97,7 @@ impl Folded {
                 let bias = if bias { Some(values(g.c_out)?) } else { None };
                 let mut found = [values(g.c_out)?, values(g.c_out)?];
                 Box::new(move || {
-                    let z = Image { x: &x, p: p.operands() };
+                    let z = Rectified { x: &x, p: p.operands(), z: None };
                     folding(&b, &g)?.conv2d(
                         &g,
                         &z,
@@ -82,14 +108,24 @@ impl Folded {
                     )
                 })
             }
-            Part::InputGradient => Box::new(move || {
-                let ([dgamma, dbeta], z) = (sums.each_mut(), Image { x: &x, p: p.operands() });
-                folding(&b, &g)?.conv2d_backward_input(&g, &z, &w, &y, &mut dz, dgamma, dbeta)
-            }),
-            Part::Rest => Box::new(move || {
-                let ([dgamma, dbeta], z) = (&sums, Image { x: &x, p: p.operands() });
-                folding(&b, &g)?.batch_norm_relu_backward(&g, &z, dgamma, dbeta, &mut dz)
-            }),
+            Part::InputGradient { others, residual } => {
+                let (written, theirs) = (values(g.x_rows().len())?, values(g.x_rows().len())?);
+                Box::new(move || {
+                    let [dgamma, dbeta] = sums.each_mut();
+                    let z = Rectified { x: &x, p: p.operands(), z: residual.then_some(&written) };
+                    let others = others.then_some(Share { values: &theirs, scale: 1.0, own: 1.0 });
+                    folding(&b, &g)?.conv2d_backward_input(&g, &z, &w, &y, others, &mut dz, dgamma, dbeta)
+                })
+            }
+            Part::Rest { residual } => {
+                let (written, mut dx) = (values(g.x_rows().len())?, values(g.x_rows().len())?);
+                Box::new(move || {
+                    let [dgamma, dbeta] = &sums;
+                    let z = Rectified { x: &x, p: p.operands(), z: residual.then_some(&written) };
+                    let dx = residual.then_some(&mut dx);
+                    folding(&b, &g)?.batch_norm_relu_backward(&g, &z, dgamma, dbeta, &mut dz, dx)
+                })
+            }
         })
     }
 }

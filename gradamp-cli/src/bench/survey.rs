@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gradamp_core::backend::{Backend, BatchNormOperands, SgdSlot};
-use gradamp_core::folding::{Folded as Image, Folding};
+use gradamp_core::folding::{Folding, Rectified, Share};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_wgpu::Pass;
 
@@ -230,7 +230,7 @@ impl<B: Backend> Folding<Survey<B>> for Survey<B> {
     fn conv2d(
         &self,
         g: &Conv2d,
-        _z: &Image<'_, Self>,
+        _z: &Rectified<'_, Self>,
         _w: &(),
         bias: Option<&()>,
         _y: &mut (),
@@ -243,25 +243,29 @@ impl<B: Backend> Folding<Survey<B>> for Survey<B> {
     fn conv2d_backward_input(
         &self,
         g: &Conv2d,
-        _z: &Image<'_, Self>,
+        z: &Rectified<'_, Self>,
         _w: &(),
         _dy: &(),
+        others: Option<Share<'_, Self>>,
         _dz: &mut (),
         _dgamma: &mut (),
         _dbeta: &mut (),
     ) -> Answer {
-        self.note(Operation::Folded(Folded { part: Part::InputGradient, g: *g }))
+        let part = Part::InputGradient { others: others.is_some(), residual: z.z.is_some() };
+        self.note(Operation::Folded(Folded { part, g: *g }))
     }
 
     fn batch_norm_relu_backward(
         &self,
         g: &Conv2d,
-        _z: &Image<'_, Self>,
+        _z: &Rectified<'_, Self>,
         _dgamma: &(),
         _dbeta: &(),
         _dz: &mut (),
+        dx: Option<&mut ()>,
     ) -> Answer {
-        self.note(Operation::Folded(Folded { part: Part::Rest, g: *g }))
+        let part = Part::Rest { residual: dx.is_some() };
+        self.note(Operation::Folded(Folded { part, g: *g }))
     }
 }
 

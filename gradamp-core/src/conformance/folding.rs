@@ -1,8 +1,8 @@
-//! z = relu(batch_norm(x)); y = conv2d(z, w) + bias, where nobody wrote z
+//! z = relu(batch_norm(x)); y = conv2d(z, w) + bias, where nobody wrote z; and the gradients of one that has a residual
 //!
 //! A backend that does not fold is held to its own composition, which is all that [`Folding`] stands for.
 
-use ndarray::{Array2, Array4};
+use ndarray::{Array2, Array4, Zip};
 
 use super::Violation;
 use super::batch_norm::{BATCH_NORM_EPSILON, Kernel, Normalise, Operands};
@@ -11,7 +11,7 @@ use super::case::{
 };
 use super::conv2d::{self, bias_of, dy, geometries, w};
 use crate::backend::BatchNormOperands;
-use crate::folding::{Folded, Folding};
+use crate::folding::{Folding, Rectified, Share};
 use crate::geometry::Conv2d;
 use crate::{Backend, Result};
 
@@ -20,10 +20,10 @@ use crate::{Backend, Result};
 enum Pass {
     /// The convolution, perhaps with the moments of its output.
     Forward { g: Conv2d, bias: bool, moments: bool },
-    /// Its input gradient, with the sums over it.
-    BackwardInput { g: Conv2d },
-    /// The batch norm's gradient, with sums that are known.
-    Rest { g: Conv2d },
+    /// Its input gradient, with the sums over it; with a residual in z, and a share of another reader of z to be added.
+    BackwardInput { g: Conv2d, residual: bool },
+    /// The batch norm's gradient, with sums that are known; the residual's too, if there is one.
+    Rest { g: Conv2d, residual: bool },
 }
 
 use Pass::{BackwardInput, Forward, Rest};
@@ -33,16 +33,32 @@ fn operands(g: &Conv2d) -> Operands {
     Normalise { kernel: Kernel::Backward, g: g.x_rows() }.operands()
 }
 
-/// The gradient at z.
+/// The gradient at z, or another reader's share of it.
 fn dz(g: &Conv2d) -> Array2<f32> {
     random(8, [g.x_rows().rows, g.c_in])
+}
+
+/// The scalars of that share and of the convolution's.
+const SCALES: [f32; 2] = [0.5, -1.5];
+
+/// z with a residual, of which only the signs matter.
+fn z(g: &Conv2d) -> Array2<f32> {
+    random(9, [g.x_rows().rows, g.c_in])
+}
+
+/// The gradient where z is above 0, else 0.
+fn masked(g: &Conv2d, residual: bool, host: &Operands, dz: &Array2<f64>) -> Array2<f64> {
+    match residual {
+        false => host.masked(dz),
+        true => Zip::from(dz).and(&z(g)).map_collect(|&dz, &z| if z > 0.0 { dz } else { 0.0 }),
+    }
 }
 
 /// Runs with z folded, or with what is done instead.
 struct Run<'a, B: Backend> {
     backend: &'a B,
     g: &'a Conv2d,
-    z: Folded<'a, B>,
+    z: Rectified<'a, B>,
 }
 
 impl<B: Backend> Run<'_, B> {
@@ -52,9 +68,13 @@ impl<B: Backend> Run<'_, B> {
 
     /// z, written.
     fn written(&self) -> Result<B::Buffer> {
-        let mut z = self.backend.alloc(self.g.x_rows().len())?;
-        self.backend.batch_norm_relu(&self.g.x_rows(), &self.z.p, self.z.x, None, &mut z)?;
-        Ok(z)
+        let (b, rows) = (self.backend, self.g.x_rows());
+        let mut written = b.alloc(rows.len())?;
+        match self.z.z {
+            Some(z) => b.axpby(rows.len(), 1.0, z, 0.0, &mut written)?,
+            None => b.batch_norm_relu(&rows, &self.z.p, self.z.x, None, &mut written)?,
+        }
+        Ok(written)
     }
 
     fn forward(
@@ -77,35 +97,54 @@ impl<B: Backend> Run<'_, B> {
         &self,
         w: &B::Buffer,
         dy: &B::Buffer,
+        others: Option<Share<'_, B>>,
         dz: &mut B::Buffer,
         [dgamma, dbeta]: [&mut B::Buffer; 2],
     ) -> Result<()> {
         if let Some(folding) = self.folding() {
-            return folding.conv2d_backward_input(self.g, &self.z, w, dy, dz, dgamma, dbeta);
+            return folding.conv2d_backward_input(self.g, &self.z, w, dy, others, dz, dgamma, dbeta);
         }
         let (b, rows) = (self.backend, self.g.x_rows());
         let mut dx = b.alloc(rows.len())?;
         b.conv2d_backward_input(self.g, w, dy, dz)?;
+        if let Some(Share { values, scale, own }) = others {
+            b.axpby(rows.len(), scale, values, own, dz)?;
+        }
         let (z, p, x) = (self.written()?, &self.z.p, self.z.x);
         b.batch_norm_relu_backward(&rows, p, x, &z, dz, None, &mut dx, dgamma, dbeta)
     }
 
-    fn rest(&self, dgamma: &B::Buffer, dbeta: &B::Buffer, dz: &mut B::Buffer) -> Result<()> {
+    fn rest(
+        &self,
+        dgamma: &B::Buffer,
+        dbeta: &B::Buffer,
+        dz: &mut B::Buffer,
+        dx: Option<&mut B::Buffer>,
+    ) -> Result<()> {
         let (b, rows) = (self.backend, self.g.x_rows());
         if let Some(folding) = self.folding() {
-            return folding.batch_norm_relu_backward(self.g, &self.z, dgamma, dbeta, dz);
+            return folding.batch_norm_relu_backward(self.g, &self.z, dgamma, dbeta, dz, dx);
         }
-        let (mut dx, mut again) = (b.alloc(rows.len())?, [b.alloc(self.g.c_in)?, b.alloc(self.g.c_in)?]);
-        let [dgamma, dbeta] = &mut again;
+        let [mut room, mut kept] = [b.alloc(rows.len())?, b.alloc(rows.len())?];
+        let [dgamma, dbeta] = &mut [b.alloc(self.g.c_in)?, b.alloc(self.g.c_in)?];
         let (z, p, x) = (self.written()?, &self.z.p, self.z.x);
-        b.batch_norm_relu_backward(&rows, p, x, &z, dz, None, &mut dx, dgamma, dbeta)?;
-        b.axpby(rows.len(), 1.0, &dx, 0.0, dz)
+        let to = Some(&mut kept);
+        match dx {
+            None => {
+                b.batch_norm_relu_backward(&rows, p, x, &z, dz, to, &mut room, dgamma, dbeta)?;
+                b.axpby(rows.len(), 1.0, &room, 0.0, dz)
+            }
+            Some(dx) => {
+                b.batch_norm_relu_backward(&rows, p, x, &z, dz, to, dx, dgamma, dbeta)?;
+                b.axpby(rows.len(), 1.0, &kept, 0.0, dz)
+            }
+        }
     }
 }
 
 impl Pass {
     fn g(&self) -> &Conv2d {
-        let (Forward { g, .. } | BackwardInput { g } | Rest { g }) = self;
+        let (Forward { g, .. } | BackwardInput { g, .. } | Rest { g, .. }) = self;
         g
     }
 }
@@ -120,7 +159,13 @@ impl Case for Pass {
             beta: &upload(backend, &host.beta)?,
             epsilon: BATCH_NORM_EPSILON,
         };
-        let run = Run { backend, g, z: Folded { x: &upload(backend, &host.x)?, p } };
+        let written = match self {
+            BackwardInput { residual: true, .. } | Rest { residual: true, .. } => {
+                Some(upload(backend, &z(g))?)
+            }
+            _ => None,
+        };
+        let run = Run { backend, g, z: Rectified { x: &upload(backend, &host.x)?, p, z: written.as_ref() } };
         let w = upload(backend, &w(g))?;
         match self {
             Forward { bias, moments, .. } => {
@@ -136,21 +181,29 @@ impl Case for Pass {
                 run.forward(&w, bias.as_ref(), &mut y.buffer, found)?;
                 Ok(vec![y.read(backend)?, mean.read(backend)?, variance.read(backend)?])
             }
-            BackwardInput { .. } => {
+            BackwardInput { residual, .. } => {
                 let mut dz = Output::new(backend, "dz", g.x_rows().len())?;
                 let mut dgamma = Output::new(backend, "dgamma", g.c_in)?;
                 let mut dbeta = Output::new(backend, "dbeta", g.c_in)?;
                 let (dy, sums) = (upload(backend, &dy(g))?, [&mut dgamma.buffer, &mut dbeta.buffer]);
-                run.backward_input(&w, &dy, &mut dz.buffer, sums)?;
+                let values = &upload(backend, &self::dz(g))?;
+                let others = residual.then_some(Share { values, scale: SCALES[0], own: SCALES[1] });
+                run.backward_input(&w, &dy, others, &mut dz.buffer, sums)?;
                 Ok(vec![dz.read(backend)?, dgamma.read(backend)?, dbeta.read(backend)?])
             }
-            Rest { .. } => {
-                let sums = host.gradients(&host.masked(&wide(&dz(g))));
+            Rest { residual, .. } => {
+                let sums = host.gradients(&masked(g, *residual, &host, &wide(&dz(g))));
                 let [dgamma, dbeta] =
                     [&sums.dgamma, &sums.dbeta].map(|sum| upload(backend, &sum.mapv(|v| v as f32)));
-                let mut dx = Output::holding(backend, "dx", 0, &dz(g))?;
-                run.rest(&dgamma?, &dbeta?, &mut dx.buffer)?;
-                Ok(vec![dx.read(backend)?])
+                if !residual {
+                    let mut dx = Output::holding(backend, "dx", 0, &dz(g))?;
+                    run.rest(&dgamma?, &dbeta?, &mut dx.buffer, None)?;
+                    return Ok(vec![dx.read(backend)?]);
+                }
+                let mut dz = Output::holding(backend, "dz", 0, &dz(g))?;
+                let mut dx = Output::new(backend, "dx", g.x_rows().len())?;
+                run.rest(&dgamma?, &dbeta?, &mut dz.buffer, Some(&mut dx.buffer))?;
+                Ok(vec![dx.read(backend)?, dz.read(backend)?])
             }
         }
     }
@@ -165,15 +218,21 @@ impl Case for Pass {
                 let (z, sizes) = (image(twin.y.mapv(|y| y.max(0.0))), image(twin.y_magnitude));
                 conv2d::Pass::Forward { g, bias, moments }.expected(&z, &sizes)
             }
-            BackwardInput { g } => {
+            BackwardInput { g, residual } => {
                 let nothing = Array4::zeros(g.x_shape());
-                let [dz, sizes] = conv2d::Pass::BackwardInput { g }.sums(&nothing, &nothing);
-                let rows = |image: &Array4<f64>| {
-                    image.clone().into_shape_with_order([g.x_rows().rows, g.c_in]).unwrap_or_default()
+                let rows = |image: Array4<f64>| {
+                    image.into_shape_with_order([g.x_rows().rows, g.c_in]).unwrap_or_default()
                 };
-                let found = host.gradients(&host.masked(&rows(&dz)));
-                let larger = host.sizes(&host.masked(&rows(&sizes)));
-                let terms = roundings(g.kh * g.kw * g.c_out);
+                let [mut dz, mut sizes] =
+                    conv2d::Pass::BackwardInput { g }.sums(&nothing, &nothing).map(rows);
+                if residual {
+                    let ([scale, own], others) = (SCALES.map(f64::from), wide(&self::dz(&g)));
+                    dz = dz * own + &others * scale;
+                    sizes = sizes * own.abs() + others.abs() * scale.abs();
+                }
+                let found = host.gradients(&masked(&g, residual, &host, &dz));
+                let larger = host.sizes(&masked(&g, residual, &host, &sizes));
+                let terms = roundings(g.kh * g.kw * g.c_out + 2);
                 let all = terms + roundings(g.x_rows().rows);
                 vec![
                     Expected::rounded("dz", dz, terms, &sizes),
@@ -181,10 +240,14 @@ impl Case for Pass {
                     Expected::rounded("dbeta", found.dbeta, all, &larger.dbeta),
                 ]
             }
-            Rest { .. } => {
-                let dz = host.masked(&wide(&dz(g)));
+            Rest { residual, .. } => {
+                let dz = masked(g, residual, &host, &wide(&dz(g)));
                 let (found, sizes) = (host.gradients(&dz), host.sizes(&dz.abs()));
-                vec![Expected::rounded("dx", found.dx, roundings(g.x_rows().rows), &sizes.dx)]
+                let dx = Expected::rounded("dx", found.dx, roundings(g.x_rows().rows), &sizes.dx);
+                match residual {
+                    true => vec![dx, Expected::rounded("dz", dz.clone(), 1.0, &dz.abs())],
+                    false => vec![dx],
+                }
             }
         }
     }
@@ -208,10 +271,10 @@ fn forward() -> Result<Vec<Pass>> {
     cases(|g| [(false, false), (true, true)].map(|(bias, moments)| Forward { g, bias, moments }).into())
 }
 fn backward_input() -> Result<Vec<Pass>> {
-    cases(|g| vec![BackwardInput { g }])
+    cases(|g| [false, true].map(|residual| BackwardInput { g, residual }).into())
 }
 fn rest() -> Result<Vec<Pass>> {
-    cases(|g| vec![Rest { g }])
+    cases(|g| [false, true].map(|residual| Rest { g, residual }).into())
 }
 
 /// y, and the mean and variance of each channel.
@@ -224,7 +287,8 @@ pub fn folded_forward_equals_its_default<B: Backend>(backend: &B) -> Result<(), 
     equals_default(backend, &forward()?)
 }
 
-/// The gradient between the rectifier and the convolution, with the batch norm's sums over it.
+/// The gradient between the rectifier and the convolution, with the batch norm's sums over it; also where a residual and another
+/// reader take part.
 pub fn folded_input_gradient_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &backward_input()?)
 }
@@ -234,7 +298,7 @@ pub fn folded_input_gradient_equals_its_default<B: Backend>(backend: &B) -> Resu
     equals_default(backend, &backward_input()?)
 }
 
-/// dx in the place of dz.
+/// dx in the place of dz, or beside what the residual gets.
 pub fn folded_rest_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &rest()?)
 }
@@ -246,5 +310,9 @@ pub fn folded_rest_equals_its_default<B: Backend>(backend: &B) -> Result<(), Vio
 
 pub(super) fn samples() -> Result<Vec<impl Case>> {
     let g = Conv2d::new(&[9, 12, 12, 16], &[3, 3, 16, 33], 1, 1)?;
-    Ok(vec![Forward { g, bias: true, moments: true }, BackwardInput { g }, Rest { g }])
+    Ok(vec![
+        Forward { g, bias: true, moments: true },
+        BackwardInput { g, residual: true },
+        Rest { g, residual: true },
+    ])
 }

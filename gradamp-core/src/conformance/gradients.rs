@@ -206,6 +206,17 @@ impl<B: Backend> Module<B> for Folded {
     }
 }
 
+/// z = relu(batch_norm(x) + x), which a convolution and a sum read: conv(z) + z.
+struct Skipped(Fused, Conv2d);
+
+impl<B: Backend> Module<B> for Skipped {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        let z = self.0.forward(tape, x)?;
+        let y = self.1.forward(tape, z.clone())?;
+        ops::add(tape, &y, &z)
+    }
+}
+
 /// x + relu(x): two shares meet at x.
 struct Add(Relu);
 
@@ -297,6 +308,21 @@ pub fn folded_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), 
             Ok(Box::new(Folded(BatchNorm2d::new(p, "bn", 3)?, Relu::new("relu"), conv)))
         })
     })
+}
+
+/// A rectified batch norm, with and without a residual, that a convolution of two by two pixels and another reader share, in both
+/// modes.
+pub fn skipped_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
+    let builds: [Build<B>; 2] = [|p| skipped(p, false), |p| skipped(p, true)];
+    for mode in [Mode::Train, Mode::Evaluate] {
+        builds.into_iter().try_for_each(|build| check(backend, mode, &[3, 2, 2, 3], build))?;
+    }
+    Ok(())
+}
+
+fn skipped<B: Backend>(p: &mut Parameters<B>, residual: bool) -> Result<Box<dyn Module<B>>> {
+    let fused = Fused { bn: BatchNorm2d::new(p, "bn", 3)?, relu: Relu::new("relu"), residual };
+    Ok(Box::new(Skipped(fused, Conv2d::new(p, "conv", [3, 3], 3, 1, 1, false)?)))
 }
 
 /// Away from the kink.

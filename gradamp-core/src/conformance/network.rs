@@ -14,8 +14,9 @@ use crate::{
     Site, Tape, Tensor, Var, ops,
 };
 
-/// A residual block with a projection at stride 2 and a second skip inside, a batch norm that a convolution may fold (its planes
-/// are of two by two pixels, for which every 3x3 convolution of the CPU goes by Winograd), a pool and a classifier.
+/// A residual block with a projection at stride 2 and a second skip inside, a convolution over which its output skips, a batch norm
+/// that a convolution may fold (its planes are of two by two pixels, for which every 3x3 convolution of the CPU goes by Winograd), a
+/// pool and a classifier.
 pub(super) struct Net {
     block: Arc<str>,
     conv1: Conv2d,
@@ -26,6 +27,7 @@ pub(super) struct Net {
     relu2: Relu,
     shortcut: Conv2d,
     shortcut_bn: BatchNorm2d,
+    skipped: Conv2d,
     bn3: BatchNorm2d,
     relu3: Relu,
     conv3: Conv2d,
@@ -46,6 +48,7 @@ impl Net {
             relu2: Relu::new(&path("relu2")),
             shortcut: Conv2d::new(parameters, &path("shortcut.0"), [2, 3], 1, 2, 0, false)?,
             shortcut_bn: BatchNorm2d::new(parameters, &path("shortcut.1"), 3)?,
+            skipped: Conv2d::new(parameters, "skipped", [3, 3], 3, 1, 1, false)?,
             bn3: BatchNorm2d::new(parameters, "bn3", 3)?,
             relu3: Relu::new("relu3"),
             conv3: Conv2d::new(parameters, "conv3", [3, 3], 3, 1, 1, false)?,
@@ -66,6 +69,8 @@ impl<B: Backend> Module<B> for Net {
         let shortcut = self.shortcut_bn.forward(tape, shortcut)?;
         let y = self.bn2.forward_relu(tape, &y, Some(&shortcut), &self.relu2)?;
         let y = tape.end_site(block, &y)?;
+        let z = self.skipped.forward(tape, y.clone())?;
+        let y = ops::add(tape, &z, &y)?; // two readers of a rectified sum
         let y = self.bn3.forward_relu_conv(tape, &y, &self.relu3, &self.conv3)?;
         let y = self.pool.forward(tape, y)?;
         self.linear.forward(tape, y)
@@ -73,7 +78,7 @@ impl<B: Backend> Module<B> for Net {
 }
 
 /// Where hooks meet gradients of [`Net`], in the documented order of a backward pass.
-pub(super) const PLACES: [Place; 42] = {
+pub(super) const PLACES: [Place; 45] = {
     use Place::{Input, Output, Parameter};
     [
         Output("linear"),
@@ -91,6 +96,9 @@ pub(super) const PLACES: [Place; 42] = {
         Parameter("bn3.weight"),
         Parameter("bn3.bias"),
         Input("bn3"),
+        Output("skipped"),
+        Parameter("skipped.weight"),
+        Input("skipped"),
         Output("block"),
         Output("block.relu2"),
         Input("block.relu2"),

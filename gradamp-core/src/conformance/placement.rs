@@ -47,10 +47,11 @@ const BN2: [&str; 6] = [
     "block.bn2.bias",
 ];
 /// What a factor at the pool multiplies, from there upstream.
-const ALL: [&str; 13] = [
+const ALL: [&str; 14] = [
     "conv3.weight",
     "bn3.weight",
     "bn3.bias",
+    "skipped.weight",
     "x",
     "block.conv1.weight",
     "block.bn1.weight",
@@ -63,11 +64,11 @@ const ALL: [&str; 13] = [
     "block.shortcut.1.bias",
 ];
 /// From the block on.
-const BLOCK: &[&str] = ALL.split_at(3).1;
+const BLOCK: &[&str] = ALL.split_at(4).1;
 
 /// The layer's own parameters are within the reach of its output, not of its input; a branch does not reach its
 /// neighbour.
-const REACHES: [Reach; 24] = {
+const REACHES: [Reach; 26] = {
     use Place::{Input, Output, Parameter};
     const fn reach(place: Place, scaled: &'static [&'static str], partly: &'static [&'static str]) -> Reach {
         Reach { place, scaled, partly }
@@ -83,6 +84,8 @@ const REACHES: [Reach; 24] = {
         reach(Input("relu3"), ALL.split_at(1).1, &[]),
         reach(Output("bn3"), ALL.split_at(1).1, &[]),
         reach(Input("bn3"), ALL.split_at(3).1, &[]),
+        reach(Output("skipped"), &["skipped.weight"], BLOCK),
+        reach(Input("skipped"), &[], BLOCK),
         reach(Output("block"), BLOCK, &[]),
         reach(Output("block.relu2"), BLOCK, &[]),
         reach(Input("block.relu2"), BLOCK, &[]),

@@ -36,7 +36,8 @@ vectorised! {
 }
 
 vectorised! {
-    fn scale_and_add<'a>(alpha: f32, x: &'a [f32], beta: f32, y: &'a mut [f32]) {
+    /// y = alpha · x + beta · y
+    pub(super) fn scale_and_add<'a>(alpha: f32, x: &'a [f32], beta: f32, y: &'a mut [f32]) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = alpha * x + beta * *y;
         }

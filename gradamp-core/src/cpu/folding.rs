@@ -3,13 +3,13 @@
 use super::batch_norm::{self, Blocks, Find};
 use super::winograd::{Pixels, Winograd};
 use super::{Buffer, Cpu};
-use crate::folding::{Folded, Folding};
+use crate::folding::{Folding, Rectified, Share};
 use crate::geometry::{Conv2d, Rows};
 use crate::{Backend, Error, Result};
 
 /// The CPU's form of it.
-fn folded<'a>(g: &Rows, z: &Folded<'a, Cpu>) -> batch_norm::Folded<'a> {
-    batch_norm::Folded::new(g, (&z.p).into(), z.x)
+fn rectified<'a>(g: &Rows, z: &Rectified<'a, Cpu>) -> batch_norm::Rectified<'a> {
+    batch_norm::Rectified::new(g, (&z.p).into(), z.x, z.z.map(|z| &**z))
 }
 
 impl Cpu {
@@ -26,13 +26,13 @@ impl Folding<Cpu> for Cpu {
     fn conv2d(
         &self,
         g: &Conv2d,
-        z: &Folded<'_, Cpu>,
+        z: &Rectified<'_, Cpu>,
         w: &Buffer,
         bias: Option<&Buffer>,
         y: &mut Buffer,
         moments: Option<[&mut Buffer; 2]>,
     ) -> Result<()> {
-        let (way, z, bias) = (self.way(g)?, folded(&g.x_rows(), z), bias.map(|bias| &**bias));
+        let (way, z, bias) = (self.way(g)?, rectified(&g.x_rows(), z), bias.map(|bias| &**bias));
         let Some([mean, variance]) = moments else {
             return way.conv2d(self, g, Pixels::folded(&z), w, bias, y, None);
         };
@@ -45,15 +45,20 @@ impl Folding<Cpu> for Cpu {
     fn conv2d_backward_input(
         &self,
         g: &Conv2d,
-        z: &Folded<'_, Cpu>,
+        z: &Rectified<'_, Cpu>,
         w: &Buffer,
         dy: &Buffer,
+        others: Option<Share<'_, Cpu>>,
         dz: &mut Buffer,
         dgamma: &mut Buffer,
         dbeta: &mut Buffer,
     ) -> Result<()> {
-        let (rows, z) = (g.x_rows(), folded(&g.x_rows(), z));
-        let mut found = Blocks::new(Find::Gradients(&z));
+        let (rows, z) = (g.x_rows(), rectified(&g.x_rows(), z));
+        let others = others.map(|share| {
+            let Share { values, scale, own } = share;
+            batch_norm::Share { values, scale, own }
+        });
+        let mut found = Blocks::new(Find::Gradients(&z, others));
         self.way(g)?.backward_input(self, g, w, dy, dz, Some(&mut found))?;
         z.gradients(&rows, &found.complete(self, &rows, dz), dgamma, dbeta);
         Ok(())
@@ -62,12 +67,26 @@ impl Folding<Cpu> for Cpu {
     fn batch_norm_relu_backward(
         &self,
         g: &Conv2d,
-        z: &Folded<'_, Cpu>,
+        z: &Rectified<'_, Cpu>,
         dgamma: &Buffer,
         dbeta: &Buffer,
         dz: &mut Buffer,
+        dx: Option<&mut Buffer>,
     ) -> Result<()> {
-        folded(&g.x_rows(), z).backward(self, &g.x_rows(), dgamma, dbeta, dz);
+        let residual = match (z.z, dx) {
+            (None, None) => None,
+            (Some(z), Some(dx)) => Some((&**z, &mut **dx)),
+            (z, _) => {
+                let message = match z {
+                    Some(_) => {
+                        "expects a place for dx beside that of dz, as there is a residual, and got none"
+                    }
+                    None => "expects dx in the place of dz, as there is no residual, and got another one",
+                };
+                return Err(Error::shape("batch_norm_relu_backward", message));
+            }
+        };
+        rectified(&g.x_rows(), z).backward(self, &g.x_rows(), dgamma, dbeta, dz, residual);
         Ok(())
     }
 }

@@ -33,9 +33,10 @@ impl<'a> SharedMut<'a> {
     ///
     /// # Safety
     ///
-    /// Nobody writes them as long as the slice lives.
-    pub(super) unsafe fn written(&self, elements: Range<usize>) -> &'a [f32] {
+    /// Nobody else reads or writes them as long as the slice lives.
+    #[allow(clippy::mut_from_ref)] // several tasks have the whole, each its own elements
+    pub(super) unsafe fn written(&self, elements: Range<usize>) -> &'a mut [f32] {
         // SAFETY: inside the slice, as `at` asserts; the caller's promise.
-        unsafe { std::slice::from_raw_parts(self.at(elements.clone()), elements.len()) }
+        unsafe { std::slice::from_raw_parts_mut(self.at(elements.clone()), elements.len()) }
     }
 }

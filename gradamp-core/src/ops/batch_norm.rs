@@ -1,10 +1,9 @@
 use std::sync::Arc;
 
-use super::normaliser::Normaliser;
+use super::normaliser::{Normaliser, Rectified};
 use super::relu::relu_backward;
 use super::{add, relu};
-use crate::geometry::Conv2d;
-use crate::tape::{BackwardRule, Tape, Var};
+use crate::tape::{BackwardRule, Known, Mode, Tape, Var};
 use crate::{Backend, Error, Gradient, LayerKind, ParameterId, Pass, Result, Tensor};
 
 /// The parameters and settings of a batch norm.
@@ -90,28 +89,20 @@ pub fn batch_norm_relu<B: Backend>(
     let y = s.rectify(residual.map(Var::tensor))?;
     let sites = [tape.add_site(bn_site, LayerKind::BatchNorm)?, tape.add_site(relu_site, LayerKind::Relu)?];
     let inputs: Vec<_> = [x].into_iter().chain(residual).collect();
-    tape.record(
-        "batch_norm_relu",
-        &inputs,
-        &[layer.gamma, layer.beta],
-        &sites,
-        y.clone(),
-        FusedRule { s, y: Output::Stored(y) },
-    )
+    let known = match tape.mode() {
+        Mode::Train => Known::Rectified(Rectified { s: s.clone(), z: residual.map(|_| y.clone()) }),
+        Mode::Evaluate => Known::Nothing, // there are no sums over the batch
+    };
+    let rule = FusedRule { s, y: Some(y.clone()) };
+    let y = tape.record("batch_norm_relu", &inputs, &[layer.gamma, layer.beta], &sites, y, rule)?;
+    Ok(y.knowing(known))
 }
 
-/// Backward of [`batch_norm_relu`]. Keeps y for the rectifier's mask: the next layer keeps it too.
+/// Backward of [`batch_norm_relu`]. Keeps y for the rectifier's mask: the next layer keeps it too. A convolution that folds it has
+/// written it nowhere; it is computed again if a hook asks for values.
 pub(super) struct FusedRule<B: Backend> {
     pub(super) s: Arc<Normaliser<B>>,
-    pub(super) y: Output<B>,
-}
-
-/// What a rectified batch norm gave.
-#[derive(Clone)]
-pub(super) enum Output<B: Backend> {
-    Stored(Tensor<B>),
-    /// The convolution that folded it; computed again if a hook asks for values.
-    Folded(Conv2d),
+    pub(super) y: Option<Tensor<B>>,
 }
 
 impl<B: Backend> BackwardRule<B> for FusedRule<B> {
@@ -124,7 +115,7 @@ impl<B: Backend> BackwardRule<B> for FusedRule<B> {
         // Computed here only if a hook asks for its values, for the batch norm's own kernel masks dy as it reads it.
         let dz = |known: Option<Tensor<B>>| {
             let (s, y, dy) = (s.clone(), y.clone(), dy.clone());
-            Gradient::deferred(*dy.shape(), known, move || relu_backward(&s.rectified(&y)?, &dy))
+            Gradient::deferred(*dy.shape(), known, move || relu_backward(&s.rectified(y.as_ref())?, &dy))
         };
         let sum = pass.at_input(1, dz(None).scaled(scale))?;
         let residual_scale = sum.scale();
@@ -138,18 +129,19 @@ impl<B: Backend> BackwardRule<B> for FusedRule<B> {
         let scale = inner.scale();
         if kept && inner.is_deferred() {
             drop(inner); // it shares dy
-            return match (&y, sums) {
-                (Output::Folded(g), Some(sums)) => s.backward_with_sums(g, dy, sums, scale, pass),
-                _ => {
-                    let residual_scale = has_residual.then_some(residual_scale);
-                    s.backward_masked(&s.rectified(&y)?, &dy, scale, residual_scale, pass)
+            let residual_scale = has_residual.then_some(residual_scale);
+            return match sums {
+                Some(sums) => {
+                    let z = y.filter(|_| pass.inputs() > 1);
+                    Rectified { s, z }.backward_with_sums(dy, sums, scale, residual_scale, pass)
                 }
+                None => s.backward_masked(&s.rectified(y.as_ref())?, &dy, scale, residual_scale, pass),
             };
         }
         if has_residual {
             let share = match seen {
                 Some(dz) => dz,
-                None => relu_backward(&s.rectified(&y)?, &dy)?,
+                None => relu_backward(&s.rectified(y.as_ref())?, &dy)?,
             };
             pass.share(1, Gradient::new(share).scaled(residual_scale))?;
         }

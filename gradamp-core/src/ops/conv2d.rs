@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use super::folded::folding;
-use super::normaliser::Normaliser;
+use super::normaliser::Rectified;
 use crate::geometry::Conv2d;
-use crate::tape::{BackwardRule, Mode, Tape, Var};
+use crate::tape::{BackwardRule, Known, Mode, Tape, Var};
 use crate::{Backend, Gradient, LayerKind, ParameterId, Pass, Result, Tensor};
 
 /// The parameters and settings of a convolution.
@@ -32,11 +32,13 @@ pub fn conv2d<B: Backend>(
     layer: &Convolution,
     site: &Arc<str>,
 ) -> Result<Var<B>> {
-    let x_id = x.id();
-    let x = x.tensor().clone();
     let w = tape.parameter(layer.weight);
     let g = Conv2d::new(x.shape(), w.shape(), layer.stride, layer.padding)?;
-    recorded(tape, x_id, Rule { g, x: Input::Stored(x), w }, layer, site)
+    let z = match x.known() {
+        Known::Rectified(z) if tape.backend().folding(&g).is_some() => Some(z.clone()),
+        _ => None,
+    };
+    recorded(tape, x.id(), Rule { g, x: Input::Stored(x.tensor().clone(), z), w }, layer, site)
 }
 
 /// Calls the kernel and records the operation.
@@ -58,31 +60,31 @@ pub(super) fn recorded<B: Backend>(
         let moments = moments.as_mut().map(|[mean, variance]| [mean, variance]);
         match (&rule.x, moments) {
             (Input::Folded(z), moments) => {
-                folding(&backend, &g)?.conv2d(&g, &z.folded(), w, bias, y, moments)
+                folding(&backend, &g)?.conv2d(&g, &z.operands(), w, bias, y, moments)
             }
-            (Input::Stored(x), None) => backend.conv2d(&g, x.buffer(), w, bias, y),
-            (Input::Stored(x), Some([mean, variance])) => {
+            (Input::Stored(x, _), None) => backend.conv2d(&g, x.buffer(), w, bias, y),
+            (Input::Stored(x, _), Some([mean, variance])) => {
                 backend.conv2d_with_moments(&g, x.buffer(), w, bias, y, mean, variance)
             }
         }
     })?;
-    let moments = match moments {
+    let known = match moments {
         Some(both) => {
             let [mean, variance] = both.map(|buffer| Tensor::from_buffer(&backend, &[g.c_out], buffer));
-            Some([mean?, variance?])
+            Known::Moments([mean?, variance?])
         }
-        None => None,
+        None => Known::Nothing,
     };
     let parameters: Vec<_> = [layer.weight].into_iter().chain(layer.bias).collect();
     let site = tape.add_site(site, LayerKind::Conv)?;
     let y = tape.record_from("conv2d", vec![x], &parameters, &[site], y, rule)?;
-    Ok(y.with_moments(moments))
+    Ok(y.knowing(known))
 }
 
-/// What a convolution reads: a tensor, or what a rectified batch norm is computed from.
+/// What a convolution reads: a tensor, perhaps a rectified batch norm; or what such a one is computed from.
 pub(super) enum Input<B: Backend> {
-    Stored(Tensor<B>),
-    Folded(Arc<Normaliser<B>>),
+    Stored(Tensor<B>, Option<Rectified<B>>),
+    Folded(Rectified<B>),
 }
 
 /// Keeps x for dw and w for dx; y is of no use.
@@ -99,8 +101,8 @@ impl<B: Backend> BackwardRule<B> for Rule<B> {
         let dy = dy.into_unscaled()?;
         let backend = dy.backend().clone();
         let (x, z) = match x {
-            Input::Stored(x) => (x, None),
-            Input::Folded(z) => (z.rectify(None)?, Some(z)),
+            Input::Stored(x, z) => (x, z),
+            Input::Folded(z) => (z.s.rectify(None)?, Some(z)),
         };
         let dw = Tensor::build(&backend, &g.w_shape(), |dw| {
             backend.conv2d_backward_weight(&g, x.buffer(), dy.buffer(), dw)
@@ -112,16 +114,22 @@ impl<B: Backend> BackwardRule<B> for Rule<B> {
                 Tensor::build(&backend, &[g.c_out], |db| backend.sum_rows(&g.y_rows(), dy.buffer(), db))?;
             pass.parameter(1, Gradient::new(db).scaled(scale))?;
         }
-        if pass.needs(0) {
-            let dx = match z {
-                Some(z) => z.gradient_through(&g, &w, &dy)?,
-                None => Gradient::new(Tensor::build(&backend, &g.x_shape(), |dx| {
-                    backend.conv2d_backward_input(&g, w.buffer(), dy.buffer(), dx)
-                })?),
-            };
-            drop(dy);
-            pass.give(0, dx.scaled(scale))?;
+        if !pass.needs(0) {
+            return Ok(());
         }
-        Ok(())
+        match z {
+            Some(z) if z.s.mode == Mode::Train => z.give_through(&g, w, dy, scale, pass),
+            _ => {
+                let dx = backward_input(&g, &w, &dy)?;
+                drop(dy);
+                pass.give(0, Gradient::new(dx).scaled(scale))
+            }
+        }
     }
+}
+
+/// The input gradient.
+pub(super) fn backward_input<B: Backend>(g: &Conv2d, w: &Tensor<B>, dy: &Tensor<B>) -> Result<Tensor<B>> {
+    let backend = dy.backend();
+    Tensor::build(backend, &g.x_shape(), |dx| backend.conv2d_backward_input(g, w.buffer(), dy.buffer(), dx))
 }

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
-use super::batch_norm::{BatchNorm, FusedRule, Output, batch_norm_relu};
-use super::conv2d::{Convolution, Input, Rule, conv2d, recorded};
-use super::normaliser::Normaliser;
-use crate::folding::{Folded, Folding};
+use super::batch_norm::{BatchNorm, FusedRule, batch_norm_relu};
+use super::conv2d::{Convolution, Input, Rule, backward_input, conv2d, recorded};
+use super::normaliser::{Normaliser, Rectified};
+use crate::folding::{Folding, Share};
 use crate::geometry::Conv2d;
-use crate::tape::{Mode, Tape, Var};
+use crate::gradient::Sums;
+use crate::tape::{Tape, Var};
 use crate::{Backend, Error, Gradient, LayerKind, Pass, Result, Tensor};
 
 /// y = conv2d(relu(batch_norm(x)), weight) + bias, with all three sites. Where the backend folds ([`Backend::folding`]), the
@@ -28,51 +29,91 @@ pub fn batch_norm_relu_conv2d<B: Backend>(
     let s = Arc::new(Normaliser::new(tape, x, norm)?);
     let sites = [tape.add_site(bn_site, LayerKind::BatchNorm)?, tape.add_site(relu_site, LayerKind::Relu)?];
     let parameters = [norm.gamma, norm.beta];
-    let rule = FusedRule { s: s.clone(), y: Output::Folded(g) };
+    let rule = FusedRule { s: s.clone(), y: None };
     let z = tape.record_unstored("batch_norm_relu", vec![x.id()], &parameters, &sites, rule);
-    recorded(tape, z, Rule { g, x: Input::Folded(s), w }, layer, site)
+    recorded(tape, z, Rule { g, x: Input::Folded(Rectified { s, z: None }), w }, layer, site)
 }
 
-impl<B: Backend> Normaliser<B> {
-    /// relu(batch_norm(x)), unstored.
-    pub(super) fn folded(&self) -> Folded<'_, B> {
-        Folded { x: self.x.buffer(), p: self.operands() }
-    }
-
-    /// The gradient at relu(batch_norm(x)) from dy behind the convolution that folds it; in training mode with the sums over it.
-    pub(super) fn gradient_through(&self, g: &Conv2d, w: &Tensor<B>, dy: &Tensor<B>) -> Result<Gradient<B>> {
-        let backend = dy.backend();
-        if self.mode == Mode::Evaluate {
-            let dz = Tensor::build(backend, &g.x_shape(), |dz| {
-                backend.conv2d_backward_input(g, w.buffer(), dy.buffer(), dz)
-            })?;
-            return Ok(Gradient::new(dz));
-        }
-        let (mut dgamma, mut dbeta) = (backend.alloc(g.c_in)?, backend.alloc(g.c_in)?);
-        let dz = Tensor::build(backend, &g.x_shape(), |dz| {
-            let (w, dy, sums) = (w.buffer(), dy.buffer(), [&mut dgamma, &mut dbeta]);
-            let [dgamma, dbeta] = sums;
-            folding(backend, g)?.conv2d_backward_input(g, &self.folded(), w, dy, dz, dgamma, dbeta)
-        })?;
-        let wrap = |buffer| Tensor::from_buffer(backend, &[g.c_in], buffer);
-        Ok(Gradient::new(dz).with_sums([wrap(dgamma)?, wrap(dbeta)?]))
-    }
-
-    /// Shares from dy at the output of the rectifier behind the batch norm, whose sums are known: dgamma and dbeta. dx takes dy's
-    /// place, unless somebody else has it.
-    pub(super) fn backward_with_sums(
+impl<B: Backend> Rectified<B> {
+    /// Hands the gradient of z upstream, from dy behind a convolution that reads it: with what other readers have handed, and with
+    /// the batch norm's sums over it all.
+    pub(super) fn give_through(
         &self,
         g: &Conv2d,
-        mut dy: Tensor<B>,
-        [dgamma, dbeta]: [Tensor<B>; 2],
+        w: Tensor<B>,
+        dy: Tensor<B>,
         scale: f32,
         pass: &mut Pass<B>,
     ) -> Result<()> {
-        let (folding, sums) = (folding(self.x.backend(), g)?, (dgamma.buffer(), dbeta.buffer()));
-        folding.batch_norm_relu_backward(g, &self.folded(), sums.0, sums.1, dy.buffer_mut()?)?;
+        let Some(others) = pass.take(0) else {
+            let dz = self.gradient_through(g, &w, &dy, None)?;
+            drop(dy);
+            return pass.give(0, dz.scaled(scale));
+        };
+        // Alone it is computed only if a hook asks for its values.
+        let alone = {
+            let (g, w, dy) = (*g, w.clone(), dy.clone());
+            Gradient::deferred(*self.s.x.shape(), None, move || backward_input(&g, &w, &dy))
+        };
+        let alone = pass.at_input(0, alone.scaled(scale))?;
+        if !alone.is_deferred() {
+            pass.share(0, others)?;
+            return pass.share(0, alone);
+        }
+        let (scale, own) = (others.scale(), alone.scale());
+        let values = others.into_unscaled()?;
+        let share = Share { values: values.buffer(), scale, own };
+        let dz = self.gradient_through(g, &w, &dy, Some(share))?;
+        pass.share(0, dz)
+    }
+
+    /// The gradient of z, with the sums over it.
+    fn gradient_through(
+        &self,
+        g: &Conv2d,
+        w: &Tensor<B>,
+        dy: &Tensor<B>,
+        others: Option<Share<'_, B>>,
+    ) -> Result<Gradient<B>> {
+        let backend = dy.backend();
+        let [mut dgamma, mut dbeta] = [backend.alloc(g.c_in)?, backend.alloc(g.c_in)?];
+        let dz = Tensor::build(backend, self.s.x.shape(), |dz| {
+            let (z, w, dy) = (self.operands(), w.buffer(), dy.buffer());
+            folding(backend, g)?.conv2d_backward_input(g, &z, w, dy, others, dz, &mut dgamma, &mut dbeta)
+        })?;
+        let [dgamma, dbeta] = [dgamma, dbeta].map(|sum| Tensor::from_buffer(backend, &[g.c_in], sum));
+        Ok(Gradient::new(dz).with_sums(Sums { dgamma: dgamma?, dbeta: dbeta?, by: *g }))
+    }
+
+    /// Shares from dy at z, whose sums are known; one for the residual, if there is one, with its own scale. dy's place is taken,
+    /// unless somebody else has it.
+    pub(super) fn backward_with_sums(
+        &self,
+        mut dy: Tensor<B>,
+        sums: Sums<B>,
+        scale: f32,
+        residual_scale: Option<f32>,
+        pass: &mut Pass<B>,
+    ) -> Result<()> {
+        let Sums { dgamma, dbeta, by: g } = sums;
+        let backend = dy.backend().clone();
+        let mut dx = self.z.as_ref().map(|_| backend.alloc(dy.elements())).transpose()?;
+        let (z, known) = (self.operands(), [dgamma.buffer(), dbeta.buffer()]);
+        let rest = folding(&backend, &g)?;
+        rest.batch_norm_relu_backward(&g, &z, known[0], known[1], dy.buffer_mut()?, dx.as_mut())?;
+        let dx = match dx {
+            None => dy,
+            Some(dx) => {
+                let dx = Tensor::from_buffer(&backend, dy.shape(), dx)?;
+                if let Some(scale) = residual_scale {
+                    pass.share(1, Gradient::new(dy).scaled(scale))?;
+                }
+                dx
+            }
+        };
         pass.parameter(0, Gradient::new(dgamma).scaled(scale))?;
         pass.parameter(1, Gradient::new(dbeta).scaled(scale))?;
-        pass.give(0, Gradient::new(dy).scaled(scale))
+        pass.give(0, Gradient::new(dx).scaled(scale))
     }
 }
 

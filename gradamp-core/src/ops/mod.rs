@@ -20,5 +20,6 @@ pub use folded::batch_norm_relu_conv2d;
 pub use linear::linear;
 pub use loss::{Loss, softmax_cross_entropy};
 pub use loss_scale::loss_scale;
+pub(crate) use normaliser::Rectified;
 pub use pool::{max_pool2d, mean_pool};
 pub use relu::relu;

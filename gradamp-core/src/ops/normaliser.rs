@@ -1,13 +1,16 @@
 //! What a batch norm's operations have in common, whatever stands before or behind it.
 
-use super::batch_norm::{BatchNorm, Output};
+use std::sync::Arc;
+
+use super::batch_norm::BatchNorm;
 use super::relu::relu_backward;
 use crate::backend::BatchNormOperands;
 use crate::geometry::Rows;
-use crate::tape::{Mode, Tape, Var};
-use crate::{Backend, Error, Gradient, Pass, Result, Tensor};
+use crate::tape::{Known, Mode, Tape, Var};
+use crate::{Backend, Error, Gradient, Pass, Result, Tensor, folding};
 
 /// What a batch norm's forward reads and its backward keeps: x (x̂ is cheap to recompute) and the statistics.
+#[derive(Debug)]
 pub(super) struct Normaliser<B: Backend> {
     pub(super) g: Rows,
     pub(super) x: Tensor<B>,
@@ -17,6 +20,21 @@ pub(super) struct Normaliser<B: Backend> {
     beta: Tensor<B>,
     epsilon: f32,
     pub(super) mode: Mode,
+}
+
+/// relu(batch_norm(x) + residual), by what it was computed from.
+#[derive(Clone, Debug)]
+pub(crate) struct Rectified<B: Backend> {
+    pub(super) s: Arc<Normaliser<B>>,
+    /// What was written, where a residual is part of it.
+    pub(super) z: Option<Tensor<B>>,
+}
+
+impl<B: Backend> Rectified<B> {
+    pub(super) fn operands(&self) -> folding::Rectified<'_, B> {
+        let s = &self.s;
+        folding::Rectified { x: s.x.buffer(), p: s.operands(), z: self.z.as_ref().map(Tensor::buffer) }
+    }
 }
 
 impl<B: Backend> Normaliser<B> {
@@ -59,12 +77,9 @@ impl<B: Backend> Normaliser<B> {
         })
     }
 
-    /// y as it was stored; computed again where it was not.
-    pub(super) fn rectified(&self, y: &Output<B>) -> Result<Tensor<B>> {
-        match y {
-            Output::Stored(y) => Ok(y.clone()),
-            Output::Folded(_) => self.rectify(None),
-        }
+    /// y as it was written; computed again where it was not.
+    pub(super) fn rectified(&self, y: Option<&Tensor<B>>) -> Result<Tensor<B>> {
+        y.map_or_else(|| self.rectify(None), |y| Ok(y.clone()))
     }
 
     /// Shares from dy at the batch norm's output.
@@ -152,9 +167,9 @@ fn batch_statistics<B: Backend>(
         return Err(Error::shape("batch_norm", message));
     }
     let backend = tape.backend();
-    let [mean, variance] = match x.moments() {
-        Some(moments) => moments.clone(),
-        None => {
+    let [mean, variance] = match x.known() {
+        Known::Moments(moments) => moments.clone(),
+        _ => {
             let (mut mean, mut variance) = (backend.alloc(g.channels)?, backend.alloc(g.channels)?);
             backend.batch_norm_statistics(&g, x.tensor().buffer(), &mut mean, &mut variance)?;
             let wrap = |buffer| Tensor::from_buffer(&backend, &[g.channels], buffer);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gradamp_core::backend::{BatchNormOperands, GatePart, SgdSlot};
 use gradamp_core::conformance::HostImages;
-use gradamp_core::folding::{Folded, Folding};
+use gradamp_core::folding::{Folding, Rectified, Share};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
 use gradamp_core::random::Stream;
@@ -197,29 +197,39 @@ impl Backend for Faulty {
 }
 
 /// z, written, and room for what nobody asked for.
-fn written(g: &Rows, z: &Folded<'_, Faulty>) -> Result<[Buffer; 2]> {
+fn written(g: &Rows, z: &Rectified<'_, Faulty>) -> Result<[Buffer; 2]> {
     let [mut written, room] = [Minimal.alloc(g.len())?, Minimal.alloc(g.len())?];
-    Minimal.batch_norm_relu(g, &operands(&z.p), z.x, None, &mut written)?;
+    match z.z {
+        Some(z) => written.clone_from(z),
+        None => Minimal.batch_norm_relu(g, &operands(&z.p), z.x, None, &mut written)?,
+    }
     Ok([written, room])
 }
 
 #[rustfmt::skip] // one line a kernel
 impl Folding<Faulty> for Faulty {
-    fn conv2d(&self, g: &Conv2d, z: &Folded<'_, Self>, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer, moments: Option<[&mut Buffer; 2]>) -> Result<()> {
+    fn conv2d(&self, g: &Conv2d, z: &Rectified<'_, Self>, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer, moments: Option<[&mut Buffer; 2]>) -> Result<()> {
         let [z, _] = written(&g.x_rows(), z)?;
         self.spoil("folded_forward", y, |y| match moments {
             Some([mean, variance]) => Minimal.conv2d_with_moments(g, &z, w, bias, y, mean, variance),
             None => Minimal.conv2d(g, &z, w, bias, y),
         })
     }
-    fn conv2d_backward_input(&self, g: &Conv2d, z: &Folded<'_, Self>, w: &Buffer, dy: &Buffer, dz: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
+    fn conv2d_backward_input(&self, g: &Conv2d, z: &Rectified<'_, Self>, w: &Buffer, dy: &Buffer, others: Option<Share<'_, Self>>, dz: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
         let ([y, mut dx], rows) = (written(&g.x_rows(), z)?, g.x_rows());
         Minimal.conv2d_backward_input(g, w, dy, dz)?;
+        if let Some(Share { values, scale, own }) = others {
+            Minimal.axpby(rows.len(), scale, values, own, dz)?;
+        }
         self.spoil("folded_input_gradient", dgamma, |dgamma| Minimal.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut dx, dgamma, dbeta))
     }
-    fn batch_norm_relu_backward(&self, g: &Conv2d, z: &Folded<'_, Self>, dgamma: &Buffer, dbeta: &Buffer, dz: &mut Buffer) -> Result<()> {
-        let (rows, [y, mut dx], [mut dgamma, mut dbeta]) = (g.x_rows(), written(&g.x_rows(), z)?, [dgamma, dbeta].map(Clone::clone));
-        Minimal.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut dx, &mut dgamma, &mut dbeta)?;
-        self.spoil("folded_rest", dz, |dz| { dz[..rows.len()].copy_from_slice(&dx[..rows.len()]); Ok(()) })
+    fn batch_norm_relu_backward(&self, g: &Conv2d, z: &Rectified<'_, Self>, dgamma: &Buffer, dbeta: &Buffer, dz: &mut Buffer, dx: Option<&mut Buffer>) -> Result<()> {
+        let (rows, [y, mut new], [mut dgamma, mut dbeta]) = (g.x_rows(), written(&g.x_rows(), z)?, [dgamma, dbeta].map(Clone::clone));
+        Minimal.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut new, &mut dgamma, &mut dbeta)?;
+        if dx.is_some() {
+            let dy = dz.clone();
+            Minimal.relu_backward(rows.len(), &y, &dy, dz)?;
+        }
+        self.spoil("folded_rest", dx.unwrap_or(dz), |dx| { dx[..rows.len()].copy_from_slice(&new[..rows.len()]); Ok(()) })
     }
 }

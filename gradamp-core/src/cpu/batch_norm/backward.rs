@@ -89,7 +89,7 @@ fn mask<const MASKED: bool>(dy: f32, y: f32) -> f32 {
 
 vectorised! {
     /// sums += [Σ_r dz | Σ_r dz · (x − mean)], dz = mask(dy, y); the mean for some rows [`together`].
-    fn add_products<'a, const MASKED: bool>(
+    pub(super) fn add_products<'a, const MASKED: bool>(
         x: &'a [f32], y: &'a [f32], dy: &'a [f32], mean: &'a [f32], sums: &'a mut [f64],
     ) {
         let found = |[x, y, dy]: [V; 3], [mean]: [V; 1]| {

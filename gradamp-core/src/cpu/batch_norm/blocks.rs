@@ -6,16 +6,17 @@ use crate::cpu::Cpu;
 use crate::cpu::elementwise::row_block;
 use crate::geometry::Rows;
 
-use super::folded::Folded;
 use super::moments::add_block;
+use super::rectified::{Rectified, Share};
 
 /// What is looked for: two numbers a channel.
 #[derive(Clone, Copy)]
 pub(in crate::cpu) enum Find<'a> {
     /// The mean and the sum of squares around it.
     Moments,
-    /// The sums that the backward of a rectified batch norm begins with, the rows being its output's gradient.
-    Gradients(&'a Folded<'a>),
+    /// The sums that the backward of a rectified batch norm begins with, the rows being its output's gradient when others have
+    /// given their share.
+    Gradients(&'a Rectified<'a>, Option<Share<'a>>),
 }
 
 /// What was found in blocks of rows, as many rows in each but for the last.
@@ -33,11 +34,16 @@ pub(in crate::cpu) struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// Finds what is wanted in the block's rows.
-    pub(in crate::cpu) fn fill(self, cpu: &Cpu, rows: &[f32]) {
+    /// Finds what is wanted in the block's rows, once they are complete.
+    pub(in crate::cpu) fn fill(self, cpu: &Cpu, rows: &mut [f32]) {
         match self.find {
             Find::Moments => add_block(cpu, rows, self.to),
-            Find::Gradients(z) => z.add_sums(cpu, self.rows, rows, self.to),
+            Find::Gradients(z, others) => {
+                if let Some(others) = others {
+                    others.add_to(cpu, self.rows.start * self.to.len() / 2, rows);
+                }
+                z.add_sums(cpu, self.rows, rows, self.to);
+            }
         }
     }
 }
@@ -70,13 +76,21 @@ impl<'a> Blocks<'a> {
     }
 
     /// With all blocks filled: now, if no task has asked for room.
-    pub(in crate::cpu) fn complete(mut self, cpu: &Cpu, g: &Rows, rows: &[f32]) -> Self {
+    pub(in crate::cpu) fn complete(mut self, cpu: &Cpu, g: &Rows, rows: &mut [f32]) -> Self {
         if self.values.is_empty() {
             let block = row_block(g);
-            let parts = self.room(g, block).zip(rows[..g.len()].chunks(block * g.channels));
+            let parts = self.room(g, block).zip(rows[..g.len()].chunks_mut(block * g.channels));
             cpu.threads().each(parts, |(block, rows)| block.fill(cpu, rows));
         }
         self
+    }
+
+    /// The moments of rows that are complete.
+    pub(super) fn moments(cpu: &Cpu, g: &Rows, rows: &[f32]) -> Self {
+        let (block, mut blocks) = (row_block(g), Self::new(Find::Moments));
+        let parts = blocks.room(g, block).zip(rows[..g.len()].chunks(block * g.channels));
+        cpu.threads().each(parts, |(block, rows)| add_block(cpu, rows, block.to));
+        blocks
     }
 
     /// Each block's number of rows, and what was found in them.

@@ -2,8 +2,8 @@
 
 mod backward;
 mod blocks;
-mod folded;
 mod moments;
+mod rectified;
 #[cfg(test)]
 mod tests;
 
@@ -15,8 +15,8 @@ use super::simd::vectorised;
 
 pub(super) use backward::batch_norm_backward;
 pub(super) use blocks::{Blocks, Find};
-pub(super) use folded::Folded;
 pub(super) use moments::{batch_norm_statistics, join};
+pub(super) use rectified::{Rectified, Share};
 
 /// The per-channel operands of a batch norm, as slices; see [`crate::backend::BatchNormOperands`].
 #[derive(Clone, Copy)]

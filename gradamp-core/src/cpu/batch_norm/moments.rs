@@ -6,7 +6,7 @@ use crate::cpu::elementwise::together;
 use crate::cpu::simd::vectorised;
 use crate::geometry::Rows;
 
-use super::blocks::{Blocks, Find};
+use super::blocks::Blocks;
 
 /// mean[c] = 1/rows · Σ_r x[r, c]; variance[c] = 1/rows · Σ_r (x[r, c] − mean[c])²
 pub(in crate::cpu) fn batch_norm_statistics(
@@ -16,7 +16,7 @@ pub(in crate::cpu) fn batch_norm_statistics(
     mean: &mut [f32],
     variance: &mut [f32],
 ) {
-    join(&Blocks::new(Find::Moments).complete(cpu, g, x), g, mean, variance);
+    join(&Blocks::moments(cpu, g, x), g, mean, variance);
 }
 
 /// The moments of all rows, in f64 (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for

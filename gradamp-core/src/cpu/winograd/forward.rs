@@ -122,7 +122,7 @@ pub(super) fn convolve<A: Algorithm>(
             }
             if let Some(found) = found {
                 let elements = found.rows.start * columns..found.rows.end * columns;
-                // SAFETY: this task has written them all, and no other one writes there.
+                // SAFETY: this task has written them all, and no other one reads or writes there.
                 found.fill(cpu, unsafe { it.y.written(elements) });
             }
         });

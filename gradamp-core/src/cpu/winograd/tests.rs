@@ -7,7 +7,7 @@ use crate::backend::BatchNormOperands;
 use crate::cpu::Buffer;
 use crate::cpu::simd::Vector;
 use crate::cpu::tests::{blank, buffer, each_isa, random, same_bits};
-use crate::folding::Folded;
+use crate::folding::{Rectified, Share};
 
 /// One number as a vector, in which the sums of small integers are exact.
 #[derive(Clone, Copy)]
@@ -164,8 +164,9 @@ fn numbers(cpu: &Cpu, channels: usize) -> [Buffer; 4] {
     })
 }
 
-fn folded<'a>(x: &'a Buffer, [mean, variance, gamma, beta]: &'a [Buffer; 4]) -> Folded<'a, Cpu> {
-    Folded { x, p: BatchNormOperands { mean, variance, gamma, beta, epsilon: 1e-5 } }
+fn folded<'a>(x: &'a Buffer, [mean, variance, gamma, beta]: &'a [Buffer; 4]) -> Rectified<'a, Cpu> {
+    let p = BatchNormOperands { mean, variance, gamma, beta, epsilon: 1e-5 };
+    Rectified { x, p, z: None }
 }
 
 #[test]
@@ -187,18 +188,41 @@ fn a_folded_batch_norm_gives_the_bits_of_a_stored_one() {
     }
 }
 
+/// dz, dgamma and dbeta, then dx, and what a residual gets.
+fn gradients(cpu: &Cpu, size: [usize; 5], residual: bool) -> [Vec<f32>; 5] {
+    let (g, [x, w, dy]) = example(size);
+    let ([x, w, dy], numbers) = ([&x, &w, &dy].map(|v| buffer(cpu, v)), numbers(cpu, g.c_in));
+    let [written, theirs] = [9, 10].map(|seed| buffer(cpu, &random(seed, x.len())));
+    let z = Rectified { z: residual.then_some(&written), ..folded(&x, &numbers) };
+    let others = residual.then_some(Share { values: &theirs, scale: 0.5, own: 3.0 });
+    let folding = cpu.folding(&g).unwrap();
+    let [mut dz, mut dgamma, mut dbeta] = [x.len(), g.c_in, g.c_in].map(|len| blank(cpu, len));
+    folding.conv2d_backward_input(&g, &z, &w, &dy, others, &mut dz, &mut dgamma, &mut dbeta).unwrap();
+    let (mut kept, mut dx) = (buffer(cpu, &dz), blank(cpu, x.len()));
+    folding
+        .batch_norm_relu_backward(&g, &z, &dgamma, &dbeta, &mut kept, residual.then_some(&mut dx))
+        .unwrap();
+    [dz, dgamma, dbeta, dx, kept].map(|v| v.to_vec())
+}
+
 #[test]
-fn threads_change_no_bit_of_the_gradients_of_a_folded_batch_norm() {
+fn threads_change_no_bit_of_the_gradients_of_a_rectified_batch_norm() {
     for size in SIZES {
-        let (g, [x, w, dy]) = example(size);
-        same_bits(|cpu| {
-            let ([x, w, dy], numbers) = ([&x, &w, &dy].map(|v| buffer(&cpu, v)), numbers(&cpu, g.c_in));
-            let (z, folding) = (folded(&x, &numbers), cpu.folding(&g).unwrap());
-            let [mut dz, mut dgamma, mut dbeta] = [x.len(), g.c_in, g.c_in].map(|len| blank(&cpu, len));
-            folding.conv2d_backward_input(&g, &z, &w, &dy, &mut dz, &mut dgamma, &mut dbeta).unwrap();
-            let mut dx = buffer(&cpu, &dz);
-            folding.batch_norm_relu_backward(&g, &z, &dgamma, &dbeta, &mut dx).unwrap();
-            [dz, dgamma, dbeta, dx].map(|v| v.to_vec()).concat()
+        for residual in [false, true] {
+            same_bits(|cpu| gradients(&cpu, size, residual).concat());
+        }
+    }
+}
+
+#[test]
+fn another_reader_s_share_is_added_as_a_sum_of_two_adds_it() {
+    for size in SIZES {
+        each_isa(|cpu| {
+            let [alone, summed] = [false, true].map(|residual| gradients(&cpu, size, residual));
+            let mut expected = buffer(&cpu, &alone[0]);
+            let theirs = buffer(&cpu, &random(10, expected.len()));
+            cpu.axpby(expected.len(), 0.5, &theirs, 3.0, &mut expected).unwrap();
+            assert!(summed[0] == expected[..summed[0].len()], "{size:?}, {cpu:?}");
         });
     }
 }

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::cpu::batch_norm::Folded;
+use crate::cpu::batch_norm::Rectified;
 use crate::cpu::shared_mut::SharedMut;
 use crate::cpu::simd::{Job, Vector, WIDEST};
 
@@ -98,7 +98,7 @@ unsafe fn both_axes<T: Transform, V: Vector>(
 #[derive(Clone, Copy)]
 pub(in crate::cpu) struct Pixels<'a> {
     values: &'a [f32],
-    folded: Option<&'a Folded<'a>>,
+    folded: Option<&'a Rectified<'a>>,
 }
 
 impl<'a> Pixels<'a> {
@@ -106,7 +106,7 @@ impl<'a> Pixels<'a> {
         Self { values, folded: None }
     }
 
-    pub(in crate::cpu) fn folded(z: &'a Folded<'a>) -> Self {
+    pub(in crate::cpu) fn folded(z: &'a Rectified<'a>) -> Self {
         Self { values: z.x, folded: Some(z) }
     }
 }

@@ -1,19 +1,21 @@
-//! A rectified batch norm that a convolution computes where it reads it.
+//! A rectified batch norm that a convolution reads: perhaps computed there, and its gradient's sums found where it is written.
 
 use std::ops::Range;
 
 use crate::cpu::Cpu;
 use crate::cpu::columns::add_columns;
-use crate::cpu::elementwise::{row_block, together};
+use crate::cpu::elementwise::{row_block, scale_and_add, together};
 use crate::cpu::simd::{Vector, WIDEST, vectorised};
 use crate::geometry::Rows;
 
 use super::Operands;
+use super::backward::add_products as add_masked_products;
 use super::blocks::Blocks;
 
-/// z = relu((x − mean) · scale + beta), the operands padded to whole vectors.
-pub(in crate::cpu) struct Folded<'a> {
+/// z = relu((x − mean) · scale + beta + residual), the operands padded to whole vectors; z itself where there is a residual.
+pub(in crate::cpu) struct Rectified<'a> {
     pub(in crate::cpu) x: &'a [f32],
+    z: Option<&'a [f32]>,
     channels: usize,
     mean: Vec<f32>,
     scale: Vec<f32>,
@@ -21,8 +23,8 @@ pub(in crate::cpu) struct Folded<'a> {
     inverse: Vec<f32>,
 }
 
-impl<'a> Folded<'a> {
-    pub(in crate::cpu) fn new(g: &Rows, p: Operands<'_>, x: &'a [f32]) -> Self {
+impl<'a> Rectified<'a> {
+    pub(in crate::cpu) fn new(g: &Rows, p: Operands<'_>, x: &'a [f32], z: Option<&'a [f32]>) -> Self {
         let c = g.channels;
         let padded = |values: &[f32]| {
             let mut padded = values[..c].to_vec();
@@ -32,7 +34,7 @@ impl<'a> Folded<'a> {
         let [mean, scale, beta] = [p.mean, &p.scale(), p.beta].map(padded);
         let mut inverse = p.inverse_deviation();
         inverse.truncate(c);
-        Self { x: &x[..g.len()], channels: c, mean, scale, beta, inverse }
+        Self { x: &x[..g.len()], z: z.map(|z| &z[..g.len()]), channels: c, mean, scale, beta, inverse }
     }
 
     /// The operands of a vector of channels.
@@ -54,9 +56,13 @@ impl<'a> Folded<'a> {
 
     /// sums += [Σ_r dz | Σ_r dz · (x − mean)] over some rows, dz being `gradient` where z > 0, else 0.
     pub(super) fn add_sums(&self, cpu: &Cpu, rows: Range<usize>, gradient: &[f32], sums: &mut [f64]) {
-        let x = &self.x[rows.start * self.channels..rows.end * self.channels];
+        let part = rows.start * self.channels..rows.end * self.channels;
+        let x = &self.x[part.clone()];
         let [mean, scale, beta] = &self.together();
-        add_products(cpu, x, gradient, mean, scale, beta, sums);
+        match self.z {
+            Some(z) => add_masked_products::<true>(cpu, x, &z[part], gradient, mean, sums),
+            None => add_products(cpu, x, gradient, mean, scale, beta, sums),
+        }
     }
 
     /// dgamma and dbeta from the sums of all blocks, added in their order.
@@ -74,7 +80,8 @@ impl<'a> Folded<'a> {
         }
     }
 
-    /// From the gradient at z to that at x, in its place: dx = scale · (dz − dbeta/rows − x̂ · dgamma/rows).
+    /// From the gradient at z to that at x: dx = scale · (dz − dbeta/rows − x̂ · dgamma/rows). In its place; with a residual,
+    /// for which there are z and a place for dx, what the rectifier lets through is left there.
     pub(in crate::cpu) fn backward(
         &self,
         cpu: &Cpu,
@@ -82,6 +89,7 @@ impl<'a> Folded<'a> {
         dgamma: &[f32],
         dbeta: &[f32],
         gradient: &mut [f32],
+        residual: Option<(&[f32], &mut [f32])>,
     ) {
         let rows = g.rows as f64;
         let per_row = |sum: f32, factor: f32| (f64::from(sum) * f64::from(factor) / rows) as f32;
@@ -91,9 +99,33 @@ impl<'a> Folded<'a> {
         let [mean, scale, beta] = &self.together();
         let block = row_block(g) * g.channels;
         let parts = self.x.chunks(block).zip(gradient[..g.len()].chunks_mut(block));
-        cpu.threads().each(parts, |(x, gradient)| {
-            centre_rows(cpu, x, mean, scale, beta, &shift, &slope, gradient);
-        });
+        match residual {
+            None => cpu.threads().each(parts, |(x, gradient)| {
+                centre_rows(cpu, x, mean, scale, beta, &shift, &slope, gradient);
+            }),
+            Some((z, dx)) => {
+                let parts = parts.zip(z[..g.len()].chunks(block).zip(dx[..g.len()].chunks_mut(block)));
+                cpu.threads().each(parts, |((x, gradient), (z, dx))| {
+                    mask_and_centre_rows(cpu, x, z, mean, scale, &shift, &slope, gradient, dx);
+                });
+            }
+        }
+    }
+}
+
+/// What other readers of z have for its gradient.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Share<'a> {
+    pub(in crate::cpu) values: &'a [f32],
+    pub(in crate::cpu) scale: f32,
+    pub(in crate::cpu) own: f32,
+}
+
+impl Share<'_> {
+    /// gradient = own · gradient + scale · values, from the element `first` on.
+    pub(super) fn add_to(&self, cpu: &Cpu, first: usize, gradient: &mut [f32]) {
+        let values = &self.values[first..first + gradient.len()];
+        scale_and_add(cpu, self.scale, values, self.own, gradient);
     }
 }
 
@@ -131,6 +163,25 @@ vectorised! {
             for i in 0..n {
                 let d = x[i] - mean[i];
                 dz[i] = scale[i] * (mask(d, scale[i], beta[i], dz[i]) - shift[i] - d * slope[i]);
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// dz = dz where z > 0, else 0; dx = scale · (dz − shift − (x − mean) · slope)
+    fn mask_and_centre_rows<'a>(
+        x: &'a [f32], z: &'a [f32], mean: &'a [f32], scale: &'a [f32], shift: &'a [f32], slope: &'a [f32],
+        dz: &'a mut [f32], dx: &'a mut [f32],
+    ) {
+        let wide = mean.len();
+        for (((x, z), dz), dx) in x.chunks(wide).zip(z.chunks(wide)).zip(dz.chunks_mut(wide)).zip(dx.chunks_mut(wide)) {
+            let n = x.len();
+            let (z, dz, dx, mean) = (&z[..n], &mut dz[..n], &mut dx[..n], &mean[..n]);
+            let (scale, shift, slope) = (&scale[..n], &shift[..n], &slope[..n]);
+            for i in 0..n {
+                dz[i] = if z[i] > 0.0 { dz[i] } else { 0.0 };
+                dx[i] = scale[i] * (dz[i] - shift[i] - (x[i] - mean[i]) * slope[i]);
             }
         }
     }

@@ -267,9 +267,8 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         self.batch_norm_backward(g, p, x, dz, dx, dgamma, dbeta)
     }
 
-    /// How this backend's convolutions read a rectified batch norm that nobody wrote; `None` where it has no such way for this
-    /// shape, or it is not the faster one.
-    fn folding(&self, _g: &Conv2d) -> Option<&dyn Folding<Self>> {
+    /// How this backend's operations take a rectified batch norm before them into account; `None` where they do not.
+    fn folding(&self) -> Option<&dyn Folding<Self>> {
         None
     }
 

@@ -3,12 +3,12 @@
 //! Forward saves the pass that writes it and the memory that holds it from then on; the weight's gradient, which reads it more than
 //! once, has it computed again. Backward saves a pass too, for the convolution's input gradient is the batch norm's output
 //! gradient: the sums over it are found while it is in cache. So they are where somebody wrote z, and where others read it too: their
-//! share is added first.
+//! share is added first; and where a pool reads it.
 
 use std::fmt::Debug;
 
 use crate::backend::BatchNormOperands;
-use crate::geometry::Conv2d;
+use crate::geometry::{Conv2d, Pool2d, Rows};
 use crate::{Backend, Result};
 
 /// z = relu(batch_norm(x) + residual), as what it is computed from.
@@ -35,10 +35,14 @@ pub struct Share<'a, B: Backend> {
     pub own: f32,
 }
 
-/// A backend whose convolutions read z = relu(batch_norm(x)) without anybody having written it; see [`Backend::folding`].
+/// A backend whose convolutions read z = relu(batch_norm(x)) without anybody having written it, and which finds the sums of z's
+/// gradient while it is written; see [`Backend::folding`].
 ///
 /// All values are those of the methods of [`Backend`] that these stand for, up to the order of sums.
 pub trait Folding<B: Backend>: Debug {
+    /// Whether convolutions of this shape do so: where not, there is no such way, or it is not the faster one.
+    fn folds(&self, g: &Conv2d) -> bool;
+
     /// y = conv2d(z, w) + bias for a z without residual; with `moments`, the mean and variance of y's channels, as [`Backend::conv2d_with_moments`]
     /// gives them.
     fn conv2d(
@@ -65,13 +69,25 @@ pub trait Folding<B: Backend>: Debug {
         dbeta: &mut B::Buffer,
     ) -> Result<()>;
 
+    /// The gradient at z, as [`Backend::max_pool2d_backward`] gives it, and the two sums over it.
+    fn max_pool2d_backward(
+        &self,
+        g: &Pool2d,
+        z: &Rectified<'_, B>,
+        index: &B::Buffer,
+        dy: &B::Buffer,
+        dz: &mut B::Buffer,
+        dgamma: &mut B::Buffer,
+        dbeta: &mut B::Buffer,
+    ) -> Result<()>;
+
     /// The rest of [`Backend::batch_norm_relu_backward`], with the sums that are known: dx takes dz's place. With a residual dx has a
     /// place of its own, and what the rectifier lets through takes dz's.
     ///
     /// **Errors:** a residual without that place; a place without a residual.
     fn batch_norm_relu_backward(
         &self,
-        g: &Conv2d,
+        g: &Rows,
         z: &Rectified<'_, B>,
         dgamma: &B::Buffer,
         dbeta: &B::Buffer,

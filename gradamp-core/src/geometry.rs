@@ -153,6 +153,11 @@ impl Pool2d {
         [self.n, self.h_in, self.w_in, self.c]
     }
 
+    /// The pixels of x.
+    pub fn x_rows(&self) -> Rows {
+        Rows { rows: self.n * self.h_in * self.w_in, channels: self.c }
+    }
+
     /// The shape of y.
     pub fn y_shape(&self) -> [usize; 4] {
         [self.n, self.h_out, self.w_out, self.c]

@@ -8,7 +8,6 @@ use std::cell::OnceCell;
 use std::fmt;
 
 use crate::backend::{Backend, Statistics};
-use crate::geometry::Conv2d;
 use crate::{Error, Result, Shape, Tensor};
 
 type Compute<B> = Box<dyn Fn() -> Result<Tensor<B>>>;
@@ -22,13 +21,11 @@ pub struct Gradient<B: Backend> {
 }
 
 /// Σ_r dz · x̂ and Σ_r dz over a gradient's values before the scalar, with dz what the rectifier under them lets through: where the
-/// convolution that made them found them on its way.
+/// operation that made them found them on its way.
 #[derive(Clone)]
 pub(crate) struct Sums<B: Backend> {
     pub(crate) dgamma: Tensor<B>,
     pub(crate) dbeta: Tensor<B>,
-    /// Who found them.
-    pub(crate) by: Conv2d,
 }
 
 enum Source<B: Backend> {

@@ -24,7 +24,7 @@ pub enum Operation {
         /// Whether its output's mean and variance are found too.
         moments: bool,
     },
-    /// A batch norm and a rectifier that a convolution folds.
+    /// One that knows of a rectified batch norm before it.
     Folded(Folded),
     /// A matrix product, as linear layers have.
     Product(Gemm),
@@ -308,7 +308,8 @@ impl fmt::Display for Operation {
     /// Its shape.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Convolution { g, .. } | Self::Folded(Folded { g, .. }) => {
+            Self::Folded(folded) => folded.fmt(f),
+            Self::Convolution { g, .. } => {
                 let Conv2d { kh, kw, stride, c_out, .. } = g;
                 write!(f, "{kh}x{kw}/{stride} {:?} to {c_out}", g.x_shape())
             }

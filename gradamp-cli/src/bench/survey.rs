@@ -8,7 +8,7 @@ use gradamp_core::folding::{Folding, Rectified, Share};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_wgpu::Pass;
 
-use super::folded::{Folded, Part};
+use super::folded::Folded;
 use super::operation::Operation;
 use super::workload::Workload;
 use crate::args::WorkloadArgs;
@@ -216,8 +216,8 @@ impl<B: Backend> Backend for Survey<B> {
         self.note(Operation::BatchNormBackward { g: *g, relu: true, residual: dz.is_some() })
     }
 
-    fn folding(&self, g: &Conv2d) -> Option<&dyn Folding<Self>> {
-        self.like.folding(g).is_some().then_some(self)
+    fn folding(&self) -> Option<&dyn Folding<Self>> {
+        self.like.folding().is_some().then_some(self)
     }
 
     /// One operation, as backends take it.
@@ -227,6 +227,10 @@ impl<B: Backend> Backend for Survey<B> {
 }
 
 impl<B: Backend> Folding<Survey<B>> for Survey<B> {
+    fn folds(&self, g: &Conv2d) -> bool {
+        self.like.folding().is_some_and(|folding| folding.folds(g))
+    }
+
     fn conv2d(
         &self,
         g: &Conv2d,
@@ -236,8 +240,8 @@ impl<B: Backend> Folding<Survey<B>> for Survey<B> {
         _y: &mut (),
         moments: Option<[&mut (); 2]>,
     ) -> Answer {
-        let part = Part::Forward { bias: bias.is_some(), moments: moments.is_some() };
-        self.note(Operation::Folded(Folded { part, g: *g }))
+        let (bias, moments) = (bias.is_some(), moments.is_some());
+        self.note(Operation::Folded(Folded::Forward { g: *g, bias, moments }))
     }
 
     fn conv2d_backward_input(
@@ -251,21 +255,33 @@ impl<B: Backend> Folding<Survey<B>> for Survey<B> {
         _dgamma: &mut (),
         _dbeta: &mut (),
     ) -> Answer {
-        let part = Part::InputGradient { others: others.is_some(), residual: z.z.is_some() };
-        self.note(Operation::Folded(Folded { part, g: *g }))
+        let (others, residual) = (others.is_some(), z.z.is_some());
+        self.note(Operation::Folded(Folded::InputGradient { g: *g, others, residual }))
+    }
+
+    fn max_pool2d_backward(
+        &self,
+        g: &Pool2d,
+        _z: &Rectified<'_, Self>,
+        _index: &(),
+        _dy: &(),
+        _dz: &mut (),
+        _dgamma: &mut (),
+        _dbeta: &mut (),
+    ) -> Answer {
+        self.note(Operation::Folded(Folded::Pool(*g)))
     }
 
     fn batch_norm_relu_backward(
         &self,
-        g: &Conv2d,
+        g: &Rows,
         _z: &Rectified<'_, Self>,
         _dgamma: &(),
         _dbeta: &(),
         _dz: &mut (),
         dx: Option<&mut ()>,
     ) -> Answer {
-        let part = Part::Rest { residual: dx.is_some() };
-        self.note(Operation::Folded(Folded { part, g: *g }))
+        self.note(Operation::Folded(Folded::Rest { g: *g, residual: dx.is_some() }))
     }
 }
 

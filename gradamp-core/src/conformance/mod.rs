@@ -116,7 +116,7 @@ macro_rules! conformance {
             conv2d_backward_weight_equals_its_twin, conv2d_backward_weight_equals_its_default;
         folding: folded_forward_equals_its_twin, folded_forward_equals_its_default,
             folded_input_gradient_equals_its_twin, folded_input_gradient_equals_its_default,
-            folded_rest_equals_its_twin, folded_rest_equals_its_default;
+            folded_pool_equals_its_twin, folded_pool_equals_its_default, folded_rest_equals_its_twin, folded_rest_equals_its_default;
         gradients: conv2d_backward_meets_differences, linear_backward_meets_differences,
             batch_norm_backward_meets_differences, batch_norm_relu_backward_meets_differences,
             folded_backward_meets_differences, skipped_backward_meets_differences, relu_backward_meets_differences, max_pool2d_backward_meets_differences,

@@ -8,7 +8,7 @@ use crate::geometry::{MeanPool, Pool2d};
 use crate::{Backend, Result};
 
 /// Windows that tile, overlap, leave gaps or leave a rest.
-fn geometries() -> Result<Vec<Pool2d>> {
+pub(super) fn geometries() -> Result<Vec<Pool2d>> {
     [
         ([1, 1, 1, 3], 1, 1),
         ([1, 2, 2, 1], 2, 2),
@@ -94,26 +94,22 @@ impl Case for MaxPool {
 }
 
 #[derive(Debug)]
-struct MaxPoolBackward {
-    g: Pool2d,
+pub(super) struct MaxPoolBackward {
+    pub(super) g: Pool2d,
 }
 
 impl MaxPoolBackward {
     fn index(&self) -> Array4<usize> {
         max_pool2d(&self.g, &wide(&Images::Distinct.of(&self.g))).1
     }
-}
 
-impl Case for MaxPoolBackward {
-    fn run<B: Backend>(&self, backend: &B) -> Result<Vec<Found>, Violation> {
-        let index = upload(backend, &self.index().mapv(|i| i as f32))?;
-        let dy = upload(backend, &random(2, self.g.y_shape()))?;
-        let mut dx = Output::new(backend, "dx", self.g.x_shape().iter().product())?;
-        backend.max_pool2d_backward(&self.g, &index, &dy, &mut dx.buffer)?;
-        Ok(vec![dx.read(backend)?])
+    /// The index as forward notes it, and dy.
+    pub(super) fn operands(&self) -> [Array4<f32>; 2] {
+        [self.index().mapv(|i| i as f32), random(2, self.g.y_shape())]
     }
 
-    fn twin(&self) -> Vec<Expected> {
+    /// dx, and the magnitudes in its sums.
+    pub(super) fn sums(&self) -> [Array4<f64>; 2] {
         let (g, dy) = (&self.g, wide(&random(2, self.g.y_shape())));
         let (mut dx, mut magnitudes) = (Array4::zeros(g.x_shape()), Array4::zeros(g.x_shape()));
         for ((n, i, j, c), place) in self.index().indexed_iter() {
@@ -121,7 +117,22 @@ impl Case for MaxPoolBackward {
             dx[target] += dy[[n, i, j, c]];
             magnitudes[target] += dy[[n, i, j, c]].abs();
         }
-        vec![Expected::rounded("dx", dx, roundings(g.size * g.size), &magnitudes)]
+        [dx, magnitudes]
+    }
+}
+
+impl Case for MaxPoolBackward {
+    fn run<B: Backend>(&self, backend: &B) -> Result<Vec<Found>, Violation> {
+        let [index, dy] = self.operands().map(|values| upload(backend, &values));
+        let (index, dy) = (index?, dy?);
+        let mut dx = Output::new(backend, "dx", self.g.x_shape().iter().product())?;
+        backend.max_pool2d_backward(&self.g, &index, &dy, &mut dx.buffer)?;
+        Ok(vec![dx.read(backend)?])
+    }
+
+    fn twin(&self) -> Vec<Expected> {
+        let [dx, magnitudes] = self.sums();
+        vec![Expected::rounded("dx", dx, roundings(self.g.size * self.g.size), &magnitudes)]
     }
 }
 

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::batch_norm::{Blocks, Find};
-use super::winograd::Winograd;
 use super::{Buffer, Cpu, batch_norm, conv2d, elementwise, gemm, loss, pooling, sgd, windows};
 use crate::Result;
 use crate::backend::{Backend, BatchNormOperands, SgdSlot, Statistics};
@@ -119,7 +118,7 @@ impl Backend for Cpu {
     }
 
     fn max_pool2d_backward(&self, g: &Pool2d, index: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
-        pooling::max_pool2d_backward(self, g, index, dy, dx);
+        pooling::max_pool2d_backward(self, g, index, dy, dx, None);
         Ok(())
     }
 
@@ -221,8 +220,8 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn folding(&self, g: &Conv2d) -> Option<&dyn Folding<Self>> {
-        Winograd::of(g).is_some().then_some(self)
+    fn folding(&self) -> Option<&dyn Folding<Self>> {
+        Some(self)
     }
 
     fn sgd_all(&self, slots: Vec<SgdSlot<'_, Self>>) -> Result<()> {

@@ -1,10 +1,11 @@
-//! A rectified batch norm folded into Winograd's transforms, and its sums found as the input gradient is transformed back.
+//! A rectified batch norm folded into Winograd's transforms, and its sums found as the input gradient is transformed back, or as a
+//! pool writes it.
 
 use super::batch_norm::{self, Blocks, Find};
 use super::winograd::{Pixels, Winograd};
-use super::{Buffer, Cpu};
+use super::{Buffer, Cpu, pooling};
 use crate::folding::{Folding, Rectified, Share};
-use crate::geometry::{Conv2d, Rows};
+use crate::geometry::{Conv2d, Pool2d, Rows};
 use crate::{Backend, Error, Result};
 
 /// The CPU's form of it.
@@ -23,6 +24,10 @@ impl Cpu {
 }
 
 impl Folding<Cpu> for Cpu {
+    fn folds(&self, g: &Conv2d) -> bool {
+        Winograd::of(g).is_some()
+    }
+
     fn conv2d(
         &self,
         g: &Conv2d,
@@ -64,9 +69,26 @@ impl Folding<Cpu> for Cpu {
         Ok(())
     }
 
+    fn max_pool2d_backward(
+        &self,
+        g: &Pool2d,
+        z: &Rectified<'_, Cpu>,
+        index: &Buffer,
+        dy: &Buffer,
+        dz: &mut Buffer,
+        dgamma: &mut Buffer,
+        dbeta: &mut Buffer,
+    ) -> Result<()> {
+        let (rows, z) = (g.x_rows(), rectified(&g.x_rows(), z));
+        let mut found = Blocks::new(Find::Gradients(&z, None));
+        pooling::max_pool2d_backward(self, g, index, dy, dz, Some(&mut found));
+        z.gradients(&rows, &found, dgamma, dbeta);
+        Ok(())
+    }
+
     fn batch_norm_relu_backward(
         &self,
-        g: &Conv2d,
+        g: &Rows,
         z: &Rectified<'_, Cpu>,
         dgamma: &Buffer,
         dbeta: &Buffer,
@@ -86,7 +108,7 @@ impl Folding<Cpu> for Cpu {
                 return Err(Error::shape("batch_norm_relu_backward", message));
             }
         };
-        rectified(&g.x_rows(), z).backward(self, &g.x_rows(), dgamma, dbeta, dz, residual);
+        rectified(g, z).backward(self, g, dgamma, dbeta, dz, residual);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use crate::geometry::{MeanPool, Pool2d};
 
 use super::Cpu;
+use super::batch_norm::Blocks;
 use super::columns::add_rows;
 use super::simd::vectorised;
 use super::threads::Threads;
@@ -50,15 +51,28 @@ vectorised! {
 }
 
 /// dx = dy at the noted places (summed where windows overlap), 0 elsewhere.
-pub(super) fn max_pool2d_backward(cpu: &Cpu, g: &Pool2d, index: &[f32], dy: &[f32], dx: &mut [f32]) {
+/// And what is to be found in dx, image by image.
+pub(super) fn max_pool2d_backward(
+    cpu: &Cpu,
+    g: &Pool2d,
+    index: &[f32],
+    dy: &[f32],
+    dx: &mut [f32],
+    found: Option<&mut Blocks<'_>>,
+) {
     let (x_image, y_image) = (g.h_in * g.w_in * g.c, g.h_out * g.w_out * g.c);
     let images = index.chunks(y_image).zip(dy.chunks(y_image)).zip(dx.chunks_mut(x_image)).take(g.n);
-    cpu.threads().each(images, |((index, dy), dx)| {
+    let rows = g.x_rows();
+    let room = Blocks::room_if_wanted(found, &rows, g.h_in * g.w_in);
+    cpu.threads().each(images.zip(room), |(((index, dy), dx), found)| {
         dx.fill(0.0);
         for_each_tap(g, |from, tap, to| {
             let (index, dy) = (&index[from.clone()], &dy[from]);
             add_where(cpu, tap as f32, index, dy, &mut dx[to]);
         });
+        if let Some(found) = found {
+            found.fill(cpu, dx);
+        }
     });
 }
 
@@ -112,7 +126,7 @@ mod tests {
             let (mut y, mut index) = (vec![f32::NAN; dy.len()], vec![f32::NAN; dy.len()]);
             let mut dx = vec![f32::NAN; x.len()];
             max_pool2d(&cpu, &g, &x, &mut y, &mut index);
-            max_pool2d_backward(&cpu, &g, &index, &dy, &mut dx);
+            max_pool2d_backward(&cpu, &g, &index, &dy, &mut dx, None);
             let mut expected_dx = vec![0.0f64; x.len()];
             for o in 0..dy.len() {
                 let (image, i, j, channel) =

@@ -35,7 +35,9 @@ pub fn conv2d<B: Backend>(
     let w = tape.parameter(layer.weight);
     let g = Conv2d::new(x.shape(), w.shape(), layer.stride, layer.padding)?;
     let z = match x.known() {
-        Known::Rectified(z) if tape.backend().folding(&g).is_some() => Some(z.clone()),
+        Known::Rectified(z) if tape.backend().folding().is_some_and(|folding| folding.folds(&g)) => {
+            Some(z.clone())
+        }
         _ => None,
     };
     recorded(tape, x.id(), Rule { g, x: Input::Stored(x.tensor().clone(), z), w }, layer, site)
@@ -59,9 +61,7 @@ pub(super) fn recorded<B: Backend>(
         let (w, bias) = (rule.w.buffer(), bias.as_ref().map(Tensor::buffer));
         let moments = moments.as_mut().map(|[mean, variance]| [mean, variance]);
         match (&rule.x, moments) {
-            (Input::Folded(z), moments) => {
-                folding(&backend, &g)?.conv2d(&g, &z.operands(), w, bias, y, moments)
-            }
+            (Input::Folded(z), moments) => folding(&backend)?.conv2d(&g, &z.operands(), w, bias, y, moments),
             (Input::Stored(x, _), None) => backend.conv2d(&g, x.buffer(), w, bias, y),
             (Input::Stored(x, _), Some([mean, variance])) => {
                 backend.conv2d_with_moments(&g, x.buffer(), w, bias, y, mean, variance)

@@ -22,7 +22,7 @@ pub fn batch_norm_relu_conv2d<B: Backend>(
 ) -> Result<Var<B>> {
     let w = tape.parameter(layer.weight);
     let g = Conv2d::new(x.shape(), w.shape(), layer.stride, layer.padding)?;
-    if tape.is_probed() || tape.backend().folding(&g).is_none() {
+    if tape.is_probed() || !tape.backend().folding().is_some_and(|folding| folding.folds(&g)) {
         let z = batch_norm_relu(tape, x, norm, None, bn_site, relu_site)?;
         return conv2d(tape, &z, layer, site);
     }
@@ -75,14 +75,23 @@ impl<B: Backend> Rectified<B> {
         dy: &Tensor<B>,
         others: Option<Share<'_, B>>,
     ) -> Result<Gradient<B>> {
-        let backend = dy.backend();
-        let [mut dgamma, mut dbeta] = [backend.alloc(g.c_in)?, backend.alloc(g.c_in)?];
-        let dz = Tensor::build(backend, self.s.x.shape(), |dz| {
-            let (z, w, dy) = (self.operands(), w.buffer(), dy.buffer());
-            folding(backend, g)?.conv2d_backward_input(g, &z, w, dy, others, dz, &mut dgamma, &mut dbeta)
-        })?;
-        let [dgamma, dbeta] = [dgamma, dbeta].map(|sum| Tensor::from_buffer(backend, &[g.c_in], sum));
-        Ok(Gradient::new(dz).with_sums(Sums { dgamma: dgamma?, dbeta: dbeta?, by: *g }))
+        let (z, w, dy) = (self.operands(), w.buffer(), dy.buffer());
+        self.gradient(|folding, dz, [dgamma, dbeta]| {
+            folding.conv2d_backward_input(g, &z, w, dy, others, dz, dgamma, dbeta)
+        })
+    }
+
+    /// The gradient of z, with the sums over it, as a kernel gives them.
+    pub(super) fn gradient(
+        &self,
+        kernel: impl FnOnce(&dyn Folding<B>, &mut B::Buffer, [&mut B::Buffer; 2]) -> Result<()>,
+    ) -> Result<Gradient<B>> {
+        let (backend, channels) = (self.s.x.backend(), self.s.g.channels);
+        let mut sums = [backend.alloc(channels)?, backend.alloc(channels)?];
+        let dz =
+            Tensor::build(backend, self.s.x.shape(), |dz| kernel(folding(backend)?, dz, sums.each_mut()))?;
+        let [dgamma, dbeta] = sums.map(|sum| Tensor::from_buffer(backend, &[channels], sum));
+        Ok(Gradient::new(dz).with_sums(Sums { dgamma: dgamma?, dbeta: dbeta? }))
     }
 
     /// Shares from dy at z, whose sums are known; one for the residual, if there is one, with its own scale. dy's place is taken,
@@ -95,12 +104,12 @@ impl<B: Backend> Rectified<B> {
         residual_scale: Option<f32>,
         pass: &mut Pass<B>,
     ) -> Result<()> {
-        let Sums { dgamma, dbeta, by: g } = sums;
+        let Sums { dgamma, dbeta } = sums;
         let backend = dy.backend().clone();
         let mut dx = self.z.as_ref().map(|_| backend.alloc(dy.elements())).transpose()?;
         let (z, known) = (self.operands(), [dgamma.buffer(), dbeta.buffer()]);
-        let rest = folding(&backend, &g)?;
-        rest.batch_norm_relu_backward(&g, &z, known[0], known[1], dy.buffer_mut()?, dx.as_mut())?;
+        let (rest, g) = (folding(&backend)?, &self.s.g);
+        rest.batch_norm_relu_backward(g, &z, known[0], known[1], dy.buffer_mut()?, dx.as_mut())?;
         let dx = match dx {
             None => dy,
             Some(dx) => {
@@ -117,10 +126,10 @@ impl<B: Backend> Rectified<B> {
     }
 }
 
-/// The backend's folding, which has folded this convolution before.
-pub(super) fn folding<'a, B: Backend>(backend: &'a B, g: &Conv2d) -> Result<&'a dyn Folding<B>> {
-    backend.folding(g).ok_or_else(|| Error::Backend {
+/// The backend's folding, which it has had before.
+pub(super) fn folding<B: Backend>(backend: &B) -> Result<&dyn Folding<B>> {
+    backend.folding().ok_or_else(|| Error::Backend {
         backend: backend.name(),
-        message: format!("folds {g:?} at one time and not at another"),
+        message: "folds at one time and not at another".into(),
     })
 }

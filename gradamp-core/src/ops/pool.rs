@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
+use super::normaliser::Rectified;
 use crate::geometry::{MeanPool, Pool2d};
-use crate::tape::{BackwardRule, Tape, Var};
+use crate::tape::{BackwardRule, Known, Tape, Var};
 use crate::{Backend, Gradient, LayerKind, Pass, Result, Tensor};
 
 /// y = the largest value of each window; see [`Pool2d`].
@@ -21,24 +22,37 @@ pub fn max_pool2d<B: Backend>(
     let y = Tensor::build(&backend, &g.y_shape(), |y| {
         backend.max_pool2d(&g, x.tensor().buffer(), y, &mut index)
     })?;
+    let z = match x.known() {
+        Known::Rectified(z) if backend.folding().is_some() => Some(z.clone()),
+        _ => None,
+    };
     let site = tape.add_site(site, LayerKind::Pool)?;
-    tape.record("max_pool2d", &[x], &[], &[site], y, MaxRule { g, index })
+    tape.record("max_pool2d", &[x], &[], &[site], y, MaxRule { g, index, z })
 }
 
 /// Keeps each maximum's place: a quarter of x for windows of 2, and exact where values are equal.
 struct MaxRule<B: Backend> {
     g: Pool2d,
     index: B::Buffer,
+    /// What x is, if it is a rectified batch norm.
+    z: Option<Rectified<B>>,
 }
 
 impl<B: Backend> BackwardRule<B> for MaxRule<B> {
     fn backward(self: Box<Self>, dy: Gradient<B>, pass: &mut Pass<B>) -> Result<()> {
         let scale = dy.scale();
         let dy = dy.into_unscaled()?;
-        let dx = Tensor::build(dy.backend(), &self.g.x_shape(), |dx| {
-            dy.backend().max_pool2d_backward(&self.g, &self.index, dy.buffer(), dx)
-        })?;
-        pass.give(0, Gradient::new(dx).scaled(scale))
+        let Self { g, index, z } = *self;
+        let dx = match z {
+            Some(z) => z.gradient(|folding, dz, [dgamma, dbeta]| {
+                folding.max_pool2d_backward(&g, &z.operands(), &index, dy.buffer(), dz, dgamma, dbeta)
+            })?,
+            None => Gradient::new(Tensor::build(dy.backend(), &g.x_shape(), |dx| {
+                dy.backend().max_pool2d_backward(&g, &index, dy.buffer(), dx)
+            })?),
+        };
+        drop(dy);
+        pass.give(0, dx.scaled(scale))
     }
 }
 

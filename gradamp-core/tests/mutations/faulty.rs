@@ -171,7 +171,7 @@ impl Backend for Faulty {
     fn batch_norm_relu_backward(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, y: &Buffer, dy: &Buffer, dz: Option<&mut Buffer>, dx: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
         self.spoil("batch_norm_relu_backward", dgamma, |dgamma| Minimal.batch_norm_relu_backward(g, &operands(p), x, y, dy, dz, dx, dgamma, dbeta))
     }
-    fn folding(&self, _g: &Conv2d) -> Option<&dyn Folding<Self>> { Some(self) }
+    fn folding(&self) -> Option<&dyn Folding<Self>> { Some(self) }
     fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
         self.spoil("sum_squares_equals", out, |out| Minimal.sum_squares(g, x, out))
     }
@@ -208,6 +208,7 @@ fn written(g: &Rows, z: &Rectified<'_, Faulty>) -> Result<[Buffer; 2]> {
 
 #[rustfmt::skip] // one line a kernel
 impl Folding<Faulty> for Faulty {
+    fn folds(&self, _g: &Conv2d) -> bool { true }
     fn conv2d(&self, g: &Conv2d, z: &Rectified<'_, Self>, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer, moments: Option<[&mut Buffer; 2]>) -> Result<()> {
         let [z, _] = written(&g.x_rows(), z)?;
         self.spoil("folded_forward", y, |y| match moments {
@@ -223,8 +224,13 @@ impl Folding<Faulty> for Faulty {
         }
         self.spoil("folded_input_gradient", dgamma, |dgamma| Minimal.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut dx, dgamma, dbeta))
     }
-    fn batch_norm_relu_backward(&self, g: &Conv2d, z: &Rectified<'_, Self>, dgamma: &Buffer, dbeta: &Buffer, dz: &mut Buffer, dx: Option<&mut Buffer>) -> Result<()> {
-        let (rows, [y, mut new], [mut dgamma, mut dbeta]) = (g.x_rows(), written(&g.x_rows(), z)?, [dgamma, dbeta].map(Clone::clone));
+    fn max_pool2d_backward(&self, g: &Pool2d, z: &Rectified<'_, Self>, index: &Buffer, dy: &Buffer, dz: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
+        let ([y, mut dx], rows) = (written(&g.x_rows(), z)?, g.x_rows());
+        Backend::max_pool2d_backward(self, g, index, dy, dz)?;
+        self.spoil("folded_pool", dgamma, |dgamma| Minimal.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut dx, dgamma, dbeta))
+    }
+    fn batch_norm_relu_backward(&self, g: &Rows, z: &Rectified<'_, Self>, dgamma: &Buffer, dbeta: &Buffer, dz: &mut Buffer, dx: Option<&mut Buffer>) -> Result<()> {
+        let (rows, [y, mut new], [mut dgamma, mut dbeta]) = (*g, written(g, z)?, [dgamma, dbeta].map(Clone::clone));
         Minimal.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut new, &mut dgamma, &mut dbeta)?;
         if dx.is_some() {
             let dy = dz.clone();

@@ -34,7 +34,7 @@ fn breaks(kernel: &'static str, fault: Fault, expected: fn(&Broken) -> bool) {
     assert!(met > 0, "no law of {kernel}");
 }
 
-const KERNELS: [&str; 31] = [
+const KERNELS: [&str; 32] = [
     "gemm",
     "im2col",
     "col2im",
@@ -64,6 +64,7 @@ const KERNELS: [&str; 31] = [
     "batch_norm_relu_backward",
     "folded_forward",
     "folded_input_gradient",
+    "folded_pool",
     "folded_rest",
     "softmax_cross_entropy_equals",
 ];

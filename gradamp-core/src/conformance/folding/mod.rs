@@ -1,6 +1,8 @@
 //! z = relu(batch_norm(x)); y = conv2d(z, w) + bias, where nobody wrote z; and the gradients of one that has a residual
 //!
-//! A backend that does not fold is held to its own composition, which is all that [`Folding`] stands for.
+//! A backend that does not fold is held to its own composition, which is all that [`crate::folding::Folding`] stands for.
+
+mod run;
 
 use ndarray::{Array2, Array4, Zip};
 
@@ -10,10 +12,13 @@ use super::case::{
     Case, Expected, Found, Output, equals_default, equals_twin, random, roundings, upload, wide,
 };
 use super::conv2d::{self, bias_of, dy, geometries, w};
+use super::pool::{self, MaxPoolBackward};
+use super::rows::shape;
 use crate::backend::BatchNormOperands;
-use crate::folding::{Folding, Rectified, Share};
-use crate::geometry::Conv2d;
+use crate::folding::{Rectified, Share};
+use crate::geometry::{Conv2d, Pool2d, Rows};
 use crate::{Backend, Result};
+use run::{Outputs, Run};
 
 /// What a backend that folds does otherwise.
 #[derive(Debug)]
@@ -22,136 +27,59 @@ enum Pass {
     Forward { g: Conv2d, bias: bool, moments: bool },
     /// Its input gradient, with the sums over it; with a residual in z, and a share of another reader of z to be added.
     BackwardInput { g: Conv2d, residual: bool },
+    /// A max-pool's gradient, with the sums over it.
+    Pool { g: Pool2d },
     /// The batch norm's gradient, with sums that are known; the residual's too, if there is one.
-    Rest { g: Conv2d, residual: bool },
+    Rest { g: Rows, residual: bool },
 }
 
-use Pass::{BackwardInput, Forward, Rest};
+use Pass::{BackwardInput, Forward, Pool, Rest};
 
 /// x and the batch norm's operands, with the batch's own statistics.
-fn operands(g: &Conv2d) -> Operands {
-    Normalise { kernel: Kernel::Backward, g: g.x_rows() }.operands()
+fn operands(g: &Rows) -> Operands {
+    Normalise { kernel: Kernel::Backward, g: *g }.operands()
 }
 
 /// The gradient at z, or another reader's share of it.
-fn dz(g: &Conv2d) -> Array2<f32> {
-    random(8, [g.x_rows().rows, g.c_in])
+fn dz(g: &Rows) -> Array2<f32> {
+    random(8, shape(g))
 }
 
 /// The scalars of that share and of the convolution's.
 const SCALES: [f32; 2] = [0.5, -1.5];
 
 /// z with a residual, of which only the signs matter.
-fn z(g: &Conv2d) -> Array2<f32> {
-    random(9, [g.x_rows().rows, g.c_in])
+fn z(g: &Rows) -> Array2<f32> {
+    random(9, shape(g))
 }
 
 /// The gradient where z is above 0, else 0.
-fn masked(g: &Conv2d, residual: bool, host: &Operands, dz: &Array2<f64>) -> Array2<f64> {
+fn masked(g: &Rows, residual: bool, host: &Operands, dz: &Array2<f64>) -> Array2<f64> {
     match residual {
         false => host.masked(dz),
         true => Zip::from(dz).and(&z(g)).map_collect(|&dz, &z| if z > 0.0 { dz } else { 0.0 }),
     }
 }
 
-/// Runs with z folded, or with what is done instead.
-struct Run<'a, B: Backend> {
-    backend: &'a B,
-    g: &'a Conv2d,
-    z: Rectified<'a, B>,
-}
-
-impl<B: Backend> Run<'_, B> {
-    fn folding(&self) -> Option<&dyn Folding<B>> {
-        self.backend.folding(self.g)
-    }
-
-    /// z, written.
-    fn written(&self) -> Result<B::Buffer> {
-        let (b, rows) = (self.backend, self.g.x_rows());
-        let mut written = b.alloc(rows.len())?;
-        match self.z.z {
-            Some(z) => b.axpby(rows.len(), 1.0, z, 0.0, &mut written)?,
-            None => b.batch_norm_relu(&rows, &self.z.p, self.z.x, None, &mut written)?,
-        }
-        Ok(written)
-    }
-
-    fn forward(
-        &self,
-        w: &B::Buffer,
-        bias: Option<&B::Buffer>,
-        y: &mut B::Buffer,
-        moments: Option<[&mut B::Buffer; 2]>,
-    ) -> Result<()> {
-        match (self.folding(), moments) {
-            (Some(folding), moments) => folding.conv2d(self.g, &self.z, w, bias, y, moments),
-            (None, None) => self.backend.conv2d(self.g, &self.written()?, w, bias, y),
-            (None, Some([mean, variance])) => {
-                self.backend.conv2d_with_moments(self.g, &self.written()?, w, bias, y, mean, variance)
-            }
-        }
-    }
-
-    fn backward_input(
-        &self,
-        w: &B::Buffer,
-        dy: &B::Buffer,
-        others: Option<Share<'_, B>>,
-        dz: &mut B::Buffer,
-        [dgamma, dbeta]: [&mut B::Buffer; 2],
-    ) -> Result<()> {
-        if let Some(folding) = self.folding() {
-            return folding.conv2d_backward_input(self.g, &self.z, w, dy, others, dz, dgamma, dbeta);
-        }
-        let (b, rows) = (self.backend, self.g.x_rows());
-        let mut dx = b.alloc(rows.len())?;
-        b.conv2d_backward_input(self.g, w, dy, dz)?;
-        if let Some(Share { values, scale, own }) = others {
-            b.axpby(rows.len(), scale, values, own, dz)?;
-        }
-        let (z, p, x) = (self.written()?, &self.z.p, self.z.x);
-        b.batch_norm_relu_backward(&rows, p, x, &z, dz, None, &mut dx, dgamma, dbeta)
-    }
-
-    fn rest(
-        &self,
-        dgamma: &B::Buffer,
-        dbeta: &B::Buffer,
-        dz: &mut B::Buffer,
-        dx: Option<&mut B::Buffer>,
-    ) -> Result<()> {
-        let (b, rows) = (self.backend, self.g.x_rows());
-        if let Some(folding) = self.folding() {
-            return folding.batch_norm_relu_backward(self.g, &self.z, dgamma, dbeta, dz, dx);
-        }
-        let [mut room, mut kept] = [b.alloc(rows.len())?, b.alloc(rows.len())?];
-        let [dgamma, dbeta] = &mut [b.alloc(self.g.c_in)?, b.alloc(self.g.c_in)?];
-        let (z, p, x) = (self.written()?, &self.z.p, self.z.x);
-        let to = Some(&mut kept);
-        match dx {
-            None => {
-                b.batch_norm_relu_backward(&rows, p, x, &z, dz, to, &mut room, dgamma, dbeta)?;
-                b.axpby(rows.len(), 1.0, &room, 0.0, dz)
-            }
-            Some(dx) => {
-                b.batch_norm_relu_backward(&rows, p, x, &z, dz, to, dx, dgamma, dbeta)?;
-                b.axpby(rows.len(), 1.0, &kept, 0.0, dz)
-            }
-        }
-    }
-}
-
 impl Pass {
-    fn g(&self) -> &Conv2d {
-        let (Forward { g, .. } | BackwardInput { g, .. } | Rest { g, .. }) = self;
-        g
+    /// z's rows.
+    fn rows(&self) -> Rows {
+        match self {
+            Forward { g, .. } | BackwardInput { g, .. } => g.x_rows(),
+            Pool { g } => g.x_rows(),
+            Rest { g, .. } => *g,
+        }
+    }
+
+    fn residual(&self) -> bool {
+        matches!(self, BackwardInput { residual: true, .. } | Rest { residual: true, .. })
     }
 }
 
 impl Case for Pass {
     fn run<B: Backend>(&self, backend: &B) -> Result<Vec<Found>, Violation> {
-        let (g, host) = (self.g(), operands(self.g()));
+        let rows = self.rows();
+        let host = operands(&rows);
         let p = BatchNormOperands {
             mean: &upload(backend, &host.mean)?,
             variance: &upload(backend, &host.variance)?,
@@ -159,49 +87,49 @@ impl Case for Pass {
             beta: &upload(backend, &host.beta)?,
             epsilon: BATCH_NORM_EPSILON,
         };
-        let written = match self {
-            BackwardInput { residual: true, .. } | Rest { residual: true, .. } => {
-                Some(upload(backend, &z(g))?)
-            }
-            _ => None,
-        };
-        let run = Run { backend, g, z: Rectified { x: &upload(backend, &host.x)?, p, z: written.as_ref() } };
-        let w = upload(backend, &w(g))?;
+        let written = if self.residual() { Some(upload(backend, &z(&rows))?) } else { None };
+        let run =
+            Run { backend, rows, z: Rectified { x: &upload(backend, &host.x)?, p, z: written.as_ref() } };
         match self {
-            Forward { bias, moments, .. } => {
+            Forward { g, bias, moments } => {
+                let w = upload(backend, &w(g))?;
                 let bias = if *bias { Some(upload(backend, &bias_of(g))?) } else { None };
                 let mut y = Output::new(backend, "y", g.y_rows().len())?;
                 if !moments {
-                    run.forward(&w, bias.as_ref(), &mut y.buffer, None)?;
+                    run.forward(g, &w, bias.as_ref(), &mut y.buffer, None)?;
                     return Ok(vec![y.read(backend)?]);
                 }
                 let mut mean = Output::new(backend, "mean", g.c_out)?;
                 let mut variance = Output::new(backend, "variance", g.c_out)?;
                 let found = Some([&mut mean.buffer, &mut variance.buffer]);
-                run.forward(&w, bias.as_ref(), &mut y.buffer, found)?;
+                run.forward(g, &w, bias.as_ref(), &mut y.buffer, found)?;
                 Ok(vec![y.read(backend)?, mean.read(backend)?, variance.read(backend)?])
             }
-            BackwardInput { residual, .. } => {
-                let mut dz = Output::new(backend, "dz", g.x_rows().len())?;
-                let mut dgamma = Output::new(backend, "dgamma", g.c_in)?;
-                let mut dbeta = Output::new(backend, "dbeta", g.c_in)?;
-                let (dy, sums) = (upload(backend, &dy(g))?, [&mut dgamma.buffer, &mut dbeta.buffer]);
-                let values = &upload(backend, &self::dz(g))?;
+            BackwardInput { g, residual } => {
+                let (w, dy) = (upload(backend, &w(g))?, upload(backend, &dy(g))?);
+                let values = &upload(backend, &dz(&rows))?;
                 let others = residual.then_some(Share { values, scale: SCALES[0], own: SCALES[1] });
-                run.backward_input(&w, &dy, others, &mut dz.buffer, sums)?;
-                Ok(vec![dz.read(backend)?, dgamma.read(backend)?, dbeta.read(backend)?])
+                let mut outputs = Outputs::new(backend, &rows)?;
+                run.backward_input(g, &w, &dy, others, outputs.to())?;
+                outputs.read(backend)
+            }
+            Pool { g } => {
+                let [index, dy] = MaxPoolBackward { g: *g }.operands().map(|values| upload(backend, &values));
+                let mut outputs = Outputs::new(backend, &rows)?;
+                run.pool(g, &index?, &dy?, outputs.to())?;
+                outputs.read(backend)
             }
             Rest { residual, .. } => {
-                let sums = host.gradients(&masked(g, *residual, &host, &wide(&dz(g))));
+                let sums = host.gradients(&masked(&rows, *residual, &host, &wide(&dz(&rows))));
                 let [dgamma, dbeta] =
                     [&sums.dgamma, &sums.dbeta].map(|sum| upload(backend, &sum.mapv(|v| v as f32)));
                 if !residual {
-                    let mut dx = Output::holding(backend, "dx", 0, &dz(g))?;
+                    let mut dx = Output::holding(backend, "dx", 0, &dz(&rows))?;
                     run.rest(&dgamma?, &dbeta?, &mut dx.buffer, None)?;
                     return Ok(vec![dx.read(backend)?]);
                 }
-                let mut dz = Output::holding(backend, "dz", 0, &dz(g))?;
-                let mut dx = Output::new(backend, "dx", g.x_rows().len())?;
+                let mut dz = Output::holding(backend, "dz", 0, &dz(&rows))?;
+                let mut dx = Output::new(backend, "dx", rows.len())?;
                 run.rest(&dgamma?, &dbeta?, &mut dz.buffer, Some(&mut dx.buffer))?;
                 Ok(vec![dx.read(backend)?, dz.read(backend)?])
             }
@@ -209,10 +137,23 @@ impl Case for Pass {
     }
 
     fn twin(&self) -> Vec<Expected> {
-        let (g, host) = (self.g(), operands(self.g()));
-        let image = |rows: Array2<f64>| rows.into_shape_with_order(g.x_shape()).unwrap_or_default();
+        let g = self.rows();
+        let host = operands(&g);
+        let rows = |image: Array4<f64>| image.into_shape_with_order(shape(&g)).unwrap_or_default();
+        // dz is a sum of some terms of these sizes.
+        let with_sums = |dz: Array2<f64>, sizes: Array2<f64>, terms| {
+            let found = host.gradients(&masked(&g, self.residual(), &host, &dz));
+            let larger = host.sizes(&masked(&g, self.residual(), &host, &sizes));
+            let all = roundings(terms) + roundings(g.rows);
+            vec![
+                Expected::rounded("dz", dz, roundings(terms), &sizes),
+                Expected::rounded("dgamma", found.dgamma, all, &larger.dgamma),
+                Expected::rounded("dbeta", found.dbeta, all, &larger.dbeta),
+            ]
+        };
         match *self {
             Forward { g, bias, moments } => {
+                let image = |rows: Array2<f64>| rows.into_shape_with_order(g.x_shape()).unwrap_or_default();
                 let twin = host.twin();
                 // z's own roundings are counted with the sums'.
                 let (z, sizes) = (image(twin.y.mapv(|y| y.max(0.0))), image(twin.y_magnitude));
@@ -220,30 +161,23 @@ impl Case for Pass {
             }
             BackwardInput { g, residual } => {
                 let nothing = Array4::zeros(g.x_shape());
-                let rows = |image: Array4<f64>| {
-                    image.into_shape_with_order([g.x_rows().rows, g.c_in]).unwrap_or_default()
-                };
                 let [mut dz, mut sizes] =
                     conv2d::Pass::BackwardInput { g }.sums(&nothing, &nothing).map(rows);
                 if residual {
-                    let ([scale, own], others) = (SCALES.map(f64::from), wide(&self::dz(&g)));
+                    let ([scale, own], others) = (SCALES.map(f64::from), wide(&self::dz(&g.x_rows())));
                     dz = dz * own + &others * scale;
                     sizes = sizes * own.abs() + others.abs() * scale.abs();
                 }
-                let found = host.gradients(&masked(&g, residual, &host, &dz));
-                let larger = host.sizes(&masked(&g, residual, &host, &sizes));
-                let terms = roundings(g.kh * g.kw * g.c_out + 2);
-                let all = terms + roundings(g.x_rows().rows);
-                vec![
-                    Expected::rounded("dz", dz, terms, &sizes),
-                    Expected::rounded("dgamma", found.dgamma, all, &larger.dgamma),
-                    Expected::rounded("dbeta", found.dbeta, all, &larger.dbeta),
-                ]
+                with_sums(dz, sizes, g.kh * g.kw * g.c_out + 2)
+            }
+            Pool { g } => {
+                let [dz, sizes] = MaxPoolBackward { g }.sums().map(rows);
+                with_sums(dz, sizes, g.size * g.size)
             }
             Rest { residual, .. } => {
-                let dz = masked(g, residual, &host, &wide(&dz(g)));
+                let dz = masked(&g, residual, &host, &wide(&dz(&g)));
                 let (found, sizes) = (host.gradients(&dz), host.sizes(&dz.abs()));
-                let dx = Expected::rounded("dx", found.dx, roundings(g.x_rows().rows), &sizes.dx);
+                let dx = Expected::rounded("dx", found.dx, roundings(g.rows), &sizes.dx);
                 match residual {
                     true => vec![dx, Expected::rounded("dz", dz.clone(), 1.0, &dz.abs())],
                     false => vec![dx],
@@ -273,8 +207,12 @@ fn forward() -> Result<Vec<Pass>> {
 fn backward_input() -> Result<Vec<Pass>> {
     cases(|g| [false, true].map(|residual| BackwardInput { g, residual }).into())
 }
+fn pools() -> Result<Vec<Pass>> {
+    let with_rows = pool::geometries()?.into_iter().filter(|g| g.x_rows().rows > 1);
+    Ok(with_rows.map(|g| Pool { g }).collect())
+}
 fn rest() -> Result<Vec<Pass>> {
-    cases(|g| [false, true].map(|residual| Rest { g, residual }).into())
+    cases(|g| [false, true].map(|residual| Rest { g: g.x_rows(), residual }).into())
 }
 
 /// y, and the mean and variance of each channel.
@@ -298,6 +236,16 @@ pub fn folded_input_gradient_equals_its_default<B: Backend>(backend: &B) -> Resu
     equals_default(backend, &backward_input()?)
 }
 
+/// The gradient between the rectifier and a max-pool, with the batch norm's sums over it.
+pub fn folded_pool_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_twin(backend, &pools()?)
+}
+
+/// As the backward of a max-pool and of a rectified batch norm give it.
+pub fn folded_pool_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_default(backend, &pools()?)
+}
+
 /// dx in the place of dz, or beside what the residual gets.
 pub fn folded_rest_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &rest()?)
@@ -313,6 +261,6 @@ pub(super) fn samples() -> Result<Vec<impl Case>> {
     Ok(vec![
         Forward { g, bias: true, moments: true },
         BackwardInput { g, residual: true },
-        Rest { g, residual: true },
+        Rest { g: g.x_rows(), residual: true },
     ])
 }

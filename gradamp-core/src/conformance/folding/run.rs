@@ -1,0 +1,137 @@
+//! The calls of a backend that folds, and what stands for them elsewhere.
+
+use super::super::Violation;
+use super::super::case::{Found, Output};
+use crate::folding::{Folding, Rectified, Share};
+use crate::geometry::{Conv2d, Pool2d, Rows};
+use crate::{Backend, Result};
+
+/// Runs with z folded, or with what is done instead.
+pub(super) struct Run<'a, B: Backend> {
+    pub(super) backend: &'a B,
+    pub(super) rows: Rows,
+    pub(super) z: Rectified<'a, B>,
+}
+
+/// Where a gradient at z and the sums over it go.
+pub(super) type To<'a, B> = (&'a mut <B as Backend>::Buffer, [&'a mut <B as Backend>::Buffer; 2]);
+
+impl<B: Backend> Run<'_, B> {
+    /// The backend's own way with a convolution.
+    fn folding(&self, g: &Conv2d) -> Option<&dyn Folding<B>> {
+        self.backend.folding().filter(|folding| folding.folds(g))
+    }
+
+    /// z, written.
+    fn written(&self) -> Result<B::Buffer> {
+        let (b, rows) = (self.backend, &self.rows);
+        let mut written = b.alloc(rows.len())?;
+        match self.z.z {
+            Some(z) => b.axpby(rows.len(), 1.0, z, 0.0, &mut written)?,
+            None => b.batch_norm_relu(rows, &self.z.p, self.z.x, None, &mut written)?,
+        }
+        Ok(written)
+    }
+
+    pub(super) fn forward(
+        &self,
+        g: &Conv2d,
+        w: &B::Buffer,
+        bias: Option<&B::Buffer>,
+        y: &mut B::Buffer,
+        moments: Option<[&mut B::Buffer; 2]>,
+    ) -> Result<()> {
+        match (self.folding(g), moments) {
+            (Some(folding), moments) => folding.conv2d(g, &self.z, w, bias, y, moments),
+            (None, None) => self.backend.conv2d(g, &self.written()?, w, bias, y),
+            (None, Some([mean, variance])) => {
+                self.backend.conv2d_with_moments(g, &self.written()?, w, bias, y, mean, variance)
+            }
+        }
+    }
+
+    /// The sums over dz alone.
+    fn sums(&self, dz: &B::Buffer, [dgamma, dbeta]: [&mut B::Buffer; 2]) -> Result<()> {
+        let (b, Rectified { x, p, .. }) = (self.backend, &self.z);
+        let mut dx = b.alloc(self.rows.len())?;
+        b.batch_norm_relu_backward(&self.rows, p, x, &self.written()?, dz, None, &mut dx, dgamma, dbeta)
+    }
+
+    pub(super) fn backward_input(
+        &self,
+        g: &Conv2d,
+        w: &B::Buffer,
+        dy: &B::Buffer,
+        others: Option<Share<'_, B>>,
+        (dz, [dgamma, dbeta]): To<'_, B>,
+    ) -> Result<()> {
+        if let Some(folding) = self.folding(g) {
+            return folding.conv2d_backward_input(g, &self.z, w, dy, others, dz, dgamma, dbeta);
+        }
+        self.backend.conv2d_backward_input(g, w, dy, dz)?;
+        if let Some(Share { values, scale, own }) = others {
+            self.backend.axpby(self.rows.len(), scale, values, own, dz)?;
+        }
+        self.sums(dz, [dgamma, dbeta])
+    }
+
+    pub(super) fn pool(
+        &self,
+        g: &Pool2d,
+        index: &B::Buffer,
+        dy: &B::Buffer,
+        (dz, [dgamma, dbeta]): To<'_, B>,
+    ) -> Result<()> {
+        if let Some(folding) = self.backend.folding() {
+            return folding.max_pool2d_backward(g, &self.z, index, dy, dz, dgamma, dbeta);
+        }
+        self.backend.max_pool2d_backward(g, index, dy, dz)?;
+        self.sums(dz, [dgamma, dbeta])
+    }
+
+    pub(super) fn rest(
+        &self,
+        dgamma: &B::Buffer,
+        dbeta: &B::Buffer,
+        dz: &mut B::Buffer,
+        dx: Option<&mut B::Buffer>,
+    ) -> Result<()> {
+        let (b, rows) = (self.backend, &self.rows);
+        if let Some(folding) = b.folding() {
+            return folding.batch_norm_relu_backward(rows, &self.z, dgamma, dbeta, dz, dx);
+        }
+        let [mut room, mut kept] = [b.alloc(rows.len())?, b.alloc(rows.len())?];
+        let [dgamma, dbeta] = &mut [b.alloc(rows.channels)?, b.alloc(rows.channels)?];
+        let (z, p, x) = (self.written()?, &self.z.p, self.z.x);
+        let to = Some(&mut kept);
+        match dx {
+            None => {
+                b.batch_norm_relu_backward(rows, p, x, &z, dz, to, &mut room, dgamma, dbeta)?;
+                b.axpby(rows.len(), 1.0, &room, 0.0, dz)
+            }
+            Some(dx) => {
+                b.batch_norm_relu_backward(rows, p, x, &z, dz, to, dx, dgamma, dbeta)?;
+                b.axpby(rows.len(), 1.0, &kept, 0.0, dz)
+            }
+        }
+    }
+}
+
+/// A gradient at z and the sums over it, to be written and read.
+pub(super) struct Outputs<B: Backend>([Output<B>; 3]);
+
+impl<B: Backend> Outputs<B> {
+    pub(super) fn new(backend: &B, rows: &Rows) -> Result<Self, Violation> {
+        let new = |name, len| Output::new(backend, name, len);
+        Ok(Self([new("dz", rows.len())?, new("dgamma", rows.channels)?, new("dbeta", rows.channels)?]))
+    }
+
+    pub(super) fn to(&mut self) -> To<'_, B> {
+        let [dz, dgamma, dbeta] = &mut self.0;
+        (&mut dz.buffer, [&mut dgamma.buffer, &mut dbeta.buffer])
+    }
+
+    pub(super) fn read(self, backend: &B) -> Result<Vec<Found>, Violation> {
+        self.0.into_iter().map(|output| output.read(backend)).collect()
+    }
+}

@@ -3,18 +3,16 @@
 //! The loss is L = Σ c · y with random c. An element's difference quotient, (L(x + h) − L(x − h)) / 2h with L summed
 //! in f64, must meet its gradient. Elements whose step carries a rectifier across its kink are left out.
 
-use std::sync::Arc;
-
 use ndarray::{Array, IntoDimension};
 
 use super::case::{random, within};
+use super::modules::{Add, Folded, Fused, Loss, LossScale, Pooled, Shared, Skipped};
 use super::network::{Net, randomise};
 use super::{Broken, Violation};
 use crate::nn::{BatchNorm2d, Conv2d, Linear, MaxPool2d, MeanPool2d, Module, Relu};
-use crate::ops;
 use crate::random::{Purpose, Stream};
 use crate::tape::{BackwardRule, Mode};
-use crate::{Backend, Gradient, Hooks, LayerKind, ParameterId, Parameters, Pass, Result, Tape, Tensor, Var};
+use crate::{Backend, Gradient, Hooks, LayerKind, ParameterId, Parameters, Pass, Result, Tape, Tensor};
 
 /// The step: large against the rounding of f32, small against the curvature.
 const H: f32 = 1.0 / 256.0;
@@ -183,84 +181,6 @@ fn check<B: Backend>(backend: &B, mode: Mode, x: &[usize], build: Build<B>) -> R
     Subject::new(backend, mode, x, build)?.check()
 }
 
-/// relu(batch_norm(x) + x), or without the sum.
-struct Fused {
-    bn: BatchNorm2d,
-    relu: Relu,
-    residual: bool,
-}
-
-impl<B: Backend> Module<B> for Fused {
-    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
-        self.bn.forward_relu(tape, &x, self.residual.then_some(&x), &self.relu)
-    }
-}
-
-/// conv(relu(batch_norm(x)))
-struct Folded(BatchNorm2d, Relu, Conv2d);
-
-impl<B: Backend> Module<B> for Folded {
-    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
-        let Self(bn, relu, conv) = self;
-        bn.forward_relu_conv(tape, &x, relu, conv)
-    }
-}
-
-/// z = relu(batch_norm(x) + x), which a convolution and a sum read: conv(z) + z.
-struct Skipped(Fused, Conv2d);
-
-impl<B: Backend> Module<B> for Skipped {
-    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
-        let z = self.0.forward(tape, x)?;
-        let y = self.1.forward(tape, z.clone())?;
-        ops::add(tape, &y, &z)
-    }
-}
-
-/// x + relu(x): two shares meet at x.
-struct Add(Relu);
-
-impl<B: Backend> Module<B> for Add {
-    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
-        let y = self.0.forward(tape, x.clone())?;
-        ops::add(tape, &x, &y)
-    }
-}
-
-/// The mean loss against labels 0, 1, 2...
-struct Loss {
-    smoothing: f32,
-}
-
-impl<B: Backend> Module<B> for Loss {
-    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
-        let labels: Vec<f32> = (0..x.shape()[0]).map(|label| label as f32).collect();
-        let labels = Tensor::from_slice(&tape.backend(), &[labels.len()], &labels)?;
-        Ok(ops::softmax_cross_entropy(tape, &x, &labels, self.smoothing)?.var)
-    }
-}
-
-struct LossScale(f32);
-
-impl<B: Backend> Module<B> for LossScale {
-    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
-        ops::loss_scale(tape, &x, self.0)
-    }
-}
-
-/// Two convolutions with the same weights: two shares meet at the parameter.
-struct Shared(ParameterId);
-
-impl<B: Backend> Module<B> for Shared {
-    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
-        let [first, second]: [Arc<str>; 2] = ["first".into(), "second".into()];
-        let layer =
-            ops::Convolution { weight: self.0, bias: None, stride: 1, padding: 1, before_batch_norm: false };
-        let y = ops::conv2d(tape, &x, &layer, &first)?;
-        ops::conv2d(tape, &y, &layer, &second)
-    }
-}
-
 /// With a bias, at stride 2.
 pub fn conv2d_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
     check(backend, Mode::Train, &[2, 4, 3, 2], |p| {
@@ -282,22 +202,11 @@ pub fn batch_norm_backward_meets_differences<B: Backend>(backend: &B) -> Result<
 
 /// Fused, with and without a residual, in both modes.
 pub fn batch_norm_relu_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
-    let builds: [Build<B>; 2] = [
-        |p| {
-            Ok(Box::new(Fused {
-                bn: BatchNorm2d::new(p, "bn", 3)?,
-                relu: Relu::new("relu"),
-                residual: false,
-            }))
-        },
-        |p| {
-            Ok(Box::new(Fused { bn: BatchNorm2d::new(p, "bn", 3)?, relu: Relu::new("relu"), residual: true }))
-        },
-    ];
-    for mode in [Mode::Train, Mode::Evaluate] {
-        builds.into_iter().try_for_each(|build| check(backend, mode, &[2, 3, 2, 3], build))?;
-    }
-    Ok(())
+    in_both_modes(
+        backend,
+        &[2, 3, 2, 3],
+        [|p| Ok(Box::new(fused(p, false)?)), |p| Ok(Box::new(fused(p, true)?))],
+    )
 }
 
 /// A batch norm that a convolution of two by two pixels folds, in both modes.
@@ -310,19 +219,32 @@ pub fn folded_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), 
     })
 }
 
-/// A rectified batch norm, with and without a residual, that a convolution of two by two pixels and another reader share, in both
-/// modes.
-pub fn skipped_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
-    let builds: [Build<B>; 2] = [|p| skipped(p, false), |p| skipped(p, true)];
+fn fused<B: Backend>(p: &mut Parameters<B>, residual: bool) -> Result<Fused> {
+    Ok(Fused { bn: BatchNorm2d::new(p, "bn", 3)?, relu: Relu::new("relu"), residual })
+}
+
+fn in_both_modes<B: Backend>(backend: &B, x: &[usize], builds: [Build<B>; 2]) -> Result<(), Violation> {
     for mode in [Mode::Train, Mode::Evaluate] {
-        builds.into_iter().try_for_each(|build| check(backend, mode, &[3, 2, 2, 3], build))?;
+        builds.into_iter().try_for_each(|build| check(backend, mode, x, build))?;
     }
     Ok(())
 }
 
-fn skipped<B: Backend>(p: &mut Parameters<B>, residual: bool) -> Result<Box<dyn Module<B>>> {
-    let fused = Fused { bn: BatchNorm2d::new(p, "bn", 3)?, relu: Relu::new("relu"), residual };
-    Ok(Box::new(Skipped(fused, Conv2d::new(p, "conv", [3, 3], 3, 1, 1, false)?)))
+/// A rectified batch norm, with and without a residual, that a convolution of two by two pixels and another reader share, in both
+/// modes.
+pub fn skipped_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
+    fn skipped<B: Backend>(p: &mut Parameters<B>, residual: bool) -> Result<Box<dyn Module<B>>> {
+        Ok(Box::new(Skipped(fused(p, residual)?, Conv2d::new(p, "conv", [3, 3], 3, 1, 1, false)?)))
+    }
+    in_both_modes(backend, &[3, 2, 2, 3], [|p| skipped(p, false), |p| skipped(p, true)])
+}
+
+/// The same before a max-pool of overlapping windows.
+pub fn pooled_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
+    fn pooled<B: Backend>(p: &mut Parameters<B>, residual: bool) -> Result<Box<dyn Module<B>>> {
+        Ok(Box::new(Pooled(fused(p, residual)?, MaxPool2d::new("pool", 2, 1))))
+    }
+    in_both_modes(backend, &[2, 4, 3, 3], [|p| pooled(p, false), |p| pooled(p, true)])
 }
 
 /// Away from the kink.

@@ -36,6 +36,7 @@ pub mod im2col;
 pub mod keep_images;
 pub mod loss;
 pub mod memory;
+mod modules;
 pub mod noise;
 pub mod placement;
 pub mod pool;
@@ -119,7 +120,7 @@ macro_rules! conformance {
             folded_pool_equals_its_twin, folded_pool_equals_its_default, folded_rest_equals_its_twin, folded_rest_equals_its_default;
         gradients: conv2d_backward_meets_differences, linear_backward_meets_differences,
             batch_norm_backward_meets_differences, batch_norm_relu_backward_meets_differences,
-            folded_backward_meets_differences, skipped_backward_meets_differences, relu_backward_meets_differences, max_pool2d_backward_meets_differences,
+            folded_backward_meets_differences, skipped_backward_meets_differences, pooled_backward_meets_differences, relu_backward_meets_differences, max_pool2d_backward_meets_differences,
             mean_pool_backward_meets_differences, add_backward_meets_differences,
             loss_backward_meets_differences, loss_scale_backward_meets_differences, shared_weights_meet_differences,
             residual_block_meets_differences;

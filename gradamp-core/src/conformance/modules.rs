@@ -1,0 +1,94 @@
+//! Small modules whose gradients are checked: what layers and operations make together.
+
+use std::sync::Arc;
+
+use crate::nn::{BatchNorm2d, Conv2d, MaxPool2d, Module, Relu};
+use crate::{Backend, ParameterId, Result, Tape, Tensor, Var, ops};
+
+/// relu(batch_norm(x) + x), or without the sum.
+pub(super) struct Fused {
+    pub(super) bn: BatchNorm2d,
+    pub(super) relu: Relu,
+    pub(super) residual: bool,
+}
+
+impl<B: Backend> Module<B> for Fused {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        self.bn.forward_relu(tape, &x, self.residual.then_some(&x), &self.relu)
+    }
+}
+
+/// conv(relu(batch_norm(x)))
+pub(super) struct Folded(pub(super) BatchNorm2d, pub(super) Relu, pub(super) Conv2d);
+
+impl<B: Backend> Module<B> for Folded {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        let Self(bn, relu, conv) = self;
+        bn.forward_relu_conv(tape, &x, relu, conv)
+    }
+}
+
+/// z = relu(batch_norm(x) + x), which a convolution and a sum read: conv(z) + z.
+pub(super) struct Skipped(pub(super) Fused, pub(super) Conv2d);
+
+impl<B: Backend> Module<B> for Skipped {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        let z = self.0.forward(tape, x)?;
+        let y = self.1.forward(tape, z.clone())?;
+        ops::add(tape, &y, &z)
+    }
+}
+
+/// max_pool2d(relu(batch_norm(x) + x)), or without the sum.
+pub(super) struct Pooled(pub(super) Fused, pub(super) MaxPool2d);
+
+impl<B: Backend> Module<B> for Pooled {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        let z = self.0.forward(tape, x)?;
+        self.1.forward(tape, z)
+    }
+}
+
+/// x + relu(x): two shares meet at x.
+pub(super) struct Add(pub(super) Relu);
+
+impl<B: Backend> Module<B> for Add {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        let y = self.0.forward(tape, x.clone())?;
+        ops::add(tape, &x, &y)
+    }
+}
+
+/// The mean loss against labels 0, 1, 2...
+pub(super) struct Loss {
+    pub(super) smoothing: f32,
+}
+
+impl<B: Backend> Module<B> for Loss {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        let labels: Vec<f32> = (0..x.shape()[0]).map(|label| label as f32).collect();
+        let labels = Tensor::from_slice(&tape.backend(), &[labels.len()], &labels)?;
+        Ok(ops::softmax_cross_entropy(tape, &x, &labels, self.smoothing)?.var)
+    }
+}
+
+pub(super) struct LossScale(pub(super) f32);
+
+impl<B: Backend> Module<B> for LossScale {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        ops::loss_scale(tape, &x, self.0)
+    }
+}
+
+/// Two convolutions with the same weights: two shares meet at the parameter.
+pub(super) struct Shared(pub(super) ParameterId);
+
+impl<B: Backend> Module<B> for Shared {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        let [first, second]: [Arc<str>; 2] = ["first".into(), "second".into()];
+        let layer =
+            ops::Convolution { weight: self.0, bias: None, stride: 1, padding: 1, before_batch_norm: false };
+        let y = ops::conv2d(tape, &x, &layer, &first)?;
+        ops::conv2d(tape, &y, &layer, &second)
+    }
+}

@@ -230,11 +230,12 @@ fn in_both_modes<B: Backend>(backend: &B, x: &[usize], builds: [Build<B>; 2]) ->
     Ok(())
 }
 
-/// A rectified batch norm, with and without a residual, that a convolution of two by two pixels and another reader share, in both
-/// modes.
+/// A rectified batch norm, with and without a residual, that a convolution of two by two pixels and two other readers share, in
+/// both modes.
 pub fn skipped_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
     fn skipped<B: Backend>(p: &mut Parameters<B>, residual: bool) -> Result<Box<dyn Module<B>>> {
-        Ok(Box::new(Skipped(fused(p, residual)?, Conv2d::new(p, "conv", [3, 3], 3, 1, 1, false)?)))
+        let conv = Conv2d::new(p, "conv", [3, 3], 3, 1, 1, false)?;
+        Ok(Box::new(Skipped(fused(p, residual)?, conv, Relu::new("last"))))
     }
     in_both_modes(backend, &[3, 2, 2, 3], [|p| skipped(p, false), |p| skipped(p, true)])
 }

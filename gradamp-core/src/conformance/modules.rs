@@ -28,14 +28,17 @@ impl<B: Backend> Module<B> for Folded {
     }
 }
 
-/// z = relu(batch_norm(x) + x), which a convolution and a sum read: conv(z) + z.
-pub(super) struct Skipped(pub(super) Fused, pub(super) Conv2d);
+/// conv(z) + z + relu(z) of z = relu(batch_norm(x) + x), or without the sum. Backward the convolution's share is neither the first nor
+/// the last one.
+pub(super) struct Skipped(pub(super) Fused, pub(super) Conv2d, pub(super) Relu);
 
 impl<B: Backend> Module<B> for Skipped {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
         let z = self.0.forward(tape, x)?;
+        let last = self.2.forward(tape, z.clone())?;
         let y = self.1.forward(tape, z.clone())?;
-        ops::add(tape, &y, &z)
+        let y = ops::add(tape, &y, &z)?;
+        ops::add(tape, &y, &last)
     }
 }
 

@@ -50,10 +50,12 @@ impl Folded {
         match self {
             Forward { moments: true, .. } => "convolution + statistics, with batch norm + ReLU",
             Forward { moments: false, .. } => "convolution, with batch norm + ReLU",
-            InputGradient { others: false, .. } => "convolution, input gradient, with batch norm's sums",
-            InputGradient { others: true, .. } => {
-                "convolution, input gradient, with sum and batch norm's sums"
-            }
+            InputGradient { others, residual, .. } => match (others, residual) {
+                (false, false) => "convolution, input gradient, with batch norm's sums",
+                (false, true) => "convolution, input gradient, with residual batch norm's sums",
+                (true, false) => "convolution, input gradient, with sum and batch norm's sums",
+                (true, true) => "convolution, input gradient, with sum and residual batch norm's sums",
+            },
             Pool(_) => "max pool, gradient, with batch norm's sums",
             Rest { residual: false, .. } => "batch norm + ReLU, gradient with known sums",
             Rest { residual: true, .. } => "batch norm + sum + ReLU, gradient with known sums",

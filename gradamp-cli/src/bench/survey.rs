@@ -306,14 +306,17 @@ mod tests {
             ("convolution + statistics", 12),
             ("convolution + statistics, with batch norm + ReLU", 8),
             ("convolution, weight gradient", 20),
-            ("convolution, input gradient", 11), // the images need none
+            ("convolution, input gradient", 3), // the images need none
             ("convolution, input gradient, with batch norm's sums", 8),
+            ("convolution, input gradient, with sum and batch norm's sums", 1), // behind the stem
+            ("convolution, input gradient, with sum and residual batch norm's sums", 7),
             ("batch norm + ReLU", 9), // eight of them once more for a weight gradient
             ("batch norm + sum + ReLU", 8),
             ("batch norm", 3),
-            ("batch norm + ReLU, gradient", 1),
-            ("batch norm + ReLU, gradient with known sums", 8),
-            ("batch norm + sum + ReLU, gradient", 8),
+            ("batch norm + ReLU, gradient", 0),
+            ("batch norm + ReLU, gradient with known sums", 9),
+            ("batch norm + sum + ReLU, gradient with known sums", 7),
+            ("batch norm + sum + ReLU, gradient", 1), // before the mean
             ("batch norm, gradient", 3),
             ("matrix product", 3),
             ("mean pool", 1),
@@ -322,6 +325,9 @@ mod tests {
         ] {
             assert_eq!(count(&found, name), expected, "{name}");
         }
+        let pools = self::found("vgg11", 3);
+        assert_eq!(count(&pools, "max pool, gradient, with batch norm's sums"), 5);
+        assert_eq!(count(&pools, "max pool, gradient"), 0);
         let same = |a: &Operation, b: &Operation| a.name() == b.name() && a.to_string() == b.to_string();
         for (i, (a, _)) in found.iter().enumerate() {
             assert!(!found[..i].iter().any(|(b, _)| same(a, b)), "{} {a} is there twice", a.name());

@@ -40,14 +40,29 @@ pub use failure::{FAILED, Failure, INTERRUPTED, Result, SUCCESS, USAGE};
 /// Runs the program with its command line; returns its exit code. Errors go to stderr as one message.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     std::panic::set_hook(Box::new(last_resort));
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(error) => {
+    let code = match Cli::try_parse_from(arguments) {
+        Ok(cli) => outcome(&cli),
+        Err(error) if error.use_stderr() => {
             let _ = error.print(); // nobody is there to be told that stderr is closed
-            return if error.use_stderr() { USAGE } else { SUCCESS };
+            USAGE
+        }
+        Err(help) => {
+            output::note(help.print());
+            SUCCESS
         }
     };
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(&cli)));
+    match output::check_all_was_printed() {
+        Ok(()) => code,
+        Err(failure) => {
+            output::message(&failure);
+            if code == SUCCESS { failure.code } else { code }
+        }
+    }
+}
+
+/// Does what is asked for, and says what went wrong.
+fn outcome(cli: &Cli) -> u8 {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(cli)));
     match outcome {
         Ok(Ok(code)) => code,
         Ok(Err(failure)) => {

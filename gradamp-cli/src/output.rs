@@ -1,13 +1,49 @@
-//! What the program prints. Nobody has to listen: a closed pipe ends neither a run nor a command.
+//! What the program prints. A reader that has left, as `head` does, ends neither a run nor a command; results that are
+//! lost in any other way, on a full disk for example, make the program fail at its end.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, ErrorKind, Write, stdout};
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
 
+use crate::failure::{Failure, Result};
+
+/// Why a result could not be printed, the first time.
+static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
+
 /// Results go to stdout.
 pub fn result(text: impl Display) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    note(writeln!(stdout(), "{text}").and_then(|()| stdout().flush()));
+}
+
+/// Remembers that printing a result failed, unless its reader has left.
+pub fn note(printed: io::Result<()>) {
+    if let Err(error) = printed
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+}
+
+/// **Errors:** some result was not printed. Asked once, at the program's end: a run that cannot print its table is saved
+/// first, and the rest of a command may still do what it is asked for.
+pub fn check_all_was_printed() -> Result<()> {
+    note(stdout().flush());
+    note(close_a_copy());
+    let lost = LOST.lock().unwrap_or_else(PoisonError::into_inner).take();
+    lost.map_or(Ok(()), |error| Err(Failure::failed(format!("stdout: cannot write the results: {error}"))))
+}
+
+/// Network drives and quotas refuse what was written when it is closed.
+#[cfg(unix)]
+fn close_a_copy() -> io::Result<()> {
+    let copy = std::os::fd::AsFd::as_fd(&stdout()).try_clone_to_owned()?;
+    nix::unistd::close(copy).map_err(io::Error::from)
+}
+
+#[cfg(not(unix))]
+fn close_a_copy() -> io::Result<()> {
+    Ok(())
 }
 
 /// Who is told messages instead of stderr.
@@ -22,7 +58,7 @@ pub fn message(text: impl Display) {
         None => Some(text),
     };
     if let Some(text) = text {
-        let _ = writeln!(std::io::stderr(), "{text}");
+        let _ = writeln!(io::stderr(), "{text}");
     }
 }
 

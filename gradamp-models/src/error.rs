@@ -27,6 +27,14 @@ pub enum Error {
         /// The system's own error.
         source: io::Error,
     },
+    /// A file was to be written where there is something else.
+    #[error("{file}: expected the path of a file to write, found {found}")]
+    NotAFile {
+        /// The path.
+        file: String,
+        /// What is there.
+        found: &'static str,
+    },
     /// A file that is no safetensors file, or only a part of one.
     #[error("{file}: expected a whole safetensors file, found {bytes} bytes that are not one: {message}")]
     Format {

@@ -14,6 +14,7 @@
 mod architecture;
 mod archive;
 mod atomic;
+mod durable;
 mod error;
 mod interchange;
 mod layout;
@@ -23,7 +24,8 @@ mod vgg;
 
 pub use architecture::{Architecture, ModelSettings};
 pub use archive::{Archive, Metadata};
-pub use atomic::write_atomically;
+pub use atomic::{file_behind, write_atomically};
+pub use durable::{create_folders, sync_above, sync_file, sync_folder};
 pub use error::{Error, Result};
 pub use interchange::{ParameterValues, export, export_values, import, import_values, to_bytes};
 pub use model::Model;

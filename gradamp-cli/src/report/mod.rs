@@ -19,9 +19,11 @@ pub use args::ReportArgs;
 use html::Page;
 use run::Subject;
 
+use gradamp_models::file_behind;
+
 use crate::failure::{Failure, Result};
 use crate::output;
-use crate::run_folder::{RunData, RunFolder, VERSION, commit, timestamp, write_file};
+use crate::run_folder::{RunData, RunFolder, VERSION, check_not_owned, commit, timestamp, write_file};
 use crate::sweep::SweepData;
 
 /// Most runs that are laid side by side: as many as there are colours to tell them apart.
@@ -29,6 +31,10 @@ const MOST_RUNS: usize = chart::colour::SERIES;
 
 /// `gradamp report`
 pub fn report(args: &ReportArgs) -> Result<()> {
+    check(&args.output)?; // before long reading
+    if let Some(folder) = &args.figures {
+        check_not_owned(&folder.join("figure.svg"))?;
+    }
     let page = match args.folders.as_slice() {
         [one] if SweepData::is_sweep(one) => of_sweep(one)?,
         [one] => of_run(one)?,
@@ -51,11 +57,14 @@ pub fn report(args: &ReportArgs) -> Result<()> {
 
 /// Writes a file: whole, or not at all.
 fn write(path: &Path, text: &str) -> Result<()> {
-    if path.is_dir() {
-        let message = format!("{}: expected the path of a file to write, found a folder", path.display());
-        return Err(Failure::failed(message));
-    }
+    check(path)?;
     Ok(write_file(path, text.as_bytes())?)
+}
+
+/// **Errors:** a path where no file can be, or where a run or a sweep keeps its own.
+fn check(path: &Path) -> Result<()> {
+    let file = file_behind(path)?;
+    Ok(check_not_owned(&file)?)
 }
 
 fn of_run(folder: &Path) -> Result<Page> {

@@ -40,12 +40,15 @@ impl Logs {
     ///
     /// **Errors:** a file that is missing or shorter than it was at the checkpoint.
     pub fn open(root: &Path, lengths: LogLengths) -> Result<Self> {
-        Ok(Self {
+        let logs = Self {
             metrics: JsonLines::open(root.join("metrics.jsonl"), lengths.metrics)?,
             amplification: JsonLines::open(root.join("amplification.jsonl"), lengths.amplification)?,
             gradients: JsonLines::open(root.join("gradients.jsonl"), lengths.gradients)?,
             evaluations: JsonLines::open(root.join("evaluations.jsonl"), lengths.evaluations)?,
-        })
+        };
+        // Every checkpoint counts on these names.
+        gradamp_models::sync_folder(root)?;
+        Ok(logs)
     }
 
     /// Brings all lines to the disk and says how long the files are now.
@@ -102,7 +105,7 @@ impl JsonLines {
 
     fn sync(&mut self) -> Result<u64> {
         self.out.flush().map_err(Error::io(&self.path, "write"))?;
-        self.out.get_ref().sync_all().map_err(Error::io(&self.path, "flush to the disk"))?;
+        gradamp_models::sync_file(self.out.get_ref()).map_err(Error::io(&self.path, "flush to the disk"))?;
         Ok(self.len)
     }
 }

@@ -18,6 +18,7 @@ mod data;
 mod follow;
 pub mod lines;
 mod logs;
+mod owned;
 mod record;
 mod recorder;
 mod swap;
@@ -31,6 +32,7 @@ pub use data::RunData;
 pub(crate) use data::read_lines;
 pub use follow::{Change, Follower};
 pub use logs::{LogLengths, Logs};
+pub(crate) use owned::check_not_owned;
 pub use record::{RunRecord, Session, VERSION, commit};
 pub use recorder::Recorder;
 
@@ -97,6 +99,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 const CONFIG: &str = "config.toml";
 const RECORD: &str = "run.json";
+const CHECKPOINTS: &str = "checkpoints";
+const LOGS: [&str; 4] = ["metrics.jsonl", "amplification.jsonl", "gradients.jsonl", "evaluations.jsonl"];
 
 /// A run's folder, held by this process alone.
 #[derive(Debug)]
@@ -116,10 +120,13 @@ impl RunFolder {
         Self::lock(root)
     }
 
-    /// **Errors:** a folder that already holds a run.
+    /// **Errors:** a folder that already holds a run; a path at which a run cannot be.
     pub fn check_free(root: &Path) -> Result<()> {
-        let logs = ["metrics.jsonl", "amplification.jsonl", "gradients.jsonl", "evaluations.jsonl"];
-        for file in [CONFIG, RECORD].into_iter().chain(logs).chain(["checkpoints"]) {
+        if fs::symlink_metadata(root).is_ok() && !root.is_dir() {
+            return Err(Error::broken(root, "expected the path of a folder to make, found something else"));
+        }
+        check_not_owned(root)?;
+        for file in [CONFIG, RECORD].into_iter().chain(LOGS).chain([CHECKPOINTS]) {
             if root.join(file).exists() {
                 return Err(Error::Taken { path: root.to_owned(), found: file });
             }
@@ -167,6 +174,7 @@ impl RunFolder {
     }
 
     fn lock(root: &Path) -> Result<Self> {
+        gradamp_models::sync_above(root)?; // a checkpoint counts on the folders that lead to it
         let path = root.join(".lock");
         let options = || File::options().create(true).truncate(false).write(true).open(&path);
         let lock = options().map_err(Error::io(&path, "create this file"))?;
@@ -207,12 +215,12 @@ impl RunFolder {
 
     /// Where the last checkpoint is.
     pub fn last(&self) -> Checkpoint {
-        Checkpoint::new(self.root.join("checkpoints").join("last"))
+        Checkpoint::new(self.root.join(CHECKPOINTS).join("last"))
     }
 
     /// Where the best checkpoint is.
     pub fn best(&self) -> Checkpoint {
-        Checkpoint::new(self.root.join("checkpoints").join("best"))
+        Checkpoint::new(self.root.join(CHECKPOINTS).join("best"))
     }
 
     /// Reads `run.json`; `None` where the run was killed before it was written.

@@ -14,15 +14,19 @@ use super::{Error, Result};
 pub(super) fn replace(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let (new, old) = (beside(path, "new"), beside(path, "old"));
     remove(&new)?;
-    fs::create_dir_all(&new).map_err(Error::io(&new, "make this folder"))?;
+    let folder = path.parent().unwrap_or(path);
+    if !folder.is_dir() {
+        gradamp_models::create_folders(folder)?;
+    }
+    fs::create_dir(&new).map_err(Error::io(&new, "make this folder"))?;
     fill(&new)?;
-    sync(&new)?;
+    gradamp_models::sync_folder(&new)?;
     if path.exists() {
         remove(&old)?;
         rename(path, &old)?;
     }
     rename(&new, path)?;
-    sync(path.parent().unwrap_or(path))?;
+    gradamp_models::sync_folder(folder)?;
     remove(&old)
 }
 
@@ -57,16 +61,6 @@ fn remove(path: &Path) -> Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, "remove")(error)),
         _ => Ok(()),
     }
-}
-
-/// Brings a folder's names to the disk; where folders cannot be opened (Windows), renaming sees to it.
-fn sync(path: &Path) -> Result<()> {
-    #[cfg(unix)]
-    fs::File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(Error::io(path, "flush to the disk"))?;
-    let _ = path;
-    Ok(())
 }
 
 #[cfg(test)]

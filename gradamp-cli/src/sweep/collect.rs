@@ -82,7 +82,7 @@ fn failure_path(root: &Path, name: &str) -> PathBuf {
 pub fn record_failure(root: &Path, name: &str, error: &str) -> Result<()> {
     let path = failure_path(root, name);
     let folder = root.join("failures");
-    fs::create_dir_all(&folder).map_err(Error::io(&folder, "make this folder"))?;
+    gradamp_models::create_folders(&folder)?;
     write_json(&path, &Failed { error: error.to_owned() })
 }
 

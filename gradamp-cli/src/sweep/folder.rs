@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gradamp_models::create_folders;
+
 use super::collect::has_begun;
 use super::data::{PLAN, config_path, run_dir};
 use super::expand::Expansion;
@@ -11,13 +13,24 @@ use super::study::Study;
 use crate::config::{KeyError, Layers, Resolved};
 use crate::failure::{Failure, Result};
 use crate::resume;
-use crate::run_folder::{self, Error, write_file, write_json};
+use crate::run_folder::{self, Error, RunFolder, check_not_owned, write_file, write_json};
 
 const STUDY: &str = "sweep.toml";
 const BASE: &str = "base.toml";
 
-/// **Errors:** a run's folder whose settings are not the plan's: nothing is overwritten.
+/// **Errors:** a path at which no sweep's folder can be; a run's folder whose settings are not the plan's: nothing is
+/// overwritten.
 pub fn check_runs(root: &Path, expansion: &Expansion) -> Result<()> {
+    if fs::symlink_metadata(root).is_ok() && !root.is_dir() {
+        let message =
+            format!("{}: expected the path of a sweep's folder, found something else", root.display());
+        return Err(Failure::failed(message));
+    }
+    check_not_owned(root)?;
+    if RunFolder::config_of(root).is_ok() {
+        let message = format!("{}: already holds a run; choose another --out", root.display());
+        return Err(Failure::failed(message));
+    }
     for (run, planned) in expansion.plan.runs.iter().zip(&expansion.settings) {
         if !has_begun(root, &run.name) {
             continue;
@@ -50,8 +63,8 @@ fn difference(found: &Resolved, planned: &Resolved) -> Result<Option<String>, Ke
 pub fn prepare(root: &Path, study: &Study, expansion: &Expansion) -> Result<Vec<String>> {
     let plan = root.join(PLAN);
     let before = if plan.exists() { Some(Plan::read(&plan)?) } else { None };
-    for folder in [root.to_owned(), root.join("configs"), root.join("runs")] {
-        fs::create_dir_all(&folder).map_err(Error::io(&folder, "make this folder"))?;
+    for folder in [root.join("configs"), root.join("runs")] {
+        create_folders(&folder)?;
     }
     for (run, settings) in expansion.plan.runs.iter().zip(&expansion.settings) {
         write(&config_path(root, &run.name), &settings.show()?)?;

@@ -8,6 +8,7 @@ mod compare;
 mod devices;
 mod faults;
 mod optimizer;
+mod reliability;
 mod report;
 mod resume;
 mod sweep;

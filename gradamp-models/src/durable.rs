@@ -1,0 +1,103 @@
+//! What is on the disk before the program says so.
+//!
+//! A file's bytes are on the disk once the file is flushed, its name once its folder is, and the folder's name once the
+//! folder above is. Some file systems (CIFS, VirtualBox's shared folders, gocryptfs, others behind FUSE) cannot flush
+//! folders, and say so by EINVAL or EOPNOTSUPP; they have no stronger promise to give, so that these two pass. Every other
+//! error, EIO above all, means that something is lost, and is passed on.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// Makes the folder at `path` and those above it that are missing, and brings the names of all of them to the disk.
+///
+/// **Errors:** a folder that cannot be made or flushed.
+pub fn create_folders(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(Error::io(path, "make this folder"))?;
+    sync_above(path)
+}
+
+/// Brings the name of the folder at `path`, and the names of the folders above it, to the disk: all those on its file
+/// system, since a process that was killed may have made any of them without flushing it.
+///
+/// **Errors:** a folder that cannot be flushed, by name.
+pub fn sync_above(path: &Path) -> Result<()> {
+    let whole = path.canonicalize().map_err(Error::io(path, "find"))?;
+    #[cfg(unix)]
+    {
+        let device =
+            |path: &Path| fs::metadata(path).map(|found| std::os::unix::fs::MetadataExt::dev(&found));
+        let own = device(&whole).map_err(Error::io(path, "read"))?;
+        for folder in whole.ancestors().skip(1).take_while(|folder| device(folder).is_ok_and(|it| it == own))
+        {
+            sync_folder(folder)?;
+        }
+    }
+    let _ = whole;
+    Ok(())
+}
+
+/// Brings the names in a folder to the disk, where its file system can; where folders cannot be opened (Windows), renaming
+/// sees to it.
+///
+/// **Errors:** a folder that is missing, and every failure of the disk.
+pub fn sync_folder(path: &Path) -> Result<()> {
+    if cfg!(unix) {
+        let folder = match File::open(path) {
+            // A folder that takes files and shows none can only be flushed with the whole disk.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(()),
+            opened => opened.map(|folder| folder.sync_all()),
+        };
+        passes(folder.and_then(|flushed| flushed)).map_err(Error::io(path, "flush to the disk"))?;
+    }
+    Ok(())
+}
+
+/// Brings a file's bytes to the disk, where its file system can.
+///
+/// **Errors:** every failure of the disk, the ones of earlier writes among them.
+pub fn sync_file(file: &File) -> io::Result<()> {
+    passes(file.sync_all())
+}
+
+/// The one place that tells "there is no flushing here" from "flushing failed".
+fn passes(flushed: io::Result<()>) -> io::Result<()> {
+    flushed.or_else(|error| match error.kind() {
+        ErrorKind::InvalidInput | ErrorKind::Unsupported => Ok(()),
+        _ => Err(error),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_system_without_flush_passes_and_a_failing_disk_does_not() {
+        let (einval, eopnotsupp, eio, enospc) = (22, 95, 5, 28);
+        let flushed = |code| passes(Err(io::Error::from_raw_os_error(code)));
+        assert!(passes(Ok(())).is_ok() && flushed(einval).is_ok() && flushed(eopnotsupp).is_ok());
+        for code in [eio, enospc] {
+            assert_eq!(flushed(code).unwrap_err().raw_os_error(), Some(code));
+        }
+    }
+
+    #[test]
+    fn folders_are_made_and_a_missing_one_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = root.path().join("a/b/c");
+        create_folders(&deep).unwrap();
+        create_folders(&deep).unwrap(); // they may be there
+        assert!(deep.is_dir());
+        sync_folder(&deep).unwrap();
+        #[cfg(unix)]
+        assert!(sync_folder(&root.path().join("gone")).unwrap_err().to_string().contains("gone"));
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = create_folders(&file.join("below")).unwrap_err().to_string();
+        assert!(error.contains("file/below: cannot make this folder"), "{error}");
+    }
+}

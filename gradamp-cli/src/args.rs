@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use gradamp_core::train::OnDivergence;
+use gradamp_data::Choice;
 
 use crate::bench::OpsArgs;
 use crate::config::tree::Value;
@@ -75,9 +76,9 @@ pub struct SettingsArgs {
     /// Channels of the first stage; 64 is the full size.
     #[arg(long)]
     pub width: Option<u64>,
-    /// The data: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder or .tar.gz.
+    /// The data: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar or .tar.gz.
     #[arg(long, value_name = "NAME|PATH")]
-    pub data: Option<String>,
+    pub data: Option<PathBuf>,
     /// Where to compute: auto (the best GPU, else the CPU), cpu, gpu, gpu:NUMBER or gpu:NAME.
     #[arg(long)]
     pub device: Option<String>,
@@ -190,9 +191,9 @@ pub struct EvalArgs {
     /// With --run: the last checkpoint instead of the best.
     #[arg(long, requires = "run")]
     pub last: bool,
-    /// The data: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder or .tar.gz.
+    /// The data: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar or .tar.gz.
     #[arg(long, value_name = "NAME|PATH")]
-    pub data: Option<String>,
+    pub data: Option<PathBuf>,
     /// Images per batch.
     #[arg(long, default_value_t = 128)]
     pub batch_size: usize,
@@ -224,13 +225,15 @@ pub struct DevicesArgs {
 pub enum DataCommand {
     /// Say what a data set holds: examples, classes, form, mean and deviation.
     Info {
-        /// A CIFAR folder or .tar.gz, or `shapes`.
-        path: PathBuf,
+        /// As for `train --data`: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar or .tar.gz.
+        #[arg(value_name = "NAME|PATH")]
+        data: PathBuf,
     },
     /// Read every record and say whether the set is whole.
     Verify {
-        /// A CIFAR folder or .tar.gz, or `shapes`.
-        path: PathBuf,
+        /// As for `train --data`: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar or .tar.gz.
+        #[arg(value_name = "NAME|PATH")]
+        data: PathBuf,
     },
 }
 
@@ -316,6 +319,7 @@ impl SettingsArgs {
             file: self.config.clone(),
             sets: self.set.clone(),
             flags: self.flags(),
+            data: self.data.as_deref().map(Choice::from),
             epochs: self.epochs,
             lr: self.lr,
         }
@@ -350,19 +354,6 @@ impl SettingsArgs {
             OnDivergence::Continue => "continue".to_owned(),
         });
         add("--on-divergence", "train.on_divergence", on_divergence.as_ref().map(text));
-        if let Some(data) = &self.data {
-            flags.extend(data_flags(data));
-        }
         flags
     }
-}
-
-/// `--data NAME|PATH`: a name sets the source and forgets any path, anything else is a path.
-pub fn data_flags(data: &str) -> [(&'static str, &'static str, Option<Value>); 2] {
-    let name = gradamp_data::Source::ALL.into_iter().find(|source| source.name() == data);
-    let (source, path) = match name {
-        Some(source) => (source, None),
-        None => (gradamp_data::Source::Auto, Some(Value::String(data.to_owned()))),
-    };
-    [("--data", "data.source", Some(Value::String(source.name().to_owned()))), ("--data", "data.path", path)]
 }

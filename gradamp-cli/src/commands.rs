@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use gradamp_core::train::{Evaluation, evaluate};
 use gradamp_core::{Backend, Parameters};
-use gradamp_data::Source;
 use gradamp_models::{Archive, Model, ModelSettings};
 use serde_json::json;
 
@@ -31,8 +30,8 @@ pub fn config(command: &ConfigCommand) -> Result<()> {
 /// `gradamp data`
 pub fn data(command: &DataCommand) -> Result<()> {
     match command {
-        DataCommand::Info { path } => dataset::info(path),
-        DataCommand::Verify { path } => dataset::verify(path),
+        DataCommand::Info { data } => dataset::info(data),
+        DataCommand::Verify { data } => dataset::verify(data),
     }
 }
 
@@ -40,10 +39,7 @@ pub fn data(command: &DataCommand) -> Result<()> {
 pub fn eval(args: &EvalArgs) -> Result<()> {
     let (file, mut config) = subject(args)?;
     if let Some(data) = &args.data {
-        match Source::ALL.into_iter().find(|source| source.name() == data) {
-            Some(source) => (config.data.source, config.data.path) = (source, None),
-            None => (config.data.source, config.data.path) = (Source::Auto, Some(data.into())),
-        }
+        config.data.choose(data.as_path().into());
     }
     config.train.batch_size = args.batch_size;
     let archive = Archive::open(&file)?;
@@ -53,7 +49,9 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
             format!("{}: expected a VGG or ResNet of this project, found other tensors", file.display());
         return Err(Failure::failed(message));
     };
-    let data = Data::load(&config.data, &|line| output::message(line))?;
+    let run = args.run.as_deref().filter(|_| args.data.is_none());
+    let data = Data::load(&config.data, &|line| output::message(line))
+        .map_err(|error| dataset::moved(error, &config.data, run))?;
     let (name, classes) = (data.name().to_owned(), data.classes().to_vec());
     if settings.classes != classes.len() {
         let message = format!("holds a {settings}, but {name} has {} classes", classes.len());

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gradamp_core::{Backend, BatchSource, Error};
-use gradamp_data::{DataSettings, DatasetPair, Loader, Origin, Resident, ShapesSettings, Source};
+use gradamp_data::{DataSettings, DatasetPair, Loader, Origin, Resident, Source};
 
 use crate::config::Config;
 use crate::failure::{Failure, Result};
@@ -21,6 +21,7 @@ impl Data {
     ///
     /// **Errors:** what [`DataSettings::load`] finds wrong.
     pub fn load(settings: &DataSettings, say: &dyn Fn(&str)) -> Result<Self, Error> {
+        remarks(settings).iter().for_each(|remark| say(remark));
         let pair = settings.load()?;
         let (train, test) = (pair.train.len(), pair.test.len());
         match &pair.origin {
@@ -49,6 +50,39 @@ impl Data {
     /// The classes' names.
     pub fn classes(&self) -> &[String] {
         self.pair.train.classes()
+    }
+}
+
+/// What somebody may have meant other than what is taken.
+fn remarks(settings: &DataSettings) -> Vec<String> {
+    let mut remarks = Vec::new();
+    match (&settings.path, settings.source) {
+        (None, source) if Path::new(source.name()).exists() => remarks.push(format!(
+            "data: {source} is the name of a data set; ./{source} is not read (it would be by its path, ./{source})"
+        )),
+        (Some(path), Source::Auto) => {
+            if let [taken, other] = gradamp_data::held(path)[..] {
+                remarks.push(format!(
+                    "data: {} holds {taken} and {other}; {taken} is taken (data.source = \"{other}\" takes the other)",
+                    path.display()
+                ));
+            }
+        }
+        _ => {}
+    }
+    remarks
+}
+
+/// An error about data that is not where the settings of the run in `run` say: a relative path leads there from the
+/// folder that the run was begun in.
+pub fn moved(error: Error, settings: &DataSettings, run: Option<&Path>) -> Error {
+    match (run, &settings.path) {
+        (Some(run), Some(path)) if path.is_relative() && !path.exists() => Error::external(format!(
+            "{error}; {} says {}, from the folder that the run was begun in: --data PATH says where the data is now",
+            run.display(),
+            path.display()
+        )),
+        _ => error,
     }
 }
 
@@ -141,41 +175,41 @@ fn source<B: Backend>(loader: Loader, kept: Option<Resident<B>>) -> Box<dyn Batc
     }
 }
 
-fn is_shapes(path: &Path) -> bool {
-    path.as_os_str() == Source::Shapes.name() && !path.exists()
-}
-
-fn pair_at(path: &Path) -> Result<DatasetPair> {
-    match is_shapes(path) {
-        true => Ok(ShapesSettings::default().generate()?),
-        false => Ok(gradamp_data::open(path, Source::Auto)?),
-    }
+/// The settings that choose data as `--data` of a run without a configuration does.
+fn chosen(data: &Path) -> DataSettings {
+    let mut settings = DataSettings::default();
+    settings.choose(data.into());
+    settings
 }
 
 /// `gradamp data info`
-pub fn info(path: &Path) -> Result<()> {
-    output::result(gradamp_data::info(&pair_at(path)?));
+pub fn info(data: &Path) -> Result<()> {
+    let settings = chosen(data);
+    remarks(&settings).iter().for_each(output::message);
+    output::result(gradamp_data::info(&settings.load()?));
     Ok(())
 }
 
 /// `gradamp data verify`
-pub fn verify(path: &Path) -> Result<()> {
-    if is_shapes(path) {
-        output::result(gradamp_data::info(&pair_at(path)?));
+pub fn verify(data: &Path) -> Result<()> {
+    let settings = chosen(data);
+    remarks(&settings).iter().for_each(output::message);
+    let Some(verification) = settings.verify()? else {
+        output::result(gradamp_data::info(&settings.load()?)); // generated data is whole
         return Ok(());
-    }
-    let verification = gradamp_data::verify(path, Source::Auto)?;
+    };
     output::result(&verification);
     if verification.is_good() {
         return Ok(());
     }
-    Err(Failure::failed(format!("{}: is not whole", path.display())))
+    Err(Failure::failed(format!("{}: is not whole", data.display())))
 }
 
 #[cfg(test)]
 mod tests {
     use gradamp_core::Cpu;
     use gradamp_core::conformance::Required;
+    use gradamp_data::ShapesSettings;
 
     use super::*;
 

@@ -16,6 +16,7 @@ mod failure;
 mod gains;
 mod interrupt;
 mod output;
+mod printable;
 mod progress;
 mod report;
 mod resume;

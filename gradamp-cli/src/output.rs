@@ -1,5 +1,6 @@
 //! What the program prints. A reader that has left, as `head` does, ends neither a run nor a command; results that are
-//! lost in any other way, on a full disk for example, make the program fail at its end.
+//! lost in any other way, on a full disk for example, make the program fail at its end. What a terminal would obey is
+//! shown escaped.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write, stdout};
@@ -7,13 +8,14 @@ use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
 
 use crate::failure::{Failure, Result};
+use crate::printable::printable;
 
 /// Why a result could not be printed, the first time.
 static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Results go to stdout.
 pub fn result(text: impl Display) {
-    note(writeln!(stdout(), "{text}").and_then(|()| stdout().flush()));
+    note(writeln!(stdout(), "{}", printable(&text.to_string())).and_then(|()| stdout().flush()));
 }
 
 /// Remembers that printing a result failed, unless its reader has left.
@@ -51,7 +53,7 @@ static LISTENER: Mutex<Option<Sender<String>>> = Mutex::new(None);
 
 /// Progress, warnings and errors go to stderr, or to who has asked for them.
 pub fn message(text: impl Display) {
-    let text = text.to_string();
+    let text = printable(&text.to_string()).into_owned();
     let listener = LISTENER.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let text = match listener {
         Some(listener) => listener.send(text).err().map(|unsent| unsent.0),

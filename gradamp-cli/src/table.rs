@@ -1,13 +1,13 @@
 //! The table at the end of a run: what each phase of the strategy did. Its source is the run folder.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use crate::columns::columns;
 use crate::progress::duration;
 use crate::run_folder::lines::MetricsLine;
 use gradamp_core::amplify::{DrawRecord, Strategy};
+use gradamp_core::files;
 
 /// A row: a phase as far as it went.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,7 +25,7 @@ struct Row {
 
 /// The table of the run in `folder`; lines that cannot be read are left out, since the table is a view and no judge.
 pub fn of_run(folder: &Path, strategy: &Strategy) -> String {
-    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
+    let read = |name: &str| files::read_to_string(&folder.join(name)).unwrap_or_default();
     let mut rows: BTreeMap<usize, Row> = BTreeMap::new();
     let metrics = read("metrics.jsonl");
     let lines = metrics.lines().filter_map(|line| serde_json::from_str(line).ok());
@@ -96,6 +96,8 @@ fn percent(fraction: Option<f64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -8,7 +8,7 @@ use gradamp_models::{Metadata, Model, ModelSettings};
 
 use crate::args::{SettingsArgs, TrainArgs};
 use crate::config::{KeyError, LoopSettings, Resolved, presets};
-use crate::dataset::{Data, Sources};
+use crate::dataset::{self, Data, Sources};
 use crate::device::{Opening, Task};
 use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
 use crate::progress::Progress;
@@ -79,7 +79,9 @@ impl<B: Backend> Run<'_, B> {
                 output::message(line);
             }
         };
-        let data = Data::load(&config.data, &say).map_err(|error| self.setting(error))?;
+        let run = self.args.resume.as_deref().filter(|_| self.args.settings.data.is_none());
+        let data = Data::load(&config.data, &say)
+            .map_err(|error| self.setting(dataset::moved(error, &config.data, run)))?;
         let (dataset, checksum) = (data.name().to_owned(), data.checksum().to_owned());
         let classes = data.classes().to_vec();
         let settings = ModelSettings {

@@ -7,6 +7,7 @@ pub mod augment;
 pub mod backend;
 pub mod batch;
 pub mod error;
+pub mod files;
 pub mod folding;
 pub mod geometry;
 mod glob;

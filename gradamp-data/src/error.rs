@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// The system refused to read a file or folder.
-    #[error("{}: cannot be read: {source}", file.display())]
+    #[error("{}: cannot be read: {source}{}", file.display(), looked_up(file, source))]
     Read {
         /// The file or folder.
         file: PathBuf,
@@ -44,6 +44,14 @@ pub enum Error {
         expected: String,
         /// What lies there instead.
         found: String,
+    },
+    /// What is wrong with the data that `$GRADAMP_DATA` names.
+    #[error("{error}; the environment variable GRADAMP_DATA names {}", path.display())]
+    Variable {
+        /// What the variable holds.
+        path: PathBuf,
+        /// What is wrong there.
+        error: Box<Error>,
     },
     /// Images, labels, class names or constants that do not fit each other.
     #[error("data set {name}: {message}")]
@@ -100,7 +108,25 @@ impl fmt::Display for Place {
     }
 }
 
+/// Where a relative path was looked up, for one that leads nowhere: it may belong to another folder.
+fn looked_up(file: &Path, error: &std::io::Error) -> String {
+    match std::env::current_dir() {
+        Ok(folder) if file.is_relative() && error.kind() == std::io::ErrorKind::NotFound => {
+            format!("; it was looked up from {}", folder.display())
+        }
+        _ => String::new(),
+    }
+}
+
 impl Error {
+    /// The error, with the variable's name where its content led to it.
+    pub(crate) fn by_variable(self, variable: Option<&Path>) -> Self {
+        match variable {
+            Some(path) => Error::Variable { path: path.to_owned(), error: Box::new(self) },
+            None => self,
+        }
+    }
+
     pub(crate) fn read(file: &Path, source: std::io::Error) -> Self {
         Error::Read { file: file.to_owned(), source }
     }

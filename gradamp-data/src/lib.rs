@@ -49,5 +49,5 @@ pub use report::{Info, Verification, info, verify};
 pub use resident::Resident;
 pub use settings::DataSettings;
 pub use shapes::ShapesSettings;
-pub use source::{Source, discover, open};
+pub use source::{Choice, Source, discover, held, open};
 pub use subset::{Parts, Subset, split};

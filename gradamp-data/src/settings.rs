@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::shapes::ShapesSettings;
+use crate::source::{Choice, Place, discover_place, find};
 use crate::subset::{Parts, split};
-use crate::{Augmentation, DatasetPair, Error, Loader, Result, Source, discover, open};
+use crate::{Augmentation, DatasetPair, Error, Loader, Result, Source, Verification};
 
 /// Which data, how much of it, and what happens to its images. 0 turns a limit, a split or a change of images off.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +15,7 @@ use crate::{Augmentation, DatasetPair, Error, Loader, Result, Source, discover, 
 pub struct DataSettings {
     /// Which data set.
     pub source: Source,
-    /// A folder or archive; without it, data is looked for as [`discover`] says.
+    /// A folder or archive; without it, data is looked for as [`discover`](crate::discover) says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Training examples at most, after the validation split; 0 for all.
@@ -80,28 +81,50 @@ impl DataSettings {
         Augmentation { crop_padding: self.crop_padding, flip: self.flip, cutout: self.cutout }
     }
 
-    /// Reads or generates the data. `auto` without a path takes CIFAR-10 where [`discover`] finds it, else generates
+    /// Reads or generates the data. `auto` without a path takes CIFAR-10 where [`discover`](crate::discover) finds it, else generates
     /// the shapes: the pair's [`Origin`](crate::Origin) tells which.
     ///
-    /// **Errors:** those of [`DataSettings::check`], [`discover`] and [`open`]; a data set that was asked for by name
+    /// **Errors:** those of [`DataSettings::check`], [`discover`](crate::discover) and [`open`](crate::open); a data set that was asked for by name
     /// and is not found.
     pub fn load(&self) -> Result<DatasetPair> {
         self.check()?;
-        let path = match (self.source, &self.path) {
-            (Source::Shapes, _) => None,
-            (_, Some(path)) => Some(path.clone()),
-            (source, None) => discover(source)?,
-        };
-        match (self.source, path) {
-            (source, Some(path)) => open(path, source),
-            (Source::Auto | Source::Shapes, None) => self.shapes.generate(),
-            (source, None) => Err(Error::setting(
-                "data.source",
-                format!(
-                    "no {source} found under data/; set data.path or GRADAMP_DATA to its folder or archive"
-                ),
-            )),
+        match self.place()? {
+            Some(place) => place.read(),
+            None => self.shapes.generate(),
         }
+    }
+
+    /// Reads every file of the data, also behind a broken one. `None` where [`DataSettings::load`] would generate it.
+    ///
+    /// **Errors:** as [`DataSettings::load`], but for what is wrong in the files, which the verification tells.
+    pub fn verify(&self) -> Result<Option<Verification>> {
+        self.check()?;
+        let verified = |place: Place| Ok(Verification { files: place.scan()?.states() });
+        self.place()?.map(verified).transpose()
+    }
+
+    /// Where the data lies; `None` where it is generated.
+    fn place(&self) -> Result<Option<Place>> {
+        let place = match (self.source, &self.path) {
+            (Source::Shapes, _) => None,
+            (source, Some(path)) => Some(find(path, source)?),
+            (source, None) => discover_place(source)?,
+        };
+        match (self.source, place) {
+            (Source::Cifar10 | Source::Cifar100, None) => {
+                let message = format!(
+                    "no {} found under data/; set data.path or GRADAMP_DATA to its folder or archive",
+                    self.source
+                );
+                Err(Error::setting("data.source", message))
+            }
+            (_, place) => Ok(place),
+        }
+    }
+
+    /// Takes the data that a command line chooses; see [`Choice::over`].
+    pub fn choose(&mut self, choice: Choice) {
+        (self.source, self.path) = choice.over(self.source);
     }
 
     /// Splits and limits the data; the draw is a function of `seed`.

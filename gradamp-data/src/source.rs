@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cifar::{Kind, LAYOUTS, Layout, Location, locate};
+use crate::cifar::{Kind, LAYOUTS, Layout, Location, Scan, locate};
 use crate::{DatasetPair, Error, Result};
 
 /// The environment variable that names a folder or archive with data.
@@ -72,22 +72,103 @@ impl FromStr for Source {
     }
 }
 
+/// Data as a command line names it: a data set by its name, or the place of one. A name wins over a folder of that
+/// name, which is meant by another path to it, such as `./cifar10`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// A data set, wherever it is found.
+    Named(Source),
+    /// A folder or archive.
+    At(PathBuf),
+}
+
+impl From<&Path> for Choice {
+    fn from(text: &Path) -> Self {
+        let named = Source::ALL.into_iter().find(|source| text.as_os_str() == source.name());
+        named.map_or_else(|| Choice::At(text.to_owned()), Choice::Named)
+    }
+}
+
+impl From<&str> for Choice {
+    fn from(text: &str) -> Self {
+        Path::new(text).into()
+    }
+}
+
+impl Choice {
+    /// The source and path that this choice makes of a configured source. A name takes the place of both. A path leaves
+    /// a configured CIFAR-10 or CIFAR-100 to be looked for there, and of `auto` and the generated shapes makes whatever
+    /// lies there.
+    pub fn over(self, configured: Source) -> (Source, Option<PathBuf>) {
+        match self {
+            Choice::Named(source) => (source, None),
+            Choice::At(path) if configured == Source::Shapes => (Source::Auto, Some(path)),
+            Choice::At(path) => (configured, Some(path)),
+        }
+    }
+}
+
+/// Where data lies, and who said so.
+pub(crate) struct Place {
+    location: Location,
+    /// What `$GRADAMP_DATA` holds, where the place was taken from it.
+    variable: Option<PathBuf>,
+}
+
+impl Place {
+    /// Reads all files.
+    ///
+    /// **Errors:** as [`Location::scan`].
+    pub fn scan(&self) -> Result<Scan> {
+        self.location.scan().map_err(|error| self.told(error))
+    }
+
+    /// Reads both sets.
+    ///
+    /// **Errors:** the first fault of any file.
+    pub fn read(&self) -> Result<DatasetPair> {
+        self.scan()?.into_pair().map_err(|error| self.told(error))
+    }
+
+    fn told(&self, error: Error) -> Error {
+        error.by_variable(self.variable.as_deref())
+    }
+
+    fn into_path(self) -> PathBuf {
+        let (Location::Folder(path, _) | Location::Archive(path, _)) = self.location;
+        path
+    }
+}
+
 /// Finds the files of `source` at `path`.
-pub(crate) fn find(path: &Path, source: Source) -> Result<Location> {
+pub(crate) fn find(path: &Path, source: Source) -> Result<Place> {
     if source == Source::Shapes {
         let message = format!("the shapes set is generated and is not read from {}", path.display());
         return Err(Error::setting("data.path", message));
     }
-    locate(path, &source.layouts())
+    Ok(Place { location: locate(path, &source.layouts())?, variable: None })
 }
 
-/// Reads CIFAR-10 or CIFAR-100 from `path`: a folder of its files, a .tar.gz, or a folder that holds either. The form
-/// (binary or python) is recognised by the files' names.
+/// Reads CIFAR-10 or CIFAR-100 from `path`: a folder of its files, a .tar or .tar.gz, or a folder that holds one of
+/// these. The form (binary or python) is recognised by the files' names.
 ///
 /// **Errors:** nothing at `path`, another data set than `source`, a file that is missing, truncated, too long or
 /// corrupt, a label out of range; each with the file and the place.
 pub fn open(path: impl AsRef<Path>, source: Source) -> Result<DatasetPair> {
-    find(path.as_ref(), source)?.scan()?.into_pair()
+    find(path.as_ref(), source)?.read()
+}
+
+/// Of CIFAR-10 and CIFAR-100 those that the folder `path` holds; first the one that [`Source::Auto`] takes.
+pub fn held(path: &Path) -> Vec<Source> {
+    let taken = match locate(path, &Source::Auto.layouts()) {
+        Ok(Location::Folder(_, layout)) => Some(layout.kind),
+        Ok(Location::Archive(_, layouts)) => layouts.first().map(|layout| layout.kind),
+        Err(_) => None,
+    };
+    let mut sources = [(Source::Cifar10, Kind::Cifar10), (Source::Cifar100, Kind::Cifar100)];
+    sources.sort_by_key(|(_, kind)| Some(*kind) != taken);
+    let holds = |source: &Source| path.is_dir() && locate(path, &source.layouts()).is_ok();
+    sources.into_iter().map(|(source, _)| source).filter(holds).collect()
 }
 
 /// Where the data of `source` lies: at `$GRADAMP_DATA`, or without that variable under `data/`. `Auto` means CIFAR-10.
@@ -95,23 +176,28 @@ pub fn open(path: impl AsRef<Path>, source: Source) -> Result<DatasetPair> {
 ///
 /// **Errors:** a variable that names nothing readable, or nothing of the kind.
 pub fn discover(source: Source) -> Result<Option<PathBuf>> {
+    Ok(discover_place(source)?.map(Place::into_path))
+}
+
+pub(crate) fn discover_place(source: Source) -> Result<Option<Place>> {
     let variable = std::env::var_os(DATA_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
     discover_at(variable.as_deref(), Path::new(DATA_FOLDER), source)
 }
 
-fn discover_at(variable: Option<&Path>, folder: &Path, source: Source) -> Result<Option<PathBuf>> {
+fn discover_at(variable: Option<&Path>, folder: &Path, source: Source) -> Result<Option<Place>> {
     let source = if source == Source::Auto { Source::Cifar10 } else { source };
-    let found = match (source, variable) {
-        (Source::Shapes, _) => return Ok(None),
-        (_, Some(path)) => find(path, source)?,
-        (_, None) if !folder.is_dir() => return Ok(None),
+    match (source, variable) {
+        (Source::Shapes, _) => Ok(None),
+        (_, Some(path)) => {
+            let found = find(path, source).map_err(|error| error.by_variable(Some(path)))?;
+            Ok(Some(Place { variable: Some(path.to_owned()), ..found }))
+        }
+        (_, None) if !folder.is_dir() => Ok(None),
         (_, None) => match find(folder, source) {
-            Err(Error::NoDataset { .. }) => return Ok(None),
-            other => other?,
+            Err(Error::NoDataset { .. }) => Ok(None),
+            other => other.map(Some),
         },
-    };
-    let (Location::Folder(path, _) | Location::Archive(path, _)) = found;
-    Ok(Some(path))
+    }
 }
 
 #[cfg(test)]
@@ -122,7 +208,8 @@ mod tests {
     fn data_is_discovered_at_the_variable_else_in_the_folder() {
         let folder = tempfile::TempDir::new().unwrap();
         let (data, elsewhere) = (folder.path().join("data"), folder.path().join("elsewhere"));
-        let at = |variable: Option<&Path>, source| discover_at(variable, &data, source);
+        let at =
+            |variable: Option<&Path>, source| Ok(discover_at(variable, &data, source)?.map(Place::into_path));
         assert!(at(None, Source::Auto).unwrap().is_none(), "no data folder");
         for (place, file) in [(&data, "train.bin"), (&elsewhere, "test_batch.bin")] {
             let sub = place.join("sub");
@@ -133,11 +220,47 @@ mod tests {
         assert_eq!(at(None, Source::Cifar100).unwrap(), Some(data.join("sub")));
         assert_eq!(at(Some(&elsewhere), Source::Auto).unwrap(), Some(elsewhere.join("sub")));
         assert!(
-            matches!(at(Some(&data), Source::Auto), Err(Error::NoDataset { .. })),
+            matches!(at(Some(&data), Source::Auto), Err(Error::Variable { ref error, .. })
+                if matches!(**error, Error::NoDataset { .. })),
             "a variable must hold"
         );
+        let error: Error = at(Some(&data), Source::Auto).unwrap_err();
+        let told = format!("; the environment variable GRADAMP_DATA names {}", data.display());
+        assert!(error.to_string().ends_with(&told), "{error}");
         assert!(at(Some(&elsewhere.join("no")), Source::Auto).is_err());
         assert!(at(Some(&elsewhere), Source::Shapes).unwrap().is_none());
+    }
+
+    #[test]
+    fn both_sets_in_a_folder_are_seen() {
+        let folder = tempfile::TempDir::new().unwrap();
+        assert_eq!(held(folder.path()), []);
+        std::fs::create_dir(folder.path().join("a")).unwrap();
+        std::fs::write(folder.path().join("a/test.bin"), "").unwrap();
+        assert_eq!(held(folder.path()), [Source::Cifar100]);
+        std::fs::write(folder.path().join("cifar-10-python.tar"), "").unwrap();
+        assert_eq!(held(folder.path()), [Source::Cifar100, Source::Cifar10], "files before archives");
+        std::fs::write(folder.path().join("data_batch_3.bin"), "").unwrap();
+        assert_eq!(held(folder.path()), [Source::Cifar10, Source::Cifar100], "the folder before those in it");
+    }
+
+    #[test]
+    fn a_choice_is_a_name_or_a_path_beneath_what_is_configured() {
+        for source in Source::ALL {
+            assert_eq!(Choice::from(source.name()), Choice::Named(source));
+            assert_eq!(Choice::Named(source).over(Source::Cifar100), (source, None));
+        }
+        for path in ["./cifar10", "cifar10/", "CIFAR10", "data", ""] {
+            assert_eq!(Choice::from(path), Choice::At(path.into()));
+            for (configured, expected) in [
+                (Source::Auto, Source::Auto),
+                (Source::Cifar10, Source::Cifar10),
+                (Source::Cifar100, Source::Cifar100),
+                (Source::Shapes, Source::Auto),
+            ] {
+                assert_eq!(Choice::from(path).over(configured), (expected, Some(path.into())));
+            }
+        }
     }
 
     #[test]

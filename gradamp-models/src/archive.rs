@@ -28,7 +28,7 @@ impl Archive {
     ///
     /// **Errors:** a file that is missing, truncated or of another format.
     pub fn open(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;
+        let bytes = gradamp_core::files::read(path).map_err(Error::io(path, "read"))?;
         Self::from_bytes(&path.display().to_string(), bytes)
     }
 

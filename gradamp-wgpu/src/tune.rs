@@ -81,7 +81,7 @@ impl Tuning {
     /// **Errors:** no such file, or other contents; a geometry that cannot be. Each names the file.
     pub fn read(path: &Path) -> Result<Self> {
         let fail = |message: String| Error::external(format!("{}: {message}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+        let text = gradamp_core::files::read_to_string(path).map_err(|error| fail(error.to_string()))?;
         let tuning: Self = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
         tuning.ways().map_err(|error| fail(error.to_string()))?;
         Ok(tuning)

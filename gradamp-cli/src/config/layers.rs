@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use gradamp_data::Choice;
+
 use super::tree::{Node, Origin, Value};
 use super::{Config, KeyError, presets, read};
 
@@ -16,6 +18,8 @@ pub struct Layers {
     pub sets: Vec<String>,
     /// A flag, the key it sets, and the value; `None` takes the key back to its default.
     pub flags: Vec<(&'static str, &'static str, Option<Value>)>,
+    /// The data that `--data` chooses.
+    pub data: Option<Choice>,
     /// How many epochs in all: the strategy's phases keep their shares.
     pub epochs: Option<usize>,
     /// The highest learning rate of the first phase: all rates are scaled alike.
@@ -59,6 +63,9 @@ impl Layers {
                 Some(value) => tree.set(key, Node { origin: Origin::Flag(flag), value: value.clone() })?,
                 None => tree.remove(key),
             }
+        }
+        if let Some(choice) = &self.data {
+            apply_choice(&mut tree, choice)?;
         }
         let mut resolved = Resolved::read(tree)?;
         if let Some(epochs) = self.epochs {
@@ -189,9 +196,35 @@ pub(crate) fn preset_tree(name: &str) -> Result<Node, KeyError> {
 ///
 /// **Errors:** a file that cannot be read or is no TOML.
 pub(crate) fn file_tree(path: &Path) -> Result<Node, KeyError> {
-    let text = std::fs::read_to_string(path)
+    let text = gradamp_core::files::read_to_string(path)
         .map_err(|error| KeyError::new(format!("{}: cannot be read: {error}", path.display())))?;
     Node::parse(&text, &|line| Origin::File(path.to_owned(), line))
+}
+
+/// `--data`: a data set's name takes the place of a configured source and path, a path that of the path alone.
+fn apply_choice(tree: &mut Node, choice: &Choice) -> Result<(), KeyError> {
+    let configured = match tree.get("data.source").map(|node| &node.value) {
+        Some(Value::String(name)) => name.parse().ok(),
+        _ => None,
+    };
+    let (source, path) = choice.clone().over(configured.unwrap_or_default());
+    let origin = Origin::Flag("--data");
+    let text = |text: &str| Node { origin: origin.clone(), value: Value::String(text.to_owned()) };
+    if configured != Some(source) {
+        tree.set("data.source", text(source.name()))?;
+    }
+    match path.as_deref().map(Path::to_str) {
+        Some(Some(path)) => tree.set("data.path", text(path)),
+        Some(None) => {
+            let message = "found a path that is no UTF-8, which a configuration cannot hold; expected another path to \
+                           the data, such as a symbolic link";
+            Err(KeyError::new(message.into()).at("data.path", &origin))
+        }
+        None => {
+            tree.remove("data.path");
+            Ok(())
+        }
+    }
 }
 
 fn apply_set(tree: &mut Node, set: &str) -> Result<(), KeyError> {

@@ -1,13 +1,12 @@
 //! A checkpoint: the model, the velocities, and where the run stands.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use gradamp_core::optim::{Sgd, SgdSettings};
 use gradamp_core::train::{Snapshot, TrainState};
-use gradamp_core::{Backend, Parameters, Tensor};
+use gradamp_core::{Backend, Parameters, Tensor, files};
 use gradamp_models::{Metadata, export, export_values};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -154,7 +153,7 @@ fn read_state(folder: &Path) -> Result<State> {
 
 impl FileSeal {
     fn of(path: &Path) -> Result<Self> {
-        let mut file = fs::File::open(path).map_err(Error::io(path, "read"))?;
+        let mut file = files::open(path).map_err(Error::io(path, "read"))?;
         let (mut hash, mut bytes) = (Sha256::new(), 0);
         let mut block = vec![0; 1 << 20];
         loop {

@@ -1,9 +1,9 @@
 //! A run as its folder tells it: the source of every comparison, report and view.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use gradamp_core::amplify::DrawRecord;
+use gradamp_core::files;
 use serde::de::DeserializeOwned;
 
 use super::lines::{EpochLine, EvaluationLine, GradientLine, MetricsLine, StepLine};
@@ -91,7 +91,7 @@ impl RunData {
     /// **Errors:** a file that cannot be read.
     pub fn config_text(&self) -> Result<String> {
         let path = self.root.join(CONFIG);
-        fs::read_to_string(&path).map_err(Error::io(&path, "read"))
+        files::read_to_string(&path).map_err(Error::io(&path, "read"))
     }
 
     /// The evaluation of `split` after `epoch`.
@@ -112,7 +112,7 @@ impl RunData {
 
 /// The values of a JSONL file's whole lines.
 pub(crate) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
-    let text = fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+    let text = files::read_to_string(path).map_err(Error::io(path, "read"))?;
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole.lines().enumerate().map(|(i, line)| parse(path, i + 1, line.as_bytes())).collect()
 }
@@ -126,6 +126,8 @@ pub(super) fn parse<T: DeserializeOwned>(path: &Path, number: usize, line: &[u8]
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

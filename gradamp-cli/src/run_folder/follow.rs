@@ -1,11 +1,12 @@
 //! A run's folder while it grows: each look reads only what is new.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use gradamp_core::amplify::DrawRecord;
+use gradamp_core::files;
 use serde::de::DeserializeOwned;
 
 use super::data::parse;
@@ -178,7 +179,7 @@ impl Tail {
     /// The whole lines since the last look; `None` for a file that was cut or replaced. A file that is not there has no
     /// lines, unless it `must_exist`.
     fn lines<T: DeserializeOwned>(&mut self, must_exist: bool) -> Result<Option<Vec<T>>> {
-        let mut file = match File::open(&self.path) {
+        let mut file = match files::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound && !must_exist => {
                 return Ok((self.offset == 0).then(Vec::new));
@@ -212,6 +213,7 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write;
 
     use super::*;

@@ -26,6 +26,8 @@ mod swap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use gradamp_core::files;
+
 pub use checkpoint::{Checkpoint, LoadedCheckpoint};
 pub use clock::{Timestamp, timestamp};
 pub use data::RunData;
@@ -149,7 +151,7 @@ impl RunFolder {
 
     /// The same; `None` where it cannot be known, as on network drives without locks.
     pub fn is_held(root: &Path) -> Option<bool> {
-        let lock = File::open(root.join(".lock")).ok()?;
+        let lock = files::open(&root.join(".lock")).ok()?;
         match lock.try_lock_shared() {
             Ok(()) => Some(false),
             Err(fs::TryLockError::WouldBlock) => Some(true),
@@ -255,7 +257,7 @@ pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(
 }
 
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+    let text = files::read_to_string(path).map_err(Error::io(path, "read"))?;
     serde_json::from_str(&text)
         .map_err(|error| Error::broken(path, format!("is damaged or of another version: {error}")))
 }

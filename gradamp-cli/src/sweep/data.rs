@@ -1,7 +1,8 @@
 //! A sweep as its folder tells it: the source of comparisons and reports.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use gradamp_core::files;
 
 use super::plan::{Plan, Role, plain};
 use super::results::{ResultLine, Status};
@@ -145,7 +146,7 @@ pub(super) fn config_path(root: &Path, name: &str) -> PathBuf {
 /// The lines of `results.jsonl`.
 fn read_results(path: &Path, root: &Path) -> Result<Vec<ResultLine>> {
     let again = format!("`gradamp sweep --collect {}` makes it anew from the run folders", root.display());
-    let text = fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+    let text = files::read_to_string(path).map_err(Error::io(path, "read"))?;
     if !text.is_empty() && !text.ends_with('\n') {
         let line = text.lines().count();
         return Err(Error::broken(path, format!("line {line}: is half-written; {again}")));

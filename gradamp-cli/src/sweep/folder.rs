@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gradamp_core::files;
 use gradamp_models::create_folders;
 
 use super::collect::has_begun;
@@ -81,14 +82,14 @@ pub fn prepare(root: &Path, study: &Study, expansion: &Expansion) -> Result<Vec<
 /// folder alone.
 fn whole(root: &Path, study: &Study) -> Result<String> {
     let Some(path) = &study.config else { return Ok(study.text.clone()) };
-    let settings = fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+    let settings = files::read_to_string(path).map_err(Error::io(path, "read"))?;
     write(&root.join(BASE), &settings)?;
     Ok(study.text_with(BASE))
 }
 
 /// Writes a file, unless it says that already: several processes may begin at once.
 fn write(path: &Path, text: &str) -> Result<(), run_folder::Error> {
-    match fs::read_to_string(path) {
+    match files::read_to_string(path) {
         Ok(found) if found == text => Ok(()),
         _ => write_file(path, text.as_bytes()),
     }

@@ -93,7 +93,7 @@ impl Study {
     /// **Errors:** a file that cannot be read or is no TOML; an unknown key; a value of the wrong type. Settings
     /// themselves are checked where runs are made of them.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let text = std::fs::read_to_string(path)
+        let text = gradamp_core::files::read_to_string(path)
             .map_err(|error| KeyError::new(format!("{}: cannot be read: {error}", path.display())))?;
         Self::parse(path, text)
     }

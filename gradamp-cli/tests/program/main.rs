@@ -7,6 +7,7 @@ mod commands;
 mod compare;
 mod devices;
 mod faults;
+mod inputs;
 mod optimizer;
 mod reliability;
 mod report;

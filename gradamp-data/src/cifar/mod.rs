@@ -3,6 +3,7 @@
 //! **Source:** A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009, and the description of
 //! the files that comes with them.
 
+mod archive;
 mod binary;
 mod names;
 mod pickle;
@@ -12,7 +13,7 @@ mod scan;
 use std::io::Read;
 
 pub use scan::FileState;
-pub(crate) use scan::{Location, locate};
+pub(crate) use scan::{Location, Scan, locate};
 
 use crate::{Normalisation, Result};
 

@@ -1,11 +1,12 @@
-//! Finding the files of a data set and reading them all, from a folder or a .tar.gz.
+//! Finding the files of a data set and reading them all, from a folder, a .tar or a .tar.gz.
 
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
+use gradamp_core::files;
 
+use super::archive;
 use super::{CHANNELS, Layout, PIXELS, SIDE};
 use crate::dataset::{Dataset, DatasetPair, Origin};
 use crate::error::{Error, Place, Result};
@@ -15,7 +16,7 @@ use crate::error::{Error, Place, Result};
 pub(crate) enum Location {
     /// A folder with a layout's files.
     Folder(PathBuf, Layout),
-    /// A .tar.gz, and what it may hold.
+    /// A .tar or .tar.gz, and what it may hold.
     Archive(PathBuf, Vec<Layout>),
 }
 
@@ -35,7 +36,8 @@ pub struct FileState {
 ///
 /// **Errors:** nothing at `path`, or nothing that is looked for.
 pub(crate) fn locate(path: &Path, layouts: &[Layout]) -> Result<Location> {
-    if fs::metadata(path).map_err(|e| Error::read(path, e))?.is_file() {
+    if !fs::metadata(path).map_err(|e| Error::read(path, e))?.is_dir() {
+        files::open(path).map_err(|e| Error::read(path, e))?;
         return Ok(Location::Archive(path.to_owned(), layouts.to_vec()));
     }
     let mut entries = Vec::new();
@@ -45,14 +47,15 @@ pub(crate) fn locate(path: &Path, layouts: &[Layout]) -> Result<Location> {
     entries.sort(); // the system's order is no order
     let folders = entries.iter().filter(|entry| entry.is_dir());
     for folder in std::iter::once(&path.to_owned()).chain(folders) {
-        let has_any = |layout: &&Layout| layout.files().any(|(name, _)| folder.join(name).is_file());
+        let has_any = |layout: &&Layout| layout.files().any(|(name, _)| is_there(&folder.join(name)));
         if let Some(&layout) = layouts.iter().find(has_any) {
             return Ok(Location::Folder(folder.clone(), layout));
         }
     }
     for layout in layouts {
-        let archive = path.join(layout.archive);
-        if archive.is_file() {
+        let packed = path.join(layout.archive);
+        let plain = packed.with_extension("");
+        if let Some(archive) = [packed, plain].into_iter().find(|path| is_there(path)) {
             return Ok(Location::Archive(archive, vec![*layout]));
         }
     }
@@ -63,6 +66,12 @@ pub(crate) fn locate(path: &Path, layouts: &[Layout]) -> Result<Location> {
         more => format!("{}, ... ({more} entries)", names[..8].join(", ")),
     };
     Err(Error::NoDataset { path: path.to_owned(), expected: any_of(layouts), found })
+}
+
+/// Whether there is a file of this name, even one that cannot be read: that is for an error to say. A folder is no file
+/// of a data set, whatever its name.
+fn is_there(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| !metadata.is_dir())
 }
 
 fn any_of(layouts: &[Layout]) -> String {
@@ -104,9 +113,9 @@ impl Location {
                 let mut scan = Scan::new(folder, *layout);
                 for (index, (name, _)) in layout.files().enumerate() {
                     let path = folder.join(name);
-                    if path.is_file() {
+                    if is_there(&path) {
                         let file = path.display().to_string();
-                        match File::open(&path) {
+                        match files::open(&path) {
                             Ok(reader) => scan.take(index, file, reader),
                             Err(error) => scan.note(index, file, Err(Error::read(&path, error))),
                         }
@@ -119,67 +128,28 @@ impl Location {
     }
 }
 
-fn scan_archive(archive: &Path, layouts: &[Layout]) -> Result<Scan> {
-    let mut reader = BufReader::new(File::open(archive).map_err(|e| Error::read(archive, e))?);
-    let shown = archive.display().to_string();
-    let mut magic = Vec::new();
-    reader.by_ref().take(2).read_to_end(&mut magic).map_err(|e| Error::read(archive, e))?;
-    if magic != [0x1f, 0x8b] {
-        let expected = "a .tar.gz (bytes 1f 8b)";
-        return Err(Error::format(&shown, Place::Byte(0), expected, format!("bytes {magic:02x?}")));
-    }
-    let mut unpacked = Counted { inner: MultiGzDecoder::new(io::Cursor::new(magic).chain(reader)), count: 0 };
+fn scan_archive(path: &Path, layouts: &[Layout]) -> Result<Scan> {
+    let shown = path.display();
     let mut scan = None;
-    let stopped = visit(&mut unpacked, |path, member| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+    let outcome = archive::visit(path, |member, reader| {
+        let name = member.rsplit('/').next().unwrap_or("");
         let holds = |layout: &&Layout| layout.files().any(|(file, _)| file == name);
         if let Some(&layout) = layouts.iter().find(holds) {
-            let scan = scan.get_or_insert_with(|| Scan::new(archive, layout));
+            let scan = scan.get_or_insert_with(|| Scan::new(path, layout));
             // A second layout in the same archive is not read.
             if let Some(index) = scan.layout.files().position(|(file, _)| file == name) {
-                scan.take(index, format!("{shown}: {}", path.display()), member);
+                scan.take(index, format!("{shown}: {member}"), reader);
             }
         }
-    })
-    .err()
-    .map(|error| {
-        let place = Place::Byte(unpacked.count);
-        Error::format(&shown, place, "a readable archive (bytes counted unpacked)", format!("\"{error}\""))
-    });
-    match (scan, stopped) {
+    })?;
+    match (scan, outcome.err()) {
         (Some(scan), stopped) => Ok(Scan { stopped: scan.stopped.or(stopped), ..scan }),
         (None, Some(error)) => Err(error),
         (None, None) => Err(Error::NoDataset {
-            path: archive.to_owned(),
+            path: path.to_owned(),
             expected: any_of(layouts),
             found: "an archive of other files".into(),
         }),
-    }
-}
-
-/// Calls `see` for every file of a tar stream, then reads on to the end, where the checksum stands.
-fn visit(unpacked: &mut impl Read, mut see: impl FnMut(&Path, &mut dyn Read)) -> io::Result<()> {
-    let mut archive = tar::Archive::new(&mut *unpacked);
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        if entry.header().entry_type().is_file() {
-            let path = entry.path()?.into_owned();
-            see(&path, &mut entry);
-        }
-    }
-    io::copy(unpacked, &mut io::sink()).map(|_| ())
-}
-
-struct Counted<R> {
-    inner: R,
-    count: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.count += read as u64;
-        Ok(read)
     }
 }
 

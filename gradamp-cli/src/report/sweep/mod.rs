@@ -8,7 +8,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
+use gradamp_core::files;
 
 use super::chart::{Axis, Format, Intervals, Item, Stroke};
 use super::figure::Figure;
@@ -209,7 +209,7 @@ fn differ(number: usize) -> String {
 /// The study and the commands that do it again.
 fn reproduction(sweep: &SweepData) -> Result<Section> {
     let path = sweep.root.join("sweep.toml");
-    let study = fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
+    let study = files::read_to_string(&path).map_err(Error::io(&path, "read"))?;
     let root = super::shell(&sweep.root.display().to_string());
     let name = super::shell(&format!("{}-again", sweep.plan.name));
     let mut lines = Vec::new();

@@ -1,0 +1,39 @@
+//! Text for a terminal: names from files, paths and messages of the system may hold bytes that a terminal obeys.
+
+use std::borrow::Cow;
+
+/// The text with every control character but a line's end and a tab written as an escape, `\u001b`, and so those
+/// characters that turn the direction of what follows: what is shown is what is there. JSON and TOML read the escapes
+/// as the characters.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_obeyed(c) {
+            shown.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+fn is_obeyed(c: char) -> bool {
+    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || c.is_control() && c != '\n' && c != '\t'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_escaped_and_the_rest_stays() {
+        let plain = "accuracy 91.2 %\n\tgrün, 日本, \u{1f980}";
+        assert!(matches!(printable(plain), Cow::Borrowed(text) if text == plain));
+        assert_eq!(printable("a\x1b[2Jb\rc\x07"), "a\\u001b[2Jb\\u000dc\\u0007");
+        assert_eq!(printable("\u{9b}31m \x7f \u{202e}txt"), "\\u009b31m \\u007f \\u202etxt");
+    }
+}

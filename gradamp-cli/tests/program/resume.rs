@@ -15,7 +15,7 @@ use crate::{Report, SMALL, Workplace, contents, json_lines};
 
 /// Asserts that two runs left the same, but for times.
 #[track_caller]
-fn assert_same_run(a: &Path, b: &Path) {
+pub fn assert_same_run(a: &Path, b: &Path) {
     for file in ["config.toml", "amplification.jsonl", "gradients.jsonl"] {
         assert!(fs::read(a.join(file)).unwrap() == fs::read(b.join(file)).unwrap(), "{file} differs");
     }

@@ -1,6 +1,8 @@
 //! What holds when a run is killed, the power fails, or the machine around it is in a bad way.
 
+mod disk;
 mod flush;
+mod hostile;
 mod output;
 mod trace;
 

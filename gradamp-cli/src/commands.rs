@@ -43,12 +43,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     }
     config.train.batch_size = args.batch_size;
     let archive = Archive::open(&file)?;
-    let shape = |name: &str| archive.shape(name).map(<[usize]>::to_vec);
-    let Some(settings) = ModelSettings::of_tensors(shape) else {
-        let message =
-            format!("{}: expected a VGG or ResNet of this project, found other tensors", file.display());
-        return Err(Failure::failed(message));
-    };
+    let settings = archive.settings()?;
     let run = args.run.as_deref().filter(|_| args.data.is_none());
     let data = Data::load(&config.data, &|line| output::message(line))
         .map_err(|error| dataset::moved(error, &config.data, run))?;
@@ -82,7 +77,7 @@ impl Task for Evaluate<'_> {
         let batches = dataset::test_batches(self.config, self.data, &backend)?;
         let mut parameters = Parameters::new(&backend, 0);
         let model = Model::new(self.settings, &mut parameters)?;
-        self.archive.import("", &mut parameters)?;
+        self.archive.import_wrapped(&mut parameters)?.iter().for_each(output::message);
         Ok(evaluate(&model, &mut parameters, &*batches)?)
     }
 }

@@ -37,13 +37,18 @@ use clap::Parser;
 
 use args::{BenchCommand, Cli, Command, DevicesArgs};
 pub use failure::{FAILED, Failure, INTERRUPTED, Result, SUCCESS, USAGE};
+use printable::printable;
 
 /// Runs the program with its command line; returns its exit code. Errors go to stderr as one message.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     std::panic::set_hook(Box::new(last_resort));
-    let code = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let code = match Cli::try_parse_from(&arguments) {
         Ok(cli) => outcome(&cli),
         Err(error) if error.use_stderr() => {
+            // The error repeats arguments as they are, and what a terminal obeys in them; so it is made of printable ones.
+            let shown = arguments.iter().map(|argument| printable(&argument.to_string_lossy()).into_owned());
+            let error = Cli::try_parse_from(shown).err().unwrap_or(error);
             let _ = error.print(); // nobody is there to be told that stderr is closed
             USAGE
         }

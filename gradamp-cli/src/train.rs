@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use gradamp_core::train::{Outcome, TrainState, Trainer};
 use gradamp_core::{Backend, Error, Parameters};
-use gradamp_models::{Metadata, Model, ModelSettings};
+use gradamp_models::{Archive, Metadata, Model, ModelSettings};
 
 use crate::args::{SettingsArgs, TrainArgs};
 use crate::config::{KeyError, LoopSettings, Resolved, presets};
@@ -236,7 +236,11 @@ impl<B: Backend> Run<'_, B> {
     /// Fills the parameters from `model.init`, if it is set.
     fn initialise(&self, parameters: &mut Parameters<B>) -> Result<()> {
         let Some(path) = &self.resolved.config.model.init else { return Ok(()) };
-        gradamp_models::import(path, parameters)?;
+        if let Some(remark) = Archive::open(path)?.import_wrapped(parameters)?
+            && !self.args.quiet
+        {
+            output::message(remark);
+        }
         Ok(())
     }
 

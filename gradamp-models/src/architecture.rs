@@ -147,6 +147,13 @@ impl ModelSettings {
         None
     }
 
+    /// For each family the tensors by which [`Self::of_tensors`] finds its smallest model, the last layer's first.
+    pub(crate) fn telling_tensors() -> [[String; 3]; 2] {
+        let resnet = ["linear.weight", "conv1.weight", "layer3.1.conv2.weight"].map(str::to_owned);
+        let vgg_norm = format!("features.{}.running_mean", crate::vgg::last_norm(Architecture::Vgg11));
+        [resnet, ["classifier.weight".into(), "features.0.weight".into(), vgg_norm]]
+    }
+
     const DEEPEST_FIRST: [Architecture; 6] = [
         Architecture::ResNet34,
         Architecture::ResNet18,

@@ -50,6 +50,13 @@ impl Archive {
                     }
                     error => error.to_string(),
                 };
+                let message = match bytes.get(..4) {
+                    Some(b"PK\x03\x04" | [0x80, 2..=5, ..]) => format!(
+                        "{message} (it begins as torch.save writes: load it in PyTorch and write it with \
+                         safetensors.torch.save_file)"
+                    ),
+                    _ => message,
+                };
                 Err(Error::Format { file: origin.into(), bytes: bytes.len(), message })
             }
         }
@@ -94,14 +101,41 @@ impl Archive {
         }
     }
 
-    /// The values of a tensor of 64-bit integers.
+    /// The values of a tensor of whole numbers of any type, as a cast of a whole model leaves them. A number that has
+    /// outgrown 16-bit floats, and is infinity there, is their largest.
     ///
-    /// **Errors:** no tensor of this name; a tensor of another type.
+    /// **Errors:** no tensor of this name; a tensor of another type; a value that is no whole number, or beyond 63 bits.
     pub fn integers(&self, name: &str) -> Result<Vec<i64>> {
-        match self.tensor(name)? {
-            (Dtype::I64, bytes) => Ok(elements(bytes).map(i64::from_le_bytes).collect()),
-            (other, _) => Err(self.error(name, format!("expected I64, found {other:?}"))),
-        }
+        let (dtype, bytes) = self.tensor(name)?;
+        let wide: Vec<i128> = match dtype {
+            Dtype::I64 => elements(bytes).map(i64::from_le_bytes).map(i128::from).collect(),
+            Dtype::I32 => elements(bytes).map(i32::from_le_bytes).map(i128::from).collect(),
+            Dtype::I16 => elements(bytes).map(i16::from_le_bytes).map(i128::from).collect(),
+            Dtype::I8 => elements(bytes).map(i8::from_le_bytes).map(i128::from).collect(),
+            Dtype::U64 => elements(bytes).map(u64::from_le_bytes).map(i128::from).collect(),
+            Dtype::U32 => elements(bytes).map(u32::from_le_bytes).map(i128::from).collect(),
+            Dtype::U16 => elements(bytes).map(u16::from_le_bytes).map(i128::from).collect(),
+            Dtype::U8 => elements(bytes).map(u8::from_le_bytes).map(i128::from).collect(),
+            Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16 => {
+                // f64 holds a counter that f32 would round.
+                let values: Vec<f64> = match dtype {
+                    Dtype::F64 => elements(bytes).map(f64::from_le_bytes).collect(),
+                    _ => self.floats(name)?.into_iter().map(f64::from).collect(),
+                };
+                let whole = |value: f64| match value {
+                    f64::INFINITY if dtype == Dtype::F16 => Ok(65504),
+                    value if value.fract() == 0.0 => Ok(value as i128),
+                    value => Err(self.error(name, format!("expected a whole number, found {value}"))),
+                };
+                values.into_iter().map(whole).collect::<Result<_>>()?
+            }
+            other => return Err(self.error(name, format!("expected numbers, found {other:?}"))),
+        };
+        let narrow = |value| {
+            i64::try_from(value)
+                .map_err(|_| self.error(name, format!("expected at most 63 bits, found {value}")))
+        };
+        wide.into_iter().map(narrow).collect()
     }
 
     fn tensor(&self, name: &str) -> Result<(Dtype, &[u8])> {
@@ -231,7 +265,8 @@ mod tests {
         assert_eq!(archive.floats("brain").unwrap(), [1.0, -2.0]);
         let error = archive.floats("byte").unwrap_err().to_string();
         assert_eq!(error, "memory: tensor byte: expected F32, F64, F16 or BF16, found U8");
-        let error = archive.integers("half").unwrap_err().to_string();
-        assert_eq!(error, "memory: tensor half: expected I64, found F16");
+        assert_eq!(archive.integers("half").unwrap(), [1, -2]);
+        let error = archive.integers("double").unwrap_err().to_string();
+        assert_eq!(error, "memory: tensor double: expected a whole number, found 1.5");
     }
 }

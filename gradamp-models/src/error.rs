@@ -55,6 +55,14 @@ pub enum Error {
         /// What was found and what was expected.
         message: String,
     },
+    /// A file of tensors that are no model of this crate.
+    #[error("{file}: {message}")]
+    Unknown {
+        /// The file.
+        file: String,
+        /// What was looked for, and what is there.
+        message: String,
+    },
     /// A file of another model.
     #[error("{file}: expected {expected}, found {found}")]
     Model {

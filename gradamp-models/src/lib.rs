@@ -21,6 +21,7 @@ mod layout;
 mod model;
 mod resnet;
 mod vgg;
+mod wrapped;
 
 pub use architecture::{Architecture, ModelSettings};
 pub use archive::{Archive, Metadata};

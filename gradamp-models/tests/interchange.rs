@@ -100,7 +100,7 @@ fn an_unwritable_folder_is_named_and_the_old_file_stays() {
 
     std::fs::create_dir(folder.path().join("folder")).unwrap();
     let error = export(&folder.path().join("folder"), &small(), &Metadata::new()).unwrap_err().to_string();
-    assert!(error.contains("folder: cannot put in place"), "{error}");
+    assert!(error.ends_with("folder: expected the path of a file to write, found a folder"), "{error}");
 }
 
 #[test]
@@ -171,14 +171,15 @@ fn another_type_is_named_and_half_precision_is_read() {
     let error = refusal(integers, &mut small());
     assert!(error.ends_with("tensor linear.bias: expected F32, F64, F16 or BF16, found I32"), "{error}");
 
-    let floats = torch_with(|name, dtype, _, _| {
+    let floats = torch_with(|name, dtype, _, data| {
         if name == "bn1.num_batches_tracked" {
             *dtype = Dtype::F64;
+            *data = 2.5f64.to_le_bytes().to_vec();
         }
         true
     });
     let error = refusal(floats, &mut small());
-    assert!(error.ends_with("tensor bn1.num_batches_tracked: expected I64, found F64"), "{error}");
+    assert!(error.ends_with("tensor bn1.num_batches_tracked: expected a whole number, found 2.5"), "{error}");
 
     let halves = torch_with(|name, dtype, _, data| {
         if name == "linear.bias" {
@@ -200,6 +201,124 @@ fn counters_may_be_absent() {
     let bytes = torch_with(|name, _, _, _| !name.ends_with("num_batches_tracked"));
     Archive::from_bytes("old", bytes).unwrap().import("", &mut parameters).unwrap();
     assert!(parameters.counters().iter().all(|(_, count)| *count == 0));
+}
+
+/// The PyTorch file with other names, and a count of averages if it is named.
+fn torch_renamed(rename: impl Fn(&str) -> String, averages: Option<&str>) -> Vec<u8> {
+    let file = safetensors::SafeTensors::deserialize(TORCH).unwrap();
+    let mut tensors: Vec<_> = file.tensors().into_iter().map(|(name, view)| (rename(&name), view)).collect();
+    let count = 7i64.to_le_bytes();
+    if let Some(name) = averages {
+        tensors.push((name.into(), TensorView::new(Dtype::I64, Vec::new(), &count).unwrap()));
+    }
+    safetensors::serialize(tensors, None).unwrap()
+}
+
+#[test]
+fn wrappers_of_other_trainers_are_read_through() {
+    let settings = ModelSettings { architecture: Architecture::ResNet18, width: 1, classes: 2 };
+    let mut plain = small();
+    Archive::from_bytes("torch", TORCH.to_vec()).unwrap().import("", &mut plain).unwrap();
+    for (prefix, averages) in [
+        ("", None),
+        ("module.", None),
+        ("_orig_mod.", None),
+        ("module._orig_mod.", None),
+        ("_orig_mod.module.", None),
+        ("module.", Some("n_averaged")),
+        ("module.module.", Some("module.n_averaged")),
+        ("model.net.", None),
+    ] {
+        let bytes = torch_renamed(|name| format!("{prefix}{name}"), averages);
+        let archive = Archive::from_bytes("w.safetensors", bytes).unwrap();
+        assert_eq!(archive.settings().unwrap(), settings, "{prefix}");
+        let mut parameters = small();
+        let said = archive.import_wrapped(&mut parameters).unwrap();
+        assert_eq!(to_bytes(&parameters, &Metadata::new()).unwrap(), TORCH, "{prefix}");
+        let beside = if averages.is_some() { " and a count of averages" } else { "" };
+        let expected = format!("w.safetensors: read without {prefix:?} before every name{beside}");
+        assert_eq!(said, (!prefix.is_empty()).then_some(expected));
+    }
+}
+
+#[test]
+fn a_file_of_no_model_says_what_was_looked_for() {
+    let why = |bytes: Vec<u8>| {
+        let archive = Archive::from_bytes("w", bytes).unwrap();
+        let error = archive.settings().unwrap_err().to_string();
+        assert!(archive.import_wrapped(&mut small()).is_err(), "{error}");
+        error
+    };
+    let torchvision = torch_renamed(|name| name.replace("linear.", "fc."), None);
+    let error = why(torchvision);
+    assert!(
+        error.contains("no tensor is named linear.weight (ResNet) or classifier.weight (VGG)"),
+        "{error}"
+    );
+    assert!(
+        error.ends_with(
+            "found 122 tensors: bn1.bias, bn1.num_batches_tracked, bn1.running_mean, bn1.running_var, ..."
+        ),
+        "{error}"
+    );
+    let error =
+        why(torch_renamed(|name| format!("module.{}", name.replace("layer3.1.conv2", "other")), None));
+    assert!(error.starts_with("w: tensor module.layer3.1.conv2.weight: is missing"), "{error}");
+    let two = why(torch_renamed(
+        |name| format!("{}.{name}", if name.starts_with("bn1") { "ema" } else { "model" }),
+        None,
+    ));
+    assert_eq!(two, "w: tensor ema.bn1.bias: is unexpected beside a model whose names begin with \"model.\"");
+    let empty: [(&str, TensorView<'_>); 0] = [];
+    assert!(why(safetensors::serialize(empty, None).unwrap()).ends_with("found no tensors"));
+    let long = "x".repeat(100_000);
+    assert!(why(torch_renamed(|name| format!("{name}{long}"), None)).len() < 1000);
+}
+
+#[test]
+fn counters_of_any_type_are_read() {
+    let cases: [(Dtype, Vec<u8>, Result<u64, &str>); 12] = [
+        (Dtype::I32, 9i32.to_le_bytes().to_vec(), Ok(9)),
+        (Dtype::I16, 9i16.to_le_bytes().to_vec(), Ok(9)),
+        (Dtype::U8, vec![9], Ok(9)),
+        (Dtype::U64, 9u64.to_le_bytes().to_vec(), Ok(9)),
+        (Dtype::U64, u64::MAX.to_le_bytes().to_vec(), Err("at most 63 bits, found 18446744073709551615")),
+        (Dtype::F64, 16777217f64.to_le_bytes().to_vec(), Ok(16_777_217)),
+        (Dtype::F32, 9f32.to_le_bytes().to_vec(), Ok(9)),
+        (Dtype::F32, f32::INFINITY.to_le_bytes().to_vec(), Err("expected a whole number, found inf")),
+        (Dtype::F16, 0x4880u16.to_le_bytes().to_vec(), Ok(9)),
+        (Dtype::F16, 0x7c00u16.to_le_bytes().to_vec(), Ok(65504)),
+        (Dtype::BF16, 0x4110u16.to_le_bytes().to_vec(), Ok(9)),
+        (Dtype::I8, vec![0xff], Err("expected a number of batches, found -1")),
+    ];
+    for (kind, bytes, expected) in cases {
+        let file = torch_with(|name, dtype, _, data| {
+            if name == "bn1.num_batches_tracked" {
+                (*dtype, *data) = (kind, bytes.clone());
+            }
+            true
+        });
+        match expected {
+            Ok(count) => {
+                let mut parameters = small();
+                Archive::from_bytes("cast", file).unwrap().import("", &mut parameters).unwrap();
+                let counters = parameters.counters();
+                let found = counters.iter().find(|(path, _)| &**path == "bn1.num_batches_tracked").unwrap().1;
+                assert_eq!(found, count, "{kind:?}");
+            }
+            Err(told) => {
+                let error = refusal(file, &mut small());
+                assert!(error.contains(told), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_torch_save_writes_is_told_apart() {
+    let error = refusal(b"PK\x03\x04 a zip archive, as torch.save writes".to_vec(), &mut small());
+    assert!(error.contains("safetensors.torch.save_file"), "{error}");
+    assert!(!refusal(b"something else entirely".to_vec(), &mut small()).contains("torch"));
 }
 
 #[test]

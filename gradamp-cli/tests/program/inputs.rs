@@ -148,3 +148,220 @@ fn a_relative_path_that_leads_nowhere_says_from_where() {
     let mut command = place.command("train --threads 1 --resume ../run --data ../ten");
     Report::new("resume", command.current_dir(place.path("elsewhere")).output().unwrap()).succeeds();
 }
+
+/// A tensor's name, type, shape and bytes.
+type Named = (String, String, Vec<u64>, Vec<u8>);
+
+/// The bytes of a safetensors file with these tensors.
+fn safetensors(tensors: &[Named]) -> Vec<u8> {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, dtype, shape, bytes) in tensors {
+        let offsets = [data.len(), data.len() + bytes.len()];
+        header.insert(
+            name.clone(),
+            serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": offsets}),
+        );
+        data.extend(bytes);
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat()
+}
+
+/// The tensors of a safetensors file.
+fn tensors(bytes: &[u8]) -> Vec<Named> {
+    let (size, rest) = bytes.split_at(8);
+    let (header, data) = rest.split_at(u64::from_le_bytes(size.try_into().unwrap()) as usize);
+    let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(header).unwrap();
+    let tensor = |(name, entry): (&String, &serde_json::Value)| {
+        let numbers =
+            |key: &str| entry[key].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
+        let offsets: Vec<u64> = numbers("data_offsets");
+        let bytes = data[offsets[0] as usize..offsets[1] as usize].to_vec();
+        (name.clone(), entry["dtype"].as_str().unwrap().to_owned(), numbers("shape"), bytes)
+    };
+    header.iter().filter(|(name, _)| *name != "__metadata__").map(tensor).collect()
+}
+
+#[test]
+fn checkpoints_of_other_trainers_are_evaluated_and_begun_from() {
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --max-steps 2 --out run")).succeeds();
+    let own = fs::read(place.path("run/checkpoints/last/model.safetensors")).unwrap();
+    let eval = |name: &str| {
+        place.run(&format!("eval --checkpoint {name}.safetensors --data shapes --threads 1 --json"))
+    };
+    let loss =
+        |report: &Report| serde_json::from_str::<serde_json::Value>(&report.out).unwrap()["loss"].clone();
+    fs::write(place.path("own.safetensors"), &own).unwrap();
+    let report = eval("own").succeeds();
+    assert!(!report.err.contains("read without"), "{}", report.err);
+    let expected = loss(&report);
+    let write = |name: &str, change: &dyn Fn(&mut Named)| {
+        let mut all = tensors(&own);
+        all.iter_mut().for_each(change);
+        if name == "averaged" {
+            all.push(("n_averaged".into(), "I64".into(), vec![], 3i64.to_le_bytes().to_vec()));
+        }
+        fs::write(place.path(&format!("{name}.safetensors")), safetensors(&all)).unwrap();
+    };
+    for (name, prefix) in [("module", "module."), ("compiled", "module._orig_mod."), ("averaged", "module.")]
+    {
+        write(name, &|tensor| tensor.0.insert_str(0, prefix));
+        let report = eval(name).succeeds();
+        assert_eq!(loss(&report), expected);
+        let told = format!("{name}.safetensors: read without \"{prefix}\" before every name");
+        assert!(report.err.contains(&told), "{}", report.err);
+    }
+    // A whole model cast to bfloat16, and counters to i32.
+    write("cast", &|(name, dtype, _, bytes)| {
+        if name.ends_with("num_batches_tracked") {
+            (*dtype, *bytes) = ("I32".into(), bytes[..4].to_vec());
+        } else {
+            (*dtype, *bytes) = ("BF16".into(), bytes.chunks_exact(4).flat_map(|b| [b[2], b[3]]).collect());
+        }
+    });
+    eval("cast").succeeds();
+
+    let report =
+        place.run(&format!("{SMALL} --max-steps 1 --init averaged.safetensors --out next")).succeeds();
+    assert!(
+        report.err.contains("read without \"module.\" before every name and a count of averages"),
+        "{}",
+        report.err
+    );
+    let quiet =
+        place.run(&format!("{SMALL} --quiet --max-steps 1 --init cast.safetensors --out quiet")).succeeds();
+    assert!(!quiet.err.contains("read without"), "{}", quiet.err);
+
+    write("foreign", &|tensor| tensor.0 = tensor.0.replace("linear.", "fc."));
+    eval("foreign")
+        .fails(1, &["foreign.safetensors: expected a VGG or ResNet", "no tensor is named linear.weight"]);
+    write("short", &|tensor| tensor.0 = tensor.0.replace("layer3.1.conv2", "other"));
+    eval("short").fails(1, &["short.safetensors: tensor layer3.1.conv2.weight: is missing"]);
+    fs::write(place.path("empty.safetensors"), safetensors(&[])).unwrap();
+    eval("empty").fails(1, &["empty.safetensors", "found no tensors"]);
+}
+
+/// No byte of a file that a terminal obeys reaches it.
+#[test]
+fn names_in_files_are_shown_escaped() {
+    let place = Workplace::new();
+    let name = "\u{1b}[2J\u{9b}31m\rfc.weight".to_owned();
+    let file = safetensors(&[(name, "F32".into(), vec![1], vec![0; 4])]);
+    fs::write(place.path("esc.safetensors"), file).unwrap();
+    let mut header = tar::Header::new_gnu();
+    header.set_size(1);
+    header.set_cksum();
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_data(&mut header, "\u{1b}]0;title\u{7}/test_batch.bin", &b"x"[..]).unwrap();
+    fs::write(place.path("esc.tar"), archive.into_inner().unwrap()).unwrap();
+    place.write("a\u{1b}[31mb.toml", "[train]\nseed = \"\\u001b[32m\"\n");
+    let odd = Path::new("a\u{1b}[31mb.toml");
+    let mut check = place.command("config check");
+    let mut unknown = place.command("data info esc.tar");
+    for (report, shown) in [
+        (
+            place.run("eval --checkpoint esc.safetensors --data shapes"),
+            "\\u001b[2J\\u009b31m\\u000dfc.weight",
+        ),
+        (place.run("data verify esc.tar"), "\\u001b]0;title\\u0007/test_batch.bin"),
+        (Report::new("config check", check.arg(odd).output().unwrap()), "a\\u001b[31mb.toml"),
+        (Report::new("data info", unknown.arg("\u{1b}[31m").output().unwrap()), "\\u001b[31m"),
+    ] {
+        assert_ne!(report.code, Some(0), "{}", report.what);
+        let all = format!("{}{}", report.out, report.err);
+        assert!(all.contains(shown), "{}: {all}", report.what);
+        let obeyed = all.chars().find(|&c| c.is_control() && c != '\n' && c != '\t');
+        assert_eq!(obeyed, None, "{}: {all:?}", report.what);
+    }
+}
+
+/// A program that reads a pipe without a writer, or a device without an end, never ends; the test's own limit is generous.
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_refused_wherever_a_file_is_read() {
+    use std::time::{Duration, Instant};
+
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --max-steps 2 --out run")).succeeds();
+    let pipe = place.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let pipe_in = |name: &str| {
+        let _ = fs::remove_file(place.path(name));
+        fs::create_dir_all(place.path(name).parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(&pipe, place.path(name)).unwrap();
+    };
+    pipe_in("folder/data_batch_1.bin");
+    let bounded = |arguments: &str| {
+        let mut command = place.command(arguments);
+        let mut child = command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        while child.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = child.kill(); // one that has ended is not there to be killed
+        Report::new(arguments, child.wait_with_output().unwrap())
+    };
+    let pipe = "a named pipe, expected a regular file";
+    let device = "a device, expected a regular file";
+    for (arguments, code, told) in [
+        ("data info pipe", 1, pipe),
+        ("data verify /dev/zero", 1, device),
+        ("data info folder", 1, pipe),
+        ("eval --checkpoint pipe --data shapes", 1, pipe),
+        ("eval --checkpoint /dev/zero --data shapes", 1, device),
+        ("config check pipe", 2, pipe),
+        ("config check /dev/zero", 2, device),
+        ("train --config /dev/stdin", 2, "expected a regular file"),
+        ("sweep pipe --dry-run", 2, pipe),
+        ("sweep /dev/zero --dry-run", 2, device),
+        (&format!("{SMALL} --init pipe --out next"), 1, pipe),
+        (&format!("{SMALL} --init /dev/zero --out next"), 1, device),
+    ] {
+        bounded(arguments).fails(code, &[told]);
+    }
+    for name in ["metrics.jsonl", "gradients.jsonl", "run.json"] {
+        let kept = fs::read(place.path("run").join(name)).unwrap();
+        pipe_in(&format!("run/{name}"));
+        bounded("report run -o page.html").fails(1, &[name, pipe]);
+        fs::remove_file(place.path("run").join(name)).unwrap();
+        fs::write(place.path("run").join(name), kept).unwrap();
+    }
+    let state = "run/checkpoints/last/state.json";
+    let kept = fs::read(place.path(state)).unwrap();
+    pipe_in(state);
+    bounded("train --threads 1 --resume run").fails(1, &["state.json", pipe]);
+    fs::remove_file(place.path(state)).unwrap();
+    fs::write(place.path(state), kept).unwrap();
+    // A link to a regular file is as good as the file.
+    std::os::unix::fs::symlink(place.path("run/checkpoints/last/model.safetensors"), place.path("link"))
+        .unwrap();
+    place.run("eval --checkpoint link --data shapes --threads 1").succeeds();
+}
+
+/// An archive of a kilobyte that asks for a gigabyte, under a limit of the memory that a process may take.
+#[cfg(target_os = "linux")]
+#[test]
+fn archives_that_ask_for_memory_are_refused_within_a_limit() {
+    let place = Workplace::new();
+    let big = 1_u64 << 30;
+    for kind in [tar::EntryType::GNULongName, tar::EntryType::GNULongLink, tar::EntryType::XHeader] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(big);
+        header.set_cksum();
+        let file = fs::File::create(place.path("long.tar")).unwrap();
+        std::io::Write::write_all(&mut &file, header.as_bytes()).unwrap();
+        file.set_len(big + 1024).unwrap(); // what is not written takes no room on the disk
+        let script =
+            format!("ulimit -v 1500000; exec {} data verify long.tar", env!("CARGO_BIN_EXE_gradamp"));
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script]).current_dir(place.0.path());
+        let report = Report::new("data verify long.tar", command.output().unwrap());
+        report.fails(1, &["long.tar, byte 512", "an extended header of 1073741824 bytes"]);
+    }
+}

@@ -2,18 +2,21 @@
 //! refuses everything else.
 //!
 //! A pickle is a program for a stack machine, and Python's own reader would call any function it names. This one
-//! knows five names, calls nothing, and copies no array: a value borrows the file's bytes. Protocols 2 to 5.
+//! knows six names and calls nothing. Protocols 0 to 5, but for Python 2's text of protocol 0. From protocol 3 on a value
+//! borrows the file's bytes; before, Python 3 writes bytes as text, which is decoded.
 //!
 //! **Source:** the opcodes' descriptions in Python's `pickletools`.
 
 mod calls;
 mod cursor;
+mod element;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use calls::Global;
 use cursor::Cursor;
+pub(super) use element::Element;
 
 /// Instructions in a pickle: a CIFAR-100 training file has about 350,000. Bounds memory on hostile input.
 const MAX_INSTRUCTIONS: usize = 4_000_000;
@@ -43,19 +46,20 @@ pub(super) enum Value<'a> {
     Int(i64),
     /// `bytes`, or a string of Python 2.
     Bytes(Cow<'a, [u8]>),
-    Text(&'a str),
+    Text(Cow<'a, str>),
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Global(Global),
-    /// The element type of unsigned bytes.
-    ByteType,
+    /// The type of an array's elements.
+    Type(Element),
     Array(Array),
 }
 
-/// A NumPy array of unsigned bytes.
+/// A NumPy array of whole numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Array {
+    pub element: Element,
     pub shape: Vec<usize>,
     /// The first index runs fastest.
     pub fortran: bool,
@@ -64,6 +68,15 @@ pub(super) struct Array {
 }
 
 impl Value<'_> {
+    /// The bytes of `bytes` or a string.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Value::Bytes(bytes) => Some(bytes),
+            Value::Text(text) => Some(text.as_bytes()),
+            _ => None,
+        }
+    }
+
     pub fn describe(&self) -> String {
         match self {
             Value::None => "None".into(),
@@ -74,8 +87,11 @@ impl Value<'_> {
             Value::List(items) => format!("a list of {}", items.len()),
             Value::Dict(items) => format!("a dictionary of {}", items.len()),
             Value::Global(global) => format!("the name {}", global.path()),
-            Value::ByteType => "an element type".into(),
-            Value::Array(array) => format!("an array of shape {:?}", array.shape),
+            Value::Type(element) => format!("the element type {element}"),
+            Value::Array(Array { element: Element::BYTE, shape, .. }) => {
+                format!("an array of shape {shape:?}")
+            }
+            Value::Array(Array { element, shape, .. }) => format!("an array of {element} of shape {shape:?}"),
         }
     }
 }
@@ -105,11 +121,7 @@ impl<'a> Pickle<'a> {
 
     /// The bytes of `bytes` or a string.
     pub fn bytes(&self, id: Id) -> Option<&[u8]> {
-        match &self.values[id] {
-            Value::Bytes(bytes) => Some(bytes),
-            Value::Text(text) => Some(text.as_bytes()),
-            _ => None,
-        }
+        self.values[id].as_bytes()
     }
 }
 
@@ -124,9 +136,10 @@ pub(super) fn parse(file: &[u8]) -> Result<Pickle<'_>, Refusal> {
         decoded: 0,
         offset: 0,
     };
-    if file.first() != Some(&0x80) {
+    // A dictionary of protocol 0 begins with a mark, one of protocol 1 with itself, and later ones with their number.
+    if !file.first().is_some_and(|first| [0x80, b'(', b'}'].contains(first)) {
         let found = file.first().map_or("an empty file".into(), |byte| format!("byte {byte:#04x}"));
-        return Err(Refusal::new(0, "a pickle of protocol 2 or later (byte 0x80)", found));
+        return Err(Refusal::new(0, "a pickled dictionary (byte 0x80, '(' or '}')", found));
     }
     for _ in 0..MAX_INSTRUCTIONS {
         machine.offset = machine.cursor.position();
@@ -222,10 +235,39 @@ impl<'a> Machine<'a> {
             }
             b'h' | b'j' => {
                 let slot = self.cursor.size(if opcode == b'h' { 1 } else { 4 })?;
-                match self.memo.get(&slot) {
-                    Some(&id) => self.push_id(id),
-                    None => self.refuse("a remembered value", format!("nothing under number {slot}")),
-                }
+                self.recall(slot)
+            }
+            b'I' => match self.cursor.line()? {
+                "00" => self.push(Value::Int(0)),
+                "01" => self.push(Value::Int(1)),
+                digits => self.push_digits(digits),
+            },
+            b'L' => {
+                let digits = self.cursor.line()?;
+                self.push_digits(digits.strip_suffix('L').unwrap_or(digits))
+            }
+            b'V' => {
+                let text = self.cursor.escaped_text()?;
+                self.push(Value::Text(Cow::Owned(text)))
+            }
+            b'd' => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::Dict(Vec::new()))?;
+                self.insert(&items)
+            }
+            b'l' => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::List(items))
+            }
+            b'p' => {
+                let slot = self.slot()?;
+                let top = self.top("a value to remember")?;
+                self.memo.insert(slot, top);
+                Ok(())
+            }
+            b'g' => {
+                let slot = self.slot()?;
+                self.recall(slot)
             }
             b'c' => {
                 let (module, name) = (self.cursor.line()?, self.cursor.line()?);
@@ -234,7 +276,10 @@ impl<'a> Machine<'a> {
             0x93 => {
                 let parts = self.pop_many(2)?;
                 match (&self.values[parts[0]], &self.values[parts[1]]) {
-                    (&Value::Text(module), &Value::Text(name)) => self.push_global(module, name),
+                    (Value::Text(module), Value::Text(name)) => {
+                        let (module, name) = (module.clone(), name.clone());
+                        self.push_global(&module, &name)
+                    }
                     _ => self.refuse("a module and a name", "other values"),
                 }
             }
@@ -271,8 +316,28 @@ impl<'a> Machine<'a> {
     fn push_text(&mut self, width: usize) -> Result<(), Refusal> {
         let length = self.cursor.size(width)?;
         match std::str::from_utf8(self.cursor.take(length)?) {
-            Ok(text) => self.push(Value::Text(text)),
+            Ok(text) => self.push(Value::Text(Cow::Borrowed(text))),
             Err(error) => self.refuse("UTF-8", error.to_string()),
+        }
+    }
+
+    fn push_digits(&mut self, digits: &str) -> Result<(), Refusal> {
+        match digits.parse() {
+            Ok(number) => self.push(Value::Int(number)),
+            Err(_) => self.refuse("a whole number", format!("{:?}", digits)),
+        }
+    }
+
+    /// The number under which a value is remembered, as a line.
+    fn slot(&mut self) -> Result<usize, Refusal> {
+        let digits = self.cursor.line()?;
+        digits.parse().or_else(|_| self.refuse("a number to remember a value by", format!("{digits:?}")))
+    }
+
+    fn recall(&mut self, slot: usize) -> Result<(), Refusal> {
+        match self.memo.get(&slot) {
+            Some(&id) => self.push_id(id),
+            None => self.refuse("a remembered value", format!("nothing under number {slot}")),
         }
     }
 

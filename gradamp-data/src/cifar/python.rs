@@ -1,14 +1,18 @@
 //! The python version: a pickled dictionary with `data`, an array of bytes `[n, 3072]` (each row the planes red, green,
-//! blue), and `labels` (CIFAR-100: `fine_labels`), a list of n numbers.
+//! blue), and `labels` (CIFAR-100: `fine_labels`), a list, tuple or array of n numbers.
 
 use std::io::Read;
 
-use super::pickle::{self, Array, Pickle, Value};
+use super::pickle::{self, Array, Element, Pickle, Value};
 use super::{Kind, PIXELS, interleave};
 use crate::error::{Error, Place, Result};
 
 /// Bytes a record may take beside its pixels: its file name, its labels and what surrounds them.
 const MAX_RECORD_EXTRA: usize = 512;
+
+/// Bytes a pixel's colour may take: before protocol 3, Python 3 writes bytes as text, which takes two from 128 up; in
+/// protocol 0 a zero takes six, but few pixels are zero.
+const MAX_COLOUR: usize = 2;
 
 /// Reads exactly `labels.len()` records.
 ///
@@ -24,7 +28,7 @@ pub(super) fn decode(
     labels: &mut [u8],
 ) -> Result<()> {
     let n = labels.len();
-    let limit = n * (PIXELS + MAX_RECORD_EXTRA) + 4096;
+    let limit = n * (MAX_COLOUR * PIXELS + MAX_RECORD_EXTRA) + 4096;
     let mut bytes = Vec::new();
     if let Err(error) = reader.take(limit as u64 + 1).read_to_end(&mut bytes) {
         let place = Place::Byte(bytes.len() as u64);
@@ -50,7 +54,9 @@ fn copy_images(file: &str, pickle: &Pickle<'_>, images: &mut [u8], n: usize) -> 
     let expected = || format!("a dictionary with \"data\", an array of shape [{n}, {PIXELS}]");
     let data = pickle.get("data");
     let (fortran, bytes) = match data {
-        Some(Value::Array(Array { shape, fortran, bytes })) if shape[..] == [n, PIXELS] => {
+        Some(Value::Array(Array { element: Element::BYTE, shape, fortran, bytes }))
+            if shape[..] == [n, PIXELS] =>
+        {
             (*fortran, pickle.bytes(*bytes).unwrap_or(&[]))
         }
         _ => return Err(wrong(file, expected(), data)),
@@ -72,18 +78,33 @@ fn copy_images(file: &str, pickle: &Pickle<'_>, images: &mut [u8], n: usize) -> 
 
 fn copy_labels(file: &str, pickle: &Pickle<'_>, key: &str, classes: usize, labels: &mut [u8]) -> Result<()> {
     let n = labels.len();
-    let list = match pickle.get(key) {
-        Some(Value::List(list)) if list.len() == n => list,
-        other => return Err(wrong(file, format!("\"{key}\", a list of {n} labels"), other)),
+    let held = pickle.get(key);
+    let numbers: Vec<Result<i64, String>> = match held {
+        Some(Value::List(items) | Value::Tuple(items)) if items.len() == n => {
+            let number = |&id: &pickle::Id| match pickle.value(id) {
+                &Value::Int(number) => Ok(number),
+                other => Err(other.describe()),
+            };
+            items.iter().map(number).collect()
+        }
+        Some(Value::Array(Array { element, shape, bytes, .. })) if matches!(shape[..], [m] | [m, 1] if m == n) =>
+        {
+            let bytes = pickle.bytes(*bytes).unwrap_or(&[]);
+            let number = |bytes| element.number(bytes).ok_or_else(|| "a number of 64 bits".to_owned());
+            bytes.chunks_exact(element.width()).map(number).collect()
+        }
+        other => return Err(wrong(file, format!("\"{key}\", a list, tuple or array of {n} labels"), other)),
     };
-    for (element, (label, &id)) in labels.iter_mut().zip(list).enumerate() {
-        *label = match pickle.value(id) {
-            &Value::Int(code) if (0..classes as i64).contains(&code) => code as u8,
-            other => {
-                let expected = format!("a label below {classes}");
-                return Err(Error::format(file, Place::Element(element), expected, other.describe()));
+    for (at, (label, number)) in labels.iter_mut().zip(numbers).enumerate() {
+        let found = match number {
+            Ok(code) if (0..classes as i64).contains(&code) => {
+                *label = code as u8;
+                continue;
             }
+            Ok(code) => format!("the number {code}"),
+            Err(found) => found,
         };
+        return Err(Error::format(file, Place::Element(at), format!("a label below {classes}"), found));
     }
     Ok(())
 }

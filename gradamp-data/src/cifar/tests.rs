@@ -125,6 +125,72 @@ fn python_files_of_protocols_2_to_5_are_read() {
     }
 }
 
+/// Pickles as Python 3 writes them with NumPy 1.26 and 2.4: bytes as text before protocol 3, labels of every kind.
+#[test]
+fn python_files_of_every_protocol_with_labels_of_every_kind_are_read() {
+    let mut read = 0;
+    for entry in fs::read_dir(format!("{}/tests/fixtures", env!("CARGO_MANIFEST_DIR"))).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if !name.starts_with("numpy") {
+            continue;
+        }
+        let reader = flate2::read::GzDecoder::new(fs::File::open(&path).unwrap());
+        let (mut images, mut labels) = (vec![0; 3 * PIXELS], vec![0; 3]);
+        python::decode(Kind::Cifar10, &name, reader, &mut images, &mut labels).unwrap();
+        assert_eq!(labels, [3, 0, 9], "{name}");
+        for (i, &value) in images.iter().enumerate() {
+            let place = i / PIXELS * PIXELS + i % 3 * 1024 + i % PIXELS / 3;
+            assert_eq!(usize::from(value), place * 7 % 256, "{name}: byte {i}");
+        }
+        read += 1;
+    }
+    assert_eq!(read, 12, "six protocols by two versions of NumPy");
+}
+
+/// A whole file as Python 3 writes it with protocol 2, as long as real ones: most colours from 128 up.
+#[test]
+fn bytes_written_as_text_may_take_twice_the_room() {
+    let text = |bytes: &[u8], pickle: &mut Vec<u8>| {
+        let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
+        pickle.extend(b"c_codecs\nencode\nX");
+        pickle.extend((text.len() as u32).to_le_bytes());
+        pickle.extend(text.as_bytes());
+        pickle.extend(b"X\x06\0\0\0latin1\x86R");
+    };
+    let n = 40;
+    let mut pickle =
+        b"\x80\x02}(X\x04\0\0\0datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85".to_vec();
+    text(b"b", &mut pickle);
+    pickle.extend(
+        [b"\x87R(K\x01K", &[n as u8][..], b"M\0\x0c\x86cnumpy\ndtype\nX\x02\0\0\0u1K\0K\x01\x87R"].concat(),
+    );
+    pickle.extend(b"(K\x03X\x01\0\0\0|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x89");
+    text(&vec![200; n * PIXELS], &mut pickle);
+    pickle.extend(b"tbX\x06\0\0\0labels(");
+    (0..n).for_each(|_| pickle.extend(b"K\x07"));
+    pickle.extend(b"tu.");
+    let (mut images, mut labels) = (vec![0; n * PIXELS], vec![0; n]);
+    python::decode(Kind::Cifar10, "f", &pickle[..], &mut images, &mut labels).unwrap();
+    assert!(images.iter().all(|&byte| byte == 200) && labels.iter().all(|&label| label == 7));
+}
+
+#[test]
+fn a_plain_tar_is_read_as_a_packed_one() {
+    let layout = small()[1];
+    let folder = TempDir::new().unwrap();
+    let packed = tar_gz(&contents(&layout));
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut plain).unwrap();
+    fs::write(folder.path().join("mine.tar"), &plain).unwrap();
+    fs::write(folder.path().join("mine.tar.gz"), packed).unwrap();
+    fs::create_dir(folder.path().join("named")).unwrap();
+    fs::write(folder.path().join("named").join("cifar-10-python.tar"), &plain).unwrap();
+    let [plain, packed, named] = ["mine.tar", "mine.tar.gz", "named"]
+        .map(|name| open_small(&folder.path().join(name)).unwrap().checksum());
+    assert!(plain == packed && named == packed);
+}
+
 #[test]
 fn a_missing_file_is_named_with_all_that_are_needed() {
     let folder = TempDir::new().unwrap();
@@ -206,7 +272,7 @@ fn labels_and_shapes_of_a_pickle_are_checked() {
         message.ends_with("expected 6144 more bytes, found the end of the file after 3000 bytes"),
         "{message}"
     );
-    assert!(read(&vec![0; 100_000]).unwrap_err().contains("expected at most 11264 bytes for 2 images"));
+    assert!(read(&vec![0; 100_000]).unwrap_err().contains("expected at most 17408 bytes for 2 images"));
 }
 
 #[test]

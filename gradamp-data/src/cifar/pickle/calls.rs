@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Array, Machine, Refusal, Value};
+use super::{Array, Element, Machine, Refusal, Value};
 
 /// A name that means something here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(in crate::cifar) enum Global {
     DType,
     /// An array over given bytes (protocol 5).
     FromBuffer,
+    /// A number of NumPy.
+    Scalar,
     /// Python 3 writes bytes for protocol 2 as text with this.
     Encode,
 }
@@ -25,6 +27,7 @@ impl Global {
         match (module, name) {
             ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Some(Self::Reconstruct),
             ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => Some(Self::FromBuffer),
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Some(Self::Scalar),
             ("numpy", "ndarray") => Some(Self::NdArray),
             ("numpy", "dtype") => Some(Self::DType),
             ("_codecs", "encode") => Some(Self::Encode),
@@ -38,6 +41,7 @@ impl Global {
             Self::NdArray => "numpy.ndarray",
             Self::DType => "numpy.dtype",
             Self::FromBuffer => "numpy.core.numeric._frombuffer",
+            Self::Scalar => "numpy.core.multiarray.scalar",
             Self::Encode => "_codecs.encode",
         }
     }
@@ -70,15 +74,26 @@ impl<'a> Machine<'a> {
             (Global::Reconstruct, [Value::Global(Global::NdArray), Value::Tuple(_), _]) => {
                 Value::Array(Array::default())
             }
-            (Global::DType, [Value::Text("u1"), ..]) => Value::ByteType,
-            (Global::DType, [Value::Bytes(code), ..]) if **code == *b"u1" => Value::ByteType,
-            (Global::DType, [Value::Text(code), ..]) => {
-                let found = format!("\"{}\"", code.escape_default().take(20).collect::<String>());
-                return self.refuse("the element type \"u1\"", found);
+            (Global::DType, [code, ..]) if code.as_bytes().is_some() => {
+                let code = code.as_bytes().unwrap_or_default();
+                let Some(element) = Element::find(code) else {
+                    let found = code.escape_ascii().take(20).map(char::from).collect::<String>();
+                    return self
+                        .refuse("an element type of whole numbers, such as \"u1\"", format!("\"{found}\""));
+                };
+                Value::Type(element)
             }
-            (Global::Encode, [Value::Text(text), Value::Text("latin1")]) => {
+            (Global::Scalar, [Value::Type(element), Value::Bytes(bytes)])
+                if bytes.len() == element.width() =>
+            {
+                match element.number(bytes) {
+                    Some(number) => Value::Int(number),
+                    None => return self.refuse("a number of at most 63 bits", "a larger one"),
+                }
+            }
+            (Global::Encode, [Value::Text(text), Value::Text(code)]) if code == "latin1" => {
                 // Each text is decoded once in an honest file; a shorter file cannot ask for more.
-                self.decoded += text.len();
+                self.decoded += text.chars().count();
                 if self.decoded > self.cursor.len() {
                     return self.refuse("each text decoded once", "more text than the file holds");
                 }
@@ -89,9 +104,9 @@ impl<'a> Machine<'a> {
             }
             (
                 Global::FromBuffer,
-                [Value::Bytes(_), Value::ByteType, Value::Tuple(shape), Value::Text(order @ ("C" | "F"))],
-            ) => {
-                let array = self.array(shape, *order == "F", arguments[0])?;
+                [Value::Bytes(_), Value::Type(element), Value::Tuple(shape), Value::Text(order)],
+            ) if order == "C" || order == "F" => {
+                let array = self.array(*element, shape, order == "F", arguments[0])?;
                 Value::Array(array)
             }
             _ => {
@@ -112,14 +127,20 @@ impl<'a> Machine<'a> {
             return self.refuse("a tuple as state", found);
         };
         match &self.values[object] {
-            Value::ByteType => Ok(()), // byte order and alignment, which bytes do not have
+            &Value::Type(element) => match state.get(1).and_then(|&order| self.values[order].as_bytes()) {
+                Some(order) => {
+                    self.values[object] = Value::Type(element.ordered(order));
+                    Ok(())
+                }
+                None => self.refuse("the order of an element type's bytes", "none"),
+            },
             Value::Array(_) => {
                 let &[_, shape, kind, fortran, bytes] = &state[..] else {
                     return self.refuse("a state of 5 parts", state.len().to_string());
                 };
                 match (&self.values[shape], &self.values[kind], &self.values[fortran], &self.values[bytes]) {
-                    (Value::Tuple(shape), Value::ByteType, Value::Int(fortran), Value::Bytes(_)) => {
-                        let array = self.array(shape, *fortran != 0, bytes)?;
+                    (Value::Tuple(shape), Value::Type(element), Value::Int(fortran), Value::Bytes(_)) => {
+                        let array = self.array(*element, shape, *fortran != 0, bytes)?;
                         self.values[object] = Value::Array(array);
                         Ok(())
                     }
@@ -137,16 +158,22 @@ impl<'a> Machine<'a> {
     }
 
     /// Checks a shape against its bytes.
-    fn array(&self, shape: &[super::Id], fortran: bool, bytes: super::Id) -> Result<Array, Refusal> {
+    fn array(
+        &self,
+        element: Element,
+        shape: &[super::Id],
+        fortran: bool,
+        bytes: super::Id,
+    ) -> Result<Array, Refusal> {
         let dimension = |id: &super::Id| match self.values[*id] {
             Value::Int(n) => usize::try_from(n).ok(),
             _ => None,
         };
         let dimensions: Option<Vec<usize>> = shape.iter().map(dimension).collect();
         let Some(shape) = dimensions else { return self.refuse("a shape of sizes", "other values") };
-        let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        let size = shape.iter().try_fold(element.width(), |n, &d| n.checked_mul(d));
         match &self.values[bytes] {
-            Value::Bytes(held) if Some(held.len()) == elements => Ok(Array { shape, fortran, bytes }),
+            Value::Bytes(held) if Some(held.len()) == size => Ok(Array { element, shape, fortran, bytes }),
             other => {
                 let found = other.describe();
                 self.refuse(format!("the bytes of shape {shape:?}"), found)

@@ -60,6 +60,37 @@ impl<'a> Cursor<'a> {
         Ok(bytes.iter().rev().fold(fill, |n, &byte| n << 8 | i64::from(byte)))
     }
 
+    /// Text up to a line's end, of a byte a character; `\u` and eight digits behind `\U`, or four behind `\u`, stand for
+    /// any character.
+    pub fn escaped_text(&mut self) -> Result<String, Refusal> {
+        let start = self.position;
+        let rest = &self.file[start..];
+        let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {
+            return Err(Refusal::new(start, "a line's end behind a text", "the end of the file"));
+        };
+        self.position += length + 1;
+        let mut line = &rest[..length];
+        let mut text = String::with_capacity(length);
+        while let Some((&byte, behind)) = line.split_first() {
+            line = behind;
+            let digits = match (byte, line.first()) {
+                (b'\\', Some(b'u')) => 4,
+                (b'\\', Some(b'U')) => 8,
+                _ => {
+                    text.push(char::from(byte));
+                    continue;
+                }
+            };
+            let code = line.get(1..=digits).and_then(|digits| std::str::from_utf8(digits).ok());
+            match code.and_then(|code| u32::from_str_radix(code, 16).ok()).and_then(char::from_u32) {
+                Some(character) => text.push(character),
+                None => return Err(Refusal::new(start, "characters", "an escape that stands for none")),
+            }
+            line = &line[digits + 1..];
+        }
+        Ok(text)
+    }
+
     /// ASCII text up to a line's end.
     pub fn line(&mut self) -> Result<&'a str, Refusal> {
         let start = self.position;

@@ -56,7 +56,8 @@ fn other_names_and_instructions_are_refused_with_their_place() {
     assert_eq!(refusal(b"\x80\x02(iposix\nsystem\n."), (3, "opcode 0x69 'i'".into()));
     assert_eq!(refusal(b"\x80\x02U\x01x)\x81."), (6, "opcode 0x81".into()));
     assert_eq!(refusal(b"\x80\x05\x97."), (2, "opcode 0x97".into()));
-    assert_eq!(refusal(b"(lp0\n."), (0, "byte 0x28".into()));
+    assert_eq!(refusal(b"(lp0\n0"), (5, "opcode 0x30 '0'".into()));
+    assert_eq!(refusal(b"lp0\n."), (0, "byte 0x6c".into()));
     assert_eq!(refusal(b""), (0, "an empty file".into()));
     assert_eq!(refusal(b"\x80\x07."), (0, "protocol 7".into()));
 }

@@ -1,0 +1,105 @@
+//! Checkpoints as other trainers leave them: PyTorch's wrappers (`DataParallel`, `torch.compile`, `AveragedModel`) put a
+//! prefix before every name, and the last one counts its averages beside the model.
+
+use gradamp_core::{Backend, Parameters};
+
+use crate::archive::Archive;
+use crate::{Error, ModelSettings, Result};
+
+/// What `AveragedModel` calls the number of models that it has averaged.
+const AVERAGES: &str = "n_averaged";
+
+/// The last layers' weights, which tell the families apart.
+const HEADS: [&str; 2] = ["linear.weight", "classifier.weight"];
+
+/// Names that an error lists.
+const LISTED: usize = 4;
+
+impl Archive {
+    /// The model in this file, whatever stands before all of its names.
+    ///
+    /// **Errors:** no model of this crate: which of its tensors was looked for, and what is there.
+    pub fn settings(&self) -> Result<ModelSettings> {
+        let prefix = self.prefix()?;
+        let shape = |name: &str| self.shape(&format!("{prefix}{name}")).map(<[usize]>::to_vec);
+        ModelSettings::of_tensors(shape).ok_or_else(|| {
+            let telling = ModelSettings::telling_tensors();
+            let family = telling.iter().find(|names| shape(&names[0]).is_some());
+            let missing = family.and_then(|names| names.iter().find(|name| shape(name).is_none()));
+            match (family, missing) {
+                (Some(names), Some(missing)) => {
+                    let message = format!("is missing, and every model here that has a {} has it", names[0]);
+                    self.error(&format!("{prefix}{missing}"), format!("{message}; {}", self.listed()))
+                }
+                _ => self.no_model("its first and last layers have shapes that no model here has"),
+            }
+        })
+    }
+
+    /// Fills the parameters as [`Archive::import`] does, whatever stands before all of the names. Says in a line what
+    /// was left out of them; `None` where the names are the model's own.
+    ///
+    /// **Errors:** no model, and as [`Archive::import`].
+    pub fn import_wrapped<B: Backend>(&self, parameters: &mut Parameters<B>) -> Result<Option<String>> {
+        let prefix = self.prefix()?;
+        self.import(&prefix, parameters)?;
+        if prefix.is_empty() {
+            return Ok(None);
+        }
+        let averages =
+            if self.names().iter().any(|name| is_count(name)) { " and a count of averages" } else { "" };
+        Ok(Some(format!("{}: read without {prefix:?} before every name{averages}", self.origin())))
+    }
+
+    /// What stands before all names.
+    ///
+    /// **Errors:** no last layer of a model, or tensors beside the model.
+    fn prefix(&self) -> Result<String> {
+        let names = self.names();
+        let before_head = |name: &String| {
+            let prefix = HEADS.iter().find_map(|head| name.strip_suffix(head))?;
+            (prefix.is_empty() || prefix.ends_with('.')).then(|| prefix.to_owned())
+        };
+        let Some(prefix) = names.iter().find_map(before_head) else {
+            let [resnet, vgg] = HEADS;
+            return Err(self.no_model(&format!(
+                "no tensor is named {resnet} (ResNet) or {vgg} (VGG), behind any prefix"
+            )));
+        };
+        match names.iter().find(|name| !name.starts_with(&prefix) && !is_count(name)) {
+            Some(beside) => Err(self.error(
+                &shortened(beside),
+                format!("is unexpected beside a model whose names begin with {prefix:?}"),
+            )),
+            None => Ok(prefix),
+        }
+    }
+
+    fn no_model(&self, reason: &str) -> Error {
+        let message = format!("expected a VGG or ResNet of this project, but {reason}; {}", self.listed());
+        Error::Unknown { file: self.origin().into(), message }
+    }
+
+    /// The first names, for an error.
+    fn listed(&self) -> String {
+        let names = self.names();
+        let some = names.iter().take(LISTED).map(|name| shortened(name)).collect::<Vec<_>>().join(", ");
+        match names.len() {
+            0 => "found no tensors".into(),
+            n if n <= LISTED => format!("found {some}"),
+            n => format!("found {n} tensors: {some}, ..."),
+        }
+    }
+}
+
+fn is_count(name: &str) -> bool {
+    name.rsplit('.').next() == Some(AVERAGES)
+}
+
+/// A name from a file may be of any length.
+fn shortened(name: &str) -> String {
+    match name.char_indices().nth(80) {
+        Some((end, _)) => format!("{}...", &name[..end]),
+        None => name.to_owned(),
+    }
+}

@@ -120,10 +120,24 @@ pub fn options(adapter: &Adapter, opening: &Opening) -> Result<Options> {
 
 /// The CPU with `threads` threads, 0 for one per core.
 ///
-/// **Errors:** threads that the system refuses.
+/// Where the system starts fewer, it is said and the work goes on: the results are the same.
+///
+/// **Errors:** instructions that the machine does not have.
 pub fn cpu(threads: usize) -> Result<Cpu> {
     let threads = if threads == 0 { cores() } else { threads };
-    Ok(Cpu::with_threads(threads)?)
+    let cpu = Cpu::with_threads(threads)?;
+    let found = cpu.thread_count();
+    if found < threads {
+        output::message(format_args!(
+            "warning: the system started {found} of {threads} threads; it goes on with those"
+        ));
+    }
+    Ok(cpu)
+}
+
+/// Whether `backend` is the CPU.
+pub fn is_cpu<B: Backend>(backend: &B) -> bool {
+    (backend as &dyn std::any::Any).is::<Cpu>()
 }
 
 /// How many threads the machine runs at once.

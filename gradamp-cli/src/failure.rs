@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use crate::config::KeyError;
 
@@ -11,7 +12,7 @@ pub const SUCCESS: u8 = 0;
 pub const FAILED: u8 = 1;
 /// The command line or a setting is wrong; nothing was begun.
 pub const USAGE: u8 = 2;
-/// Ctrl-C: the run was saved and can be resumed.
+/// A request to stop was followed: the run is saved and can be resumed.
 pub const INTERRUPTED: u8 = 130;
 
 /// An error and the exit code it ends the program with.
@@ -35,23 +36,39 @@ impl Failure {
     pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { code: FAILED, error: error.into() }
     }
-}
 
-impl fmt::Display for Failure {
     /// The error, and those causes that its own message does not already tell.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub fn reason(&self) -> String {
         let mut told = self.error.to_string();
-        write!(f, "error: {told}")?;
+        let mut reason = told.clone();
         let mut cause = self.error.source();
         while let Some(error) = cause {
             let message = error.to_string();
             if !told.contains(&message) {
-                write!(f, "\n  because: {message}")?;
+                reason += &format!("\n  because: {message}");
             }
             told.push_str(&message);
             cause = error.source();
         }
-        Ok(())
+        reason
+    }
+}
+
+static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
+
+/// What the last panic said; `None` where there was none.
+pub(crate) fn last_panic() -> Option<String> {
+    LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Keeps what a panic said, for whoever writes down what it ended.
+pub(crate) fn note_panic(message: &str) {
+    *LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.to_owned());
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.reason())
     }
 }
 

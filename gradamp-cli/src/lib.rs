@@ -42,6 +42,7 @@ use printable::printable;
 /// Runs the program with its command line; returns its exit code. Errors go to stderr as one message.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     std::panic::set_hook(Box::new(last_resort));
+    interrupt::begin();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let code = match Cli::try_parse_from(&arguments) {
         Ok(cli) => outcome(&cli),
@@ -113,5 +114,7 @@ fn last_resort(info: &PanicHookInfo<'_>) {
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
-    output::message(format_args!("error: a bug in gradamp, please report it: {message}{place}"));
+    let message = format!("a bug in gradamp, please report it: {message}{place}");
+    failure::note_panic(&message);
+    output::message(format_args!("error: {message}"));
 }

@@ -1,5 +1,8 @@
 //! `gradamp train`: from settings to a run folder.
 
+mod standing;
+mod stop;
+
 use std::path::{Path, PathBuf};
 
 use gradamp_core::train::{Outcome, TrainState, Trainer};
@@ -10,7 +13,7 @@ use crate::args::{SettingsArgs, TrainArgs};
 use crate::config::{KeyError, LoopSettings, Resolved, presets};
 use crate::dataset::{self, Data, Sources};
 use crate::device::{Opening, Task};
-use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
+use crate::failure::{FAILED, Failure, INTERRUPTED, Result, SUCCESS};
 use crate::progress::Progress;
 use crate::resume;
 use crate::run_folder::{
@@ -20,9 +23,24 @@ use crate::run_folder::{
 use crate::tensorboard::EventWriter;
 use crate::tui::{Dashboard, Live};
 use crate::{device, gains, interrupt, output, table, tui};
+use standing::Standing;
+use stop::Stop;
 
 /// `gradamp train`; returns the exit code.
 pub fn train(args: &TrainArgs) -> Result<u8> {
+    // Until the run begins, a request to stop finds nothing that has to be saved; a run that is resumed is as it was.
+    match &args.resume {
+        Some(root) => {
+            let again = format!("gradamp train --resume {}", root.display());
+            interrupt::leave_with(
+                INTERRUPTED,
+                format_args!("interrupted before the run went on; continue with: {again}"),
+            )?;
+        }
+        None => {
+            interrupt::leave_with(FAILED, "error: interrupted before the run began; nothing was written")?
+        }
+    }
     let (folder, resolved) = match &args.resume {
         Some(path) => {
             let (folder, resolved) = resume::settings(path, &args.settings)?;
@@ -72,7 +90,18 @@ struct Run<'a, B: Backend> {
 }
 
 impl<B: Backend> Run<'_, B> {
+    /// Trains, and has an error written down once there is a run.
     fn go(&self, existing: Option<RunFolder>) -> Result<u8> {
+        let mut standing = None;
+        let ended = self.train(existing, &mut standing);
+        if let (Err(failure), Some(standing)) = (&ended, &standing) {
+            // The error that ended the run matters more than one that follows from it, such as a full disk.
+            let _ = standing.end("failed", Some(failure.reason()));
+        }
+        ended
+    }
+
+    fn train(&self, existing: Option<RunFolder>, standing: &mut Option<Standing>) -> Result<u8> {
         let config = &self.resolved.config;
         let say = |line: &str| {
             if !self.args.quiet {
@@ -118,22 +147,23 @@ impl<B: Backend> Run<'_, B> {
         }
         .map_err(|error| self.setting(error))?;
 
+        let mut record = match old {
+            Some(old) => continued(old, trainer.state(), self.backend.name()),
+            None => self.new_record(&settings, dataset, checksum, classes, &trainer)?,
+        };
+        record.steps_per_epoch = Some(sources.train().batches() as u64);
         // From here on there is a run folder; whatever is wrong with the settings was found before.
+        let stop = interrupt::listen()?;
         let folder = match existing {
             Some(folder) => folder,
             None => self.create_folder()?,
         };
-        let start = trainer.state().clone();
-        let mut record = match old {
-            Some(old) => continued(old, &start, self.backend.name()),
-            None => self.new_record(&settings, dataset, checksum, classes, &trainer)?,
-        };
-        record.steps_per_epoch = Some(sources.train().batches() as u64);
-        folder.write_record(&record)?;
+        let standing = &*standing.insert(Standing::begin(folder, record)?);
+        let folder = standing.folder();
         let metadata = Metadata::from([("model".to_owned(), settings.to_string())]);
-        let stop = interrupt::listen()?;
-        let mut recorder =
-            Recorder::new(&folder, Logs::open(folder.root(), lengths)?, metadata, config, stop);
+        let start = trainer.state().clone();
+        let (logs, mut stop) = (Logs::open(folder.root(), lengths)?, Stop(stop));
+        let mut recorder = Recorder::new(folder, logs, metadata, config);
         if start.step == 0 {
             recorder.save(&trainer.snapshot())?; // so that a run killed in its first step can be resumed
         }
@@ -141,7 +171,7 @@ impl<B: Backend> Run<'_, B> {
             true => Some(EventWriter::begin(folder.root())?),
             false => None,
         };
-        let mut live = if self.args.tui { self.dashboard(&folder)? } else { None };
+        let mut live = if self.args.tui { self.dashboard(folder)? } else { None };
         let mut progress = Progress::new(self.args.quiet, live.is_some(), config.strategy.epochs());
         for (phase, gains) in trainer.expected_gains()? {
             progress.say(&gains::line(phase, gains.as_deref()));
@@ -150,6 +180,7 @@ impl<B: Backend> Run<'_, B> {
         if start.step > 0 {
             progress.say(&format!("continuing at epoch {}, step {}", start.epoch + 1, start.step + 1));
         }
+        trainer.observe(&mut stop);
         trainer.observe(&mut recorder);
         if let Some(events) = &mut events {
             trainer.observe(events);
@@ -163,7 +194,7 @@ impl<B: Backend> Run<'_, B> {
         drop(trainer);
         drop(progress);
         drop(live);
-        self.finish(&folder, &mut record, step, outcome)
+        self.finish(standing, step, outcome)
     }
 
     /// The live dashboard, with what the folder tells already; `None`, and a line that says so, where it cannot be shown.
@@ -175,35 +206,34 @@ impl<B: Backend> Run<'_, B> {
         let strategy = self.resolved.config.strategy.clone();
         let mut dashboard = Dashboard::new(folder.root().display().to_string(), strategy);
         Follower::new(folder.root()).look()?.into_iter().for_each(|change| dashboard.take(change));
-        Live::begin(dashboard).map(Some).map_err(Failure::failed)
+        match Live::begin(dashboard) {
+            Ok(live) => Ok(Some(live)),
+            Err(error) => {
+                output::message(format_args!("no dashboard, for it cannot be set up: {error}"));
+                Ok(None)
+            }
+        }
     }
 
     /// Writes how the run ended, and says so.
-    fn finish(
-        &self,
-        folder: &RunFolder,
-        record: &mut RunRecord,
-        step: u64,
-        outcome: Result<Outcome, Error>,
-    ) -> Result<u8> {
+    fn finish(&self, standing: &Standing, step: u64, outcome: Result<Outcome, Error>) -> Result<u8> {
+        let folder = standing.folder();
         let root = folder.root().display();
         let again = format!("gradamp train --resume {root}");
-        record.end = Some(timestamp().rfc3339());
-        record.error = outcome.as_ref().err().map(Error::to_string);
-        record.outcome = match &outcome {
+        let word = match &outcome {
             Ok(Outcome::Finished) => "finished",
             Ok(Outcome::Stopped) => "interrupted",
             Ok(Outcome::StepLimit) => "step_limit",
             Err(Error::Diverged { .. }) => "diverged",
             Err(_) => "failed",
-        }
-        .into();
-        let written = folder.write_record(record);
+        };
+        let written = standing.end(word, outcome.as_ref().err().map(Error::to_string));
         match outcome {
             Err(error) => {
                 // The error that ended the run matters more than one that follows from it, such as a full disk.
                 let mut kept = format!("the last good checkpoint is {}", folder.last().path().display());
-                if let Error::Backend { .. } = error {
+                // What fails on the CPU fails there again.
+                if let (Error::Backend { .. }, false) = (&error, device::is_cpu(&self.backend)) {
                     kept += &format!("; to go on elsewhere: {again} --device cpu");
                 }
                 Err(Failure::failed(Ended { error, kept }))

@@ -71,7 +71,8 @@ impl Loader {
         Ok(Self { drop_last, ..self })
     }
 
-    /// How many threads prepare batches; 0 prepares them on the thread that asks. The default is 1.
+    /// How many threads prepare batches, at most: fewer where the system starts no more, and 0 prepares them on the thread
+    /// that asks. The default is 1.
     #[must_use]
     pub fn workers(self, workers: usize) -> Self {
         Self { workers, ..self }
@@ -92,13 +93,12 @@ impl Loader {
 
     /// The batches of `epoch` (from 0) in the host's memory, beginning with batch `first`.
     ///
-    /// **Errors:** `first` past the epoch's end; a thread that the system does not start. An item is an error where a
-    /// thread stopped early.
+    /// **Errors:** `first` past the epoch's end. An item is an error where a thread stopped early.
     pub fn host_epoch(&self, epoch: usize, first: usize) -> Result<HostBatches> {
         let batches = self.rest(first)?;
         let (loader, order, augmentation) = (self.clone(), self.order(epoch), self.augmentation(epoch));
         let produce = move |batch| Ok(loader.prepare(&order[loader.places(batch)], augmentation));
-        Ok(HostBatches(Ordered::new(batches, self.workers, produce)?))
+        Ok(HostBatches(Ordered::new(batches, self.workers, produce)))
     }
 
     /// The batches of an epoch from `first` on.

@@ -31,16 +31,24 @@ struct Lane<T> {
 }
 
 impl<T: Send + 'static> Ordered<T> {
-    /// Starts `workers` threads; with 0, results are made when they are asked for.
-    ///
-    /// **Errors:** a thread that the system does not start.
+    /// Starts `workers` threads, or as many as the system gives; with 0, results are made when they are asked for.
     pub fn new(
         range: Range<usize>,
         workers: usize,
         produce: impl Fn(usize) -> Result<T> + Send + Sync + 'static,
-    ) -> Result<Self> {
+    ) -> Self {
         let produce: Arc<Produce<T>> = Arc::new(produce);
-        let workers = workers.min(range.len());
+        let mut workers = workers.min(range.len());
+        loop {
+            match Self::start(range.clone(), workers, produce.clone()) {
+                Ok(ordered) => return ordered,
+                Err(started) => workers = started, // fewer at every turn, and none at all is right, too
+            }
+        }
+    }
+
+    /// **Errors:** how many threads the system started, which have ended again, where that is fewer.
+    fn start(range: Range<usize>, workers: usize, produce: Arc<Produce<T>>) -> Result<Self, usize> {
         // Built up in place, so that an error drops and thereby ends the threads that were started.
         let mut ordered = Self { remaining: range.clone(), lanes: Vec::new(), next_lane: 0, produce };
         for worker in 0..workers {
@@ -56,10 +64,7 @@ impl<T: Send + 'static> Ordered<T> {
                 }
             };
             let thread = Builder::new().name(format!("gradamp-data-{worker}")).spawn(work);
-            let thread = thread.map_err(|error| Error::Worker {
-                batch: ordered.remaining.start,
-                message: format!("the system started no thread: {error}"),
-            })?;
+            let thread = thread.map_err(|_| worker)?;
             ordered.lanes.push(Lane { results: Some(results), thread: Some(thread) });
         }
         Ok(ordered)
@@ -128,7 +133,7 @@ mod tests {
 
         #[test]
         fn the_order_stays(first in 0usize..20, length in 0usize..40, workers in 0usize..9) {
-            let items: Result<Vec<usize>> = Ordered::new(first..first + length, workers, Ok).unwrap().collect();
+            let items: Result<Vec<usize>> = Ordered::new(first..first + length, workers, Ok).collect();
             prop_assert_eq!(items.unwrap(), (first..first + length).collect::<Vec<_>>());
         }
     }
@@ -140,7 +145,7 @@ mod tests {
                 5 => Err(Error::Worker { batch: item, message: "no more".into() }),
                 _ => Ok(item),
             };
-            let results: Vec<Result<usize>> = Ordered::new(0..20, workers, fail).unwrap().collect();
+            let results: Vec<Result<usize>> = Ordered::new(0..20, workers, fail).collect();
             assert_eq!(results.len(), 6);
             assert!(results[..5].iter().all(Result::is_ok));
             assert_eq!(
@@ -154,7 +159,7 @@ mod tests {
     fn a_panic_on_a_thread_is_an_error_with_its_message() {
         for workers in 1..4 {
             let fail = |item| if item == 3 { panic!("item {item} is bad") } else { Ok(item) };
-            let results: Vec<Result<usize>> = Ordered::new(0..20, workers, fail).unwrap().collect();
+            let results: Vec<Result<usize>> = Ordered::new(0..20, workers, fail).collect();
             assert_eq!(results.len(), 4);
             let message = results[3].as_ref().unwrap_err().to_string();
             assert_eq!(message, "loader: batch 3 was not prepared: item 3 is bad");
@@ -168,8 +173,7 @@ mod tests {
         let mut ordered = Ordered::new(0..1_000_000, 3, move |item| {
             let _ = &held;
             Ok(item)
-        })
-        .unwrap();
+        });
         assert!(matches!(ordered.next(), Some(Ok(0))));
         drop(ordered);
         assert_eq!(Arc::strong_count(&shared), 1, "a thread still holds what it worked with");

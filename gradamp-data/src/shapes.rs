@@ -9,6 +9,7 @@
 
 mod outline;
 
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use gradamp_core::random::{Purpose, Stream};
@@ -26,6 +27,8 @@ const IMAGE: usize = SIDE * SIDE * CHANNELS;
 const SAMPLES: usize = 2;
 /// Standard deviation of the noise, in steps of a pixel value.
 const NOISE: f32 = 12.0;
+/// Examples that a thread draws before it asks for more.
+const SHARE: usize = 64;
 /// The most examples of one set: 3 GB of pixels.
 const MAX_EXAMPLES: usize = 1_000_000;
 
@@ -73,17 +76,23 @@ impl ShapesSettings {
 fn generate(stream: Stream, n: usize) -> Result<Dataset> {
     let mut images = vec![0; n * IMAGE];
     let label = |example: usize| example % CLASSES.len();
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let share = n.div_ceil(threads);
-    thread::scope(|scope| {
-        for (chunk, images) in images.chunks_mut(share * IMAGE).enumerate() {
-            scope.spawn(move || {
-                for (offset, image) in images.chunks_exact_mut(IMAGE).enumerate() {
-                    let example = chunk * share + offset;
-                    draw(stream.at(example as u64), label(example), image);
-                }
-            });
+    let shares = Mutex::new(images.chunks_mut(SHARE * IMAGE).enumerate());
+    let work = || {
+        loop {
+            let next = shares.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((number, images)) = next else { break };
+            for (offset, image) in images.chunks_exact_mut(IMAGE).enumerate() {
+                let example = number * SHARE + offset;
+                draw(stream.at(example as u64), label(example), image);
+            }
         }
+    };
+    thread::scope(|scope| {
+        for _ in 1..thread::available_parallelism().map_or(1, usize::from) {
+            // This thread does what others that the system does not start would have done.
+            let _ = thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
     });
     let labels = (0..n).map(|example| label(example) as u8).collect();
     let classes = CLASSES.iter().map(|(name, _)| (*name).to_owned()).collect();

@@ -1,43 +1,37 @@
 //! The observer that writes the run folder.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use gradamp_core::Backend;
 use gradamp_core::amplify::DrawRecord;
-use gradamp_core::train::{Control, EpochReport, Observer, OnDivergence, SiteGradient, Snapshot, StepReport};
+use gradamp_core::train::{
+    Control, EpochReport, Observer, OnDivergence, SiteGradient, Snapshot, StepReport, TrainState,
+};
+use gradamp_core::{Backend, Error};
 use gradamp_models::Metadata;
 
 use super::lines::{EpochLine, EvaluationLine, GradientLine, MetricsLine, StepLine};
 use super::{Checkpoint, Logs, Result, RunFolder};
 
-/// Writes every report into the run folder, saves checkpoints, and stops the run when asked to.
+/// Writes every report into the run folder and saves checkpoints.
 #[derive(Debug)]
-pub struct Recorder<'a> {
+pub struct Recorder {
     logs: Logs,
     last: Checkpoint,
     best: Checkpoint,
     metadata: Metadata,
     log_interval: usize,
     checkpoint_seconds: f64,
-    epochs: usize,
-    max_steps: Option<u64>,
     /// Whether a model that is lost is worth keeping.
     keeps_bad: bool,
     saved: Instant,
-    stop: &'a AtomicBool,
+    /// Epoch, batch and step of what this recorder saved last.
+    saved_at: Option<(usize, usize, u64)>,
 }
 
-impl<'a> Recorder<'a> {
-    /// A recorder that goes on at the end of `logs`; `stop` asks for an end after the current step.
-    pub fn new(
-        folder: &RunFolder,
-        logs: Logs,
-        metadata: Metadata,
-        config: &crate::config::Config,
-        stop: &'a AtomicBool,
-    ) -> Self {
+impl Recorder {
+    /// A recorder that goes on at the end of `logs`.
+    pub fn new(folder: &RunFolder, logs: Logs, metadata: Metadata, config: &crate::config::Config) -> Self {
         Self {
             logs,
             last: folder.last(),
@@ -45,11 +39,9 @@ impl<'a> Recorder<'a> {
             metadata,
             log_interval: config.train.log_interval,
             checkpoint_seconds: config.train.checkpoint_seconds,
-            epochs: config.strategy.epochs(),
-            max_steps: config.train.max_steps,
             keeps_bad: config.train.on_divergence == OnDivergence::Continue,
             saved: Instant::now(),
-            stop,
+            saved_at: None,
         }
     }
 
@@ -58,6 +50,7 @@ impl<'a> Recorder<'a> {
         let lengths = self.logs.sync()?;
         self.last.save(snapshot, lengths, &self.metadata)?;
         self.saved = Instant::now();
+        self.saved_at = Some(place(snapshot.state));
         Ok(())
     }
 
@@ -70,13 +63,14 @@ impl<'a> Recorder<'a> {
     fn is_worth_keeping<B: Backend>(&self, snapshot: &Snapshot<'_, B>) -> gradamp_core::Result<bool> {
         Ok(self.keeps_bad || snapshot.first_bad_parameter()?.is_none())
     }
-
-    fn is_stopping(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
-    }
 }
 
-impl<B: Backend> Observer<B> for Recorder<'_> {
+/// Where in a run a checkpoint stands.
+fn place(state: &TrainState) -> (usize, usize, u64) {
+    (state.epoch, state.batch, state.step)
+}
+
+impl<B: Backend> Observer<B> for Recorder {
     fn on_draw(&mut self, draw: &DrawRecord) -> gradamp_core::Result<()> {
         Ok(self.logs.amplification.line(draw)?)
     }
@@ -92,13 +86,11 @@ impl<B: Backend> Observer<B> for Recorder<'_> {
         let lines: Vec<_> =
             reports.iter().filter(is_logged).map(|report| MetricsLine::Step(StepLine::new(report))).collect();
         self.logs.metrics.lines(&lines)?;
-        let is_stopping = self.is_stopping();
-        let ends = is_stopping || self.max_steps.is_some_and(|limit| snapshot.state.step >= limit);
-        let is_due = ends || self.saved.elapsed().as_secs_f64() >= self.checkpoint_seconds;
+        let is_due = self.saved.elapsed().as_secs_f64() >= self.checkpoint_seconds;
         if is_due && self.is_worth_keeping(snapshot)? {
             self.save(snapshot)?;
         }
-        Ok(if is_stopping { Control::Stop } else { Control::Continue })
+        Ok(Control::Continue)
     }
 
     fn on_epoch(
@@ -127,7 +119,19 @@ impl<B: Backend> Observer<B> for Recorder<'_> {
             }
             self.save(snapshot)?;
         }
-        let is_last = snapshot.state.epoch >= self.epochs;
-        Ok(if self.is_stopping() && !is_last { Control::Stop } else { Control::Continue })
+        Ok(Control::Continue)
+    }
+
+    /// **Errors:** parameters that are lost: the last good checkpoint stays, and the run did not save where it stands.
+    fn on_stop(&mut self, snapshot: &Snapshot<'_, B>) -> gradamp_core::Result<()> {
+        if let (false, Some(path)) = (self.keeps_bad, snapshot.first_bad_parameter()?) {
+            let TrainState { epoch, step, .. } = *snapshot.state;
+            let message = format!("{path} is not finite, so that where the run stopped was not saved");
+            return Err(Error::Diverged { epoch, step: step.saturating_sub(1), message });
+        }
+        if self.saved_at != Some(place(snapshot.state)) {
+            self.save(snapshot)?;
+        }
+        Ok(())
     }
 }

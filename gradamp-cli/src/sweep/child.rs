@@ -112,8 +112,8 @@ impl Task {
             command.args(["--max-steps", &steps.to_string()]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        // Out of the terminal's reach: Ctrl-C comes to the sweep alone, which passes it on once. A second one, which
-        // would end a run without saving, thus comes only from who presses twice.
+        // Out of the terminal's reach: Ctrl-C comes to the sweep alone, which asks its runs to save. A run hears SIGTERM also
+        // where the sweep was started with Ctrl-C ignored.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command
@@ -124,7 +124,7 @@ impl Task {
 fn interrupt(id: u32) {
     use nix::sys::signal::{Signal, kill};
     if let Ok(id) = i32::try_from(id) {
-        let _ = kill(nix::unistd::Pid::from_raw(id), Signal::SIGINT); // it may have ended by itself
+        let _ = kill(nix::unistd::Pid::from_raw(id), Signal::SIGTERM); // it may have ended by itself
     }
 }
 

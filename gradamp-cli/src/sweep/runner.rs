@@ -3,14 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{scope, sleep};
+use std::thread::{Builder, scope, sleep};
 use std::time::{Duration, Instant};
 
 use super::board::{Board, Job, Next, Setup};
 use super::child::{Children, Ended};
 use super::collect::{View, collect};
 use super::show::Show;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 
 /// How often it is asked whether the sweep is to stop.
 const TICK: Duration = Duration::from_millis(50);
@@ -32,9 +32,23 @@ pub fn run(setup: &Setup<'_>, jobs: usize, stop: &AtomicBool, show: &mut Show) -
     let children = Children::default();
     let lost = scope(|scope| {
         let (sender, news) = channel();
+        let (mut workers, mut no_thread) = (0, None);
         for _ in 0..jobs {
             let (sender, board, children) = (sender.clone(), &board, &children);
-            scope.spawn(move || work(board, children, stop, &sender));
+            let work = move || work(board, children, stop, &sender);
+            if let Err(error) = Builder::new().name("sweep".into()).spawn_scoped(scope, work) {
+                no_thread = Some(error);
+                break;
+            }
+            workers += 1;
+        }
+        if let Some(error) = no_thread {
+            if workers == 0 {
+                return Some(Failure::failed(format!("no thread can be started to do the runs: {error}")));
+            }
+            show.say(&format!(
+                "warning: {workers} runs go on at once, for no more threads can be started: {error}"
+            ));
         }
         drop(sender);
         let mut lost = None;
@@ -78,10 +92,10 @@ pub fn run(setup: &Setup<'_>, jobs: usize, stop: &AtomicBool, show: &mut Show) -
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        lost
+        lost.map(Failure::from)
     });
     lock(&board).note_deleted()?;
-    lost.map_or(Ok(()), |error| Err(error.into()))
+    lost.map_or(Ok(()), Err)
 }
 
 /// Does one run after the other.

@@ -145,10 +145,7 @@ impl View {
                 Action::Look | Action::Leave => {}
                 Action::Redraw => self.screen.forget()?,
                 Action::Interrupt => interrupt::stop(),
-                Action::Stop => {
-                    self.dashboard.say("stopping after this step");
-                    interrupt::ask_to_stop();
-                }
+                Action::Stop => interrupt::ask_to_stop(),
             }
         }
         Ok(())

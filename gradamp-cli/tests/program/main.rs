@@ -12,6 +12,8 @@ mod optimizer;
 mod reliability;
 mod report;
 mod resume;
+#[cfg(unix)]
+mod signals;
 mod sweep;
 mod tune;
 mod watch;

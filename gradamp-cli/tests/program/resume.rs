@@ -147,7 +147,7 @@ fn a_run_that_reaches_its_step_limit_goes_on_where_it_stood() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_finishes_the_step_saves_says_how_to_resume_and_exits_with_130() {
+fn a_request_to_stop_finishes_the_step_saves_says_how_to_resume_and_exits_with_130() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out whole")).succeeds();
     let mut command = place.command(&format!("{SMALL} --out stopped"));
@@ -158,9 +158,10 @@ fn ctrl_c_finishes_the_step_saves_says_how_to_resume_and_exits_with_130() {
         assert!(Instant::now() < deadline, "the run writes no line");
         sleep(Duration::from_millis(5));
     }
-    let signal = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let signal =
+        std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(signal.success());
-    let report = Report::new("train, Ctrl-C", child.wait_with_output().unwrap()).ends_with(130);
+    let report = Report::new("train, asked to stop", child.wait_with_output().unwrap()).ends_with(130);
     assert!(report.err.contains("gradamp train --resume stopped"), "{}", report.err);
     let record = fs::read_to_string(place.path("stopped/run.json")).unwrap();
     assert!(record.contains("\"outcome\": \"interrupted\""), "{record}");

@@ -49,12 +49,13 @@ impl Cpu {
     /// As many threads as the machine runs at once, and its best instructions, or those that the environment
     /// variable `GRADAMP_ISA` (`avx512`, `avx2`, `neon`, `portable`) asks for.
     ///
-    /// **Errors:** `GRADAMP_ISA` asks for what is unknown or not there; the system gives no threads.
+    /// **Errors:** `GRADAMP_ISA` asks for what is unknown or not there.
     pub fn new() -> Result<Self> {
         Self::with_threads(available_threads())
     }
 
-    /// Like [`Cpu::new`] with `threads` threads, at least one. Results do not depend on how many.
+    /// Like [`Cpu::new`] with `threads` threads, at least one, or as many as the system starts: see
+    /// [`Cpu::thread_count`]. Results do not depend on how many.
     ///
     /// **Errors:** as [`Cpu::new`].
     pub fn with_threads(threads: usize) -> Result<Self> {
@@ -65,18 +66,14 @@ impl Cpu {
         Self::with_isa(threads, isa)
     }
 
-    /// `threads` threads and chosen instructions.
+    /// Like [`Cpu::with_threads`] with chosen instructions.
     ///
-    /// **Errors:** the machine does not have them; the system gives no threads.
+    /// **Errors:** the machine does not have them.
     pub fn with_isa(threads: usize, isa: Isa) -> Result<Self> {
         let kernels = isa.kernels().ok_or_else(|| {
             Error::setting("GRADAMP_ISA", format!("this machine has no {isa}; its best is {}", Isa::detect()))
         })?;
-        let threads = Threads::new(threads).map_err(|error| Error::Backend {
-            backend: "cpu".into(),
-            message: format!("cannot start {threads} threads: {error}"),
-        })?;
-        Ok(Self::from_parts(threads, isa, kernels))
+        Ok(Self::from_parts(Threads::new(threads), isa, kernels))
     }
 
     fn from_parts(threads: Threads, isa: Isa, kernels: Kernels) -> Self {
@@ -86,6 +83,11 @@ impl Cpu {
     /// The instructions in use.
     pub fn isa(&self) -> Isa {
         self.shared.isa
+    }
+
+    /// How many threads there are: fewer than were asked for where the system started no more.
+    pub fn thread_count(&self) -> usize {
+        self.threads().count()
     }
 
     fn threads(&self) -> &Threads {
@@ -105,7 +107,10 @@ impl Cpu {
     fn take(&self, len: usize) -> Result<Buffer> {
         self.shared.pool.take(len).ok_or_else(|| Error::Backend {
             backend: self.name(),
-            message: format!("out of memory: cannot allocate {len} f32 elements"),
+            message: format!(
+                "out of memory: cannot allocate {:.1} MiB; a smaller batch or a narrower model needs less",
+                len as f64 / f64::from(1 << 18)
+            ),
         })
     }
 }

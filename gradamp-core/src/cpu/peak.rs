@@ -1,6 +1,7 @@
 //! What the cores can do at most, to hold kernels against.
 
 use std::hint::black_box;
+use std::thread;
 use std::time::Instant;
 
 use super::{Cpu, Isa};
@@ -12,14 +13,15 @@ const TRIES: usize = 15;
 
 impl Cpu {
     /// Multiplications and additions a second that all threads reach together where nothing but registers takes part, as
-    /// measured now: the best of a few tries. 0 where a thread could not be asked.
+    /// measured now: the best of a few tries. Threads that the system does not start take no part.
     pub fn peak(&self) -> f64 {
         let (threads, isa) = (self.threads().count(), self.isa());
         let once = |()| {
             let start = Instant::now();
             // Threads of their own, for the pool's may give all tasks to one.
-            let lanes: usize = std::thread::scope(|scope| {
-                let others: Vec<_> = (1..threads).map(|_| scope.spawn(move || multiply_add(isa))).collect();
+            let lanes: usize = thread::scope(|scope| {
+                let ask = |_| thread::Builder::new().spawn_scoped(scope, move || multiply_add(isa)).ok();
+                let others: Vec<_> = (1..threads).filter_map(ask).collect();
                 let own = multiply_add(isa);
                 others.into_iter().map(|other| other.join().unwrap_or(0)).sum::<usize>() + own
             });

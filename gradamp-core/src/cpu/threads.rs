@@ -6,7 +6,6 @@
 //! A step is some two hundred kernels, many of them shorter than it takes to wake a thread. So helpers stay awake for a moment
 //! after each one, and nobody waits for a helper that still sleeps when the work is done.
 
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -25,15 +24,18 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
-    /// `count` threads in all, at least one.
-    pub(crate) fn new(count: usize) -> io::Result<Self> {
+    /// `count` threads in all, at least one; fewer where the system starts no more.
+    pub(crate) fn new(count: usize) -> Self {
         let mut threads = Self::alone();
         for i in 1..count {
             let meeting = threads.meeting.clone();
             let builder = thread::Builder::new().name(format!("gradamp-cpu-{i}"));
-            threads.helpers.push(builder.spawn(move || meeting.help())?);
+            match builder.spawn(move || meeting.help()) {
+                Ok(helper) => threads.helpers.push(helper),
+                Err(_) => break, // any number of threads gives the same bits
+            }
         }
-        Ok(threads)
+        threads
     }
 
     /// The calling thread alone.
@@ -136,6 +138,8 @@ impl Meeting {
         // in it.
         let job = unsafe { std::mem::transmute::<&(dyn Fn() + Sync), Job>(help) };
         let closing = Closing(self);
+        // A caller that panicked together with a helper never asked, and that was another job's panic.
+        self.panicked.store(false, Ordering::Release);
         let mut open = lock(&self.open);
         open.job = Some(job);
         self.jobs.fetch_add(1, Ordering::Release);
@@ -220,7 +224,7 @@ mod tests {
     #[test]
     fn every_task_is_done_once_by_any_number_of_threads() {
         for count in [1, 2, 3, 7] {
-            let threads = Threads::new(count).unwrap();
+            let threads = Threads::new(count);
             for tasks in [0, 1, 2, 100] {
                 let mut done = vec![0; tasks];
                 threads.each(done.iter_mut(), |d| *d += 1);
@@ -235,7 +239,7 @@ mod tests {
     /// Short jobs one after the other, and pauses in which helpers fall asleep.
     #[test]
     fn no_task_is_lost_or_done_after_the_end() {
-        let threads = Threads::new(4).unwrap();
+        let threads = Threads::new(4);
         for job in 0..3000 {
             let mut done = [0u8; 5];
             threads.each(done.iter_mut(), |d| *d += 1);
@@ -248,7 +252,7 @@ mod tests {
 
     #[test]
     fn helpers_take_part() {
-        let threads = Threads::new(2).unwrap();
+        let threads = Threads::new(2);
         let (first, second) = (AtomicBool::new(false), AtomicBool::new(false));
         // Each of the two tasks waits for the other one, which one thread alone cannot do.
         threads.each([(&first, &second), (&second, &first)].into_iter(), |(own, other)| {
@@ -259,7 +263,7 @@ mod tests {
 
     #[test]
     fn several_callers_and_tasks_within_tasks_get_on() {
-        let threads = Threads::new(3).unwrap();
+        let threads = Threads::new(3);
         thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
@@ -278,8 +282,27 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_of_both_at_once_does_not_reach_the_next_job() {
+        let threads = Threads::new(2);
+        for _ in 0..20 {
+            let came = AtomicUsize::new(0);
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                threads.each(0..2, |_| {
+                    came.fetch_add(1, Ordering::AcqRel);
+                    wait(|| came.load(Ordering::Acquire) == 2, None);
+                    panic!("as was asked");
+                });
+            }));
+            assert!(result.is_err());
+            let mut done = [0; 30];
+            threads.each(done.iter_mut(), |d| *d += 1);
+            assert_eq!(done, [1; 30]);
+        }
+    }
+
+    #[test]
     fn a_panic_of_either_goes_on_at_the_caller_and_the_next_job_is_done() {
-        let threads = Threads::new(2).unwrap();
+        let threads = Threads::new(2);
         let caller = thread::current().id();
         for caller_panics in [true, false, true, false] {
             let (came, panicked) = (AtomicUsize::new(0), AtomicBool::new(false));

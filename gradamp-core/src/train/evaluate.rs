@@ -1,8 +1,10 @@
 use std::mem::take;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Backend, Batch, BatchSource, Module, Parameters, Result, Tape, Tensor, ops};
+use super::Control;
+use crate::{Backend, Batch, BatchSource, Error, Module, Parameters, Result, Tape, Tensor, ops};
 
 /// How well a model does on a set of examples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,8 +43,10 @@ impl Evaluation {
     }
 }
 
-/// Batches whose results are read together: as many as hide the wait for a device, and little memory.
+/// Batches whose results are read together, at most: as many as hide the wait for a device, and little memory.
 const TOGETHER: usize = 16;
+/// How long they may take, so that a stop is heard in time.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Runs `model` in evaluation mode over one epoch of `source`.
 pub fn evaluate<B: Backend>(
@@ -50,12 +54,28 @@ pub fn evaluate<B: Backend>(
     parameters: &mut Parameters<B>,
     source: &dyn BatchSource<B>,
 ) -> Result<Evaluation> {
+    let whole = evaluate_unless(model, parameters, source, &mut || Control::Continue)?;
+    whole.ok_or_else(|| Error::external("the evaluation was left, though nobody asked for it"))
+}
+
+/// The same, left before the first batch for which `ask` says so; then there is no result.
+pub fn evaluate_unless<B: Backend>(
+    model: &impl Module<B>,
+    parameters: &mut Parameters<B>,
+    source: &dyn BatchSource<B>,
+    ask: &mut dyn FnMut() -> Control,
+) -> Result<Option<Evaluation>> {
     let backend = parameters.backend().clone();
     let classes = source.classes();
     let mut evaluation =
         Evaluation { loss: 0.0, confusion: vec![vec![0; classes]; classes], hits: Vec::new() };
     let mut pending = Vec::with_capacity(TOGETHER);
+    // More and more, while they take little time.
+    let (mut together, mut start) = (1, Instant::now());
     for batch in source.epoch(&backend, 0, 0)? {
+        if ask() == Control::Stop {
+            return Ok(None);
+        }
         let Batch { images, labels } = batch?;
         let mut tape = Tape::evaluate(parameters);
         let x = tape.constant(images);
@@ -63,13 +83,16 @@ pub fn evaluate<B: Backend>(
         let loss = ops::softmax_cross_entropy(&mut tape, &logits, &labels, 0.0)?;
         pending.push([loss.var.tensor(), logits.tensor(), &labels].map(Tensor::clone));
         backend.submit()?;
-        if pending.len() == TOGETHER {
+        if pending.len() >= together {
             evaluation.add(&backend, take(&mut pending))?;
+            let is_slow = start.elapsed() > PATIENCE;
+            together = if is_slow { together / 2 } else { 2 * together }.clamp(1, TOGETHER);
+            start = Instant::now();
         }
     }
     evaluation.add(&backend, pending)?;
     evaluation.loss /= evaluation.examples().max(1) as f64;
-    Ok(evaluation)
+    Ok(Some(evaluation))
 }
 
 impl Evaluation {

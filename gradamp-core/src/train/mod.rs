@@ -17,9 +17,9 @@ mod state;
 mod steps;
 mod trainer;
 
-pub use evaluate::{Evaluation, evaluate};
+pub use evaluate::{Evaluation, evaluate, evaluate_unless};
 pub use loss_scaling::{LossScale, LossScaling};
-pub use observer::{Control, EpochReport, Observer, Snapshot, StepReport};
+pub use observer::{Control, EpochReport, Next, Observer, Snapshot, StepReport};
 pub use settings::{OnDivergence, TrainSettings};
 pub use site_gradient::SiteGradient;
 pub use state::TrainState;

@@ -8,8 +8,17 @@ use crate::{Backend, Parameters, Result};
 pub enum Control {
     /// Go on.
     Continue,
-    /// Stop after these steps; the run can be resumed.
+    /// Stop here; the run can be resumed.
     Stop,
+}
+
+/// What a run does next; until it is done, a request to stop has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A step.
+    Step,
+    /// A batch of an evaluation.
+    Evaluation,
 }
 
 /// What one step did.
@@ -99,8 +108,14 @@ impl<B: Backend> Snapshot<'_, B> {
     }
 }
 
-/// Watches a run. Everything is called between steps, in the order in which the observers were added.
+/// Watches a run. Everything is called between steps and batches, in the order in which the observers were added.
 pub trait Observer<B: Backend> {
+    /// Asked before every step and every batch of an evaluation: whether the run stops here. An evaluation that is left is
+    /// done anew when the run goes on.
+    fn before(&mut self, _next: Next) -> Control {
+        Control::Continue
+    }
+
     /// New sites were drawn, before the step that uses them.
     fn on_draw(&mut self, _draw: &DrawRecord) -> Result<()> {
         Ok(())
@@ -114,5 +129,10 @@ pub trait Observer<B: Backend> {
     /// An epoch is done and evaluated; the snapshot stands at the beginning of the next.
     fn on_epoch(&mut self, _report: &EpochReport, _snapshot: &Snapshot<'_, B>) -> Result<Control> {
         Ok(Control::Continue)
+    }
+
+    /// The run stops before its end, or has reached its limit of steps: from this snapshot it goes on bit for bit.
+    fn on_stop(&mut self, _snapshot: &Snapshot<'_, B>) -> Result<()> {
+        Ok(())
     }
 }

@@ -7,9 +7,12 @@ use super::loss_scaling::RECONSIDERED;
 use super::meter::Weights;
 use super::pending::{self, Pending};
 use super::trainer::{Outcome, Trainer};
-use super::{Control, OnDivergence, StepReport, divergence};
+use super::{Control, Next, OnDivergence, StepReport, divergence};
 use crate::optim::Rate;
 use crate::{Backend, Batch, BatchSource, Error, Module, Result, Tape, ops};
+
+/// Seconds that steps may stay on the device unread, unless one alone takes longer: a stop waits for them.
+const PATIENCE: f64 = 0.5;
 
 impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
     /// The rest of the current epoch's steps; an outcome where the run ends before the epoch does.
@@ -24,7 +27,8 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         }
     }
 
-    /// Steps until something ends them. Their results are read at steps that do not depend on where the run began.
+    /// Steps until something ends them. Their results are read at steps that do not depend on where the run began, and
+    /// sooner where steps are slow.
     fn steps(&mut self, train: &dyn BatchSource<B>) -> Result<Option<Outcome>> {
         let backend = self.parameters.backend().clone();
         let period = backend.steps_ahead() as u64 + 1;
@@ -32,14 +36,20 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         let mut batches = train.epoch(&backend, self.state.epoch, self.state.batch)?;
         loop {
             let step = self.state.step + self.pending.len() as u64;
-            if self.settings.max_steps.is_some_and(|limit| step >= limit) {
+            // A limit at the epoch's end lets the epoch end: its evaluation is no step.
+            let ends_epoch = self.state.batch + self.pending.len() >= train.batches();
+            if !ends_epoch && self.settings.max_steps.is_some_and(|limit| step >= limit) {
                 return Ok(Some(Outcome::StepLimit));
+            }
+            if !ends_epoch && self.ask(Next::Step) == Control::Stop {
+                return Ok(Some(Outcome::Stopped));
             }
             let Some(batch) = batches.next() else { return Ok(None) };
             self.step(batch?, train.batches())?;
             backend.submit()?;
             let is_due = (step + 1).is_multiple_of(period)
-                || self.state.loss_scale.is_some() && (step + 1).is_multiple_of(RECONSIDERED);
+                || self.state.loss_scale.is_some() && (step + 1).is_multiple_of(RECONSIDERED)
+                || self.pace.is_some_and(|pace| (self.pending.len() + 1) as f64 * pace > PATIENCE);
             if is_due && self.catch_up()? == Control::Stop {
                 return Ok(Some(Outcome::Stopped));
             }
@@ -128,6 +138,8 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
             return Ok(Vec::new());
         }
         pending::read(self.parameters.backend(), &mut steps, self.clock)?;
+        self.pace = steps.last().filter(|_| self.is_warm).map(|last| last.report.seconds);
+        self.is_warm = true;
         let when = steps.last().map_or(String::new(), |last| format!("after step {}, ", last.report.step));
         let remembers = self.amplifier().epochs_kept() > 0;
         let mut reports = Vec::with_capacity(steps.len());

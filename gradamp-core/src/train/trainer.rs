@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::meter::Meter;
 use super::pending::Pending;
 use super::{
-    Control, EpochReport, Evaluation, Observer, SiteGradient, Snapshot, TrainSettings, TrainState, evaluate,
+    Control, EpochReport, Evaluation, Next, Observer, SiteGradient, Snapshot, TrainSettings, TrainState,
+    evaluate_unless,
 };
 use crate::amplify::{AmplificationPolicy, Amplifier, EpochStatistics, ParameterGain, gain};
 use crate::optim::Sgd;
@@ -21,7 +22,7 @@ pub enum Outcome {
     Finished,
     /// An observer stopped it.
     Stopped,
-    /// `max_steps` was reached.
+    /// `max_steps` was reached before the last epoch's end.
     StepLimit,
 }
 
@@ -41,6 +42,10 @@ pub struct Trainer<'a, B: Backend, M: Module<B>> {
     pub(super) pending: Vec<Pending<B>>,
     /// When the steps that are pending began.
     pub(super) clock: Instant,
+    /// Seconds of a step, as of the last that were read; `None` until then, and for the first, which prepare the device.
+    pub(super) pace: Option<f64>,
+    /// Whether the first results were read.
+    pub(super) is_warm: bool,
     _guards: [HookGuard<B>; 3],
 }
 
@@ -100,6 +105,8 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             observers: Vec::new(),
             pending: Vec::new(),
             clock: Instant::now(),
+            pace: None,
+            is_warm: false,
             _guards: guards,
         })
     }
@@ -163,7 +170,8 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
     }
 
     /// Trains to the end of the strategy, or until somebody stops it. After each evaluated epoch every named source of
-    /// `evaluations` is evaluated; the first one decides which epoch is the best.
+    /// `evaluations` is evaluated; the first one decides which epoch is the best. A run that stops in an evaluation stands
+    /// behind its epoch's last step, and evaluates anew when it goes on.
     ///
     /// **Errors:** what a source, a hook or an observer returns; [`Error::Diverged`].
     pub fn run(
@@ -172,17 +180,28 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         evaluations: &[(&str, &dyn BatchSource<B>)],
     ) -> Result<Outcome> {
         while self.state.epoch < self.settings.strategy.epochs() {
-            if let Some(outcome) = self.train_epoch(train)? {
-                return Ok(outcome);
+            let mut ended = self.train_epoch(train)?;
+            if ended.is_none() && self.finish_epoch(train, evaluations)? == Control::Stop {
+                ended = Some(Outcome::Stopped);
             }
-            if self.finish_epoch(train, evaluations)? == Control::Stop {
-                return Ok(Outcome::Stopped);
+            let is_complete = self.state.epoch >= self.settings.strategy.epochs();
+            if let (Some(outcome), false) = (ended, is_complete) {
+                let snapshot = Snapshot { parameters: &self.parameters, sgd: &self.sgd, state: &self.state };
+                for observer in &mut self.observers {
+                    observer.on_stop(&snapshot)?;
+                }
+                return Ok(outcome);
             }
         }
         Ok(Outcome::Finished)
     }
 
-    /// Evaluates where it is due and goes to the next epoch.
+    /// Asks the observers whether the run stops here.
+    pub(super) fn ask(&mut self, next: Next) -> Control {
+        ask(&mut self.observers, next)
+    }
+
+    /// Evaluates where it is due and goes to the next epoch, or leaves the evaluation and stays in this one.
     fn finish_epoch(
         &mut self,
         train: &dyn BatchSource<B>,
@@ -197,7 +216,11 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         let mut evaluations: Vec<(String, Evaluation)> = Vec::new();
         if last || (epoch + 1).is_multiple_of(self.settings.evaluate_every) {
             for (name, source) in sources {
-                evaluations.push((name.to_string(), evaluate(self.model, &mut self.parameters, *source)?));
+                let mut ask = || ask(&mut self.observers, Next::Evaluation);
+                match evaluate_unless(self.model, &mut self.parameters, *source, &mut ask)? {
+                    Some(evaluation) => evaluations.push((name.to_string(), evaluation)),
+                    None => return Ok(Control::Stop),
+                }
             }
         }
         let accuracy = evaluations.first().map(|(_, evaluation)| evaluation.accuracy());
@@ -256,6 +279,17 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         }
         Ok(control)
     }
+}
+
+/// Asks every observer; one that wants to stop does not keep the others from being asked.
+fn ask<B: Backend>(observers: &mut [&mut dyn Observer<B>], next: Next) -> Control {
+    let mut control = Control::Continue;
+    for observer in observers {
+        if observer.before(next) == Control::Stop {
+            control = Control::Stop;
+        }
+    }
+    control
 }
 
 /// The amplifier as it was at the last step that `state` covers.

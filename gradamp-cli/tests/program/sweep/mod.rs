@@ -19,7 +19,7 @@ strategy.phase = [{ epochs = 1 }, { epochs = 1, amplify = true }]
 amplification = { kinds = ['batch_norm'], ratio = 0.5 }
 ";
 
-fn study(place: &Workplace, head: &str, axes: &str) {
+pub fn study(place: &Workplace, head: &str, axes: &str) {
     place.write("s.toml", &format!("{head}\n{TINY}{axes}\n"));
 }
 

@@ -40,14 +40,14 @@ fn signal(id: u32, name: &str) {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_lets_the_runs_save_and_says_how_to_go_on() {
+fn a_request_to_stop_lets_the_runs_save_and_says_how_to_go_on() {
     let place = Workplace::new();
     let child = begin(&place);
     // While it goes on, another process leaves its runs alone, and sees how they stand.
     place.run("sweep --collect d").succeeds();
     assert!(statuses(&place, "d").iter().all(|(_, status)| status == "pending"));
-    signal(child.id(), "-INT");
-    let report = Report::new("sweep, Ctrl-C", child.wait_with_output().unwrap()).ends_with(130);
+    signal(child.id(), "-TERM");
+    let report = Report::new("sweep, asked to stop", child.wait_with_output().unwrap()).ends_with(130);
     let line = "interrupted: 0 of 2 runs are finished; go on with: gradamp sweep s.toml --out d --jobs 2";
     assert!(report.err.contains(line), "{}", report.err);
     assert!(statuses(&place, "d").iter().all(|(_, status)| status == "interrupted"));
@@ -150,8 +150,8 @@ fn a_run_whose_folder_is_deleted_once_it_has_ended_is_recorded() {
         assert!(Instant::now() < deadline, "the first run does not end");
     }
     fs::remove_dir_all(place.path("d/runs/epochs-1_seed-1")).unwrap();
-    signal(child.id(), "-INT");
-    Report::new("sweep, Ctrl-C", child.wait_with_output().unwrap()).ends_with(130);
+    signal(child.id(), "-TERM");
+    Report::new("sweep, asked to stop", child.wait_with_output().unwrap()).ends_with(130);
     let found: Vec<String> = statuses(&place, "d").into_iter().map(|(_, status)| status).collect();
     assert_eq!(found, ["failed", "interrupted"]);
     let results = fs::read_to_string(place.path("d/results.jsonl")).unwrap();

@@ -1,0 +1,24 @@
+//! Ctrl-C and the closing of the console, where the system has no signals.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Origin, request};
+use crate::failure::{Failure, Result};
+
+/// Whether the handler is there.
+static LISTENING: AtomicBool = AtomicBool::new(false);
+
+/// Has requests answered from now on.
+pub(super) fn listen() -> Result<()> {
+    if LISTENING.swap(true, Ordering::SeqCst) {
+        return Ok(());
+    }
+    ctrlc::set_handler(|| request(Origin::Key)).map_err(Failure::failed)
+}
+
+/// Here a limit on the size of files is an error of writing already.
+pub(super) fn survive_file_limits() {}
+
+pub(super) fn exit(code: u8) -> ! {
+    std::process::exit(code.into())
+}

@@ -1,0 +1,85 @@
+//! Signals, where the system has them.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithRawSiginfo;
+use signal_hook::{flag, low_level};
+
+use super::{LEAVES, Origin, STOP, request};
+use crate::failure::{FAILED, Failure, Result};
+use crate::output;
+
+/// What asks a program to save and stop: a person, a supervisor, a terminal that hangs up, a scheduler that announces the end of a job.
+const REQUESTS: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
+
+/// Whether handlers are there.
+static LISTENING: AtomicBool = AtomicBool::new(false);
+
+/// Has requests answered from now on, but for those that were ignored when the program began.
+pub(super) fn listen() -> Result<()> {
+    if LISTENING.swap(true, Ordering::SeqCst) {
+        return Ok(());
+    }
+    let heard: Vec<i32> = REQUESTS.into_iter().filter(|&signal| !is_ignored(signal)).collect();
+    let mut signals = SignalsInfo::<WithRawSiginfo>::new(&heard).map_err(Failure::failed)?;
+    let answer = move || {
+        for signal in &mut signals {
+            let is_key = signal.si_signo == SIGINT && comes_from_terminal(signal.si_code);
+            request(if is_key { Origin::Key } else { Origin::Process });
+        }
+    };
+    if let Err(error) = thread::Builder::new().name("signals".into()).spawn(answer) {
+        listen_without_thread(&heard).map_err(Failure::failed)?;
+        output::message(format_args!(
+            "no thread can be started to answer signals ({error}): they are obeyed without a message"
+        ));
+    }
+    Ok(())
+}
+
+/// What can be done within the handlers themselves.
+fn listen_without_thread(signals: &[i32]) -> io::Result<()> {
+    for &signal in signals {
+        flag::register_conditional_shutdown(signal, FAILED.into(), Arc::clone(&LEAVES))?;
+        flag::register(signal, Arc::clone(&STOP))?;
+    }
+    Ok(())
+}
+
+/// Whether a signal is ignored, as whoever started the program may have asked for.
+#[allow(unsafe_code)] // no safe library asks without changing what it asks for
+fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action `sigaction` only writes the current one, into memory of its type.
+    let is_known = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) } == 0;
+    // SAFETY: every field is an integer, an optional pointer or a set of signals, for all of which zeros are a value.
+    is_known && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+/// Whether the terminal sent it, rather than a process.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn comes_from_terminal(code: i32) -> bool {
+    code == libc::SI_KERNEL
+}
+
+/// The same where the code does not tell: Ctrl-C goes to the group of processes in the foreground.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn comes_from_terminal(_: i32) -> bool {
+    nix::unistd::tcgetpgrp(io::stdin()).is_ok_and(|group| group == nix::unistd::getpgrp())
+}
+
+/// With a handler of its own, a write past the limit fails with an error; by default the signal ends the program. Programs that are
+/// started from here find the default again.
+pub(super) fn survive_file_limits() {
+    let _ = flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))); // without it such a write ends the program, as before
+}
+
+/// Ends the program without the exit handlers of libraries whose threads are at work.
+pub(super) fn exit(code: u8) -> ! {
+    low_level::exit(code.into())
+}

@@ -1,0 +1,234 @@
+//! Requests to stop, from people, supervisors, schedulers and terminals.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+use crate::devices::record;
+use crate::resume::assert_same_run;
+use crate::{Report, SMALL, Workplace, json_lines};
+
+/// Waits until it is so, for a time that no machine exceeds.
+#[track_caller]
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(240);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        sleep(Duration::from_millis(2));
+    }
+}
+
+/// Starts the program in a group of processes of its own.
+fn begin(place: &Workplace, arguments: &str) -> Child {
+    begin_under(place, "", arguments)
+}
+
+/// The same below a shell that first does `before`. No signal is ignored there, whoever runs the tests.
+fn begin_under(place: &Workplace, before: &str, arguments: &str) -> Child {
+    let mut command = with_default_signals("sh");
+    let program = place.command(arguments);
+    command.arg("-c").arg(format!("{before}\nexec \"$0\" \"$@\"")).arg(program.get_program());
+    let mut command = placed(command, &program);
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// A command that begins with the system's answers to all signals, where that can be asked for: tests that run in the background of
+/// a shell ignore Ctrl-C, and so would what they start.
+fn with_default_signals(program: &str) -> Command {
+    if !cfg!(target_os = "linux") {
+        return Command::new(program);
+    }
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT,TERM,HUP,USR1", program]);
+    command
+}
+
+/// `command` with the arguments, the folder and the environment of `program`.
+fn placed(mut command: Command, program: &Command) -> Command {
+    command.args(program.get_args());
+    if let Some(folder) = program.get_current_dir() {
+        command.current_dir(folder);
+    }
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(child.id() as i32)
+}
+
+fn ended(what: &str, child: Child) -> Report {
+    Report::new(what, child.wait_with_output().unwrap())
+}
+
+fn has_lines(file: &Path, n: usize) -> bool {
+    fs::read_to_string(file).is_ok_and(|text| text.lines().count() >= n)
+}
+
+/// A scheduler that signals twice, a supervisor that signals the whole group, an impatient script.
+#[test]
+fn signals_that_come_again_and_again_change_nothing_about_the_save() {
+    use Signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --out whole")).succeeds();
+    for (i, signals) in
+        [[SIGTERM, SIGTERM], [SIGHUP, SIGTERM], [SIGUSR1, SIGUSR1], [SIGINT, SIGINT]].into_iter().enumerate()
+    {
+        let run = format!("run{i}");
+        let child = begin(&place, &format!("{SMALL} --out {run}"));
+        wait_until("the first line", || has_lines(&place.path(&run).join("metrics.jsonl"), 1));
+        for signal in signals.into_iter().cycle().take(6) {
+            killpg(pid(&child), signal).unwrap();
+            sleep(Duration::from_millis(1)); // apart, so that the system does not make one of them
+        }
+        let report = ended(&format!("{signals:?}"), child).ends_with(130);
+        assert!(report.err.contains("stopping: "), "{}", report.err);
+        assert!(report.err.contains(&format!("gradamp train --resume {run}")), "{}", report.err);
+        assert_eq!(record(&place, &run)["outcome"], "interrupted", "{signals:?}");
+        place.run(&format!("train --threads 1 --resume {run}")).succeeds();
+        assert_same_run(&place.path("whole"), &place.path(&run));
+    }
+}
+
+/// `nohup gradamp train &`, and `trap '' INT` in a script.
+#[test]
+fn signals_that_were_ignored_when_the_program_began_stay_ignored() {
+    let place = Workplace::new();
+    for (signal, name) in [(Signal::SIGHUP, "HUP"), (Signal::SIGINT, "INT"), (Signal::SIGTERM, "TERM")] {
+        let child = begin_under(&place, &format!("trap '' {name}"), &format!("{SMALL} --out {name}"));
+        wait_until("the first line", || has_lines(&place.path(name).join("metrics.jsonl"), 1));
+        for _ in 0..3 {
+            killpg(pid(&child), signal).unwrap();
+        }
+        ended(name, child).succeeds();
+        assert_eq!(record(&place, name)["outcome"], "finished", "{name}");
+    }
+}
+
+/// The same for a sweep and its runs.
+#[test]
+fn a_sweep_under_nohup_goes_on_when_its_terminal_hangs_up() {
+    let place = Workplace::new();
+    crate::sweep::study(&place, "seeds = 2\nbaseline = false", "");
+    let child = begin_under(&place, "trap '' HUP", "sweep s.toml --out d");
+    wait_until("the first run", || has_lines(&place.path("d/runs/base_seed-1/metrics.jsonl"), 1));
+    for _ in 0..3 {
+        killpg(pid(&child), Signal::SIGHUP).unwrap();
+    }
+    ended("sweep", child).succeeds();
+    for seed in [1, 2] {
+        assert_eq!(record(&place, &format!("d/runs/base_seed-{seed}"))["outcome"], "finished");
+    }
+}
+
+/// An evaluation of many batches behind two steps.
+const LONG_EVALUATION: &str = r#"
+[model]
+name = "resnet18"
+width = 2
+[data]
+source = "shapes"
+shapes = { train = 32, test = 4000, seed = 1 }
+[train]
+batch_size = 16
+device = "cpu"
+threads = 1
+log_interval = 1
+gradients_every = 1
+[strategy]
+lr = 0.05
+[[strategy.phase]]
+epochs = 1
+"#;
+
+#[test]
+fn a_stop_is_heard_in_an_evaluation_which_a_resumed_run_does_anew() {
+    let place = Workplace::new();
+    place.write("long.toml", LONG_EVALUATION);
+    place.run("train --config long.toml --out whole").succeeds();
+    let child = begin(&place, "train --config long.toml --out run");
+    wait_until("the last step", || has_lines(&place.path("run/metrics.jsonl"), 2));
+    kill(pid(&child), Signal::SIGTERM).unwrap();
+    let report = ended("a stop in an evaluation", child).ends_with(130);
+    assert!(report.err.contains("stopping: leaving the evaluation"), "{}", report.err);
+    assert_eq!(record(&place, "run")["outcome"], "interrupted");
+    assert_eq!(
+        json_lines(&place.path("run/metrics.jsonl")).len(),
+        2,
+        "no line of an epoch that is not evaluated"
+    );
+    let state = fs::read_to_string(place.path("run/checkpoints/last/state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    assert_eq!((&state["train"]["epoch"], &state["train"]["batch"]), (&0.into(), &2.into()));
+    place.run("train --threads 1 --resume run").succeeds();
+    assert_same_run(&place.path("whole"), &place.path("run"));
+    assert_eq!(
+        json_lines(&place.path("run/evaluations.jsonl")),
+        json_lines(&place.path("whole/evaluations.jsonl"))
+    );
+}
+
+/// Whether the process answers SIGTERM by a handler of its own; `None` where the system does not say.
+fn is_listening(child: &Child) -> Option<bool> {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+    let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+    Some(caught >> (Signal::SIGTERM as u32 - 1) & 1 == 1)
+}
+
+#[test]
+fn a_run_that_is_still_making_its_data_leaves_at_once_and_does_not_say_that_it_saved() {
+    let place = Workplace::new();
+    let child = begin(&place, &format!("{SMALL} --set data.shapes.train=200000 --out run"));
+    wait_until("the handler", || is_listening(&child).unwrap_or(true));
+    kill(pid(&child), Signal::SIGTERM).unwrap();
+    ended("while data are made", child).fails(1, &["interrupted before the run began"]);
+    assert!(!place.path("run").exists());
+    // What went on before is as it was, and can go on.
+    place.run(&format!("{SMALL} --max-steps 3 --out run")).succeeds();
+    let child = begin(&place, "train --resume run");
+    wait_until("the handler", || is_listening(&child).unwrap_or(true));
+    kill(pid(&child), Signal::SIGTERM).unwrap();
+    let report = ended("while a run is taken up", child);
+    assert!(matches!(report.code, Some(0 | 130)), "{:?} {}", report.code, report.err);
+    assert!(report.code == Some(0) || report.err.contains("gradamp train --resume run"), "{}", report.err);
+    place.run("train --resume run").succeeds();
+}
+
+#[test]
+fn a_limit_of_steps_at_an_epochs_end_lets_the_epoch_end() {
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --out whole")).succeeds();
+    place.run(&format!("{SMALL} --max-steps 6 --out part")).succeeds();
+    assert_eq!(record(&place, "part")["outcome"], "step_limit");
+    assert_eq!(json_lines(&place.path("part/evaluations.jsonl")).len(), 1, "the first epoch is evaluated");
+    place.run("train --threads 1 --resume part --max-steps 18").succeeds();
+    assert_eq!(record(&place, "part")["outcome"], "finished", "18 steps are all there are");
+    let without_limit =
+        |run: &str| fs::read(place.path(run).join("checkpoints/last/model.safetensors")).unwrap();
+    assert!(without_limit("part") == without_limit("whole"));
+}
+
+/// A limit on the size of files, as a quota is: the first checkpoint does not fit.
+#[test]
+fn an_error_behind_the_runs_beginning_is_written_down_and_a_limit_of_files_is_one() {
+    let place = Workplace::new();
+    let child = begin_under(&place, "ulimit -f 40", &format!("{SMALL} --out run"));
+    let report = ended("a file too large", child).fails(1, &["checkpoints", "File too large"]);
+    let record = record(&place, "run");
+    assert_eq!(record["outcome"], "failed", "{}", report.err);
+    assert!(record["error"].as_str().unwrap().contains("File too large"), "{record}");
+    assert!(record["end"].is_string());
+}

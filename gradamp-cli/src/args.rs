@@ -1,14 +1,18 @@
 //! The command line.
 
+use std::any::TypeId;
 use std::fmt;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use gradamp_core::train::OnDivergence;
 use gradamp_data::Choice;
 
 use crate::bench::OpsArgs;
-use crate::config::tree::Value;
+use crate::config::keys;
+use crate::config::number::{LARGEST, real, whole};
+use crate::config::tree::{Origin, Value};
 use crate::config::{Device, Layers, Memory, Precision};
 use crate::device::Opening;
 
@@ -74,7 +78,7 @@ pub struct SettingsArgs {
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
     /// Channels of the first stage; 64 is the full size.
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>(0..=LARGEST))]
     pub width: Option<u64>,
     /// The data: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar or .tar.gz.
     #[arg(long, value_name = "NAME|PATH")]
@@ -83,7 +87,7 @@ pub struct SettingsArgs {
     #[arg(long)]
     pub device: Option<String>,
     /// Most memory that tensors may take on a GPU, such as 4GiB.
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub gpu_memory: Option<String>,
     /// How exactly a GPU multiplies: f32, or mixed (f16 factors, f32 sums).
     #[arg(long)]
@@ -95,25 +99,25 @@ pub struct SettingsArgs {
     #[arg(long)]
     pub tensorboard: bool,
     /// Epochs in all; the strategy's phases keep their shares.
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<usize>(0..=LARGEST))]
     pub epochs: Option<usize>,
     /// Images per step.
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>(0..=LARGEST))]
     pub batch_size: Option<u64>,
     /// The highest learning rate of the first phase; all rates are scaled alike.
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, value_parser = real)]
     pub lr: Option<f64>,
     /// Decides initial values, the order of images, augmentation and draws.
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>(0..=LARGEST))]
     pub seed: Option<u64>,
     /// Threads of the CPU; 0 for all cores. Results do not depend on it.
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>(0..=LARGEST))]
     pub threads: Option<u64>,
     /// Begin from the parameters in this file (PyTorch's names and layouts).
     #[arg(long, value_name = "FILE.safetensors")]
     pub init: Option<PathBuf>,
     /// Stop after so many steps, saved and ready to be resumed.
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>(0..=LARGEST))]
     pub max_steps: Option<u64>,
     /// What to do when the loss is not finite.
     #[arg(long, value_parser = parse_on_divergence, value_name = "stop|continue")]
@@ -127,10 +131,10 @@ pub struct DeviceArgs {
     #[arg(long, default_value = "auto")]
     pub device: Device,
     /// Threads of the CPU; 0 for all cores.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = whole::<usize>(0..=1024))]
     pub threads: usize,
     /// Most memory that tensors may take on a GPU, such as 4GiB.
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub gpu_memory: Option<Memory>,
     /// How exactly a GPU multiplies: mixed has f16 factors and f32 sums.
     #[arg(long, default_value = "f32")]
@@ -195,7 +199,7 @@ pub struct EvalArgs {
     #[arg(long, value_name = "NAME|PATH")]
     pub data: Option<PathBuf>,
     /// Images per batch.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = whole::<usize>(1..=65536))]
     pub batch_size: usize,
     /// Where to compute.
     #[command(flatten)]
@@ -213,7 +217,7 @@ pub struct DevicesArgs {
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "gpu")]
     pub check: Option<Device>,
     /// With --check: steps of the training.
-    #[arg(long, default_value_t = 10, requires = "check")]
+    #[arg(long, default_value_t = 10, requires = "check", value_parser = whole::<usize>(1..=1_000_000))]
     pub steps: usize,
     /// Print JSON.
     #[arg(long)]
@@ -267,10 +271,10 @@ pub struct WorkloadArgs {
     #[arg(long, default_value = "resnet18")]
     pub model: String,
     /// Channels of the first stage.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = whole::<usize>(0..=LARGEST))]
     pub width: usize,
     /// Images per step.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = whole::<usize>(0..=LARGEST))]
     pub batch: usize,
 }
 
@@ -290,10 +294,10 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub device: DeviceArgs,
     /// Steps that are timed.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = whole::<usize>(1..=1_000_000))]
     pub steps: usize,
     /// Steps before them.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = whole::<usize>(0..=1_000_000))]
     pub warmup: usize,
     /// Amplify every batch-norm and ReLU site by 1.0001.
     #[arg(long)]
@@ -301,6 +305,39 @@ pub struct BenchArgs {
     /// Print one JSON line.
     #[arg(long)]
     pub json: bool,
+}
+
+/// The whole command line. Whatever stands behind an option that takes a number is its value, a dash in front of it or not:
+/// a number that is out of range is refused as such, and not as an option that does not exist.
+pub fn command() -> clap::Command {
+    fn with_numbers(command: clap::Command) -> clap::Command {
+        let taking_any = |arg: clap::Arg| match is_number(&arg) {
+            true => arg.allow_hyphen_values(true),
+            false => arg,
+        };
+        command.mut_args(taking_any).mut_subcommands(with_numbers)
+    }
+    with_numbers(Cli::command())
+}
+
+/// Whether an option takes a number.
+fn is_number(arg: &clap::Arg) -> bool {
+    let of = arg.get_value_parser().type_id();
+    let numbers = [TypeId::of::<u64>(), TypeId::of::<usize>(), TypeId::of::<u16>(), TypeId::of::<f64>()];
+    arg.get_action().takes_values() && numbers.iter().any(|id| of == *id)
+}
+
+/// What to do instead, where an option does not exist but a setting has its name.
+pub fn tip(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let name = option.split('=').next().unwrap_or_default().trim_start_matches('-').replace('-', "_");
+    let (table, _) = keys::tables().into_iter().find(|(_, keys)| keys.contains(&name.as_str()))?;
+    Some(format!(
+        "the setting {table}.{name} has no option of its own; give it by --set {table}.{name}=VALUE"
+    ))
 }
 
 fn parse_on_divergence(text: &str) -> Result<OnDivergence, String> {
@@ -327,10 +364,8 @@ impl SettingsArgs {
 
     fn flags(&self) -> Vec<(&'static str, &'static str, Option<Value>)> {
         let text = |text: &String| Some(Value::String(text.clone()));
-        // What does not fit 63 bits stays as text and is refused with its key.
-        let number =
-            |n: &u64| Some(i64::try_from(*n).map_or_else(|_| Value::String(n.to_string()), Value::Integer));
-        let path = |path: &PathBuf| Some(Value::String(path.display().to_string()));
+        let number = |n: &u64| Some(Value::Integer(n.cast_signed())); // no more than LARGEST was read
+        let path = |path: &PathBuf| Some(Value::path(path, &Origin::Flag("--init")));
         let mut flags = Vec::new();
         let mut add = |flag, key, value: Option<Option<Value>>| {
             if let Some(value) = value {
@@ -357,3 +392,6 @@ impl SettingsArgs {
         flags
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,13 +12,17 @@ use crate::config::{Config, Layers};
 use crate::dataset::{self, Data};
 use crate::device::{self, Task};
 use crate::failure::{Failure, Result};
-use crate::output;
 use crate::run_folder::{Checkpoint, RunFolder};
+use crate::{output, resume};
 
 /// `gradamp config`
 pub fn config(command: &ConfigCommand) -> Result<()> {
     match command {
-        ConfigCommand::Show(args) => output::result(args.layers().resolve()?.show()?.trim_end()),
+        ConfigCommand::Show(args) => {
+            let resolved = args.layers().resolve()?;
+            resolved.notes.iter().for_each(output::message);
+            output::result(resolved.show()?.trim_end());
+        }
         ConfigCommand::Check { file } => {
             Layers { file: Some(file.clone()), ..Layers::default() }.resolve()?;
             output::result(format_args!("{}: all settings are right", file.display()));
@@ -86,7 +90,10 @@ impl Task for Evaluate<'_> {
 fn subject(args: &EvalArgs) -> Result<(PathBuf, Config)> {
     if let Some(root) = &args.run {
         let config_path = RunFolder::config_of(root)?;
-        let resolved = Layers { file: Some(config_path), ..Layers::default() }.resolve()?;
+        let mut resolved = Layers { file: Some(config_path), ..Layers::default() }.resolve()?;
+        if let (Some(record), true) = (RunFolder::record_of(root)?, args.data.is_none()) {
+            resume::find_data(&mut resolved, &record).iter().for_each(output::message);
+        }
         let checkpoints = root.join("checkpoints");
         let best = Checkpoint::new(checkpoints.join("best"));
         let last = Checkpoint::new(checkpoints.join("last"));

@@ -21,6 +21,7 @@ mod progress;
 mod report;
 mod resume;
 pub mod run_folder;
+mod shell;
 pub mod statistics;
 pub mod sweep;
 mod table;
@@ -33,7 +34,7 @@ pub mod watch;
 use std::ffi::OsString;
 use std::panic::PanicHookInfo;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 use args::{BenchCommand, Cli, Command, DevicesArgs};
 pub use failure::{FAILED, Failure, INTERRUPTED, Result, SUCCESS, USAGE};
@@ -44,13 +45,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     std::panic::set_hook(Box::new(last_resort));
     interrupt::begin();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let code = match Cli::try_parse_from(&arguments) {
+    let code = match parse(&arguments) {
         Ok(cli) => outcome(&cli),
         Err(error) if error.use_stderr() => {
             // The error repeats arguments as they are, and what a terminal obeys in them; so it is made of printable ones.
             let shown = arguments.iter().map(|argument| printable(&argument.to_string_lossy()).into_owned());
-            let error = Cli::try_parse_from(shown).err().unwrap_or(error);
+            let error = parse(shown).err().unwrap_or(error);
             let _ = error.print(); // nobody is there to be told that stderr is closed
+            if let Some(tip) = args::tip(&error) {
+                output::message(format_args!("\n  tip: {tip}"));
+            }
             USAGE
         }
         Err(help) => {
@@ -78,6 +82,12 @@ fn outcome(cli: &Cli) -> u8 {
         }
         Err(_) => FAILED, // the hook has told
     }
+}
+
+fn parse<S: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = S>) -> Result<Cli, clap::Error> {
+    let mut command = args::command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 fn dispatch(cli: &Cli) -> Result<u8> {

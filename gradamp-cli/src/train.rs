@@ -22,7 +22,7 @@ use crate::run_folder::{
 };
 use crate::tensorboard::EventWriter;
 use crate::tui::{Dashboard, Live};
-use crate::{device, gains, interrupt, output, table, tui};
+use crate::{device, gains, interrupt, output, shell, table, tui};
 use standing::Standing;
 use stop::Stop;
 
@@ -31,7 +31,7 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     // Until the run begins, a request to stop finds nothing that has to be saved; a run that is resumed is as it was.
     match &args.resume {
         Some(root) => {
-            let again = format!("gradamp train --resume {}", root.display());
+            let again = format!("gradamp train --resume {}", shell::path(root));
             interrupt::leave_with(
                 INTERRUPTED,
                 format_args!("interrupted before the run went on; continue with: {again}"),
@@ -43,11 +43,21 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     }
     let (folder, resolved) = match &args.resume {
         Some(path) => {
-            let (folder, resolved) = resume::settings(path, &args.settings)?;
+            let (folder, mut resolved) = resume::settings(path, &args.settings)?;
+            if let Some(record) = folder.read_record()? {
+                if record.is_finished() {
+                    return finished(args, &folder, &resolved);
+                }
+                let found = resume::find_data(&mut resolved, &record);
+                found.iter().filter(|_| !args.quiet).for_each(output::message);
+            }
             (Some(folder), resolved)
         }
         None => {
             let resolved = args.settings.layers().resolve()?;
+            if !args.quiet {
+                resolved.notes.iter().for_each(output::message);
+            }
             if let Some(out) = &args.out {
                 RunFolder::check_free(out)?; // before minutes are spent on data
             }
@@ -64,6 +74,17 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
         &Opening { threads, gpu_memory, precision, tuned, trusted: false },
         Call { args, resolved, folder },
     )
+}
+
+/// A run that has come to its end has nothing to go on with: its results are shown, and nothing is changed.
+fn finished(args: &TrainArgs, folder: &RunFolder, resolved: &Resolved) -> Result<u8> {
+    if !args.quiet {
+        let root = folder.root().display();
+        output::message(format_args!("{root}: already finished; nothing is left to do"));
+        let table = table::of_run(folder.root(), &resolved.config.strategy);
+        output::result(format_args!("\n{table}\n{root}"));
+    }
+    Ok(SUCCESS)
 }
 
 /// One call of `gradamp train`, whose device is still closed.
@@ -177,7 +198,9 @@ impl<B: Backend> Run<'_, B> {
             progress.say(&gains::line(phase, gains.as_deref()));
         }
         progress.say(&format!("run folder: {}", folder.root().display()));
-        if start.step > 0 {
+        if start.epoch >= config.strategy.epochs() {
+            progress.say("all epochs are done already; what is left is to record the end of the run");
+        } else if start.step > 0 {
             progress.say(&format!("continuing at epoch {}, step {}", start.epoch + 1, start.step + 1));
         }
         trainer.observe(&mut stop);
@@ -219,7 +242,7 @@ impl<B: Backend> Run<'_, B> {
     fn finish(&self, standing: &Standing, step: u64, outcome: Result<Outcome, Error>) -> Result<u8> {
         let folder = standing.folder();
         let root = folder.root().display();
-        let again = format!("gradamp train --resume {root}");
+        let again = format!("gradamp train --resume {}", shell::path(folder.root()));
         let word = match &outcome {
             Ok(Outcome::Finished) => "finished",
             Ok(Outcome::Stopped) => "interrupted",
@@ -311,6 +334,7 @@ impl<B: Backend> Run<'_, B> {
             dataset,
             dataset_checksum,
             classes,
+            begun_in: std::env::current_dir().ok(),
             start: timestamp().rfc3339(),
             end: None,
             outcome: "running".into(),

@@ -28,6 +28,7 @@
 //! A [`Loader`] is also a [`BatchSource`](gradamp_core::BatchSource) for every backend; where a backend keeps images on its
 //! device, [`Loader::keep_on`] gives the same batches made there.
 
+pub mod any_path;
 mod cifar;
 pub mod dataset;
 pub mod error;

@@ -16,7 +16,7 @@ pub struct DataSettings {
     /// Which data set.
     pub source: Source,
     /// A folder or archive; without it, data is looked for as [`discover`](crate::discover) says.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "crate::any_path", skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Training examples at most, after the validation split; 0 for all.
     pub train_limit: usize,

@@ -13,14 +13,13 @@ use serde_json::json;
 
 use crate::args::{BenchArgs, WorkloadArgs};
 use crate::device::{self, Task};
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::output;
 pub use ops::{OpsArgs, ops};
 pub use workload::Workload;
 
 /// `gradamp bench step`
 pub fn step(args: &BenchArgs) -> Result<()> {
-    check(args)?;
     device::run(&args.device, Step(args))
 }
 
@@ -72,7 +71,6 @@ impl Task for Step<'_> {
 
 /// `gradamp bench amplify`
 pub fn amplify(args: &BenchArgs) -> Result<()> {
-    check(args)?;
     device::run(&args.device, Amplified(args))
 }
 
@@ -116,13 +114,6 @@ impl Task for Amplified<'_> {
             ));
         }
         Ok(())
-    }
-}
-
-fn check(args: &BenchArgs) -> Result<()> {
-    match args.steps {
-        0 => Err(Failure::usage("--steps: expected at least 1, found 0")),
-        _ => Ok(()),
     }
 }
 

@@ -10,6 +10,7 @@ use super::stopwatch::Stopwatch;
 use super::{round, survey};
 use crate::args::{DeviceArgs, WorkloadArgs};
 use crate::columns::{columns, header};
+use crate::config::number::whole;
 use crate::device::{self, Chosen, Task};
 use crate::failure::{Failure, Result};
 use crate::output;
@@ -24,7 +25,7 @@ pub struct OpsArgs {
     #[command(flatten)]
     pub device: DeviceArgs,
     /// Measurements of each operation; the median counts.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = whole::<usize>(1..=1_000_000))]
     pub rounds: usize,
     /// Only operations whose name holds this, such as convolution.
     #[arg(long, value_name = "TEXT")]
@@ -36,11 +37,8 @@ pub struct OpsArgs {
 
 /// `gradamp bench ops`
 ///
-/// **Errors:** no rounds, no operation of that name; those of the workload and of the device.
+/// **Errors:** no operation of that name; those of the workload and of the device.
 pub fn ops(args: &OpsArgs) -> Result<()> {
-    if args.rounds == 0 {
-        return Err(Failure::usage("--rounds: expected at least 1, found 0"));
-    }
     let device = device::choose_by_flag("--device", &args.device.device)?;
     let registers = match &device {
         Chosen::Cpu => device::cpu(args.device.threads)?.peak(),

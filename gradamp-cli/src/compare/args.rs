@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Asked, Options};
+use crate::config::number::real;
 use crate::failure::{Failure, Result};
 use crate::statistics::Correction;
 use crate::sweep::SweepData;
@@ -27,13 +28,13 @@ pub struct CompareArgs {
     pub b: Vec<PathBuf>,
     /// Time is taken until this test accuracy is reached, such as 0.7; by default the mean last accuracy of the group that
     /// ends worse.
-    #[arg(long, value_name = "ACCURACY")]
+    #[arg(long, value_name = "ACCURACY", value_parser = real)]
     pub target: Option<f64>,
     /// Say how many seeds would show a difference of so much accuracy, such as 0.01; by default the one that was found.
-    #[arg(long, value_name = "ACCURACY")]
+    #[arg(long, value_name = "ACCURACY", value_parser = real)]
     pub difference: Option<f64>,
     /// With what chance so many seeds would show it.
-    #[arg(long, value_name = "CHANCE", default_value_t = 0.8)]
+    #[arg(long, value_name = "CHANCE", default_value_t = 0.8, value_parser = real)]
     pub power: f64,
     /// In which settings A and B are meant to differ (keys or tables, such as strategy); by default amplification.
     #[arg(long, value_name = "KEY", num_args = 1..)]

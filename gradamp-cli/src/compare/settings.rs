@@ -8,7 +8,7 @@ use crate::config::{Difference, KeyError, Resolved};
 use crate::resume;
 
 /// Settings that say how a run computes and what it writes, and not what it learns; the seed tells a group's runs apart.
-const HARMLESS: [&str; 4] = ["train.seed", "train.log_interval", "train.gradients_every", "data.workers"];
+const HARMLESS: [&str; 3] = ["train.seed", "train.log_interval", "train.gradients_every"];
 
 /// A setting in which A and B differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ fn first(group: &[Member]) -> Option<&Resolved> {
 }
 
 fn differences(a: &Resolved, b: &Resolved) -> Result<Vec<SettingDifference>, KeyError> {
-    let matters = |key: &str| !resume::FREE.contains(&key) && !HARMLESS.contains(&key);
+    let matters = |key: &str| !resume::is_free(key) && !HARMLESS.contains(&key);
     let found = a.differences(b)?.into_iter().filter(|difference| matters(&difference.path));
     let plain = |value: &str| value.trim_matches('`').to_owned();
     let difference = |it: Difference| SettingDifference {

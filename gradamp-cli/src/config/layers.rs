@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use gradamp_data::Choice;
 
+use super::text::read_file;
 use super::tree::{Node, Origin, Value};
 use super::{Config, KeyError, presets, read};
 
@@ -33,6 +34,8 @@ pub struct Resolved {
     pub config: Config,
     /// What was written, with its origins.
     pub tree: Node,
+    /// What became of the settings that whoever wrote them may not expect, in lines to be shown.
+    pub notes: Vec<String>,
 }
 
 impl Layers {
@@ -69,7 +72,7 @@ impl Layers {
         }
         let mut resolved = Resolved::read(tree)?;
         if let Some(epochs) = self.epochs {
-            resolved.change("--epochs", |config| config.strategy.scale_epochs(epochs))?;
+            resolved.scale_epochs(epochs)?;
         }
         if let Some(lr) = self.lr {
             resolved.change("--lr", |config| {
@@ -94,7 +97,7 @@ impl Resolved {
 
     /// Reads a tree of settings; values are not yet checked against their ranges.
     fn read(tree: Node) -> Result<Self, KeyError> {
-        Ok(Self { config: read::read(&tree)?, tree })
+        Ok(Self { config: read::read(&tree)?, tree, notes: Vec::new() })
     }
 
     /// Adds to an error the place where its key was written.
@@ -126,18 +129,45 @@ impl Resolved {
         change: impl FnOnce(&mut Config) -> gradamp_core::Result<()>,
     ) -> Result<(), KeyError> {
         let before = self.written()?;
-        change(&mut self.config).map_err(|error| {
-            let error = KeyError::from(error);
-            // The flag's own error carries the flag's name as its key; others belong to what was written.
-            if format!("--{}", error.path) == flag {
-                error.at("", &Origin::Flag(flag))
-            } else {
-                self.place(error)
-            }
-        })?;
+        let mut config = self.config.clone();
+        change(&mut config).map_err(|error| self.of_flag(flag, error))?;
+        self.config = config;
         let after = self.written()?;
         note_changes(&before, &after, &mut self.tree, &Origin::Flag(flag));
         Ok(())
+    }
+
+    /// Makes the run last `total` epochs, and notes which phases are left out, if any.
+    fn scale_epochs(&mut self, total: usize) -> Result<(), KeyError> {
+        let mut shorter = self.clone();
+        let place = self.origin("strategy.phase.0");
+        let left_out =
+            shorter.config.strategy.scale_epochs(total).map_err(|error| self.of_flag("--epochs", error))?;
+        if !left_out.is_empty() {
+            let phases = self.config.strategy.phases.len();
+            let numbers: Vec<String> = left_out.iter().map(usize::to_string).collect();
+            self.notes.push(format!(
+                "--epochs {total}: too few for the {phases} phases of the strategy ({place}), which are numbered from 0; \
+                 left out: {}",
+                numbers.join(", ")
+            ));
+        }
+        let mut before = self.written()?;
+        for tree in [&mut before, &mut self.tree] {
+            left_out.iter().rev().for_each(|number| tree.remove(&format!("strategy.phase.{number}")));
+        }
+        note_changes(&before, &shorter.written()?, &mut self.tree, &Origin::Flag("--epochs"));
+        self.config = shorter.config;
+        Ok(())
+    }
+
+    /// A flag's own error carries the flag's name as its key; others belong to what was written.
+    fn of_flag(&self, flag: &'static str, error: gradamp_core::Error) -> KeyError {
+        let error = KeyError::from(error);
+        match format!("--{}", error.path) == flag {
+            true => error.at("", &Origin::Flag(flag)),
+            false => self.place(error),
+        }
     }
 
     /// The values that are not the same in `other`.
@@ -196,8 +226,7 @@ pub(crate) fn preset_tree(name: &str) -> Result<Node, KeyError> {
 ///
 /// **Errors:** a file that cannot be read or is no TOML.
 pub(crate) fn file_tree(path: &Path) -> Result<Node, KeyError> {
-    let text = gradamp_core::files::read_to_string(path)
-        .map_err(|error| KeyError::new(format!("{}: cannot be read: {error}", path.display())))?;
+    let text = read_file(path)?;
     Node::parse(&text, &|line| Origin::File(path.to_owned(), line))
 }
 
@@ -213,12 +242,10 @@ fn apply_choice(tree: &mut Node, choice: &Choice) -> Result<(), KeyError> {
     if configured != Some(source) {
         tree.set("data.source", text(source.name()))?;
     }
-    match path.as_deref().map(Path::to_str) {
-        Some(Some(path)) => tree.set("data.path", text(path)),
-        Some(None) => {
-            let message = "found a path that is no UTF-8, which a configuration cannot hold; expected another path to \
-                           the data, such as a symbolic link";
-            Err(KeyError::new(message.into()).at("data.path", &origin))
+    match path {
+        Some(path) => {
+            let value = Value::path(&path, &origin);
+            tree.set("data.path", Node { origin, value })
         }
         None => {
             tree.remove("data.path");

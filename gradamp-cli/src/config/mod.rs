@@ -2,10 +2,13 @@
 
 mod device;
 mod error;
+pub mod keys;
 mod layers;
+pub mod number;
 pub mod presets;
 mod read;
 mod show;
+mod text;
 pub mod tree;
 
 use std::path::PathBuf;
@@ -22,6 +25,7 @@ pub use error::KeyError;
 pub use layers::{Difference, Layers, Resolved};
 pub(crate) use layers::{file_tree, preset_tree};
 pub(crate) use read::read;
+pub(crate) use text::read_file;
 
 /// All settings of a run. Every key has a default but the strategy's phases.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,7 +54,7 @@ pub struct ModelSettings {
     /// Channels of the first stage; 64 is the full size.
     pub width: usize,
     /// A safetensors file to begin from instead of random values.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "gradamp_data::any_path", skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
 }
 

@@ -7,6 +7,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use super::KeyError;
+use super::number::{LARGEST, as_whole};
 use super::tree::{Node, Value};
 
 /// Reads typed settings from a node.
@@ -75,6 +76,23 @@ fn plain(expected: &str) -> String {
 
 struct Reader<'a>(&'a Node);
 
+impl Reader<'_> {
+    /// Reads a whole number, which may be written as `1e3`.
+    fn whole<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, KeyError> {
+        match &self.0.value {
+            Value::Float(value) => match as_whole(*value) {
+                Some(whole) => visitor.visit_i64(whole),
+                None => visitor.visit_f64(*value),
+            },
+            // What `--set` could not read as a number of TOML is still text.
+            Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) && text.len() > 18 => {
+                Err(KeyError::new(format!("found {text}, expected a whole number of at most {LARGEST}")))
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+}
+
 impl<'de> Deserializer<'de> for Reader<'_> {
     type Error = KeyError;
 
@@ -117,8 +135,16 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, KeyError> {
+        self.whole(visitor)
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, KeyError> {
+        self.whole(visitor)
+    }
+
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq
+        bool i8 i16 i32 i128 u8 u16 u32 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq
         tuple tuple_struct map struct identifier ignored_any
     }
 }

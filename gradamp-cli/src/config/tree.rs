@@ -1,12 +1,15 @@
 //! Settings as they were written: a tree of values, each with the place it came from.
 
+use std::cell::Cell;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::KeyError;
+use super::number::number;
+use super::text::{DEEPEST, MOST_VALUES, check_depth, too_deep};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,11 +31,30 @@ impl fmt::Display for Origin {
         match self {
             Origin::Default => f.write_str("default"),
             Origin::Preset(name, line) => write!(f, "preset {name}:{line}"),
-            Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Origin::File(path, line) => write!(f, "{}:{line}", shown(path)),
             Origin::Set => f.write_str("--set"),
             Origin::Flag(flag) => f.write_str(flag),
         }
     }
+}
+
+/// A path for a message or a comment: on one line, whatever its name holds. Control characters, and bytes that are no text,
+/// are written as escapes.
+pub fn shown(path: &Path) -> impl fmt::Display {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c.is_control() {
+                true => text.extend(c.escape_default()),
+                false => text.push(c),
+            }
+        }
+        chunk
+            .invalid()
+            .iter()
+            .for_each(|byte| text.extend(std::ascii::escape_default(*byte).map(char::from)));
+    }
+    text
 }
 
 /// A value and where it came from.
@@ -72,24 +94,31 @@ impl Node {
 
     /// Reads a TOML document; `origin` makes an origin of a line number, counted from 1.
     ///
-    /// **Errors:** what is no TOML, with its line.
+    /// **Errors:** what is no TOML, is deeper or holds more values than settings need, with its line.
     pub fn parse(text: &str, origin: &dyn Fn(usize) -> Origin) -> Result<Self, KeyError> {
         let lines = Lines::of(text);
+        check_depth(text).map_err(|(at, message)| KeyError::new(message).at("", &origin(lines.at(at))))?;
         let table = DeTable::parse(text).map_err(|error| {
             let line = error.span().map_or(1, |span| lines.at(span.start));
             KeyError::new(error.message().trim().replace('\n', ", ")).at("", &origin(line))
         })?;
-        let value = from_table(table.get_ref(), &lines, origin)?;
+        let document = Document { lines: &lines, origin, values: Cell::new(0) };
+        let value = document.table(table.get_ref(), 1)?;
         Ok(Self { origin: origin(1), value })
     }
 
-    /// Reads the value of `--set`: TOML where it is that, else the text itself.
+    /// Reads the value of `--set`: TOML where it is that, or a number with a bare point, else the text itself.
     pub fn parse_value(text: &str, origin: &Origin) -> Self {
         let parsed = Self::parse(&format!("value = {text}"), &|_| origin.clone());
         match parsed.as_ref().map(|node| node.get("value")) {
             // A line break could end the value and begin another key.
             Ok(Some(node)) if !text.contains('\n') => node.clone(),
-            _ => Self { origin: origin.clone(), value: Value::String(text.to_owned()) },
+            // TOML wants digits on both sides of the point; people leave them out.
+            _ => {
+                let number = number(text).filter(|_| text.contains('.'));
+                let value = number.map_or_else(|| Value::String(text.to_owned()), Value::Float);
+                Self { origin: origin.clone(), value }
+            }
         }
     }
 
@@ -104,8 +133,16 @@ impl Node {
 
     /// Puts `child` at a path, making the tables on the way.
     ///
-    /// **Errors:** a list's number that does not exist, or a way through something that is neither table nor list.
+    /// **Errors:** a path deeper than settings need, a list's number that does not exist, or a way through something that is neither table nor list.
     pub fn set(&mut self, path: &str, child: Node) -> Result<(), KeyError> {
+        if path.split('.').count() > DEEPEST {
+            let begin: String = path.chars().take(40).collect();
+            return Err(KeyError::new(too_deep()).at(&format!("{begin}.."), &child.origin));
+        }
+        self.set_below(path, child)
+    }
+
+    fn set_below(&mut self, path: &str, child: Node) -> Result<(), KeyError> {
         let origin = child.origin.clone();
         let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
         if key.is_empty() {
@@ -134,7 +171,7 @@ impl Node {
         };
         match rest {
             None => *place = child,
-            Some(rest) => place.set(rest, child).map_err(|error| error.below(key))?,
+            Some(rest) => place.set_below(rest, child).map_err(|error| error.below(key))?,
         }
         Ok(())
     }
@@ -142,13 +179,20 @@ impl Node {
     /// Takes back what was set at a path.
     pub fn remove(&mut self, path: &str) {
         let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
-        if let Value::Table(entries) = &mut self.value {
-            match rest {
-                None => entries.retain(|(name, _)| name != key),
-                Some(rest) => {
-                    entries.iter_mut().filter(|(name, _)| name == key).for_each(|(_, node)| node.remove(rest))
+        match (&mut self.value, rest) {
+            (Value::Table(entries), None) => entries.retain(|(name, _)| name != key),
+            (Value::Table(entries), Some(rest)) => {
+                entries.iter_mut().filter(|(name, _)| name == key).for_each(|(_, node)| node.remove(rest));
+            }
+            (Value::Array(items), rest) => {
+                if let Some(i) = key.parse().ok().filter(|i| *i < items.len()) {
+                    match rest {
+                        None => drop(items.remove(i)),
+                        Some(rest) => items[i].remove(rest),
+                    }
                 }
             }
+            _ => {}
         }
     }
 
@@ -204,6 +248,16 @@ impl Node {
 }
 
 impl Value {
+    /// A path as settings hold it, also one that is no text.
+    pub fn path(path: &Path, origin: &Origin) -> Self {
+        let Some(bytes) = gradamp_data::any_path::bytes(path) else {
+            return Value::String(path.to_string_lossy().into_owned()); // which is the path itself
+        };
+        let of = |value| Node { origin: origin.clone(), value };
+        let bytes = bytes.iter().map(|byte| of(Value::Integer((*byte).into()))).collect();
+        Value::Table(vec![("bytes".into(), of(Value::Array(bytes)))])
+    }
+
     /// The kind of value, for messages.
     pub fn describe(&self) -> String {
         match self {
@@ -226,59 +280,68 @@ fn release_exclusive(entries: &mut Vec<(String, Node)>, key: &str) {
     }
 }
 
-fn from_table(
-    table: &DeTable<'_>,
-    lines: &Lines,
-    origin: &dyn Fn(usize) -> Origin,
-) -> Result<Value, KeyError> {
-    let mut entries = Vec::with_capacity(table.len());
-    for (key, value) in table {
-        let name = key.get_ref().to_string();
-        let line = lines.at(key.span().start);
-        let node = from_value(value, line, lines, origin).map_err(|error| error.below(&name))?;
-        entries.push((line, name, node));
-    }
-    entries.sort_by_key(|(line, ..)| *line);
-    Ok(Value::Table(entries.into_iter().map(|(_, name, node)| (name, node)).collect()))
+/// A document while it is read.
+struct Document<'a> {
+    lines: &'a Lines,
+    origin: &'a dyn Fn(usize) -> Origin,
+    /// How many values were read so far.
+    values: Cell<usize>,
 }
 
-fn from_value(
-    value: &Spanned<DeValue<'_>>,
-    line: usize,
-    lines: &Lines,
-    origin: &dyn Fn(usize) -> Origin,
-) -> Result<Node, KeyError> {
-    let here = origin(line);
-    let value = match value.get_ref() {
-        DeValue::String(text) => Value::String(text.to_string()),
-        DeValue::Boolean(value) => Value::Boolean(*value),
-        DeValue::Integer(integer) => {
-            let value = i64::from_str_radix(integer.as_str(), integer.radix());
-            Value::Integer(value.map_err(|_| {
-                KeyError::new(format!("{} does not fit 64 bits", integer.as_str())).at("", &here)
-            })?)
+impl Document<'_> {
+    /// `depth` tells, here as below, how many tables and lists lie around the value.
+    fn table(&self, table: &DeTable<'_>, depth: usize) -> Result<Value, KeyError> {
+        let mut entries = Vec::with_capacity(table.len());
+        for (key, value) in table {
+            let name = key.get_ref().to_string();
+            let line = self.lines.at(key.span().start);
+            let node = self.node(value, line, depth).map_err(|error| error.below(&name))?;
+            entries.push((line, name, node));
         }
-        DeValue::Float(float) => {
-            let value = float.as_str().parse();
-            Value::Float(
-                value.map_err(|_| {
-                    KeyError::new(format!("{} is not a number", float.as_str())).at("", &here)
-                })?,
-            )
+        entries.sort_by_key(|(line, ..)| *line);
+        Ok(Value::Table(entries.into_iter().map(|(_, name, node)| (name, node)).collect()))
+    }
+
+    fn node(&self, value: &Spanned<DeValue<'_>>, line: usize, depth: usize) -> Result<Node, KeyError> {
+        let here = (self.origin)(line);
+        let fail = |message: String| KeyError::new(message).at("", &here);
+        self.values.set(self.values.get() + 1);
+        if self.values.get() > MOST_VALUES {
+            return Err(fail(format!(
+                "found more than {MOST_VALUES} values, expected {MOST_VALUES} at most"
+            )));
         }
-        DeValue::Datetime(date) => {
-            return Err(KeyError::new(format!("found the date {date}, which no setting takes")).at("", &here));
+        if depth > DEEPEST {
+            return Err(fail(too_deep()));
         }
-        DeValue::Array(items) => {
-            let item = |(i, item): (usize, &Spanned<DeValue<'_>>)| {
-                from_value(item, lines.at(item.span().start), lines, origin)
-                    .map_err(|error| error.below(&i.to_string()))
-            };
-            Value::Array(items.iter().enumerate().map(item).collect::<Result<_, _>>()?)
-        }
-        DeValue::Table(table) => from_table(table, lines, origin)?,
-    };
-    Ok(Node { origin: here, value })
+        let value = match value.get_ref() {
+            DeValue::String(text) => Value::String(text.to_string()),
+            DeValue::Boolean(value) => Value::Boolean(*value),
+            DeValue::Integer(integer) => {
+                let value = i64::from_str_radix(integer.as_str(), integer.radix());
+                Value::Integer(value.map_err(|_| {
+                    let text = integer.as_str();
+                    fail(format!("found {text}, expected a whole number from {} to {}", i64::MIN, i64::MAX))
+                })?)
+            }
+            DeValue::Float(float) => {
+                let value = float.as_str().parse();
+                Value::Float(value.map_err(|_| fail(format!("{} is not a number", float.as_str())))?)
+            }
+            DeValue::Datetime(date) => {
+                return Err(fail(format!("found the date {date}, which no setting takes")));
+            }
+            DeValue::Array(items) => {
+                let item = |(i, item): (usize, &Spanned<DeValue<'_>>)| {
+                    self.node(item, self.lines.at(item.span().start), depth + 1)
+                        .map_err(|error| error.below(&i.to_string()))
+                };
+                Value::Array(items.iter().enumerate().map(item).collect::<Result<_, _>>()?)
+            }
+            DeValue::Table(table) => self.table(table, depth + 1)?,
+        };
+        Ok(Node { origin: here, value })
+    }
 }
 
 /// Where the lines of a text begin.

@@ -140,13 +140,3 @@ fn p_in_words(value: f64) -> String {
     let text = p(value);
     if text.starts_with('<') { format!("p {text}") } else { format!("p = {text}") }
 }
-
-/// `text` as one word of a shell.
-fn shell(text: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=,+:@%".contains(letter);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}

@@ -83,7 +83,7 @@ impl RunData {
 
     /// Whether all epochs of its strategy are done.
     pub fn is_finished(&self) -> bool {
-        self.record.outcome == "finished"
+        self.record.is_finished()
     }
 
     /// The settings' file, whose comments say where each value came from.

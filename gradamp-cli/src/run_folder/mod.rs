@@ -227,7 +227,12 @@ impl RunFolder {
 
     /// Reads `run.json`; `None` where the run was killed before it was written.
     pub fn read_record(&self) -> Result<Option<RunRecord>> {
-        let path = self.root.join(RECORD);
+        Self::record_of(&self.root)
+    }
+
+    /// The same, of the run in `root`.
+    pub fn record_of(root: &Path) -> Result<Option<RunRecord>> {
+        let path = root.join(RECORD);
         if path.exists() { read_json(&path).map(Some) } else { Ok(None) }
     }
 

@@ -1,5 +1,7 @@
 //! `run.json`: who trained what, on what, when, and how it ended.
 
+use std::path::PathBuf;
+
 use gradamp_core::amplify::ParameterGain;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,9 @@ pub struct RunRecord {
     /// The classes' names.
     #[serde(default)]
     pub classes: Vec<String>,
+    /// The folder that it was begun in, from which its relative paths lead.
+    #[serde(default, with = "gradamp_data::any_path", skip_serializing_if = "Option::is_none")]
+    pub begun_in: Option<PathBuf>,
     /// When the run began.
     pub start: String,
     /// When it ended, or was last interrupted.
@@ -61,6 +66,11 @@ pub struct Session {
 }
 
 impl RunRecord {
+    /// Whether all epochs of the run's strategy are done, and that was recorded.
+    pub fn is_finished(&self) -> bool {
+        self.outcome == "finished"
+    }
+
     /// The gains of each amplified phase, as `run.json` holds them.
     pub fn gains(phases: &[(usize, Option<Vec<ParameterGain>>)]) -> serde_json::Value {
         let phase = |(phase, gains): &(usize, Option<Vec<ParameterGain>>)| match gains {

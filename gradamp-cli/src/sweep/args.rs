@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::Args;
 
 use crate::config::Device;
+use crate::config::number::whole;
 
 /// `gradamp sweep`
 #[derive(Args, Debug)]
@@ -23,10 +24,10 @@ pub struct SweepArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Do the runs of part I of N only, I from 1.
-    #[arg(long, value_name = "I/N")]
+    #[arg(long, value_name = "I/N", allow_hyphen_values = true)]
     pub shard: Option<Shard>,
     /// Do so many runs at once; they share the cores.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, default_value_t = 1, value_parser = whole::<u16>(1..=256))]
     pub jobs: u16,
     /// Where to compute, whatever the study says: auto, cpu, gpu, gpu:NUMBER or gpu:NAME.
     #[arg(long)]

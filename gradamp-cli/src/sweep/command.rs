@@ -19,7 +19,7 @@ use crate::columns::{columns, header};
 use crate::config::KeyError;
 use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
 use crate::progress::duration;
-use crate::{device, interrupt, output};
+use crate::{device, interrupt, output, shell};
 
 /// `gradamp sweep`; returns the exit code.
 pub fn sweep(args: &SweepArgs) -> Result<u8> {
@@ -175,7 +175,7 @@ fn count(expansion: &Expansion, mine: usize) -> String {
 /// The command that goes on with this sweep.
 fn again(args: &SweepArgs, root: &Path) -> String {
     let study = args.study.as_deref().unwrap_or(Path::new(""));
-    let mut command = format!("gradamp sweep {} --out {}", study.display(), root.display());
+    let mut command = format!("gradamp sweep {} --out {}", shell::path(study), shell::path(root));
     if args.controls {
         command += " --controls";
     }
@@ -186,7 +186,7 @@ fn again(args: &SweepArgs, root: &Path) -> String {
         command += &format!(" --jobs {}", args.jobs);
     }
     if let Some(device) = &args.device {
-        command += &format!(" --device {device}");
+        command += &format!(" --device {}", shell::word(device.to_string().as_ref()));
     }
     command
 }

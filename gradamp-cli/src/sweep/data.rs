@@ -7,6 +7,7 @@ use gradamp_core::files;
 use super::plan::{Plan, Role, plain};
 use super::results::{ResultLine, Status};
 use crate::run_folder::{Error, Result, VERSION};
+use crate::shell;
 
 pub(super) const PLAN: &str = "plan.json";
 pub(super) const RESULTS: &str = "results.jsonl";
@@ -50,7 +51,7 @@ impl SweepData {
         let path = root.join(RESULTS);
         let results = read_results(&path, root)?;
         let again =
-            format!("; `gradamp sweep --collect {}` makes it anew from the run folders", root.display());
+            format!("; `gradamp sweep --collect {}` makes it anew from the run folders", shell::path(root));
         if let Some(stray) = results.iter().find(|line| plan.run(&line.run).is_none()) {
             let message = format!("holds the run {}, which is not in {PLAN}{again}", stray.run);
             return Err(Error::broken(&path, message));
@@ -145,7 +146,7 @@ pub(super) fn config_path(root: &Path, name: &str) -> PathBuf {
 
 /// The lines of `results.jsonl`.
 fn read_results(path: &Path, root: &Path) -> Result<Vec<ResultLine>> {
-    let again = format!("`gradamp sweep --collect {}` makes it anew from the run folders", root.display());
+    let again = format!("`gradamp sweep --collect {}` makes it anew from the run folders", shell::path(root));
     let text = files::read_to_string(path).map_err(Error::io(path, "read"))?;
     if !text.is_empty() && !text.ends_with('\n') {
         let line = text.lines().count();

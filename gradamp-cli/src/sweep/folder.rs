@@ -11,10 +11,10 @@ use super::data::{PLAN, config_path, run_dir};
 use super::expand::Expansion;
 use super::plan::Plan;
 use super::study::Study;
-use crate::config::{KeyError, Layers, Resolved};
+use crate::config::{KeyError, Layers, Resolved, read_file};
 use crate::failure::{Failure, Result};
 use crate::resume;
-use crate::run_folder::{self, Error, RunFolder, check_not_owned, write_file, write_json};
+use crate::run_folder::{self, RunFolder, check_not_owned, write_file, write_json};
 
 const STUDY: &str = "sweep.toml";
 const BASE: &str = "base.toml";
@@ -52,7 +52,7 @@ pub fn check_runs(root: &Path, expansion: &Expansion) -> Result<()> {
 /// The first setting that makes another run of it.
 fn difference(found: &Resolved, planned: &Resolved) -> Result<Option<String>, KeyError> {
     // Where data lies may change, but not which data it is.
-    let is_free = |path: &str| resume::FREE.contains(&path) && !path.starts_with("data.source");
+    let is_free = |path: &str| resume::is_free(path) && !path.starts_with("data.source");
     let differences = found.differences(planned)?;
     let first = differences.into_iter().find(|difference| !is_free(&difference.path));
     Ok(first.map(|it| format!("{} is {} there and {} by {}", it.path, it.before, it.after, it.origin)))
@@ -82,7 +82,7 @@ pub fn prepare(root: &Path, study: &Study, expansion: &Expansion) -> Result<Vec<
 /// folder alone.
 fn whole(root: &Path, study: &Study) -> Result<String> {
     let Some(path) = &study.config else { return Ok(study.text.clone()) };
-    let settings = files::read_to_string(path).map_err(Error::io(path, "read"))?;
+    let settings = read_file(path)?;
     write(&root.join(BASE), &settings)?;
     Ok(study.text_with(BASE))
 }

@@ -27,7 +27,7 @@ use super::axis::{Axis, Values, settings};
 use super::names;
 use super::plan::Halving;
 use crate::config::tree::{Node, Origin, Value};
-use crate::config::{KeyError, file_tree, preset_tree, read};
+use crate::config::{KeyError, file_tree, preset_tree, read, read_file};
 
 /// A study as it was written.
 #[derive(Clone, Debug)]
@@ -93,9 +93,7 @@ impl Study {
     /// **Errors:** a file that cannot be read or is no TOML; an unknown key; a value of the wrong type. Settings
     /// themselves are checked where runs are made of them.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let text = gradamp_core::files::read_to_string(path)
-            .map_err(|error| KeyError::new(format!("{}: cannot be read: {error}", path.display())))?;
-        Self::parse(path, text)
+        Self::parse(path, read_file(path)?)
     }
 
     /// Reads the text of the study at `path`.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::run_folder::{RunFolder, RunRecord, timestamp};
-use crate::{failure, interrupt};
+use crate::{failure, interrupt, shell};
 
 /// The folder and the record of a run that goes on. Whatever ends it first is written down: its own end, an error on the way, a panic,
 /// or a second Ctrl-C.
@@ -30,7 +30,7 @@ impl Standing {
             if let Some(open) = noted.upgrade() {
                 let _ = open.end("failed", Some(reason.into())); // where it cannot be written, the message tells
             }
-            let again = format!("gradamp train --resume {}", root.display());
+            let again = format!("gradamp train --resume {}", shell::path(&root));
             format!("error: {reason}; to go on from the last checkpoint: {again}")
         });
         Ok(Self(open))

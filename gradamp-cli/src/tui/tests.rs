@@ -36,6 +36,7 @@ fn record(outcome: &str) -> Change {
         device: "CPU (2 threads)".into(),
         dataset: "shapes".into(),
         dataset_checksum: String::new(),
+        begun_in: None,
         classes: Vec::new(),
         start: "2026-03-01T12:00:00Z".into(),
         end: None,

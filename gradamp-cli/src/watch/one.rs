@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure;
 use crate::run_folder::{Change, Error, Follower, RunFolder};
+use crate::shell;
 use crate::tui::{Dashboard, Status};
 
 /// After so long without news it is asked whether anybody still writes.
@@ -93,7 +94,7 @@ impl Watched {
             self.dashboard.status == Status::Running && RunFolder::is_held(&self.root) == Some(false);
         if is_killed {
             self.dashboard.status = Status::Killed;
-            let root = self.root.display();
+            let root = shell::path(&self.root);
             self.dashboard
                 .say(&format!("nobody writes to this run; continue with: gradamp train --resume {root}"));
         }

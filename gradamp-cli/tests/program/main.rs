@@ -12,6 +12,7 @@ mod optimizer;
 mod reliability;
 mod report;
 mod resume;
+mod settings;
 #[cfg(unix)]
 mod signals;
 mod sweep;

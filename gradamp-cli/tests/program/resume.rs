@@ -187,3 +187,66 @@ fn a_checkpoint_is_found_wherever_its_replacement_was_interrupted() {
         assert!(read("whole") == read(moved), "{moved}");
     }
 }
+
+#[test]
+fn what_changes_no_bit_may_change_where_a_run_goes_on() {
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --out whole")).succeeds();
+    place.run(&format!("{SMALL} --max-steps 8 --out other")).succeeds();
+    let changes = "--set data.workers=0 --threads 2 --set train.checkpoint_seconds=1000 --tensorboard";
+    place.run(&format!("train --resume other {changes}")).succeeds();
+    let read = |run: &str| fs::read(place.path(run).join("checkpoints/last/model.safetensors")).unwrap();
+    assert!(read("whole") == read("other"));
+}
+
+#[test]
+fn a_finished_run_is_left_as_it_is() {
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --out run")).succeeds();
+    let before = contents(&place.path("run"));
+    let report = place.run("train --resume run").succeeds();
+    assert!(
+        report.err.contains("run: already finished") && !report.err.contains("epoch 4"),
+        "{}",
+        report.err
+    );
+    assert!(report.out.contains("phase") && report.out.trim_end().ends_with("run"), "{}", report.out);
+    assert!(contents(&place.path("run")) == before, "nothing is rewritten");
+    let quiet = place.run("train --resume run --quiet").succeeds();
+    assert_eq!((quiet.out, quiet.err), (String::new(), String::new()));
+    place.run("train --resume run --seed 9").fails(2, &["--seed", "cannot be changed"]);
+
+    // Killed between its last checkpoint and the word that it is finished.
+    let record = fs::read_to_string(place.path("run/run.json")).unwrap();
+    fs::write(place.path("run/run.json"), record.replace("\"finished\"", "\"running\"")).unwrap();
+    let report = place.run("train --threads 1 --resume run").succeeds();
+    assert!(report.err.contains("all epochs are done") && !report.err.contains("epoch 4"), "{}", report.err);
+    assert!(fs::read_to_string(place.path("run/run.json")).unwrap().contains("\"finished\""));
+    let model = "checkpoints/last/model.safetensors";
+    assert!(fs::read(place.path("run").join(model)).unwrap() == before[&place.path("run").join(model)]);
+}
+
+/// Data at a path that leads there from the folder only in which the run was begun.
+#[test]
+fn relative_data_is_found_from_another_folder() {
+    let place = Workplace::new();
+    crate::bad_input::write_cifar(&place.path("here/cifar"));
+    let small = SMALL.replace("--data shapes", "--data cifar").replace("--set data.shapes.train=96", "");
+    let small =
+        small.replace("--set data.shapes.test=32", "--set data.train_limit=96 --set data.test_limit=32");
+    let in_folder = |folder: &str, arguments: &str| {
+        fs::create_dir_all(place.path(folder)).unwrap();
+        let output = place.command(arguments).current_dir(place.path(folder)).output().unwrap();
+        Report::new(arguments, output)
+    };
+    in_folder("here", &format!("{small} --max-steps 4 --out run")).succeeds();
+    for (command, folder) in [("eval --run ../here/run", "there"), ("train --resume ../here/run", "there")] {
+        let report = in_folder(folder, &format!("{command} --threads 1")).succeeds();
+        assert!(report.err.contains("cifar: not found from here; taken from"), "{}", report.err);
+    }
+    // Nothing is there any more: the path is named, and so is the way out.
+    in_folder("here", &format!("{small} --max-steps 4 --out gone")).succeeds();
+    fs::rename(place.path("here/cifar"), place.path("here/moved")).unwrap();
+    in_folder("there", "train --resume ../here/gone").fails(1, &["cifar", "cannot be read"]);
+    in_folder("there", "train --resume ../here/gone --data ../here/moved").succeeds();
+}

@@ -158,30 +158,29 @@ impl Strategy {
         self.lr.iter().try_for_each(|lr| lr.check("strategy.lr", total))
     }
 
-    /// Makes the run last `total` epochs: phases keep their shares (rounded by largest remainders, earlier phases
-    /// first among equals) and at least one epoch; warm-ups and milestones stretch with their spans.
+    /// Makes the run last `total` epochs: phases keep their shares, rounded by largest remainders, earlier phases first
+    /// among equals; warm-ups and milestones stretch with their spans. Each phase keeps at least one epoch where there are
+    /// enough for all; else those whose share is rounded to none are left out. Returns the numbers of these, from 0.
     ///
-    /// **Errors:** fewer epochs than phases; a strategy that does not pass [`Strategy::check`].
-    pub fn scale_epochs(&mut self, total: usize) -> Result<()> {
+    /// **Errors:** no epochs, or more than a million; a strategy that does not pass [`Strategy::check`].
+    pub fn scale_epochs(&mut self, total: usize) -> Result<Vec<usize>> {
         self.check()?;
-        if !(self.phases.len()..=MOST_EPOCHS).contains(&total) {
-            let message = format!(
-                "is {total}, expected at least one for each of the strategy's {} phases, and at most {MOST_EPOCHS}",
-                self.phases.len()
-            );
-            return Err(Error::setting("epochs", message));
+        if !(1..=MOST_EPOCHS).contains(&total) {
+            return Err(Error::setting("epochs", format!("is {total}, expected 1 to {MOST_EPOCHS}")));
         }
         if let Some(lr) = &mut self.lr {
             lr.stretch(total as f64 / self.phases.iter().map(|phase| phase.epochs).sum::<usize>() as f64);
         }
         let shares = apportion(&self.phases.iter().map(|phase| phase.epochs).collect::<Vec<_>>(), total);
-        for (phase, epochs) in self.phases.iter_mut().zip(shares) {
+        for (phase, &epochs) in self.phases.iter_mut().zip(&shares).filter(|(_, epochs)| **epochs > 0) {
             if let Some(lr) = &mut phase.lr {
                 lr.stretch(epochs as f64 / phase.epochs as f64);
             }
             phase.epochs = epochs;
         }
-        Ok(())
+        let mut kept = shares.iter().map(|epochs| *epochs > 0);
+        self.phases.retain(|_| kept.next().unwrap_or(true));
+        Ok((0..shares.len()).filter(|&phase| shares[phase] == 0).collect())
     }
 
     /// Multiplies every learning rate by `factor`.
@@ -221,12 +220,15 @@ fn no_rate(phase: usize) -> Error {
     Error::setting(format!("strategy.phase[{phase}].lr"), message)
 }
 
-/// Splits `total` in proportion to `weights` by largest remainders, with at least 1 for each.
-/// Requires positive weights and `total >= weights.len()`.
+/// Splits `total` in proportion to `weights`, which are positive, by largest remainders, with at least 1 for each where
+/// there are enough.
 fn apportion(weights: &[usize], total: usize) -> Vec<usize> {
     // Whoever is due less than 1 gets 1, and the rest is split anew among the others.
     let mut is_minimal = vec![false; weights.len()];
     let (weight, total) = loop {
+        if total < weights.len() {
+            break (weights.iter().sum(), total);
+        }
         let others = || (0..weights.len()).filter(|&i| !is_minimal[i]);
         let weight: usize = others().map(|i| weights[i]).sum();
         let rest = total - (weights.len() - others().count());

@@ -1,9 +1,9 @@
 //! The configuration, where two runs differ in it, and how to get the same again.
 
 use super::super::html::{Block, Cell, Section, Table};
-use super::super::shell;
 use super::Subject;
 use crate::failure::Result;
+use crate::shell;
 
 /// The configuration of every run; of several, what differs comes first.
 pub fn configuration(runs: &[Subject]) -> Result<Section> {
@@ -64,15 +64,15 @@ fn commands(runs: &[Subject]) -> String {
     let mut built = None;
     for run in runs {
         if let Some(commit) = run.data.record.commit.as_ref().filter(|commit| built != Some(*commit)) {
-            lines.push(format!("git checkout {}", shell(commit)));
+            lines.push(format!("git checkout {}", shell::word(commit.as_ref())));
             lines.push("cargo build --release".into());
             built = Some(commit);
         }
-        let root = shell(&run.data.root.display().to_string());
-        let again = shell(&format!("{}-again", run.data.name()));
-        lines.push(format!("gradamp train --config {root}/config.toml --out {again}"));
+        let config = shell::path(&run.data.root.join("config.toml"));
+        let again = shell::path(format!("{}-again", run.data.name()).as_ref());
+        lines.push(format!("gradamp train --config {config} --out {again}"));
         if run.data.last().is_some() {
-            lines.push(format!("gradamp eval --run {root}"));
+            lines.push(format!("gradamp eval --run {}", shell::path(&run.data.root)));
         }
     }
     lines.join("\n")

@@ -8,6 +8,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
+
 use gradamp_core::files;
 
 use super::chart::{Axis, Format, Intervals, Item, Stroke};
@@ -15,6 +17,7 @@ use super::figure::Figure;
 use super::html::{Block, Section, Tile};
 use crate::failure::Result;
 use crate::run_folder::Error;
+use crate::shell;
 use crate::sweep::{Role, Status, SweepData};
 use judged::{Judged, Measure, judge, measure};
 
@@ -210,21 +213,21 @@ fn differ(number: usize) -> String {
 fn reproduction(sweep: &SweepData) -> Result<Section> {
     let path = sweep.root.join("sweep.toml");
     let study = files::read_to_string(&path).map_err(Error::io(&path, "read"))?;
-    let root = super::shell(&sweep.root.display().to_string());
-    let name = super::shell(&format!("{}-again", sweep.plan.name));
+    let again = shell::path(&Path::new("sweeps").join(format!("{}-again", sweep.plan.name)));
+    let study_file = shell::path(&path);
     let mut lines = Vec::new();
     if let Some(record) = curves::first_record(sweep) {
         lines.push(format!("# data: {}, SHA-256 {}", record.dataset, record.dataset_checksum));
         if let Some(commit) = record.commit {
-            lines.push(format!("git checkout {}", super::shell(&commit)));
+            lines.push(format!("git checkout {}", shell::word(commit.as_ref())));
             lines.push("cargo build --release".into());
         }
     }
     let controls = sweep.plan.runs.iter().any(|run| run.role == Role::Control);
     let is_asked_for = controls && !study.lines().any(|line| line.trim_start().starts_with("controls"));
     let controls = if is_asked_for { " --controls" } else { "" };
-    lines.push(format!("gradamp sweep {root}/sweep.toml --out sweeps/{name}{controls}"));
-    lines.push(format!("gradamp report sweeps/{name}"));
+    lines.push(format!("gradamp sweep {study_file} --out {again}{controls}"));
+    lines.push(format!("gradamp report {again}"));
     let blocks = vec![
         Block::Text(format!(
             "Planned by gradamp {}. Each run's own settings are in configs/, its seed in its name.",

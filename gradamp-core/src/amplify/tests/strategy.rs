@@ -116,11 +116,25 @@ fn every_phase_keeps_an_epoch() {
     strategy.phases[2].epochs = 100;
     strategy.scale_epochs(4).unwrap();
     assert_eq!(strategy.phases.iter().map(|p| p.epochs).collect::<Vec<_>>(), [1, 1, 2]);
-    let error = strategy.scale_epochs(2).unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "epochs: is 2, expected at least one for each of the strategy's 3 phases, and at most 1000000"
-    );
+}
+
+#[test]
+fn phases_without_a_share_in_few_epochs_are_left_out() {
+    let epochs = |lengths: [usize; 3], total| {
+        let mut strategy = example();
+        strategy.phases.iter_mut().zip(lengths).for_each(|(phase, epochs)| phase.epochs = epochs);
+        let dropped = strategy.scale_epochs(total).unwrap();
+        (strategy.phases.iter().map(|phase| phase.epochs).collect::<Vec<_>>(), dropped)
+    };
+    assert_eq!(epochs([3, 3, 3], 2), (vec![1, 1], vec![2]), "earlier phases first among equals");
+    assert_eq!(epochs([3, 3, 3], 1), (vec![1], vec![1, 2]));
+    assert_eq!(epochs([1, 3, 3], 2), (vec![1, 1], vec![0]));
+    assert_eq!(epochs([1, 1, 98], 2), (vec![2], vec![0, 1]));
+    assert_eq!(epochs([2, 2, 4], 3), (vec![1, 1, 1], vec![]));
+    for wrong in [0, 1_000_001] {
+        let error = example().scale_epochs(wrong).unwrap_err().to_string();
+        assert_eq!(error, format!("epochs: is {wrong}, expected 1 to 1000000"));
+    }
 }
 
 #[test]
@@ -196,6 +210,28 @@ proptest! {
         let mut unchanged = strategy.clone();
         unchanged.scale_epochs(strategy.epochs()).unwrap();
         prop_assert_eq!(unchanged, strategy);
+    }
+
+    #[test]
+    fn few_epochs_go_to_the_phases_that_are_due_most(strategy in strategies(), share in 0.0..1.0) {
+        let total = 1 + ((strategy.phases.len() - 1) as f64 * share) as usize;
+        let mut scaled = strategy.clone();
+        let dropped = scaled.scale_epochs(total).unwrap();
+        prop_assert_eq!(scaled.epochs(), total);
+        scaled.check().unwrap();
+        prop_assert_eq!(scaled.phases.len() + dropped.len(), strategy.phases.len());
+        let mut kept = scaled.phases.iter();
+        for (number, old) in strategy.phases.iter().enumerate() {
+            let due = (old.epochs * total) as f64 / strategy.epochs() as f64;
+            if dropped.contains(&number) {
+                prop_assert!(due < 1.0, "phase {} was due {}", number, due);
+                continue;
+            }
+            let new = kept.next().unwrap();
+            prop_assert_eq!(&new.amplify, &old.amplify, "the order is kept");
+            let least = if total < strategy.phases.len() { due - 1.0 } else { 1.0 };
+            prop_assert!(new.epochs as f64 >= least && (new.epochs as f64) < due + 1.0, "{} of {}", new.epochs, due);
+        }
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub mod source;
 pub mod subset;
 
 pub use cifar::FileState;
+#[cfg(feature = "fuzzing")]
+pub use cifar::fuzzing;
 pub use dataset::{Dataset, DatasetPair, Normalisation, Origin};
 pub use error::{Error, Place, Result};
 pub use gradamp_core::augment::Augmentation;

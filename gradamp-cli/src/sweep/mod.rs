@@ -37,3 +37,12 @@ pub use command::sweep;
 pub use data::{Cell, SweepData};
 pub use plan::{Axes, Plan, PlannedRun, Role};
 pub use results::{ResultLine, Status};
+
+/// The runs of a study, by their names, in their order.
+///
+/// **Errors:** a study that cannot be read or expanded, with the place.
+pub fn runs_of(path: &std::path::Path, study: String) -> Result<Vec<String>, crate::config::KeyError> {
+    let study = study::Study::parse(path, study)?;
+    let plan = expand::expand(&study, study.controls)?.plan;
+    Ok(plan.runs.into_iter().map(|run| run.name).collect())
+}

@@ -5,6 +5,8 @@
 
 mod archive;
 mod binary;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod names;
 mod pickle;
 mod python;

@@ -1,0 +1,65 @@
+//! Checkpoints of other trainers, read into a small model.
+
+use std::sync::OnceLock;
+
+use gradamp_core::{Cpu, Parameters};
+use gradamp_models::{Architecture, Archive, Metadata, Model, ModelSettings, to_bytes};
+
+use crate::damage::Damage;
+use crate::repository;
+
+fn small() -> Parameters<Cpu> {
+    static CPU: OnceLock<Cpu> = OnceLock::new();
+    let cpu = CPU.get_or_init(|| Cpu::with_threads(1).unwrap());
+    let mut parameters = Parameters::new(cpu, 5);
+    let settings = ModelSettings { architecture: Architecture::ResNet18, width: 1, classes: 2 };
+    Model::new(&settings, &mut parameters).unwrap();
+    parameters
+}
+
+fn bytes_of(parameters: &Parameters<Cpu>) -> Vec<u8> {
+    to_bytes(parameters, &Metadata::new()).unwrap()
+}
+
+#[test]
+fn safetensors() {
+    let plain = std::fs::read(repository("gradamp-models/tests/resnet18_width1.safetensors")).unwrap();
+    // The header is JSON behind its length, and tensors lie at places counted from its end: only names change.
+    let length = u64::from_le_bytes(plain[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&plain[8..8 + length]).unwrap();
+    let renamed = header.into_iter().map(|(name, tensor)| match name.as_str() {
+        "__metadata__" => (name, tensor),
+        _ => (format!("module.{name}"), tensor),
+    });
+    let header = serde_json::to_vec(&renamed.collect::<serde_json::Map<_, _>>()).unwrap();
+    let wrapped = [&(header.len() as u64).to_le_bytes()[..], &header, &plain[8 + length..]].concat();
+    for (file, is_wrapped) in [(&plain, false), (&wrapped, true)] {
+        let archive = Archive::from_bytes("file", file.clone()).unwrap();
+        assert_eq!(archive.import_wrapped(&mut small()).unwrap().is_some(), is_wrapped);
+    }
+    let corpus = vec![plain, wrapped];
+    let words =
+        ["\"F16\"", "\"BF16\"", "\"I32\"", "module.", "n_averaged", "[]", "[1,", "0", "18446744073709551615"];
+    let fresh = bytes_of(&small());
+    Damage { corpus, near: 12_000, words: &words, iterations: 3_000 }.check(|bytes| {
+        let archive = match Archive::from_bytes("file", bytes.to_vec()) {
+            Ok(archive) => archive,
+            Err(error) => return assert!(error.to_string().starts_with("file: "), "{error}"),
+        };
+        let _ = archive.settings(); // an answer, whatever it is
+        let mut parameters = small();
+        match archive.import_wrapped(&mut parameters) {
+            Ok(_) => {
+                let written = bytes_of(&parameters);
+                let mut again = small();
+                Archive::from_bytes("own", written.clone()).unwrap().import("", &mut again).unwrap();
+                assert!(bytes_of(&again) == written, "what was read is written, and read as the same");
+            }
+            Err(error) => {
+                assert!(error.to_string().starts_with("file: "), "{error}");
+                assert!(bytes_of(&parameters) == fresh, "a refused file changed the parameters");
+            }
+        }
+    });
+}

@@ -1,0 +1,156 @@
+//! CIFAR of other people: pickles, the binary version, archives.
+
+use std::fs;
+use std::io::{Read, Write};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use gradamp_data::fuzzing;
+
+use crate::damage::Damage;
+use crate::files;
+
+#[test]
+fn pickles() {
+    let unpacked = |packed: Vec<u8>| {
+        let mut bytes = Vec::new();
+        GzDecoder::new(&packed[..]).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    };
+    let corpus = files("gradamp-data/tests/fixtures").into_iter().filter_map(unpacked).collect();
+    let words =
+        ["\u{2}", "h\0", "R", "b", "(", "t", "}", "]", "e", "u", "cnumpy\ndtype\n", "I3\n", "p0\n", "g0\n"];
+    Damage { corpus, near: 400, words: &words, iterations: 20_000 }.check(|bytes| {
+        for cifar100 in [false, true] {
+            match fuzzing::python(bytes, cifar100, 3) {
+                Ok((images, labels)) => {
+                    assert_eq!((images.len(), labels.len()), (3 * 3072, 3));
+                    assert!(labels.iter().all(|&label| label < if cifar100 { 100 } else { 10 }));
+                }
+                Err(error) => assert!(error.to_string().starts_with("file, "), "{error}"),
+            }
+        }
+    });
+}
+
+/// The binary version of `n` images.
+fn records(n: usize, label_bytes: usize) -> Vec<u8> {
+    let record =
+        |r: usize| (0..label_bytes).map(move |_| r as u8).chain((0..3072).map(move |i| (i * 7 + r) as u8));
+    (0..n).flat_map(record).collect()
+}
+
+#[test]
+fn binary_files() {
+    let corpus = vec![records(2, 1), records(2, 2), Vec::new()];
+    Damage { corpus, near: 4, words: &[], iterations: 20_000 }.check(|bytes| {
+        for (cifar100, bounds) in [(false, &[10_u8][..]), (true, &[20, 100])] {
+            let size = bounds.len() + 3072;
+            let labels_of = |record: &[u8]| record.iter().zip(bounds).all(|(label, bound)| label < bound);
+            let is_right = bytes.len() == 2 * size && bytes.chunks(size).all(labels_of);
+            let read = fuzzing::binary(bytes, cifar100, 2);
+            assert_eq!(read.is_ok(), is_right);
+            let Ok((images, labels)) = read else { continue };
+            for (r, record) in bytes.chunks(size).enumerate() {
+                assert_eq!(labels[r], record[bounds.len() - 1]);
+                let planes = &record[bounds.len()..];
+                for (i, &byte) in planes.iter().enumerate() {
+                    assert_eq!(images[r * 3072 + i % 1024 * 3 + i / 1024], byte);
+                }
+            }
+        }
+    });
+}
+
+/// A tar with long names in both formats and the six files of CIFAR-10, an image in each.
+fn tar() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut append = |name: &str, kind: tar::EntryType, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, bytes).unwrap();
+    };
+    append("PaxHeaders/x", tar::EntryType::XHeader, b"30 mtime=1700000000.123456789\n17 path=data_b.x\n");
+    append("short", tar::EntryType::Regular, b"a member that is not looked for");
+    for name in (1..=5).map(|i| format!("data_batch_{i}.bin")).chain(["test_batch.bin".to_owned()]) {
+        append(&format!("{}{name}", "folder/".repeat(20)), tar::EntryType::Regular, &records(1, 1));
+    }
+    tar.into_inner().unwrap()
+}
+
+/// Writes the right sum into every header that is met, so that damage reaches what lies behind the sum's check.
+fn with_sums(tar: &[u8]) -> Vec<u8> {
+    let mut tar = tar.to_vec();
+    let mut at = 0;
+    while let Some(block) = tar.get_mut(at..at + 512) {
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        let mut header = tar::Header::new_old();
+        header.as_mut_bytes().copy_from_slice(block);
+        let Some(size) = header.entry_size().ok().and_then(|size| usize::try_from(size).ok()) else { break };
+        let Some(next) = size.checked_next_multiple_of(512).and_then(|size| at.checked_add(512 + size))
+        else {
+            break;
+        };
+        at = next;
+    }
+    tar
+}
+
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
+}
+
+#[test]
+fn archives() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.tar.gz");
+    let tar = tar();
+    fs::write(&path, &tar).unwrap();
+    let whole = fuzzing::archive(&path, 1).unwrap();
+    assert_eq!((whole.train.len(), whole.test.len()), (5, 1), "the archive itself is right");
+    let corpus = vec![tar.clone(), packed(&tar), tar[..2048].to_vec()];
+    let words = [
+        "\0",
+        "path=",
+        "size=",
+        "GNU.sparse.major=1",
+        "11 path=abc\n",
+        "9 size=8\n",
+        "L",
+        "x",
+        "S",
+        "\u{7f}",
+    ];
+    Damage { corpus, near: 2600, words: &words, iterations: 4_000 }.check(|bytes| {
+        let forms = if bytes.starts_with(&[0x1f, 0x8b]) {
+            vec![bytes.to_vec()]
+        } else {
+            let repaired = with_sums(bytes);
+            vec![packed(&repaired), repaired]
+        };
+        let outcomes: Vec<Result<String, String>> = forms
+            .iter()
+            .map(|form| {
+                fs::write(&path, form).unwrap();
+                match fuzzing::archive(&path, 1) {
+                    Ok(pair) => Ok(pair.checksum()),
+                    Err(error) => {
+                        let error = error.to_string();
+                        assert!(error.contains("a.tar.gz"), "{error}");
+                        Err(error)
+                    }
+                }
+            })
+            .collect();
+        if let [packed, plain] = &outcomes[..] {
+            assert_eq!(packed.as_ref().ok(), plain.as_ref().ok(), "packed {packed:?}, plain {plain:?}");
+        }
+    });
+}

@@ -1,0 +1,100 @@
+//! Settings: configuration files, `--set`, studies.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use gradamp_cli::config::tree::{Node, Origin};
+use gradamp_cli::config::{KeyError, Layers, Resolved};
+
+use crate::damage::Damage;
+use crate::files;
+
+const WORDS: [&str; 28] = [
+    "1e999",
+    "-1",
+    "nan",
+    "inf",
+    "0.1",
+    "9223372036854775807",
+    "true",
+    "\"\"",
+    "\"\"\"",
+    "'",
+    "[",
+    "]",
+    "[[",
+    "]]",
+    "{",
+    "}",
+    "=",
+    ".",
+    ",",
+    "\n",
+    "#",
+    "\\u0000",
+    "\u{1b}",
+    "strategy.phase",
+    "lr = 0.5\n",
+    "amplify = true\n",
+    "seed = 3\n",
+    "epochs = 2\n",
+];
+
+fn read(text: &str) -> Result<Resolved, KeyError> {
+    Resolved::of(Node::parse(text, &|line| Origin::File("file".into(), line))?)
+}
+
+/// Settings that were accepted are the same when they are shown and read again.
+fn survives(resolved: &Resolved) {
+    let shown = resolved.show().unwrap();
+    match read(&shown) {
+        Ok(again) => assert!(again.config == resolved.config, "shown as\n{shown}\nand read as another"),
+        Err(error) => panic!("shown as\n{shown}\nand refused: {error}"),
+    }
+}
+
+#[test]
+fn configuration_files() {
+    let corpus = [files("presets"), files("tests/tests/fuzz/corpus/settings")].concat();
+    for preset in files("presets") {
+        survives(&read(std::str::from_utf8(&preset).unwrap()).unwrap());
+    }
+    Damage { corpus, near: 100, words: &WORDS, iterations: 10_000 }.check(|bytes| {
+        if let Ok(text) = std::str::from_utf8(bytes)
+            && let Ok(resolved) = read(text)
+        {
+            survives(&resolved);
+        }
+    });
+}
+
+#[test]
+fn values_after_set() {
+    let lines = files("tests/tests/fuzz/corpus/sets").concat();
+    let corpus = lines.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+    Damage { corpus, near: 20, words: &WORDS, iterations: 10_000 }.check(|bytes| {
+        let sets = vec![String::from_utf8_lossy(bytes).into_owned()];
+        if let Ok(resolved) = (Layers { sets, ..Layers::default() }).resolve() {
+            survives(&resolved);
+        }
+    });
+}
+
+#[test]
+fn studies() {
+    let corpus = [files("studies"), files("tests/tests/fuzz/corpus/studies")].concat();
+    Damage { corpus, near: 100, words: &WORDS, iterations: 1_000 }.check(|bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        let Ok(names) = gradamp_cli::sweep::runs_of(Path::new("no/such/study.toml"), text.to_owned()) else {
+            return;
+        };
+        // Each run has a folder of its name.
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+        for name in &names {
+            let mut parts = Path::new(name).components();
+            let only = (parts.next(), parts.next());
+            assert!(matches!(only, (Some(std::path::Component::Normal(_)), None)), "{name:?}");
+            assert!(!name.chars().any(char::is_control), "{name:?}");
+        }
+    });
+}

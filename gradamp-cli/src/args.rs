@@ -62,6 +62,17 @@ pub enum Command {
     Bench(BenchCommand),
 }
 
+impl Command {
+    /// Whether nothing but errors is to be told on stderr.
+    pub fn is_quiet(&self) -> bool {
+        match self {
+            Command::Train(args) => args.quiet,
+            Command::Sweep(args) => args.quiet,
+            _ => false,
+        }
+    }
+}
+
 /// Where settings come from: each later one wins over those before it: defaults, --preset, --config, --set, flags.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SettingsArgs {
@@ -181,6 +192,9 @@ pub struct TrainArgs {
     /// Print nothing but errors.
     #[arg(long, short)]
     pub quiet: bool,
+    /// For the runs of a sweep: the end of stdin asks for a stop, and stdout takes the reason of a failure.
+    #[arg(long, hide = true, requires = "quiet")]
+    pub in_sweep: bool,
 }
 
 /// `gradamp eval`

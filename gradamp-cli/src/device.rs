@@ -1,12 +1,12 @@
 //! The device of a run: the one place where the program chooses a backend.
 
 use gradamp_core::{Backend, Cpu, Error};
-use gradamp_wgpu::{Adapter, Choice, Options, Wgpu, adapters};
+use gradamp_wgpu::{Adapter, Choice, Options, Wgpu};
 
 use crate::args::DeviceArgs;
 use crate::config::{Device, Memory, Precision};
 use crate::failure::{Failure, Result};
-use crate::{output, tune};
+use crate::{output, stderr, tune};
 
 /// What a command does with the backend that was chosen.
 pub trait Task {
@@ -90,7 +90,7 @@ impl Chosen {
     pub fn run<T: Task>(self, opening: &Opening, task: T) -> Result<T::Output> {
         if let Chosen::Gpu { adapter, or_cpu } = self {
             let options = options(&adapter, opening)?;
-            match Wgpu::open(&adapter, &options) {
+            match open(&adapter, &options) {
                 Ok(gpu) => return task.run(gpu),
                 Err(error) if or_cpu => output::message(format_args!("{error}; the CPU takes its place")),
                 Err(error) => return Err(error.into()),
@@ -98,6 +98,18 @@ impl Chosen {
         }
         task.run(cpu(opening.threads)?)
     }
+}
+
+/// The graphics adapters of this machine.
+pub fn adapters() -> Vec<Adapter> {
+    stderr::without_drivers(gradamp_wgpu::adapters)
+}
+
+/// Opens an adapter.
+///
+/// **Errors:** an adapter that cannot be opened, or that computes wrongly.
+pub fn open(adapter: &Adapter, options: &Options) -> Result<Wgpu, Error> {
+    stderr::without_drivers(|| Wgpu::open(adapter, options))
 }
 
 /// How `adapter` is opened.

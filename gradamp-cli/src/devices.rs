@@ -1,7 +1,7 @@
 //! `gradamp devices`: what there is to compute on.
 
 use gradamp_core::Backend;
-use gradamp_wgpu::{Adapter, Choice, FastPaths, adapters};
+use gradamp_wgpu::{Adapter, Choice, FastPaths};
 use serde_json::{Value, json};
 
 use crate::columns::{clip, columns, header};
@@ -14,7 +14,7 @@ const COLUMNS: usize = 100;
 
 /// `gradamp devices`
 pub fn list(json: bool) -> Result<()> {
-    let adapters = adapters();
+    let adapters = device::adapters();
     let cpu = device::cpu(0)?.name();
     let auto = Choice::Best.find(adapters.clone()).ok();
     if json {

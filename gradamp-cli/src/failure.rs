@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::KeyError;
 
 /// Everything went well.
@@ -37,6 +39,19 @@ impl Failure {
         Self { code: FAILED, error: error.into() }
     }
 
+    /// `message` as a run reports it to its sweep, by a way on which no driver prints: a line of stdout.
+    pub fn report(message: &str) -> String {
+        serde_json::to_string(&Report { gradamp_error: message.to_owned() }).unwrap_or_default()
+    }
+
+    /// The reason in what a run wrote on stdout, the causes behind it; `None` where it reported none.
+    pub fn reported(stdout: &str) -> Option<String> {
+        let report: Report = stdout.lines().rev().find_map(|line| serde_json::from_str(line).ok())?;
+        let message = report.gradamp_error;
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
+        Some(message.lines().map(str::trim).collect::<Vec<_>>().join("; "))
+    }
+
     /// The error, and those causes that its own message does not already tell.
     pub fn reason(&self) -> String {
         let mut told = self.error.to_string();
@@ -52,6 +67,13 @@ impl Failure {
         }
         reason
     }
+}
+
+/// The line in which a sweep's run reports why it failed.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Report {
+    gradamp_error: String,
 }
 
 static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
@@ -102,5 +124,21 @@ impl From<gradamp_models::Error> for Failure {
 impl From<crate::run_folder::Error> for Failure {
     fn from(error: crate::run_folder::Error) -> Self {
         Failure::failed(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_read_back_whatever_is_printed_around_it() {
+        let report = Failure::report("error: runs/a: cannot write\n  because: full \"disk\"");
+        let stdout = format!("error: XDG_RUNTIME_DIR is not set\n{report}\n{{\"other\": 1}}\nbye\n");
+        assert_eq!(
+            Failure::reported(&stdout).as_deref(),
+            Some("runs/a: cannot write; because: full \"disk\"")
+        );
+        assert_eq!(Failure::reported("error: of a driver\n"), None);
     }
 }

@@ -14,15 +14,18 @@ pub mod device;
 mod devices;
 mod failure;
 mod gains;
+mod hangup;
 mod interrupt;
 mod output;
 mod printable;
 mod progress;
+mod rate;
 mod report;
 mod resume;
 pub mod run_folder;
 mod shell;
 pub mod statistics;
+mod stderr;
 pub mod sweep;
 mod table;
 pub mod tensorboard;
@@ -65,7 +68,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     match output::check_all_was_printed() {
         Ok(()) => code,
         Err(failure) => {
-            output::message(&failure);
+            output::error(&failure);
             if code == SUCCESS { failure.code } else { code }
         }
     }
@@ -73,11 +76,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 
 /// Does what is asked for, and says what went wrong.
 fn outcome(cli: &Cli) -> u8 {
+    output::quiet(cli.command.is_quiet());
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(cli)));
     match outcome {
         Ok(Ok(code)) => code,
         Ok(Err(failure)) => {
-            output::message(&failure);
+            output::error(&failure);
             failure.code
         }
         Err(_) => FAILED, // the hook has told
@@ -126,5 +130,5 @@ fn last_resort(info: &PanicHookInfo<'_>) {
         .unwrap_or("no message");
     let message = format!("a bug in gradamp, please report it: {message}{place}");
     failure::note_panic(&message);
-    output::message(format_args!("error: {message}"));
+    output::error(format_args!("error: {message}"));
 }

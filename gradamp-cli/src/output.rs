@@ -4,11 +4,13 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
 
 use crate::failure::{Failure, Result};
 use crate::printable::printable;
+use crate::{hangup, stderr};
 
 /// Why a result could not be printed, the first time.
 static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
@@ -18,10 +20,11 @@ pub fn result(text: impl Display) {
     note(writeln!(stdout(), "{}", printable(&text.to_string())).and_then(|()| stdout().flush()));
 }
 
-/// Remembers that printing a result failed, unless its reader has left.
+/// Remembers that printing a result failed, unless its reader has left, or the terminal is gone.
 pub fn note(printed: io::Result<()>) {
     if let Err(error) = printed
         && error.kind() != ErrorKind::BrokenPipe
+        && !hangup::has_hung_up(&stdout())
     {
         LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
@@ -51,16 +54,47 @@ fn close_a_copy() -> io::Result<()> {
 /// Who is told messages instead of stderr.
 static LISTENER: Mutex<Option<Sender<String>>> = Mutex::new(None);
 
-/// Progress, warnings and errors go to stderr, or to who has asked for them.
+/// Whether nothing but errors is wanted.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Has only errors told from now on: `--quiet`.
+pub fn quiet(is_quiet: bool) {
+    QUIET.store(is_quiet, Ordering::SeqCst);
+}
+
+/// Progress, notes and warnings go to stderr, or to who has asked for them; nowhere with `--quiet`.
 pub fn message(text: impl Display) {
-    let text = printable(&text.to_string()).into_owned();
+    if !QUIET.load(Ordering::SeqCst) {
+        say(&text.to_string());
+    }
+}
+
+/// Whether a sweep reads stdout for the reason of a failure.
+static REPORTS: AtomicBool = AtomicBool::new(false);
+
+/// Has errors reported to the sweep whose run this is, too.
+pub fn report_errors() {
+    REPORTS.store(true, Ordering::SeqCst);
+}
+
+/// The error that ends the program goes to stderr in any case.
+pub fn error(text: impl Display) {
+    let text = text.to_string();
+    if REPORTS.load(Ordering::SeqCst) {
+        result(Failure::report(&text));
+    }
+    say(&text);
+}
+
+fn say(text: &str) {
+    let text = printable(text).into_owned();
     let listener = LISTENER.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let text = match listener {
         Some(listener) => listener.send(text).err().map(|unsent| unsent.0),
         None => Some(text),
     };
     if let Some(text) = text {
-        let _ = writeln!(io::stderr(), "{text}");
+        stderr::line(&text);
     }
 }
 

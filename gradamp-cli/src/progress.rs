@@ -1,6 +1,5 @@
 //! What the terminal shows while a run goes on: a bar for each epoch, or plain lines where nobody watches.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use gradamp_core::Backend;
@@ -8,6 +7,7 @@ use gradamp_core::train::{Control, EpochReport, Observer, Snapshot, StepReport};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output;
+use crate::rate::rate;
 use crate::run_folder::lines::EpochLine;
 
 /// Where a run's progress goes.
@@ -53,6 +53,12 @@ enum Style {
 /// Within an epoch, plain lines come at each of so many parts.
 const PARTS: usize = 4;
 
+/// Where bars are drawn; `None` where lines have to do: stderr is no terminal, or `TERM` says that it is a dumb one.
+pub fn bars() -> Option<ProgressDrawTarget> {
+    let target = ProgressDrawTarget::stderr();
+    (!target.is_hidden()).then_some(target)
+}
+
 impl Progress {
     /// A bar on a terminal, lines elsewhere, nothing where it is to be quiet; and nothing but what it is to say where
     /// the steps are `shown` by something else.
@@ -61,8 +67,8 @@ impl Progress {
             Style::Quiet
         } else if shown {
             Style::Shown
-        } else if std::io::stderr().is_terminal() {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        } else if let Some(target) = bars() {
+            let bar = ProgressBar::with_draw_target(None, target);
             let template = "{prefix} {bar:16} {pos}/{len} {wide_msg}";
             bar.set_style(
                 ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
@@ -130,11 +136,11 @@ impl Progress {
         let steps_left = (self.epochs * report.batches) as f64 - (report.step + 1) as f64;
         let examples = self.examples.max(1) as f64;
         format!(
-            "{:.0} images/s  loss {:.3}  accuracy {:.1} %  lr {:.4}  {}  {} left",
+            "{:.0} images/s  loss {:.3}  accuracy {:.1} %  lr {}  {}  {} left",
             report.examples as f64 / seconds,
             self.loss_sum / examples,
             100.0 * self.correct as f64 / examples,
-            report.lr,
+            rate(report.lr),
             amplification(report.amplified_sites),
             duration(steps_left.max(0.0) * seconds),
         )
@@ -181,10 +187,10 @@ impl Drop for Progress {
 /// What an epoch did; `sites` of its last step were amplified.
 pub fn of_epoch(line: &EpochLine, epochs: usize, sites: usize) -> String {
     let mut text = format!(
-        "epoch {}/{epochs}  phase {}  lr {:.4}  {}  train loss {:.3}  accuracy {:.1} %",
+        "epoch {}/{epochs}  phase {}  lr {}  {}  train loss {:.3}  accuracy {:.1} %",
         line.epoch.saturating_add(1),
         line.phase.saturating_add(1),
-        line.lr,
+        rate(line.lr),
         amplification(if line.amplified { sites } else { 0 }),
         line.train_loss,
         100.0 * line.train_accuracy,

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::columns::columns;
 use crate::progress::duration;
+use crate::rate::rate;
 use crate::run_folder::lines::MetricsLine;
 use gradamp_core::amplify::{DrawRecord, Strategy};
 use gradamp_core::files;
@@ -85,8 +86,8 @@ fn span<T: std::fmt::Display + PartialEq>(first: T, last: T) -> String {
 fn rates(rates: &[f64]) -> String {
     match rates {
         [] => String::new(),
-        [first, .., last] if first != last => format!("{first:.4} to {last:.4}"),
-        [first, ..] => format!("{first:.4}"),
+        [first, .., last] if first != last => format!("{} to {}", rate(*first), rate(*last)),
+        [first, ..] => rate(*first),
     }
 }
 
@@ -124,8 +125,8 @@ mod tests {
         let expected = "\
 phase  epochs  learning rate  amplified sites   train    test        time
 -----  ------  -------------  ---------------  ------  ------  ----------
-    1     1-2         0.1000              off  50.0 %  45.7 %  1 min 05 s
-    2       3         0.0500                2  75.0 %  70.0 %         3 s
+    1     1-2            0.1              off  50.0 %  45.7 %  1 min 05 s
+    2       3           0.05                2  75.0 %  70.0 %         3 s
 ";
         assert_eq!(of_run(folder.path(), &strategy), expected);
     }

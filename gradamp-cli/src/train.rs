@@ -3,7 +3,7 @@
 mod standing;
 mod stop;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use gradamp_core::train::{Outcome, TrainState, Trainer};
 use gradamp_core::{Backend, Error, Parameters};
@@ -22,7 +22,7 @@ use crate::run_folder::{
 };
 use crate::tensorboard::EventWriter;
 use crate::tui::{Dashboard, Live};
-use crate::{device, gains, interrupt, output, shell, table, tui};
+use crate::{device, gains, hangup, interrupt, output, shell, table, tui};
 use standing::Standing;
 use stop::Stop;
 
@@ -30,6 +30,7 @@ use stop::Stop;
 pub fn train(args: &TrainArgs) -> Result<u8> {
     // Until the run begins, a request to stop finds nothing that has to be saved; a run that is resumed is as it was.
     match &args.resume {
+        _ if args.in_sweep => interrupt::leave_with(INTERRUPTED, "")?, // the sweep's next call begins it, or goes on with it
         Some(root) => {
             let again = format!("gradamp train --resume {}", shell::path(root));
             interrupt::leave_with(
@@ -40,6 +41,13 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
         None => {
             interrupt::leave_with(FAILED, "error: interrupted before the run began; nothing was written")?
         }
+    }
+    if args.in_sweep {
+        output::report_errors();
+        hangup::follow_sweep();
+    }
+    if !args.quiet {
+        hangup::follow_terminal();
     }
     let (folder, resolved) = match &args.resume {
         Some(path) => {
@@ -66,7 +74,7 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     };
     let settings = &resolved.config.train;
     let chosen = device::choose(&settings.device).map_err(|error| resolved.place(KeyError::from(error)))?;
-    if !args.quiet && chosen.precision(settings.precision) != settings.precision {
+    if chosen.precision(settings.precision) != settings.precision {
         output::message("this device multiplies in f32, not in mixed precision");
     }
     let LoopSettings { threads, gpu_memory, precision, tuned, .. } = *settings;
@@ -124,11 +132,7 @@ impl<B: Backend> Run<'_, B> {
 
     fn train(&self, existing: Option<RunFolder>, standing: &mut Option<Standing>) -> Result<u8> {
         let config = &self.resolved.config;
-        let say = |line: &str| {
-            if !self.args.quiet {
-                output::message(line);
-            }
-        };
+        let say = |line: &str| output::message(line);
         let run = self.args.resume.as_deref().filter(|_| self.args.settings.data.is_none());
         let data = Data::load(&config.data, &say)
             .map_err(|error| self.setting(dataset::moved(error, &config.data, run)))?;
@@ -298,11 +302,13 @@ impl<B: Backend> Run<'_, B> {
     }
 
     fn create_folder(&self) -> Result<RunFolder> {
-        let path = match &self.args.out {
-            Some(path) => path.clone(),
-            None => free_name(&self.name()),
+        let folder = match &self.args.out {
+            Some(path) => RunFolder::create(path)?,
+            None => RunFolder::create_named(
+                Path::new("runs"),
+                &format!("{}-{}", self.name(), timestamp().compact()),
+            )?,
         };
-        let folder = RunFolder::create(&path)?;
         folder.write_config(&self.resolved.show()?)?;
         Ok(folder)
     }
@@ -359,15 +365,6 @@ fn continued(old: RunRecord, start: &TrainState, device: String) -> RunRecord {
     let mut resumed = old.resumed;
     resumed.push(session);
     RunRecord { resumed, end: None, error: None, outcome: "running".into(), ..old }
-}
-
-/// `runs/NAME-TIME`, with a number behind it where that is taken.
-fn free_name(name: &str) -> PathBuf {
-    let base = format!("{name}-{}", timestamp().compact());
-    let runs = Path::new("runs");
-    let numbered = (2..).map(|n| runs.join(format!("{base}-{n}")));
-    let mut names = std::iter::once(runs.join(&base)).chain(numbered);
-    names.find(|path| !path.exists()).unwrap_or_else(|| runs.join(base))
 }
 
 /// Why a run ended, and what is left of it.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use gradamp_core::Error;
-use gradamp_wgpu::{Adapter, Precision, Tuned, Tuning, Wgpu};
+use gradamp_wgpu::{Adapter, Precision, Tuned, Tuning};
 
 use crate::args::{TuneArgs, WorkloadArgs};
 use crate::bench::Workload;
@@ -16,7 +16,7 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
     let Chosen::Gpu { adapter, .. } = device::choose_by_flag("--device", &args.device.device)? else {
         return Err(Failure::usage("--device: expected a GPU, found the CPU, which has nothing to tune"));
     };
-    let gpu = Wgpu::open(&adapter, &device::options(&adapter, &args.device.opening())?)?;
+    let gpu = device::open(&adapter, &device::options(&adapter, &args.device.opening())?)?;
     let file = file(&adapter, gpu.precision())?;
     let WorkloadArgs { model, width, batch } = &args.workload;
     output::message(format_args!(

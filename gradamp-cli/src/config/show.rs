@@ -67,7 +67,12 @@ fn join(parent: &str, key: &str) -> String {
 }
 
 fn inline(node: &Node) -> String {
-    toml_value(node).to_string()
+    match &node.value {
+        // With a power of ten where that is shorter, not with thirty zeros.
+        Value::Float(value) if value.is_finite() => format!("{value:?}"),
+        Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
+        _ => toml_value(node).to_string(),
+    }
 }
 
 fn toml_value(node: &Node) -> toml::Value {

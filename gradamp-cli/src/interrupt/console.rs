@@ -19,6 +19,11 @@ pub(super) fn listen() -> Result<()> {
 /// Here a limit on the size of files is an error of writing already.
 pub(super) fn survive_file_limits() {}
 
+/// A console that closes ends its programs by itself.
+pub(super) fn is_hangup_ignored() -> bool {
+    true
+}
+
 pub(super) fn exit(code: u8) -> ! {
     std::process::exit(code.into())
 }

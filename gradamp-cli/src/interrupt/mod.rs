@@ -107,6 +107,11 @@ pub fn ask_to_stop() {
     request(Origin::Process);
 }
 
+/// Whether a hang-up of the terminal is ignored, as under `nohup`.
+pub fn is_hangup_ignored() -> bool {
+    system::is_hangup_ignored()
+}
+
 fn request(origin: Origin) {
     let mut plan = plan();
     if let Some((code, words)) = &plan.leaving {

@@ -51,6 +51,10 @@ fn listen_without_thread(signals: &[i32]) -> io::Result<()> {
     Ok(())
 }
 
+pub(super) fn is_hangup_ignored() -> bool {
+    is_ignored(SIGHUP)
+}
+
 /// Whether a signal is ignored, as whoever started the program may have asked for.
 #[allow(unsafe_code)] // no safe library asks without changing what it asks for
 fn is_ignored(signal: i32) -> bool {

@@ -88,14 +88,81 @@ pub struct EpochLine {
 
 /// A line of `gradients.jsonl`: a site's gradients in one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "GradientFields", into = "GradientFields")]
 pub struct GradientLine {
     /// The epoch, from 0.
     pub epoch: usize,
     /// Steps of the run so far.
     pub step: u64,
     /// What was measured.
-    #[serde(flatten)]
     pub gradient: SiteGradient,
+}
+
+/// The keys of such a line. Checkpoints hold the same measurements exactly; here, as in every other log, `null` stands for
+/// a number that is not finite.
+#[derive(Clone, Serialize, Deserialize)]
+struct GradientFields {
+    epoch: usize,
+    step: u64,
+    site: String,
+    steps: u64,
+    #[serde(with = "null_is_nan")]
+    norm_before: f64,
+    #[serde(with = "null_is_nan")]
+    norm_after: f64,
+    #[serde(with = "null_is_nan")]
+    mean_magnitude_before: f64,
+    #[serde(with = "null_is_nan")]
+    mean_magnitude_after: f64,
+    #[serde(with = "null_is_nan")]
+    zeros: f64,
+    /// Left out at sites without parameters.
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
+    update_ratio: Option<NullIsNan>,
+}
+
+/// A number that is there, finite or not.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(transparent)]
+struct NullIsNan(#[serde(with = "null_is_nan")] f64);
+
+/// Of a key that is there `null` too is a number.
+fn there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<NullIsNan>, D::Error> {
+    NullIsNan::deserialize(deserializer).map(Some)
+}
+
+impl From<GradientLine> for GradientFields {
+    fn from(line: GradientLine) -> Self {
+        let GradientLine { epoch, step, gradient } = line;
+        Self {
+            epoch,
+            step,
+            site: gradient.site,
+            steps: gradient.steps,
+            norm_before: gradient.norm_before,
+            norm_after: gradient.norm_after,
+            mean_magnitude_before: gradient.mean_magnitude_before,
+            mean_magnitude_after: gradient.mean_magnitude_after,
+            zeros: gradient.zeros,
+            update_ratio: gradient.update_ratio.map(NullIsNan),
+        }
+    }
+}
+
+impl From<GradientFields> for GradientLine {
+    fn from(fields: GradientFields) -> Self {
+        let gradient = SiteGradient {
+            site: fields.site,
+            steps: fields.steps,
+            norm_before: fields.norm_before,
+            norm_after: fields.norm_after,
+            mean_magnitude_before: fields.mean_magnitude_before,
+            mean_magnitude_after: fields.mean_magnitude_after,
+            zeros: fields.zeros,
+            update_ratio: fields.update_ratio.map(|NullIsNan(ratio)| ratio),
+        };
+        Self { epoch: fields.epoch, step: fields.step, gradient }
+    }
 }
 
 /// A line of `evaluations.jsonl`: how a model did on one set of examples.
@@ -178,16 +245,29 @@ impl EvaluationLine {
     }
 }
 
-/// JSON has no NaN: a loss that is not finite is `null`.
+/// JSON has no NaN: a number that is not finite is `null`.
 pub(crate) mod null_is_nan {
+    use serde::de::{Error, Unexpected};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// What stands in a line. Earlier versions wrote words for gradients that are not finite.
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Found {
+        Number(Option<f64>),
+        Word(String),
+    }
 
     pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
         value.is_finite().then_some(*value).serialize(serializer)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+        match Found::deserialize(deserializer)? {
+            Found::Number(number) => Ok(number.unwrap_or(f64::NAN)),
+            Found::Word(word) if matches!(word.as_str(), "NaN" | "inf" | "-inf") => Ok(f64::NAN),
+            Found::Word(word) => Err(D::Error::invalid_value(Unexpected::Str(&word), &"a number or null")),
+        }
     }
 }
 
@@ -207,5 +287,52 @@ mod ones_and_zeros {
             other => Err(Error::invalid_value(Unexpected::Char(other), &"0 or 1")),
         };
         String::deserialize(deserializer)?.chars().map(hit).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(norm: f64, update_ratio: Option<f64>) -> GradientLine {
+        let gradient = SiteGradient {
+            site: "conv1".into(),
+            steps: 2,
+            norm_before: norm,
+            norm_after: norm,
+            mean_magnitude_before: norm,
+            mean_magnitude_after: norm,
+            zeros: 0.25,
+            update_ratio,
+        };
+        GradientLine { epoch: 1, step: 8, gradient }
+    }
+
+    #[test]
+    fn gradients_that_are_not_finite_are_null_and_read_as_no_number() {
+        let text = serde_json::to_string(&line(f64::NAN, Some(f64::INFINITY))).unwrap();
+        let expected = concat!(
+            r#"{"epoch":1,"step":8,"site":"conv1","steps":2,"norm_before":null,"norm_after":null,"#,
+            r#""mean_magnitude_before":null,"mean_magnitude_after":null,"zeros":0.25,"update_ratio":null}"#
+        );
+        assert_eq!(text, expected);
+        let back: GradientLine = serde_json::from_str(&text).unwrap();
+        assert!(back.gradient.norm_before.is_nan() && back.gradient.mean_magnitude_after.is_nan());
+        assert!(back.gradient.update_ratio.is_some_and(f64::is_nan), "it was there, and no number");
+        // As earlier versions wrote them.
+        let words = text.replace("null", "\"NaN\"");
+        assert!(serde_json::from_str::<GradientLine>(&words).unwrap().gradient.norm_after.is_nan());
+        let wrong = text.replacen("null", "\"much\"", 1);
+        let error = serde_json::from_str::<GradientLine>(&wrong).unwrap_err().to_string();
+        assert!(error.contains("\"much\"") && error.contains("a number or null"), "{error}");
+    }
+
+    #[test]
+    fn finite_gradients_come_back_as_they_were() {
+        for line in [line(0.1, Some(1e-3)), line(1e-300, None)] {
+            let text = serde_json::to_string(&line).unwrap();
+            assert!(text.contains("update_ratio") == line.gradient.update_ratio.is_some(), "{text}");
+            assert_eq!(serde_json::from_str::<GradientLine>(&text).unwrap(), line);
+        }
     }
 }

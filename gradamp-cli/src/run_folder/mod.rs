@@ -119,7 +119,27 @@ impl RunFolder {
     pub fn create(root: &Path) -> Result<Self> {
         Self::check_free(root)?;
         fs::create_dir_all(root).map_err(Error::io(root, "make this folder"))?;
-        Self::lock(root)
+        let folder = Self::lock(root)?;
+        // Another run may have begun there, and ended, since it was looked at.
+        Self::check_free(root)?;
+        Ok(folder)
+    }
+
+    /// Makes the folder of a new run below `parent`, called `name`, with a number behind it where that is taken. It is the
+    /// making that finds out: of several runs that begin at once each gets a folder of its own.
+    ///
+    /// **Errors:** a folder that cannot be made.
+    pub fn create_named(parent: &Path, name: &str) -> Result<Self> {
+        fs::create_dir_all(parent).map_err(Error::io(parent, "make this folder"))?;
+        let mut number = 1;
+        loop {
+            let root = if number == 1 { parent.join(name) } else { parent.join(format!("{name}-{number}")) };
+            match fs::create_dir(&root) {
+                Ok(()) => return Self::lock(&root),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(Error::io(&root, "make this folder")(error)),
+            }
+        }
     }
 
     /// **Errors:** a folder that already holds a run; a path at which a run cannot be.
@@ -265,4 +285,23 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T
     let text = files::read_to_string(path).map_err(Error::io(path, "read"))?;
     serde_json::from_str(&text)
         .map_err(|error| Error::broken(path, format!("is damaged or of another version: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn runs_of_one_name_that_begin_at_once_are_each_in_a_folder_of_its_own() {
+        let parent = tempfile::tempdir().unwrap();
+        let create = || RunFolder::create_named(parent.path(), "run").map(|folder| folder.root);
+        let roots: BTreeSet<PathBuf> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..16).map(|_| scope.spawn(create)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect()
+        });
+        let expected = (2..=16).map(|number| parent.path().join(format!("run-{number}")));
+        assert_eq!(roots, expected.chain([parent.path().join("run")]).collect());
+    }
 }

@@ -47,6 +47,8 @@ enum Place {
     Open,
     /// Going on in this process; whether its folder was there already, and whether it is gone again.
     Busy { begun: bool, gone: bool },
+    /// Somebody else had its process stop: left to the next call of the sweep.
+    Interrupted,
     /// Nothing is left to be done here; whether this process did it and left its folder.
     Settled { leaves: bool },
 }
@@ -109,12 +111,17 @@ impl<'a> Board<'a> {
             let views: Vec<View> = plan.runs.iter().map(|run| View::of(root, &run.name)).collect();
             fates(plan, &views)
         });
+        let mut others_do_some = false;
         for (i, run) in plan.runs.iter().enumerate() {
-            if self.places[i] != Place::Open || Claim::is_taken(root, &run.name) {
+            if self.places[i] != Place::Open {
                 continue;
             }
+            let claim = if Claim::is_taken(root, &run.name) { None } else { Claim::take(root, &run.name)? };
+            let Some(claim) = claim else {
+                others_do_some = true;
+                continue;
+            };
             let fate = fates.as_ref().map_or(Standing::GoesOn(None), |fates| fates[i]);
-            let Some(claim) = Claim::take(root, &run.name)? else { continue };
             let view = View::of(root, &run.name);
             let target = match fate {
                 Standing::GoesOn(rung) => rung.unwrap_or(run.epochs).min(run.epochs),
@@ -129,14 +136,20 @@ impl<'a> Board<'a> {
             let waits_at_rung = target < run.epochs && done >= target;
             let is_foreign = has_begun(root, &run.name) && RunFolder::is_in_use(&run_dir(root, &run.name));
             if waits_at_rung || is_foreign {
+                others_do_some |= is_foreign;
                 continue;
             }
             self.places[i] = Place::Busy { begun: has_begun(root, &run.name), gone: false };
             let task = self.task(i, target);
             return Ok(Next::Do(Box::new(Job { index: i, task, from: done, to: target, _claim: claim })));
         }
-        let is_over = self.places.iter().all(|place| matches!(place, Place::NotMine | Place::Settled { .. }));
-        Ok(if is_over { Next::End } else { Next::Wait })
+        let has = |is: fn(&Place) -> bool| self.places.iter().any(is);
+        let is_left = has(|place| matches!(place, Place::Open | Place::Busy { .. }));
+        // What is open waits at a rung for one that was interrupted, which comes there in the next call of the sweep.
+        let waits_for_nothing = has(|place| *place == Place::Interrupted)
+            && !others_do_some
+            && !has(|place| matches!(place, Place::Busy { .. }));
+        Ok(if is_left && !waits_for_nothing { Next::Wait } else { Next::End })
     }
 
     fn task(&self, index: usize, target: usize) -> Task {
@@ -203,11 +216,12 @@ impl<'a> Board<'a> {
             view = View::of(root, name);
         }
         let goes_on = view.status == Status::Interrupted && *ended == Ended::Well;
-        let is_stopped = matches!(ended, Ended::Interrupted | Ended::NotBegun);
-        self.places[job.index] = if goes_on || is_stopped {
-            Place::Open
-        } else {
-            Place::Settled { leaves: has_begun(root, name) }
+        self.places[job.index] = match ended {
+            _ if failure.is_some() => Place::Settled { leaves: has_begun(root, name) },
+            Ended::Interrupted => Place::Interrupted,
+            Ended::NotBegun => Place::Open,
+            _ if goes_on => Place::Open,
+            _ => Place::Settled { leaves: has_begun(root, name) },
         };
         Ok(view)
     }

@@ -1,11 +1,12 @@
 //! One run as a process of its own, so that whatever becomes of it, the sweep goes on.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use crate::config::Device;
-use crate::failure::{INTERRUPTED, SUCCESS};
+use crate::failure::{Failure, INTERRUPTED, SUCCESS};
+use crate::stderr;
 
 /// A run to be begun or continued.
 #[derive(Clone, Debug)]
@@ -31,7 +32,7 @@ pub struct Task {
 pub enum Ended {
     /// As it should.
     Well,
-    /// It saved and stopped, as it was asked to.
+    /// It was asked to stop, by the sweep or by somebody else, and did; it can be resumed.
     Interrupted,
     /// With an error.
     Badly(String),
@@ -46,7 +47,17 @@ pub struct Children(Mutex<Running>);
 #[derive(Debug, Default)]
 struct Running {
     is_stopping: bool,
-    ids: Vec<(PathBuf, u32)>,
+    runs: Vec<Run>,
+}
+
+/// A process that is running.
+#[derive(Debug)]
+struct Run {
+    folder: PathBuf,
+    id: u32,
+    /// The only end of a pipe that the process reads. Once this is closed, by the sweep or by the system when the sweep
+    /// itself is killed, the process saves and ends.
+    _leash: Option<ChildStdin>,
 }
 
 impl Children {
@@ -59,8 +70,9 @@ impl Children {
                 return Ended::NotBegun;
             }
             match command.spawn() {
-                Ok(child) => {
-                    running.ids.push((task.folder.clone(), child.id()));
+                Ok(mut child) => {
+                    let _leash = child.stdin.take();
+                    running.runs.push(Run { folder: task.folder.clone(), id: child.id(), _leash });
                     child
                 }
                 Err(error) => return Ended::Badly(format!("cannot be started: {error}")),
@@ -69,11 +81,11 @@ impl Children {
         let id = child.id();
         let output = child.wait_with_output();
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.ids.retain(|(_, other)| *other != id);
+        running.runs.retain(|run| run.id != id);
         let is_stopping = running.is_stopping;
         drop(running);
         match output {
-            Ok(output) => ended(output.status, &String::from_utf8_lossy(&output.stderr), is_stopping),
+            Ok(output) => ended(output.status, &String::from_utf8_lossy(&output.stdout), is_stopping),
             Err(error) => Ended::Badly(format!("cannot be waited for: {error}")),
         }
     }
@@ -81,23 +93,21 @@ impl Children {
     /// Asks every process to save and end, once, and lets no other begin.
     pub fn stop(&self) {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !running.is_stopping {
-            running.is_stopping = true;
-            running.ids.iter().for_each(|(_, id)| interrupt(*id));
-        }
+        running.is_stopping = true;
+        running.runs.iter_mut().for_each(|run| run._leash = None);
     }
 
     /// Asks the process of the run in `folder` to end.
     pub fn end(&self, folder: &Path) {
-        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.ids.iter().filter(|(of, _)| of == folder).for_each(|(_, id)| interrupt(*id));
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        running.runs.iter_mut().filter(|run| run.folder == folder).for_each(|run| run._leash = None);
     }
 }
 
 impl Task {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(["train", "--quiet"]);
+        command.args(["train", "--quiet", "--in-sweep"]);
         match self.resumes {
             true => command.arg("--resume").arg(&self.folder),
             false => command.arg("--config").arg(&self.config).arg("--out").arg(&self.folder),
@@ -111,56 +121,39 @@ impl Task {
         if let Some(steps) = self.max_steps {
             command.args(["--max-steps", &steps.to_string()]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        // Out of the terminal's reach: Ctrl-C comes to the sweep alone, which asks its runs to save. A run hears SIGTERM also
-        // where the sweep was started with Ctrl-C ignored.
+        // What a run says on stderr, its driver among it, has no place beside the sweep's own lines; why it failed comes by
+        // stdout.
+        let messages = if stderr::drivers_may_speak() { Stdio::inherit() } else { Stdio::null() };
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(messages);
+        // Out of the terminal's reach: Ctrl-C comes to the sweep alone, which passes it on. A second one, which ends a run
+        // without saving, comes to no run.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command
     }
 }
 
-#[cfg(unix)]
-fn interrupt(id: u32) {
-    use nix::sys::signal::{Signal, kill};
-    if let Ok(id) = i32::try_from(id) {
-        let _ = kill(nix::unistd::Pid::from_raw(id), Signal::SIGTERM); // it may have ended by itself
-    }
-}
-
-/// A console sends Ctrl-C to all its processes.
-#[cfg(not(unix))]
-fn interrupt(_: u32) {}
-
-fn ended(status: ExitStatus, messages: &str, is_stopping: bool) -> Ended {
+fn ended(status: ExitStatus, reported: &str, is_stopping: bool) -> Ended {
     match status.code() {
         Some(code) if code == i32::from(SUCCESS) => Ended::Well,
-        Some(code) if code == i32::from(INTERRUPTED) && is_stopping => Ended::Interrupted,
+        Some(code) if code == i32::from(INTERRUPTED) => Ended::Interrupted,
         // Asked to stop before it could listen.
-        None if is_stopping => Ended::Interrupted,
-        // Whoever is killed tells nothing; what drivers print is no reason.
-        None => Ended::Badly(format!("ended by {status}")),
-        Some(_) => Ended::Badly(error_in(messages).unwrap_or_else(|| format!("ended by {status}"))),
+        None if is_stopping || was_asked_to_stop(status) => Ended::Interrupted,
+        _ => Ended::Badly(Failure::reported(reported).unwrap_or_else(|| format!("ended by {status}"))),
     }
 }
 
-/// The last error among what a process said, with its causes.
-fn error_in(messages: &str) -> Option<String> {
-    let lines: Vec<&str> = messages.lines().collect();
-    let at = lines.iter().rposition(|line| line.starts_with("error: "))?;
-    let causes = lines[at + 1..].iter().take_while(|line| line.starts_with("  ")).map(|line| line.trim());
-    let error = lines[at].trim_start_matches("error: ");
-    Some(std::iter::once(error).chain(causes).collect::<Vec<_>>().join("; "))
+/// Whether a signal ended the process that asks runs to stop.
+#[cfg(unix)]
+fn was_asked_to_stop(status: ExitStatus) -> bool {
+    use nix::sys::signal::Signal;
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1]
+        .iter()
+        .any(|it| signal == Some(*it as i32))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_error_of_a_process_is_its_last_with_its_causes() {
-        let messages = "a warning\nerror: one\nerror: runs/a: cannot write\n  because: full\nstopping\n";
-        assert_eq!(error_in(messages).as_deref(), Some("runs/a: cannot write; because: full"));
-        assert_eq!(error_in("nothing to tell"), None);
-    }
+#[cfg(not(unix))]
+fn was_asked_to_stop(_: ExitStatus) -> bool {
+    false
 }

@@ -19,7 +19,7 @@ use crate::columns::{columns, header};
 use crate::config::KeyError;
 use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
 use crate::progress::duration;
-use crate::{device, interrupt, output, shell};
+use crate::{device, hangup, interrupt, output, shell};
 
 /// `gradamp sweep`; returns the exit code.
 pub fn sweep(args: &SweepArgs) -> Result<u8> {
@@ -37,11 +37,7 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
     }
     let expansion = expand(&study, args.controls || study.controls)?;
     let root = args.out.clone().unwrap_or_else(|| folder::default_root(&study));
-    let say = |line: &str| {
-        if !args.quiet {
-            output::message(line);
-        }
-    };
+    let say = |line: &str| output::message(line);
     expansion.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
     folder::check_runs(&root, &expansion)?;
     let extents = survey(&expansion, args.device.as_ref(), &say)?;
@@ -82,6 +78,9 @@ fn run(
     };
     let mine = (0..expansion.plan.runs.len()).filter(|&i| shard.holds(i)).count();
     let stop = interrupt::listen()?;
+    if !args.quiet {
+        hangup::follow_terminal();
+    }
     let mut show = Show::new(args.quiet, mine, jobs);
     show.say(&format!("{}; folder: {}", count(expansion, mine), root.display()));
     let outcome = runner::run(&setup, jobs, stop, &mut show);
@@ -98,7 +97,22 @@ fn run(
         ));
         return Ok(INTERRUPTED);
     }
-    finish(&root, shard)
+    let data = SweepData::read(&root)?;
+    let mine = data.results.iter().enumerate().filter(|(i, _)| shard.holds(*i)).map(|(_, line)| line);
+    let left: Vec<&str> = mine
+        .filter(|line| matches!(line.status, Status::Interrupted | Status::Pending))
+        .map(|line| line.run.as_str())
+        .collect();
+    let finished = finish(&root, shard);
+    if left.is_empty() {
+        return finished;
+    }
+    output::message(format_args!(
+        "some runs were interrupted, by others than this sweep; not done: {}; go on with: {}",
+        left.join(", "),
+        again(args, &root)
+    ));
+    finished.map(|_| INTERRUPTED)
 }
 
 /// Prints the results, and which runs failed.

@@ -1,9 +1,8 @@
 //! What the terminal shows while a sweep goes on, and the table at its end.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::child::Ended;
 use super::collect::View;
@@ -11,13 +10,12 @@ use super::data::Cell;
 use super::results::{ResultLine, Status};
 use crate::columns::{columns, header};
 use crate::output;
-use crate::progress::duration;
+use crate::progress::{bars, duration};
 use crate::statistics::Summary;
 
 /// Where a sweep's progress goes: a bar on a terminal, lines elsewhere.
 #[derive(Debug)]
 pub struct Show {
-    quiet: bool,
     bar: Option<ProgressBar>,
     jobs: usize,
     /// Of the runs that this process did: epochs, and seconds of them.
@@ -28,22 +26,22 @@ pub struct Show {
 impl Show {
     /// Nothing yet, of `runs` runs.
     pub fn new(quiet: bool, runs: usize, jobs: usize) -> Self {
-        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::with_draw_target(Some(runs as u64), ProgressDrawTarget::stderr());
+        let target = if quiet { None } else { bars() };
+        let bar = target.map(|target| {
+            let bar = ProgressBar::with_draw_target(Some(runs as u64), target);
             let style = ProgressStyle::with_template("runs {bar:16} {pos}/{len} {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.tick();
             bar
         });
-        Self { quiet, bar, jobs, epochs: 0, seconds: 0.0 }
+        Self { bar, jobs, epochs: 0, seconds: 0.0 }
     }
 
     /// Says something.
     pub fn say(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| output::message(line)),
-            None if !self.quiet => output::message(line),
-            None => {}
+            None => output::message(line),
         }
     }
 

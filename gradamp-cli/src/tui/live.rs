@@ -5,8 +5,8 @@
 
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
-use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use gradamp_core::Backend;
 use gradamp_core::amplify::DrawRecord;
@@ -19,11 +19,15 @@ use crate::run_folder::Change;
 use crate::run_folder::lines::{EpochLine, GradientLine, StepLine};
 use crate::{interrupt, output};
 
+/// So long a run that is over waits for the dashboard's last frame.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The dashboard of this process. Dropping it gives the terminal back and prints the messages that it had.
 #[derive(Debug)]
 pub struct Live {
     changes: Option<Sender<Change>>,
-    view: Option<JoinHandle<Vec<String>>>,
+    /// What the view ends with: what was said meanwhile.
+    ended: Receiver<Vec<String>>,
 }
 
 impl Live {
@@ -37,8 +41,15 @@ impl Live {
         output::divert(Some(listener));
         let ui = Ui::new(Role::Train);
         let view = View { screen, dashboard, ui, changes: received, said, kept: Vec::new() };
-        let view = thread::Builder::new().name("dashboard".into()).spawn(|| view.run())?;
-        Ok(Self { changes: Some(changes), view: Some(view) })
+        let (end, ended) = mpsc::channel();
+        let run = move || {
+            let _ = end.send(view.run()); // a run that waited long enough listens no more
+        };
+        if let Err(error) = thread::Builder::new().name("dashboard".into()).spawn(run) {
+            super::restore();
+            return Err(error);
+        }
+        Ok(Self { changes: Some(changes), ended })
     }
 
     fn send(&self, change: Change) {
@@ -50,10 +61,11 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        drop(self.changes.take()); // what the view ends with
-        let said = self.view.take().and_then(|view| view.join().ok());
+        drop(self.changes.take()); // and with it the view
+        // The view may wait for a terminal that never takes its frame; the run does not.
+        let said = self.ended.recv_timeout(PATIENCE).unwrap_or_default();
         super::restore();
-        said.into_iter().flatten().for_each(output::message);
+        said.into_iter().for_each(output::message);
     }
 }
 

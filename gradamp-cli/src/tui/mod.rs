@@ -37,6 +37,12 @@ pub enum Input {
 /// **Errors:** a terminal that cannot be read any more.
 pub fn inputs(wait: Duration) -> io::Result<Vec<Input>> {
     let mut inputs = Vec::new();
+    // Where a terminal may be gone, the waiting is done here: the library that reads it would find its end for ever.
+    #[cfg(unix)]
+    let wait = {
+        crate::hangup::wait_for_input(wait)?;
+        Duration::ZERO
+    };
     let mut wait = wait;
     while event::poll(wait)? {
         inputs.push(match event::read()? {

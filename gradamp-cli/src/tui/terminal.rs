@@ -1,6 +1,7 @@
 //! The terminal while it shows full frames, and how it is put in order again, whatever happens.
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, stdout};
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -19,6 +20,9 @@ use crate::output;
 
 /// Whether the terminal is ours.
 static TAKEN: AtomicBool = AtomicBool::new(false);
+/// So long the end of the frames waits for a terminal that takes nothing.
+#[cfg(unix)]
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Held while something is written to the terminal.
 static WRITING: Mutex<()> = Mutex::new(());
 
@@ -38,7 +42,8 @@ pub fn obstacle() -> Option<&'static str> {
 /// The terminal, taken for full frames. It is given back when this is dropped, or by [`restore`].
 #[derive(Debug)]
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    /// Never dropped: its end would show the cursor, which [`restore`] does, and panic where the terminal is gone.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Stdout>>>>,
     is_ascii: bool,
 }
 
@@ -56,7 +61,7 @@ impl Screen {
             Terminal::new(CrosstermBackend::new(BufWriter::new(stdout())))
         };
         match open() {
-            Ok(terminal) => Ok(Self { terminal, is_ascii: ascii::is_wanted() }),
+            Ok(terminal) => Ok(Self { terminal: ManuallyDrop::new(terminal), is_ascii: ascii::is_wanted() }),
             Err(error) => {
                 put_in_order();
                 Err(error)
@@ -107,9 +112,34 @@ fn put_in_order() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         // Nothing is to be done about a terminal that is gone.
         let _ = disable_raw_mode();
-        let _ = execute!(stdout(), EndSynchronizedUpdate, LeaveAlternateScreen, Show);
+        leave_the_screen();
         output::divert(None);
     }
+}
+
+/// Writes by a thread of its own and past the lock of stdout: a terminal that is stopped takes nothing, and a frame that it did
+/// not take holds that lock.
+#[cfg(unix)]
+fn leave_the_screen() {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
+    let mut text = Vec::new();
+    let _ = execute!(text, EndSynchronizedUpdate, LeaveAlternateScreen, Show); // writing to memory cannot fail
+    let Ok(terminal) = stdout().as_fd().try_clone_to_owned() else { return };
+    let (done, is_done) = std::sync::mpsc::channel();
+    let write = move || {
+        let _ = std::fs::File::from(terminal).write_all(&text);
+        let _ = done.send(()); // nobody waits any more
+    };
+    if std::thread::Builder::new().spawn(write).is_ok() {
+        let _ = is_done.recv_timeout(PATIENCE);
+    }
+}
+
+#[cfg(not(unix))]
+fn leave_the_screen() {
+    let _ = execute!(stdout(), EndSynchronizedUpdate, LeaveAlternateScreen, Show);
 }
 
 /// Waits for a frame that is being written, but not forever: it may be the one that panicked.

@@ -14,7 +14,7 @@ use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
 use crate::run_folder::Error;
 use crate::sweep::SweepData;
 use crate::tui::{self, Action, FRAME, Input, Role, Screen, Ui};
-use crate::{interrupt, output};
+use crate::{hangup, interrupt, output};
 
 use args::WatchArgs;
 use one::Watched;
@@ -46,15 +46,19 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
         Subject::Run(Box::new(open(&args.dir)?))
     };
     interrupt::listen_to_leave()?;
+    hangup::follow_terminal();
     let mut screen = Screen::take().map_err(Failure::failed)?;
     let ended = match subject {
         Subject::Sweep(table) => show_table(&mut screen, table),
         Subject::Run(run) => show_run(&mut screen, *run, Role::Watch),
     };
     drop(screen);
-    match ended.map_err(Failure::failed)? {
-        Ended::Left => Ok(SUCCESS),
-        Ended::Interrupted => Ok(INTERRUPTED),
+    match ended {
+        Ok(Ended::Left) => Ok(SUCCESS),
+        Ok(Ended::Interrupted) => Ok(INTERRUPTED),
+        // The same end, whether it is noticed here or by who follows the terminal.
+        Err(_) if hangup::has_hung_up(&std::io::stdin()) => Ok(INTERRUPTED),
+        Err(error) => Err(Failure::failed(error)),
     }
 }
 

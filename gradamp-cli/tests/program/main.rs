@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, which the lints do not know as such
 
+mod at_once;
 mod bad_input;
 mod commands;
 mod compare;
 mod devices;
+#[cfg(target_os = "linux")]
+mod drivers;
 mod faults;
 mod inputs;
 mod optimizer;
@@ -16,6 +19,8 @@ mod settings;
 #[cfg(unix)]
 mod signals;
 mod sweep;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod tune;
 mod watch;
 
@@ -48,8 +53,8 @@ impl Workplace {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gradamp"));
         command.args(arguments.split_whitespace()).current_dir(self.0.path());
         command.env_remove("GRADAMP_DATA").env("GRADAMP_CACHE", self.path("cache")).stdin(Stdio::null());
-        // Without it Mesa's Vulkan layer prints an `error:` of its own, which is none of the program's.
-        command.env("XDG_RUNTIME_DIR", self.0.path());
+        // As on a machine without a display, where Mesa's Vulkan layer has an `error:` of its own.
+        command.env_remove("XDG_RUNTIME_DIR");
         command
     }
 

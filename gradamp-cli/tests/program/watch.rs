@@ -188,3 +188,53 @@ fn scalars(read: &serde_json::Value) -> Vec<(u64, f32)> {
     let pair = |pair: &serde_json::Value| (pair[0].as_u64().unwrap(), pair[1].as_f64().unwrap() as f32);
     read.as_array().unwrap_or(&Vec::new()).iter().map(pair).collect()
 }
+
+#[test]
+fn rates_are_written_with_the_digits_that_matter() {
+    let place = Workplace::new();
+    let run = |lr: &str, out: &str| {
+        place.write("s.toml", &format!("[strategy]\nlr = {lr}\n[[strategy.phase]]\nepochs = 3\n"));
+        place.run(&format!(
+            "{} --config s.toml --on-divergence continue --out {out}",
+            SMALL.replace("--epochs 3", "")
+        ))
+    };
+    for (lr, written) in [("0.00001", "1e-5"), ("1000000000000000000000000000000.0", "1e30")] {
+        let report = run(lr, written).succeeds();
+        for begin in ["epoch 1/3  phase", "epoch 1/3 step"] {
+            let line = report.err.lines().find(|line| line.starts_with(begin)).unwrap();
+            assert!(line.contains(&format!("  lr {written}  ")), "{line}");
+        }
+        let row = report.out.lines().find(|line| line.trim_start().starts_with("1 ")).unwrap();
+        assert!(row.contains(&format!(" {written} ")), "{row}");
+        let frame = place.run(&format!("watch {written} --once --size 120x30")).succeeds().out;
+        assert!(frame.contains(&format!("lr {written}  ")), "{frame}");
+        place.run(&format!("report {written} -o page.html")).succeeds();
+        let page = fs::read_to_string(place.path("page.html")).unwrap();
+        assert!(page.contains(&format!(">{written}</td>")), "no cell of the page holds {written}");
+        let config = fs::read_to_string(place.path(&format!("{written}/config.toml"))).unwrap();
+        assert!(config.contains(&format!("lr = {written} ")), "{config}");
+        for text in [&report.err, &report.out, &frame, &page, &config] {
+            assert!(!text.contains("0.0000 ") && !text.contains("10000000"), "{text}");
+        }
+    }
+    let error = run("-1e30", "none").ends_with(2);
+    assert!(error.err.contains("is -1e30, expected a finite learning rate"), "{}", error.err);
+}
+
+#[test]
+fn gradients_that_are_not_finite_are_missing_numbers_to_every_reader() {
+    let place = Workplace::new();
+    let line =
+        SMALL.replace("--data shapes", "--data shapes --lr 1e30 --on-divergence continue --tensorboard");
+    place.run(&format!("{line} --out run")).succeeds();
+    let text = fs::read_to_string(place.path("run/gradients.jsonl")).unwrap();
+    assert!(
+        text.contains("\"norm_before\":null") && !text.contains("NaN") && !text.contains("inf"),
+        "{text}"
+    );
+    json_lines(&place.path("run/gradients.jsonl"));
+    place.run("watch run --once --size 120x30").succeeds();
+    place.run("report run -o page.html").succeeds();
+    place.run("tensorboard run").succeeds();
+}

@@ -196,7 +196,7 @@ fn rate(key: &str, value: f64) -> Result<()> {
     if value.is_finite() && value >= 0.0 {
         return Ok(());
     }
-    Err(Error::setting(key, format!("is {value}, expected a finite learning rate of at least 0")))
+    Err(Error::setting(key, format!("is {value:?}, expected a finite learning rate of at least 0")))
 }
 
 fn check_milestones(key: &str, milestones: &[f64], epochs: usize) -> Result<()> {

@@ -4,6 +4,7 @@ use super::super::chart::{Axis, Format, Lane, LineChart, Series, Span, Strip, St
 use super::super::figure::Figure;
 use super::super::html::{Block, Table};
 use super::{Subject, spans_in_words};
+use crate::rate::rate;
 use crate::run_folder::lines::EpochLine;
 
 type Value = fn(&EpochLine) -> Option<f64>;
@@ -218,7 +219,7 @@ fn table(run: &Subject) -> Table {
     let percent = |value: Option<f64>| Format::Percent(2).text(value.unwrap_or(f64::NAN));
     for line in &run.data.epochs {
         let cells = [
-            number(Some(line.lr)),
+            rate(line.lr),
             if line.amplified { "yes" } else { "no" }.into(),
             number(Some(line.train_loss)),
             percent(Some(line.train_accuracy)),

@@ -10,6 +10,7 @@ use super::super::dashboard::{Dashboard, Status, factors};
 use super::super::ui::{Pane, Role, Ui};
 use super::numbers::{count, percent, short};
 use crate::progress::{amplification, duration};
+use crate::rate::rate;
 
 /// What matters less.
 pub const FAINT: Style = Style::new().add_modifier(Modifier::DIM);
@@ -130,7 +131,7 @@ fn gauge(share: f64, cells: usize) -> String {
 fn phase(dashboard: &Dashboard, width: u16) -> Line<'_> {
     let phase = dashboard.strategy.phase_at(dashboard.current_epoch()).map_or(0, |(phase, _)| phase);
     let mut parts = vec![Span::raw(format!("phase {}/{}", phase + 1, dashboard.strategy.phases.len()))];
-    parts.extend(dashboard.lr().map(|lr| Span::raw(format!("lr {lr:.4}"))));
+    parts.extend(dashboard.lr().map(|lr| Span::raw(format!("lr {}", rate(lr)))));
     parts.push(match dashboard.amplified() {
         Some(draw) => {
             let (n, factors) = (draw.sites.len(), factors(draw));

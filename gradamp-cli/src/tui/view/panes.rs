@@ -9,8 +9,9 @@ use ratatui::widgets::Paragraph;
 
 use super::super::dashboard::Dashboard;
 use super::frame::{FAINT, FIRM};
-use super::numbers::{percent, short};
+use super::numbers::percent;
 use crate::progress::duration;
+use crate::rate::rate;
 use crate::run_folder::lines::EpochLine;
 
 /// What is trained, on what, in which phases; returns how far it can be scrolled.
@@ -85,8 +86,8 @@ fn rates(dashboard: &Dashboard, first: usize, phase: &Phase) -> String {
     let Some(steps) = dashboard.steps_per_epoch() else { return "-".into() };
     let begin = (first as u64).saturating_mul(steps);
     let end = ((first + phase.epochs) as u64).saturating_mul(steps).saturating_sub(1);
-    let rate = |step| dashboard.strategy.lr_at(step, steps).map_or("-".into(), short);
-    match (rate(begin), rate(end)) {
+    let at = |step| dashboard.strategy.lr_at(step, steps).map_or("-".into(), rate);
+    match (at(begin), at(end)) {
         (a, b) if a == b => a,
         (a, b) => format!("{a} to {b}"),
     }

@@ -23,6 +23,15 @@ pub fn study(place: &Workplace, head: &str, axes: &str) {
     place.write("s.toml", &format!("{head}\n{TINY}{axes}\n"));
 }
 
+/// A study of two runs that no test waits out.
+#[cfg(unix)]
+pub fn long_study(place: &Workplace) {
+    study(place, "seeds = 2\nbaseline = false", "");
+    let text = fs::read_to_string(place.path("s.toml")).unwrap();
+    let text = text.replace("threads = 1,", "threads = 1, log_interval = 1,");
+    place.write("s.toml", &text.replace("{ epochs = 1 }", "{ epochs = 100000 }"));
+}
+
 const FACTORS: &str = "[axes]\n'amplification.factor' = [1.5, 2.0]";
 
 fn results(place: &Workplace, root: &str) -> Vec<Value> {

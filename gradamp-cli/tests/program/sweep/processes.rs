@@ -6,6 +6,8 @@ use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
+use super::long_study;
 use super::{FACTORS, statuses, study};
 use crate::{Report, Workplace};
 
@@ -21,9 +23,7 @@ fn wait_for(path: &Path) {
 /// A sweep of two runs at once, long enough to be met in their middle, where they are now.
 #[cfg(unix)]
 fn begin(place: &Workplace) -> Child {
-    study(place, "seeds = 2\nbaseline = false", "");
-    let text = fs::read_to_string(place.path("s.toml")).unwrap();
-    place.write("s.toml", &text.replace("{ epochs = 1 }", "{ epochs = 200 }"));
+    long_study(place);
     let mut command = place.command("sweep s.toml --jobs 2 --out d");
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     for seed in [1, 2] {
@@ -216,5 +216,144 @@ fn a_run_that_another_process_has_claimed_is_left_to_it_for_as_long_as_it_is_the
     assert!(!place.path("d/runs/base_seed-1").exists(), "it was begun, though another had claimed it");
     drop(claim);
     Report::new("sweep", child.unwrap().wait_with_output().unwrap()).succeeds();
+    assert_eq!(statuses(&place, "d")[0].1, "finished");
+}
+
+#[cfg(unix)]
+fn outcome(place: &Workplace, run: &str) -> String {
+    crate::devices::record(place, &format!("d/runs/{run}"))["outcome"].as_str().unwrap().to_owned()
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !is() {
+        assert!(Instant::now() < deadline, "{what} does not come");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn runs_whose_sweep_is_killed_are_saved_and_the_next_call_goes_on_with_them() {
+    let place = Workplace::new();
+    let mut child = begin(&place);
+    signal(child.id(), "-KILL");
+    child.wait().unwrap();
+    let runs = ["base_seed-1", "base_seed-2"];
+    wait_until("the end of the runs", || runs.iter().all(|run| outcome(&place, run) == "interrupted"));
+    // Their process is gone, or nobody could write there.
+    let steps: Vec<String> = runs
+        .iter()
+        .map(|run| {
+            fs::read_to_string(place.path(&format!("d/runs/{run}/checkpoints/last/state.json"))).unwrap()
+        })
+        .collect();
+    let mut command = place.command("sweep s.toml --jobs 2 --out d");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let resumed = |run: &str| crate::devices::record(&place, &format!("d/runs/{run}"))["resumed"].clone();
+    wait_until("the next session", || runs.iter().all(|run| resumed(run).as_array().unwrap().len() == 1));
+    signal(child.id(), "-TERM");
+    Report::new("sweep, SIGTERM", child.wait_with_output().unwrap()).ends_with(130);
+    for (run, state) in runs.iter().zip(steps) {
+        let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+        assert_eq!(resumed(run)[0]["step"], state["train"]["step"], "{run} goes on where it was saved");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_somebody_else_stops_is_interrupted_and_the_next_call_goes_on_with_it() {
+    let place = Workplace::new();
+    let child = begin(&place);
+    for (run, name) in [("base_seed-1", "-TERM"), ("base_seed-2", "-USR1")] {
+        signal(child_of(child.id(), run), name);
+    }
+    let report = Report::new("sweep", child.wait_with_output().unwrap()).ends_with(130);
+    let line = "some runs were interrupted, by others than this sweep; not done: base_seed-1, base_seed-2; go on with: gradamp sweep s.toml --out d --jobs 2";
+    assert!(report.err.contains(line) && !report.err.contains("failed"), "{}", report.err);
+    assert!(statuses(&place, "d").iter().all(|(_, status)| status == "interrupted"));
+    assert!(!place.path("d/failures").exists(), "nothing failed");
+    for run in ["base_seed-1", "base_seed-2"] {
+        assert_eq!(outcome(&place, run), "interrupted");
+    }
+    let mut command = place.command("sweep s.toml --jobs 2 --out d");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("the next session", || {
+        let record = crate::devices::record(&place, "d/runs/base_seed-1");
+        !record["resumed"].as_array().unwrap().is_empty()
+    });
+    signal(child.id(), "-TERM");
+    Report::new("sweep, asked to stop", child.wait_with_output().unwrap()).ends_with(130);
+}
+
+/// A run that is interrupted at a rung of successive halving comes there in the next call: nobody waits for it.
+#[cfg(unix)]
+#[test]
+fn cells_that_wait_at_a_rung_do_not_wait_for_a_run_that_somebody_stopped() {
+    let place = Workplace::new();
+    let head = "seeds = 1\nbaseline = false\nhalving = { epochs = [1], eta = 2 }";
+    let axes = "[axes]\n'train.checkpoint_seconds' = [0.0, 60.0]";
+    study(&place, head, axes);
+    let text = fs::read_to_string(place.path("s.toml")).unwrap();
+    // An epoch that goes on until it is stopped.
+    place.write(
+        "s.toml",
+        &text
+            .replace("train = 96,", "train = 40000,")
+            .replace("threads = 1,", "threads = 1, log_interval = 1,"),
+    );
+    let mut command = place.command("sweep s.toml --out d");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    for run in ["checkpoint_seconds-0_seed-1", "checkpoint_seconds-60_seed-1"] {
+        wait_for(&place.path(&format!("d/runs/{run}/metrics.jsonl")));
+        signal(child_of(child.id(), run), "-TERM");
+    }
+    let report = Report::new("sweep", child.wait_with_output().unwrap()).ends_with(130);
+    assert!(
+        report.err.contains("some runs were interrupted, by others than this sweep; not done: "),
+        "{}",
+        report.err
+    );
+}
+
+/// What a scheduler does: each process of the job is signalled, and more than once.
+#[cfg(unix)]
+#[test]
+fn a_sweep_and_its_runs_that_are_signalled_together_and_twice_end_saved() {
+    for name in ["-TERM", "-HUP", "-USR1"] {
+        let place = Workplace::new();
+        let child = begin(&place);
+        let runs = ["base_seed-1", "base_seed-2"].map(|run| child_of(child.id(), run));
+        let all: Vec<String> = runs.into_iter().chain([child.id()]).map(|id| id.to_string()).collect();
+        for _ in 0..2 {
+            // Whoever has ended meanwhile hears nothing.
+            std::process::Command::new("kill").arg(name).args(&all).stderr(Stdio::null()).status().unwrap();
+        }
+        Report::new(&format!("sweep, {name}"), child.wait_with_output().unwrap()).ends_with(130);
+        for run in ["base_seed-1", "base_seed-2"] {
+            assert_eq!(outcome(&place, run), "interrupted", "{name} {run}");
+        }
+        assert!(statuses(&place, "d").iter().all(|(_, status)| status == "interrupted"), "{name}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_sweep_that_ignores_interrupts_and_hang_ups_goes_on() {
+    let place = Workplace::new();
+    long_study(&place);
+    let text = fs::read_to_string(place.path("s.toml")).unwrap();
+    place.write("s.toml", &text.replace("epochs = 100000", "epochs = 30").replace("seeds = 2", "seeds = 1"));
+    let inner = place.command("sweep s.toml --out d");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "trap '' HUP INT; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
+    shell.current_dir(inner.get_current_dir().unwrap());
+    let child = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&place.path("d/runs/base_seed-1/metrics.jsonl"));
+    for name in ["-HUP", "-INT"] {
+        signal(child.id(), name);
+    }
+    Report::new("sweep, signals ignored", child.wait_with_output().unwrap()).succeeds();
     assert_eq!(statuses(&place, "d")[0].1, "finished");
 }

@@ -46,7 +46,7 @@ const fn row(
 }
 
 /// The table. `whole` is a run that is finished; `tiny.toml` holds its settings.
-const ROWS: [Row; 32] = [
+const ROWS: [Row; 41] = [
     row("full stdout", Nothing, "$G eval --run whole --json >/dev/full", &[1], "No space left on device"),
     row(
         "full stdout of a run",
@@ -174,6 +174,69 @@ const ROWS: [Row; 32] = [
         "$G train --config tiny.toml --out fixed/run",
         &[1],
         "Read-only file system",
+    ),
+    row(
+        "a logout",
+        Nothing,
+        "(trap '' HUP; exec $G train --config tiny.toml --set data.shapes.train=800 --out s1) & p=$!; for i in $(seq 1500); do [ -s s1/metrics.jsonl ] && break; sleep 0.02; done; kill -HUP $p; kill -HUP $p; wait $p",
+        &[0],
+        "",
+    ),
+    row(
+        "a Ctrl-C that is ignored",
+        Nothing,
+        "(trap '' INT; exec $G train --config tiny.toml --set data.shapes.train=800 --out s2) & p=$!; for i in $(seq 1500); do [ -s s2/metrics.jsonl ] && break; sleep 0.02; done; kill -INT $p; kill -INT $p; wait $p",
+        &[0],
+        "",
+    ),
+    row(
+        "a scheduler that signals twice",
+        Nothing,
+        "$G train --config tiny.toml --set data.shapes.train=800 --out s3 & p=$!; for i in $(seq 1500); do [ -s s3/metrics.jsonl ] && break; sleep 0.02; done; kill -TERM $p; kill -TERM $p; wait $p",
+        &[0, 130],
+        "",
+    ),
+    row(
+        "no thread can be started",
+        Tracing,
+        "strace -f -o /dev/null -e inject=?clone,clone3:error=EAGAIN $G train --config tiny.toml --threads 2 --out t1",
+        &[0, 1],
+        "",
+    ),
+    row(
+        "little memory",
+        Nothing,
+        "ulimit -v 1000000; $G train --config tiny.toml --width 512 --out m1",
+        &[1],
+        "memory",
+    ),
+    row(
+        "a name of control characters",
+        Nothing,
+        "n=$(printf 'a\\tb\\033c\\nd.toml'); cp tiny.toml \"$n\"; $G train --config \"$n\" --out n1 && $G train --resume n1",
+        &[0],
+        "",
+    ),
+    row(
+        "a limit on the size of files",
+        Nothing,
+        "ulimit -f 16; $G train --config tiny.toml --out l1",
+        &[1],
+        "too large",
+    ),
+    row(
+        "a limit on the size of a page",
+        Nothing,
+        "ulimit -f 1; $G report whole -o limited.html",
+        &[1],
+        "too large",
+    ),
+    row(
+        "a limit on the size of results",
+        Nothing,
+        "ulimit -f 0; $G eval --run whole --json >limited.json",
+        &[1],
+        "too large",
     ),
 ];
 

@@ -39,10 +39,22 @@ fn safetensors() {
         assert_eq!(archive.import_wrapped(&mut small()).unwrap().is_some(), is_wrapped);
     }
     let corpus = vec![plain, wrapped];
-    let words =
-        ["\"F16\"", "\"BF16\"", "\"I32\"", "module.", "n_averaged", "[]", "[1,", "0", "18446744073709551615"];
+    let words = [
+        "\"F32\"",
+        "\"F64\"",
+        "\"I64\"",
+        "\"F16\"",
+        "\"BF16\"",
+        "\"I32\"",
+        "module.",
+        "n_averaged",
+        "[]",
+        "[1,",
+        "0",
+        "18446744073709551615",
+    ];
     let fresh = bytes_of(&small());
-    Damage { corpus, near: 12_000, words: &words, iterations: 3_000 }.check(|bytes| {
+    Damage { corpus, near: 12_000, words: &words, iterations: 8_000 }.check(|bytes| {
         let archive = match Archive::from_bytes("file", bytes.to_vec()) {
             Ok(archive) => archive,
             Err(error) => return assert!(error.to_string().starts_with("file: "), "{error}"),

@@ -26,12 +26,14 @@ impl Damage<'_> {
         let (corpus, near) = (&self.corpus, self.near);
         let words: Vec<String> = self.words.iter().map(|&word| word.to_owned()).collect();
         bolero::check!()
-            .with_type::<(u8, Vec<Edit>)>()
+            .with_type::<(u8, u8, Vec<Edit>)>()
             .with_iterations(self.iterations)
             .with_test_time(Duration::from_secs(30)) // a slow machine tries fewer
-            .for_each(move |(file, edits)| {
+            .for_each(move |(file, changes, edits)| {
                 let file = &corpus[usize::from(*file) % corpus.len()];
-                law(&damaged(file, &edits[..edits.len().min(8)], near, &words));
+                // Few changes leave most of a file right, so that a law is held where reading goes on.
+                let edits = &edits[..edits.len().min(1 + usize::from(*changes) % 4)];
+                law(&damaged(file, edits, near, &words));
             });
     }
 }
@@ -46,7 +48,9 @@ fn damaged(file: &[u8], edits: &[Edit], near: usize, words: &[String]) -> Vec<u8
             _ => place % (bytes.len() + 1),
         };
         let end = (at + usize::from(count) % 64).min(bytes.len());
-        match kind % 8 {
+        let word =
+            words.get(usize::from(with) % words.len().max(1)).map_or(&b"x"[..], |word| word.as_bytes());
+        match kind % 10 {
             0 | 1 if at < bytes.len() => bytes[at] ^= 1 << (with % 8),
             2 if at < bytes.len() => bytes[at] = with,
             3 => drop(bytes.drain(at..end)),
@@ -64,13 +68,26 @@ fn damaged(file: &[u8], edits: &[Edit], near: usize, words: &[String]) -> Vec<u8
                     *byte = value;
                 }
             }
-            6 => bytes.truncate(at),
-            _ => {
-                let word = words.get(usize::from(with) % words.len().max(1));
-                let word = word.map_or(vec![with], |word| word.clone().into_bytes());
-                bytes.splice(at..at, word);
+            6 if with < 64 => bytes.truncate(at),
+            7 => overwrite(&mut bytes, at, at, word),
+            // A word of the format for another of its words, wherever that stands next.
+            8 => {
+                let other = words
+                    .get(usize::from(count) % words.len().max(1))
+                    .map_or(&b""[..], |word| word.as_bytes());
+                let found = bytes[at..].windows(other.len().max(1)).position(|piece| piece == other);
+                if let Some(place) = found.map(|place| at + place) {
+                    overwrite(&mut bytes, place, place + other.len(), word);
+                }
             }
+            _ => drop(bytes.splice(at..at, word.iter().copied())),
         }
     }
     bytes
+}
+
+/// Puts a word in the place of `from..to`; where these are one place, over as many bytes as the word has.
+fn overwrite(bytes: &mut Vec<u8>, from: usize, to: usize, word: &[u8]) {
+    let end = if from == to { (from + word.len()).min(bytes.len()) } else { to };
+    bytes.splice(from..end, word.iter().copied());
 }

@@ -19,9 +19,26 @@ fn pickles() {
         Some(bytes)
     };
     let corpus = files("gradamp-data/tests/fixtures").into_iter().filter_map(unpacked).collect();
-    let words =
-        ["\u{2}", "h\0", "R", "b", "(", "t", "}", "]", "e", "u", "cnumpy\ndtype\n", "I3\n", "p0\n", "g0\n"];
-    Damage { corpus, near: 400, words: &words, iterations: 20_000 }.check(|bytes| {
+    let words = [
+        "K\u{a}",
+        "K\u{9}",
+        "K\u{64}",
+        "\u{2}",
+        "h\0",
+        "R",
+        "b",
+        "(",
+        "t",
+        "}",
+        "]",
+        "e",
+        "u",
+        "cnumpy\ndtype\n",
+        "I3\n",
+        "p0\n",
+        "g0\n",
+    ];
+    Damage { corpus, near: 400, words: &words, iterations: 100_000 }.check(|bytes| {
         for cifar100 in [false, true] {
             match fuzzing::python(bytes, cifar100, 3) {
                 Ok((images, labels)) => {
@@ -44,23 +61,25 @@ fn records(n: usize, label_bytes: usize) -> Vec<u8> {
 #[test]
 fn binary_files() {
     let corpus = vec![records(2, 1), records(2, 2), Vec::new()];
-    Damage { corpus, near: 4, words: &[], iterations: 20_000 }.check(|bytes| {
-        for (cifar100, bounds) in [(false, &[10_u8][..]), (true, &[20, 100])] {
-            let size = bounds.len() + 3072;
-            let labels_of = |record: &[u8]| record.iter().zip(bounds).all(|(label, bound)| label < bound);
-            let is_right = bytes.len() == 2 * size && bytes.chunks(size).all(labels_of);
-            let read = fuzzing::binary(bytes, cifar100, 2);
-            assert_eq!(read.is_ok(), is_right);
-            let Ok((images, labels)) = read else { continue };
-            for (r, record) in bytes.chunks(size).enumerate() {
-                assert_eq!(labels[r], record[bounds.len() - 1]);
-                let planes = &record[bounds.len()..];
-                for (i, &byte) in planes.iter().enumerate() {
-                    assert_eq!(images[r * 3072 + i % 1024 * 3 + i / 1024], byte);
+    Damage { corpus, near: 4, words: &["\t", "\n", "\u{13}", "\u{14}", "c", "d"], iterations: 60_000 }.check(
+        |bytes| {
+            for (cifar100, bounds) in [(false, &[10_u8][..]), (true, &[20, 100])] {
+                let size = bounds.len() + 3072;
+                let labels_of = |record: &[u8]| record.iter().zip(bounds).all(|(label, bound)| label < bound);
+                let is_right = bytes.len() == 2 * size && bytes.chunks(size).all(labels_of);
+                let read = fuzzing::binary(bytes, cifar100, 2);
+                assert_eq!(read.is_ok(), is_right);
+                let Ok((images, labels)) = read else { continue };
+                for (r, record) in bytes.chunks(size).enumerate() {
+                    assert_eq!(labels[r], record[bounds.len() - 1]);
+                    let planes = &record[bounds.len()..];
+                    for (i, &byte) in planes.iter().enumerate() {
+                        assert_eq!(images[r * 3072 + i % 1024 * 3 + i / 1024], byte);
+                    }
                 }
             }
-        }
-    });
+        },
+    );
 }
 
 /// A tar with long names in both formats and the six files of CIFAR-10, an image in each.

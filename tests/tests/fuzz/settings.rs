@@ -9,7 +9,7 @@ use gradamp_cli::config::{KeyError, Layers, Resolved};
 use crate::damage::Damage;
 use crate::files;
 
-const WORDS: [&str; 28] = [
+const WORDS: [&str; 30] = [
     "1e999",
     "-1",
     "nan",
@@ -32,6 +32,8 @@ const WORDS: [&str; 28] = [
     "\n",
     "#",
     "\\u0000",
+    "\\u001b",
+    "\"a\\u0000b\"",
     "\u{1b}",
     "strategy.phase",
     "lr = 0.5\n",

@@ -11,13 +11,13 @@ use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::Result;
 use crate::folding::Folding;
 use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use crate::keep_images::{ImageSet, KeptImages};
 pub use crate::operands::{BatchNormOperands, Gate, GatePart, SgdSlot, SgdStep, Statistics};
 use crate::provided;
 use crate::random::Stream;
+use crate::{Result, memory};
 
 /// A device that can train: a cheap handle, cloned freely. f32 everywhere.
 pub trait Backend: Clone + Debug + Send + Sync + 'static {
@@ -324,7 +324,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// not at all where there are none.
     fn read_all(&self, sources: &[(&Self::Buffer, usize)]) -> Result<Vec<Vec<f32>>> {
         let read = |&(source, len): &(&Self::Buffer, usize)| {
-            let mut values = vec![0.0; len];
+            let mut values = memory::filled(len, 0.0, "what is read from the device")?;
             self.read(source, &mut values).map(|()| values)
         };
         sources.iter().map(read).collect()

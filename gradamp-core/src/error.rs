@@ -46,6 +46,14 @@ pub enum Error {
         /// What happened.
         message: String,
     },
+    /// The host has no memory left.
+    #[error("out of memory: cannot allocate {:.1} MiB for {what}", *bytes as f64 / 1_048_576.0)]
+    Memory {
+        /// What it was for.
+        what: String,
+        /// How much it was.
+        bytes: usize,
+    },
     /// The loss or a parameter is not finite.
     #[error("training diverged at epoch {epoch}, step {step}: {message}")]
     Diverged {

@@ -14,6 +14,7 @@ mod glob;
 pub mod gradient;
 pub mod hook;
 pub mod keep_images;
+pub mod memory;
 pub mod nn;
 mod operands;
 pub mod ops;

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use crate::random::{Purpose, Stream};
-use crate::{Backend, Error, Result, Tensor};
+use crate::tensor::Shape;
+use crate::{Backend, Error, Result, Tensor, memory};
 
 /// A parameter's place in [`Parameters`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,15 +91,16 @@ impl<B: Backend> Parameters<B> {
         if self.find(path).is_some() {
             return Err(Error::Parameter { path: path.into(), message: "is registered twice".into() });
         }
-        let elements = shape.iter().product();
-        let values: Vec<f32> = match initial {
-            Initial::Constant(value) => vec![value; elements],
+        let elements = Shape::new(shape)?.elements();
+        let mut values = memory::room_for(elements, path)?;
+        match initial {
+            Initial::Constant(value) => values.resize(elements, value),
             Initial::Uniform { fan_in } => {
                 let bound = 1.0 / (fan_in as f32).sqrt();
                 let stream = Stream::new(self.seed, Purpose::Initialise).at(self.list.len() as u64);
-                (0..elements as u64).map(|i| (2.0 * stream.uniform(i) - 1.0) * bound).collect()
+                values.extend((0..elements as u64).map(|i| (2.0 * stream.uniform(i) - 1.0) * bound));
             }
-        };
+        }
         let value = Tensor::from_slice(&self.backend, shape, &values)?;
         self.list.push(Parameter { path: path.into(), role, value });
         Ok(ParameterId(self.list.len() - 1))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 
 use crate::backend::{Backend, Statistics};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 
 /// Up to four dimensions, row-major.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,7 +94,8 @@ impl<B: Backend> Tensor<B> {
 
     /// A tensor of one value everywhere.
     pub fn full(backend: &B, shape: &[usize], value: f32) -> Result<Self> {
-        Self::from_slice(backend, shape, &vec![value; shape.iter().product()])
+        let elements = Shape::new(shape)?.elements();
+        Self::from_slice(backend, shape, &memory::filled(elements, value, "a tensor's values")?)
     }
 
     /// Copies an ndarray array of any dimension and layout to the device.
@@ -111,7 +112,7 @@ impl<B: Backend> Tensor<B> {
 
     /// Copies the values, row-major.
     pub fn to_vec(&self) -> Result<Vec<f32>> {
-        let mut values = vec![0.0; self.shape.elements()];
+        let mut values = memory::filled(self.shape.elements(), 0.0, "a tensor's values")?;
         self.backend.read(&self.buffer, &mut values)?;
         Ok(values)
     }

@@ -69,6 +69,16 @@ pub enum Error {
         /// What was found and what was expected.
         message: String,
     },
+    /// The host has no memory left.
+    #[error("out of memory: {what} take {:.1} MiB; {advice}", *bytes as f64 / 1_048_576.0)]
+    Memory {
+        /// What it was for.
+        what: String,
+        /// How much it was.
+        bytes: usize,
+        /// What would fit.
+        advice: String,
+    },
     /// A thread that prepares batches stopped before its work was done.
     #[error("loader: batch {batch} was not prepared: {message}")]
     Worker {

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gradamp_core::augment::{Augmentation, Choice, apply};
+use gradamp_core::memory::filled;
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::{Backend, Batch, BatchSource, Tensor};
 
@@ -97,7 +98,7 @@ impl Loader {
     pub fn host_epoch(&self, epoch: usize, first: usize) -> Result<HostBatches> {
         let batches = self.rest(first)?;
         let (loader, order, augmentation) = (self.clone(), self.order(epoch), self.augmentation(epoch));
-        let produce = move |batch| Ok(loader.prepare(&order[loader.places(batch)], augmentation));
+        let produce = move |batch| loader.prepare(&order[loader.places(batch)], augmentation);
         Ok(HostBatches(Ordered::new(batches, self.workers, produce)))
     }
 
@@ -134,11 +135,17 @@ impl Loader {
         batch * self.batch_size..self.part.len().min((batch + 1) * self.batch_size)
     }
 
-    fn prepare(&self, examples: &[usize], augmentation: Option<(Augmentation, Stream)>) -> HostBatch {
+    /// **Errors:** no memory for the images.
+    fn prepare(&self, examples: &[usize], augmentation: Option<(Augmentation, Stream)>) -> Result<HostBatch> {
         let data = self.part.data();
         let shape @ [h, w, _] = data.image_shape();
         let size = data.image_bytes();
-        let mut images = vec![0.0; examples.len() * size];
+        let elements = examples.len() * size;
+        let mut images = filled(elements, 0.0, "images").map_err(|_| Error::Memory {
+            what: format!("the images of a batch of {}", examples.len()),
+            bytes: elements * size_of::<f32>(),
+            advice: "a smaller batch fits".into(),
+        })?;
         for (&example, out) in examples.iter().zip(images.chunks_exact_mut(size)) {
             let choice = match augmentation {
                 Some((augmentation, epoch)) => augmentation.choose(epoch, example, [h, w]),
@@ -147,7 +154,7 @@ impl Loader {
             apply(&choice, shape, &self.table, &data.images()[example * size..(example + 1) * size], out);
         }
         let labels = examples.iter().map(|&example| f32::from(data.labels()[example])).collect();
-        HostBatch { images, labels }
+        Ok(HostBatch { images, labels })
     }
 }
 

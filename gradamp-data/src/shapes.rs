@@ -12,6 +12,7 @@ mod outline;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use gradamp_core::memory::room_for;
 use gradamp_core::random::{Purpose, Stream};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,10 @@ const IMAGE: usize = SIDE * SIDE * CHANNELS;
 const SAMPLES: usize = 2;
 /// Standard deviation of the noise, in steps of a pixel value.
 const NOISE: f32 = 12.0;
+/// Bytes that a run takes beside its images, at least: its network, its threads.
+const SPARE: usize = 64 << 20;
+/// Bytes that a run notes about an image, such as its place in an epoch's order.
+const PLACES: usize = 64;
 /// Examples that a thread draws before it asks for more.
 const SHARE: usize = 64;
 /// The most examples of one set: 3 GB of pixels.
@@ -63,18 +68,40 @@ impl ShapesSettings {
 
     /// Generates both sets, on all cores.
     ///
-    /// **Errors:** settings out of range.
+    /// **Errors:** settings out of range; no memory for so many images.
     pub fn generate(&self) -> Result<DatasetPair> {
         self.check()?;
         let stream = Stream::new(self.seed, Purpose::Generate);
-        let train = generate(stream.at(0), self.train)?;
-        let test = generate(stream.at(1), self.test)?;
+        let train = generate(stream.at(0), "data.shapes.train", self.train)?;
+        let test = generate(stream.at(1), "data.shapes.test", self.test)?;
         Ok(DatasetPair { train, test, origin: Origin::Generated })
     }
 }
 
-fn generate(stream: Stream, n: usize) -> Result<Dataset> {
-    let mut images = vec![0; n * IMAGE];
+/// Memory for the images that the setting `key` asks for, where as much again is left as the rest of a run takes at least.
+fn room(key: &str, n: usize) -> Result<Vec<u8>> {
+    let fits = |n: usize| {
+        let images = room_for(n * IMAGE, "images").ok()?;
+        room_for::<u8>(SPARE + n * PLACES, "the run").ok().map(|_| images)
+    };
+    let refused = || {
+        let (mut least, mut most) = (0, n);
+        while most - least > 1000 {
+            let middle = least.midpoint(most);
+            if fits(middle).is_some() { least = middle } else { most = middle }
+        }
+        let advice = match least / 1000 * 1000 {
+            0 => format!("not even 1000 fit into the memory that is left ({key})"),
+            fitting => format!("about {fitting} fit into the memory that is left ({key})"),
+        };
+        Error::Memory { what: format!("{n} generated images"), bytes: n * IMAGE, advice }
+    };
+    fits(n).ok_or_else(refused)
+}
+
+fn generate(stream: Stream, key: &str, n: usize) -> Result<Dataset> {
+    let mut images = room(key, n)?;
+    images.resize(n * IMAGE, 0);
     let label = |example: usize| example % CLASSES.len();
     let shares = Mutex::new(images.chunks_mut(SHARE * IMAGE).enumerate());
     let work = || {

@@ -65,3 +65,51 @@ impl Drop for Standing {
         let _ = self.end("failed", Some(reason)); // nobody is left to be told
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn begin(root: &std::path::Path) -> Standing {
+        let record = json!({
+            "version": "0", "commit": null, "model": "m", "parameters": 1, "seed": 1, "device": "cpu", "dataset": "d",
+            "dataset_checksum": "0", "start": "now", "end": null, "outcome": "running", "error": null, "resumed": [],
+            "expected_gains": null
+        });
+        Standing::begin(RunFolder::create(root).unwrap(), serde_json::from_value(record).unwrap()).unwrap()
+    }
+
+    fn written(root: &std::path::Path) -> (String, Value) {
+        let text = std::fs::read_to_string(root.join("run.json")).unwrap();
+        let record: Value = serde_json::from_str(&text).unwrap();
+        (record["outcome"].as_str().unwrap().to_owned(), record["error"].clone())
+    }
+
+    #[test]
+    fn a_run_stands_as_what_ended_it_first() {
+        let place = tempfile::tempdir().unwrap();
+        let standing = begin(place.path());
+        assert_eq!(written(place.path()).0, "running");
+        standing.end("diverged", Some("the loss is NaN".into())).unwrap();
+        standing.end("failed", Some("a full disk".into())).unwrap();
+        drop(standing);
+        assert_eq!(written(place.path()), ("diverged".into(), "the loss is NaN".into()));
+    }
+
+    #[test]
+    fn a_panic_leaves_no_run_running() {
+        let place = tempfile::tempdir().unwrap();
+        let standing = begin(place.path());
+        let panics = move || {
+            let _standing = standing;
+            panic!("as was asked")
+        };
+        assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+        let (outcome, error) = written(place.path());
+        assert!(outcome == "failed" && error.is_string(), "{outcome} {error}");
+    }
+}

@@ -14,6 +14,8 @@ mod inputs;
 mod optimizer;
 mod reliability;
 mod report;
+#[cfg(unix)]
+mod resources;
 mod resume;
 mod settings;
 #[cfg(unix)]

@@ -1,12 +1,15 @@
 //! Requests to stop, from people, supervisors, schedulers and terminals.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
@@ -51,7 +54,7 @@ fn with_default_signals(program: &str) -> Command {
 }
 
 /// `command` with the arguments, the folder and the environment of `program`.
-fn placed(mut command: Command, program: &Command) -> Command {
+pub fn placed(mut command: Command, program: &Command) -> Command {
     command.args(program.get_args());
     if let Some(folder) = program.get_current_dir() {
         command.current_dir(folder);
@@ -162,7 +165,9 @@ fn a_stop_is_heard_in_an_evaluation_which_a_resumed_run_does_anew() {
     wait_until("the last step", || has_lines(&place.path("run/metrics.jsonl"), 2));
     kill(pid(&child), Signal::SIGTERM).unwrap();
     let report = ended("a stop in an evaluation", child).ends_with(130);
-    assert!(report.err.contains("stopping: leaving the evaluation"), "{}", report.err);
+    // The lines of the last step are written a moment before the evaluation begins.
+    let told = ["stopping: leaving the evaluation", "stopping: finishing this step"];
+    assert!(told.iter().any(|line| report.err.contains(line)), "{}", report.err);
     assert_eq!(record(&place, "run")["outcome"], "interrupted");
     assert_eq!(
         json_lines(&place.path("run/metrics.jsonl")).len(),
@@ -231,4 +236,61 @@ fn an_error_behind_the_runs_beginning_is_written_down_and_a_limit_of_files_is_on
     assert_eq!(record["outcome"], "failed", "{}", report.err);
     assert!(record["error"].as_str().unwrap().contains("File too large"), "{record}");
     assert!(record["end"].is_string());
+}
+
+/// Takes all that comes from a terminal, until nobody holds it any more.
+fn listen_to(terminal: fs::File) -> Arc<Mutex<String>> {
+    let seen = Arc::new(Mutex::new(String::new()));
+    let heard = Arc::clone(&seen);
+    thread::spawn(move || {
+        let (mut terminal, mut some) = (terminal, [0; 4096]);
+        while let Ok(n @ 1..) = terminal.read(&mut some) {
+            heard.lock().unwrap().push_str(&String::from_utf8_lossy(&some[..n]));
+        }
+    });
+    seen
+}
+
+/// A run whose first step takes long, on a pseudo-terminal of its own, from which Ctrl-C comes as a person presses it; the terminal,
+/// and what it shows. `None`, and a line that says so, where nothing can start it there.
+fn on_a_terminal(place: &Workplace) -> Option<(Child, fs::File, Arc<Mutex<String>>)> {
+    if Command::new("setsid").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: there is no setsid, which gives a program a terminal");
+        return None;
+    }
+    let size = Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
+    let OpenptyResult { master, slave } = openpty(&size, None).unwrap();
+    let program = place.command(
+        "train --device cpu --threads 1 --model resnet18 --width 64 --batch-size 128 --epochs 3 --data shapes \
+         --set data.shapes.train=256 --set data.shapes.test=16 --out run",
+    );
+    let mut command = with_default_signals("setsid");
+    command.args(["--ctty", "--wait"]).arg(program.get_program());
+    let mut command = placed(command, &program);
+    let terminal = fs::File::from(slave);
+    command.stdin(terminal.try_clone().unwrap()).stdout(terminal.try_clone().unwrap()).stderr(terminal);
+    let child = command.spawn().unwrap();
+    drop(command);
+    let keys = fs::File::from(master);
+    let seen = listen_to(keys.try_clone().unwrap());
+    let (shows, run) = (Arc::clone(&seen), place.path("run/checkpoints/last/state.json"));
+    wait_until("the first step", || run.exists() && shows.lock().unwrap().contains("run folder: run"));
+    Some((child, keys, seen))
+}
+
+#[test]
+fn a_second_ctrl_c_at_the_terminal_ends_a_run_at_once_and_not_with_the_code_that_means_saved() {
+    let place = Workplace::new();
+    let Some((mut child, mut keys, seen)) = on_a_terminal(&place) else { return };
+    let shows = |text: &str| seen.lock().unwrap().contains(text);
+    keys.write_all(b"\x03").unwrap();
+    wait_until("an answer to Ctrl-C", || {
+        shows("stopping: finishing this step; Ctrl-C again to stop at once")
+    });
+    keys.write_all(b"\x03").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{}", seen.lock().unwrap());
+    wait_until("the last words", || shows("stopped at once by a second Ctrl-C, without saving"));
+    let record = record(&place, "run");
+    assert_eq!(record["outcome"], "failed");
+    assert_eq!(record["error"], "stopped at once by a second Ctrl-C, without saving");
 }

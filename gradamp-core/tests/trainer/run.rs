@@ -135,6 +135,13 @@ impl<B: Backend> Log<B> {
 /// Parameters, velocities, state.
 pub type Saved<B> = (Parameters<B>, Vec<Option<Vec<f32>>>, TrainState);
 
+/// All that it takes to go on.
+pub fn save<B: Backend>(snapshot: &Snapshot<'_, B>) -> Result<Saved<B>> {
+    let velocity = |(id, _)| snapshot.sgd.velocity(id).map(Tensor::to_vec).transpose();
+    let velocities: Result<Vec<_>> = snapshot.parameters.iter().map(velocity).collect();
+    Ok((snapshot.parameters.clone(), velocities?, snapshot.state.clone()))
+}
+
 impl<B: Backend> Observer<B> for Log<B> {
     fn on_draw(&mut self, draw: &DrawRecord) -> Result<()> {
         self.draws.push(draw.clone());
@@ -146,12 +153,7 @@ impl<B: Backend> Observer<B> for Log<B> {
         if !reports.iter().any(|report| self.stop_after == Some(report.step)) {
             return Ok(Control::Continue);
         }
-        let velocities: Result<Vec<_>> = snapshot
-            .parameters
-            .iter()
-            .map(|(id, _)| snapshot.sgd.velocity(id).map(Tensor::to_vec).transpose())
-            .collect();
-        self.saved = Some((snapshot.parameters.clone(), velocities?, snapshot.state.clone()));
+        self.saved = Some(save(snapshot)?);
         Ok(Control::Stop)
     }
     fn on_epoch(&mut self, report: &EpochReport, _: &Snapshot<'_, B>) -> Result<Control> {

@@ -4,7 +4,7 @@ mod disk;
 mod flush;
 mod hostile;
 mod output;
-mod trace;
+pub mod trace;
 
 use crate::Workplace;
 

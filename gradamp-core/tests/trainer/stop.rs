@@ -1,0 +1,94 @@
+//! A run may stop before any step and any batch of an evaluation, and goes on in the same bits.
+
+use gradamp_core::train::{Control, Next, Observer, Outcome, Snapshot, TrainSettings, Trainer};
+use gradamp_core::{Backend, Cpu, Result};
+
+use crate::lagging::Lagging;
+use crate::run::{IMAGE, Log, Noise, Saved, fresh, resume, save, settings, train, values};
+
+/// Lets so many steps and batches of evaluations pass, and keeps where the run stopped.
+struct StopAfter<B: Backend> {
+    passes: usize,
+    asked: Vec<Next>,
+    saved: Option<Saved<B>>,
+}
+
+impl<B: Backend> Observer<B> for StopAfter<B> {
+    fn before(&mut self, next: Next) -> Control {
+        if self.asked.len() == self.passes {
+            return Control::Stop;
+        }
+        self.asked.push(next);
+        Control::Continue
+    }
+
+    fn on_stop(&mut self, snapshot: &Snapshot<'_, B>) -> Result<()> {
+        assert!(self.saved.is_none(), "told twice");
+        self.saved = Some(save(snapshot)?);
+        Ok(())
+    }
+}
+
+fn stopped<B: Backend>(
+    backend: &B,
+    settings: TrainSettings,
+    passes: usize,
+) -> (Log<B>, StopAfter<B>, Outcome) {
+    let (model, parameters) = fresh(backend).unwrap();
+    let (mut log, mut stop) = (Log::new(None), StopAfter { passes, asked: Vec::new(), saved: None });
+    let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
+    trainer.observe(&mut stop);
+    trainer.observe(&mut log);
+    let source = Noise { poison: None };
+    let outcome = trainer.run(&source, &[("validation", &source), ("test", &source)]).unwrap();
+    drop(trainer);
+    (log, stop, outcome)
+}
+
+fn assert_resumes_anywhere<B: Backend>(backend: &B) {
+    let settings = TrainSettings { evaluate_every: 2, ..settings() };
+    let (whole, _, outcome) = stopped(backend, settings.clone(), usize::MAX);
+    assert_eq!(outcome, Outcome::Finished);
+    let (_, parameters, _) = train(backend, settings.clone(), None).unwrap();
+    // 4 epochs of 3 steps; after the second and the last, two evaluations of 3 batches.
+    for passes in 0..24 {
+        let (first, stop, outcome) = stopped(backend, settings.clone(), passes);
+        assert_eq!(outcome, Outcome::Stopped, "after {passes}");
+        let (second, resumed, outcome) = resume(settings.clone(), stop.saved.unwrap()).unwrap();
+        assert_eq!(outcome, Outcome::Finished);
+        assert_eq!(values(&resumed), values(&parameters), "after {passes}");
+        assert_eq!([first.steps, second.steps].concat(), whole.steps, "after {passes}");
+        assert_eq!([first.draws, second.draws].concat(), whole.draws, "after {passes}");
+        let epochs: Vec<_> =
+            first.epochs.iter().chain(&second.epochs).map(|epoch| epoch.evaluation("test")).collect();
+        assert_eq!(epochs, whole.epochs.iter().map(|epoch| epoch.evaluation("test")).collect::<Vec<_>>());
+    }
+    assert_eq!(stopped(backend, settings, 24).2, Outcome::Finished, "there is nothing left to stop");
+}
+
+#[test]
+fn a_run_stopped_before_any_step_or_batch_of_an_evaluation_resumes_in_the_same_bits() {
+    assert_resumes_anywhere(&Cpu::default());
+}
+
+#[test]
+fn so_does_one_on_a_device_that_lags() {
+    assert_resumes_anywhere(&Lagging::new(3));
+}
+
+#[test]
+fn a_limit_at_an_epochs_end_lets_the_epoch_end_and_a_complete_run_be_finished() {
+    for (limit, epochs, expected) in
+        [(2, 0, Outcome::StepLimit), (3, 1, Outcome::StepLimit), (12, 4, Outcome::Finished)]
+    {
+        let settings = TrainSettings { max_steps: Some(limit), evaluate_every: 1, ..settings() };
+        let (log, stop, outcome) = stopped(&Cpu::default(), settings, usize::MAX);
+        assert_eq!((log.epochs.len(), outcome), (epochs, expected), "a limit of {limit} steps");
+        assert!(log.epochs.iter().all(|epoch| epoch.evaluation("test").is_some()));
+        assert_eq!(
+            stop.saved.is_some(),
+            outcome == Outcome::StepLimit,
+            "where a run stops is shown, its end is not"
+        );
+    }
+}

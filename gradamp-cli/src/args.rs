@@ -43,6 +43,8 @@ pub enum Command {
     Compare(Box<crate::compare::CompareArgs>),
     /// Show a run, several runs or a sweep as one page with figures.
     Report(crate::report::ReportArgs),
+    /// Say whether every file of a run or a sweep is, to the last bit, what was written.
+    Verify(crate::verify::VerifyArgs),
     /// Look at data sets.
     #[command(subcommand)]
     Data(DataCommand),

@@ -1,6 +1,6 @@
 //! `gradamp eval`, `gradamp data`, `gradamp config`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use gradamp_core::train::{Evaluation, evaluate};
 use gradamp_core::{Backend, Parameters};
@@ -12,7 +12,7 @@ use crate::config::{Config, Layers};
 use crate::dataset::{self, Data};
 use crate::device::{self, Task};
 use crate::failure::{Failure, Result};
-use crate::run_folder::{Checkpoint, RunFolder};
+use crate::run_folder::{self, RunFolder};
 use crate::{output, resume};
 
 /// `gradamp config`
@@ -41,12 +41,12 @@ pub fn data(command: &DataCommand) -> Result<()> {
 
 /// `gradamp eval`
 pub fn eval(args: &EvalArgs) -> Result<()> {
-    let (file, mut config) = subject(args)?;
+    let (archive, mut config) = subject(args)?;
+    let file = Path::new(archive.origin()).to_owned();
     if let Some(data) = &args.data {
         config.data.choose(data.as_path().into());
     }
     config.train.batch_size = args.batch_size;
-    let archive = Archive::open(&file)?;
     let settings = archive.settings()?;
     let run = args.run.as_deref().filter(|_| args.data.is_none());
     let data = Data::load(&config.data, &|line| output::message(line))
@@ -86,24 +86,23 @@ impl Task for Evaluate<'_> {
     }
 }
 
-/// The file with the model, and the settings that tell which data belongs to it.
-fn subject(args: &EvalArgs) -> Result<(PathBuf, Config)> {
+/// The model, whose file is its origin, and the settings that tell which data belongs to it.
+fn subject(args: &EvalArgs) -> Result<(Archive, Config)> {
     if let Some(root) = &args.run {
-        let config_path = RunFolder::config_of(root)?;
-        let mut resolved = Layers { file: Some(config_path), ..Layers::default() }.resolve()?;
+        let mut resolved = RunFolder::settings_of(root)?;
         if let (Some(record), true) = (RunFolder::record_of(root)?, args.data.is_none()) {
             resume::find_data(&mut resolved, &record).iter().for_each(output::message);
         }
-        let checkpoints = root.join("checkpoints");
-        let best = Checkpoint::new(checkpoints.join("best"));
-        let last = Checkpoint::new(checkpoints.join("last"));
         // A run that was stopped before its first evaluation has no best yet.
-        let chosen = if args.last || !best.model().exists() { last } else { best };
-        return Ok((chosen.model(), resolved.config));
+        let best = if args.last { None } else { RunFolder::best_of(root).open()? };
+        let last = RunFolder::last_of(root);
+        let Some(checkpoint) = best.map_or_else(|| last.open(), |best| Ok(Some(best)))? else {
+            return Err(last.missing().into());
+        };
+        return Ok((checkpoint.into_model()?, resolved.config));
     }
     let path = args.checkpoint.clone().unwrap_or_default();
-    let file = if path.is_dir() { Checkpoint::new(path).model() } else { path };
-    Ok((file, Config::default()))
+    Ok((run_folder::read_model(&path)?, Config::default()))
 }
 
 fn as_json(

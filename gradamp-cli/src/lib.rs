@@ -32,6 +32,7 @@ pub mod tensorboard;
 mod train;
 mod tui;
 mod tune;
+mod verify;
 pub mod watch;
 
 use std::ffi::OsString;
@@ -101,6 +102,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Compare(args) => compare::compare(args)?,
         Command::Eval(args) => commands::eval(args)?,
         Command::Report(args) => report::report(args)?,
+        Command::Verify(args) => verify::verify(args)?,
         Command::Data(command) => commands::data(command)?,
         Command::Config(command) => commands::config(command)?,
         Command::Devices(DevicesArgs { check: Some(device), steps, json }) => {

@@ -8,7 +8,8 @@ use crate::args::SettingsArgs;
 use crate::config::tree::{self, Origin};
 use crate::config::{Config, Layers, Resolved};
 use crate::failure::{Failure, Result};
-use crate::run_folder::{LoadedCheckpoint, RunFolder, RunRecord};
+use crate::output;
+use crate::run_folder::{LoadedCheckpoint, Log, RunFolder, RunRecord};
 
 /// Settings that may differ from the run's: they change how it computes, not what. All others decide about a number in its
 /// checkpoints or its logs.
@@ -48,8 +49,8 @@ pub fn settings(path: &Path, args: &SettingsArgs) -> Result<(RunFolder, Resolved
         }
     }
     let folder = RunFolder::open(path)?;
+    let before = RunFolder::settings_of(path)?;
     let stored = Layers { file: Some(folder.config_path()), ..Layers::default() };
-    let before = stored.resolve()?;
     let mut layers = args.layers();
     layers.file = stored.file;
     // A limit ended the run before; this time there is one only if it is given anew.
@@ -107,18 +108,25 @@ pub fn check_data(folder: &RunFolder, record: &RunRecord, dataset: &str, checksu
 /// **Errors:** a damaged checkpoint, by file; a run with lines but without a checkpoint.
 pub fn checkpoint<B: Backend>(
     folder: &RunFolder,
+    record: Option<&RunRecord>,
     parameters: &mut Parameters<B>,
     config: &Config,
 ) -> Result<Option<LoadedCheckpoint<B>>> {
-    let last = folder.last();
-    if last.recover()? {
-        return last.load(parameters, config.sgd()).map(Some).map_err(Failure::failed);
+    let (last, best) = (folder.last(), folder.best());
+    let trouble = last.recover()?;
+    let checkpoint = last.open()?;
+    for trouble in trouble.into_iter().chain(best.recover()?) {
+        output::message(format_args!("warning: {trouble}"));
     }
-    let metrics = folder.root().join("metrics.jsonl");
-    if metrics.metadata().is_ok_and(|metadata| metadata.len() > 0) {
-        let message = format!("{}: expected the checkpoint of the run, found none", last.path().display());
-        return Err(Failure::failed(message));
+    folder.sweep()?;
+    if let Some(checkpoint) = checkpoint {
+        return checkpoint.load(parameters, config.sgd()).map(Some).map_err(Failure::failed);
     }
+    let has_lines = |log: Log| log.of(folder.root()).metadata().is_ok_and(|metadata| metadata.len() > 0);
+    if record.is_some_and(RunRecord::was_saved) || Log::ALL.into_iter().any(has_lines) {
+        return Err(last.missing().into());
+    }
+    output::message("the run had saved no checkpoint yet: it begins at its first step");
     Ok(None)
 }
 

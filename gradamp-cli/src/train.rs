@@ -7,7 +7,7 @@ use std::path::Path;
 
 use gradamp_core::train::{Outcome, TrainState, Trainer};
 use gradamp_core::{Backend, Error, Parameters};
-use gradamp_models::{Archive, Metadata, Model, ModelSettings};
+use gradamp_models::{Metadata, Model, ModelSettings};
 
 use crate::args::{SettingsArgs, TrainArgs};
 use crate::config::{KeyError, LoopSettings, Resolved, presets};
@@ -17,8 +17,8 @@ use crate::failure::{FAILED, Failure, INTERRUPTED, Result, SUCCESS};
 use crate::progress::Progress;
 use crate::resume;
 use crate::run_folder::{
-    Follower, LoadedCheckpoint, LogLengths, Logs, Recorder, RunFolder, RunRecord, Session, VERSION, commit,
-    timestamp,
+    self, Follower, LoadedCheckpoint, LogSeals, Logs, Recorder, RunFolder, RunRecord, Session, VERSION,
+    commit, timestamp,
 };
 use crate::tensorboard::EventWriter;
 use crate::tui::{Dashboard, Live};
@@ -86,6 +86,12 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
 
 /// A run that has come to its end has nothing to go on with: its results are shown, and nothing is changed.
 fn finished(args: &TrainArgs, folder: &RunFolder, resolved: &Resolved) -> Result<u8> {
+    let damages: Vec<String> =
+        run_folder::findings(folder.root())?.iter().filter_map(run_folder::Finding::damage).collect();
+    if !damages.is_empty() {
+        let message = format!("{}: finished, but damaged: {}", folder.root().display(), damages.join("; "));
+        return Err(Failure::failed(message));
+    }
     if !args.quiet {
         let root = folder.root().display();
         output::message(format_args!("{root}: already finished; nothing is left to do"));
@@ -157,9 +163,10 @@ impl<B: Backend> Run<'_, B> {
             if let Some(old) = &old {
                 resume::check_data(folder, old, &dataset, &checksum)?;
             }
-            loaded = resume::checkpoint(folder, &mut parameters, config)?;
+            loaded = resume::checkpoint(folder, old.as_ref(), &mut parameters, config)?;
         }
-        let lengths = loaded.as_ref().map_or(LogLengths::default(), |loaded| loaded.logs);
+        let seals = loaded.as_ref().map_or(LogSeals::default(), |loaded| loaded.logs.clone());
+        let was_saved = loaded.is_some();
         let image = sources.train().image_shape();
         let mut trainer = match loaded {
             Some(LoadedCheckpoint { sgd, state, .. }) => {
@@ -177,21 +184,25 @@ impl<B: Backend> Run<'_, B> {
             None => self.new_record(&settings, dataset, checksum, classes, &trainer)?,
         };
         record.steps_per_epoch = Some(sources.train().batches() as u64);
+        record.saved |= was_saved;
         // From here on there is a run folder; whatever is wrong with the settings was found before.
         let stop = interrupt::listen()?;
         let folder = match existing {
             Some(folder) => folder,
             None => self.create_folder()?,
         };
+        record.config = Some(folder.config_seal()?);
         let standing = &*standing.insert(Standing::begin(folder, record)?);
         let folder = standing.folder();
         let metadata = Metadata::from([("model".to_owned(), settings.to_string())]);
         let start = trainer.state().clone();
-        let (logs, mut stop) = (Logs::open(folder.root(), lengths)?, Stop(stop));
+        let (logs, mut stop) = (Logs::open(folder.root(), &seals)?, Stop(stop));
+        folder.make_checkpoints()?;
         let mut recorder = Recorder::new(folder, logs, metadata, config);
         if start.step == 0 {
             recorder.save(&trainer.snapshot())?; // so that a run killed in its first step can be resumed
         }
+        standing.note_saved()?;
         let mut events = match config.train.tensorboard || EventWriter::is_in(folder.root()) {
             true => Some(EventWriter::begin(folder.root())?),
             false => None,
@@ -255,6 +266,7 @@ impl<B: Backend> Run<'_, B> {
             Err(_) => "failed",
         };
         let written = standing.end(word, outcome.as_ref().err().map(Error::to_string));
+        folder.check_place()?; // whatever else ended the run, there is nothing here to go on with
         match outcome {
             Err(error) => {
                 // The error that ended the run matters more than one that follows from it, such as a full disk.
@@ -293,7 +305,7 @@ impl<B: Backend> Run<'_, B> {
     /// Fills the parameters from `model.init`, if it is set.
     fn initialise(&self, parameters: &mut Parameters<B>) -> Result<()> {
         let Some(path) = &self.resolved.config.model.init else { return Ok(()) };
-        if let Some(remark) = Archive::open(path)?.import_wrapped(parameters)?
+        if let Some(remark) = run_folder::read_model(path)?.import_wrapped(parameters)?
             && !self.args.quiet
         {
             output::message(remark);
@@ -330,6 +342,7 @@ impl<B: Backend> Run<'_, B> {
         trainer: &Trainer<'_, B, Model>,
     ) -> Result<RunRecord> {
         Ok(RunRecord {
+            format: RunRecord::FORMAT,
             version: VERSION.into(),
             commit: commit(),
             model: model.to_string(),
@@ -341,6 +354,8 @@ impl<B: Backend> Run<'_, B> {
             dataset_checksum,
             classes,
             begun_in: std::env::current_dir().ok(),
+            config: None,
+            saved: false,
             start: timestamp().rfc3339(),
             end: None,
             outcome: "running".into(),
@@ -364,7 +379,7 @@ fn continued(old: RunRecord, start: &TrainState, device: String) -> RunRecord {
     let session = Session { start: timestamp().rfc3339(), step: start.step, version: VERSION.into(), device };
     let mut resumed = old.resumed;
     resumed.push(session);
-    RunRecord { resumed, end: None, error: None, outcome: "running".into(), ..old }
+    RunRecord { format: RunRecord::FORMAT, resumed, end: None, error: None, outcome: "running".into(), ..old }
 }
 
 /// Why a run ended, and what is left of it.

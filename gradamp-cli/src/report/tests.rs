@@ -48,6 +48,9 @@ impl Invented {
             {"phase": 1, "gains": null, "unknown": "not known"},
         ]);
         let record = RunRecord {
+            format: 1,
+            config: None,
+            saved: true,
             version: "0.1.0".into(),
             commit: Some("abc".into()),
             model: self.name.into(),

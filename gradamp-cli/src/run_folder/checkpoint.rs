@@ -1,23 +1,30 @@
 //! A checkpoint: the model, the velocities, and where the run stands.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use gradamp_core::optim::{Sgd, SgdSettings};
 use gradamp_core::train::{Snapshot, TrainState};
 use gradamp_core::{Backend, Parameters, Tensor, files};
-use gradamp_models::{Metadata, export, export_values};
+use gradamp_models::{Archive, Metadata, export, export_values};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::{Error, LogLengths, Result, read_json, swap, write_json};
+use super::seal::FileSeal;
+use super::{Error, LogSeals, PerLog, Result, read_sealed_json, swap, write_json};
 
+/// The name of the last checkpoint.
+pub(super) const LAST: &str = "last";
+/// The name of the best checkpoint.
+pub(super) const BEST: &str = "best";
 const MODEL: &str = "model.safetensors";
 const MOMENTUM: &str = "momentum.safetensors";
 const STATE: &str = "state.json";
-/// The form of `state.json`; another number is refused.
-const FORMAT: u32 = 1;
+/// The form of `state.json`; that of earlier versions of the program, without seals, is read too.
+const FORMAT: u32 = 2;
+const UNSEALED: u32 = 1;
+/// How often a checkpoint that is replaced while it is read is read again.
+const TRIES: usize = 100;
 
 /// The folder of a checkpoint.
 #[derive(Clone, Debug)]
@@ -32,18 +39,13 @@ struct State {
     format: u32,
     /// Where the run stands.
     train: TrainState,
-    /// How long the run's files were.
-    logs: LogLengths,
+    /// How long the run's files were, in bytes.
+    logs: PerLog<u64>,
+    /// The SHA-256 of so many bytes of each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log_sha256: Option<PerLog<String>>,
     /// The other files of the checkpoint.
     files: BTreeMap<String, FileSeal>,
-}
-
-/// What a file must be.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileSeal {
-    bytes: u64,
-    sha256: String,
 }
 
 /// All that a run needs to go on.
@@ -53,8 +55,8 @@ pub struct LoadedCheckpoint<B: Backend> {
     pub sgd: Sgd<B>,
     /// Where the run stands.
     pub state: TrainState,
-    /// How long the run's files were.
-    pub logs: LogLengths,
+    /// What the run's logs were.
+    pub logs: LogSeals,
 }
 
 impl Checkpoint {
@@ -68,19 +70,15 @@ impl Checkpoint {
         &self.path
     }
 
-    /// The file with the model.
-    pub fn model(&self) -> PathBuf {
-        self.path.join(MODEL)
-    }
-
-    /// Saves the snapshot in the place of what was there before, all at once.
+    /// Saves the snapshot in the place of what was there before, all at once. `is_in_place` is asked before that place is taken.
     ///
-    /// **Errors:** a folder that cannot be written or is full; then the old checkpoint stays.
+    /// **Errors:** a folder that cannot be written or is full, and what `is_in_place` returns; then the old checkpoint stays.
     pub fn save<B: Backend>(
         &self,
         snapshot: &Snapshot<'_, B>,
-        logs: LogLengths,
+        logs: LogSeals,
         metadata: &Metadata,
+        is_in_place: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         swap::replace(&self.path, |folder| {
             let Snapshot { parameters, sgd, state } = snapshot;
@@ -92,28 +90,204 @@ impl Checkpoint {
             for name in [MODEL, MOMENTUM] {
                 files.insert(name.to_owned(), FileSeal::of(&folder.join(name))?);
             }
-            let state = State { format: FORMAT, train: (*state).clone(), logs, files };
-            write_json(&folder.join(STATE), &state)
+            let LogSeals { lengths: logs, sha256: log_sha256 } = logs;
+            let state = State { format: FORMAT, train: (*state).clone(), logs, log_sha256, files };
+            write_json(&folder.join(STATE), &state)?;
+            is_in_place()
         })
     }
 
-    /// Puts a whole checkpoint in place where saving was interrupted; returns whether there is one.
-    pub fn recover(&self) -> Result<bool> {
-        swap::recover(&self.path, |folder| read_state(folder).is_ok())
+    /// Puts the newest whole version in place where saving was interrupted, and returns what is wrong with the version that
+    /// should have been the newest. For the process that holds the run's folder alone.
+    ///
+    /// **Errors:** a folder that cannot be renamed.
+    pub fn recover(&self) -> Result<Option<Error>> {
+        let trouble = self.glimpse().and_then(|(folder, _)| check(&folder).err());
+        swap::recover(&self.path, |folder| check(folder).is_ok())?;
+        Ok(trouble)
     }
 
-    /// Reads the checkpoint into `parameters`.
+    /// Removes what interrupted savings have left beside the checkpoint, unless it may still be needed. For the process that
+    /// holds the run's folder alone.
     ///
-    /// **Errors:** a file that is missing, truncated or changed; a checkpoint of another model, width or number of
-    /// classes.
+    /// **Errors:** a folder that cannot be removed.
+    pub fn sweep(&self) -> Result<()> {
+        let is_whole = check(&self.path).is_ok();
+        for folder in swap::leftovers(&self.path) {
+            // One that is not complete is needed by nobody.
+            if folder.exists() && (is_whole || !folder.join(STATE).exists()) {
+                fs::remove_dir_all(&folder).map_err(Error::io(&folder, "remove"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the newest version of the checkpoint and changes nothing, so that it may be called while another process saves;
+    /// `None` where there is no checkpoint. This is the one way to a checkpoint's content.
+    ///
+    /// **Errors:** a file that is missing, truncated or changed, and which other checkpoints of the run are whole.
+    pub fn open(&self) -> Result<Option<OpenCheckpoint>> {
+        self.newest(OpenCheckpoint::read).map_err(|error| self.with_spares(error))
+    }
+
+    /// The error that there is no checkpoint where there should be one, and which others are whole.
+    pub fn missing(&self) -> Error {
+        self.with_spares(Error::broken(&self.path, "expected the checkpoint of the run, found none"))
+    }
+
+    fn with_spares(&self, error: Error) -> Error {
+        match self.spares().as_slice() {
+            [] => error,
+            whole => Error::Damaged { error: Box::new(error), whole: whole.join(" and ") },
+        }
+    }
+
+    /// What the logs were at the checkpoint, without reading the model; `None` where there is no checkpoint.
+    ///
+    /// **Errors:** a `state.json` that is missing or changed.
+    pub fn logs(&self) -> Result<Option<LogSeals>> {
+        Ok(self.newest(State::read)?.map(State::logs))
+    }
+
+    /// Holds each file of the newest version against its seal, for whoever wants to know of all that are damaged; `None` where
+    /// there is no checkpoint.
+    pub(super) fn examine(&self) -> Option<Examined> {
+        // What is replaced meanwhile is not damaged.
+        let _ = self.newest(check);
+        let (folder, _) = self.glimpse()?;
+        let path = folder.join(STATE);
+        let state = match State::read(&folder) {
+            Ok(state) => state,
+            Err(error) => return Some(Examined { files: vec![(path, Err(error))], logs: None }),
+        };
+        let mut files = vec![(path, Ok(()))];
+        for name in [MODEL, MOMENTUM] {
+            let path = folder.join(name);
+            let checked = state.check(&folder, name);
+            files.push((path, checked));
+        }
+        Some(Examined { files, logs: Some(state.logs()) })
+    }
+
+    /// What interrupted savings have left beside the newest version.
+    pub(super) fn leftovers(&self) -> Vec<PathBuf> {
+        let newest = self.glimpse().map(|(folder, _)| folder);
+        let is_left = |folder: &PathBuf| folder.exists() && newest.as_ref() != Some(folder);
+        swap::leftovers(&self.path).into_iter().filter(is_left).collect()
+    }
+
+    /// The other checkpoints of the run that are whole, older versions of this one among them.
+    fn spares(&self) -> Vec<String> {
+        let others = [LAST, BEST].map(|name| self.path.with_file_name(name));
+        let candidates =
+            others.into_iter().filter(|other| *other != self.path).chain(swap::leftovers(&self.path));
+        candidates.filter(|folder| check(folder).is_ok()).map(|folder| folder.display().to_string()).collect()
+    }
+
+    /// Reads the newest version, and once more where it was replaced meanwhile.
+    fn newest<T>(&self, read: impl Fn(&Path) -> Result<T>) -> Result<Option<T>> {
+        let mut tries = 0;
+        loop {
+            let before = self.glimpse();
+            let found = before.as_ref().map(|(folder, _)| read(folder)).transpose();
+            tries += 1;
+            if matches!(found, Ok(Some(_))) || tries == TRIES || self.glimpse() == before {
+                return found;
+            }
+        }
+    }
+
+    /// The folder of the version that counts now, and what makes it another one than the next: its `state.json`.
+    fn glimpse(&self) -> Option<(PathBuf, Option<Vec<u8>>)> {
+        // The file is the last one that is written.
+        let folder = swap::find(&self.path, |new| new.join(STATE).is_file())?;
+        let state = files::read(&folder.join(STATE)).ok();
+        Some((folder, state))
+    }
+}
+
+/// What was found of a checkpoint.
+#[derive(Debug)]
+pub(super) struct Examined {
+    /// Its files, and what is wrong with them.
+    pub files: Vec<(PathBuf, Result<()>)>,
+    /// What it says about the logs.
+    pub logs: Option<LogSeals>,
+}
+
+/// Reads the model at `path`: a checkpoint's folder, any other folder with a `model.safetensors`, or a file. A model that has a
+/// seal beside it is held against its seal.
+///
+/// **Errors:** a file that is missing, damaged or of another format.
+pub fn read_model(path: &Path) -> Result<Archive> {
+    if !path.is_file() {
+        let has_state = path.join(STATE).exists() || !path.exists();
+        if has_state && let Some(checkpoint) = Checkpoint::new(path.to_owned()).open()? {
+            return checkpoint.into_model();
+        }
+    }
+    let file = if path.is_dir() { path.join(MODEL) } else { path.to_owned() };
+    let Some(seal) = seal_beside(&file) else { return Ok(Archive::open(&file)?) };
+    let bytes = files::read(&file).map_err(Error::io(&file, "read"))?;
+    seal.check(&file, &FileSeal::of_bytes(&bytes))?;
+    Ok(Archive::from_bytes(&file.display().to_string(), bytes)?)
+}
+
+/// The seal of a model's file, if it lies in a checkpoint. Files of other programs may be called the same, so a `state.json`
+/// that is none of ours says nothing.
+fn seal_beside(file: &Path) -> Option<FileSeal> {
+    let folder =
+        file.parent().filter(|_| file.is_file() && file.file_name().is_some_and(|name| name == MODEL))?;
+    State::read(folder).ok()?.files.remove(MODEL)
+}
+
+/// A checkpoint whose every byte is the one that was saved.
+#[derive(Debug)]
+pub struct OpenCheckpoint {
+    folder: PathBuf,
+    state: State,
+    model: Vec<u8>,
+    momentum: Vec<u8>,
+}
+
+impl OpenCheckpoint {
+    /// Reads all files in `folder` and holds them against their seals.
+    fn read(folder: &Path) -> Result<Self> {
+        let state = State::read(folder)?;
+        let sealed = |name: &str| {
+            let path = folder.join(name);
+            let bytes = files::read(&path).map_err(Error::io(&path, "read"))?;
+            state.seal(folder, name)?.check(&path, &FileSeal::of_bytes(&bytes))?;
+            Ok::<_, Error>(bytes)
+        };
+        let (model, momentum) = (sealed(MODEL)?, sealed(MOMENTUM)?);
+        Ok(Self { folder: folder.to_owned(), state, model, momentum })
+    }
+
+    /// The file that the model was read from.
+    pub fn model_path(&self) -> PathBuf {
+        self.folder.join(MODEL)
+    }
+
+    /// The model.
+    ///
+    /// **Errors:** no safetensors file.
+    pub fn into_model(self) -> Result<Archive> {
+        Ok(Archive::from_bytes(&self.folder.join(MODEL).display().to_string(), self.model)?)
+    }
+
+    /// Puts the checkpoint into `parameters`.
+    ///
+    /// **Errors:** a checkpoint of another model, width or number of classes.
     pub fn load<B: Backend>(
-        &self,
+        self,
         parameters: &mut Parameters<B>,
         settings: SgdSettings,
     ) -> Result<LoadedCheckpoint<B>> {
-        let state = read_state(&self.path)?;
-        gradamp_models::import(&self.model(), parameters)?;
-        let archive = gradamp_models::Archive::open(&self.path.join(MOMENTUM))?;
+        let archive =
+            |name: &str, bytes| Archive::from_bytes(&self.folder.join(name).display().to_string(), bytes);
+        archive(MODEL, self.model)?.import("", parameters)?;
+        let archive = archive(MOMENTUM, self.momentum)?;
         let velocities = archive.values("", parameters, |p| archive.shape(&p.path).is_some())?;
         let mut sgd = Sgd::new(settings, parameters)?;
         for (id, values) in velocities {
@@ -121,50 +295,42 @@ impl Checkpoint {
                 Tensor::from_slice(parameters.backend(), parameters.get(id).value.shape(), &values)?;
             sgd.set_velocity(parameters, id, velocity)?;
         }
-        Ok(LoadedCheckpoint { sgd, state: state.train, logs: state.logs })
+        let State { train, logs: lengths, log_sha256: sha256, .. } = self.state;
+        Ok(LoadedCheckpoint { sgd, state: train, logs: LogSeals { lengths, sha256 } })
     }
 }
 
-/// Reads `state.json` and holds the other files against it.
-fn read_state(folder: &Path) -> Result<State> {
-    let path = folder.join(STATE);
-    let state: State = read_json(&path)?;
-    if state.format != FORMAT {
-        return Err(Error::broken(&path, format!("expected format {FORMAT}, found {}", state.format)));
-    }
-    for name in [MODEL, MOMENTUM] {
-        let Some(expected) = state.files.get(name) else {
-            return Err(Error::broken(&path, format!("says nothing about {name}")));
-        };
-        let file = folder.join(name);
-        let found = FileSeal::of(&file)?;
-        if found.bytes != expected.bytes {
-            let message =
-                format!("is truncated or changed: expected {} bytes, found {}", expected.bytes, found.bytes);
-            return Err(Error::broken(&file, message));
-        }
-        if found.sha256 != expected.sha256 {
-            let message = format!("is changed: expected SHA-256 {}, found {}", expected.sha256, found.sha256);
-            return Err(Error::broken(&file, message));
+impl State {
+    fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(STATE);
+        let (state, is_sealed): (Self, bool) = read_sealed_json(&path)?;
+        match state.format {
+            UNSEALED if !is_sealed => Ok(state),
+            FORMAT if is_sealed && state.log_sha256.is_some() => Ok(state),
+            UNSEALED | FORMAT => Err(Error::broken(&path, "is changed: expected its seal, found none")),
+            format => Err(Error::broken(&path, format!("expected format {FORMAT}, found {format}"))),
         }
     }
-    Ok(state)
+
+    fn logs(self) -> LogSeals {
+        LogSeals { lengths: self.logs, sha256: self.log_sha256 }
+    }
+
+    /// Holds one of the other files against its seal.
+    fn check(&self, folder: &Path, name: &str) -> Result<()> {
+        let path = folder.join(name);
+        self.seal(folder, name)?.check(&path, &FileSeal::of(&path)?)
+    }
+
+    /// The seal of one of the checkpoint's other files.
+    fn seal(&self, folder: &Path, name: &str) -> Result<&FileSeal> {
+        let missing = || Error::broken(&folder.join(STATE), format!("says nothing about {name}"));
+        self.files.get(name).ok_or_else(missing)
+    }
 }
 
-impl FileSeal {
-    fn of(path: &Path) -> Result<Self> {
-        let mut file = files::open(path).map_err(Error::io(path, "read"))?;
-        let (mut hash, mut bytes) = (Sha256::new(), 0);
-        let mut block = vec![0; 1 << 20];
-        loop {
-            let n = file.read(&mut block).map_err(Error::io(path, "read"))?;
-            if n == 0 {
-                break;
-            }
-            hash.update(&block[..n]);
-            bytes += n as u64;
-        }
-        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { bytes, sha256 })
-    }
+/// Holds all files in `folder` against their seals, without holding them in memory.
+fn check(folder: &Path) -> Result<()> {
+    let state = State::read(folder)?;
+    [MODEL, MOMENTUM].into_iter().try_for_each(|name| state.check(folder, name))
 }

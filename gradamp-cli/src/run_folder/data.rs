@@ -7,8 +7,8 @@ use gradamp_core::files;
 use serde::de::DeserializeOwned;
 
 use super::lines::{EpochLine, EvaluationLine, GradientLine, MetricsLine, StepLine};
-use super::{CONFIG, Error, Result, RunFolder, RunRecord, read_json};
-use crate::config::{Layers, Resolved};
+use super::{CONFIG, Error, Log, LogSeals, RECORD, Result, RunFolder, RunRecord};
+use crate::config::Resolved;
 use crate::failure;
 
 /// All that a run's folder tells, of a run that is finished, interrupted or still going on.
@@ -39,11 +39,12 @@ impl RunData {
     ///
     /// **Errors:** a folder that holds no run; a file that is missing, damaged or of another version, with its line.
     pub fn read(root: &Path) -> failure::Result<Self> {
-        let file = Some(RunFolder::config_of(root)?);
-        let settings = Layers { file, ..Layers::default() }.resolve()?;
-        let record = read_json(&root.join("run.json"))?;
+        let settings = RunFolder::settings_of(root)?;
+        let path = root.join(RECORD);
+        let record = RunRecord::parse(&path, files::read(&path).map_err(Error::io(&path, "read"))?)?;
+        let logs = SealedLogs::of(root)?;
         let (mut steps, mut epochs) = (Vec::new(), Vec::new());
-        for line in read_lines(&root.join("metrics.jsonl"))? {
+        for line in logs.lines(Log::Metrics)? {
             match line {
                 MetricsLine::Step(step) => steps.push(step),
                 MetricsLine::Epoch(epoch) => epochs.push(epoch),
@@ -55,9 +56,9 @@ impl RunData {
             record,
             steps,
             epochs,
-            draws: read_lines(&root.join("amplification.jsonl"))?,
-            gradients: read_lines(&root.join("gradients.jsonl"))?,
-            evaluations: read_lines(&root.join("evaluations.jsonl"))?,
+            draws: logs.lines(Log::Amplification)?,
+            gradients: logs.lines(Log::Gradients)?,
+            evaluations: logs.lines(Log::Evaluations)?,
         })
     }
 
@@ -65,9 +66,9 @@ impl RunData {
     ///
     /// **Errors:** as those of [`RunData::read`]; a run that has just begun has no record and no epochs.
     pub fn outline(root: &Path) -> Result<(Option<RunRecord>, Vec<EpochLine>)> {
-        let (record, metrics) = (root.join("run.json"), root.join("metrics.jsonl"));
-        let record = if record.exists() { Some(read_json(&record)?) } else { None };
-        let epochs = if metrics.exists() { read_lines(&metrics)? } else { Vec::new() };
+        let record = RunRecord::read(root)?;
+        let logs = SealedLogs::of(root)?;
+        let epochs = if Log::Metrics.of(root).exists() { logs.lines(Log::Metrics)? } else { Vec::new() };
         let epoch = |line| match line {
             MetricsLine::Epoch(epoch) => Some(epoch),
             MetricsLine::Step(_) => None,
@@ -110,11 +111,53 @@ impl RunData {
     }
 }
 
+/// A run's logs, held against its last checkpoint.
+#[derive(Debug)]
+pub(super) struct SealedLogs {
+    root: PathBuf,
+    seals: LogSeals,
+}
+
+impl SealedLogs {
+    /// The logs of the run in `root`. The checkpoint is read here, before the logs: a run that goes on never takes back what
+    /// a checkpoint covers.
+    ///
+    /// **Errors:** a `state.json` that is changed.
+    pub fn of(root: &Path) -> Result<Self> {
+        let seals = RunFolder::last_of(root).logs()?.unwrap_or_default();
+        Ok(Self { root: root.to_owned(), seals })
+    }
+
+    /// The values of a log's whole lines.
+    ///
+    /// **Errors:** a log that was changed since the checkpoint; a line that is damaged or of another version.
+    pub fn lines<T: DeserializeOwned>(&self, log: Log) -> Result<Vec<T>> {
+        let path = log.of(&self.root);
+        let bytes = self.bytes(log)?;
+        parse_lines(&path, &bytes)
+    }
+
+    /// Holds every log that is there against the checkpoint.
+    ///
+    /// **Errors:** a log that was changed since the checkpoint.
+    pub fn check(&self) -> Result<()> {
+        let is_expected = |log: &Log| *self.seals.lengths.get(*log) > 0;
+        Log::ALL.into_iter().filter(is_expected).try_for_each(|log| self.bytes(log).map(drop))
+    }
+
+    fn bytes(&self, log: Log) -> Result<Vec<u8>> {
+        let path = log.of(&self.root);
+        let bytes = files::read(&path).map_err(Error::io(&path, "read"))?;
+        self.seals.check(log, &path, &bytes)?;
+        Ok(bytes)
+    }
+}
+
 /// The values of a JSONL file's whole lines.
-pub(crate) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
-    let text = files::read_to_string(path).map_err(Error::io(path, "read"))?;
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().enumerate().map(|(i, line)| parse(path, i + 1, line.as_bytes())).collect()
+fn parse_lines<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<Vec<T>> {
+    let Some(end) = bytes.iter().rposition(|&byte| byte == b'\n') else { return Ok(Vec::new()) };
+    let lines = bytes[..end].split(|&byte| byte == b'\n');
+    lines.enumerate().map(|(i, line)| parse(path, i + 1, line)).collect()
 }
 
 /// The value of the line with this number, from 1.
@@ -129,6 +172,10 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+        parse_lines(path, &files::read(path).unwrap())
+    }
 
     #[test]
     fn a_line_that_is_being_written_is_left_out_and_a_damaged_one_is_named() {

@@ -9,10 +9,10 @@ use gradamp_core::amplify::DrawRecord;
 use gradamp_core::files;
 use serde::de::DeserializeOwned;
 
-use super::data::parse;
+use super::data::{SealedLogs, parse};
 use super::lines::{EpochLine, GradientLine, MetricsLine, StepLine};
-use super::{Error, Result, RunFolder, RunRecord};
-use crate::config::{Layers, Resolved};
+use super::{Error, Log, Result, RunFolder, RunRecord};
+use crate::config::Resolved;
 use crate::failure;
 
 /// What is new in a run.
@@ -55,6 +55,8 @@ pub struct Follower {
     metrics: Tail,
     draws: Tail,
     gradients: Tail,
+    /// Whether the logs were held against the last checkpoint.
+    is_checked: bool,
 }
 
 /// `run.json` as it was last read.
@@ -72,20 +74,20 @@ impl Follower {
     ///
     /// **Errors:** a folder that holds no run; settings that cannot be read.
     pub fn open(root: &Path) -> failure::Result<(Self, Resolved)> {
-        let file = Some(RunFolder::config_of(root)?);
-        let settings = Layers { file, ..Layers::default() }.resolve()?;
+        let settings = RunFolder::settings_of(root)?;
         Ok((Self::new(root), settings))
     }
 
     /// A follower of the run in `root`, which may not be there yet.
     pub fn new(root: &Path) -> Self {
-        let tail = |name: &str| Tail::new(root.join(name));
+        let tail = |log: Log| Tail::new(log.of(root));
         Self {
             root: root.to_owned(),
             record: None,
-            metrics: tail("metrics.jsonl"),
-            draws: tail("amplification.jsonl"),
-            gradients: tail("gradients.jsonl"),
+            metrics: tail(Log::Metrics),
+            draws: tail(Log::Amplification),
+            gradients: tail(Log::Gradients),
+            is_checked: false,
         }
     }
 
@@ -114,6 +116,10 @@ impl Follower {
     /// `None` where what was read before no longer holds.
     fn look_on(&mut self) -> Result<Option<Vec<Change>>> {
         RunFolder::config_of(&self.root)?;
+        if !self.is_checked {
+            SealedLogs::of(&self.root)?.check()?;
+            self.is_checked = true;
+        }
         let mut changes = Vec::new();
         if let Some(seen) = self.read_record()? {
             let is_other = |old: &Seen| {
@@ -152,7 +158,7 @@ impl Follower {
         if self.record.as_ref().is_some_and(|seen| seen.stamp == stamp) {
             return Ok(None);
         }
-        Ok(Some(Seen { stamp, record: super::read_json(&path)? }))
+        Ok(RunRecord::read(&self.root)?.map(|record| Seen { stamp, record }))
     }
 }
 

@@ -1,25 +1,116 @@
 //! The files that grow a line at a time.
 
 use std::fs::File;
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+use super::seal;
 use super::{Error, Result};
 
-/// How long each file was at a checkpoint, in bytes: a resumed run cuts them there.
+/// A value for each file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LogLengths {
+pub struct PerLog<T> {
     /// `metrics.jsonl`
-    pub metrics: u64,
+    pub metrics: T,
     /// `amplification.jsonl`
-    pub amplification: u64,
+    pub amplification: T,
     /// `gradients.jsonl`
-    pub gradients: u64,
+    pub gradients: T,
     /// `evaluations.jsonl`
-    pub evaluations: u64,
+    pub evaluations: T,
+}
+
+impl<T> PerLog<T> {
+    /// Makes the value of each file from its name.
+    ///
+    /// **Errors:** what `make` returns.
+    pub fn try_of<E>(mut make: impl FnMut(Log) -> Result<T, E>) -> Result<Self, E> {
+        Ok(Self {
+            metrics: make(Log::Metrics)?,
+            amplification: make(Log::Amplification)?,
+            gradients: make(Log::Gradients)?,
+            evaluations: make(Log::Evaluations)?,
+        })
+    }
+
+    /// The value of one file.
+    pub fn get(&self, log: Log) -> &T {
+        match log {
+            Log::Metrics => &self.metrics,
+            Log::Amplification => &self.amplification,
+            Log::Gradients => &self.gradients,
+            Log::Evaluations => &self.evaluations,
+        }
+    }
+}
+
+/// One of the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Log {
+    /// A line per step interval and per epoch.
+    Metrics,
+    /// A line per draw.
+    Amplification,
+    /// A line per epoch and site.
+    Gradients,
+    /// A line per evaluation.
+    Evaluations,
+}
+
+impl Log {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Metrics, Self::Amplification, Self::Gradients, Self::Evaluations];
+
+    /// The file's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics.jsonl",
+            Self::Amplification => "amplification.jsonl",
+            Self::Gradients => "gradients.jsonl",
+            Self::Evaluations => "evaluations.jsonl",
+        }
+    }
+
+    /// The file of the run in `root`.
+    pub fn of(self, root: &Path) -> PathBuf {
+        root.join(self.name())
+    }
+}
+
+/// What the files were at a checkpoint: a resumed run cuts them there, and whoever reads them holds them against it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogSeals {
+    /// How long they were, in bytes.
+    pub lengths: PerLog<u64>,
+    /// The SHA-256 of so many bytes; `None` where an earlier version of the program wrote the checkpoint.
+    pub sha256: Option<PerLog<String>>,
+}
+
+impl LogSeals {
+    /// Holds what a file holds now against what it held at the checkpoint; lines behind that are not judged.
+    ///
+    /// **Errors:** a file that is shorter, or of which that part is changed.
+    pub fn check(&self, log: Log, path: &Path, bytes: &[u8]) -> Result<()> {
+        let (expected, found) = (*self.lengths.get(log), bytes.len());
+        let Some(covered) = usize::try_from(expected).ok().and_then(|length| bytes.get(..length)) else {
+            let message =
+                format!("is shorter than at the last checkpoint: expected {expected} bytes, found {found}");
+            return Err(Error::broken(path, message));
+        };
+        let Some(sha256) = self.sha256.as_ref().map(|all| all.get(log)) else { return Ok(()) };
+        let found = seal::sha256(covered);
+        if found != *sha256 {
+            let message = format!(
+                "is changed since the last checkpoint: expected SHA-256 {sha256} of its first {expected} bytes, found {found}"
+            );
+            return Err(Error::broken(path, message));
+        }
+        Ok(())
+    }
 }
 
 /// The four files.
@@ -36,29 +127,31 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Opens the files of the run in `root`, cut to `lengths`.
+    /// Opens the files of the run in `root`, cut to where they were at a checkpoint.
     ///
-    /// **Errors:** a file that is missing or shorter than it was at the checkpoint.
-    pub fn open(root: &Path, lengths: LogLengths) -> Result<Self> {
-        let logs = Self {
-            metrics: JsonLines::open(root.join("metrics.jsonl"), lengths.metrics)?,
-            amplification: JsonLines::open(root.join("amplification.jsonl"), lengths.amplification)?,
-            gradients: JsonLines::open(root.join("gradients.jsonl"), lengths.gradients)?,
-            evaluations: JsonLines::open(root.join("evaluations.jsonl"), lengths.evaluations)?,
-        };
+    /// **Errors:** a file that is shorter than it was there, or of which that part is changed. Then none is cut.
+    pub fn open(root: &Path, seals: &LogSeals) -> Result<Self> {
+        let PerLog { metrics, amplification, gradients, evaluations } =
+            PerLog::try_of(|log| JsonLines::open(root, log, seals))?;
+        let mut logs = Self { metrics, amplification, gradients, evaluations };
+        logs.all().into_iter().try_for_each(JsonLines::cut)?;
         // Every checkpoint counts on these names.
         gradamp_models::sync_folder(root)?;
         Ok(logs)
     }
 
-    /// Brings all lines to the disk and says how long the files are now.
-    pub fn sync(&mut self) -> Result<LogLengths> {
-        Ok(LogLengths {
-            metrics: self.metrics.sync()?,
-            amplification: self.amplification.sync()?,
-            gradients: self.gradients.sync()?,
-            evaluations: self.evaluations.sync()?,
-        })
+    fn all(&mut self) -> [&mut JsonLines; 4] {
+        [&mut self.metrics, &mut self.amplification, &mut self.gradients, &mut self.evaluations]
+    }
+
+    /// Brings all lines to the disk and says what the files hold now.
+    pub fn sync(&mut self) -> Result<LogSeals> {
+        self.all().into_iter().try_for_each(JsonLines::sync)?;
+        let Self { metrics, amplification, gradients, evaluations } = self;
+        let logs = PerLog { metrics, amplification, gradients, evaluations };
+        let lengths = PerLog::try_of(|log| Ok::<_, Error>(logs.get(log).len))?;
+        let sha256 = PerLog::try_of(|log| Ok::<_, Error>(seal::hex(logs.get(log).hash.clone())))?;
+        Ok(LogSeals { lengths, sha256: Some(sha256) })
     }
 }
 
@@ -68,21 +161,29 @@ pub struct JsonLines {
     path: PathBuf,
     out: BufWriter<File>,
     len: u64,
+    /// The SHA-256 of all bytes so far.
+    hash: Sha256,
 }
 
 impl JsonLines {
-    fn open(path: PathBuf, len: u64) -> Result<Self> {
-        let options = || File::options().create(true).truncate(false).write(true).open(&path);
+    fn open(root: &Path, log: Log, seals: &LogSeals) -> Result<Self> {
+        let path = log.of(root);
+        let options = || File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let mut file = options().map_err(Error::io(&path, "open"))?;
-        let found = file.metadata().map_err(Error::io(&path, "read"))?.len();
-        if found < len {
-            let message =
-                format!("is shorter than at the last checkpoint: expected {len} bytes, found {found}");
-            return Err(Error::broken(&path, message));
-        }
-        file.set_len(len).map_err(Error::io(&path, "cut"))?;
-        file.seek(SeekFrom::Start(len)).map_err(Error::io(&path, "write"))?;
-        Ok(Self { path, out: BufWriter::new(file), len })
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(Error::io(&path, "read"))?;
+        seals.check(log, &path, &bytes)?;
+        let len = *seals.lengths.get(log);
+        bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+        Ok(Self { path, out: BufWriter::new(file), len, hash: Sha256::new_with_prefix(&bytes) })
+    }
+
+    /// Forgets what lies behind the checkpoint.
+    fn cut(&mut self) -> Result<()> {
+        let mut file = self.out.get_ref();
+        file.set_len(self.len).map_err(Error::io(&self.path, "cut"))?;
+        file.seek(SeekFrom::Start(self.len)).map_err(Error::io(&self.path, "write"))?;
+        Ok(())
     }
 
     /// Adds a line, and hands it to the system, so that whoever follows the file sees it.
@@ -99,13 +200,13 @@ impl JsonLines {
             line.push(b'\n');
             self.out.write_all(&line).map_err(Error::io(&self.path, "write"))?;
             self.len += line.len() as u64;
+            self.hash.update(&line);
         }
         self.out.flush().map_err(Error::io(&self.path, "write"))
     }
 
-    fn sync(&mut self) -> Result<u64> {
+    fn sync(&mut self) -> Result<()> {
         self.out.flush().map_err(Error::io(&self.path, "write"))?;
-        gradamp_models::sync_file(self.out.get_ref()).map_err(Error::io(&self.path, "flush to the disk"))?;
-        Ok(self.len)
+        gradamp_models::sync_file(self.out.get_ref()).map_err(Error::io(&self.path, "flush to the disk"))
     }
 }

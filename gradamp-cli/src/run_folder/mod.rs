@@ -3,24 +3,27 @@
 //! | file | content |
 //! |---|---|
 //! | `config.toml` | every setting as resolved, with where it came from |
-//! | `run.json` | version, commit, seed, device, data, times, outcome, expected gains |
+//! | `run.json` | version, commit, seed, device, data, times, outcome, expected gains, the seal of `config.toml`, its own seal |
 //! | `metrics.jsonl` | a line per step interval and per epoch |
 //! | `amplification.jsonl` | each draw of amplified sites |
 //! | `gradients.jsonl` | per epoch and site: gradients before and after amplification |
 //! | `evaluations.jsonl` | per evaluation: which examples were right, and which classes were taken for which |
-//! | `checkpoints/last`, `checkpoints/best` | the model, the velocities, where the run stands |
+//! | `checkpoints/last`, `checkpoints/best` | the model, the velocities, where the run stands, the seals of both and of the logs |
 //!
 //! Epochs, steps and phases are counted from 0.
 
 mod checkpoint;
 mod clock;
 mod data;
+mod findings;
 mod follow;
 pub mod lines;
 mod logs;
 mod owned;
+mod place;
 mod record;
 mod recorder;
+pub(crate) mod seal;
 mod swap;
 
 use std::fs::{self, File};
@@ -28,15 +31,21 @@ use std::path::{Path, PathBuf};
 
 use gradamp_core::files;
 
-pub use checkpoint::{Checkpoint, LoadedCheckpoint};
+pub use checkpoint::{Checkpoint, LoadedCheckpoint, OpenCheckpoint, read_model};
 pub use clock::{Timestamp, timestamp};
 pub use data::RunData;
-pub(crate) use data::read_lines;
+pub use findings::{Finding, Verdict, findings};
 pub use follow::{Change, Follower};
-pub use logs::{LogLengths, Logs};
+pub use logs::{Log, LogSeals, Logs, PerLog};
 pub(crate) use owned::check_not_owned;
 pub use record::{RunRecord, Session, VERSION, commit};
 pub use recorder::Recorder;
+pub use seal::FileSeal;
+
+use place::Place;
+
+use crate::config::{Layers, Resolved};
+use crate::failure;
 
 /// What can go wrong with a run folder; every message names the file.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +69,14 @@ pub enum Error {
         /// The file that gives it away.
         found: &'static str,
     },
+    /// The folder of a run is not where it was when the run began to write to it.
+    #[error("{}: this folder was {fate}", path.display())]
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+        /// What became of it, and how to go on.
+        fate: String,
+    },
     /// A file of a run is not what it should be.
     #[error("{}: {message}", path.display())]
     Broken {
@@ -67,6 +84,14 @@ pub enum Error {
         path: PathBuf,
         /// What was expected and what was found.
         message: String,
+    },
+    /// A checkpoint is not what it should be, and another one is.
+    #[error("{error}; {whole} is whole")]
+    Damaged {
+        /// What is wrong.
+        error: Box<Error>,
+        /// The checkpoints that can be used instead.
+        whole: String,
     },
     /// A model's file cannot be written or read.
     #[error(transparent)]
@@ -102,12 +127,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 const CONFIG: &str = "config.toml";
 const RECORD: &str = "run.json";
 const CHECKPOINTS: &str = "checkpoints";
-const LOGS: [&str; 4] = ["metrics.jsonl", "amplification.jsonl", "gradients.jsonl", "evaluations.jsonl"];
 
 /// A run's folder, held by this process alone.
 #[derive(Debug)]
 pub struct RunFolder {
-    root: PathBuf,
+    place: Place,
     /// Locked for as long as the folder is open, so that no second process writes to it.
     _lock: File,
 }
@@ -148,7 +172,7 @@ impl RunFolder {
             return Err(Error::broken(root, "expected the path of a folder to make, found something else"));
         }
         check_not_owned(root)?;
-        for file in [CONFIG, RECORD].into_iter().chain(LOGS).chain([CHECKPOINTS]) {
+        for file in [CONFIG, RECORD].into_iter().chain(Log::ALL.map(Log::name)).chain([CHECKPOINTS]) {
             if root.join(file).exists() {
                 return Err(Error::Taken { path: root.to_owned(), found: file });
             }
@@ -162,6 +186,24 @@ impl RunFolder {
     pub fn open(root: &Path) -> Result<Self> {
         Self::config_of(root)?;
         Self::lock(root)
+    }
+
+    /// The settings of the run in `root`, which is only to be read.
+    ///
+    /// **Errors:** a folder that holds no run; settings that were changed since the run began, or that are none.
+    pub fn settings_of(root: &Path) -> failure::Result<Resolved> {
+        let path = Self::config_of(root)?;
+        if let Some(seal) = RunRecord::read(root)?.and_then(|record| record.config) {
+            seal.check(&path, &FileSeal::of(&path)?)?;
+        }
+        Ok(Layers { file: Some(path), ..Layers::default() }.resolve()?)
+    }
+
+    /// The seal of the settings' file.
+    ///
+    /// **Errors:** a file that cannot be read.
+    pub fn config_seal(&self) -> Result<FileSeal> {
+        FileSeal::of(&self.config_path())
     }
 
     /// Whether a process is writing to the run in `root`, as far as that is known.
@@ -217,17 +259,22 @@ impl RunFolder {
             // Some network drives know no locks; a run there is as good as one elsewhere.
             Err(fs::TryLockError::Error(_)) => {}
         }
-        Ok(Self { root: root.to_owned(), _lock: lock })
+        Ok(Self { place: Place::hold(root)?, _lock: lock })
     }
 
     /// The folder.
     pub fn root(&self) -> &Path {
-        &self.root
+        self.place.path()
+    }
+
+    /// **Errors:** the folder was removed or renamed since it was opened.
+    pub fn check_place(&self) -> Result<()> {
+        self.place.check()
     }
 
     /// The file with the settings.
     pub fn config_path(&self) -> PathBuf {
-        self.root.join(CONFIG)
+        self.root().join(CONFIG)
     }
 
     /// Writes the settings.
@@ -237,29 +284,88 @@ impl RunFolder {
 
     /// Where the last checkpoint is.
     pub fn last(&self) -> Checkpoint {
-        Checkpoint::new(self.root.join(CHECKPOINTS).join("last"))
+        Self::last_of(self.root())
     }
 
     /// Where the best checkpoint is.
     pub fn best(&self) -> Checkpoint {
-        Checkpoint::new(self.root.join(CHECKPOINTS).join("best"))
+        Self::best_of(self.root())
+    }
+
+    /// The last checkpoint of the run in `root`, which is only to be read.
+    pub fn last_of(root: &Path) -> Checkpoint {
+        Checkpoint::new(root.join(CHECKPOINTS).join(checkpoint::LAST))
+    }
+
+    /// The best checkpoint of the run in `root`, which is only to be read.
+    pub fn best_of(root: &Path) -> Checkpoint {
+        Checkpoint::new(root.join(CHECKPOINTS).join(checkpoint::BEST))
+    }
+
+    /// Makes the folder of the checkpoints, once when a process begins: were it made whenever it is missing, a run would write
+    /// into whatever stands in its own folder's place.
+    ///
+    /// **Errors:** a folder that was removed or renamed, or cannot be written.
+    pub fn make_checkpoints(&self) -> Result<()> {
+        self.check_place()?;
+        let folder = self.root().join(CHECKPOINTS);
+        if !folder.is_dir() {
+            fs::create_dir(&folder).map_err(Error::io(&folder, "make this folder"))?;
+            gradamp_models::sync_folder(self.root())?;
+        }
+        Ok(())
+    }
+
+    /// Removes what an earlier process left half-written, beside checkpoints that are whole.
+    ///
+    /// **Errors:** a file or folder that cannot be removed.
+    pub fn sweep(&self) -> Result<()> {
+        let (last, best) = (self.last(), self.best());
+        last.sweep()?;
+        best.sweep()?;
+        let checkpoints = self.root().join(CHECKPOINTS);
+        for path in partial_files(&[self.root(), &checkpoints, last.path(), best.path()])? {
+            fs::remove_file(&path).map_err(Error::io(&path, "remove"))?;
+        }
+        Ok(())
     }
 
     /// Reads `run.json`; `None` where the run was killed before it was written.
+    ///
+    /// **Errors:** a file that is changed.
     pub fn read_record(&self) -> Result<Option<RunRecord>> {
-        Self::record_of(&self.root)
+        Self::record_of(self.root())
     }
 
     /// The same, of the run in `root`.
+    ///
+    /// **Errors:** a file that is changed.
     pub fn record_of(root: &Path) -> Result<Option<RunRecord>> {
-        let path = root.join(RECORD);
-        if path.exists() { read_json(&path).map(Some) } else { Ok(None) }
+        RunRecord::read(root)
     }
 
     /// Writes `run.json`.
+    ///
+    /// **Errors:** a folder that was removed or renamed; a file that cannot be written.
     pub fn write_record(&self, record: &RunRecord) -> Result<()> {
-        write_json(&self.root.join(RECORD), record)
+        self.check_place()?;
+        write_json(&self.root().join(RECORD), record)
     }
+}
+
+/// The files in `folders` that a process was writing when it was killed.
+fn partial_files(folders: &[&Path]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for folder in folders.iter().filter(|folder| folder.is_dir()) {
+        for entry in fs::read_dir(folder).map_err(Error::io(folder, "read"))? {
+            let path = entry.map_err(Error::io(folder, "read"))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with('.') && name.ends_with(".partial") {
+                files.push(path);
+            }
+        }
+    }
+    Ok(files)
 }
 
 /// Writes a small file: whole or not at all.
@@ -274,17 +380,35 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(gradamp_models::write_atomically(path, write)?)
 }
 
+/// Writes a value as JSON with a seal.
 pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::broken(path, format!("cannot be put as JSON: {error}")))?;
     text.push('\n');
-    write_file(path, text.as_bytes())
+    write_file(path, seal::FILE.seal(&text).as_bytes())
 }
 
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = files::read_to_string(path).map_err(Error::io(path, "read"))?;
-    serde_json::from_str(&text)
-        .map_err(|error| Error::broken(path, format!("is damaged or of another version: {error}")))
+    Ok(read_sealed_json(path)?.0)
+}
+
+/// Reads what [`write_json`] wrote, and says whether it has a seal: earlier versions of the program wrote none.
+///
+/// **Errors:** a file that is missing, changed or of another version.
+pub(crate) fn read_sealed_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<(T, bool)> {
+    let bytes = files::read(path).map_err(Error::io(path, "read"))?;
+    parse_sealed_json(path, bytes)
+}
+
+fn parse_sealed_json<T: serde::de::DeserializeOwned>(path: &Path, bytes: Vec<u8>) -> Result<(T, bool)> {
+    let damaged = |error: &dyn std::fmt::Display| {
+        Error::broken(path, format!("is damaged or of another version: {error}"))
+    };
+    let text = String::from_utf8(bytes).map_err(|error| damaged(&error))?;
+    let sealed = seal::FILE.unseal(&text).map_err(|message| Error::broken(path, message))?;
+    let is_sealed = sealed.is_some();
+    let value = serde_json::from_str(&sealed.unwrap_or(text)).map_err(|error| damaged(&error))?;
+    Ok((value, is_sealed))
 }
 
 #[cfg(test)]
@@ -296,7 +420,7 @@ mod tests {
     #[test]
     fn runs_of_one_name_that_begin_at_once_are_each_in_a_folder_of_its_own() {
         let parent = tempfile::tempdir().unwrap();
-        let create = || RunFolder::create_named(parent.path(), "run").map(|folder| folder.root);
+        let create = || RunFolder::create_named(parent.path(), "run").map(|folder| folder.root().to_owned());
         let roots: BTreeSet<PathBuf> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..16).map(|_| scope.spawn(create)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect()

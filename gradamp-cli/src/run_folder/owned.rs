@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use super::{CHECKPOINTS, CONFIG, Error, LOGS, RECORD, Result};
+use super::{CHECKPOINTS, CONFIG, Error, Log, RECORD, Result};
 
 const LOCK: &str = ".lock";
 /// What a run keeps in its folder besides its logs.
@@ -24,7 +24,7 @@ pub(crate) fn check_not_owned(path: &Path) -> Result<()> {
         let inside = whole.strip_prefix(root).unwrap_or(&whole);
         let Some(Component::Normal(first)) = inside.components().next() else { continue };
         let is_run = root.join(CONFIG).is_file() && (root.join(RECORD).exists() || root.join(LOCK).exists());
-        if is_run && OF_A_RUN.iter().chain(&LOGS).any(|own| first == *own) {
+        if is_run && OF_A_RUN.into_iter().chain(Log::ALL.map(Log::name)).any(|own| first == own) {
             return Err(Error::broken(path, format!("belongs to the run in {}", root.display())));
         }
         if root.join(PLAN).is_file() && OF_A_SWEEP.iter().any(|own| first == *own) {

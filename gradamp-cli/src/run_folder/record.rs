@@ -1,15 +1,20 @@
 //! `run.json`: who trained what, on what, when, and how it ended.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gradamp_core::amplify::ParameterGain;
+use gradamp_core::files;
 use serde::{Deserialize, Serialize};
 
+use super::{Error, FileSeal, RECORD, Result, parse_sealed_json};
 use crate::gains;
 
 /// `run.json`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
+    /// The form of the file: 2 has a seal, 1 is that of earlier versions of the program.
+    #[serde(default = "unsealed")]
+    pub format: u32,
     /// The program's version.
     pub version: String,
     /// The commit that the program was built from, where it was built from a repository.
@@ -35,6 +40,12 @@ pub struct RunRecord {
     /// The folder that it was begun in, from which its relative paths lead.
     #[serde(default, with = "gradamp_data::any_path", skip_serializing_if = "Option::is_none")]
     pub begun_in: Option<PathBuf>,
+    /// The seal of `config.toml`, which never changes.
+    #[serde(default)]
+    pub config: Option<FileSeal>,
+    /// Whether a checkpoint was saved: from then on the run is never without one.
+    #[serde(default)]
+    pub saved: bool,
     /// When the run began.
     pub start: String,
     /// When it ended, or was last interrupted.
@@ -65,10 +76,53 @@ pub struct Session {
     pub device: String,
 }
 
+fn unsealed() -> u32 {
+    RunRecord::UNSEALED
+}
+
 impl RunRecord {
     /// Whether all epochs of the run's strategy are done, and that was recorded.
     pub fn is_finished(&self) -> bool {
         self.outcome == "finished"
+    }
+
+    /// The form that is written.
+    pub const FORMAT: u32 = 2;
+    const UNSEALED: u32 = 1;
+
+    /// Whether its file has a seal.
+    pub fn is_sealed(&self) -> bool {
+        self.format == Self::FORMAT
+    }
+
+    /// Whether a checkpoint was saved. Earlier versions of the program did not note it, but saved before they ended.
+    pub fn was_saved(&self) -> bool {
+        if self.is_sealed() { self.saved } else { self.outcome != "running" }
+    }
+
+    /// Reads the `run.json` of the run in `root`; `None` where there is none.
+    ///
+    /// **Errors:** a file that is changed.
+    pub fn read(root: &Path) -> Result<Option<Self>> {
+        let path = root.join(RECORD);
+        match files::read(&path) {
+            Ok(bytes) => Self::parse(&path, bytes).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(&path, "read")(error)),
+        }
+    }
+
+    /// The record that a `run.json` holds.
+    pub(super) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self> {
+        let (record, is_sealed): (Self, bool) = parse_sealed_json(path, bytes)?;
+        match record.format {
+            Self::UNSEALED if !is_sealed => Ok(record),
+            Self::FORMAT if is_sealed => Ok(record),
+            Self::UNSEALED | Self::FORMAT => {
+                Err(Error::broken(path, "is changed: expected its seal, found none"))
+            }
+            format => Err(Error::broken(path, format!("expected format {}, found {format}", Self::FORMAT))),
+        }
     }
 
     /// The gains of each amplified phase, as `run.json` holds them.

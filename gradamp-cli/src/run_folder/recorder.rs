@@ -15,7 +15,8 @@ use super::{Checkpoint, Logs, Result, RunFolder};
 
 /// Writes every report into the run folder and saves checkpoints.
 #[derive(Debug)]
-pub struct Recorder {
+pub struct Recorder<'a> {
+    folder: &'a RunFolder,
     logs: Logs,
     last: Checkpoint,
     best: Checkpoint,
@@ -29,10 +30,16 @@ pub struct Recorder {
     saved_at: Option<(usize, usize, u64)>,
 }
 
-impl Recorder {
+impl<'a> Recorder<'a> {
     /// A recorder that goes on at the end of `logs`.
-    pub fn new(folder: &RunFolder, logs: Logs, metadata: Metadata, config: &crate::config::Config) -> Self {
+    pub fn new(
+        folder: &'a RunFolder,
+        logs: Logs,
+        metadata: Metadata,
+        config: &crate::config::Config,
+    ) -> Self {
         Self {
+            folder,
             logs,
             last: folder.last(),
             best: folder.best(),
@@ -47,8 +54,9 @@ impl Recorder {
 
     /// Saves the last checkpoint. Lines reach the disk before the checkpoint that counts them.
     pub fn save<B: Backend>(&mut self, snapshot: &Snapshot<'_, B>) -> Result<()> {
-        let lengths = self.logs.sync()?;
-        self.last.save(snapshot, lengths, &self.metadata)?;
+        self.folder.check_place()?;
+        let seals = self.logs.sync()?;
+        self.last.save(snapshot, seals, &self.metadata, || self.folder.check_place())?;
         self.saved = Instant::now();
         self.saved_at = Some(place(snapshot.state));
         Ok(())
@@ -70,7 +78,7 @@ fn place(state: &TrainState) -> (usize, usize, u64) {
     (state.epoch, state.batch, state.step)
 }
 
-impl<B: Backend> Observer<B> for Recorder {
+impl<B: Backend> Observer<B> for Recorder<'_> {
     fn on_draw(&mut self, draw: &DrawRecord) -> gradamp_core::Result<()> {
         Ok(self.logs.amplification.line(draw)?)
     }
@@ -85,6 +93,9 @@ impl<B: Backend> Observer<B> for Recorder {
         };
         let lines: Vec<_> =
             reports.iter().filter(is_logged).map(|report| MetricsLine::Step(StepLine::new(report))).collect();
+        if !lines.is_empty() {
+            self.folder.check_place()?;
+        }
         self.logs.metrics.lines(&lines)?;
         let is_due = self.saved.elapsed().as_secs_f64() >= self.checkpoint_seconds;
         if is_due && self.is_worth_keeping(snapshot)? {
@@ -98,6 +109,7 @@ impl<B: Backend> Observer<B> for Recorder {
         report: &EpochReport,
         snapshot: &Snapshot<'_, B>,
     ) -> gradamp_core::Result<Control> {
+        self.folder.check_place()?;
         let line = MetricsLine::Epoch(EpochLine::new(report, snapshot.state));
         self.logs.metrics.line(&line)?;
         let gradient = |gradient: &SiteGradient| GradientLine {
@@ -114,8 +126,8 @@ impl<B: Backend> Observer<B> for Recorder {
         if self.is_worth_keeping(snapshot)? {
             // The best before the last: killed in between, the run repeats the epoch and saves the same best again.
             if report.best {
-                let lengths = self.logs.sync()?;
-                self.best.save(snapshot, lengths, &self.metadata)?;
+                let seals = self.logs.sync()?;
+                self.best.save(snapshot, seals, &self.metadata, || self.folder.check_place())?;
             }
             self.save(snapshot)?;
         }

@@ -10,14 +10,11 @@ use super::{Error, Result};
 
 /// Replaces the folder at `path` by what `fill` writes into an empty one.
 ///
-/// **Errors:** what `fill` returns, and then the old folder stays; a folder that cannot be written.
+/// **Errors:** what `fill` returns, and then the old folder stays; a folder that cannot be written; no folder to put it in.
 pub(super) fn replace(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let (new, old) = (beside(path, "new"), beside(path, "old"));
     remove(&new)?;
-    let folder = path.parent().unwrap_or(path);
-    if !folder.is_dir() {
-        gradamp_models::create_folders(folder)?;
-    }
+    // The folders above are not made: those of a run whose folder was removed must not be there again.
     fs::create_dir(&new).map_err(Error::io(&new, "make this folder"))?;
     fill(&new)?;
     gradamp_models::sync_folder(&new)?;
@@ -26,7 +23,7 @@ pub(super) fn replace(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Re
         rename(path, &old)?;
     }
     rename(&new, path)?;
-    gradamp_models::sync_folder(folder)?;
+    gradamp_models::sync_folder(path.parent().unwrap_or(path))?;
     remove(&old)
 }
 
@@ -43,6 +40,20 @@ pub(super) fn recover(path: &Path, is_whole: impl Fn(&Path) -> bool) -> Result<b
         }
     }
     Ok(path.exists())
+}
+
+/// The version that [`recover`] would put in place, for readers, who change nothing. `is_complete` judges what is in
+/// `NAME.new`, which is filled before the old version leaves its place.
+pub(super) fn find(path: &Path, is_complete: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    let (new, old) = (beside(path, "new"), beside(path, "old"));
+    let is_there = |path: &PathBuf| path.exists();
+    let new = Some(new).filter(|new| is_there(new) && is_complete(new));
+    Some(path.to_owned()).filter(is_there).or(new).or(Some(old).filter(is_there))
+}
+
+/// What an interrupted replacement may have left beside `path`, the newer version first.
+pub(super) fn leftovers(path: &Path) -> [PathBuf; 2] {
+    [beside(path, "new"), beside(path, "old")]
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -78,6 +89,7 @@ mod tests {
     #[test]
     fn a_replacement_leaves_the_new_folder_alone() {
         let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("checkpoints")).unwrap();
         let path = root.path().join("checkpoints/last");
         replace(&path, |folder| write(folder, "one")).unwrap();
         replace(&path, |folder| write(folder, "two")).unwrap();

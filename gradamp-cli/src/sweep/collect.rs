@@ -7,14 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::data::{RESULTS, run_dir};
+use super::data::{CSV, RESULTS, run_dir};
 use super::halving::{Progress, Standing, standings};
 use super::plan::{Plan, PlannedRun, Role, plain};
 use super::results::{ResultLine, Status};
 use crate::run_folder::lines::EpochLine;
 use crate::run_folder::{Error, Result, RunData, read_json, write_file, write_json};
-
-const CSV: &str = "results.csv";
 
 /// How a run stands.
 #[derive(Clone, Debug)]
@@ -76,6 +74,12 @@ fn open_lock(path: &Path) -> Result<File> {
 
 fn failure_path(root: &Path, name: &str) -> PathBuf {
     root.join("failures").join(format!("{name}.json"))
+}
+
+/// The files that say why a run failed, and what is wrong with them.
+pub(super) fn failures(root: &Path, plan: &Plan) -> Vec<(PathBuf, Result<String>)> {
+    let paths = plan.runs.iter().map(|run| failure_path(root, &run.name)).filter(|path| path.exists());
+    paths.map(|path| (path.clone(), read_json::<Failed>(&path).map(|failed| failed.error))).collect()
 }
 
 /// Writes down why a run failed.
@@ -180,10 +184,25 @@ pub fn collect(root: &Path, plan: &Plan) -> Result<Vec<ResultLine>> {
     // One process at a time, so that none writes what it read before another's run ended.
     let lock = open_lock(&claim_path(root, ".results"))?;
     let _ = lock.lock(); // where there are no locks, the next run's end makes it good
+    let lines = results(root, plan);
+    let mut jsonl = String::new();
+    for line in &lines {
+        let text = line
+            .to_line()
+            .map_err(|error| Error::broken(root, format!("{}: cannot be put as JSON: {error}", line.run)))?;
+        jsonl += &text;
+        jsonl.push('\n');
+    }
+    write_file(&root.join(RESULTS), jsonl.as_bytes())?;
+    write_file(&root.join(CSV), csv(plan, &lines).as_bytes())?;
+    Ok(lines)
+}
+
+/// What the run folders tell, a line for each run of the plan.
+pub(super) fn results(root: &Path, plan: &Plan) -> Vec<ResultLine> {
     let views: Vec<View> = plan.runs.iter().map(|run| View::of(root, &run.name)).collect();
     let fates = fates(plan, &views);
-    let lines: Vec<ResultLine> = plan
-        .runs
+    plan.runs
         .iter()
         .zip(views)
         .zip(fates)
@@ -197,17 +216,7 @@ pub fn collect(root: &Path, plan: &Plan) -> Result<Vec<ResultLine>> {
             };
             line(run, view, status)
         })
-        .collect();
-    let mut jsonl = String::new();
-    for line in &lines {
-        let text = serde_json::to_string(line)
-            .map_err(|error| Error::broken(root, format!("{}: cannot be put as JSON: {error}", line.run)))?;
-        jsonl += &text;
-        jsonl.push('\n');
-    }
-    write_file(&root.join(RESULTS), jsonl.as_bytes())?;
-    write_file(&root.join(CSV), csv(plan, &lines).as_bytes())?;
-    Ok(lines)
+        .collect()
 }
 
 /// What a reader should be told about runs that were trained on different data, though no axis says so.
@@ -248,7 +257,7 @@ fn line(run: &PlannedRun, view: View, status: Status) -> ResultLine {
 }
 
 /// The results as a table of commas: a column for each axis.
-fn csv(plan: &Plan, lines: &[ResultLine]) -> String {
+pub(super) fn csv(plan: &Plan, lines: &[ResultLine]) -> String {
     let mut axes = plan.axes.clone();
     for axis in lines.iter().flat_map(|line| line.axes.keys()) {
         if !axes.contains(axis) {

@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 
 use gradamp_core::files;
 
+use super::findings;
 use super::plan::{Plan, Role, plain};
 use super::results::{ResultLine, Status};
-use crate::run_folder::{Error, Result, VERSION};
+use crate::run_folder::{Error, Finding, Result, VERSION};
 use crate::shell;
 
 pub(super) const PLAN: &str = "plan.json";
 pub(super) const RESULTS: &str = "results.jsonl";
+pub(super) const CSV: &str = "results.csv";
 
 /// All that a sweep's folder tells, of a sweep that is finished, interrupted or still going on.
 #[derive(Clone, Debug)]
@@ -64,6 +66,29 @@ impl SweepData {
         }
         let warnings = foreign_versions(&results);
         Ok(Self { root: root.to_owned(), plan, results, warnings })
+    }
+
+    /// The whole lines of `results.jsonl` of the sweep in `root`, for who follows one that goes on.
+    ///
+    /// **Errors:** a file that is missing; a line that is changed or of another version, with its number.
+    pub fn results_so_far(root: &Path) -> Result<Vec<ResultLine>> {
+        let path = root.join(RESULTS);
+        let text = read_text(&path, root)?;
+        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+        parse_results(&path, root, whole)
+    }
+
+    /// Whether every line of the results has a seal.
+    pub(super) fn are_results_sealed(root: &Path) -> bool {
+        let text = files::read_to_string(&root.join(RESULTS)).unwrap_or_default();
+        text.lines().all(ResultLine::is_sealed)
+    }
+
+    /// Holds every file of the sweep in `root` against its seal.
+    ///
+    /// **Errors:** a folder that holds no sweep.
+    pub fn findings(root: &Path) -> Result<Vec<Finding>> {
+        findings::findings(root)
     }
 
     /// The plan of the sweep in `root`.
@@ -144,19 +169,32 @@ pub(super) fn config_path(root: &Path, name: &str) -> PathBuf {
     root.join("configs").join(format!("{name}.toml"))
 }
 
+/// How results that are damaged come right.
+fn again(root: &Path) -> String {
+    format!("`gradamp sweep --collect {}` makes it anew from the run folders", shell::path(root))
+}
+
+fn read_text(path: &Path, root: &Path) -> Result<String> {
+    let bytes = files::read(path).map_err(Error::io(path, "read"))?;
+    String::from_utf8(bytes).map_err(|error| {
+        Error::broken(path, format!("is damaged: expected UTF-8: {}; {}", error.utf8_error(), again(root)))
+    })
+}
+
 /// The lines of `results.jsonl`.
 fn read_results(path: &Path, root: &Path) -> Result<Vec<ResultLine>> {
-    let again = format!("`gradamp sweep --collect {}` makes it anew from the run folders", shell::path(root));
-    let text = files::read_to_string(path).map_err(Error::io(path, "read"))?;
+    let text = read_text(path, root)?;
     if !text.is_empty() && !text.ends_with('\n') {
         let line = text.lines().count();
-        return Err(Error::broken(path, format!("line {line}: is half-written; {again}")));
+        return Err(Error::broken(path, format!("line {line}: is half-written; {}", again(root))));
     }
+    parse_results(path, root, &text)
+}
+
+fn parse_results(path: &Path, root: &Path, text: &str) -> Result<Vec<ResultLine>> {
     let line = |(i, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|error| {
-            let message = format!("line {}: is damaged or of another version: {error}; {again}", i + 1);
-            Error::broken(path, message)
-        })
+        ResultLine::parse(line)
+            .map_err(|message| Error::broken(path, format!("line {}: {message}; {}", i + 1, again(root))))
     };
     text.lines().enumerate().map(line).collect()
 }

@@ -1,6 +1,6 @@
 //! From a study to its runs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use gradamp_core::random::{Purpose, Stream};
 
@@ -101,6 +101,7 @@ pub fn expand(study: &Study, controls: bool) -> Result<Expansion, KeyError> {
             .map(|(a, _)| name_of(a))
             .collect(),
         halving: study.halving.as_ref().map(|(halving, _)| halving.clone()),
+        files: BTreeMap::new(), // what is written beside the plan is sealed then
         runs,
     };
     if let Some((halving, origin)) = &study.halving {

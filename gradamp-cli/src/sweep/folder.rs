@@ -1,5 +1,6 @@
 //! A sweep's folder: what is written there before the first run.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,13 +12,13 @@ use super::data::{PLAN, config_path, run_dir};
 use super::expand::Expansion;
 use super::plan::Plan;
 use super::study::Study;
-use crate::config::{KeyError, Layers, Resolved, read_file};
+use crate::config::{KeyError, Resolved, read_file};
 use crate::failure::{Failure, Result};
 use crate::resume;
-use crate::run_folder::{self, RunFolder, check_not_owned, write_file, write_json};
+use crate::run_folder::{self, FileSeal, RunFolder, check_not_owned, write_file, write_json};
 
-const STUDY: &str = "sweep.toml";
-const BASE: &str = "base.toml";
+pub(super) const STUDY: &str = "sweep.toml";
+pub(super) const BASE: &str = "base.toml";
 
 /// **Errors:** a path at which no sweep's folder can be; a run's folder whose settings are not the plan's: nothing is
 /// overwritten.
@@ -36,8 +37,8 @@ pub fn check_runs(root: &Path, expansion: &Expansion) -> Result<()> {
         if !has_begun(root, &run.name) {
             continue;
         }
-        let path = run_dir(root, &run.name).join("config.toml");
-        let found = Layers { file: Some(path.clone()), ..Layers::default() }.resolve()?;
+        let folder = run_dir(root, &run.name);
+        let (path, found) = (RunFolder::config_of(&folder)?, RunFolder::settings_of(&folder)?);
         if let Some(difference) = difference(&found, planned)? {
             let message = format!(
                 "{}: holds another run than the plan's: {difference}; remove that folder, or choose another --out",
@@ -67,24 +68,30 @@ pub fn prepare(root: &Path, study: &Study, expansion: &Expansion) -> Result<Vec<
     for folder in [root.join("configs"), root.join("runs")] {
         create_folders(&folder)?;
     }
+    let mut seals = BTreeMap::new();
+    let mut write_sealed = |path: &Path, text: &str| {
+        seals.insert(Plan::name_of(root, path), FileSeal::of_bytes(text.as_bytes()));
+        write(path, text)
+    };
     for (run, settings) in expansion.plan.runs.iter().zip(&expansion.settings) {
-        write(&config_path(root, &run.name), &settings.show()?)?;
+        write_sealed(&config_path(root, &run.name), &settings.show()?)?;
     }
-    write(&root.join(STUDY), &whole(root, study)?)?;
-    if before.as_ref() != Some(&expansion.plan) {
-        write_json(&plan, &expansion.plan)?;
+    let text = match &study.config {
+        None => study.text.clone(),
+        // The file of settings is copied beside the study, since its name leads there from the study's own folder alone.
+        Some(config) => {
+            let settings = read_file(config)?;
+            write_sealed(&root.join(BASE), &settings)?;
+            study.text_with(BASE)
+        }
+    };
+    write_sealed(&root.join(STUDY), &text)?;
+    let sealed = Plan { files: seals, ..expansion.plan.clone() };
+    if before.as_ref() != Some(&sealed) {
+        write_json(&plan, &sealed)?;
     }
     let gone = before.map(|plan| plan.runs).unwrap_or_default().into_iter().map(|run| run.name);
     Ok(gone.filter(|name| expansion.plan.run(name).is_none() && has_begun(root, name)).collect())
-}
-
-/// The study's text. A file of settings that it names is copied beside it, since the name leads there from the study's own
-/// folder alone.
-fn whole(root: &Path, study: &Study) -> Result<String> {
-    let Some(path) = &study.config else { return Ok(study.text.clone()) };
-    let settings = read_file(path)?;
-    write(&root.join(BASE), &settings)?;
-    Ok(study.text_with(BASE))
 }
 
 /// Writes a file, unless it says that already: several processes may begin at once.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `sweep.toml` | the study as given |
 //! | `base.toml` | the file of settings that it names, if it names one |
-//! | `plan.json` | all runs in their order |
+//! | `plan.json` | all runs in their order, the seals of the settings, its own seal |
 //! | `configs/NAME.toml` | each run's settings, resolved: `gradamp train --config` makes the run by itself |
 //! | `runs/NAME/` | the run folders |
 //! | `failures/NAME.json` | why a run failed that could not write it down itself |
@@ -20,6 +20,7 @@ mod command;
 mod data;
 mod estimate;
 mod expand;
+mod findings;
 mod folder;
 mod halving;
 mod names;

@@ -1,5 +1,6 @@
 //! `plan.json`: all runs of a sweep, in their order.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::names;
-use crate::run_folder::{Error, Result, read_json};
+use crate::run_folder::{Error, FileSeal, Result, read_json};
 
 /// The form of `plan.json`; another number is refused.
 pub(super) const FORMAT: u32 = 1;
@@ -32,6 +33,9 @@ pub struct Plan {
     /// Which cells go on after how many epochs, where hopeless ones are stopped early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halving: Option<Halving>,
+    /// The seals of the study and of each run's settings, by their names in the sweep's folder.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, FileSeal>,
     /// The runs: for each baseline its runs, then cell by cell, each cell followed by its controls.
     pub runs: Vec<PlannedRun>,
 }
@@ -96,6 +100,12 @@ impl Plan {
             return Err(Error::broken(path, format!("expected format {FORMAT}, found {format}")));
         }
         read_json(path)
+    }
+
+    /// What a file of the sweep in `root` is called in [`files`](Self::files).
+    pub(super) fn name_of(root: &Path, path: &Path) -> String {
+        let parts = path.strip_prefix(root).unwrap_or(path).components();
+        parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
     }
 
     /// The run called `name`.

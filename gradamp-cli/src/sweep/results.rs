@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Axes, Role};
+use crate::run_folder::seal;
 
 /// A line of `results.jsonl`, and a row of `results.csv`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,29 @@ pub struct ResultLine {
     pub seconds: f64,
     /// The version of the program that made the run; empty where it has not begun.
     pub version: String,
+}
+
+impl ResultLine {
+    /// The line as it is written: with a seal, without the line's end.
+    ///
+    /// **Errors:** what JSON cannot hold.
+    pub(super) fn to_line(&self) -> serde_json::Result<String> {
+        Ok(seal::LINE.seal(&serde_json::to_string(self)?))
+    }
+
+    /// Whether a line has a seal.
+    pub(super) fn is_sealed(line: &str) -> bool {
+        matches!(seal::LINE.unseal(line), Ok(Some(_)))
+    }
+
+    /// Reads what [`to_line`](Self::to_line) wrote, or earlier versions of the program, without a seal.
+    ///
+    /// **Errors:** a line that is changed or of another version, in words.
+    pub(super) fn parse(line: &str) -> Result<Self, String> {
+        let sealed = seal::LINE.unseal(line)?;
+        serde_json::from_str(sealed.as_deref().unwrap_or(line))
+            .map_err(|error| format!("is damaged or of another version: {error}"))
+    }
 }
 
 /// How far a run is.

@@ -41,6 +41,20 @@ impl Standing {
         &self.0.folder
     }
 
+    /// Writes that a checkpoint was saved, from which the run can go on.
+    ///
+    /// **Errors:** a folder that cannot be written.
+    pub fn note_saved(&self) -> crate::run_folder::Result<()> {
+        let mut record = self.0.record.lock().unwrap_or_else(PoisonError::into_inner);
+        match record.as_mut() {
+            Some(record) if !record.saved => {
+                record.saved = true;
+                self.0.folder.write_record(record)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Writes how the run ended, unless an end is written already.
     ///
     /// **Errors:** a folder that cannot be written.

@@ -27,6 +27,9 @@ fn strategy() -> Strategy {
 
 fn record(outcome: &str) -> Change {
     Change::Record(Box::new(RunRecord {
+        format: 1,
+        config: None,
+        saved: true,
         version: "0.1.0".into(),
         commit: None,
         model: "resnet18 of width 8".into(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::one::Watched;
-use crate::run_folder::{self, Result};
+use crate::run_folder::Result;
 use crate::sweep::{Plan, PlannedRun, ResultLine, SweepData};
 use crate::tui::Status;
 
@@ -98,7 +98,7 @@ impl Table {
         let [plan, results] = SweepData::files(&self.root);
         let plan = Plan::read(&plan)?;
         // There are no results before the first run is over.
-        let lines = if results.exists() { run_folder::read_lines(&results)? } else { Vec::new() };
+        let lines = if results.exists() { SweepData::results_so_far(&self.root)? } else { Vec::new() };
         let mut results: BTreeMap<String, ResultLine> =
             lines.into_iter().map(|line: ResultLine| (line.run.clone(), line)).collect();
         let row = |planned: PlannedRun| {

@@ -11,6 +11,7 @@ mod devices;
 mod drivers;
 mod faults;
 mod inputs;
+mod integrity;
 mod optimizer;
 mod reliability;
 mod report;

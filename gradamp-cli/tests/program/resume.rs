@@ -139,6 +139,8 @@ fn a_run_that_reaches_its_step_limit_goes_on_where_it_stood() {
     let without: Vec<&str> = text.lines().filter(|line| !line.starts_with("max_steps")).collect();
     fs::write(&config, without.join("\n") + "\n").unwrap();
     assert_same_run(&place.path("whole"), &place.path("parts"));
+    place.run("train --resume parts").fails(1, &["parts/config.toml: is truncated or changed"]);
+    fs::write(&config, text).unwrap();
 
     let before = contents(&place.path("parts/checkpoints"));
     place.run("train --threads 1 --resume parts").succeeds();

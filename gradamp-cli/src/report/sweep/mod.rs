@@ -16,7 +16,7 @@ use super::chart::{Axis, Format, Intervals, Item, Stroke};
 use super::figure::Figure;
 use super::html::{Block, Section, Tile};
 use crate::failure::Result;
-use crate::run_folder::Error;
+use crate::run_folder::{Error, FileSeal, RunData};
 use crate::shell;
 use crate::sweep::{Role, Status, SweepData};
 use judged::{Judged, Measure, judge, measure};
@@ -26,6 +26,13 @@ const MOST_ROWS: usize = 48;
 
 /// The sections about `sweep`.
 pub fn sections(sweep: &SweepData) -> Result<Vec<Section>> {
+    // A run whose folder was removed is told without its course; one that is damaged is no run to tell of.
+    for run in sweep.results.iter().filter(|run| run.status == Status::Finished) {
+        let folder = sweep.run_dir(&run.run);
+        if folder.exists() {
+            RunData::outline(&folder)?;
+        }
+    }
     let measure = measure(sweep);
     let cells = judge(sweep, measure);
     let mut ranked: Vec<&Judged> = cells.iter().collect();
@@ -213,6 +220,10 @@ fn differ(number: usize) -> String {
 fn reproduction(sweep: &SweepData) -> Result<Section> {
     let path = sweep.root.join("sweep.toml");
     let study = files::read_to_string(&path).map_err(Error::io(&path, "read"))?;
+    // Earlier versions of the program wrote no seals.
+    if let Some(seal) = sweep.plan.files.get("sweep.toml") {
+        seal.check(&path, &FileSeal::of_bytes(study.as_bytes()))?;
+    }
     let again = shell::path(&Path::new("sweeps").join(format!("{}-again", sweep.plan.name)));
     let study_file = shell::path(&path);
     let mut lines = Vec::new();

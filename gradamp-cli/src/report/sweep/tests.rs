@@ -69,6 +69,7 @@ fn sweep(root: &std::path::Path) -> SweepData {
         axes: ["amplification.factor", "amplification.ratio", "strategy.lr"].map(str::to_owned).to_vec(),
         amplification_axes: Vec::new(),
         halving: None,
+        files: Default::default(),
         runs,
     };
     SweepData { root: root.to_owned(), plan, results, warnings: vec!["runs of <two> versions".into()] }

@@ -73,7 +73,10 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
 
     // Runs that diverged are told of; a half-written file of results is refused.
     let path = place.path("sweeps/s/results.jsonl");
-    let results = fs::read_to_string(&path).unwrap();
+    let sealed = fs::read_to_string(&path).unwrap();
+    // As they were written before there were seals.
+    let unsealed = |line: &str| format!("{}}}\n", line.split(",\"sha256\"").next().unwrap());
+    let results: String = sealed.lines().map(unsealed).collect();
     let (first, rest) = results.rsplit_once("\"finished\"").unwrap();
     fs::write(&path, format!("{first}\"diverged\"{rest}")).unwrap();
     let diverged = compared(&place, "sweeps/s");

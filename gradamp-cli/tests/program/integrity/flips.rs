@@ -1,0 +1,189 @@
+//! One inverted bit in any file of a run or a sweep: every command refuses it, or finds what it found without it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{copy, flip};
+use crate::{SMALL, Workplace, contents};
+
+/// What is flipped: in every file some bits, spread from its beginning to its end.
+fn targets(root: &Path) -> Vec<(PathBuf, usize, u32)> {
+    const FLIPS: usize = 8;
+    let mut targets = Vec::new();
+    for (path, bytes) in contents(root) {
+        let name = path.strip_prefix(root).unwrap().to_owned();
+        let n = bytes.len();
+        let mut places: Vec<usize> = (0..FLIPS).map(|i| i * n.saturating_sub(1) / (FLIPS - 1)).collect();
+        places.dedup();
+        let flips = places.into_iter().filter(|at| *at < n).enumerate();
+        targets.extend(flips.map(|(i, at)| (name.clone(), at, (5 * i % 8) as u32)));
+    }
+    targets
+}
+
+/// The folder in which nothing is flipped. All names are of one length, so that they take the same room in a page.
+const WHOLE: &str = "flipped-none";
+
+fn folder(i: usize) -> String {
+    format!("flipped-{i:04}")
+}
+
+/// What a command tells, but for the moment and the name of the folder that it was called with.
+fn told(place: &Workplace, command: &str, folder: &str) -> Result<String, String> {
+    let page = place.path(&format!("{folder}.html"));
+    let report = place.run(&command.replace("RUN", folder).replace("PAGE", &page.display().to_string()));
+    for word in ["panicked", "a bug in gradamp", "RUST_BACKTRACE"] {
+        assert!(!report.err.contains(word), "{}\n{}", report.what, report.err);
+    }
+    match report.code {
+        Some(0) => {}
+        Some(1 | 2) => {
+            assert!(
+                report.err.lines().any(|line| line.starts_with("error: ")),
+                "{}\n{}",
+                report.what,
+                report.err
+            );
+            return Err(report.err);
+        }
+        _ => panic!("{} ended with {:?}\n{}", report.what, report.code, report.err),
+    }
+    let text = match command.contains("PAGE") {
+        true => {
+            let text = fs::read_to_string(&page).unwrap();
+            text.split("Made by gradamp").next().unwrap().to_owned()
+        }
+        false => report.out,
+    };
+    Ok(text.replace(folder, "RUN"))
+}
+
+/// What a resumed run leaves, as far as it repeats from run to run.
+fn resumed(place: &Workplace, folder: &str) -> Result<BTreeMap<PathBuf, Vec<u8>>, String> {
+    let report = place.run(&format!("train --quiet --threads 1 --resume {folder}"));
+    if report.code != Some(0) {
+        return Err(report.fails(1, &[]).err);
+    }
+    let mut files = contents(&place.path(folder));
+    let repeats = [
+        "model.safetensors",
+        "momentum.safetensors",
+        "amplification.jsonl",
+        "gradients.jsonl",
+        "config.toml",
+    ];
+    files.retain(|path, _| repeats.iter().any(|name| path.ends_with(name)));
+    let root = place.path(folder);
+    Ok(files.into_iter().map(|(path, bytes)| (path.strip_prefix(&root).unwrap().to_owned(), bytes)).collect())
+}
+
+/// Calls `try_one` with each target and a number, on as many threads as there are cores.
+fn on_all_cores(targets: &[(PathBuf, usize, u32)], try_one: impl Fn(usize, &(PathBuf, usize, u32)) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let i = next.fetch_add(1, Ordering::SeqCst);
+                    let Some(target) = targets.get(i) else { return };
+                    try_one(i, target);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn no_bit_of_a_run_can_change_without_being_noticed() {
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --max-steps 8 --out {WHOLE}")).succeeds();
+    place.run(&format!("{SMALL} --seed 1 --out other")).succeeds();
+    let commands = [
+        "eval --run RUN --device cpu --threads 1 --json",
+        "eval --run RUN --last --device cpu --threads 1 --json",
+        "report RUN -o PAGE",
+        "compare RUN other --json",
+        "watch RUN --once",
+    ];
+    let expected: Vec<String> =
+        commands.iter().map(|command| told(&place, command, WHOLE).unwrap()).collect();
+    copy(&place.path(WHOLE), &place.path("resumed"));
+    let whole = resumed(&place, "resumed").unwrap();
+
+    let refused = Mutex::new(BTreeMap::new());
+    on_all_cores(&targets(&place.path(WHOLE)), |i, (file, at, bit)| {
+        let folder = folder(i);
+        copy(&place.path(WHOLE), &place.path(&folder));
+        flip(&place.path(&folder).join(file), *at, *bit);
+        let what = format!("bit {bit} of byte {at} of {}", file.display());
+        let verified =
+            told(&place, "verify RUN", &folder).expect_err(&format!("verify does not notice {what}"));
+        assert!(verified.contains(&file.display().to_string()), "{what}: {verified}");
+        for (command, expected) in commands.iter().zip(&expected) {
+            match told(&place, command, &folder) {
+                Ok(found) => assert!(found == *expected, "{command} tells something else with {what}"),
+                Err(_) => *refused.lock().unwrap().entry(*command).or_insert(0) += 1,
+            }
+        }
+        if let Ok(found) = resumed(&place, &folder) {
+            // What is only carried along, such as the best checkpoint, is damaged as before, which `verify` says.
+            let is_same =
+                |(path, bytes): (&PathBuf, &Vec<u8>)| path.ends_with(file) || found.get(path) == Some(bytes);
+            assert!(whole.iter().all(is_same), "a resumed run ends otherwise with {what}");
+        } else {
+            *refused.lock().unwrap().entry("train").or_insert(0) += 1;
+        }
+        fs::remove_dir_all(place.path(&folder)).unwrap();
+    });
+    let refused = refused.into_inner().unwrap();
+    assert_eq!(refused.len(), commands.len() + 1, "every command refuses something: {refused:?}");
+}
+
+#[test]
+fn no_bit_of_a_sweep_can_change_without_being_noticed() {
+    const STUDY: &str = "\
+[base]
+model = { name = 'resnet18', width = 2 }
+train = { batch_size = 16, device = 'cpu', threads = 1, gradients_every = 0 }
+data = { source = 'shapes', validation = 16, shapes = { train = 64, test = 32 } }
+strategy.lr = 0.05
+strategy.phase = [{ epochs = 1, amplify = true }]
+amplification = { kinds = ['batch_norm'], ratio = 0.5 }
+[axes]
+'amplification.factor' = [1.5]
+";
+    let place = Workplace::new();
+    place.write("s.toml", STUDY);
+    place.run(&format!("sweep s.toml --out {WHOLE}")).succeeds();
+    let commands = ["report RUN -o PAGE", "compare RUN --json", "watch RUN --once", "sweep --collect RUN"];
+    let expected: Vec<String> =
+        commands.iter().map(|command| told(&place, command, WHOLE).unwrap()).collect();
+    let mut targets = targets(&place.path(WHOLE));
+    // One run stands for all, and its checkpoints were tried above.
+    targets.retain(|(file, ..)| {
+        let name = file.display().to_string();
+        !name.contains("baseline") && !name.contains(".safetensors") && !name.contains("best")
+    });
+    on_all_cores(&targets, |i, (file, at, bit)| {
+        let folder = folder(i);
+        copy(&place.path(WHOLE), &place.path(&folder));
+        flip(&place.path(&folder).join(file), *at, *bit);
+        let what = format!("bit {bit} of byte {at} of {}", file.display());
+        let verified =
+            told(&place, "verify RUN", &folder).expect_err(&format!("verify does not notice {what}"));
+        assert!(verified.contains(&file.display().to_string()), "{what}: {verified}");
+        for (command, expected) in commands.iter().zip(&expected) {
+            // Last come the results that are made anew: they tell of a run that is damaged as one that failed.
+            if let Ok(found) = told(&place, command, &folder) {
+                assert!(
+                    found == *expected,
+                    "{command} tells something else with {what}:\n{found}\n{expected}"
+                );
+            }
+        }
+        fs::remove_dir_all(place.path(&folder)).unwrap();
+    });
+}

@@ -146,6 +146,7 @@ impl RunFolder {
         let folder = Self::lock(root)?;
         // Another run may have begun there, and ended, since it was looked at.
         Self::check_free(root)?;
+        folder.sweep()?; // a run that was killed before it had settings was none, and is begun anew
         Ok(folder)
     }
 

@@ -1,7 +1,6 @@
 //! File systems of a test's own.
 
 #![cfg(target_os = "linux")]
-#![allow(dead_code)]
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

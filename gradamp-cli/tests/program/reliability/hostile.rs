@@ -46,7 +46,7 @@ const fn row(
 }
 
 /// The table. `whole` is a run that is finished; `tiny.toml` holds its settings.
-const ROWS: [Row; 41] = [
+const ROWS: [Row; 42] = [
     row("full stdout", Nothing, "$G eval --run whole --json >/dev/full", &[1], "No space left on device"),
     row(
         "full stdout of a run",
@@ -209,6 +209,13 @@ const ROWS: [Row; 41] = [
         "ulimit -v 1000000; $G train --config tiny.toml --width 512 --out m1",
         &[1],
         "memory",
+    ),
+    row(
+        "a folder that is removed",
+        Nothing,
+        "$G train --config tiny.toml --set data.shapes.train=800 --out g1 & p=$!; for i in $(seq 1500); do [ -s g1/metrics.jsonl ] && break; sleep 0.02; done; rm -r g1; wait $p",
+        &[1],
+        "g1",
     ),
     row(
         "a name of control characters",

@@ -1,9 +1,11 @@
 //! What holds when a run is killed, the power fails, or the machine around it is in a bad way.
 
+mod crash;
 mod disk;
 mod flush;
 mod hostile;
 mod output;
+mod power_cut;
 pub mod trace;
 
 use crate::Workplace;

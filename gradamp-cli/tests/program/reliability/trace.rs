@@ -1,7 +1,6 @@
 //! The program under `strace`: which system calls it makes, and what becomes of it if one of them is its last or fails.
 
 #![cfg(target_os = "linux")]
-#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,6 @@
 //! The one error type of the core.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Display, LowerExp};
 
 /// What can go wrong in the core; every message names the operation or site and what was found.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,15 @@ pub enum Error {
 /// `Result` with the core's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// A number for a message: as few digits as tell it from its neighbours, very large and very small ones as `1e30`.
+pub fn number<N: Copy + Into<f64> + Display + LowerExp>(number: N) -> String {
+    let magnitude: f64 = number.into().abs();
+    match magnitude == 0.0 || !magnitude.is_finite() || (1e-5..1e16).contains(&magnitude) {
+        true => number.to_string(),
+        false => format!("{number:e}"),
+    }
+}
+
 impl Error {
     /// An [`Error::Shape`] of `operation`.
     pub fn shape(operation: &'static str, message: impl Into<String>) -> Self {
@@ -86,5 +95,29 @@ impl Error {
     /// Wraps any other error.
     pub fn external(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Error::External(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_the_digits_that_matter() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-1.0, "-1"),
+            (0.1, "0.1"),
+            (1e-5, "0.00001"),
+            (-1.25e-6, "-1.25e-6"),
+            (123456.5, "123456.5"),
+            (1e30, "1e30"),
+            (f64::MAX, "1.7976931348623157e308"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+        assert_eq!([number(0.1_f32), number(1e30_f32), number(f32::MAX)], ["0.1", "1e30", "3.4028235e38"]);
     }
 }

@@ -6,6 +6,8 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
+use gradamp_core::error;
+
 use super::KeyError;
 use super::number::{LARGEST, as_whole};
 use super::tree::{Node, Value};
@@ -23,6 +25,10 @@ impl de::Error for KeyError {
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let found = match found {
+            de::Unexpected::Float(value) => format!("floating point `{}`", error::number(value)),
+            other => other.to_string(),
+        };
         KeyError::new(format!("found {found}, expected {}", plain(&expected.to_string())))
     }
 

@@ -195,6 +195,29 @@ fn values_of_a_wrong_type_or_range_name_key_found_and_expected() {
 }
 
 #[test]
+fn very_large_and_small_numbers_are_told_in_few_digits() {
+    for (text, expected) in [
+        ("[train]\nseed = 1e30", "train.seed: found floating point `1e30`, expected a whole number"),
+        ("[train]\nseed = 1e-30", "train.seed: found floating point `1e-30`, expected a whole number"),
+        (
+            "[optimizer]\nweight_decay = -1e30",
+            "optimizer.weight_decay: expected a number of at least 0, found -1e30",
+        ),
+        ("[optimizer]\nmomentum = 1e30", "optimizer.momentum: expected a number in [0, 1), found 1e30"),
+        ("[amplification]\nratio = 1e30", "amplification.ratio: is 1e30, expected"),
+        ("[amplification]\nfactor = -1e30", "amplification.factor: is -1e30, expected"),
+        ("[[strategy.phase]]\nepochs = 1\nlr = -1e30", "strategy.phase.0.lr: is -1e30, expected"),
+    ] {
+        let message = error_of(&format!("{text}\n{}", if text.contains("phase") { "" } else { PHASE }));
+        assert!(message.contains(expected), "{message}");
+    }
+    let tiny = layers().resolve().unwrap();
+    let huge = Layers { lr: Some(1e30), ..layers() }.resolve().unwrap();
+    let difference = &tiny.differences(&huge).unwrap()[0];
+    assert_eq!((difference.before.as_str(), difference.after.as_str()), ("`0.1`", "`1e30`"));
+}
+
+#[test]
 fn a_strategy_is_checked_phase_by_phase() {
     let zero =
         error_of("[strategy]\nlr = 0.1\n[[strategy.phase]]\nepochs = 1\n[[strategy.phase]]\nepochs = 0\n");

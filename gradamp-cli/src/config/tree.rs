@@ -263,7 +263,7 @@ impl Value {
         match self {
             Value::Boolean(value) => format!("`{value}`"),
             Value::Integer(value) => format!("`{value}`"),
-            Value::Float(value) => format!("`{value}`"),
+            Value::Float(value) => format!("`{}`", gradamp_core::error::number(*value)),
             Value::String(value) => format!("{value:?}"),
             Value::Array(_) => "a list".into(),
             Value::Table(_) => "a table".into(),

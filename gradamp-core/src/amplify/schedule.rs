@@ -17,6 +17,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::error::number;
 use crate::{Error, Result};
 
 /// A learning rate over a span of T steps, of which the first W may be a warm-up.
@@ -162,7 +163,7 @@ impl Schedule {
                 if !(gamma.is_finite() && *gamma > 0.0) {
                     return Err(Error::setting(
                         format!("{key}.gamma"),
-                        format!("is {gamma}, expected a finite number above 0"),
+                        format!("is {}, expected a finite number above 0", number(*gamma)),
                     ));
                 }
                 check_milestones(&format!("{key}.milestones"), milestones, epochs)?;
@@ -173,7 +174,10 @@ impl Schedule {
         if !(0.0..=span).contains(&warmup.epochs) {
             return Err(Error::setting(
                 format!("{key}.warmup_epochs"),
-                format!("is {}, expected 0 to {epochs}, the epochs that the schedule spans", warmup.epochs),
+                format!(
+                    "is {}, expected 0 to {epochs}, the epochs that the schedule spans",
+                    number(warmup.epochs)
+                ),
             ));
         }
         Ok(())
@@ -196,7 +200,7 @@ fn rate(key: &str, value: f64) -> Result<()> {
     if value.is_finite() && value >= 0.0 {
         return Ok(());
     }
-    Err(Error::setting(key, format!("is {value:?}, expected a finite learning rate of at least 0")))
+    Err(Error::setting(key, format!("is {}, expected a finite learning rate of at least 0", number(value))))
 }
 
 fn check_milestones(key: &str, milestones: &[f64], epochs: usize) -> Result<()> {
@@ -204,7 +208,10 @@ fn check_milestones(key: &str, milestones: &[f64], epochs: usize) -> Result<()> 
     for (i, &milestone) in milestones.iter().enumerate() {
         if !(milestone > 0.0 && milestone < epochs as f64) {
             let expected = format!("expected an epoch inside the {epochs} that the schedule spans");
-            return Err(Error::setting(format!("{key}[{i}]"), format!("is {milestone}, {expected}")));
+            return Err(Error::setting(
+                format!("{key}[{i}]"),
+                format!("is {}, {expected}", number(milestone)),
+            ));
         }
         if milestone <= last {
             let message = format!("is {milestone}, expected more than the {last} before it");

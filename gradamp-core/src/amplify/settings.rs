@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::overrides::Keys;
 use super::policy::{DepthSettings, EqualiseSettings, FluctuationSettings};
+use crate::error::number;
 use crate::hook::LayerKind;
 use crate::{Error, Result};
 
@@ -174,7 +175,7 @@ impl AmplificationSettings {
         if let Some(ratio) = self.ratio
             && !(ratio > 0.0 && ratio <= 1.0)
         {
-            return fail("ratio", format!("is {ratio}, expected more than 0 and at most 1"));
+            return fail("ratio", format!("is {}, expected more than 0 and at most 1", number(ratio)));
         }
         if self.count == Some(0) {
             return fail(
@@ -189,7 +190,7 @@ impl AmplificationSettings {
         if let Some(bound) = self.max_gain
             && !(bound.is_finite() && bound >= 1.0)
         {
-            return fail("max_gain", format!("is {bound}, expected a finite number of at least 1"));
+            return fail("max_gain", format!("is {}, expected a finite number of at least 1", number(bound)));
         }
         self.fluctuation.check(keys)?;
         self.equalise.check(keys)?;
@@ -202,5 +203,5 @@ pub(super) fn check_factor(keys: &Keys, field: &str, factor: f32) -> Result<()> 
     if factor.is_finite() && factor > 0.0 {
         return Ok(());
     }
-    Err(Error::setting(keys.key(field), format!("is {factor}, expected a finite number above 0")))
+    Err(Error::setting(keys.key(field), format!("is {}, expected a finite number above 0", number(factor))))
 }

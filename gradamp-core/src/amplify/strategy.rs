@@ -25,6 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::overrides::Overrides;
 use super::schedule::Schedule;
+use crate::error::number;
 use crate::{Error, Result};
 
 /// The most epochs of a run: far beyond any training, and far below where counting steps would overflow.
@@ -115,7 +116,7 @@ impl Strategy {
             let message = format!("has {} epochs of {steps_per_epoch} steps, no step {step}", self.epochs());
             return Err(Error::setting("strategy.phase", message));
         };
-        let steps = |epochs: usize| epochs as u64 * steps_per_epoch;
+        let steps = |epochs: usize| (epochs as u64).saturating_mul(steps_per_epoch);
         match (&phase.lr, &self.lr) {
             (Some(lr), _) => {
                 let before = self.phases[..number].iter().map(|phase| phase.epochs).sum();
@@ -199,14 +200,16 @@ impl Strategy {
         if !(lr.is_finite() && lr >= 0.0) {
             return Err(Error::setting(
                 "lr",
-                format!("is {lr}, expected a finite learning rate of at least 0"),
+                format!("is {}, expected a finite learning rate of at least 0", number(lr)),
             ));
         }
         let first = self.phases[0].lr.as_ref().or(self.lr.as_ref());
         match first.map_or(0.0, Schedule::peak) {
             0.0 => {
-                let message =
-                    format!("{lr} cannot be reached by scaling: the first phase's rate is 0 throughout");
+                let message = format!(
+                    "{} cannot be reached by scaling: the first phase's rate is 0 throughout",
+                    number(lr)
+                );
                 return Err(Error::setting("lr", message));
             }
             peak => self.scale_lr(lr / peak),

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{AdaptiveClip, GradientNoise, Lars, LayerRate};
+use crate::error::number;
 use crate::{Error, Result, Role};
 
 /// The settings of SGD; see [`Sgd`](super::Sgd).
@@ -79,7 +80,10 @@ impl SgdSettings {
     /// **Errors:** a value out of its range, or two that exclude each other; the message names the key.
     pub fn check(&self) -> Result<()> {
         let fail = |key: &str, expected: &str, found: f32| {
-            Err(Error::setting(format!("optimizer.{key}"), format!("expected {expected}, found {found}")))
+            Err(Error::setting(
+                format!("optimizer.{key}"),
+                format!("expected {expected}, found {}", number(found)),
+            ))
         };
         if !(0.0..1.0).contains(&self.momentum) {
             return fail("momentum", "a number in [0, 1)", self.momentum);
@@ -124,5 +128,5 @@ fn check(key: &str, found: f32, is_in_range: bool, expected: &str) -> Result<()>
     if is_in_range && found.is_finite() {
         return Ok(());
     }
-    Err(Error::setting(format!("optimizer.{key}"), format!("expected {expected}, found {found}")))
+    Err(Error::setting(format!("optimizer.{key}"), format!("expected {expected}, found {}", number(found))))
 }

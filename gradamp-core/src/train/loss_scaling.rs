@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::error::number;
 use crate::{Error, Result};
 
 /// The factor is reconsidered after each so many steps of a run: at steps that do not depend on when results are read.
@@ -58,7 +59,7 @@ impl LossScaling {
     /// **Errors:** a value out of its range; the message names the key.
     pub fn check(&self) -> Result<()> {
         let fail = |key: &str, expected: &str, found: f32| {
-            let message = format!("expected {expected}, found {found}");
+            let message = format!("expected {expected}, found {}", number(found));
             Err(Error::setting(format!("train.loss_scaling.{key}"), message))
         };
         if !(self.min > 0.0 && self.min.is_finite()) {

@@ -8,6 +8,7 @@ use crate::amplify::history::SiteStatistics;
 use crate::amplify::overrides::{Keys, named};
 use crate::amplify::selection::owns;
 use crate::amplify::settings::{AmplificationSettings, Placement, check_factor};
+use crate::error::number;
 use crate::{Error, Result};
 
 /// `[amplification.equalise]`: factors that bring each eligible layer's gradient to one norm.
@@ -39,7 +40,7 @@ impl EqualiseSettings {
         if let Some(target) = self.target
             && !(target.is_finite() && target > 0.0)
         {
-            return fail("target", format!("is {target}, expected a finite number above 0"));
+            return fail("target", format!("is {}, expected a finite number above 0", number(target)));
         }
         check_factor(keys, "equalise.min_factor", self.min_factor)?;
         check_factor(keys, "equalise.max_factor", self.max_factor)?;

@@ -5,6 +5,7 @@ use crate::amplify::history::{EpochStatistics, Moments};
 use crate::amplify::overrides::{Keys, named};
 use crate::amplify::selection::owns;
 use crate::amplify::settings::AmplificationSettings;
+use crate::error::number;
 use crate::tape::Trace;
 use crate::{Error, Result};
 
@@ -94,7 +95,10 @@ impl FluctuationSettings {
                 return fail("quantile", "is given beside `threshold`: give one of the two".into());
             }
             if !(threshold.is_finite() && threshold >= 0.0) {
-                return fail("threshold", format!("is {threshold}, expected a finite number of at least 0"));
+                return fail(
+                    "threshold",
+                    format!("is {}, expected a finite number of at least 0", number(threshold)),
+                );
             }
         }
         if let Some(quantile) = self.quantile

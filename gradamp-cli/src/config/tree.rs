@@ -45,7 +45,7 @@ pub fn shown(path: &Path) -> impl fmt::Display {
     for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
         for c in chunk.valid().chars() {
             match c.is_control() {
-                true => text.extend(c.escape_default()),
+                true => text.push_str(&format!("\\u{:04x}", u32::from(c))),
                 false => text.push(c),
             }
         }

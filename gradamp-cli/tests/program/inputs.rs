@@ -136,6 +136,7 @@ fn a_relative_path_that_leads_nowhere_says_from_where() {
     write_cifar(&place.path("ten"), 10);
     train(&place, "--data ten --out run").succeeds();
     fs::create_dir(place.path("elsewhere")).unwrap();
+    fs::rename(place.path("ten"), place.path("moved")).unwrap();
     let mut command = place.command("train --threads 1 --resume ../run");
     let report = Report::new("resume", command.current_dir(place.path("elsewhere")).output().unwrap());
     report.fails(
@@ -145,7 +146,7 @@ fn a_relative_path_that_leads_nowhere_says_from_where() {
     let mut command = place.command("eval --run ../run --last");
     let report = Report::new("eval", command.current_dir(place.path("elsewhere")).output().unwrap());
     report.fails(1, &["../run says ten, from the folder that the run was begun in"]);
-    let mut command = place.command("train --threads 1 --resume ../run --data ../ten");
+    let mut command = place.command("train --threads 1 --resume ../run --data ../moved");
     Report::new("resume", command.current_dir(place.path("elsewhere")).output().unwrap()).succeeds();
 }
 

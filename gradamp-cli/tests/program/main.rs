@@ -32,11 +32,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+/// Has signals that are ignored here, as under `nohup` or in a shell's background, answered as the system does by itself:
+/// what this process ignores, the program that it starts would have to ignore too.
+#[cfg(unix)]
+fn hear_signals() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        for signal in [SIGHUP, SIGINT, SIGTERM, SIGUSR1] {
+            let always = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+            signal_hook::flag::register_conditional_default(signal, always).unwrap();
+        }
+    });
+}
+
 /// A folder to run the program in.
 struct Workplace(tempfile::TempDir);
 
 impl Workplace {
     fn new() -> Self {
+        #[cfg(unix)]
+        hear_signals();
         Self(tempfile::tempdir().unwrap())
     }
 

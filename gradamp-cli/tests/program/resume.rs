@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::devices::{gpu, on};
+use crate::integrity::reseal;
 use crate::{Report, SMALL, Workplace, contents, json_lines};
 
 /// Asserts that two runs left the same, but for times.
@@ -219,8 +220,7 @@ fn a_finished_run_is_left_as_it_is() {
     place.run("train --resume run --seed 9").fails(2, &["--seed", "cannot be changed"]);
 
     // Killed between its last checkpoint and the word that it is finished.
-    let record = fs::read_to_string(place.path("run/run.json")).unwrap();
-    fs::write(place.path("run/run.json"), record.replace("\"finished\"", "\"running\"")).unwrap();
+    reseal(&place.path("run/run.json"), |record| record.replace("\"finished\"", "\"running\""));
     let report = place.run("train --threads 1 --resume run").succeeds();
     assert!(report.err.contains("all epochs are done") && !report.err.contains("epoch 4"), "{}", report.err);
     assert!(fs::read_to_string(place.path("run/run.json")).unwrap().contains("\"finished\""));

@@ -32,25 +32,14 @@ fn begin(place: &Workplace, arguments: &str) -> Child {
     begin_under(place, "", arguments)
 }
 
-/// The same below a shell that first does `before`. No signal is ignored there, whoever runs the tests.
+/// The same below a shell that first does `before`.
 fn begin_under(place: &Workplace, before: &str, arguments: &str) -> Child {
-    let mut command = with_default_signals("sh");
+    let mut command = Command::new("sh");
     let program = place.command(arguments);
     command.arg("-c").arg(format!("{before}\nexec \"$0\" \"$@\"")).arg(program.get_program());
     let mut command = placed(command, &program);
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().unwrap()
-}
-
-/// A command that begins with the system's answers to all signals, where that can be asked for: tests that run in the background of
-/// a shell ignore Ctrl-C, and so would what they start.
-fn with_default_signals(program: &str) -> Command {
-    if !cfg!(target_os = "linux") {
-        return Command::new(program);
-    }
-    let mut command = Command::new("env");
-    command.args(["--default-signal=INT,TERM,HUP,USR1", program]);
-    command
 }
 
 /// `command` with the arguments, the folder and the environment of `program`.
@@ -264,7 +253,7 @@ fn on_a_terminal(place: &Workplace) -> Option<(Child, fs::File, Arc<Mutex<String
         "train --device cpu --threads 1 --model resnet18 --width 64 --batch-size 128 --epochs 3 --data shapes \
          --set data.shapes.train=256 --set data.shapes.test=16 --out run",
     );
-    let mut command = with_default_signals("setsid");
+    let mut command = Command::new("setsid");
     command.args(["--ctty", "--wait"]).arg(program.get_program());
     let mut command = placed(command, &program);
     let terminal = fs::File::from(slave);

@@ -131,7 +131,7 @@ fn the_numbers_that_are_asked_for_are_used() {
     for (arguments, part) in [
         ("--target 70", "--target: found 70, expected a share between 0 and 1, such as 0.7"),
         ("--difference 0", "--difference: found 0"),
-        ("--power NaN", "--power: found NaN"),
+        ("--power NaN", "'--power <CHANCE>': found \"NaN\", expected a number"),
     ] {
         place.run(&format!("compare off on {arguments}")).fails(2, &[part]);
     }

@@ -6,6 +6,7 @@ use std::fs;
 
 use serde_json::Value;
 
+use crate::integrity::{reseal, resealed_line};
 use crate::{Workplace, contents, json_lines};
 
 /// Runs of a second: 2 epochs of 5 steps, the second amplified.
@@ -229,8 +230,15 @@ fn results_that_are_damaged_are_told_and_made_anew() {
     for (damage, expected) in [
         (whole[..whole.len() / 2].to_owned(), "results.jsonl: line 1: is half-written"),
         (String::new(), "expected the 1 runs of plan.json in its order, found 0 lines"),
-        (whole.replace("\"seed\"", "\"sead\""), "line 1: is damaged or of another version"),
-        (whole.replace("base_seed-1", "base_seed-9"), "holds the run base_seed-9, which is not in plan.json"),
+        (whole.replace("\"seed\"", "\"sead\""), "line 1: is changed: expected SHA-256"),
+        (
+            resealed_line(&whole, |line| line.replace("\"seed\"", "\"sead\"")),
+            "line 1: is damaged or of another version",
+        ),
+        (
+            resealed_line(&whole, |line| line.replace("base_seed-1", "base_seed-9")),
+            "holds the run base_seed-9, which is not in plan.json",
+        ),
     ] {
         fs::write(&path, damage).unwrap();
         let report = place.run("sweep s.toml").succeeds();
@@ -245,9 +253,8 @@ fn results_that_are_damaged_are_told_and_made_anew() {
     place.run("sweep --collect sweeps/s").succeeds();
     assert_eq!(fs::read_to_string(&path).unwrap(), whole);
     let record = place.path("sweeps/s/runs/base_seed-1/run.json");
-    let text = fs::read_to_string(&record).unwrap();
     let version = format!("\"version\": \"{}\"", env!("CARGO_PKG_VERSION"));
-    fs::write(&record, text.replacen(&version, "\"version\": \"0.0.7\"", 1)).unwrap();
+    reseal(&record, |text| text.replacen(&version, "\"version\": \"0.0.7\"", 1));
     let report = place.run("sweep --collect sweeps/s").succeeds();
     assert!(report.err.contains("1 of 1 runs were made by gradamp 0.0.7"), "{}", report.err);
 }

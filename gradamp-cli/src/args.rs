@@ -18,8 +18,8 @@ use crate::device::Opening;
 
 /// Trains networks with gradient amplification.
 ///
-/// Exit codes: 0 success; 1 failure (data, files, divergence); 2 wrong command line or settings; 130 interrupted by
-/// Ctrl-C, saved.
+/// Exit codes: 0 success; 1 failure (data, files, divergence, a second Ctrl-C); 2 wrong command line or settings; 130
+/// interrupted by Ctrl-C or by a request to stop (SIGTERM, SIGHUP, SIGUSR1), and saved.
 #[derive(Debug, Parser)]
 #[command(name = "gradamp", version)]
 pub struct Cli {

@@ -79,6 +79,13 @@ fn as_text(root: &Path, found: &[Finding]) -> String {
         };
         text += &format!("{name:<longest$}  {words}\n");
     }
-    let whole = found.iter().filter(|finding| finding.verdict == Verdict::Whole).count();
-    text + &format!("{}: {whole} of {} files are whole, bit for bit\n", root.display(), found.len())
+    let count = |is_counted: fn(&Finding) -> bool| found.iter().filter(|finding| is_counted(finding)).count();
+    let whole = count(|finding| finding.verdict == Verdict::Whole);
+    let summary = match count(Finding::is_damage) {
+        0 if whole == found.len() => String::new(),
+        0 => "; no damage was found in the others".to_owned(),
+        damaged => format!("; {damaged} damaged"),
+    };
+    let files = found.len();
+    text + &format!("{}: {whole} of {files} files are whole, bit for bit{summary}\n", root.display())
 }

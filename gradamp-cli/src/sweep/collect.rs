@@ -66,10 +66,19 @@ fn claim_path(root: &Path, name: &str) -> PathBuf {
 
 fn open_lock(path: &Path) -> Result<File> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(Error::io(folder, "make this folder"))?;
+        make_folder(folder)?;
     }
     let file = File::options().create(true).truncate(false).write(true).open(path);
     file.map_err(Error::io(path, "create this file"))
+}
+
+/// Makes a folder of a sweep, but not the sweep's own: a sweep whose folder was removed or renamed fails and builds nothing
+/// in its place.
+fn make_folder(path: &Path) -> Result<()> {
+    match fs::create_dir(path) {
+        Err(_) if path.is_dir() => Ok(()),
+        made => made.map_err(Error::io(path, "make this folder")),
+    }
 }
 
 fn failure_path(root: &Path, name: &str) -> PathBuf {
@@ -85,8 +94,8 @@ pub(super) fn failures(root: &Path, plan: &Plan) -> Vec<(PathBuf, Result<String>
 /// Writes down why a run failed.
 pub fn record_failure(root: &Path, name: &str, error: &str) -> Result<()> {
     let path = failure_path(root, name);
-    let folder = root.join("failures");
-    gradamp_models::create_folders(&folder)?;
+    make_folder(&root.join("failures"))?;
+    gradamp_models::sync_folder(root)?;
     write_json(&path, &Failed { error: error.to_owned() })
 }
 

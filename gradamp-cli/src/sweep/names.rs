@@ -74,7 +74,11 @@ pub fn number(value: f64) -> String {
 pub fn safe(text: &str) -> String {
     let is_safe = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
     let safe: String = text.trim().chars().map(|c| if is_safe(c) { c } else { '-' }).collect();
-    if safe.is_empty() { "none".into() } else { safe }
+    match safe.chars().all(|c| c == '.') {
+        true if safe.is_empty() => "none".into(),
+        true => safe.replace('.', "-"), // the folder itself, or the one above
+        false => safe,
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +102,7 @@ mod tests {
             ("\"../a b\"", "..-a-b"),
             ("[\"batch_norm\", \"relu\"]", "batch_norm+relu"),
             ("[]", "none"),
+            ("\"..\"", "--"),
             ("{ schedule = \"cosine\", from = 0.1, to = 0.0 }", "0.1+cosine+0"),
         ] {
             assert_eq!(of_value(&Node::parse_value(text, &Origin::Set)), expected, "{text}");
@@ -116,7 +121,7 @@ mod tests {
         #[test]
         fn any_text_becomes_a_file_name(text in "\\PC*") {
             let safe = safe(&text);
-            prop_assert!(!safe.is_empty());
+            prop_assert!(!safe.is_empty() && !safe.chars().all(|c| c == '.'));
             prop_assert!(safe.chars().all(|c| c.is_ascii_alphanumeric() || "._+-".contains(c)), "{}", safe);
         }
     }

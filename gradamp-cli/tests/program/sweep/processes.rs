@@ -159,6 +159,16 @@ fn a_run_whose_folder_is_deleted_once_it_has_ended_is_recorded() {
     assert!(results.contains("its folder was deleted after it had ended"), "{results}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_sweep_whose_folder_is_renamed_fails_and_builds_nothing_in_its_place() {
+    let place = Workplace::new();
+    let child = begin(&place);
+    fs::rename(place.path("d"), place.path("elsewhere")).unwrap();
+    Report::new("sweep", child.wait_with_output().unwrap()).fails(1, &["d/"]);
+    assert!(!place.path("d").exists());
+}
+
 /// The number of the process that `parent` started for the run called `name`.
 #[cfg(unix)]
 fn child_of(parent: u32, name: &str) -> u32 {

@@ -5,6 +5,7 @@ mod error;
 pub mod keys;
 mod layers;
 pub mod number;
+mod origin;
 pub mod presets;
 mod read;
 mod show;

@@ -10,7 +10,7 @@ use toml_parser::Source;
 use toml_parser::lexer::TokenKind;
 
 use super::KeyError;
-use super::tree::{Origin, shown};
+use super::origin::{Origin, shown};
 
 /// The largest file of settings, in bytes. The largest study of this project takes 2 KiB.
 const LARGEST: u64 = 1 << 20;

@@ -1,61 +1,15 @@
 //! Settings as they were written: a tree of values, each with the place it came from.
 
 use std::cell::Cell;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::KeyError;
 use super::number::number;
+pub use super::origin::{Origin, shown};
 use super::text::{DEEPEST, MOST_VALUES, check_depth, too_deep};
-
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Nobody set it.
-    Default,
-    /// A line of a preset that ships inside the program.
-    Preset(&'static str, usize),
-    /// A line of a file.
-    File(PathBuf, usize),
-    /// `--set key=value`.
-    Set,
-    /// A flag of its own, such as `--lr`.
-    Flag(&'static str),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origin::Default => f.write_str("default"),
-            Origin::Preset(name, line) => write!(f, "preset {name}:{line}"),
-            Origin::File(path, line) => write!(f, "{}:{line}", shown(path)),
-            Origin::Set => f.write_str("--set"),
-            Origin::Flag(flag) => f.write_str(flag),
-        }
-    }
-}
-
-/// A path for a message or a comment: on one line, whatever its name holds. Control characters, and bytes that are no text,
-/// are written as escapes.
-pub fn shown(path: &Path) -> impl fmt::Display {
-    let mut text = String::new();
-    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c.is_control() {
-                true => text.push_str(&format!("\\u{:04x}", u32::from(c))),
-                false => text.push(c),
-            }
-        }
-        chunk
-            .invalid()
-            .iter()
-            .for_each(|byte| text.extend(std::ascii::escape_default(*byte).map(char::from)));
-    }
-    text
-}
 
 /// A value and where it came from.
 #[derive(Clone, Debug, PartialEq)]

@@ -96,6 +96,17 @@ fn on_all_cores(targets: &[(PathBuf, usize, u32)], try_one: impl Fn(usize, &(Pat
     });
 }
 
+/// Copies the whole folder and flips a bit of one file, which `verify` has to notice; returns the copy, and what was done.
+fn damaged(place: &Workplace, i: usize, (file, at, bit): &(PathBuf, usize, u32)) -> (String, String) {
+    let folder = folder(i);
+    copy(&place.path(WHOLE), &place.path(&folder));
+    flip(&place.path(&folder).join(file), *at, *bit);
+    let what = format!("bit {bit} of byte {at} of {}", file.display());
+    let Err(verified) = told(place, "verify RUN", &folder) else { panic!("verify does not notice {what}") };
+    assert!(verified.contains(&file.display().to_string()), "{what}: {verified}");
+    (folder, what)
+}
+
 #[test]
 fn no_bit_of_a_run_can_change_without_being_noticed() {
     let place = Workplace::new();
@@ -114,14 +125,8 @@ fn no_bit_of_a_run_can_change_without_being_noticed() {
     let whole = resumed(&place, "resumed").unwrap();
 
     let refused = Mutex::new(BTreeMap::new());
-    on_all_cores(&targets(&place.path(WHOLE)), |i, (file, at, bit)| {
-        let folder = folder(i);
-        copy(&place.path(WHOLE), &place.path(&folder));
-        flip(&place.path(&folder).join(file), *at, *bit);
-        let what = format!("bit {bit} of byte {at} of {}", file.display());
-        let verified =
-            told(&place, "verify RUN", &folder).expect_err(&format!("verify does not notice {what}"));
-        assert!(verified.contains(&file.display().to_string()), "{what}: {verified}");
+    on_all_cores(&targets(&place.path(WHOLE)), |i, target| {
+        let (folder, what) = damaged(&place, i, target);
         for (command, expected) in commands.iter().zip(&expected) {
             match told(&place, command, &folder) {
                 Ok(found) => assert!(found == *expected, "{command} tells something else with {what}"),
@@ -130,8 +135,9 @@ fn no_bit_of_a_run_can_change_without_being_noticed() {
         }
         if let Ok(found) = resumed(&place, &folder) {
             // What is only carried along, such as the best checkpoint, is damaged as before, which `verify` says.
-            let is_same =
-                |(path, bytes): (&PathBuf, &Vec<u8>)| path.ends_with(file) || found.get(path) == Some(bytes);
+            let is_same = |(path, bytes): (&PathBuf, &Vec<u8>)| {
+                path.ends_with(&target.0) || found.get(path) == Some(bytes)
+            };
             assert!(whole.iter().all(is_same), "a resumed run ends otherwise with {what}");
         } else {
             *refused.lock().unwrap().entry("train").or_insert(0) += 1;
@@ -167,14 +173,8 @@ amplification = { kinds = ['batch_norm'], ratio = 0.5 }
         let name = file.display().to_string();
         !name.contains("baseline") && !name.contains(".safetensors") && !name.contains("best")
     });
-    on_all_cores(&targets, |i, (file, at, bit)| {
-        let folder = folder(i);
-        copy(&place.path(WHOLE), &place.path(&folder));
-        flip(&place.path(&folder).join(file), *at, *bit);
-        let what = format!("bit {bit} of byte {at} of {}", file.display());
-        let verified =
-            told(&place, "verify RUN", &folder).expect_err(&format!("verify does not notice {what}"));
-        assert!(verified.contains(&file.display().to_string()), "{what}: {verified}");
+    on_all_cores(&targets, |i, target| {
+        let (folder, what) = damaged(&place, i, target);
         for (command, expected) in commands.iter().zip(&expected) {
             // Last come the results that are made anew: they tell of a run that is damaged as one that failed.
             if let Ok(found) = told(&place, command, &folder) {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::folding::Folding;
 use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use crate::keep_images::{ImageSet, KeptImages};
-pub use crate::operands::{BatchNormOperands, Gate, GatePart, SgdSlot, SgdStep, Statistics};
+pub use crate::operands::{BatchNormOperands, GateInput, SgdSlot, SgdStep, Statistics, StepGate};
 use crate::provided;
 use crate::random::Stream;
 use crate::{Result, memory};
@@ -277,12 +277,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         slots.into_iter().try_for_each(|slot| self.sgd(slot))
     }
 
-    /// Writes the [`Gate`] of a step with these gradients to `out`, where [`Backend::sgd`] reads it.
+    /// Writes the [`StepGate`] of a step with these gradients to `out`, where [`Backend::sgd`] reads it.
     ///
-    /// norm = sqrt(Σ (scale · ‖gradient‖)²), which may be large where its square is no f32; see [`Gate::new`].
-    fn gate(
+    /// norm = sqrt(Σ (scale · ‖gradient‖)²), which may be large where its square is no f32; see [`StepGate::new`].
+    fn step_gate(
         &self,
-        gradients: &[GatePart<'_, Self>],
+        gradients: &[GateInput<'_, Self>],
         limit: Option<f32>,
         skip_non_finite: bool,
         out: &mut Self::Buffer,
@@ -294,7 +294,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
             f64::from(part.scale) * f64::from(part.scale) * f64::from(found.sum_squares)
         });
         let norm = squares.fold(0.0, |sum, square| sum + square).sqrt() as f32;
-        self.write(&Gate::new(norm, limit, skip_non_finite).to_array(), out)
+        self.write(&StepGate::new(norm, limit, skip_non_finite).to_array(), out)
     }
 
     /// out\[c\] = Σ_r x[r, c]², infinite where that is no f32: what clips gradients unit by unit begins with. Composed of a

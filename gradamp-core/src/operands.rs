@@ -22,7 +22,7 @@ pub struct BatchNormOperands<'a, B: Backend> {
 /// g ← clamp(gradient_scale · coefficient · g, ±clip_value); d = g + weight_decay · w; v ← momentum · v + d;
 /// w ← w − lr · (nesterov ? d + momentum · v : v)
 ///
-/// The coefficient is the [`Gate`]'s, 1 where there is none.
+/// The coefficient is the [`StepGate`]'s, 1 where there is none.
 ///
 /// **Source:** PyTorch's `torch.optim.SGD` with dampening 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,7 +50,7 @@ pub struct SgdSlot<'a, B: Backend> {
     pub len: usize,
     /// The gradient.
     pub gradient: &'a B::Buffer,
-    /// A [`Gate`] as [`Backend::gate`] writes it: its coefficient multiplies the gradient, and where it does not apply,
+    /// A [`StepGate`] as [`Backend::step_gate`] writes it: its coefficient multiplies the gradient, and where it does not apply,
     /// parameter and velocity stay bit for bit, whatever the gradient holds.
     pub gate: Option<&'a B::Buffer>,
     /// The velocity; `None` where momentum is 0.
@@ -59,9 +59,9 @@ pub struct SgdSlot<'a, B: Backend> {
     pub parameter: &'a mut B::Buffer,
 }
 
-/// One gradient of a step, as [`Backend::gate`] reads it: `scale` times `len` values.
+/// One gradient of a step, as [`Backend::step_gate`] reads it: `scale` times `len` values.
 #[derive(Debug)]
-pub struct GatePart<'a, B: Backend> {
+pub struct GateInput<'a, B: Backend> {
     /// The values.
     pub gradient: &'a B::Buffer,
     /// Elements.
@@ -73,7 +73,7 @@ pub struct GatePart<'a, B: Backend> {
 /// What all gradients of a step together decide: how far they are clipped, and whether there is a step at all. It stays
 /// on the device, so that the host need not wait for it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Gate {
+pub struct StepGate {
     /// Multiplies every gradient.
     pub coefficient: f32,
     /// The norm of all gradients together, before clipping.
@@ -82,7 +82,7 @@ pub struct Gate {
     pub applies: bool,
 }
 
-impl Gate {
+impl StepGate {
     /// How many numbers there are: coefficient, norm, and 1 or 0 for whether it applies.
     pub const LEN: usize = 3;
 
@@ -99,12 +99,12 @@ impl Gate {
         Self { coefficient, norm, applies: norm.is_finite() || !skip_non_finite }
     }
 
-    /// From the order in which [`Backend::gate`] writes them.
+    /// From the order in which [`Backend::step_gate`] writes them.
     pub fn from_array([coefficient, norm, applies]: [f32; Self::LEN]) -> Self {
         Self { coefficient, norm, applies: applies != 0.0 }
     }
 
-    /// The order in which [`Backend::gate`] writes them.
+    /// The order in which [`Backend::step_gate`] writes them.
     pub fn to_array(self) -> [f32; Self::LEN] {
         [self.coefficient, self.norm, f32::from(u8::from(self.applies))]
     }

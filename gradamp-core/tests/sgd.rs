@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot begin may stop where it is
 
-use gradamp_core::backend::Gate;
+use gradamp_core::backend::StepGate;
 use gradamp_core::nn::{BatchNorm2d, Linear, MeanPool2d};
 use gradamp_core::optim::{ParameterSet, Rate, Sgd, SgdSettings};
 use gradamp_core::{
@@ -31,7 +31,7 @@ fn taken(settings: SgdSettings, factor: f32) -> (Vec<Taken>, Option<f32>) {
 }
 
 /// The same, and the whole gate; `skips` where gradients that are not finite are to change nothing.
-fn stepped(settings: SgdSettings, factor: f32, skips: bool) -> (Vec<Taken>, Option<Gate>) {
+fn stepped(settings: SgdSettings, factor: f32, skips: bool) -> (Vec<Taken>, Option<StepGate>) {
     let cpu = Cpu::default();
     let mut parameters = Parameters::new(&cpu, 4);
     let bn = BatchNorm2d::new(&mut parameters, "bn", 3).unwrap();
@@ -53,7 +53,7 @@ fn stepped(settings: SgdSettings, factor: f32, skips: bool) -> (Vec<Taken>, Opti
     let mut sgd = Sgd::new(settings, &parameters).unwrap();
     sgd.skip_non_finite(skips);
     let gate = sgd.step(&mut parameters, &gradients, &Rate::from(1.0)).unwrap();
-    let gate = gate.map(|gate| Gate::from_array(gate.to_vec().unwrap().try_into().unwrap()));
+    let gate = gate.map(|gate| StepGate::from_array(gate.to_vec().unwrap().try_into().unwrap()));
 
     let difference = |old: &Tensor<Cpu>, new: &Tensor<Cpu>| {
         old.to_vec().unwrap().iter().zip(new.to_vec().unwrap()).map(|(old, new)| old - new).collect()

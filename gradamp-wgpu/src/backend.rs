@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gradamp_core::Result;
-use gradamp_core::backend::{Backend, BatchNormOperands, GatePart, SgdSlot};
+use gradamp_core::backend::{Backend, BatchNormOperands, GateInput, SgdSlot};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
 
@@ -184,9 +184,9 @@ impl Backend for Wgpu {
         self.batch_norm_backward(g, p, x, dz, dx, dgamma, dbeta)
     }
 
-    fn gate(
+    fn step_gate(
         &self,
-        gradients: &[GatePart<'_, Self>],
+        gradients: &[GateInput<'_, Self>],
         limit: Option<f32>,
         skip_non_finite: bool,
         out: &mut Buffer,

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
-use gradamp_core::backend::{GatePart, Statistics};
+use gradamp_core::backend::{GateInput, Statistics};
 
 use crate::gpu::Wgpu;
 use crate::kernel::Kernel;
@@ -54,7 +54,7 @@ impl Wgpu {
     /// Norms add up like the sides of a right angle, so a tensor's scale and parts go home in one number each.
     pub(crate) fn gate_kernel(
         &self,
-        gradients: &[GatePart<'_, Self>],
+        gradients: &[GateInput<'_, Self>],
         limit: Option<f32>,
         skip_non_finite: bool,
         out: &Buffer,

@@ -4,7 +4,7 @@
 //! records it, and repeats it in a run that is resumed. A **hook** meets every gradient and does what it likes with it.
 //! `tests/training.rs` trains with both.
 
-use gradamp_core::amplify::{AmplificationPolicy, Situation};
+use gradamp_core::amplify::{AmplificationPolicy, PolicyContext};
 use gradamp_core::{Backend, BackwardHook, Gradient, GradientAction, LayerKind, Result, Site};
 
 /// Amplifies the layers whose gradients shrank: those whose mean norm in the last epoch is below a share of the largest.
@@ -22,9 +22,9 @@ impl AmplificationPolicy for Faded {
         1
     }
 
-    fn decide(&self, situation: &Situation<'_>) -> Result<Vec<(usize, f32)>> {
-        let norm = |site: usize| situation.statistics.last()?.site(site)?.output.mean_norm();
-        let norms = situation.eligible.iter().filter_map(|&site| Some((site, norm(site)?)));
+    fn decide(&self, context: &PolicyContext<'_>) -> Result<Vec<(usize, f32)>> {
+        let norm = |site: usize| context.statistics.last()?.site(site)?.output.mean_norm();
+        let norms = context.eligible.iter().filter_map(|&site| Some((site, norm(site)?)));
         let largest = norms.clone().map(|(_, norm)| norm).fold(0.0, f64::max);
         Ok(norms
             .filter(|(_, norm)| *norm < self.share * largest)

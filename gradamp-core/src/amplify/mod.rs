@@ -35,7 +35,7 @@ pub use history::{EpochStatistics, History, Moments, SiteStatistics};
 pub use overrides::Overrides;
 pub use policy::{
     AmplificationPolicy, DepthChanges, DepthSettings, EqualiseChanges, EqualiseSettings, FluctuationChanges,
-    FluctuationSettings, Measure, Measured, Outlook, Profile, Side, Situation, Timing,
+    FluctuationSettings, Measure, Measured, PolicyContext, Predictability, Profile, Side, Timing,
 };
 pub use schedule::{Curve, Schedule, WarmUp};
 pub use selection::Selection;

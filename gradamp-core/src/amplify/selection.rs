@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::draw::Draw;
 use super::history::History;
 use super::overrides::Keys;
-use super::policy::{self, AmplificationPolicy, Situation, Timing};
+use super::policy::{self, AmplificationPolicy, PolicyContext, Timing};
 use super::settings::{AmplificationSettings, Placement, Through};
 use super::through;
 use crate::glob::{self, Glob};
@@ -121,7 +121,7 @@ impl Selection {
         let Position { epoch, step } = self.position(epoch, step);
         let mut decision = match history.before(epoch, self.policy.memory()) {
             None => Vec::new(),
-            Some(statistics) => self.policy.decide(&Situation {
+            Some(statistics) => self.policy.decide(&PolicyContext {
                 trace: &self.trace,
                 eligible: &self.eligible,
                 placement: self.placement,

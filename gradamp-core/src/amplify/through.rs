@@ -6,7 +6,7 @@ use super::draw::Draw;
 use super::gain::{self, Gain, ParameterGain};
 use super::history::History;
 use super::overrides::Keys;
-use super::policy::Outlook;
+use super::policy::Predictability;
 use super::selection::Selection;
 use super::settings::Through;
 use crate::tape::Trace;
@@ -57,9 +57,9 @@ pub(super) fn check(keys: &Keys, selection: &Selection, trace: &Trace) -> Result
     if selection.through() != Through::LearningRate {
         return Ok(());
     }
-    let draws = match selection.policy().outlook() {
-        Outlook::Fixed => vec![selection.draw(0, 0, &History::default())?],
-        Outlook::Drawn { .. } | Outlook::Unknown => {
+    let draws = match selection.policy().predictability() {
+        Predictability::Fixed => vec![selection.draw(0, 0, &History::default())?],
+        Predictability::Drawn { .. } | Predictability::Unknown => {
             let alone = |&site: &usize| Draw {
                 sites: vec![site],
                 factors: vec![2.0],

@@ -1,4 +1,4 @@
-//! What all gradients of a step decide together; see [`Gate`].
+//! What all gradients of a step decide together; see [`StepGate`].
 
 use ndarray::Array1;
 
@@ -7,7 +7,7 @@ use super::case::{
     Case, Expected, Found, Output, equals_default, equals_twin, random, roundings, upload, wide,
 };
 use crate::Backend;
-use crate::backend::{Gate, GatePart};
+use crate::backend::{GateInput, StepGate};
 
 #[derive(Clone, Debug)]
 struct Decision {
@@ -34,10 +34,10 @@ impl Case for Decision {
     fn run<B: Backend>(&self, backend: &B) -> Result<Vec<Found>, Violation> {
         let upload = |number| upload(backend, &self.gradient(number));
         let gradients = (0..self.parts.len()).map(upload).collect::<Result<Vec<_>, _>>()?;
-        let part = |(gradient, &(len, scale))| GatePart { gradient, len, scale };
+        let part = |(gradient, &(len, scale))| GateInput { gradient, len, scale };
         let parts: Vec<_> = gradients.iter().zip(&self.parts).map(part).collect();
-        let mut out = Output::new(backend, "out", Gate::LEN)?;
-        backend.gate(&parts, self.limit, self.skip_non_finite, &mut out.buffer)?;
+        let mut out = Output::new(backend, "out", StepGate::LEN)?;
+        backend.step_gate(&parts, self.limit, self.skip_non_finite, &mut out.buffer)?;
         Ok(vec![out.read(backend)?])
     }
 
@@ -82,18 +82,18 @@ fn cases(holding: Option<f32>) -> Vec<Decision> {
 }
 
 /// The norm at any gain, the coefficient on both sides of the limit; a step without gradients has the norm 0.
-pub fn gate_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+pub fn step_gate_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     let none = Decision { parts: Vec::new(), limit: Some(0.5), skip_non_finite: true, holding: None };
     equals_twin(backend, &[vec![none], cases(None)].concat())
 }
 
 /// As [`Backend::statistics`] gives it.
-pub fn gate_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
+pub fn step_gate_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &cases(None))
 }
 
 /// One element that is not finite shows in the norm, and shuts the gate where that is asked for.
-pub fn gate_shows_nan_and_infinity<B: Backend>(backend: &B) -> Result<(), Violation> {
+pub fn step_gate_shows_nan_and_infinity<B: Backend>(backend: &B) -> Result<(), Violation> {
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         equals_twin(backend, &cases(Some(value)))?;
     }

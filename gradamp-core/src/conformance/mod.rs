@@ -110,7 +110,7 @@ macro_rules! conformance {
             softmax_cross_entropy_counts_the_first_of_equals, softmax_cross_entropy_shows_nan;
         sgd: sgd_equals_its_twin, sgd_keeps_nan, sgd_rests_behind_a_shut_gate, sgd_all_equals_its_twin,
             sgd_all_equals_its_default;
-        gate: gate_equals_its_twin, gate_equals_its_default, gate_shows_nan_and_infinity;
+        gate: step_gate_equals_its_twin, step_gate_equals_its_default, step_gate_shows_nan_and_infinity;
         statistics: statistics_equal_their_twin, statistics_show_nan_and_infinity;
         conv2d: conv2d_equals_its_twin, conv2d_equals_its_default, conv2d_with_moments_equals_its_twin,
             conv2d_backward_input_equals_its_twin, conv2d_backward_input_equals_its_default,

@@ -28,7 +28,7 @@ fn every_kernel<B: Backend>(backend: &B) -> Result<Vec<(&'static str, Vec<Found>
         ("softmax_cross_entropy", loss::sample().run(backend)?),
         ("sgd", sgd::sample().run(backend)?),
         ("sgd_all", sgd::all_sample().run(backend)?),
-        ("gate", gate::sample().run(backend)?),
+        ("step_gate", gate::sample().run(backend)?),
         ("statistics", statistics::sample().run(backend)?),
     ];
     for case in batch_norm::samples() {

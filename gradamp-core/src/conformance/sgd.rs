@@ -6,13 +6,13 @@ use super::case::{Case, Expected, Found, Output, equals_default, equals_twin, ev
 use super::memory::same;
 use super::{Broken, Violation};
 use crate::Backend;
-use crate::backend::{Gate, SgdSlot, SgdStep};
+use crate::backend::{SgdSlot, SgdStep, StepGate};
 
 /// A step of several parameters, one by one or all at once.
 #[derive(Debug)]
 struct Step<const ALL: bool> {
     parameters: Vec<(usize, SgdStep)>,
-    gate: Option<Gate>,
+    gate: Option<StepGate>,
 }
 
 const ONE: bool = false;
@@ -39,7 +39,7 @@ impl<B: Backend> Placed<B> {
         number: usize,
         len: usize,
         step: SgdStep,
-        gate: Option<Gate>,
+        gate: Option<StepGate>,
     ) -> Result<Self, Violation> {
         let [gradient, velocity, parameter] = inputs(number, len);
         let velocity = match step.momentum {
@@ -148,10 +148,10 @@ fn all() -> Step<ALL> {
 }
 
 /// Gates that let a step through: as it is, and clipped.
-const OPEN: [Option<Gate>; 3] = [
+const OPEN: [Option<StepGate>; 3] = [
     None,
-    Some(Gate { coefficient: 1.0, norm: 0.5, applies: true }),
-    Some(Gate { coefficient: 0.37, norm: f32::INFINITY, applies: true }),
+    Some(StepGate { coefficient: 1.0, norm: 0.5, applies: true }),
+    Some(StepGate { coefficient: 0.37, norm: f32::INFINITY, applies: true }),
 ];
 
 /// Each constant alone and together, with and without a velocity and a gate.
@@ -182,7 +182,7 @@ pub fn sgd_keeps_nan<B: Backend>(backend: &B) -> Result<(), Violation> {
 /// are.
 pub fn sgd_rests_behind_a_shut_gate<B: Backend>(backend: &B) -> Result<(), Violation> {
     for coefficient in [1.0, 0.0, f32::NAN] {
-        let gate = Gate { coefficient, norm: f32::NAN, applies: false };
+        let gate = StepGate { coefficient, norm: f32::NAN, applies: false };
         every(&all().parameters, |&(len, step)| {
             let [_, velocity, parameter] = inputs(0, len);
             let mut one = Placed::new(backend, 0, len, step, Some(gate))?;

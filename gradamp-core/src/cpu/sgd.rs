@@ -1,6 +1,6 @@
 //! Stochastic gradient descent: one pass over all parameters.
 
-use crate::backend::{Gate, SgdSlot, SgdStep};
+use crate::backend::{SgdSlot, SgdStep, StepGate};
 
 use super::Cpu;
 use super::elementwise::CHUNK;
@@ -14,7 +14,7 @@ pub(super) fn sgd(cpu: &Cpu, slots: Vec<SgdSlot<'_, Cpu>>) {
     let mut parts: Vec<Part<'_>> = Vec::new();
     for SgdSlot { mut step, len, gradient, gate, velocity, parameter } in slots {
         if let Some(gate) = gate {
-            let gate = Gate::from_array([gate[0], gate[1], gate[2]]);
+            let gate = StepGate::from_array([gate[0], gate[1], gate[2]]);
             if !gate.applies {
                 continue;
             }

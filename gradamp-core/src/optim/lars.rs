@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::incoming::Incoming;
 use super::settings::{ParameterSet, SgdSettings, above_zero, at_least_zero};
-use crate::backend::{Gate, GatePart};
+use crate::backend::{GateInput, StepGate};
 use crate::{Backend, Parameters, Result, Tensor};
 
 /// Layer-wise adaptive rate scaling: each layer moves by a like share of its weights.
@@ -59,14 +59,14 @@ impl Lars {
             }
             for (x, scale) in [(&parameter.value, 1.0), (&*gradient.values, gradient.scale)] {
                 // A gate measures as the step's own does: what is finite for one is finite for the other.
-                let part = GatePart { gradient: x.buffer(), len: x.elements(), scale };
-                norms.push(Tensor::build(backend, &[Gate::LEN], |out| {
-                    backend.gate(&[part], None, false, out)
+                let part = GateInput { gradient: x.buffer(), len: x.elements(), scale };
+                norms.push(Tensor::build(backend, &[StepGate::LEN], |out| {
+                    backend.step_gate(&[part], None, false, out)
                 })?);
             }
             measured.push((ratio, settings.decay(parameter.role)));
         }
-        let sources: Vec<_> = norms.iter().chain(gate).map(|gate| (gate.buffer(), Gate::LEN)).collect();
+        let sources: Vec<_> = norms.iter().chain(gate).map(|gate| (gate.buffer(), StepGate::LEN)).collect();
         let mut read = backend.read_all(&sources)?;
         let gate = gate.and_then(|_| read.pop());
         let coefficient = gate.map_or(1.0, |gate| gate[0]);

@@ -1,7 +1,7 @@
 use super::centralise::centralise;
 use super::incoming::Incoming;
 use super::{LayerRate, Rate, SgdSettings};
-use crate::backend::{Gate, GatePart, SgdSlot, SgdStep};
+use crate::backend::{GateInput, SgdSlot, SgdStep, StepGate};
 use crate::parameters::Parameter;
 use crate::{Backend, Error, Gradients, ParameterId, Parameters, Result, Tensor};
 
@@ -76,7 +76,7 @@ impl<B: Backend> Sgd<B> {
 
     /// One step of every parameter that has a gradient.
     ///
-    /// Returns the step's [`Gate`], where clipping by norm or skipping needs one: it stays on the device, and whoever
+    /// Returns the step's [`StepGate`], where clipping by norm or skipping needs one: it stays on the device, and whoever
     /// wants the norm reads it when there is time. The norm is that of the gradients which clipping meets.
     pub fn step(
         &mut self,
@@ -147,8 +147,8 @@ impl<B: Backend> Sgd<B> {
         }
         let mut parts = Vec::with_capacity(incoming.len());
         for Incoming { values, scale, .. } in incoming {
-            parts.push(GatePart { gradient: values.buffer(), len: values.elements(), scale: *scale });
+            parts.push(GateInput { gradient: values.buffer(), len: values.elements(), scale: *scale });
         }
-        Tensor::build(backend, &[Gate::LEN], |out| backend.gate(&parts, limit, skips, out)).map(Some)
+        Tensor::build(backend, &[StepGate::LEN], |out| backend.step_gate(&parts, limit, skips, out)).map(Some)
     }
 }

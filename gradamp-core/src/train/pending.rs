@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::StepReport;
 use super::measured::Measured;
-use crate::backend::Gate;
+use crate::backend::StepGate;
 use crate::{Backend, Batch, Result, Tensor};
 
 /// A step that was handed to the device.
@@ -34,7 +34,7 @@ impl<B: Backend> Pending<B> {
         let loss = values();
         self.report.loss = loss[0];
         self.report.correct = loss[1] as usize;
-        let gate = self.gate.as_ref().and_then(|_| values().first_chunk().copied()).map(Gate::from_array);
+        let gate = self.gate.as_ref().and_then(|_| values().first_chunk().copied()).map(StepGate::from_array);
         self.report.gradient_norm = gate.map(|gate| gate.norm);
         self.report.skipped = gate.is_some_and(|gate| !gate.applies);
         if let Some(measured) = &mut self.measured {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gradamp_core::backend::{BatchNormOperands, GatePart, SgdSlot};
+use gradamp_core::backend::{BatchNormOperands, GateInput, SgdSlot};
 use gradamp_core::conformance::HostImages;
 use gradamp_core::folding::{Folding, Rectified, Share};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
@@ -148,10 +148,10 @@ impl Backend for Faulty {
         self.spoil("statistics", out, |out| Minimal.statistics(len, x, offset, out))
     }
 
-    fn gate(&self, gradients: &[GatePart<'_, Self>], limit: Option<f32>, skip_non_finite: bool, out: &mut Buffer) -> Result<()> {
-        let parts = gradients.iter().map(|p| GatePart { gradient: p.gradient, len: p.len, scale: p.scale });
+    fn step_gate(&self, gradients: &[GateInput<'_, Self>], limit: Option<f32>, skip_non_finite: bool, out: &mut Buffer) -> Result<()> {
+        let parts = gradients.iter().map(|p| GateInput { gradient: p.gradient, len: p.len, scale: p.scale });
         let gradients: Vec<_> = parts.collect();
-        self.spoil("gate", out, |out| Minimal.gate(&gradients, limit, skip_non_finite, out))
+        self.spoil("step_gate", out, |out| Minimal.step_gate(&gradients, limit, skip_non_finite, out))
     }
     fn conv2d(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer) -> Result<()> {
         self.spoil("conv2d_equals", y, |y| Minimal.conv2d(g, x, w, bias, y))

@@ -54,7 +54,7 @@ const KERNELS: [&str; 32] = [
     "mean_pool_equals",
     "mean_pool_backward",
     "sgd_equals",
-    "gate",
+    "step_gate",
     "statistics",
     "conv2d_equals",
     "conv2d_with_moments",

@@ -2,7 +2,7 @@
 
 use gradamp_core::amplify::{
     AmplificationPolicy, AmplificationSettings, Amplify, EqualiseSettings, FluctuationSettings, Measure,
-    Measured, Phase, Placement, PolicyName, Redraw, Schedule, Side, Situation, Strategy, Through, Timing,
+    Measured, Phase, Placement, PolicyContext, PolicyName, Redraw, Schedule, Side, Strategy, Through, Timing,
 };
 use gradamp_core::optim::SgdSettings;
 use gradamp_core::train::{TrainSettings, Trainer};
@@ -187,8 +187,8 @@ fn what_is_remembered_is_free_of_amplification() {
 struct Watchful;
 
 impl AmplificationPolicy for Watchful {
-    fn decide(&self, situation: &Situation<'_>) -> Result<Vec<(usize, f32)>> {
-        Ok(situation.eligible.iter().map(|&site| (site, 3.0)).collect())
+    fn decide(&self, context: &PolicyContext<'_>) -> Result<Vec<(usize, f32)>> {
+        Ok(context.eligible.iter().map(|&site| (site, 3.0)).collect())
     }
 
     fn timing(&self) -> Timing {
@@ -269,9 +269,9 @@ fn a_learning_rate_of_its_own_does_what_amplification_does_in_a_chain() {
 struct Alternate(Tensor<Cpu>);
 
 impl AmplificationPolicy for Alternate {
-    fn decide(&self, situation: &Situation<'_>) -> Result<Vec<(usize, f32)>> {
+    fn decide(&self, context: &PolicyContext<'_>) -> Result<Vec<(usize, f32)>> {
         let factor = self.0.to_vec()?[0];
-        let sites = situation.sites().skip(situation.epoch % 2).step_by(2);
+        let sites = context.sites().skip(context.epoch % 2).step_by(2);
         Ok(sites.map(|site| (site.index, factor)).collect())
     }
 }

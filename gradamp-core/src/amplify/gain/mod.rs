@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::draw::Draw;
 use super::history::History;
-use super::policy::Outlook;
+use super::policy::Predictability;
 use super::selection::Selection;
 use super::settings::Placement;
 use crate::Result;
@@ -75,10 +75,10 @@ pub fn of_draw(trace: &Trace, draw: &Draw) -> Vec<ParameterGain> {
 ///
 /// **Errors:** what the policy's decision returns.
 pub fn expected(trace: &Trace, selection: &Selection) -> Result<Option<Vec<ParameterGain>>> {
-    Ok(match selection.policy().outlook() {
-        Outlook::Unknown => None,
-        Outlook::Fixed => Some(of_draw(trace, &selection.draw(0, 0, &History::default())?)),
-        Outlook::Drawn { count, factor } => {
+    Ok(match selection.policy().predictability() {
+        Predictability::Unknown => None,
+        Predictability::Fixed => Some(of_draw(trace, &selection.draw(0, 0, &History::default())?)),
+        Predictability::Drawn { count, factor } => {
             let eligible = selection.eligible();
             let factors = vec![factor; eligible.len()];
             let all =

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fluctuation::quantile;
-use super::{AmplificationPolicy, Situation, Timing};
+use super::{AmplificationPolicy, PolicyContext, Timing};
 use crate::amplify::draw::Draw;
 use crate::amplify::gain;
 use crate::amplify::history::SiteStatistics;
@@ -114,8 +114,8 @@ impl Equalise {
 }
 
 impl AmplificationPolicy for Equalise {
-    fn decide(&self, situation: &Situation<'_>) -> Result<Vec<(usize, f32)>> {
-        let Situation { trace, eligible, placement, statistics, .. } = *situation;
+    fn decide(&self, context: &PolicyContext<'_>) -> Result<Vec<(usize, f32)>> {
+        let PolicyContext { trace, eligible, placement, statistics, .. } = *context;
         let Some(epoch) = statistics.last() else { return Ok(Vec::new()) };
         let norm = |found: &SiteStatistics| match placement {
             Placement::Params => found.params.mean_norm(),

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{AmplificationPolicy, Situation, Timing};
+use super::{AmplificationPolicy, PolicyContext, Timing};
 use crate::amplify::history::{EpochStatistics, Moments};
 use crate::amplify::overrides::{Keys, named};
 use crate::amplify::selection::owns;
@@ -218,9 +218,9 @@ impl Fluctuation {
 }
 
 impl AmplificationPolicy for Fluctuation {
-    fn decide(&self, situation: &Situation<'_>) -> Result<Vec<(usize, f32)>> {
-        let measured = |&site: &usize| Some((site, self.measure(situation.statistics, site)?));
-        let found: Vec<(usize, f64)> = situation.eligible.iter().filter_map(measured).collect();
+    fn decide(&self, context: &PolicyContext<'_>) -> Result<Vec<(usize, f32)>> {
+        let measured = |&site: &usize| Some((site, self.measure(context.statistics, site)?));
+        let found: Vec<(usize, f64)> = context.eligible.iter().filter_map(measured).collect();
         if found.is_empty() {
             return Ok(Vec::new());
         }

@@ -1,4 +1,4 @@
-use super::{AmplificationPolicy, DepthSettings, Outlook, Situation, Timing};
+use super::{AmplificationPolicy, DepthSettings, PolicyContext, Predictability, Timing};
 use crate::amplify::overrides::Keys;
 use crate::amplify::settings::{AmplificationSettings, PolicyName};
 use crate::tape::Trace;
@@ -53,7 +53,7 @@ pub(super) fn check_factors(keys: &Keys, settings: &AmplificationSettings) -> Re
 }
 
 impl AmplificationPolicy for List {
-    fn decide(&self, _: &Situation<'_>) -> Result<Vec<(usize, f32)>> {
+    fn decide(&self, _: &PolicyContext<'_>) -> Result<Vec<(usize, f32)>> {
         Ok(self.factors.clone())
     }
 
@@ -61,7 +61,7 @@ impl AmplificationPolicy for List {
         Timing::Once
     }
 
-    fn outlook(&self) -> Outlook {
-        Outlook::Fixed
+    fn predictability(&self) -> Predictability {
+        Predictability::Fixed
     }
 }

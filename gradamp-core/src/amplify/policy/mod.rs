@@ -22,17 +22,17 @@ use crate::{Result, Site};
 
 /// Decides which of the eligible sites are amplified, and by what.
 ///
-/// A decision is a function of the [`Situation`] alone, so that a resumed run decides as the first one did: a policy
+/// A decision is a function of the [`PolicyContext`] alone, so that a resumed run decides as the first one did: a policy
 /// keeps nothing between two calls. What it wants to know of the past it asks for by
 /// [`AmplificationPolicy::memory`]; statistics belong to the run's state, and so to its checkpoints.
 ///
 /// A policy of one's own is handed to [`Trainer::set_policy`](crate::train::Trainer::set_policy).
 pub trait AmplificationPolicy: fmt::Debug + Send + Sync {
-    /// The sites to amplify (by number, each one of [`Situation::eligible`]), each with a factor that is finite and
+    /// The sites to amplify (by number, each one of [`PolicyContext::eligible`]), each with a factor that is finite and
     /// above 0. No site means: nothing is amplified until the next decision.
     ///
     /// **Errors:** whatever keeps the policy from deciding; it ends the run.
-    fn decide(&self, situation: &Situation<'_>) -> Result<Vec<(usize, f32)>>;
+    fn decide(&self, context: &PolicyContext<'_>) -> Result<Vec<(usize, f32)>>;
 
     /// When it decides.
     fn timing(&self) -> Timing {
@@ -46,8 +46,8 @@ pub trait AmplificationPolicy: fmt::Debug + Send + Sync {
     }
 
     /// What is known of its decisions before the run.
-    fn outlook(&self) -> Outlook {
-        Outlook::Unknown
+    fn predictability(&self) -> Predictability {
+        Predictability::Unknown
     }
 }
 
@@ -65,10 +65,10 @@ pub enum Timing {
 
 /// What is known of a policy's decisions before the run: decides what a run can say about the gains to expect.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Outlook {
+pub enum Predictability {
     /// Nothing.
     Unknown,
-    /// All decisions are the same, whatever the situation.
+    /// All decisions are the same, whatever the context.
     Fixed,
     /// Of the eligible sites, `count` are drawn at random, all with equal chances, and amplified by `factor`.
     Drawn {
@@ -81,7 +81,7 @@ pub enum Outlook {
 
 /// What a policy sees when it decides.
 #[derive(Clone, Copy, Debug)]
-pub struct Situation<'a> {
+pub struct PolicyContext<'a> {
     /// The model: all sites, and how they hang together.
     pub trace: &'a Trace,
     /// The eligible sites' numbers, ascending, at least one.
@@ -98,7 +98,7 @@ pub struct Situation<'a> {
     pub statistics: &'a [EpochStatistics],
 }
 
-impl Situation<'_> {
+impl PolicyContext<'_> {
     /// The eligible sites, in forward order.
     pub fn sites(&self) -> impl DoubleEndedIterator<Item = &Site> {
         self.eligible.iter().filter_map(|&index| self.trace.sites.get(index))

@@ -1,4 +1,4 @@
-use super::{AmplificationPolicy, Outlook, Situation, Timing};
+use super::{AmplificationPolicy, PolicyContext, Predictability, Timing};
 use crate::amplify::overrides::Keys;
 use crate::amplify::settings::{AmplificationSettings, Redraw};
 use crate::{Error, Result};
@@ -33,9 +33,9 @@ impl Random {
 }
 
 impl AmplificationPolicy for Random {
-    fn decide(&self, situation: &Situation<'_>) -> Result<Vec<(usize, f32)>> {
-        let chosen = situation.random().choose(situation.eligible.len(), self.count);
-        Ok(chosen.into_iter().map(|i| (situation.eligible[i], self.factor)).collect())
+    fn decide(&self, context: &PolicyContext<'_>) -> Result<Vec<(usize, f32)>> {
+        let chosen = context.random().choose(context.eligible.len(), self.count);
+        Ok(chosen.into_iter().map(|i| (context.eligible[i], self.factor)).collect())
     }
 
     fn timing(&self) -> Timing {
@@ -46,7 +46,7 @@ impl AmplificationPolicy for Random {
         }
     }
 
-    fn outlook(&self) -> Outlook {
-        Outlook::Drawn { count: self.count, factor: self.factor }
+    fn predictability(&self) -> Predictability {
+        Predictability::Drawn { count: self.count, factor: self.factor }
     }
 }

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use super::small_resnet;
 use crate::amplify::{
     AmplificationPolicy, AmplificationSettings, Amplifier, Amplify, DepthSettings, EpochStatistics,
-    EqualiseSettings, FluctuationSettings, History, Measure, Measured, Moments, Phase, Placement, PolicyName,
-    Profile, Redraw, Schedule, Selection, Side, SiteStatistics, Situation, Strategy, Timing, gain,
+    EqualiseSettings, FluctuationSettings, History, Measure, Measured, Moments, Phase, Placement,
+    PolicyContext, PolicyName, Profile, Redraw, Schedule, Selection, Side, SiteStatistics, Strategy, Timing,
+    gain,
 };
 use crate::{Cpu, LayerKind, Mode, Parameters, Result, Tape, Tensor, Trace};
 
@@ -217,7 +218,7 @@ fn a_list_gives_each_layer_its_own_factor_in_any_order() {
 struct Fixed(Vec<(usize, f32)>);
 
 impl AmplificationPolicy for Fixed {
-    fn decide(&self, _: &Situation<'_>) -> Result<Vec<(usize, f32)>> {
+    fn decide(&self, _: &PolicyContext<'_>) -> Result<Vec<(usize, f32)>> {
         Ok(self.0.clone())
     }
 

@@ -8,8 +8,8 @@ use gradamp_core::backend::{Backend, BatchNormOperands, GateInput, SgdSlot};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
 
+use crate::device::memory::Buffer;
 use crate::gpu::{Made, Wgpu};
-use crate::memory::Buffer;
 use crate::open::Precision;
 
 impl Backend for Wgpu {

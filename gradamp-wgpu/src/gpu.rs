@@ -7,16 +7,16 @@ use bytemuck::NoUninit;
 use gradamp_core::geometry::Conv2d;
 use gradamp_core::{Error, Result};
 
-use crate::adapter::Adapter;
-use crate::conv2d::Way;
-use crate::faults::{Faults, fault};
-use crate::kernel::{Kernel, Pipelines};
-use crate::memory::{Block, Buffer, Pool, Shortage, mib};
+use crate::algorithm::Matrices;
+use crate::device::adapter::Adapter;
+use crate::device::faults::{Faults, fault};
+use crate::device::memory::{Block, Buffer, Pool, Shortage, mib};
+use crate::device::stream::Stream;
 use crate::open::{Options, Precision, request};
-use crate::product::Pass;
+use crate::ops::conv2d::Way;
+use crate::ops::conv2d::implicit_gemm::Pass;
 use crate::self_test;
-use crate::stream::Stream;
-use crate::tile::Matrices;
+use crate::shaders::kernel::{Kernel, Pipelines};
 use crate::tune::Ways;
 
 /// The backend: a cheap handle on one opened adapter.

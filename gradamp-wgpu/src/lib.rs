@@ -18,42 +18,20 @@
 //!
 //! `docs/architecture.md` follows one convolution from the model to the shader and back.
 
-mod adapter;
+mod algorithm;
 mod backend;
-mod batch_norm;
-mod columns;
-mod conv2d;
-#[allow(unsafe_code, reason = "handles of the graphics API")]
-mod device_memory;
-mod elementwise;
-mod faults;
-mod gemm;
+mod device;
 mod gpu;
-mod im2col;
-mod keep_images;
-mod kernel;
-mod loss;
-mod memory;
 mod open;
-mod pool;
-mod product;
-mod rows;
+mod ops;
 mod self_test;
-mod sgd;
 mod shaders;
-mod statistics;
-mod stream;
-mod strips;
-mod template;
 pub mod testing;
-mod tile;
 mod tune;
-mod uploads;
-mod winograd;
 
-pub use adapter::{Adapter, Api, Choice, FastPaths, Kind, Limits, adapters};
+pub use device::adapter::{Adapter, Api, Choice, FastPaths, Kind, Limits, adapters};
+pub use device::memory::Buffer;
 pub use gpu::{Made, Wgpu};
-pub use memory::Buffer;
 pub use open::{Options, Precision};
-pub use product::Pass;
+pub use ops::conv2d::implicit_gemm::Pass;
 pub use tune::{Tuned, Tuning};

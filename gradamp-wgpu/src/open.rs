@@ -3,8 +3,8 @@
 use gradamp_core::Result;
 use wgpu::Features;
 
-use crate::adapter::Adapter;
-use crate::faults::fault;
+use crate::device::adapter::Adapter;
+use crate::device::faults::fault;
 use crate::tune::{Tuning, Ways};
 
 /// How exactly convolutions multiply.

@@ -4,12 +4,12 @@ use gradamp_core::geometry::Conv2d;
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::{Backend, Error, Result};
 
-use crate::conv2d;
+use crate::algorithm::{Matrices, Tile};
+use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::memory::Buffer;
 use crate::open::Precision;
-use crate::product::{Pass, Product};
-use crate::tile::{Matrices, Tile};
+use crate::ops::conv2d;
+use crate::ops::conv2d::implicit_gemm::{Pass, Product};
 
 /// The largest error where factors are rounded to f16, relative to the largest result.
 const HALF: f64 = 5e-3;
@@ -154,7 +154,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::adapter::{Adapter, FastPaths, Limits};
+    use crate::device::adapter::{Adapter, FastPaths, Limits};
     use crate::gpu::testing;
     use crate::open::Options;
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use gradamp_core::Result;
 
-use crate::adapter::{Adapter, Choice, adapters};
+use crate::device::adapter::{Adapter, Choice, adapters};
 
 /// The adapter for tests: that of `GRADAMP_TEST_ADAPTER` (a number or a part of its name), else the best real one, else a
 /// software rasteriser. `None`, and a line on standard error that says so, on a machine without any.

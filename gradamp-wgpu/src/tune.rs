@@ -13,15 +13,15 @@ use gradamp_core::{Backend, Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::adapter::Adapter;
-use crate::conv2d::{Way, cooperative};
+use crate::algorithm::{SHARED, Tile};
+use crate::device::adapter::Adapter;
+use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::memory::Buffer;
 use crate::open::Precision;
-use crate::product::Pass;
+use crate::ops::conv2d::implicit_gemm::Pass;
+use crate::ops::conv2d::{Way, cooperative};
+use crate::ops::conv2d::{im2col_gemm, winograd};
 use crate::shaders::{Shader, kernels};
-use crate::tile::{SHARED, Tile};
-use crate::{columns, winograd};
 
 /// The fastest ways that were found, for one adapter, driver and set of kernels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -163,7 +163,7 @@ impl Wgpu {
         let winograd = self.precision() == Precision::F32 && winograd::fits(g);
         let transformed: Vec<Way> = tiles.iter().copied().filter(|_| winograd).map(Way::Winograd).collect();
         let stored: Vec<Way> =
-            tiles.iter().copied().filter(|_| columns::fits(pass, g)).map(Way::Columns).collect();
+            tiles.iter().copied().filter(|_| im2col_gemm::fits(pass, g)).map(Way::Columns).collect();
         let cooperative = self.matrices().and_then(|matrices| cooperative(pass, g, matrices));
         tiles.into_iter().chain(cooperative).map(Way::Direct).chain(stored).chain(transformed).collect()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
-use crate::memory::{create_buffer, mib};
+use crate::device::memory::{create_buffer, mib};
 
 /// Copies of a step fit in one chunk; a larger one gets a chunk of its size.
 const CHUNK: u64 = 4 << 20;

@@ -13,12 +13,12 @@ use gradamp_core::Result;
 use gradamp_core::geometry::Conv2d;
 use serde::{Deserialize, Serialize};
 
+use crate::algorithm::{Matrices, SHARED, SUBGROUP_INVOCATIONS, SUBGROUP_ROWS, Tile};
+use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::kernel::Variant;
-use crate::memory::Buffer;
 use crate::open::Precision;
 use crate::shaders::Shader;
-use crate::tile::{Matrices, SHARED, SUBGROUP_INVOCATIONS, SUBGROUP_ROWS, Tile};
+use crate::shaders::kernel::Variant;
 
 /// The scalars of `conv2d.wgsl` and `conv2d_tiled.wgsl`.
 #[repr(C)]

@@ -4,10 +4,10 @@ use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
 use gradamp_core::geometry::Gemm;
 
+use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::kernel::Kernel;
-use crate::memory::Buffer;
 use crate::shaders::Shader;
+use crate::shaders::kernel::Kernel;
 
 /// The scalars of `gemm.wgsl`.
 #[repr(C)]

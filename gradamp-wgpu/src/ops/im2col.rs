@@ -6,11 +6,11 @@ use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
 use gradamp_core::geometry::Conv2d;
 
+use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::kernel::{Combinations, Kernel, combinations};
-use crate::memory::Buffer;
+use crate::ops::row_chunks::{Strips, v4, vectors};
 use crate::shaders::Shader;
-use crate::strips::{Strips, v4, vectors};
+use crate::shaders::kernel::{Combinations, Kernel, combinations};
 
 /// The scalars of `im2col.wgsl`.
 #[repr(C)]

@@ -5,11 +5,11 @@ use gradamp_core::Result;
 use gradamp_core::backend::BatchNormOperands;
 use gradamp_core::geometry::Rows;
 
+use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::kernel::{Combinations, Kernel, combinations};
-use crate::memory::Buffer;
+use crate::ops::row_chunks::{Strips, v4};
 use crate::shaders::Shader;
-use crate::strips::{Strips, v4};
+use crate::shaders::kernel::{Combinations, Kernel, combinations};
 
 /// The scalars of `batch_norm.wgsl`.
 #[repr(C)]

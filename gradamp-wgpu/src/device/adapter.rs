@@ -6,8 +6,8 @@ use std::str::FromStr;
 use gradamp_core::{Error, Result};
 use wgpu::{Backends, CooperativeScalarType, DeviceType, Features};
 
-use crate::device_memory::device_memory;
-use crate::tile::Matrices;
+use crate::algorithm::Matrices;
+use crate::device::device_memory::device_memory;
 
 /// One way to reach one GPU: the same card appears once for each graphics API that drives it.
 #[derive(Clone, Debug)]

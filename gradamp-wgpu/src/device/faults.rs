@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gradamp_core::Error;
 
-use crate::adapter::Adapter;
+use crate::device::adapter::Adapter;
 
 /// An error of `adapter`.
 pub(crate) fn fault(adapter: &Adapter, message: String) -> Error {

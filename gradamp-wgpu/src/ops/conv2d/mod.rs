@@ -7,14 +7,17 @@ use gradamp_core::Result;
 use gradamp_core::geometry::Conv2d;
 use serde::{Deserialize, Serialize};
 
+use crate::algorithm::{Matrices, SHARED, Tile};
+use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::kernel::Kernel;
-use crate::memory::Buffer;
 use crate::open::Precision;
-use crate::product::{Pass, Product};
+use crate::ops::conv2d::implicit_gemm::{Pass, Product};
 use crate::shaders::Shader;
-use crate::tile::{Matrices, SHARED, Tile};
-use crate::{columns, winograd};
+use crate::shaders::kernel::Kernel;
+
+pub(crate) mod im2col_gemm;
+pub(crate) mod implicit_gemm;
+pub(crate) mod winograd;
 
 /// A way to compute a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,9 +25,9 @@ use crate::{columns, winograd};
 pub(crate) enum Way {
     /// One product.
     Direct(Tile),
-    /// One product over windows that are stored; see [`columns`].
+    /// One product over windows that are stored; see [`im2col_gemm`].
     Columns(Tile),
-    /// Thirty-six products of transformed values, each cut up like this; see [`winograd`](crate::winograd).
+    /// Thirty-six products of transformed values, each cut up like this; see [`winograd`](crate::ops::conv2d::winograd).
     Winograd(Tile),
 }
 
@@ -162,7 +165,7 @@ impl Wgpu {
         if let Some(lanes) = self.fixed_subgroup() {
             let tile = Tile::Subgroup(lanes);
             let pays = self.precision() == Precision::F32 && winograd::pays(pass, g, tile);
-            return match columns::fits(pass, g) {
+            return match im2col_gemm::fits(pass, g) {
                 true => Way::Columns(tile),
                 false if pays => Way::Winograd(tile),
                 false => Way::Direct(tile),

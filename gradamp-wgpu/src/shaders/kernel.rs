@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use gradamp_core::Result;
 
+use crate::shaders::template::{self, Parameters};
 use crate::shaders::{self, Shader};
-use crate::template::{self, Parameters};
 
 /// Which kernel to run: a shader, one of its entry points, and the numbers of its variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

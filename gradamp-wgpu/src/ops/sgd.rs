@@ -4,10 +4,10 @@ use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
 use gradamp_core::backend::SgdSlot;
 
+use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::kernel::{Combinations, Kernel, combinations};
-use crate::memory::Buffer;
 use crate::shaders::Shader;
+use crate::shaders::kernel::{Combinations, Kernel, combinations};
 
 /// The scalars of `sgd.wgsl`.
 #[repr(C)]

@@ -13,13 +13,13 @@ use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
 use gradamp_core::geometry::Conv2d;
 
-use crate::conv2d::Way;
+use crate::algorithm::Tile;
+use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::kernel::Kernel;
-use crate::memory::Buffer;
-use crate::product::{Pass, Product};
+use crate::ops::conv2d::Way;
+use crate::ops::conv2d::implicit_gemm::{Pass, Product};
 use crate::shaders::Shader;
-use crate::tile::Tile;
+use crate::shaders::kernel::Kernel;
 
 /// The scalars of `columns.wgsl`.
 #[repr(C)]

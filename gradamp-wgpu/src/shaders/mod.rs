@@ -1,10 +1,13 @@
 //! The shaders' texts: one file a family.
 
-use crate::kernel::Variant;
-use crate::{
-    batch_norm, columns, conv2d, elementwise, gemm, im2col, keep_images, loss, pool, rows, sgd, statistics,
-    winograd,
+use crate::ops::conv2d::{im2col_gemm, implicit_gemm, winograd};
+use crate::ops::{
+    batch_norm, conv2d, elementwise, gemm, im2col, keep_images, loss, pool, rows, sgd, statistics,
 };
+use crate::shaders::kernel::Variant;
+
+pub(crate) mod kernel;
+pub(crate) mod template;
 
 macro_rules! shaders {
     ($($variant:ident $name:literal $(+ $more:literal)* : $immediates:ty,)*) => {
@@ -23,12 +26,12 @@ macro_rules! shaders {
                 }
             }
 
-            /// The template, with what it shares with others; see [`template`](crate::template).
+            /// The template, with what it shares with others; see [`template`](crate::shaders::template).
             pub(crate) fn text(self) -> &'static str {
                 match self {
                     $(Shader::$variant => concat!(
-                        include_str!(concat!("shaders/", $name, ".wgsl")),
-                        $(include_str!(concat!("shaders/", $more, ".wgsl")),)*
+                        include_str!(concat!($name, ".wgsl")),
+                        $(include_str!(concat!($more, ".wgsl")),)*
                     ),)*
                 }
             }
@@ -47,11 +50,11 @@ macro_rules! shaders {
 shaders! {
     Augment "augment" + "split": keep_images::Params,
     BatchNorm "batch_norm": batch_norm::Params,
-    Columns "columns": crate::columns::Params,
-    Conv2d "conv2d" + "split": crate::product::Params,
-    Conv2dTiledForward "conv2d_tiled_forward" + "conv2d_tiled" + "split": crate::product::Params,
-    Conv2dTiledInput "conv2d_tiled_backward_input" + "conv2d_tiled" + "split": crate::product::Params,
-    Conv2dTiledWeight "conv2d_tiled_backward_weight" + "conv2d_tiled" + "split": crate::product::Params,
+    Columns "columns": im2col_gemm::Params,
+    Conv2d "conv2d" + "split": implicit_gemm::Params,
+    Conv2dTiledForward "conv2d_tiled_forward" + "conv2d_tiled" + "split": implicit_gemm::Params,
+    Conv2dTiledInput "conv2d_tiled_backward_input" + "conv2d_tiled" + "split": implicit_gemm::Params,
+    Conv2dTiledWeight "conv2d_tiled_backward_weight" + "conv2d_tiled" + "split": implicit_gemm::Params,
     Elementwise "elementwise": elementwise::Params,
     Gemm "gemm": gemm::Params,
     Im2col "im2col" + "split": im2col::Params,
@@ -60,15 +63,15 @@ shaders! {
     Rows "rows": rows::Params,
     Sgd "sgd": sgd::Params,
     Statistics "statistics": statistics::Params,
-    SumParts "sum_parts": crate::conv2d::SumParams,
-    Winograd "winograd" + "split": crate::winograd::Params,
+    SumParts "sum_parts": conv2d::SumParams,
+    Winograd "winograd" + "split": winograd::Params,
 }
 
 /// Every kernel that any family asks for: what the tests validate and translate.
 pub(crate) fn kernels() -> Vec<Variant> {
     let fixed = [
         batch_norm::KERNELS,
-        columns::KERNELS,
+        im2col_gemm::KERNELS,
         conv2d::KERNELS,
         elementwise::KERNELS,
         gemm::KERNELS,
@@ -82,7 +85,7 @@ pub(crate) fn kernels() -> Vec<Variant> {
         winograd::KERNELS,
     ];
     let fixed = fixed.into_iter().flatten().map(|&kernel| Variant::from(kernel));
-    fixed.chain(crate::product::variants()).collect()
+    fixed.chain(implicit_gemm::variants()).collect()
 }
 
 #[cfg(test)]
@@ -96,9 +99,9 @@ mod tests {
     use naga::{AddressSpace, Module, ShaderStage};
 
     use super::*;
-    use crate::product::Pass;
-    use crate::stream::MOST_BINDINGS;
-    use crate::tile::{Matrices, Tile};
+    use crate::algorithm::{Matrices, Tile};
+    use crate::device::stream::MOST_BINDINGS;
+    use crate::ops::conv2d::implicit_gemm::Pass;
 
     /// Bytes of immediates that Vulkan, Metal and DX12 all have.
     const LEAST_IMMEDIATES: u32 = 128;

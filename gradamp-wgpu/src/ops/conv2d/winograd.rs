@@ -12,12 +12,12 @@ use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
 use gradamp_core::geometry::Conv2d;
 
+use crate::algorithm::Tile;
+use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::kernel::Kernel;
-use crate::memory::Buffer;
-use crate::product::{Pass, Product};
+use crate::ops::conv2d::implicit_gemm::{Pass, Product};
 use crate::shaders::Shader;
-use crate::tile::Tile;
+use crate::shaders::kernel::Kernel;
 
 /// The scalars of `winograd.wgsl`.
 #[repr(C)]
@@ -250,9 +250,9 @@ mod tests {
     use gradamp_core::random::{Purpose, Stream};
 
     use super::*;
-    use crate::conv2d::Way;
     use crate::gpu::testing;
-    use crate::product::Pass;
+    use crate::ops::conv2d::Way;
+    use crate::ops::conv2d::implicit_gemm::Pass;
 
     /// Each pass against the direct product on the same device, on planes that fill no tile, at every padding, and with
     /// so many images that they take several runs.

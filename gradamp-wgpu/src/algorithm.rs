@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::product::Pass;
+use crate::ops::conv2d::implicit_gemm::Pass;
 
 /// The part of a product that one unit computes: a subgroup or a workgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -10,10 +10,10 @@ use gradamp_core::keep_images::{ImageSet, KeptImages, MakeBatch, check_order, ch
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::{Batch, Error, Result, Tensor};
 
+use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::kernel::Kernel;
-use crate::memory::Buffer;
 use crate::shaders::Shader;
+use crate::shaders::kernel::Kernel;
 
 /// The scalars of `augment.wgsl`.
 #[repr(C)]

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::adapter::Adapter;
-use crate::kernel::Pipeline;
-use crate::memory::{Block, create_buffer, mib};
-use crate::uploads::Uploads;
+use crate::device::adapter::Adapter;
+use crate::device::memory::{Block, create_buffer, mib};
+use crate::device::uploads::Uploads;
+use crate::shaders::kernel::Pipeline;
 
 /// Most buffers that one kernel binds.
 pub(crate) const MOST_BINDINGS: usize = 8;

@@ -4,17 +4,18 @@ use std::any::TypeId;
 use std::fmt;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use gradamp_core::train::OnDivergence;
 use gradamp_data::Choice;
 
 use crate::bench::OpsArgs;
-use crate::config::keys;
-use crate::config::number::{LARGEST, real, whole};
-use crate::config::tree::{Origin, Value};
-use crate::config::{Device, Layers, Memory, Precision};
 use crate::device::Opening;
+use gradamp_study::config::keys;
+use gradamp_study::config::number::{LARGEST, real, whole};
+use gradamp_study::config::tree::{Origin, Value};
+use gradamp_study::config::{Device, Layers, Memory, Precision};
 
 /// Trains networks with gradient amplification.
 ///
@@ -56,7 +57,7 @@ pub enum Command {
     /// Look at a run or a sweep while it goes on, or afterwards, in the terminal.
     Watch(crate::watch::args::WatchArgs),
     /// Make TensorBoard's event files of finished runs (of running ones: train --tensorboard).
-    Tensorboard(crate::tensorboard::args::TensorboardArgs),
+    Tensorboard(crate::tensorboard::TensorboardArgs),
     /// Measure which kernels are fastest on a GPU, for --tuned.
     Tune(TuneArgs),
     /// Measure the speed of training steps.
@@ -150,7 +151,7 @@ pub struct DeviceArgs {
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub gpu_memory: Option<Memory>,
     /// How exactly a GPU multiplies: mixed has f16 factors and f32 sums.
-    #[arg(long, default_value = "f32")]
+    #[arg(long, default_value = "f32", value_parser = precision())]
     pub precision: Precision,
     /// Use the kernels that `gradamp tune` found to be the fastest on this GPU.
     #[arg(long)]
@@ -354,6 +355,20 @@ pub fn tip(error: &clap::Error) -> Option<String> {
     Some(format!(
         "the setting {table}.{name} has no option of its own; give it by --set {table}.{name}=VALUE"
     ))
+}
+
+/// Reads a precision by its name; the help says what each is.
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    let value = |precision: Precision| {
+        PossibleValue::new(precision.name()).help(match precision {
+            Precision::F32 => "All in f32",
+            Precision::Mixed => {
+                "Factors of convolutions are rounded to f16; products, sums and tensors are f32"
+            }
+        })
+    };
+    let named = |name: String| Precision::ALL.into_iter().find(|precision| precision.name() == name);
+    PossibleValuesParser::new(Precision::ALL.map(value)).map(move |name| named(name).unwrap_or_default())
 }
 
 fn parse_on_divergence(text: &str) -> Result<OnDivergence, String> {

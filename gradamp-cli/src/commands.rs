@@ -8,12 +8,13 @@ use gradamp_models::{Archive, Model, ModelSettings};
 use serde_json::json;
 
 use crate::args::{ConfigCommand, DataCommand, EvalArgs};
-use crate::config::{Config, Layers};
 use crate::dataset::{self, Data};
 use crate::device::{self, Task};
 use crate::failure::{Failure, Result};
-use crate::run_folder::{self, RunFolder};
-use crate::{output, resume};
+use crate::output;
+use gradamp_study::config::{Config, Layers};
+use gradamp_study::resume::find_data;
+use gradamp_study::run_folder::{self, RunFolder};
 
 /// `gradamp config`
 pub fn config(command: &ConfigCommand) -> Result<()> {
@@ -91,7 +92,7 @@ fn subject(args: &EvalArgs) -> Result<(Archive, Config)> {
     if let Some(root) = &args.run {
         let mut resolved = RunFolder::settings_of(root)?;
         if let (Some(record), true) = (RunFolder::record_of(root)?, args.data.is_none()) {
-            resume::find_data(&mut resolved, &record).iter().for_each(output::message);
+            find_data(&mut resolved, &record).iter().for_each(output::message);
         }
         // A run that was stopped before its first evaluation has no best yet.
         let best = if args.last { None } else { RunFolder::best_of(root).open()? };

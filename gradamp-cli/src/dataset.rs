@@ -5,9 +5,9 @@ use std::path::Path;
 use gradamp_core::{Backend, BatchSource, Error};
 use gradamp_data::{DataSettings, DatasetPair, Loader, Origin, Resident, Source};
 
-use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::output;
+use gradamp_study::config::Config;
 
 /// A data set in memory.
 #[derive(Debug)]

@@ -4,9 +4,9 @@ use gradamp_core::{Backend, Cpu, Error};
 use gradamp_wgpu::{Adapter, Choice, Options, Wgpu};
 
 use crate::args::DeviceArgs;
-use crate::config::{Device, Memory, Precision};
 use crate::failure::{Failure, Result};
 use crate::{output, stderr, tune};
+use gradamp_study::config::{Device, Gpu, Memory, Precision};
 
 /// What a command does with the backend that was chosen.
 pub trait Task {
@@ -54,7 +54,14 @@ pub fn choose(device: &Device) -> Result<Chosen, Error> {
     match device {
         Device::Cpu => Ok(Chosen::Cpu),
         Device::Auto => Ok(Choice::Best.find(adapters()).map_or(Chosen::Cpu, |adapter| gpu(adapter, true))),
-        Device::Gpu(choice) => Ok(gpu(choice.find(adapters())?, false)),
+        Device::Gpu(wanted) => {
+            let choice = match wanted.clone() {
+                Gpu::Best => Choice::Best,
+                Gpu::Number(number) => Choice::Number(number),
+                Gpu::Name(name) => Choice::Name(name),
+            };
+            Ok(gpu(choice.find(adapters())?, false))
+        }
     }
 }
 

@@ -4,10 +4,10 @@ use gradamp_core::Backend;
 use gradamp_wgpu::{Adapter, Choice, FastPaths};
 use serde_json::{Value, json};
 
-use crate::columns::{clip, columns, header};
-use crate::config::Memory;
 use crate::failure::Result;
 use crate::{device, output};
+use gradamp_study::columns::{clip, columns, header};
+use gradamp_study::config::Memory;
 
 /// The table is this wide at most.
 const COLUMNS: usize = 100;

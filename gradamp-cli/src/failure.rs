@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::KeyError;
+use gradamp_study::config::KeyError;
 
 /// Everything went well.
 pub const SUCCESS: u8 = 0;
@@ -121,8 +121,20 @@ impl From<gradamp_models::Error> for Failure {
     }
 }
 
-impl From<crate::run_folder::Error> for Failure {
-    fn from(error: crate::run_folder::Error) -> Self {
+impl From<gradamp_study::Error> for Failure {
+    fn from(error: gradamp_study::Error) -> Self {
+        use gradamp_study::Error;
+        match error {
+            Error::Setting(_) | Error::Request(_) | Error::Core(gradamp_core::Error::Setting { .. }) => {
+                Failure::usage(error)
+            }
+            _ => Failure::failed(error),
+        }
+    }
+}
+
+impl From<gradamp_study::run_folder::Error> for Failure {
+    fn from(error: gradamp_study::run_folder::Error) -> Self {
         Failure::failed(error)
     }
 }

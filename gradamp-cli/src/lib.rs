@@ -2,38 +2,31 @@
 //!
 //! The library holds the whole program, so that its parts can be tested; `main.rs` only calls [`run`].
 
-pub mod args;
+mod args;
 mod bench;
 mod check;
-mod columns;
 mod commands;
-pub mod compare;
-pub mod config;
+mod compare;
 mod dataset;
-pub mod device;
+mod device;
 mod devices;
 mod failure;
-mod gains;
 mod hangup;
 mod interrupt;
 mod output;
 mod printable;
 mod progress;
-mod rate;
 mod report;
 mod resume;
-pub mod run_folder;
-mod shell;
-pub mod statistics;
 mod stderr;
-pub mod sweep;
+mod sweep;
 mod table;
-pub mod tensorboard;
+mod tensorboard;
 mod train;
 mod tui;
 mod tune;
 mod verify;
-pub mod watch;
+mod watch;
 
 use std::ffi::OsString;
 use std::panic::PanicHookInfo;

@@ -1,14 +1,13 @@
 //! What the terminal shows while a run goes on: a bar for each epoch, or plain lines where nobody watches.
 
-use std::time::Duration;
-
 use gradamp_core::Backend;
 use gradamp_core::train::{Control, EpochReport, Observer, Snapshot, StepReport};
+use gradamp_study::duration::duration;
+use gradamp_study::rate::rate;
+use gradamp_study::run_folder::lines::EpochLine;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output;
-use crate::rate::rate;
-use crate::run_folder::lines::EpochLine;
 
 /// Where a run's progress goes.
 #[derive(Debug)]
@@ -209,33 +208,4 @@ pub fn of_epoch(line: &EpochLine, epochs: usize, sites: usize) -> String {
 /// Whether gradients are amplified, and at how many sites.
 pub fn amplification(sites: usize) -> String {
     if sites == 0 { "amplification off".into() } else { format!("amplification on ({sites} sites)") }
-}
-
-/// A length of time as people say it: `4 s`, `2 min 05 s`, `3 h 20 min`.
-pub fn duration(seconds: f64) -> String {
-    let seconds = Duration::try_from_secs_f64(seconds).map_or(0, |time| (time.as_secs_f64() + 0.5) as u64);
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_read_well() {
-        for (seconds, text) in [
-            (0.0, "0 s"),
-            (3.6, "4 s"),
-            (125.2, "2 min 05 s"),
-            (12_000.0, "3 h 20 min"),
-            (f64::NAN, "0 s"),
-            (-1.0, "0 s"),
-        ] {
-            assert_eq!(duration(seconds), text);
-        }
-    }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::columns::columns;
-use crate::progress::duration;
-use crate::rate::rate;
-use crate::run_folder::lines::MetricsLine;
 use gradamp_core::amplify::{DrawRecord, Strategy};
 use gradamp_core::files;
+use gradamp_study::columns::columns;
+use gradamp_study::duration::duration;
+use gradamp_study::rate::rate;
+use gradamp_study::run_folder::lines::MetricsLine;
 
 /// A row: a phase as far as it went.
 #[derive(Clone, Debug, Default, PartialEq)]

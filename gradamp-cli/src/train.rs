@@ -10,19 +10,21 @@ use gradamp_core::{Backend, Error, Parameters};
 use gradamp_models::{Metadata, Model, ModelSettings};
 
 use crate::args::{SettingsArgs, TrainArgs};
-use crate::config::{KeyError, LoopSettings, Resolved, presets};
 use crate::dataset::{self, Data, Sources};
 use crate::device::{Opening, Task};
 use crate::failure::{FAILED, Failure, INTERRUPTED, Result, SUCCESS};
 use crate::progress::Progress;
 use crate::resume;
-use crate::run_folder::{
+use crate::tui::{Dashboard, Live};
+use crate::{device, hangup, interrupt, output, table, tui};
+use gradamp_study::config::{KeyError, LoopSettings, Resolved, presets};
+use gradamp_study::resume::{check_data, find_data};
+use gradamp_study::run_folder::{
     self, Follower, LoadedCheckpoint, LogSeals, Logs, Recorder, RunFolder, RunRecord, Session, VERSION,
     commit, timestamp,
 };
-use crate::tensorboard::EventWriter;
-use crate::tui::{Dashboard, Live};
-use crate::{device, gains, hangup, interrupt, output, shell, table, tui};
+use gradamp_study::tensorboard::EventWriter;
+use gradamp_study::{gains, shell};
 use standing::Standing;
 use stop::Stop;
 
@@ -56,7 +58,7 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
                 if record.is_finished() {
                     return finished(args, &folder, &resolved);
                 }
-                let found = resume::find_data(&mut resolved, &record);
+                let found = find_data(&mut resolved, &record);
                 found.iter().filter(|_| !args.quiet).for_each(output::message);
             }
             (Some(folder), resolved)
@@ -161,7 +163,7 @@ impl<B: Backend> Run<'_, B> {
         let mut loaded = None;
         if let Some(folder) = &existing {
             if let Some(old) = &old {
-                resume::check_data(folder, old, &dataset, &checksum)?;
+                check_data(folder, old, &dataset, &checksum)?;
             }
             loaded = resume::checkpoint(folder, old.as_ref(), &mut parameters, config)?;
         }
@@ -204,7 +206,7 @@ impl<B: Backend> Run<'_, B> {
         }
         standing.note_saved()?;
         let mut events = match config.train.tensorboard || EventWriter::is_in(folder.root()) {
-            true => Some(EventWriter::begin(folder.root())?),
+            true => Some(EventWriter::begin(folder.root(), |line| output::message(line))?),
             false => None,
         };
         let mut live = if self.args.tui { self.dashboard(folder)? } else { None };

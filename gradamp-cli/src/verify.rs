@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::failure::{Failure, Result};
 use crate::output;
-use crate::run_folder::{Finding, RunFolder, Verdict, findings};
-use crate::sweep::SweepData;
+use gradamp_study::run_folder::{Finding, RunFolder, Verdict, findings};
+use gradamp_study::sweep::SweepData;
 
 /// `gradamp verify`
 #[derive(Args, Debug)]

@@ -9,11 +9,11 @@ use super::operation::Operation;
 use super::stopwatch::Stopwatch;
 use super::{round, survey};
 use crate::args::{DeviceArgs, WorkloadArgs};
-use crate::columns::{columns, header};
-use crate::config::number::whole;
 use crate::device::{self, Chosen, Task};
 use crate::failure::{Failure, Result};
 use crate::output;
+use gradamp_study::columns::{columns, header};
+use gradamp_study::config::number::whole;
 
 /// Settings of `gradamp bench ops`.
 #[derive(Args, Clone, Debug)]

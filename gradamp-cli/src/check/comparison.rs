@@ -6,7 +6,7 @@ use gradamp_data::{DataSettings, Loader, ShapesSettings, Source};
 use gradamp_models::{Model, ModelSettings};
 use serde_json::{Value, json};
 
-use crate::columns::{columns, header};
+use gradamp_study::columns::{columns, header};
 
 /// The largest difference of a gradient in the first step, relative to the largest value of its tensor.
 pub const GRADIENT_LIMIT: f64 = 1e-4;

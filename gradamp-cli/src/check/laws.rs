@@ -7,7 +7,7 @@ use gradamp_core::conformance::laws;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::progress::duration;
+use gradamp_study::duration::duration;
 
 /// What the conformance suite says.
 pub struct Laws {

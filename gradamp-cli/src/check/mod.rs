@@ -8,11 +8,11 @@ use gradamp_core::Backend;
 use gradamp_models::{Architecture, ModelSettings};
 use serde_json::json;
 
-use crate::config::Device;
 use crate::device::{self, Opening, Task};
 use crate::failure::{Failure, Result};
 use crate::output;
 use comparison::{Comparison, GRADIENT_LIMIT, LOSS_LIMIT};
+use gradamp_study::config::Device;
 use laws::Laws;
 
 const MODELS: [Architecture; 2] = [Architecture::ResNet18, Architecture::Vgg11];

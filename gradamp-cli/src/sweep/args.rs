@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use crate::config::Device;
-use crate::config::number::whole;
+use gradamp_study::config::Device;
+use gradamp_study::config::number::whole;
 
 /// `gradamp sweep`
 #[derive(Args, Debug)]

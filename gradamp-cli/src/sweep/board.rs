@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use super::args::Shard;
 use super::child::{Ended, Task};
-use super::collect::{Claim, View, fates, forget_failure, has_begun, record_failure};
-use super::data::{config_path, run_dir};
-use super::expand::Expansion;
-use super::halving::Standing;
-use super::results::Status;
 use super::survey::Extent;
-use crate::config::Device;
-use crate::run_folder::{Result, RunFolder};
+use gradamp_study::config::Device;
+use gradamp_study::run_folder::{Result, RunFolder};
+use gradamp_study::sweep::Standing;
+use gradamp_study::sweep::Status;
+use gradamp_study::sweep::{Claim, View, fates, forget_failure, has_begun, record_failure};
+use gradamp_study::sweep::{Expansion, SweepData};
 
 /// What all runs of a sweep share.
 #[derive(Debug)]
@@ -134,7 +133,8 @@ impl<'a> Board<'a> {
                 continue;
             }
             let waits_at_rung = target < run.epochs && done >= target;
-            let is_foreign = has_begun(root, &run.name) && RunFolder::is_in_use(&run_dir(root, &run.name));
+            let is_foreign =
+                has_begun(root, &run.name) && RunFolder::is_in_use(&SweepData::run_dir_in(root, &run.name));
             if waits_at_rung || is_foreign {
                 others_do_some |= is_foreign;
                 continue;
@@ -160,8 +160,8 @@ impl<'a> Board<'a> {
         let limit = (target < run.epochs).then(|| (target * extents[index].steps) as u64 + 1);
         Task {
             program: program.clone(),
-            config: config_path(root, &run.name),
-            folder: run_dir(root, &run.name),
+            config: SweepData::config_path_in(root, &run.name),
+            folder: SweepData::run_dir_in(root, &run.name),
             resumes: has_begun(root, &run.name),
             threads: (settings.threads == 0).then_some(*threads),
             device: device.clone(),
@@ -179,7 +179,7 @@ impl<'a> Board<'a> {
             *gone = *begun && !is_there;
             *begun |= is_there;
             if *gone {
-                deleted.push(run_dir(root, &run.name));
+                deleted.push(SweepData::run_dir_in(root, &run.name));
             }
         }
         deleted
@@ -196,7 +196,7 @@ impl<'a> Board<'a> {
         let is_gone = matches!(self.places[job.index], Place::Busy { gone: true, .. });
         if is_gone && !has_begun(root, name) {
             // What the process still wrote belongs to nothing, and would be in the way of a new run.
-            let _ = std::fs::remove_dir_all(run_dir(root, name)); // there may be nothing
+            let _ = std::fs::remove_dir_all(SweepData::run_dir_in(root, name)); // there may be nothing
         }
         let failure = match ended {
             Ended::NotBegun => None,

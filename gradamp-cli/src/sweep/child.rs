@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use crate::config::Device;
 use crate::failure::{Failure, INTERRUPTED, SUCCESS};
 use crate::stderr;
+use gradamp_study::config::Device;
 
 /// A run to be begun or continued.
 #[derive(Clone, Debug)]

@@ -5,21 +5,22 @@ use std::sync::atomic::Ordering;
 
 use super::args::{Shard, SweepArgs};
 use super::board::Setup;
-use super::collect::{View, collect, different_data};
-use super::data::{RESULTS, SweepData};
 use super::estimate::estimate;
-use super::expand::{Expansion, expand};
-use super::plan::Plan;
-use super::results::Status;
+use super::runner;
 use super::show::{Show, table};
-use super::study::Study;
 use super::survey::{Extent, survey};
-use super::{folder, runner};
-use crate::columns::{columns, header};
-use crate::config::KeyError;
 use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
-use crate::progress::duration;
-use crate::{device, hangup, interrupt, output, shell};
+use crate::{device, hangup, interrupt, output};
+use gradamp_study::columns::{columns, header};
+use gradamp_study::config::KeyError;
+use gradamp_study::duration::duration;
+use gradamp_study::shell;
+use gradamp_study::sweep::Plan;
+use gradamp_study::sweep::Status;
+use gradamp_study::sweep::Study;
+use gradamp_study::sweep::{Expansion, expand};
+use gradamp_study::sweep::{SweepData, check_runs, default_root, prepare};
+use gradamp_study::sweep::{View, collect, different_data};
 
 /// `gradamp sweep`; returns the exit code.
 pub fn sweep(args: &SweepArgs) -> Result<u8> {
@@ -36,15 +37,15 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
         return Err(KeyError::new(message.into()).at("halving", origin).into());
     }
     let expansion = expand(&study, args.controls || study.controls)?;
-    let root = args.out.clone().unwrap_or_else(|| folder::default_root(&study));
+    let root = args.out.clone().unwrap_or_else(|| default_root(&study));
     let say = |line: &str| output::message(line);
     expansion.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
-    folder::check_runs(&root, &expansion)?;
+    check_runs(&root, &expansion)?;
     let extents = survey(&expansion, args.device.as_ref(), &say)?;
     if args.dry_run {
         return dry_run(args, &root, &expansion, &extents, shard);
     }
-    for name in folder::prepare(&root, &study, &expansion)? {
+    for name in prepare(&root, &study, &expansion)? {
         say(&format!(
             "{}: is not in the plan any more; it is left as it is",
             root.join("runs").join(name).display()
@@ -62,7 +63,7 @@ fn run(
     shard: Shard,
 ) -> Result<u8> {
     // Whoever made them, they are made anew from the run folders.
-    if let (true, Err(error)) = (root.join(RESULTS).exists(), SweepData::read(&root)) {
+    if let (true, Err(error)) = (SweepData::files(&root)[1].exists(), SweepData::read(&root)) {
         output::message(format_args!("warning: {error}"));
     }
     collect(&root, &expansion.plan)?;

@@ -6,15 +6,15 @@ use std::time::Instant;
 
 use gradamp_core::Backend;
 
-use super::collect::View;
-use super::expand::Expansion;
-use super::results::Status;
 use super::survey::Extent;
 use crate::args::WorkloadArgs;
 use crate::bench::Workload;
-use crate::config::{Config, Device, LoopSettings};
 use crate::device::{self, Opening, Task};
 use crate::failure::Result;
+use gradamp_study::config::{Config, Device, LoopSettings};
+use gradamp_study::sweep::Expansion;
+use gradamp_study::sweep::Status;
+use gradamp_study::sweep::View;
 
 /// A forward pass beside a whole step: backward is twice the work of forward.
 const FORWARD: f64 = 1.0 / 3.0;

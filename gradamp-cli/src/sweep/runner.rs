@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::board::{Board, Job, Next, Setup};
 use super::child::{Children, Ended};
-use super::collect::{View, collect};
 use super::show::Show;
 use crate::failure::{Failure, Result};
+use gradamp_study::sweep::{View, collect};
 
 /// How often it is asked whether the sweep is to stop.
 const TICK: Duration = Duration::from_millis(50);
@@ -19,9 +19,16 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a worker tells.
 enum News {
-    Begins { index: usize },
-    Ended { job: Box<Job>, ended: Ended, view: Result<View, crate::run_folder::Error>, took: Duration },
-    Broken(crate::run_folder::Error),
+    Begins {
+        index: usize,
+    },
+    Ended {
+        job: Box<Job>,
+        ended: Ended,
+        view: Result<View, gradamp_study::run_folder::Error>,
+        took: Duration,
+    },
+    Broken(gradamp_study::run_folder::Error),
 }
 
 /// Does the runs, `jobs` at a time, until all are settled or `stop` is raised; the results are written after each.

@@ -5,13 +5,14 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::child::Ended;
-use super::collect::View;
-use super::data::Cell;
-use super::results::{ResultLine, Status};
-use crate::columns::{columns, header};
 use crate::output;
-use crate::progress::{bars, duration};
-use crate::statistics::Summary;
+use crate::progress::bars;
+use gradamp_study::columns::{columns, header};
+use gradamp_study::duration::duration;
+use gradamp_study::statistics::Summary;
+use gradamp_study::sweep::Cell;
+use gradamp_study::sweep::View;
+use gradamp_study::sweep::{ResultLine, Status};
 
 /// Where a sweep's progress goes: a bar on a terminal, lines elsewhere.
 #[derive(Debug)]

@@ -7,11 +7,11 @@ use gradamp_core::train::Trainer;
 use gradamp_core::{Cpu, Error, Parameters};
 use gradamp_models::{Model, ModelSettings};
 
-use super::expand::Expansion;
-use crate::config::{Config, Device, KeyError, Resolved};
 use crate::dataset::{Data, Sources};
 use crate::device;
 use crate::failure::{Failure, Result};
+use gradamp_study::config::{Config, Device, KeyError, Resolved};
+use gradamp_study::sweep::Expansion;
 
 /// How much there is to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,10 +108,10 @@ fn placed(settings: &Resolved, error: Error) -> Failure {
 mod tests {
     use std::path::{Path, PathBuf};
 
-    use super::super::expand::expand;
-    use super::super::study::Study;
     use super::*;
-    use crate::config::tree::{Node, Origin};
+    use gradamp_study::config::tree::{Node, Origin};
+    use gradamp_study::sweep::Study;
+    use gradamp_study::sweep::expand;
 
     fn studies(folder: &Path) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::run_folder::{RunFolder, RunRecord, timestamp};
-use crate::{failure, interrupt, shell};
+use crate::{failure, interrupt};
+use gradamp_study::run_folder::{RunFolder, RunRecord, timestamp};
+use gradamp_study::shell;
 
 /// The folder and the record of a run that goes on. Whatever ends it first is written down: its own end, an error on the way, a panic,
 /// or a second Ctrl-C.
@@ -21,7 +22,7 @@ impl Standing {
     /// Writes that the run goes on.
     ///
     /// **Errors:** a folder that cannot be written.
-    pub fn begin(folder: RunFolder, record: RunRecord) -> crate::run_folder::Result<Self> {
+    pub fn begin(folder: RunFolder, record: RunRecord) -> gradamp_study::run_folder::Result<Self> {
         folder.write_record(&record)?;
         let open = Arc::new(Open { folder, record: Mutex::new(Some(record)) });
         let (noted, root) = (Arc::downgrade(&open), open.folder.root().to_owned());
@@ -44,7 +45,7 @@ impl Standing {
     /// Writes that a checkpoint was saved, from which the run can go on.
     ///
     /// **Errors:** a folder that cannot be written.
-    pub fn note_saved(&self) -> crate::run_folder::Result<()> {
+    pub fn note_saved(&self) -> gradamp_study::run_folder::Result<()> {
         let mut record = self.0.record.lock().unwrap_or_else(PoisonError::into_inner);
         match record.as_mut() {
             Some(record) if !record.saved => {
@@ -58,13 +59,13 @@ impl Standing {
     /// Writes how the run ended, unless an end is written already.
     ///
     /// **Errors:** a folder that cannot be written.
-    pub fn end(&self, outcome: &str, error: Option<String>) -> crate::run_folder::Result<()> {
+    pub fn end(&self, outcome: &str, error: Option<String>) -> gradamp_study::run_folder::Result<()> {
         self.0.end(outcome, error)
     }
 }
 
 impl Open {
-    fn end(&self, outcome: &str, error: Option<String>) -> crate::run_folder::Result<()> {
+    fn end(&self, outcome: &str, error: Option<String>) -> gradamp_study::run_folder::Result<()> {
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(going) = record.take() else { return Ok(()) };
         let end = Some(timestamp().rfc3339());

@@ -8,8 +8,8 @@ use gradamp_core::amplify::{DrawRecord, Strategy};
 use super::curve::Curve;
 use super::flow::Flow;
 use crate::progress::{self, Pace};
-use crate::run_folder::lines::{EpochLine, StepLine};
-use crate::run_folder::{Change, RunRecord};
+use gradamp_study::run_folder::lines::{EpochLine, StepLine};
+use gradamp_study::run_folder::{Change, RunRecord};
 
 /// The log holds so many lines.
 const LOG: usize = 500;

@@ -15,9 +15,9 @@ use gradamp_core::train::{Control, EpochReport, Observer, Snapshot, StepReport};
 use super::terminal::Screen;
 use super::ui::{Action, Role, Ui};
 use super::{Dashboard, FRAME, Input, inputs, view};
-use crate::run_folder::Change;
-use crate::run_folder::lines::{EpochLine, GradientLine, StepLine};
 use crate::{interrupt, output};
+use gradamp_study::run_folder::Change;
+use gradamp_study::run_folder::lines::{EpochLine, GradientLine, StepLine};
 
 /// So long a run that is over waits for the dashboard's last frame.
 const PATIENCE: Duration = Duration::from_secs(2);

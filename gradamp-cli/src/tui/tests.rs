@@ -12,8 +12,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::flow::Measure;
 use super::ui::Pane;
 use super::*;
-use crate::run_folder::lines::{EpochLine, GradientLine, StepLine};
-use crate::run_folder::{Change, RunRecord};
+use gradamp_study::run_folder::lines::{EpochLine, GradientLine, StepLine};
+use gradamp_study::run_folder::{Change, RunRecord};
 
 const STEPS: u64 = 20;
 const SITES: [&str; 6] = ["conv1", "bn1", "relu", "layer1.0.bn1", "layer1.0.bn2", "fc"];

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use ratatui::crossterm::event::{KeyCode, KeyEventKind, KeyModifiers};
 
 use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
-use crate::run_folder::Error;
-use crate::sweep::SweepData;
 use crate::tui::{self, Action, FRAME, Input, Role, Screen, Ui};
 use crate::{hangup, interrupt, output};
+use gradamp_study::run_folder::Error;
+use gradamp_study::sweep::SweepData;
 
 use args::WatchArgs;
 use one::Watched;

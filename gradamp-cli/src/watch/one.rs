@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::failure;
-use crate::run_folder::{Change, Error, Follower, RunFolder};
-use crate::shell;
 use crate::tui::{Dashboard, Status};
+use gradamp_study::run_folder::{Change, Error, Follower, RunFolder};
+use gradamp_study::shell;
 
 /// After so long without news it is asked whether anybody still writes.
 const SILENCE: Duration = Duration::from_secs(5);

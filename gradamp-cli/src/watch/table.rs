@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::one::Watched;
-use crate::run_folder::Result;
-use crate::sweep::{Plan, PlannedRun, ResultLine, SweepData};
 use crate::tui::Status;
+use gradamp_study::run_folder::Result;
+use gradamp_study::sweep::{Plan, PlannedRun, ResultLine, SweepData};
 
 /// A run of the sweep.
 #[derive(Clone, Debug, Default, PartialEq)]

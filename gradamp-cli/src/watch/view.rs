@@ -6,10 +6,10 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::table::{Row, Table};
-use crate::columns::clip;
-use crate::progress::duration;
 use crate::tui::Role;
 use crate::tui::view::{FAINT, FIRM, fitted, percent};
+use gradamp_study::columns::clip;
+use gradamp_study::duration::duration;
 
 /// Columns of a row that are not the name: status, epochs, test accuracy, best, time.
 const FIGURES: usize = 13 + 12 + 8 + 8 + 13;

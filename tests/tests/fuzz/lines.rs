@@ -1,8 +1,8 @@
 //! The lines of a run's and a sweep's logs.
 
-use gradamp_cli::run_folder::lines::{EvaluationLine, GradientLine, MetricsLine};
-use gradamp_cli::sweep::ResultLine;
 use gradamp_core::amplify::DrawRecord;
+use gradamp_study::run_folder::lines::{EvaluationLine, GradientLine, MetricsLine};
+use gradamp_study::sweep::ResultLine;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

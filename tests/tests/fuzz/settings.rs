@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use gradamp_cli::config::tree::{Node, Origin};
-use gradamp_cli::config::{KeyError, Layers, Resolved};
+use gradamp_study::config::tree::{Node, Origin};
+use gradamp_study::config::{KeyError, Layers, Resolved};
 
 use crate::damage::Damage;
 use crate::files;
@@ -84,7 +84,7 @@ fn values_after_set() {
 
 #[test]
 fn studies() {
-    let runs = |text: &str| gradamp_cli::sweep::runs_of(Path::new("no/such/study.toml"), text.to_owned());
+    let runs = |text: &str| gradamp_study::sweep::runs_of(Path::new("no/such/study.toml"), text.to_owned());
     // Studies that need no other file, so that most of what is damaged is still accepted.
     let whole = files("tests/tests/fuzz/corpus/studies");
     for study in &whole {

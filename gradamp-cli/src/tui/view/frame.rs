@@ -9,8 +9,9 @@ use ratatui::widgets::{Block, Clear, Paragraph};
 use super::super::dashboard::{Dashboard, Status, factors};
 use super::super::ui::{Pane, Role, Ui};
 use super::numbers::{count, percent, short};
-use crate::progress::{amplification, duration};
-use crate::rate::rate;
+use crate::progress::amplification;
+use gradamp_study::duration::duration;
+use gradamp_study::rate::rate;
 
 /// What matters less.
 pub const FAINT: Style = Style::new().add_modifier(Modifier::DIM);

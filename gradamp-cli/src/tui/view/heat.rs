@@ -12,7 +12,7 @@ use super::super::ui::Ui;
 use super::frame::{FAINT, FIRM, fitted};
 use super::numbers::short;
 use super::plot::X;
-use crate::columns::clip;
+use gradamp_study::columns::clip;
 
 /// From small to large. Colours tell more steps apart than shades do, and shades are there without colours.
 const LEVELS: [(&str, Color); 8] = [

@@ -10,9 +10,9 @@ use ratatui::widgets::Paragraph;
 use super::super::dashboard::Dashboard;
 use super::frame::{FAINT, FIRM};
 use super::numbers::percent;
-use crate::progress::duration;
-use crate::rate::rate;
-use crate::run_folder::lines::EpochLine;
+use gradamp_study::duration::duration;
+use gradamp_study::rate::rate;
+use gradamp_study::run_folder::lines::EpochLine;
 
 /// What is trained, on what, in which phases; returns how far it can be scrolled.
 pub fn run(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, scroll: usize) -> usize {

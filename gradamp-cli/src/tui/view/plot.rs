@@ -277,7 +277,7 @@ mod tests {
                 "epoch": 0, "step": steps, "phase": 0, "lr": 0.1, "amplified": false, "train_loss": 1.0,
                 "train_accuracy": 0.5, "best": true, "images_per_second": 1.0, "seconds": 8.0,
             });
-            let mut line: crate::run_folder::lines::EpochLine = serde_json::from_value(line).unwrap();
+            let mut line: gradamp_study::run_folder::lines::EpochLine = serde_json::from_value(line).unwrap();
             line.epoch = steps as usize / 10;
             dashboard.epoch = Some(line);
             dashboard.record = Some(

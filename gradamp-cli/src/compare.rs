@@ -1,0 +1,277 @@
+//! `gradamp compare`: the difference between runs, with tests and intervals.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use gradamp_study::compare::{Asked, Comparison, Form, Options, SweepComparison, run_folders};
+use gradamp_study::config::number::real;
+use gradamp_study::run_folder::RunData;
+use gradamp_study::statistics::Correction;
+use gradamp_study::sweep::SweepData;
+
+use crate::failure::{Failure, Result};
+use crate::output;
+
+/// `gradamp compare`
+#[derive(Args, Clone, Debug)]
+pub struct CompareArgs {
+    /// Run folders: A B, or A1 A2 A3 -- B1 B2 B3 with a run for each seed; or the folder of a sweep, for its cells against
+    /// their baselines. A folder of run folders stands for all of them.
+    #[arg(value_name = "RUN", required_unless_present = "a", conflicts_with_all = ["a", "b"])]
+    pub runs: Vec<PathBuf>,
+    /// The runs of group B.
+    #[arg(value_name = "RUN_OF_B", last = true, conflicts_with_all = ["a", "b"])]
+    pub runs_of_b: Vec<PathBuf>,
+    /// The runs of group A; * and ? stand for parts of names.
+    #[arg(long, value_name = "RUN", num_args = 1.., requires = "b")]
+    pub a: Vec<PathBuf>,
+    /// The runs of group B.
+    #[arg(long, value_name = "RUN", num_args = 1.., requires = "a")]
+    pub b: Vec<PathBuf>,
+    /// Time is taken until this test accuracy is reached, such as 0.7; by default the mean last accuracy of the group that
+    /// ends worse.
+    #[arg(long, value_name = "ACCURACY", value_parser = real)]
+    pub target: Option<f64>,
+    /// Say how many seeds would show a difference of so much accuracy, such as 0.01; by default the one that was found.
+    #[arg(long, value_name = "ACCURACY", value_parser = real)]
+    pub difference: Option<f64>,
+    /// With what chance so many seeds would show it.
+    #[arg(long, value_name = "CHANCE", default_value_t = 0.8, value_parser = real)]
+    pub power: f64,
+    /// In which settings A and B are meant to differ (keys or tables, such as strategy); by default amplification.
+    #[arg(long, value_name = "KEY", num_args = 1..)]
+    pub differ: Vec<String>,
+    /// Of a sweep: the cell that all others are compared with; by default each with its own baseline.
+    #[arg(long, value_name = "CELL")]
+    pub baseline: Option<String>,
+    /// Of a sweep: how the p-values of its cells are corrected.
+    #[arg(long, default_value = "holm", value_parser = correction())]
+    pub correction: Correction,
+    /// Print one JSON document.
+    #[arg(long, conflicts_with = "markdown")]
+    pub json: bool,
+    /// Print tables in Markdown.
+    #[arg(long)]
+    pub markdown: bool,
+}
+
+/// Reads a correction by its name; the help says what each is.
+fn correction() -> impl TypedValueParser<Value = Correction> {
+    let value = |correction: Correction| {
+        PossibleValue::new(correction.name()).help(match correction {
+            Correction::Holm => "The chance of any false finding (Holm)",
+            Correction::Bh => "The share of false ones among the findings (Benjamini and Hochberg)",
+        })
+    };
+    let named = |name: String| Correction::ALL.into_iter().find(|correction| correction.name() == name);
+    PossibleValuesParser::new(Correction::ALL.map(value)).map(move |name| named(name).unwrap_or_default())
+}
+
+/// What is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Two groups of paths.
+    Groups(Vec<PathBuf>, Vec<PathBuf>),
+    /// A sweep's cells and their baselines.
+    Sweep(PathBuf),
+}
+
+impl CompareArgs {
+    /// What is asked for.
+    ///
+    /// **Errors:** paths that do not say which run belongs to which group.
+    pub fn question(&self) -> Result<Question> {
+        if !self.a.is_empty() {
+            return Ok(Question::Groups(self.a.clone(), self.b.clone()));
+        }
+        // Behind -- everything is a path, for the command line; hardly for its author.
+        let is_option = |path: &&PathBuf| path.to_string_lossy().starts_with("--") && !path.exists();
+        if let Some(option) = self.runs_of_b.iter().find(is_option) {
+            return Err(Failure::usage(format!("{}: options stand before the --", option.display())));
+        }
+        match (self.runs.as_slice(), self.runs_of_b.as_slice()) {
+            ([sweep], []) if SweepData::is_sweep(sweep) || !sweep.is_dir() => {
+                Ok(Question::Sweep(sweep.clone()))
+            }
+            ([a, b], []) => Ok(Question::Groups(vec![a.clone()], vec![b.clone()])),
+            (a, b) if !a.is_empty() && !b.is_empty() => Ok(Question::Groups(a.to_vec(), b.to_vec())),
+            ([one], []) => Err(Failure::usage(format!(
+                "{}: a single folder that is no sweep; expected two runs, or two groups as in A1 A2 -- B1 B2",
+                one.display()
+            ))),
+            (runs, _) => Err(Failure::usage(format!(
+                "found {} runs and no -- between the groups; expected A1 A2 -- B1 B2, or --a A1 A2 --b B1 B2",
+                runs.len()
+            ))),
+        }
+    }
+
+    /// How it is compared.
+    ///
+    /// **Errors:** a number out of its range, with its flag.
+    pub fn options(&self) -> Result<Options> {
+        let check = |flag: &str, value: Option<f64>| match value {
+            Some(value) if !(value > 0.0 && value < 1.0) => {
+                let hint = if (1.0..=100.0).contains(&value) {
+                    format!(", such as {}", value / 100.0)
+                } else {
+                    String::new()
+                };
+                Err(Failure::usage(format!("{flag}: found {value}, expected a share between 0 and 1{hint}")))
+            }
+            _ => Ok(()),
+        };
+        check("--target", self.target)?;
+        check("--difference", self.difference)?;
+        check("--power", Some(self.power))?;
+        Ok(Options {
+            target: self.target.map(|target| (target, "as asked".into())),
+            difference: self.difference,
+            power: self.power,
+            asked: match self.differ.as_slice() {
+                [] => Asked::Amplification,
+                keys => Asked::Keys(keys.to_vec()),
+            },
+            ..Options::default()
+        })
+    }
+}
+
+/// A group's name: the path of a single run, else what the names of its runs begin with.
+pub fn group_name(given: &[PathBuf], runs: &[PathBuf]) -> String {
+    if let [one] = given {
+        return one.display().to_string();
+    }
+    let names: Vec<String> = runs.iter().map(|run| run.display().to_string()).collect();
+    let first = names.first().map(String::as_str).unwrap_or_default();
+    let is_common = |end: usize| names.iter().all(|name| name.starts_with(&first[..end]));
+    let ends = first.char_indices().map(|(i, c)| i + c.len_utf8());
+    let common = ends.take_while(|&end| is_common(end)).last().map_or("", |end| &first[..end]);
+    // Runs of one setting are often told apart by their seeds: `base_seed-1`, `base-s2`, `base/3`.
+    let bare = |text: &str| text.trim_end_matches(|c: char| "-_=./ ".contains(c)).to_owned();
+    let common = bare(common);
+    let without_seed = ["seed", "-s", "_s", "/s"].iter().find_map(|end| common.strip_suffix(end)).map(bare);
+    match without_seed.unwrap_or(common) {
+        name if Path::new(&name).file_name().is_some() => name,
+        _ => format!("{first} and {} more", names.len().saturating_sub(1)),
+    }
+}
+
+/// Compares, and prints what is asked for.
+pub fn compare(args: &CompareArgs) -> Result<()> {
+    let options = args.options()?;
+    let form = if args.markdown { Form::Markdown } else { Form::Text };
+    match args.question()? {
+        Question::Sweep(root) => {
+            let data = SweepData::read(&root)?;
+            let sweep = SweepComparison::of(&data, &options, args.correction, args.baseline.as_deref())?;
+            if args.json {
+                print_json(&sweep, &sweep.warnings)?;
+            } else {
+                output::result(sweep.page(form));
+            }
+        }
+        Question::Groups(a, b) => {
+            if args.baseline.is_some() {
+                return Err(Failure::usage("--baseline names a cell of a sweep; found two groups of runs"));
+            }
+            let (folders_a, folders_b) = (run_folders("A", &a)?, run_folders("B", &b)?);
+            check_apart(&folders_a, &folders_b)?;
+            let (name_a, name_b) = (group_name(&a, &folders_a), group_name(&b, &folders_b));
+            let a = (name_a.as_str(), read(&folders_a)?);
+            let b = (name_b.as_str(), read(&folders_b)?);
+            let comparison = Comparison::of_runs(a, b, &options)?;
+            if args.json {
+                print_json(&comparison, &comparison.warnings)?;
+            } else {
+                output::result(comparison.page(form));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read(folders: &[PathBuf]) -> gradamp_study::Result<Vec<RunData>> {
+    folders.iter().map(|folder| RunData::read(folder)).collect()
+}
+
+/// **Errors:** a run that stands on both sides.
+fn check_apart(a: &[PathBuf], b: &[PathBuf]) -> Result<()> {
+    let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+    let on_both_sides = a.iter().find(|path| b.iter().any(|other| real(other) == real(path)));
+    on_both_sides.map_or(Ok(()), |path| {
+        Err(Failure::usage(format!("{} is in both groups; expected different runs", path.display())))
+    })
+}
+
+/// Prints a document, and its warnings for those who see only what a filter leaves of it.
+fn print_json(document: &impl serde::Serialize, warnings: &[String]) -> Result<()> {
+    let text = serde_json::to_string_pretty(document)
+        .map_err(|error| Failure::failed(format!("the comparison cannot be put as JSON: {error}")))?;
+    warnings.iter().for_each(|warning| output::message(format_args!("warning: {warning}")));
+    output::result(text);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: CompareArgs,
+    }
+
+    fn question(line: &str) -> Result<(Vec<String>, Vec<String>), String> {
+        let line = Line::try_parse_from(std::iter::once("compare").chain(line.split_whitespace()));
+        let question =
+            line.map_err(|error| error.to_string())?.args.question().map_err(|error| error.to_string())?;
+        let names = |paths: Vec<PathBuf>| paths.into_iter().map(|path| path.display().to_string()).collect();
+        match question {
+            Question::Groups(a, b) => Ok((names(a), names(b))),
+            Question::Sweep(root) => Ok((names(vec![root]), Vec::new())),
+        }
+    }
+
+    #[test]
+    fn groups_are_told_apart_in_each_form_of_the_command_line() {
+        let groups = |a: &[&str], b: &[&str]| {
+            let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            Ok((texts(a), texts(b)))
+        };
+        assert_eq!(question("x y"), groups(&["x"], &["y"]));
+        assert_eq!(question("x1 x2 x3 -- y1 y2"), groups(&["x1", "x2", "x3"], &["y1", "y2"]));
+        assert_eq!(question("x1 -- y1 y2"), groups(&["x1"], &["y1", "y2"]));
+        assert_eq!(question("--a x1 x2 --b y1"), groups(&["x1", "x2"], &["y1"]));
+        assert_eq!(question("--b y1 --a x1 x2 --json"), groups(&["x1", "x2"], &["y1"]));
+        assert_eq!(
+            question("no-such-folder"),
+            groups(&["no-such-folder"], &[]),
+            "as a sweep, which tells what is missing"
+        );
+        assert!(question("x1 x2 x3").unwrap_err().contains("found 3 runs and no -- between the groups"));
+        for line in ["", "--a x1", "--b x1", "x1 --a x2 --b y1", "x y --json --markdown", "-- y1"] {
+            assert!(question(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_group_is_called_by_what_its_runs_have_in_common() {
+        let name = |paths: &[&str]| {
+            let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+            group_name(&paths, &paths)
+        };
+        assert_eq!(name(&["runs/base"]), "runs/base");
+        assert_eq!(name(&["runs/base_seed-1", "runs/base_seed-2"]), "runs/base");
+        assert_eq!(name(&["base-s1", "base-s2", "base-s10"]), "base");
+        assert_eq!(name(&["base/1", "base/2"]), "base");
+        assert_eq!(name(&["one", "two", "three"]), "one and 2 more");
+        assert_eq!(name(&["größe-1", "großes-1"]), "gr");
+        // A folder of runs keeps its own name, whatever they are called.
+        assert_eq!(group_name(&["all".into()], &["all/x".into(), "all/y".into()]), "all");
+    }
+}

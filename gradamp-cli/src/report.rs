@@ -1,0 +1,74 @@
+//! `gradamp report`: a run, several runs or a sweep as one page that needs neither network nor script.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use gradamp_models::file_behind;
+use gradamp_study::report;
+use gradamp_study::run_folder::{check_not_owned, write_file};
+
+use crate::failure::{Failure, Result};
+use crate::output;
+
+/// `gradamp report`
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// The folder of a run or of a sweep, or the folders of several runs to be laid side by side.
+    #[arg(required = true, value_name = "RUN|SWEEP")]
+    pub folders: Vec<PathBuf>,
+    /// The page to write.
+    #[arg(long, short, default_value = "report.html", value_name = "FILE")]
+    pub output: PathBuf,
+    /// Write every figure as an SVG file into this folder too.
+    #[arg(long, value_name = "DIR")]
+    pub figures: Option<PathBuf>,
+}
+
+/// Writes the page, and its figures where they are asked for.
+pub fn report(args: &ReportArgs) -> Result<()> {
+    check(&args.output)?; // before long reading
+    if let Some(folder) = &args.figures {
+        check_not_owned(&folder.join("figure.svg"))?;
+    }
+    let page = report::page(&args.folders)?;
+    write(&args.output, &page.html())?;
+    output::message(format_args!("report: {}", args.output.display()));
+    if let Some(folder) = &args.figures {
+        let figures = page.figures();
+        std::fs::create_dir_all(folder).map_err(|error| {
+            Failure::failed(format!("{}: cannot make this folder: {error}", folder.display()))
+        })?;
+        for figure in &figures {
+            write(&folder.join(format!("{}.svg", figure.id)), &figure.file())?;
+        }
+        output::message(format_args!("{} figures: {}", figures.len(), folder.display()));
+    }
+    Ok(())
+}
+
+/// Writes a file: whole, or not at all.
+fn write(path: &Path, text: &str) -> Result<()> {
+    check(path)?;
+    Ok(write_file(path, text.as_bytes())?)
+}
+
+/// **Errors:** a path where no file can be, or where a run or a sweep keeps its own.
+fn check(path: &Path) -> Result<()> {
+    let file = file_behind(path)?;
+    Ok(check_not_owned(&file)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_page_stays_where_a_new_one_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("no/such/report.html");
+        assert!(write(&missing, "text").unwrap_err().to_string().contains("no/such"));
+        let error = write(folder.path(), "text").unwrap_err().to_string();
+        assert!(error.contains("found a folder"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+    }
+}

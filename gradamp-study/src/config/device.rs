@@ -1,0 +1,202 @@
+//! Where a run computes, and how, as it is written.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Where to compute: `auto`, `cpu`, `gpu`, `gpu:NUMBER` or `gpu:NAME`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Device {
+    /// The best real GPU, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// An adapter: the best real one, or one that is named.
+    Gpu(Gpu),
+}
+
+/// Which graphics adapter is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Gpu {
+    /// The best one that is no software rasteriser.
+    #[default]
+    Best,
+    /// By its number in the list of `gradamp devices`.
+    Number(usize),
+    /// By a part of its name.
+    Name(String),
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("gpu:").map(str::trim)) {
+            ("auto", _) => Ok(Device::Auto),
+            ("cpu", _) => Ok(Device::Cpu),
+            ("gpu", _) => Ok(Device::Gpu(Gpu::Best)),
+            (_, Some(which)) if !which.is_empty() => {
+                Ok(Device::Gpu(which.parse().map_or_else(|_| Gpu::Name(which.to_owned()), Gpu::Number)))
+            }
+            _ => Err(format!(
+                "found {text:?}, expected \"auto\", \"cpu\", \"gpu\", \"gpu:NUMBER\" or \"gpu:NAME\" \
+                 (`gradamp devices` lists them)"
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for Device {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Device> for String {
+    fn from(device: Device) -> Self {
+        device.to_string()
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Auto => f.write_str("auto"),
+            Device::Cpu => f.write_str("cpu"),
+            Device::Gpu(Gpu::Best) => f.write_str("gpu"),
+            Device::Gpu(Gpu::Number(number)) => write!(f, "gpu:{number}"),
+            Device::Gpu(Gpu::Name(name)) => write!(f, "gpu:{name}"),
+        }
+    }
+}
+
+/// How exactly a GPU multiplies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// All in f32.
+    #[default]
+    F32,
+    /// Factors of convolutions are rounded to f16; products, sums and tensors are f32.
+    Mixed,
+}
+
+impl Precision {
+    /// Every precision.
+    pub const ALL: [Self; 2] = [Precision::F32, Precision::Mixed];
+
+    /// The name, as in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Mixed => "mixed",
+        }
+    }
+}
+
+/// A number of bytes as people write it: `512 MiB`, `4GiB`, `1.5 GB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Memory(pub u64);
+
+const UNITS: [(&str, u64); 9] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("KB", 1_000),
+    ("B", 1),
+];
+
+impl FromStr for Memory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = (text[..end].parse::<f64>(), text[end..].trim());
+        let unit = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit));
+        if let (Ok(number), Some((_, bytes))) = (number, unit) {
+            let bytes = number * *bytes as f64;
+            if (1.0..=2.0_f64.powi(60)).contains(&bytes) {
+                return Ok(Self(bytes as u64));
+            }
+        }
+        Err(format!("found {text:?}, expected an amount of memory such as \"512 MiB\" or \"4GiB\""))
+    }
+}
+
+impl TryFrom<String> for Memory {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Memory> for String {
+    fn from(memory: Memory) -> Self {
+        memory.to_string()
+    }
+}
+
+impl fmt::Display for Memory {
+    /// In the largest binary unit that leaves no fraction.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut binary = UNITS[..4].iter();
+        let (name, unit) = binary.find(|(_, unit)| self.0.is_multiple_of(*unit)).unwrap_or(&UNITS[8]);
+        write!(f, "{} {name}", self.0 / unit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_written_as_they_are_read() {
+        for (text, device) in [
+            ("auto", Device::Auto),
+            ("cpu", Device::Cpu),
+            ("gpu", Device::Gpu(Gpu::Best)),
+            ("gpu:3", Device::Gpu(Gpu::Number(3))),
+            ("gpu:RTX 3080", Device::Gpu(Gpu::Name("RTX 3080".into()))),
+        ] {
+            assert_eq!(text.parse::<Device>(), Ok(device.clone()), "{text}");
+            assert_eq!(device.to_string(), text);
+        }
+        for wrong in ["", "gpu:", "gpu: ", "gpu3", "cuda", "CPU"] {
+            let message = wrong.parse::<Device>().unwrap_err();
+            assert!(message.contains(&format!("found {wrong:?}, expected \"auto\"")), "{message}");
+        }
+    }
+
+    #[test]
+    fn memory_is_read_in_any_unit_and_written_without_a_fraction() {
+        for (text, bytes, written) in [
+            ("4GiB", 4 << 30, "4 GiB"),
+            ("512 MiB", 512 << 20, "512 MiB"),
+            ("1.5 gib", 3 << 29, "1536 MiB"),
+            ("2 GB", 2_000_000_000, "1953125 KiB"),
+            ("1001 B", 1001, "1001 B"),
+        ] {
+            assert_eq!(text.parse(), Ok(Memory(bytes)), "{text}");
+            assert_eq!(Memory(bytes).to_string(), written);
+            assert_eq!(written.parse(), Ok(Memory(bytes)));
+        }
+        for wrong in
+            ["", "4", "GiB", "-1 GiB", "4 Gib/s", "0 B", "0.1 B", "1e3 MiB", "1.2.3 GiB", "9999999 TiB"]
+        {
+            let message = wrong.parse::<Memory>().unwrap_err();
+            assert!(message.starts_with(&format!("found {wrong:?}, expected")), "{message}");
+        }
+    }
+}

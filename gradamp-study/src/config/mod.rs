@@ -1,0 +1,282 @@
+//! The configuration of a run: typed settings, and where each was written.
+
+mod device;
+mod error;
+pub mod keys;
+mod layers;
+pub mod number;
+mod origin;
+pub mod presets;
+mod read;
+mod show;
+mod text;
+pub mod tree;
+
+use std::path::PathBuf;
+
+use gradamp_core::amplify::{AmplificationSettings, Amplify, Phase, Strategy};
+use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, ParameterSet, SgdSettings};
+use gradamp_core::train::{LossScaling, OnDivergence, TrainSettings};
+use gradamp_data::DataSettings;
+use gradamp_models::Architecture;
+use serde::{Deserialize, Serialize};
+
+pub use device::{Device, Gpu, Memory, Precision};
+pub use error::KeyError;
+pub use layers::{Difference, Layers, Resolved};
+pub(crate) use layers::{file_tree, preset_tree};
+pub(crate) use read::read;
+pub(crate) use text::read_file;
+
+/// All settings of a run. Every key has a default but the strategy's phases.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The network.
+    pub model: ModelSettings,
+    /// The images.
+    pub data: DataSettings,
+    /// The loop.
+    pub train: LoopSettings,
+    /// SGD, and what happens to gradients on their way to it.
+    pub optimizer: OptimizerSettings,
+    /// What is amplified, and how much, where the strategy switches it on.
+    pub amplification: AmplificationSettings,
+    /// Phases of learning rate and amplification.
+    pub strategy: Strategy,
+}
+
+/// `[model]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelSettings {
+    /// `vgg11`, `vgg13`, `vgg16`, `vgg19`, `resnet18` or `resnet34`.
+    pub name: Architecture,
+    /// Channels of the first stage; 64 is the full size.
+    pub width: usize,
+    /// A safetensors file to begin from instead of random values.
+    #[serde(with = "gradamp_data::any_path", skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+}
+
+impl Default for ModelSettings {
+    fn default() -> Self {
+        Self { name: Architecture::ResNet18, width: 64, init: None }
+    }
+}
+
+/// `[train]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoopSettings {
+    /// Images per step.
+    pub batch_size: usize,
+    /// Decides initial values, the order of images, augmentation and draws.
+    pub seed: u64,
+    /// Where to compute.
+    pub device: Device,
+    /// Threads of the CPU backend; 0 for all cores. The results do not depend on it.
+    pub threads: usize,
+    /// Most memory that tensors may take on a GPU; what there is where it is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_memory: Option<Memory>,
+    /// How exactly a GPU multiplies; the CPU, and a GPU without 16-bit floats, always in f32.
+    pub precision: Precision,
+    /// Whether a GPU uses the kernels that `gradamp tune` found to be the fastest.
+    pub tuned: bool,
+    /// Epochs from one evaluation to the next; the last epoch is always evaluated.
+    pub evaluate_every: usize,
+    /// Steps from one line of `metrics.jsonl` to the next within an epoch; 0 for none.
+    pub log_interval: usize,
+    /// Steps from one measurement of all sites' gradients to the next within an epoch; 0 for none.
+    pub gradients_every: usize,
+    /// A checkpoint is saved after every epoch, and within an epoch when so many seconds have passed since the last.
+    pub checkpoint_seconds: f64,
+    /// Whether event files for TensorBoard are written.
+    pub tensorboard: bool,
+    /// The run stops after so many steps, as if interrupted; it can be resumed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<u64>,
+    /// What to do when the loss is not finite.
+    pub on_divergence: OnDivergence,
+    /// How gradients are kept from vanishing in half precision; with `precision = "mixed"` by its defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_scaling: Option<LossScaling>,
+}
+
+impl Default for LoopSettings {
+    fn default() -> Self {
+        Self {
+            batch_size: 128,
+            seed: 0,
+            device: Device::Auto,
+            threads: 0,
+            gpu_memory: None,
+            precision: Precision::F32,
+            tuned: false,
+            evaluate_every: 1,
+            log_interval: 10,
+            gradients_every: 50,
+            checkpoint_seconds: 60.0,
+            tensorboard: false,
+            max_steps: None,
+            on_divergence: OnDivergence::Stop,
+            loss_scaling: None,
+        }
+    }
+}
+
+/// `[optimizer]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerSettings {
+    /// Share of the velocity that stays, in [0, 1).
+    pub momentum: f32,
+    /// L2 penalty, added to the gradient after amplification and clipping.
+    pub weight_decay: f32,
+    /// Whether to look ahead along the velocity.
+    pub nesterov: bool,
+    /// Parameters that weight decay leaves alone: `bias`, `batch_norm`.
+    pub no_decay: Vec<ParameterSet>,
+    /// Whether the gradients of weights are centralised: each output unit's mean over its fan-in is subtracted.
+    pub centralise: bool,
+    /// Largest norm of all gradients together, after amplification, centralisation, adaptive clipping and noise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f32>,
+    /// Largest magnitude of any element of a gradient, after amplification and `clip_norm`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_value: Option<f32>,
+    /// Share of each label that is spread over all classes, in [0, 1].
+    pub label_smoothing: f32,
+    /// How the gradient of each unit is clipped by the norm of its weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive_clip: Option<AdaptiveClip>,
+    /// The noise that is added to gradients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise: Option<GradientNoise>,
+    /// How layers are given learning rates by the norms of their weights and gradients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lars: Option<Lars>,
+    /// Learning rates of some layers, relative to the others'; the last entry that matches a parameter counts.
+    pub layer_rates: Vec<LayerRate>,
+}
+
+impl Default for OptimizerSettings {
+    fn default() -> Self {
+        let sgd = SgdSettings::default();
+        Self {
+            momentum: sgd.momentum,
+            weight_decay: sgd.weight_decay,
+            nesterov: sgd.nesterov,
+            no_decay: sgd.no_decay,
+            centralise: sgd.centralise,
+            clip_norm: sgd.clip_norm,
+            clip_value: sgd.clip_value,
+            label_smoothing: 0.0,
+            adaptive_clip: sgd.adaptive_clip,
+            noise: sgd.noise,
+            lars: sgd.lars,
+            layer_rates: sgd.layer_rates,
+        }
+    }
+}
+
+impl Config {
+    /// Checks every value against its range.
+    ///
+    /// **Errors:** the first one that is out of its range, with its key.
+    pub fn check(&self) -> Result<(), KeyError> {
+        let fail = |key: &str, found: &dyn std::fmt::Display, expected: &str| {
+            Err(KeyError::new(format!("found {found}, expected {expected}")).about(key))
+        };
+        let LoopSettings { batch_size, evaluate_every, checkpoint_seconds, .. } = &self.train;
+        if !(1..=gradamp_models::ModelSettings::MAX_WIDTH).contains(&self.model.width) {
+            let expected = format!("1 to {}", gradamp_models::ModelSettings::MAX_WIDTH);
+            return fail("model.width", &self.model.width, &expected);
+        }
+        if !(1..=65536).contains(batch_size) {
+            return fail("train.batch_size", batch_size, "1 to 65536");
+        }
+        if *evaluate_every == 0 {
+            return fail("train.evaluate_every", evaluate_every, "at least 1 epoch");
+        }
+        if checkpoint_seconds.is_nan() || *checkpoint_seconds < 0.0 {
+            return fail("train.checkpoint_seconds", checkpoint_seconds, "0 or more seconds");
+        }
+        if self.train.threads > 1024 {
+            return fail("train.threads", &self.train.threads, "0 (all cores) to 1024");
+        }
+        if self.train.max_steps == Some(0) {
+            return fail("train.max_steps", &0, "at least 1 step");
+        }
+        if !(0.0..=1.0).contains(&self.optimizer.label_smoothing) {
+            return fail("optimizer.label_smoothing", &self.optimizer.label_smoothing, "0 to 1");
+        }
+        self.sgd().check()?;
+        self.train.loss_scaling.as_ref().map_or(Ok(()), LossScaling::check)?;
+        self.data.check().map_err(gradamp_core::Error::from)?;
+        self.strategy.check()?;
+        self.amplification.check()?;
+        let looks_back = |phase: &Phase| match &phase.amplify {
+            Amplify::On(overrides) => self.amplification.with(overrides).policy.looks_back(),
+            Amplify::Off => false,
+        };
+        if self.train.gradients_every == 0 && self.strategy.phases.iter().any(looks_back) {
+            let expected = "at least 1, for the policy of amplification decides by measured gradients";
+            return fail("train.gradients_every", &0, expected);
+        }
+        Ok(())
+    }
+
+    /// The optimiser's settings.
+    pub fn sgd(&self) -> SgdSettings {
+        let optimizer = self.optimizer.clone();
+        SgdSettings {
+            momentum: optimizer.momentum,
+            weight_decay: optimizer.weight_decay,
+            nesterov: optimizer.nesterov,
+            no_decay: optimizer.no_decay,
+            centralise: optimizer.centralise,
+            clip_norm: optimizer.clip_norm,
+            clip_value: optimizer.clip_value,
+            adaptive_clip: optimizer.adaptive_clip,
+            noise: optimizer.noise,
+            lars: optimizer.lars,
+            layer_rates: optimizer.layer_rates,
+        }
+    }
+
+    /// The trainer's settings.
+    pub fn train_settings(&self) -> TrainSettings {
+        TrainSettings {
+            seed: self.train.seed,
+            strategy: self.strategy.clone(),
+            amplification: self.amplification.clone(),
+            sgd: self.sgd(),
+            label_smoothing: self.optimizer.label_smoothing,
+            evaluate_every: self.train.evaluate_every,
+            gradients_every: self.train.gradients_every,
+            max_steps: self.train.max_steps,
+            on_divergence: self.train.on_divergence,
+            loss_scaling: match (&self.train.loss_scaling, self.train.precision) {
+                (None, Precision::Mixed) => Some(LossScaling::default()),
+                (set, _) => set.clone(),
+            },
+        }
+    }
+}
+
+impl From<gradamp_core::Error> for KeyError {
+    /// A setting's error keeps its key, with list numbers as path parts: `phase[1]` becomes `phase.1`.
+    fn from(error: gradamp_core::Error) -> Self {
+        match error {
+            gradamp_core::Error::Setting { key, message } => {
+                KeyError::new(message).about(&key.replace('[', ".").replace(']', ""))
+            }
+            other => KeyError::new(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,31 @@
+//! Configurations, run folders, sweeps, comparisons and reports: what surrounds a training, as a library.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`config`] | the settings of a run, and where each of them was written |
+//! | [`run_folder`] | the files of a run: logs, checkpoints, seals |
+//! | [`sweep`] | many runs by one file: the plan, and the results |
+//! | [`compare`] | two groups of runs, or the cells of a sweep, compared with tests and intervals |
+//! | [`statistics`] | the tests, intervals, effect sizes and corrections |
+//! | [`report`] | pages with figures about a run, several runs or a sweep |
+//! | [`tensorboard`] | event files |
+//!
+//! The library prints nothing and starts no process. Where a caller has to be told something, the function returns it or
+//! takes a callback.
+
+pub mod columns;
+pub mod compare;
+pub mod config;
+pub mod duration;
+mod error;
+pub mod gains;
+pub mod rate;
+pub mod report;
+pub mod resume;
+pub mod run_folder;
+pub mod shell;
+pub mod statistics;
+pub mod sweep;
+pub mod tensorboard;
+
+pub use error::{Error, Result};

@@ -1,0 +1,111 @@
+//! A run, several runs or a sweep as one page that needs neither network nor script.
+//!
+//! What a folder tells is read first; then sections are made of it, each of text, tables and figures; a figure's chart
+//! is drawn for every width that the page can have.
+
+mod chart;
+mod compared;
+mod figure;
+mod html;
+mod run;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+pub use figure::Figure;
+pub use html::Page;
+use run::Subject;
+
+use crate::run_folder::{RunData, RunFolder, VERSION, commit, timestamp};
+use crate::sweep::SweepData;
+use crate::{Error, Result};
+
+/// Most runs that are laid side by side: as many as there are colours to tell them apart.
+const MOST_RUNS: usize = chart::colour::SERIES;
+
+/// The page about one run, one sweep, or several runs side by side.
+///
+/// **Errors:** a folder that holds neither a run nor a sweep; damaged files; more runs than there are colours.
+pub fn page(folders: &[PathBuf]) -> Result<Page> {
+    match folders {
+        [one] if SweepData::is_sweep(one) => of_sweep(one),
+        [one] => of_run(one),
+        several => of_runs(several),
+    }
+}
+
+fn of_run(folder: &Path) -> Result<Page> {
+    if folder.is_dir() && RunFolder::config_of(folder).is_err() {
+        let message =
+            "expected the folder of a run or of a sweep, found neither config.toml nor plan.json in it";
+        return Err(Error::failed(format!("{}: {message}", folder.display())));
+    }
+    let data = RunData::read(folder)?;
+    let run = Subject { name: data.name(), prefix: String::new(), data };
+    let record = &run.data.record;
+    let lead =
+        format!("{} on {}, seed {}: {}.", record.model, record.dataset, record.seed, run::status(&run.data));
+    Ok(Page { title: run.name.clone(), lead, sections: run::of_one(&run)?, foot: foot(&[folder.to_owned()]) })
+}
+
+fn of_sweep(folder: &Path) -> Result<Page> {
+    let sweep = SweepData::read(folder)?;
+    let (cells, runs) = (sweep.plan.cells().len(), sweep.plan.runs.len());
+    let axes = sweep.plan.axes.join(", ");
+    let lead = match axes.is_empty() {
+        true => format!("A sweep of {cells} cells and {runs} runs."),
+        false => format!("A sweep of {cells} cells and {runs} runs over {axes}."),
+    };
+    let sections = sweep::sections(&sweep)?;
+    Ok(Page { title: sweep.plan.name, lead, sections, foot: foot(&[folder.to_owned()]) })
+}
+
+fn of_runs(folders: &[PathBuf]) -> Result<Page> {
+    if folders.len() > MOST_RUNS {
+        let message = format!(
+            "found {} runs, expected at most {MOST_RUNS} side by side; the folder of a sweep may hold any number",
+            folders.len()
+        );
+        return Err(Error::request(message));
+    }
+    let runs = folders.iter().map(|folder| RunData::read(folder)).collect::<Result<Vec<_>>>()?;
+    let subject = |(i, data): (usize, RunData)| {
+        let is_twin =
+            folders.iter().enumerate().any(|(j, other)| i != j && other.file_name() == data.root.file_name());
+        let name = if is_twin { data.root.display().to_string() } else { data.name() };
+        let letter = char::from(b'a'.wrapping_add(i as u8));
+        Subject { name, prefix: format!("{letter}-"), data }
+    };
+    let runs: Vec<Subject> = runs.into_iter().enumerate().map(subject).collect();
+    let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
+    let (summary, rest) = run::of_several(&runs)?;
+    let mut sections = vec![summary];
+    sections.extend(compared::section(&runs)?);
+    sections.extend(rest);
+    let lead = format!("{} runs side by side.", runs.len());
+    Ok(Page { title: names.join(" · "), lead, sections, foot: foot(folders) })
+}
+
+fn foot(folders: &[PathBuf]) -> String {
+    let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    let commit = commit().map(|commit| format!(" ({})", commit.chars().take(12).collect::<String>()));
+    format!(
+        "Made by gradamp {VERSION}{} from {} at {}.",
+        commit.unwrap_or_default(),
+        folders.join(", "),
+        timestamp().rfc3339()
+    )
+}
+
+/// A chance, as it is written.
+fn p(value: f64) -> String {
+    if value < 1e-4 { "< 0.0001".into() } else { chart::significant(value, 2) }
+}
+
+/// A chance within a sentence: `p = 0.02` or `p < 0.0001`.
+fn p_in_words(value: f64) -> String {
+    let text = p(value);
+    if text.starts_with('<') { format!("p {text}") } else { format!("p = {text}") }
+}

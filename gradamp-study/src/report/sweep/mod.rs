@@ -1,0 +1,254 @@
+//! The sections about a sweep.
+
+mod axes;
+mod curves;
+mod judged;
+mod map;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use gradamp_core::files;
+
+use super::chart::{Axis, Format, Intervals, Item, Stroke};
+use super::figure::Figure;
+use super::html::{Block, Section, Tile};
+use crate::Result;
+use crate::run_folder::{Error, FileSeal, RunData};
+use crate::shell;
+use crate::sweep::{Role, Status, SweepData};
+use judged::{Judged, Measure, judge, measure};
+
+/// Most rows of the plot of intervals: the best, and the baselines.
+const MOST_ROWS: usize = 48;
+
+/// The sections about `sweep`.
+pub fn sections(sweep: &SweepData) -> Result<Vec<Section>> {
+    // A run whose folder was removed is told without its course; one that is damaged is no run to tell of.
+    for run in sweep.results.iter().filter(|run| run.status == Status::Finished) {
+        let folder = sweep.run_dir(&run.run);
+        if folder.exists() {
+            RunData::outline(&folder)?;
+        }
+    }
+    let measure = measure(sweep);
+    let cells = judge(sweep, measure);
+    let mut ranked: Vec<&Judged> = cells.iter().collect();
+    ranked.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
+    let mut results =
+        vec![Block::Figure(intervals(&ranked, measure)), Block::Table(table::cells(&ranked, measure))];
+    results.extend(table::note(&cells, measure).map(Block::Text));
+    let mut sections = vec![
+        Section::new("summary", "In short", summary(sweep, &cells, &ranked, measure)),
+        Section::new("cells", "Every cell against its baseline", results),
+    ];
+    let map = map::blocks(&cells, measure);
+    if !map.is_empty() {
+        sections.push(Section::new("axes", "Over the axes", map));
+    }
+    sections.push(Section::new("learning", "How they learned", curves::blocks(sweep, &ranked)));
+    sections.extend(
+        table::unfinished(sweep).map(|blocks| Section::new("unfinished", "Runs that did not finish", blocks)),
+    );
+    sections.push(reproduction(sweep)?);
+    Ok(sections)
+}
+
+/// What cells are sorted by; those without a finished run come last.
+fn rank(cell: &Judged) -> f64 {
+    if cell.accuracy.mean.is_nan() { f64::NEG_INFINITY } else { cell.accuracy.mean }
+}
+
+/// The cell that a reader would choose: by its validation accuracy, where there is one.
+fn chosen(cells: &[Judged]) -> Option<&Judged> {
+    let by = |cell: &Judged| cell.validation.unwrap_or(cell.accuracy.mean);
+    let candidates = cells.iter().filter(|cell| cell.cell.role == Role::Cell && by(cell).is_finite());
+    candidates.max_by(|a, b| by(a).total_cmp(&by(b)))
+}
+
+fn summary(sweep: &SweepData, cells: &[Judged], ranked: &[&Judged], measure: Measure) -> Vec<Block> {
+    let tile = |name: &str, value: String, note: String| Tile { name: name.into(), value, note };
+    let percent = |value: f64| Format::Percent(2).text(value);
+    let count = |status: Status| sweep.results.iter().filter(|run| run.status == status).count();
+    let total = sweep.results.len();
+    let done = count(Status::Finished);
+    let rest: Vec<String> =
+        [Status::Failed, Status::Diverged, Status::Interrupted, Status::StoppedEarly, Status::Pending]
+            .into_iter()
+            .filter(|status| count(*status) > 0)
+            .map(|status| format!("{} {}", count(status), status.name().replace('_', " ")))
+            .collect();
+    let mut tiles = vec![tile("Runs finished", format!("{done} of {total}"), rest.join(", "))];
+    if let Some(best) = chosen(cells) {
+        let how =
+            if best.validation.is_some() { "chosen by validation" } else { "chosen by the test examples" };
+        tiles.push(tile(
+            "Best cell, mean",
+            percent(best.accuracy.mean),
+            format!("{}; {how}", best.cell.name),
+        ));
+        if let Some(against) = &best.against {
+            let corrected = against
+                .corrected_p
+                .map_or("too few runs to test".into(), |p| format!("corrected {}", super::p_in_words(p)));
+            tiles.push(tile(
+                "Against its baseline",
+                format!("{} points", Format::Points.text(against.difference)),
+                corrected,
+            ));
+        }
+    }
+    for baseline in ranked.iter().filter(|cell| cell.is_baseline()).take(1) {
+        let note = baseline.cell.name.clone();
+        tiles.push(tile("Baseline, mean", percent(baseline.accuracy.mean), note));
+    }
+    let tested: Vec<&Judged> =
+        cells.iter().filter(|cell| cell.against.as_ref().is_some_and(|a| a.test.is_some())).collect();
+    if !tested.is_empty() {
+        let clear = |sign: f64| {
+            tested
+                .iter()
+                .filter(|cell| cell.is_clear() && cell.difference().is_some_and(|d| d * sign > 0.0))
+                .count()
+        };
+        let note = format!("{} clearly worse, of {} tested", clear(-1.0), tested.len());
+        tiles.push(tile("Clearly better cells", clear(1.0).to_string(), note));
+    }
+    let seconds: f64 =
+        sweep.results.iter().map(|run| run.seconds).filter(|seconds| seconds.is_finite()).sum();
+    tiles.push(tile("Time of all runs", Format::Seconds.text(seconds), format!("{} cells", cells.len())));
+
+    let mut blocks = vec![Block::Tiles(tiles)];
+    blocks.extend(sweep.warnings.iter().map(|warning| Block::Notice(format!("{warning}."))));
+    if count(Status::Pending) + count(Status::Interrupted) > 0 {
+        blocks
+            .push(Block::Notice(format!("The sweep is not complete: {done} of {total} runs are finished.")));
+    }
+    if measure == Measure::AtLast && cells.len() > 2 {
+        blocks.push(Block::Notice(
+            "There was no validation split: whoever chooses the best cell by the test examples will find it too good. \
+             Set data.validation in the study's base."
+                .into(),
+        ));
+    }
+    blocks
+}
+
+/// All cells with their intervals.
+fn intervals(ranked: &[&Judged], measure: Measure) -> Figure {
+    let baselines: Vec<&&Judged> = ranked.iter().filter(|cell| cell.is_baseline()).collect();
+    let has_values = |cell: &&&Judged| cell.accuracy.mean.is_finite();
+    let shown: Vec<&&Judged> = ranked.iter().filter(has_values).take(MOST_ROWS).collect();
+    let item = |cell: &&&Judged| {
+        let stroke = match (cell.cell.role, cell.difference()) {
+            (Role::Baseline | Role::Control, _) => Stroke::Quiet,
+            (Role::Cell, Some(difference)) if difference < 0.0 => Stroke::Colour(1),
+            (Role::Cell, _) => Stroke::Colour(0),
+        };
+        Item {
+            name: cell.cell.name.clone(),
+            value: cell.accuracy.mean,
+            interval: cell.accuracy.ci.map(|(least, most)| (least.max(0.0), most.min(1.0))),
+            stroke,
+            text: Some(Format::Percent(2).text(cell.accuracy.mean)),
+        }
+    };
+    let reference = match baselines.as_slice() {
+        [only] if only.accuracy.mean.is_finite() => Some((only.accuracy.mean, only.accuracy.ci)),
+        _ => None,
+    };
+    let better =
+        ranked.iter().filter(|cell| cell.difference().is_some_and(|difference| difference > 0.0)).count();
+    let clear = ranked.iter().filter(|cell| cell.is_clear()).count();
+    let held = ranked.iter().filter(|cell| cell.against.is_some()).count();
+    let words = match ranked.first() {
+        Some(best) if best.accuracy.mean.is_finite() => {
+            let course = format!(
+                "{} has the highest mean, {}.",
+                best.cell.name,
+                Format::Percent(2).text(best.accuracy.mean)
+            );
+            if held == 0 {
+                course
+            } else {
+                format!(
+                    "{course} {} of {held} cells lie above their baseline; {} clearly from it.",
+                    count(better),
+                    differ(clear)
+                )
+            }
+        }
+        _ => "No run is finished yet.".into(),
+    };
+    let chart = Intervals {
+        axis: Axis::linear(measure.name(), Format::Percent(1)),
+        items: shown.iter().map(item).collect(),
+        reference,
+    };
+    let note = match reference {
+        Some(_) => {
+            "Points are means over seeds, bars their 95 % intervals (Student); the dotted line and the band are the baseline."
+        }
+        None => {
+            "Points are means over seeds, bars their 95 % intervals (Student); baselines and controls are grey."
+        }
+    };
+    let figure = Figure::new("cells-intervals", "Mean accuracy of every cell", words, chart).broad();
+    let left_out = ranked.iter().filter(has_values).count() - shown.len();
+    if left_out > 0 {
+        figure.with_note(&format!("{note} The {left_out} lowest are left out; the table holds all."))
+    } else {
+        figure.with_note(note)
+    }
+}
+
+fn count(number: usize) -> String {
+    if number == 0 { "None".into() } else { number.to_string() }
+}
+
+fn differ(number: usize) -> String {
+    match number {
+        0 => "none differs".into(),
+        1 => "one differs".into(),
+        n => format!("{n} differ"),
+    }
+}
+
+/// The study and the commands that do it again.
+fn reproduction(sweep: &SweepData) -> Result<Section> {
+    let path = sweep.root.join("sweep.toml");
+    let study = files::read_to_string(&path).map_err(Error::io(&path, "read"))?;
+    // Earlier versions of the program wrote no seals.
+    if let Some(seal) = sweep.plan.files.get("sweep.toml") {
+        seal.check(&path, &FileSeal::of_bytes(study.as_bytes()))?;
+    }
+    let again = shell::path(&Path::new("sweeps").join(format!("{}-again", sweep.plan.name)));
+    let study_file = shell::path(&path);
+    let mut lines = Vec::new();
+    if let Some(record) = curves::first_record(sweep) {
+        lines.push(format!("# data: {}, SHA-256 {}", record.dataset, record.dataset_checksum));
+        if let Some(commit) = record.commit {
+            lines.push(format!("git checkout {}", shell::word(commit.as_ref())));
+            lines.push("cargo build --release".into());
+        }
+    }
+    let controls = sweep.plan.runs.iter().any(|run| run.role == Role::Control);
+    let is_asked_for = controls && !study.lines().any(|line| line.trim_start().starts_with("controls"));
+    let controls = if is_asked_for { " --controls" } else { "" };
+    lines.push(format!("gradamp sweep {study_file} --out {again}{controls}"));
+    lines.push(format!("gradamp report {again}"));
+    let blocks = vec![
+        Block::Text(format!(
+            "Planned by gradamp {}. Each run's own settings are in configs/, its seed in its name.",
+            sweep.plan.version
+        )),
+        Block::Code("How to repeat this sweep".into(), lines.join("\n")),
+        Block::Details(
+            "The study as it was given".into(),
+            vec![Block::Code("The study".into(), study.trim_end().to_owned())],
+        ),
+    ];
+    Ok(Section::new("reproduction", "How to reproduce", blocks))
+}

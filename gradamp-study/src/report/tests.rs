@@ -1,0 +1,294 @@
+//! Pages of runs that no short training makes: long, deep, of many classes, broken off, hostile by name.
+
+mod laws;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gradamp_core::amplify::{DrawRecord, Placement};
+use gradamp_core::train::SiteGradient;
+use serde::Serialize;
+
+use super::*;
+use crate::run_folder::RunRecord;
+use crate::run_folder::lines::{EpochLine, EvaluationLine, GradientLine, MetricsLine};
+
+pub(super) use laws::checked;
+
+/// A run folder that nobody trained.
+struct Invented {
+    epochs: usize,
+    sites: usize,
+    classes: usize,
+    name: &'static str,
+    outcome: &'static str,
+    loss: fn(usize) -> f64,
+}
+
+const PLAIN: Invented = Invented {
+    epochs: 3,
+    sites: 4,
+    classes: 3,
+    name: "conv",
+    outcome: "finished",
+    loss: |epoch| 2.0 / (epoch + 1) as f64,
+};
+
+impl Invented {
+    fn site(&self, site: usize) -> String {
+        format!("{}{site}", self.name)
+    }
+
+    fn write(&self, root: &Path) {
+        fs::create_dir_all(root).unwrap();
+        let phases = "[[strategy.phase]]\nepochs = 1000\nlr = 0.1\namplify = true\n";
+        fs::write(root.join("config.toml"), phases).unwrap();
+        let gains = serde_json::json!([
+            {"phase": 0, "gains": [{"path": self.name, "gain": {"depends_on_path": {"min": 1.0, "max": 4.0}}}]},
+            {"phase": 1, "gains": null, "unknown": "not known"},
+        ]);
+        let record = RunRecord {
+            format: 1,
+            config: None,
+            saved: true,
+            version: "0.1.0".into(),
+            commit: Some("abc".into()),
+            model: self.name.into(),
+            parameters: 12_345,
+            steps_per_epoch: Some(10),
+            seed: 7,
+            device: "cpu (avx2, 1 threads)".into(),
+            dataset: self.name.into(),
+            dataset_checksum: "00ff".into(),
+            begun_in: None,
+            classes: (0..self.classes).map(|class| format!("{} class {class}", self.name)).collect(),
+            start: "2026-01-01T00:00:00Z".into(),
+            end: None,
+            outcome: self.outcome.into(),
+            error: Some(self.name.into()),
+            resumed: Vec::new(),
+            expected_gains: gains,
+        };
+        fs::write(root.join("run.json"), serde_json::to_string(&record).unwrap()).unwrap();
+        let epochs = (0..self.epochs).map(|epoch| MetricsLine::Epoch(self.epoch(epoch)));
+        lines(&root.join("metrics.jsonl"), epochs);
+        let draws = (0..self.epochs).map(|epoch| DrawRecord {
+            epoch,
+            step: 10 * epoch as u64,
+            sites: (0..self.sites)
+                .filter(|site| (site + epoch).is_multiple_of(2))
+                .map(|site| self.site(site))
+                .collect(),
+            factors: (0..self.sites)
+                .filter(|site| (site + epoch).is_multiple_of(2))
+                .map(|site| 1.0 + site as f32)
+                .collect(),
+            placement: Placement::Output,
+            power: None,
+        });
+        lines(&root.join("amplification.jsonl"), draws);
+        let gradients =
+            (0..self.epochs).flat_map(|epoch| (0..self.sites).map(move |site| self.gradient(epoch, site)));
+        lines(&root.join("gradients.jsonl"), gradients);
+        lines(&root.join("evaluations.jsonl"), (0..self.epochs).map(|epoch| self.evaluation(epoch)));
+    }
+
+    fn epoch(&self, epoch: usize) -> EpochLine {
+        let accuracy = 0.5 - 0.4 / (epoch + 1) as f64;
+        EpochLine {
+            epoch,
+            step: 10 * (epoch as u64 + 1),
+            phase: 0,
+            lr: 0.1,
+            amplified: epoch % 3 == 1,
+            train_loss: (self.loss)(epoch),
+            train_accuracy: accuracy,
+            validation_loss: Some((self.loss)(epoch)).filter(|loss| loss.is_finite()),
+            validation_accuracy: Some(accuracy),
+            test_loss: Some((self.loss)(epoch)).filter(|loss| loss.is_finite()),
+            test_accuracy: Some(accuracy),
+            best: true,
+            skipped_steps: None,
+            images_per_second: 100.0,
+            seconds: 1.0,
+            total_seconds: epoch as f64 + 1.0,
+        }
+    }
+
+    fn gradient(&self, epoch: usize, site: usize) -> GradientLine {
+        let norm = (self.loss)(epoch) * 10_f64.powi(-((site % 7) as i32));
+        let gradient = SiteGradient {
+            site: self.site(site),
+            steps: 1,
+            norm_before: norm,
+            norm_after: 2.0 * norm,
+            update_ratio: site.is_multiple_of(2).then_some(norm),
+            ..SiteGradient::default()
+        };
+        GradientLine { epoch, step: 10 * (epoch as u64 + 1), gradient }
+    }
+
+    fn evaluation(&self, epoch: usize) -> EvaluationLine {
+        let n = self.classes;
+        let confusion =
+            (0..n).map(|row| (0..n).map(|column| ((row * 31 + column * 17) % 5) as u64).collect()).collect();
+        EvaluationLine {
+            epoch,
+            split: "test".into(),
+            loss: 1.0,
+            accuracy: 0.5,
+            confusion,
+            hits: vec![true, false],
+        }
+    }
+}
+
+fn lines<T: Serialize>(path: &Path, values: impl Iterator<Item = T>) {
+    let text: String = values.map(|value| serde_json::to_string(&value).unwrap() + "\n").collect();
+    fs::write(path, text).unwrap();
+}
+
+fn page_of(run: &Invented) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("run");
+    run.write(&root);
+    checked(&of_run(&root).unwrap())
+}
+
+#[test]
+fn a_page_shows_every_part_of_a_run() {
+    let html = page_of(&PLAIN);
+    for id in [
+        "accuracy",
+        "loss",
+        "gradient-flow",
+        "gradient-profile",
+        "update-ratio",
+        "amplified-sites",
+        "gains-phase-1",
+        "class-accuracy",
+        "confusion",
+    ] {
+        assert!(html.contains(&format!("id=\"figure-{id}\"")), "{id}");
+    }
+    for part in [
+        "Test accuracy, best epoch",
+        "00ff",
+        "gradamp train --config",
+        "git checkout abc",
+        "epochs = 1000",
+        "not known",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+}
+
+/// Epochs 2 and 5 of 6 are amplified: two shades an epoch wide and three apart, in each of two panels.
+#[test]
+fn curves_have_the_amplified_epochs_behind_them_and_the_learning_rate_beneath() {
+    let folder = tempfile::tempdir().unwrap();
+    Invented { epochs: 6, ..PLAIN }.write(folder.path());
+    let page = of_run(folder.path()).unwrap();
+    for id in ["accuracy", "loss"] {
+        let figure = page.figures().into_iter().find(|figure| figure.id == id).unwrap().file();
+        assert!(figure.contains("learning rate"), "{id}");
+        let figure = roxmltree::Document::parse(&figure).unwrap();
+        let shades = figure.descendants().filter(|node| node.attribute("class") == Some("shade"));
+        let number =
+            |node: &roxmltree::Node<'_, '_>, name| node.attribute(name).unwrap().parse::<f64>().unwrap();
+        let places: Vec<(f64, f64)> = shades.map(|it| (number(&it, "x"), number(&it, "width"))).collect();
+        assert_eq!(places.len(), 4, "{id}: {places:?}");
+        for pair in places.chunks(2) {
+            let epochs = (pair[1].0 - pair[0].0) / pair[0].1;
+            assert!((epochs - 3.0).abs() < 0.02 && pair[0].1 > 20.0, "{id}: {places:?}");
+        }
+    }
+}
+
+#[test]
+fn runs_that_have_barely_begun_are_shown() {
+    for epochs in [0, 1] {
+        let html = page_of(&Invented { epochs, outcome: "running", ..PLAIN });
+        assert!(
+            html.contains("was killed") && html.contains(&format!("{epochs} of 1000 epochs are done")),
+            "{epochs}"
+        );
+    }
+    let html = page_of(&Invented { sites: 0, classes: 0, ..PLAIN });
+    assert!(html.contains("No gradients were measured"));
+}
+
+#[test]
+fn a_run_that_someone_writes_to_is_still_going_on() {
+    let folder = tempfile::tempdir().unwrap();
+    Invented { outcome: "running", ..PLAIN }.write(folder.path());
+    let held = crate::run_folder::RunFolder::open(folder.path()).unwrap();
+    assert!(
+        of_run(folder.path())
+            .unwrap()
+            .html()
+            .contains("This run is still going on: 3 of 1000 epochs are done.")
+    );
+    drop(held);
+}
+
+#[test]
+fn losses_that_are_no_numbers_are_shown_as_such() {
+    let html = page_of(&Invented { loss: |epoch| if epoch == 1 { f64::NAN } else { 1.0 }, ..PLAIN });
+    assert!(html.contains("The loss was not finite in some epochs."));
+    page_of(&Invented { loss: |_| f64::NAN, outcome: "diverged", ..PLAIN });
+    page_of(&Invented { loss: |_| 0.0, ..PLAIN });
+    page_of(&Invented { loss: |epoch| 10_f64.powi(epoch as i32 * 150 - 200), ..PLAIN });
+}
+
+#[test]
+fn names_are_never_markup() {
+    let name = "</title></svg><script>alert(\"1\")</script><!-- & ' \u{1b}[31m http:hostile";
+    let html = page_of(&Invented { name, ..PLAIN });
+    assert!(!html.contains("<script") && html.contains("&lt;script&gt;"));
+}
+
+#[test]
+fn a_long_run_of_many_sites_and_classes_stays_readable() {
+    let html = page_of(&Invented { epochs: 200, sites: 100, classes: 100, ..PLAIN });
+    assert!(html.len() < 2_500_000, "{} bytes", html.len());
+    assert!(html.contains("Only the best and the worst classes are drawn"));
+}
+
+fn pages_of_several(count: usize) -> Result<Page> {
+    let folder = tempfile::tempdir().unwrap();
+    let roots: Vec<PathBuf> = (0..count).map(|i| folder.path().join(format!("run{i}"))).collect();
+    for (i, root) in roots.iter().enumerate() {
+        Invented { epochs: 3 * (i % 3), ..PLAIN }.write(root);
+    }
+    of_runs(&roots)
+}
+
+#[test]
+fn runs_are_laid_over_each_other_and_side_by_side() {
+    for count in 2..=MOST_RUNS {
+        let html = checked(&pages_of_several(count).unwrap());
+        for id in [
+            "test-accuracy",
+            "accuracy-over-time",
+            "gradient-flow",
+            "update-ratio",
+            "b-amplified-sites",
+            "confusion",
+        ] {
+            assert!(html.contains(&format!("id=\"figure-{id}\"")), "{id}");
+        }
+    }
+    let error = pages_of_several(MOST_RUNS + 1).err().unwrap();
+    assert!(matches!(error, Error::Request(_)), "{error}");
+}
+
+#[test]
+fn equal_names_are_told_apart_by_their_paths() {
+    let folder = tempfile::tempdir().unwrap();
+    let roots = ["a/run", "b/run"].map(|path| folder.path().join(path));
+    roots.iter().for_each(|root| PLAIN.write(root));
+    let page = of_runs(&roots).unwrap();
+    assert!(page.title.contains("a/run") && page.title.contains("b/run"), "{}", page.title);
+    checked(&page);
+}

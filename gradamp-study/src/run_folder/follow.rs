@@ -1,0 +1,277 @@
+//! A run's folder while it grows: each look reads only what is new.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use gradamp_core::amplify::DrawRecord;
+use gradamp_core::files;
+use serde::de::DeserializeOwned;
+
+use super::data::{SealedLogs, parse};
+use super::lines::{EpochLine, GradientLine, MetricsLine, StepLine};
+use super::{Error, Log, Result, RunFolder, RunRecord};
+use crate::config::Resolved;
+
+/// What is new in a run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// What was told so far no longer holds, for the run was begun anew or goes on from an earlier step: it is told
+    /// again from its beginning.
+    Restarted,
+    /// `run.json` was written.
+    Record(Box<RunRecord>),
+    /// A step.
+    Step(StepLine),
+    /// An epoch.
+    Epoch(EpochLine),
+    /// A draw of amplified sites.
+    Draw(DrawRecord),
+    /// A site's gradients in one epoch.
+    Gradient(GradientLine),
+}
+
+impl Change {
+    /// Where it belongs among the others: behind how many steps, and what comes first there.
+    fn place(&self) -> (u64, u8) {
+        match self {
+            Change::Restarted => (0, 0),
+            Change::Record(_) => (0, 1),
+            Change::Step(line) => (line.step.saturating_add(1), 2),
+            Change::Epoch(line) => (line.step, 3),
+            Change::Gradient(line) => (line.step, 4),
+            Change::Draw(draw) => (draw.step, 5), // before the next step
+        }
+    }
+}
+
+/// Follows the files of one run.
+#[derive(Debug)]
+pub struct Follower {
+    root: PathBuf,
+    record: Option<Seen>,
+    metrics: Tail,
+    draws: Tail,
+    gradients: Tail,
+    /// Whether the logs were held against the last checkpoint.
+    is_checked: bool,
+}
+
+/// `run.json` as it was last read.
+#[derive(Debug)]
+struct Seen {
+    stamp: Stamp,
+    record: RunRecord,
+}
+
+/// By what a file that is replaced as a whole is known to be another one.
+type Stamp = (u64, Option<SystemTime>);
+
+impl Follower {
+    /// A follower of the run in `root`, which has read nothing yet, and the run's settings.
+    ///
+    /// **Errors:** a folder that holds no run; settings that cannot be read.
+    pub fn open(root: &Path) -> crate::Result<(Self, Resolved)> {
+        let settings = RunFolder::settings_of(root)?;
+        Ok((Self::new(root), settings))
+    }
+
+    /// A follower of the run in `root`, which may not be there yet.
+    pub fn new(root: &Path) -> Self {
+        let tail = |log: Log| Tail::new(log.of(root));
+        Self {
+            root: root.to_owned(),
+            record: None,
+            metrics: tail(Log::Metrics),
+            draws: tail(Log::Amplification),
+            gradients: tail(Log::Gradients),
+            is_checked: false,
+        }
+    }
+
+    /// What is new since the last look. After an error the next look begins from the beginning.
+    ///
+    /// **Errors:** a folder that is no longer there; a file that is damaged or of another version, with its line.
+    pub fn look(&mut self) -> Result<Vec<Change>> {
+        let looked = self.look_on().and_then(|changes| changes.map_or_else(|| self.look_anew(), Ok));
+        if looked.is_err() {
+            *self = Self::new(&self.root);
+        }
+        looked
+    }
+
+    /// The run's `run.json`, once it was read.
+    pub fn record(&self) -> Option<&RunRecord> {
+        self.record.as_ref().map(|seen| &seen.record)
+    }
+
+    fn look_anew(&mut self) -> Result<Vec<Change>> {
+        *self = Self::new(&self.root);
+        let changes = self.look_on()?;
+        Ok(std::iter::once(Change::Restarted).chain(changes.into_iter().flatten()).collect())
+    }
+
+    /// `None` where what was read before no longer holds.
+    fn look_on(&mut self) -> Result<Option<Vec<Change>>> {
+        RunFolder::config_of(&self.root)?;
+        if !self.is_checked {
+            SealedLogs::of(&self.root)?.check()?;
+            self.is_checked = true;
+        }
+        let mut changes = Vec::new();
+        if let Some(seen) = self.read_record()? {
+            let is_other = |old: &Seen| {
+                let session = |record: &RunRecord| (record.start.clone(), record.resumed.len());
+                session(&old.record) != session(&seen.record)
+            };
+            if self.record.as_ref().is_some_and(is_other) {
+                return Ok(None);
+            }
+            changes.push(Change::Record(Box::new(seen.record.clone())));
+            self.record = Some(seen);
+        }
+        // The files are made after `run.json`, so a run that has just begun may lack them.
+        let is_over = self.record().is_some_and(|record| record.outcome != "running");
+        let Some(lines) = self.metrics.lines::<MetricsLine>(is_over)? else { return Ok(None) };
+        changes.extend(lines.into_iter().map(|line| match line {
+            MetricsLine::Step(step) => Change::Step(step),
+            MetricsLine::Epoch(epoch) => Change::Epoch(epoch),
+        }));
+        let Some(lines) = self.draws.lines(is_over)? else { return Ok(None) };
+        changes.extend(lines.into_iter().map(Change::Draw));
+        let Some(lines) = self.gradients.lines(is_over)? else { return Ok(None) };
+        changes.extend(lines.into_iter().map(Change::Gradient));
+        changes.sort_by_key(Change::place);
+        Ok(Some(changes))
+    }
+
+    /// `run.json`, if it is there and is not the one that was read.
+    fn read_record(&self) -> Result<Option<Seen>> {
+        let path = self.root.join(super::RECORD);
+        let stamp = match fs::metadata(&path) {
+            Ok(metadata) => (metadata.len(), metadata.modified().ok()),
+            Err(error) if error.kind() == ErrorKind::NotFound && self.record.is_none() => return Ok(None),
+            Err(error) => return Err(Error::io(&path, "read")(error)),
+        };
+        if self.record.as_ref().is_some_and(|seen| seen.stamp == stamp) {
+            return Ok(None);
+        }
+        Ok(RunRecord::read(&self.root)?.map(|record| Seen { stamp, record }))
+    }
+}
+
+/// How many of the bytes before the place that was read up to are compared with what they were.
+const KNOWN: usize = 64;
+
+/// The end of a file that grows by lines.
+#[derive(Debug)]
+struct Tail {
+    path: PathBuf,
+    /// Up to where it was read: the end of a line.
+    offset: u64,
+    /// Lines before that.
+    count: usize,
+    /// The last bytes before that: they differ in a file that was cut and has grown again.
+    known: Vec<u8>,
+}
+
+impl Tail {
+    fn new(path: PathBuf) -> Self {
+        Self { path, offset: 0, count: 0, known: Vec::new() }
+    }
+
+    /// The whole lines since the last look; `None` for a file that was cut or replaced. A file that is not there has no
+    /// lines, unless it `must_exist`.
+    fn lines<T: DeserializeOwned>(&mut self, must_exist: bool) -> Result<Option<Vec<T>>> {
+        let mut file = match files::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound && !must_exist => {
+                return Ok((self.offset == 0).then(Vec::new));
+            }
+            Err(error) => return Err(Error::io(&self.path, "read")(error)),
+        };
+        let len = file.metadata().map_err(Error::io(&self.path, "read"))?.len();
+        if len < self.offset {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        let begin = self.offset - self.known.len() as u64;
+        file.seek(SeekFrom::Start(begin)).map_err(Error::io(&self.path, "read"))?;
+        file.read_to_end(&mut bytes).map_err(Error::io(&self.path, "read"))?;
+        let Some(new) = bytes.strip_prefix(self.known.as_slice()) else { return Ok(None) };
+        let Some(end) = new.iter().rposition(|&byte| byte == b'\n').map(|end| end + 1) else {
+            return Ok(Some(Vec::new()));
+        };
+        let whole = &new[..end - 1];
+        let lines = whole.split(|&byte| byte == b'\n');
+        let first = self.count + 1;
+        let values = lines.enumerate().map(|(i, line)| parse(&self.path, first + i, line));
+        let values = values.collect::<Result<Vec<T>>>()?;
+        self.count += values.len();
+        self.offset += end as u64;
+        let read = &bytes[..self.known.len() + end];
+        self.known = read[read.len().saturating_sub(KNOWN)..].to_vec();
+        Ok(Some(values))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+
+    use super::*;
+
+    fn draw(step: u64) -> String {
+        format!(r#"{{"epoch":0,"step":{step},"sites":["bn1"],"factors":[2.0],"placement":"output"}}"#) + "\n"
+    }
+
+    fn append(path: &Path, text: &str) {
+        let mut file = File::options().append(true).create(true).open(path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn steps(tail: &mut Tail) -> Option<Vec<u64>> {
+        let lines: Option<Vec<DrawRecord>> = tail.lines(false).unwrap();
+        lines.map(|lines| lines.iter().map(|line| line.step).collect())
+    }
+
+    #[test]
+    fn each_line_is_read_once_and_when_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("amplification.jsonl");
+        let mut tail = Tail::new(path.clone());
+        assert_eq!(steps(&mut tail), Some(vec![]), "no file yet");
+        append(&path, &draw(1));
+        append(&path, &draw(2)[..20]);
+        assert_eq!(steps(&mut tail), Some(vec![1]));
+        assert_eq!(steps(&mut tail), Some(vec![]));
+        append(&path, &draw(2)[20..]);
+        append(&path, &draw(3));
+        assert_eq!(steps(&mut tail), Some(vec![2, 3]));
+        append(&path, "{}\n");
+        let error = tail.lines::<DrawRecord>(false).unwrap_err().to_string();
+        assert!(error.contains("amplification.jsonl: line 4: is damaged"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_was_cut_is_noticed_even_if_it_has_grown_beyond_its_old_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("amplification.jsonl");
+        let write =
+            |steps: &[u64]| fs::write(&path, steps.iter().map(|&step| draw(step)).collect::<String>());
+        for after in [&[][..], &[1], &[1, 7], &[1, 7, 8, 9]] {
+            let mut tail = Tail::new(path.clone());
+            write(&[1, 2]).unwrap();
+            assert_eq!(steps(&mut tail), Some(vec![1, 2]));
+            write(after).unwrap();
+            assert_eq!(steps(&mut tail), None, "{after:?}");
+        }
+        let mut tail = Tail::new(path.clone());
+        assert_eq!(steps(&mut tail), Some(vec![1, 7, 8, 9]));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(steps(&mut tail), None);
+        assert!(tail.lines::<DrawRecord>(true).unwrap_err().to_string().contains("cannot read"));
+    }
+}

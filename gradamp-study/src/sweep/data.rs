@@ -1,0 +1,222 @@
+//! A sweep as its folder tells it: the source of comparisons and reports.
+
+use std::path::{Path, PathBuf};
+
+use gradamp_core::files;
+
+use super::findings;
+use super::plan::{Plan, Role, plain};
+use super::results::{ResultLine, Status};
+use crate::run_folder::{Error, Finding, Result, VERSION};
+use crate::shell;
+
+pub(super) const PLAN: &str = "plan.json";
+pub(super) const RESULTS: &str = "results.jsonl";
+pub(super) const CSV: &str = "results.csv";
+
+/// All that a sweep's folder tells, of a sweep that is finished, interrupted or still going on.
+#[derive(Clone, Debug)]
+pub struct SweepData {
+    /// The folder.
+    pub root: PathBuf,
+    /// `plan.json`
+    pub plan: Plan,
+    /// `results.jsonl`: a line for each run of the plan, in plan order.
+    pub results: Vec<ResultLine>,
+    /// What a reader should be told, such as results of another version of the program.
+    pub warnings: Vec<String>,
+}
+
+/// All runs that differ in the seed only.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// The cell's name.
+    pub name: String,
+    /// What its runs are there for.
+    pub role: Role,
+    /// Where it stands on each axis, as people write it.
+    pub axes: Vec<(String, String)>,
+    /// The cell that it is to be compared with, if there is one.
+    pub baseline: Option<String>,
+    /// Its runs by seed, in plan order.
+    pub runs: Vec<ResultLine>,
+}
+
+impl SweepData {
+    /// Reads the sweep in `root`.
+    ///
+    /// **Errors:** a folder that holds no sweep; a plan or results that are damaged, half-written or of another form,
+    /// with the line; results of other runs than the plan's.
+    pub fn read(root: &Path) -> Result<Self> {
+        let path = Self::plan_of(root)?;
+        let plan = Plan::read(&path)?;
+        let path = root.join(RESULTS);
+        let results = read_results(&path, root)?;
+        let again =
+            format!("; `gradamp sweep --collect {}` makes it anew from the run folders", shell::path(root));
+        if let Some(stray) = results.iter().find(|line| plan.run(&line.run).is_none()) {
+            let message = format!("holds the run {}, which is not in {PLAN}{again}", stray.run);
+            return Err(Error::broken(&path, message));
+        }
+        if results.len() != plan.runs.len() || !results.iter().zip(&plan.runs).all(|(a, b)| a.run == b.name) {
+            let (found, expected) = (results.len(), plan.runs.len());
+            let message =
+                format!("expected the {expected} runs of {PLAN} in its order, found {found} lines{again}");
+            return Err(Error::broken(&path, message));
+        }
+        let warnings = foreign_versions(&results);
+        Ok(Self { root: root.to_owned(), plan, results, warnings })
+    }
+
+    /// The whole lines of `results.jsonl` of the sweep in `root`, for who follows one that goes on.
+    ///
+    /// **Errors:** a file that is missing; a line that is changed or of another version, with its number.
+    pub fn results_so_far(root: &Path) -> Result<Vec<ResultLine>> {
+        let path = root.join(RESULTS);
+        let text = read_text(&path, root)?;
+        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+        parse_results(&path, root, whole)
+    }
+
+    /// Whether every line of the results has a seal.
+    pub(super) fn are_results_sealed(root: &Path) -> bool {
+        let text = files::read_to_string(&root.join(RESULTS)).unwrap_or_default();
+        text.lines().all(ResultLine::is_sealed)
+    }
+
+    /// Holds every file of the sweep in `root` against its seal.
+    ///
+    /// **Errors:** a folder that holds no sweep.
+    pub fn findings(root: &Path) -> Result<Vec<Finding>> {
+        findings::findings(root)
+    }
+
+    /// The plan of the sweep in `root`.
+    ///
+    /// **Errors:** a folder that holds no sweep.
+    pub fn plan_of(root: &Path) -> Result<PathBuf> {
+        let path = root.join(PLAN);
+        match (root.is_dir(), path.is_file()) {
+            (true, true) => Ok(path),
+            (true, false) => {
+                Err(Error::broken(root, format!("expected the folder of a sweep, found no {PLAN} in it")))
+            }
+            _ => Err(Error::broken(root, "expected the folder of a sweep, found no such folder")),
+        }
+    }
+
+    /// Whether the folder at `root` looks like that of a sweep rather than that of a run.
+    pub fn is_sweep(root: &Path) -> bool {
+        root.join(PLAN).is_file()
+    }
+
+    /// The cells in plan order.
+    pub fn cells(&self) -> Vec<Cell> {
+        let mut cells: Vec<Cell> = Vec::new();
+        for (run, line) in self.plan.runs.iter().zip(&self.results) {
+            match cells.last_mut() {
+                Some(cell) if cell.name == run.cell => cell.runs.push(line.clone()),
+                _ => cells.push(Cell {
+                    name: run.cell.clone(),
+                    role: run.role,
+                    axes: run.axes.iter().map(|(axis, value)| (axis.clone(), plain(value))).collect(),
+                    baseline: run.baseline.clone(),
+                    runs: vec![line.clone()],
+                }),
+            }
+        }
+        cells
+    }
+
+    /// `plan.json` and `results.jsonl` of the sweep in `root`, for who follows one that goes on.
+    pub fn files(root: &Path) -> [PathBuf; 2] {
+        [root.join(PLAN), root.join(RESULTS)]
+    }
+
+    /// The folder of the run called `name` in the sweep in `root`.
+    pub fn run_dir_in(root: &Path, name: &str) -> PathBuf {
+        run_dir(root, name)
+    }
+
+    /// The settings of the run called `name` in the sweep in `root`.
+    pub fn config_path_in(root: &Path, name: &str) -> PathBuf {
+        config_path(root, name)
+    }
+
+    /// The folder of the run called `name`.
+    pub fn run_dir(&self, name: &str) -> PathBuf {
+        run_dir(&self.root, name)
+    }
+
+    /// The settings of the run called `name`, from which it can be made again by itself.
+    pub fn config_path(&self, name: &str) -> PathBuf {
+        config_path(&self.root, name)
+    }
+
+    /// The runs that are not finished.
+    pub fn unfinished(&self) -> impl Iterator<Item = &ResultLine> {
+        self.results.iter().filter(|line| line.status != Status::Finished)
+    }
+}
+
+impl Cell {
+    /// Those of its runs that are finished.
+    pub fn finished(&self) -> impl Iterator<Item = &ResultLine> {
+        self.runs.iter().filter(|run| run.status == Status::Finished)
+    }
+}
+
+pub(super) fn run_dir(root: &Path, name: &str) -> PathBuf {
+    root.join("runs").join(name)
+}
+
+pub(super) fn config_path(root: &Path, name: &str) -> PathBuf {
+    root.join("configs").join(format!("{name}.toml"))
+}
+
+/// How results that are damaged come right.
+fn again(root: &Path) -> String {
+    format!("`gradamp sweep --collect {}` makes it anew from the run folders", shell::path(root))
+}
+
+fn read_text(path: &Path, root: &Path) -> Result<String> {
+    let bytes = files::read(path).map_err(Error::io(path, "read"))?;
+    String::from_utf8(bytes).map_err(|error| {
+        Error::broken(path, format!("is damaged: expected UTF-8: {}; {}", error.utf8_error(), again(root)))
+    })
+}
+
+/// The lines of `results.jsonl`.
+fn read_results(path: &Path, root: &Path) -> Result<Vec<ResultLine>> {
+    let text = read_text(path, root)?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        let line = text.lines().count();
+        return Err(Error::broken(path, format!("line {line}: is half-written; {}", again(root))));
+    }
+    parse_results(path, root, &text)
+}
+
+fn parse_results(path: &Path, root: &Path, text: &str) -> Result<Vec<ResultLine>> {
+    let line = |(i, line): (usize, &str)| {
+        ResultLine::parse(line)
+            .map_err(|message| Error::broken(path, format!("line {}: {message}; {}", i + 1, again(root))))
+    };
+    text.lines().enumerate().map(line).collect()
+}
+
+/// A warning where runs were made by another version of the program, or by several.
+fn foreign_versions(results: &[ResultLine]) -> Vec<String> {
+    let mut others: Vec<&str> = results.iter().map(|line| line.version.as_str()).collect();
+    others.retain(|version| !version.is_empty() && *version != VERSION);
+    others.sort_unstable();
+    let runs = others.len();
+    others.dedup();
+    match runs {
+        0 => Vec::new(),
+        _ => vec![format!(
+            "{runs} of {} runs were made by gradamp {}, this is {VERSION}",
+            results.len(),
+            others.join(", ")
+        )],
+    }
+}

@@ -1,0 +1,108 @@
+//! A sweep's folder: what is written there before the first run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gradamp_core::files;
+use gradamp_models::create_folders;
+
+use super::collect::has_begun;
+use super::data::{PLAN, config_path, run_dir};
+use super::expand::Expansion;
+use super::plan::Plan;
+use super::study::Study;
+use crate::config::{KeyError, Resolved, read_file};
+use crate::resume;
+use crate::run_folder::{self, FileSeal, RunFolder, check_not_owned, write_file, write_json};
+use crate::{Error, Result};
+
+pub(super) const STUDY: &str = "sweep.toml";
+pub(super) const BASE: &str = "base.toml";
+
+/// **Errors:** a path at which no sweep's folder can be; a run's folder whose settings are not the plan's: nothing is
+/// overwritten.
+pub fn check_runs(root: &Path, expansion: &Expansion) -> Result<()> {
+    if fs::symlink_metadata(root).is_ok() && !root.is_dir() {
+        let message =
+            format!("{}: expected the path of a sweep's folder, found something else", root.display());
+        return Err(Error::failed(message));
+    }
+    check_not_owned(root)?;
+    if RunFolder::config_of(root).is_ok() {
+        let message = format!("{}: already holds a run; choose another --out", root.display());
+        return Err(Error::failed(message));
+    }
+    for (run, planned) in expansion.plan.runs.iter().zip(&expansion.settings) {
+        if !has_begun(root, &run.name) {
+            continue;
+        }
+        let folder = run_dir(root, &run.name);
+        let (path, found) = (RunFolder::config_of(&folder)?, RunFolder::settings_of(&folder)?);
+        if let Some(difference) = difference(&found, planned)? {
+            let message = format!(
+                "{}: holds another run than the plan's: {difference}; remove that folder, or choose another --out",
+                path.display()
+            );
+            return Err(Error::request(message));
+        }
+    }
+    Ok(())
+}
+
+/// The first setting that makes another run of it.
+fn difference(found: &Resolved, planned: &Resolved) -> Result<Option<String>, KeyError> {
+    // Where data lies may change, but not which data it is.
+    let is_free = |path: &str| resume::is_free(path) && !path.starts_with("data.source");
+    let differences = found.differences(planned)?;
+    let first = differences.into_iter().find(|difference| !is_free(&difference.path));
+    Ok(first.map(|it| format!("{} is {} there and {} by {}", it.path, it.before, it.after, it.origin)))
+}
+
+/// Writes the study, the plan and each run's settings; says which runs are there that the plan does not hold.
+///
+/// **Errors:** a folder that cannot be written; one with a plan of another form.
+pub fn prepare(root: &Path, study: &Study, expansion: &Expansion) -> Result<Vec<String>> {
+    let plan = root.join(PLAN);
+    let before = if plan.exists() { Some(Plan::read(&plan)?) } else { None };
+    for folder in [root.join("configs"), root.join("runs")] {
+        create_folders(&folder)?;
+    }
+    let mut seals = BTreeMap::new();
+    let mut write_sealed = |path: &Path, text: &str| {
+        seals.insert(Plan::name_of(root, path), FileSeal::of_bytes(text.as_bytes()));
+        write(path, text)
+    };
+    for (run, settings) in expansion.plan.runs.iter().zip(&expansion.settings) {
+        write_sealed(&config_path(root, &run.name), &settings.show()?)?;
+    }
+    let text = match &study.config {
+        None => study.text.clone(),
+        // The file of settings is copied beside the study, since its name leads there from the study's own folder alone.
+        Some(config) => {
+            let settings = read_file(config)?;
+            write_sealed(&root.join(BASE), &settings)?;
+            study.text_with(BASE)
+        }
+    };
+    write_sealed(&root.join(STUDY), &text)?;
+    let sealed = Plan { files: seals, ..expansion.plan.clone() };
+    if before.as_ref() != Some(&sealed) {
+        write_json(&plan, &sealed)?;
+    }
+    let gone = before.map(|plan| plan.runs).unwrap_or_default().into_iter().map(|run| run.name);
+    Ok(gone.filter(|name| expansion.plan.run(name).is_none() && has_begun(root, name)).collect())
+}
+
+/// Writes a file, unless it says that already: several processes may begin at once.
+fn write(path: &Path, text: &str) -> Result<(), run_folder::Error> {
+    match files::read_to_string(path) {
+        Ok(found) if found == text => Ok(()),
+        _ => write_file(path, text.as_bytes()),
+    }
+}
+
+/// Where a study's sweep goes if nobody says.
+pub fn default_root(study: &Study) -> PathBuf {
+    Path::new("sweeps").join(&study.name)
+}

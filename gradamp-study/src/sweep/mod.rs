@@ -1,0 +1,44 @@
+//! Sweeps: many runs by one file.
+//!
+//! | file of a sweep's folder | content |
+//! |---|---|
+//! | `sweep.toml` | the study as given |
+//! | `base.toml` | the file of settings that it names, if it names one |
+//! | `plan.json` | all runs in their order, the seals of the settings, its own seal |
+//! | `configs/NAME.toml` | each run's settings, resolved: `gradamp train --config` makes the run by itself |
+//! | `runs/NAME/` | the run folders |
+//! | `failures/NAME.json` | why a run failed that could not write it down itself |
+//! | `results.csv`, `results.jsonl` | a line for each run of the plan, always made from the run folders |
+
+mod axis;
+mod baseline;
+mod collect;
+mod data;
+mod expand;
+mod findings;
+mod folder;
+mod halving;
+mod names;
+mod plan;
+mod results;
+mod study;
+#[cfg(test)]
+mod tests;
+
+pub use collect::{Claim, View, collect, different_data, fates, forget_failure, has_begun, record_failure};
+pub use data::{Cell, SweepData};
+pub use expand::{Expansion, expand};
+pub use folder::{check_runs, default_root, prepare};
+pub use halving::Standing;
+pub use plan::{Axes, Plan, PlannedRun, Role};
+pub use results::{ResultLine, Status};
+pub use study::Study;
+
+/// The runs of a study, by their names, in their order.
+///
+/// **Errors:** a study that cannot be read or expanded, with the place.
+pub fn runs_of(path: &std::path::Path, study: String) -> Result<Vec<String>, crate::config::KeyError> {
+    let study = study::Study::parse(path, study)?;
+    let plan = expand::expand(&study, study.controls)?.plan;
+    Ok(plan.runs.into_iter().map(|run| run.name).collect())
+}

@@ -1,0 +1,146 @@
+//! TensorBoard's view of a run: event files that are made from the run's JSONL files.
+//!
+//! An event file is a function of the run's lines alone, so that one that was written while the run went on has the
+//! bytes of one that was made afterwards. A run that goes on from a checkpoint begins a new file with all that happened
+//! before the checkpoint, and removes the old one: no step is there twice.
+//!
+//! The horizontal axis is the number of steps done; the time is that of the run's own clock, which stands still while
+//! the run is interrupted.
+
+mod event;
+mod record;
+mod scalars;
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use gradamp_core::Backend;
+use gradamp_core::train::{Control, EpochReport, Observer, Snapshot, StepReport};
+
+use crate::run_folder::{Error, Follower, Result, RunFolder, timestamp};
+
+use scalars::Scalars;
+
+/// The folder of the event files, in a run's folder.
+const FOLDER: &str = "tensorboard";
+/// How the names of event files begin, by which TensorBoard knows them, and how ours end.
+const NAME: (&str, &str) = ("events.out.tfevents.", ".gradamp");
+
+/// Makes the event file of the run in `root` anew, and returns its path.
+///
+/// **Errors:** a folder that holds no run, or to which a training still writes; a file that cannot be written.
+pub fn convert(root: &Path) -> Result<PathBuf> {
+    // Held, so that no training writes to the same file.
+    let folder = RunFolder::open(root)?;
+    let mut events = EventFile::create(folder.root())?;
+    events.update()?;
+    Ok(events.path)
+}
+
+/// A run's event file, which grows with the run.
+#[derive(Debug)]
+pub struct EventFile {
+    path: PathBuf,
+    out: BufWriter<File>,
+    follower: Follower,
+    scalars: Option<Scalars>,
+}
+
+impl EventFile {
+    /// Begins the event file of the run in `root` anew.
+    ///
+    /// **Errors:** a file that cannot be written.
+    pub fn create(root: &Path) -> Result<Self> {
+        let folder = root.join(FOLDER);
+        fs::create_dir_all(&folder).map_err(Error::io(&folder, "make this folder"))?;
+        let old = event_files(&folder)?;
+        // TensorBoard may be following an old file: a later name makes it go on to the new one.
+        let later = |second: &u64| old.iter().all(|(old, _)| old < second);
+        let second = (timestamp().seconds()..).find(later).unwrap_or(u64::MAX);
+        for (_, path) in &old {
+            fs::remove_file(path).map_err(Error::io(path, "remove"))?;
+        }
+        let path = folder.join(format!("{}{second:010}{}", NAME.0, NAME.1));
+        let out = BufWriter::new(File::create(&path).map_err(Error::io(&path, "create this file"))?);
+        Ok(Self { path, out, follower: Follower::new(root), scalars: None })
+    }
+
+    /// Writes what is new in the run.
+    ///
+    /// **Errors:** a line of the run that cannot be read; a file that cannot be written.
+    pub fn update(&mut self) -> Result<()> {
+        let changes = self.follower.look()?;
+        let Some(record) = self.follower.record() else { return Ok(()) };
+        let mut bytes = Vec::new();
+        let scalars = self.scalars.get_or_insert_with(|| {
+            let scalars = Scalars::begin(record);
+            scalars.head().iter().for_each(|event| record::append(&mut bytes, event));
+            scalars
+        });
+        for event in changes.iter().filter_map(|change| scalars.event(change)) {
+            record::append(&mut bytes, &event);
+        }
+        self.out.write_all(&bytes).and_then(|()| self.out.flush()).map_err(Error::io(&self.path, "write"))
+    }
+}
+
+/// The event files of ours in `folder`, by the second in their names.
+fn event_files(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io(folder, "read"))? {
+        let path = entry.map_err(Error::io(folder, "read"))?.path();
+        let second = path
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_prefix(NAME.0)?.strip_suffix(NAME.1)?.parse::<u64>().ok());
+        files.extend(second.map(|second| (second, path)));
+    }
+    Ok(files)
+}
+
+/// The observer that keeps a run's event file up to date. If the file cannot be written, the observer says so once, and
+/// the run goes on without it.
+#[derive(Debug)]
+pub struct EventWriter {
+    file: Option<EventFile>,
+    say: fn(&str),
+}
+
+impl EventWriter {
+    /// Whether the run in `root` has an event file already, which would grow old if nobody wrote to it.
+    pub fn is_in(root: &Path) -> bool {
+        event_files(&root.join(FOLDER)).is_ok_and(|files| !files.is_empty())
+    }
+
+    /// For the run in `root`, whose lines so far it writes at once. Calls `say` with a message if the file cannot be
+    /// written any more.
+    ///
+    /// **Errors:** a file that cannot be written.
+    pub fn begin(root: &Path, say: fn(&str)) -> Result<Self> {
+        let mut file = EventFile::create(root)?;
+        file.update()?;
+        Ok(Self { file: Some(file), say })
+    }
+
+    fn update(&mut self) -> Control {
+        let updated = self.file.as_mut().map_or(Ok(()), EventFile::update);
+        if let Err(error) = updated {
+            (self.say)(&format!("TensorBoard's file is not written any more: {error}"));
+            self.file = None;
+        }
+        Control::Continue
+    }
+}
+
+impl<B: Backend> Observer<B> for EventWriter {
+    fn on_steps(&mut self, _: &[StepReport], _: &Snapshot<'_, B>) -> gradamp_core::Result<Control> {
+        Ok(self.update())
+    }
+
+    fn on_epoch(&mut self, _: &EpochReport, _: &Snapshot<'_, B>) -> gradamp_core::Result<Control> {
+        Ok(self.update())
+    }
+}
+
+#[cfg(test)]
+mod tests;

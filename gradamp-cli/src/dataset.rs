@@ -207,8 +207,8 @@ pub fn verify(data: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use gradamp_core::Cpu;
     use gradamp_core::conformance::Required;
+    use gradamp_cpu::Cpu;
     use gradamp_data::ShapesSettings;
 
     use super::*;

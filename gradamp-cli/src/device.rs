@@ -1,6 +1,7 @@
 //! The device of a run: the one place where the program chooses a backend.
 
-use gradamp_core::{Backend, Cpu, Error};
+use gradamp_core::{Backend, Error};
+use gradamp_cpu::Cpu;
 use gradamp_wgpu::{Adapter, Choice, Options, Wgpu};
 
 use crate::args::DeviceArgs;

@@ -1,6 +1,8 @@
-//! The core of gradamp: tensors, a [`Backend`] trait, a tape with backward hooks, gradient amplification, layers,
-//! SGD and a trainer. With the feature `cpu` (default) a multithreaded CPU backend, with the feature `conformance`
-//! the laws that every backend must keep.
+//! The core of gradamp: tensors, a [`Backend`] trait with a small [`Reference`] implementation, a tape with backward
+//! hooks, gradient amplification, layers, SGD and a trainer. The feature `conformance` adds the laws that every backend
+//! must keep. The fast backends are crates of their own: `gradamp-cpu` and `gradamp-wgpu`.
+
+#![forbid(unsafe_code)]
 
 pub mod amplify;
 pub mod augment;
@@ -23,25 +25,22 @@ pub mod parameters;
 pub mod pass;
 mod provided;
 pub mod random;
+mod reference;
 pub mod tape;
 pub mod tensor;
 pub mod train;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
-#[cfg(feature = "cpu")]
-#[allow(unsafe_code, reason = "vector instructions, and the memory and threads beneath them")]
-pub mod cpu;
 
 pub use backend::Backend;
 pub use batch::{Batch, BatchSource};
-#[cfg(feature = "cpu")]
-pub use cpu::Cpu;
 pub use error::{Error, Result};
 pub use gradient::Gradient;
 pub use hook::{BackwardHook, GradientAction, HookGuard, Hooks, LayerKind, Site};
 pub use nn::Module;
 pub use parameters::{Initial, ParameterId, Parameters, Role};
 pub use pass::{Gradients, Pass};
+pub use reference::Reference;
 pub use tape::{BackwardRule, Mode, Tape, Trace, Var};
 pub use tensor::{Shape, Tensor};

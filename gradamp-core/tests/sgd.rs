@@ -7,8 +7,8 @@ use gradamp_core::backend::StepGate;
 use gradamp_core::nn::{BatchNorm2d, Linear, MeanPool2d};
 use gradamp_core::optim::{ParameterSet, Rate, Sgd, SgdSettings};
 use gradamp_core::{
-    Backend, BackwardHook, Cpu, Gradient, GradientAction, Hooks, Module, Parameters, Result, Role, Site,
-    Tape, Tensor, ops,
+    Backend, BackwardHook, Gradient, GradientAction, Hooks, Module, Parameters, Reference, Result, Role,
+    Site, Tape, Tensor, ops,
 };
 use proptest::prelude::*;
 
@@ -32,19 +32,18 @@ fn taken(settings: SgdSettings, factor: f32) -> (Vec<Taken>, Option<f32>) {
 
 /// The same, and the whole gate; `skips` where gradients that are not finite are to change nothing.
 fn stepped(settings: SgdSettings, factor: f32, skips: bool) -> (Vec<Taken>, Option<StepGate>) {
-    let cpu = Cpu::default();
-    let mut parameters = Parameters::new(&cpu, 4);
+    let mut parameters = Parameters::new(&Reference, 4);
     let bn = BatchNorm2d::new(&mut parameters, "bn", 3).unwrap();
     let pool = MeanPool2d::new("pool");
     let linear = Linear::new(&mut parameters, "linear", [3, 4]).unwrap();
     let x: Vec<f32> = (0..5 * 2 * 2 * 3).map(|i| (i as f32 * 0.7).sin()).collect();
-    let labels = Tensor::from_slice(&cpu, &[5], &[0.0, 1.0, 2.0, 3.0, 0.0]).unwrap();
+    let labels = Tensor::from_slice(&Reference, &[5], &[0.0, 1.0, 2.0, 3.0, 0.0]).unwrap();
     let before = parameters.clone();
 
     let hooks = Hooks::new();
     let _guard = hooks.add(Amplify(factor));
     let mut tape = Tape::train(&mut parameters);
-    let x = tape.constant(Tensor::from_slice(&cpu, &[5, 2, 2, 3], &x).unwrap());
+    let x = tape.constant(Tensor::from_slice(&Reference, &[5, 2, 2, 3], &x).unwrap());
     let x = bn.forward(&mut tape, x).unwrap();
     let x = pool.forward(&mut tape, x).unwrap();
     let logits = linear.forward(&mut tape, x).unwrap();
@@ -55,7 +54,7 @@ fn stepped(settings: SgdSettings, factor: f32, skips: bool) -> (Vec<Taken>, Opti
     let gate = sgd.step(&mut parameters, &gradients, &Rate::from(1.0)).unwrap();
     let gate = gate.map(|gate| StepGate::from_array(gate.to_vec().unwrap().try_into().unwrap()));
 
-    let difference = |old: &Tensor<Cpu>, new: &Tensor<Cpu>| {
+    let difference = |old: &Tensor<Reference>, new: &Tensor<Reference>| {
         old.to_vec().unwrap().iter().zip(new.to_vec().unwrap()).map(|(old, new)| old - new).collect()
     };
     let trained = before.iter().zip(parameters.iter()).filter(|((_, p), _)| p.role.is_trained());

@@ -76,7 +76,7 @@ impl<B: Backend> BatchSource<B> for Resident<B> {
 
 #[cfg(test)]
 mod tests {
-    use gradamp_core::Cpu;
+    use gradamp_core::Reference;
     use gradamp_core::conformance::Required;
     use proptest::prelude::*;
 
@@ -84,10 +84,10 @@ mod tests {
     use crate::{Augmentation, Normalisation, Subset};
 
     /// Keeps images, as the CPU itself does not.
-    type Keeping = Required<Cpu>;
+    type Keeping = Required<Reference>;
 
     fn keeping() -> Keeping {
-        Required(Cpu::with_threads(1).unwrap())
+        Required(Reference)
     }
 
     fn data(n: usize) -> Arc<Dataset> {
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn a_backend_that_keeps_no_images_leaves_them_to_the_host() {
         let loader = Loader::evaluation(Subset::all(data(3)), 2).unwrap();
-        assert!(loader.keep_on(&Cpu::with_threads(1).unwrap()).unwrap().is_none());
+        assert!(loader.keep_on(&Reference).unwrap().is_none());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! VGG and ResNet for CIFAR, with PyTorch's names, initialisation and safetensors layouts.
 //!
 //! ```
-//! use gradamp_core::{Cpu, Parameters};
+//! use gradamp_core::{Parameters};
+//! use gradamp_cpu::Cpu;
 //! use gradamp_models::{Architecture, Model, ModelSettings};
 //!
 //! let settings = ModelSettings { architecture: Architecture::ResNet18, width: 4, classes: 10 };

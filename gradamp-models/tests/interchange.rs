@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use gradamp_core::{Cpu, ParameterId, Parameters, Role};
+use gradamp_core::{ParameterId, Parameters, Role};
+use gradamp_cpu::Cpu;
 use gradamp_models::{
     Architecture, Archive, Metadata, Model, ModelSettings, export, export_values, import, import_values,
     to_bytes, write_atomically,

@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // a test ends where its preparations fail
 
-use gradamp_core::{Cpu, LayerKind, Parameters, nn};
+use gradamp_core::{LayerKind, Parameters, nn};
+use gradamp_cpu::Cpu;
 use gradamp_models::{Architecture, Archive, Model, ModelSettings, to_bytes};
 
 fn parameters(architecture: Architecture, width: usize, classes: usize) -> (Model, Parameters<Cpu>) {

@@ -9,7 +9,8 @@
 use gradamp_core::amplify::{AmplificationSettings, Amplify, Schedule, Strategy};
 use gradamp_core::nn::{BatchNorm2d, Conv2d, Linear, MeanPool2d, Relu};
 use gradamp_core::train::{TrainSettings, Trainer};
-use gradamp_core::{Backend, BatchSource, Cpu, LayerKind, Module, Parameters, Result, Tape, Tensor, Var};
+use gradamp_core::{Backend, BatchSource, LayerKind, Module, Parameters, Result, Tape, Tensor, Var};
+use gradamp_cpu::Cpu;
 use gradamp_data::{DataSettings, ShapesSettings, Source};
 use gradamp_wgpu::{Options, Wgpu};
 

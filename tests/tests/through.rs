@@ -5,7 +5,8 @@ use std::error::Error;
 use gradamp_core::amplify::{AmplificationSettings, Amplify, Redraw, Schedule, Strategy, Through};
 use gradamp_core::optim::SgdSettings;
 use gradamp_core::train::{TrainSettings, Trainer};
-use gradamp_core::{Cpu, LayerKind, Parameters};
+use gradamp_core::{LayerKind, Parameters};
+use gradamp_cpu::Cpu;
 use gradamp_data::{DataSettings, ShapesSettings, Source};
 use gradamp_models::{Architecture, Model, ModelSettings};
 

@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use gradamp_core::amplify::{AmplificationSettings, Amplify, DrawRecord, Schedule, Strategy};
 use gradamp_core::train::{Control, EpochReport, Observer, Outcome, Snapshot, TrainSettings, Trainer};
-use gradamp_core::{
-    Backend, BackwardHook, Cpu, Gradient, GradientAction, LayerKind, Parameters, Result, Site,
-};
+use gradamp_core::{Backend, BackwardHook, Gradient, GradientAction, LayerKind, Parameters, Result, Site};
+use gradamp_cpu::Cpu;
 use gradamp_data::{DataSettings, Loader, ShapesSettings, Source};
 use gradamp_models::{Architecture, Model, ModelSettings};
 use third_party::{Ceiling, Faded};

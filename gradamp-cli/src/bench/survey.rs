@@ -291,7 +291,7 @@ mod tests {
 
     /// On the CPU at a width where its convolutions at stride 1 fold.
     fn found(model: &str, batch: usize) -> Vec<(Operation, usize)> {
-        let cpu = gradamp_core::Cpu::with_threads(1).unwrap();
+        let cpu = gradamp_cpu::Cpu::with_threads(1).unwrap();
         operations(&WorkloadArgs { model: model.into(), width: 16, batch }, &cpu).unwrap()
     }
 

@@ -1,7 +1,8 @@
 //! A short training on a device beside the same one on the CPU.
 
 use gradamp_core::conformance::agreement::{self, FirstStep, LayerDifference};
-use gradamp_core::{Backend, Batch, BatchSource, Cpu, Error, Parameters, Result};
+use gradamp_core::{Backend, Batch, BatchSource, Error, Parameters, Result};
+use gradamp_cpu::Cpu;
 use gradamp_data::{DataSettings, Loader, ShapesSettings, Source};
 use gradamp_models::{Model, ModelSettings};
 use serde_json::{Value, json};

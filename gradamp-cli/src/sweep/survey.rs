@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use gradamp_core::train::Trainer;
-use gradamp_core::{Cpu, Error, Parameters};
+use gradamp_core::{Error, Parameters};
+use gradamp_cpu::Cpu;
 use gradamp_models::{Model, ModelSettings};
 
 use crate::dataset::{Data, Sources};

@@ -12,7 +12,7 @@ use gradamp_core::keep_images::{ImageSet, KeptImages};
 use gradamp_core::random::Stream;
 use gradamp_core::{Backend, Result};
 
-use crate::minimal_backend::Minimal;
+use gradamp_core::Reference;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
@@ -26,7 +26,7 @@ pub enum Fault {
     Jitter,
 }
 
-/// `Minimal`, wrong in one kernel.
+/// `Reference`, wrong in one kernel.
 #[derive(Clone, Debug)]
 pub struct Faulty {
     kernel: &'static str,
@@ -67,7 +67,7 @@ impl Faulty {
     }
 }
 
-fn operands<'a>(p: &BatchNormOperands<'a, Faulty>) -> BatchNormOperands<'a, Minimal> {
+fn operands<'a>(p: &BatchNormOperands<'a, Faulty>) -> BatchNormOperands<'a, Reference> {
     BatchNormOperands { mean: p.mean, variance: p.variance, gamma: p.gamma, beta: p.beta, epsilon: p.epsilon }
 }
 
@@ -80,106 +80,106 @@ impl Backend for Faulty {
     fn name(&self) -> String { format!("{:?} in {}", self.fault, self.kernel) }
     fn alloc(&self, len: usize) -> Result<Buffer> {
         if self.kernel == "alloc" { self.count.fetch_add(1, Ordering::Relaxed); }
-        Minimal.alloc(len)
+        Reference.alloc(len)
     }
     fn fresh_allocations(&self) -> Option<u64> { (self.kernel == "alloc").then(|| self.count.load(Ordering::Relaxed)) }
-    fn write(&self, src: &[f32], dst: &mut Buffer) -> Result<()> { Minimal.write(src, dst) }
-    fn read(&self, src: &Buffer, dst: &mut [f32]) -> Result<()> { Minimal.read(src, dst) }
+    fn write(&self, src: &[f32], dst: &mut Buffer) -> Result<()> { Reference.write(src, dst) }
+    fn read(&self, src: &Buffer, dst: &mut [f32]) -> Result<()> { Reference.read(src, dst) }
     fn read_all(&self, sources: &[(&Buffer, usize)]) -> Result<Vec<Vec<f32>>> {
-        let mut all = Minimal.read_all(sources)?;
+        let mut all = Reference.read_all(sources)?;
         if self.kernel == "read_all" { all.iter_mut().for_each(|values| { values.pop(); }); }
         Ok(all)
     }
 
     fn gemm(&self, g: &Gemm, alpha: f32, a: &Buffer, b: &Buffer, beta: f32, c: &mut Buffer) -> Result<()> {
-        self.spoil("gemm", c, |c| Minimal.gemm(g, alpha, a, b, beta, c))
+        self.spoil("gemm", c, |c| Reference.gemm(g, alpha, a, b, beta, c))
     }
     fn im2col(&self, g: &Conv2d, images: Range<usize>, x: &Buffer, columns: &mut Buffer) -> Result<()> {
-        self.spoil("im2col", columns, |columns| Minimal.im2col(g, images, x, columns))
+        self.spoil("im2col", columns, |columns| Reference.im2col(g, images, x, columns))
     }
     fn col2im(&self, g: &Conv2d, images: Range<usize>, columns: &Buffer, dx: &mut Buffer) -> Result<()> {
-        self.spoil("col2im", dx, |dx| Minimal.col2im(g, images, columns, dx))
+        self.spoil("col2im", dx, |dx| Reference.col2im(g, images, columns, dx))
     }
     fn axpby(&self, len: usize, alpha: f32, x: &Buffer, beta: f32, y: &mut Buffer) -> Result<()> {
-        self.spoil("axpby", y, |y| Minimal.axpby(len, alpha, x, beta, y))
+        self.spoil("axpby", y, |y| Reference.axpby(len, alpha, x, beta, y))
     }
     fn add_bias(&self, g: &Rows, bias: &Buffer, y: &mut Buffer) -> Result<()> {
-        self.spoil("add_bias", y, |y| Minimal.add_bias(g, bias, y))
+        self.spoil("add_bias", y, |y| Reference.add_bias(g, bias, y))
     }
     fn sum_rows(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
-        self.spoil("sum_rows", out, |out| Minimal.sum_rows(g, x, out))
+        self.spoil("sum_rows", out, |out| Reference.sum_rows(g, x, out))
     }
     fn relu(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        self.spoil("relu_equals", y, |y| Minimal.relu(len, x, y))
+        self.spoil("relu_equals", y, |y| Reference.relu(len, x, y))
     }
     fn relu_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
-        self.spoil("relu_backward", dx, |dx| Minimal.relu_backward(len, y, dy, dx))
+        self.spoil("relu_backward", dx, |dx| Reference.relu_backward(len, y, dy, dx))
     }
     fn batch_norm_statistics(&self, g: &Rows, x: &Buffer, mean: &mut Buffer, variance: &mut Buffer) -> Result<()> {
-        self.spoil("batch_norm_statistics", variance, |variance| Minimal.batch_norm_statistics(g, x, mean, variance))
+        self.spoil("batch_norm_statistics", variance, |variance| Reference.batch_norm_statistics(g, x, mean, variance))
     }
     fn batch_norm(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        self.spoil("batch_norm_equals", y, |y| Minimal.batch_norm(g, &operands(p), x, y))
+        self.spoil("batch_norm_equals", y, |y| Reference.batch_norm(g, &operands(p), x, y))
     }
     fn batch_norm_backward(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, dy: &Buffer, dx: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
-        self.spoil("batch_norm_backward", dx, |dx| Minimal.batch_norm_backward(g, &operands(p), x, dy, dx, dgamma, dbeta))
+        self.spoil("batch_norm_backward", dx, |dx| Reference.batch_norm_backward(g, &operands(p), x, dy, dx, dgamma, dbeta))
     }
     fn max_pool2d(&self, g: &Pool2d, x: &Buffer, y: &mut Buffer, index: &mut Buffer) -> Result<()> {
-        self.spoil("max_pool2d_equals", index, |index| Minimal.max_pool2d(g, x, y, index))
+        self.spoil("max_pool2d_equals", index, |index| Reference.max_pool2d(g, x, y, index))
     }
     fn max_pool2d_backward(&self, g: &Pool2d, index: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
-        self.spoil("max_pool2d_backward", dx, |dx| Minimal.max_pool2d_backward(g, index, dy, dx))
+        self.spoil("max_pool2d_backward", dx, |dx| Reference.max_pool2d_backward(g, index, dy, dx))
     }
     fn mean_pool(&self, g: &MeanPool, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        self.spoil("mean_pool_equals", y, |y| Minimal.mean_pool(g, x, y))
+        self.spoil("mean_pool_equals", y, |y| Reference.mean_pool(g, x, y))
     }
     fn mean_pool_backward(&self, g: &MeanPool, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
-        self.spoil("mean_pool_backward", dx, |dx| Minimal.mean_pool_backward(g, dy, dx))
+        self.spoil("mean_pool_backward", dx, |dx| Reference.mean_pool_backward(g, dy, dx))
     }
     fn softmax_cross_entropy(&self, g: &Rows, smoothing: f32, logits: &Buffer, labels: &Buffer, out: &mut Buffer, dlogits: &mut Buffer) -> Result<()> {
-        self.spoil("softmax_cross_entropy_equals", dlogits, |dlogits| Minimal.softmax_cross_entropy(g, smoothing, logits, labels, out, dlogits))
+        self.spoil("softmax_cross_entropy_equals", dlogits, |dlogits| Reference.softmax_cross_entropy(g, smoothing, logits, labels, out, dlogits))
     }
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
         let SgdSlot { step, len, gradient, gate, velocity, parameter } = slot;
         let gate = gate.filter(|_| self.kernel != "sgd_rests");
-        self.spoil("sgd_equals", parameter, |parameter| Minimal.sgd(SgdSlot { step, len, gradient, gate, velocity, parameter }))
+        self.spoil("sgd_equals", parameter, |parameter| Reference.sgd(SgdSlot { step, len, gradient, gate, velocity, parameter }))
     }
     fn statistics(&self, len: usize, x: &Buffer, offset: usize, out: &mut Buffer) -> Result<()> {
-        self.spoil("statistics", out, |out| Minimal.statistics(len, x, offset, out))
+        self.spoil("statistics", out, |out| Reference.statistics(len, x, offset, out))
     }
 
     fn step_gate(&self, gradients: &[GateInput<'_, Self>], limit: Option<f32>, skip_non_finite: bool, out: &mut Buffer) -> Result<()> {
         let parts = gradients.iter().map(|p| GateInput { gradient: p.gradient, len: p.len, scale: p.scale });
         let gradients: Vec<_> = parts.collect();
-        self.spoil("step_gate", out, |out| Minimal.step_gate(&gradients, limit, skip_non_finite, out))
+        self.spoil("step_gate", out, |out| Reference.step_gate(&gradients, limit, skip_non_finite, out))
     }
     fn conv2d(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer) -> Result<()> {
-        self.spoil("conv2d_equals", y, |y| Minimal.conv2d(g, x, w, bias, y))
+        self.spoil("conv2d_equals", y, |y| Reference.conv2d(g, x, w, bias, y))
     }
     fn conv2d_with_moments(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer, mean: &mut Buffer, variance: &mut Buffer) -> Result<()> {
-        self.spoil("conv2d_with_moments", variance, |variance| Minimal.conv2d_with_moments(g, x, w, bias, y, mean, variance))
+        self.spoil("conv2d_with_moments", variance, |variance| Reference.conv2d_with_moments(g, x, w, bias, y, mean, variance))
     }
     fn conv2d_backward_input(&self, g: &Conv2d, w: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
-        self.spoil("conv2d_backward_input", dx, |dx| Minimal.conv2d_backward_input(g, w, dy, dx))
+        self.spoil("conv2d_backward_input", dx, |dx| Reference.conv2d_backward_input(g, w, dy, dx))
     }
     fn conv2d_backward_weight(&self, g: &Conv2d, x: &Buffer, dy: &Buffer, dw: &mut Buffer) -> Result<()> {
-        self.spoil("conv2d_backward_weight", dw, |dw| Minimal.conv2d_backward_weight(g, x, dy, dw))
+        self.spoil("conv2d_backward_weight", dw, |dw| Reference.conv2d_backward_weight(g, x, dy, dw))
     }
     fn batch_norm_relu(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, residual: Option<&Buffer>, y: &mut Buffer) -> Result<()> {
-        self.spoil("batch_norm_relu_equals", y, |y| Minimal.batch_norm_relu(g, &operands(p), x, residual, y))
+        self.spoil("batch_norm_relu_equals", y, |y| Reference.batch_norm_relu(g, &operands(p), x, residual, y))
     }
     fn batch_norm_relu_backward(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, y: &Buffer, dy: &Buffer, dz: Option<&mut Buffer>, dx: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
-        self.spoil("batch_norm_relu_backward", dgamma, |dgamma| Minimal.batch_norm_relu_backward(g, &operands(p), x, y, dy, dz, dx, dgamma, dbeta))
+        self.spoil("batch_norm_relu_backward", dgamma, |dgamma| Reference.batch_norm_relu_backward(g, &operands(p), x, y, dy, dz, dx, dgamma, dbeta))
     }
     fn folding(&self) -> Option<&dyn Folding<Self>> { Some(self) }
     fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
-        self.spoil("sum_squares_equals", out, |out| Minimal.sum_squares(g, x, out))
+        self.spoil("sum_squares_equals", out, |out| Reference.sum_squares(g, x, out))
     }
     fn scale_channels(&self, g: &Rows, factors: &Buffer, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        self.spoil("scale_channels", y, |y| Minimal.scale_channels(g, factors, x, y))
+        self.spoil("scale_channels", y, |y| Reference.scale_channels(g, factors, x, y))
     }
     fn add_noise(&self, len: usize, stream: Stream, deviation: f32, y: &mut Buffer) -> Result<()> {
-        self.spoil("add_noise", y, |y| Minimal.add_noise(len, stream, deviation, y))
+        self.spoil("add_noise", y, |y| Reference.add_noise(len, stream, deviation, y))
     }
     fn sgd_all(&self, mut slots: Vec<SgdSlot<'_, Self>>) -> Result<()> {
         if self.kernel == "sgd_all" { slots.pop(); }
@@ -198,10 +198,10 @@ impl Backend for Faulty {
 
 /// z, written, and room for what nobody asked for.
 fn written(g: &Rows, z: &Rectified<'_, Faulty>) -> Result<[Buffer; 2]> {
-    let [mut written, room] = [Minimal.alloc(g.len())?, Minimal.alloc(g.len())?];
+    let [mut written, room] = [Reference.alloc(g.len())?, Reference.alloc(g.len())?];
     match z.z {
         Some(z) => written.clone_from(z),
-        None => Minimal.batch_norm_relu(g, &operands(&z.p), z.x, None, &mut written)?,
+        None => Reference.batch_norm_relu(g, &operands(&z.p), z.x, None, &mut written)?,
     }
     Ok([written, room])
 }
@@ -212,29 +212,29 @@ impl Folding<Faulty> for Faulty {
     fn conv2d(&self, g: &Conv2d, z: &Rectified<'_, Self>, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer, moments: Option<[&mut Buffer; 2]>) -> Result<()> {
         let [z, _] = written(&g.x_rows(), z)?;
         self.spoil("folded_forward", y, |y| match moments {
-            Some([mean, variance]) => Minimal.conv2d_with_moments(g, &z, w, bias, y, mean, variance),
-            None => Minimal.conv2d(g, &z, w, bias, y),
+            Some([mean, variance]) => Reference.conv2d_with_moments(g, &z, w, bias, y, mean, variance),
+            None => Reference.conv2d(g, &z, w, bias, y),
         })
     }
     fn conv2d_backward_input(&self, g: &Conv2d, z: &Rectified<'_, Self>, w: &Buffer, dy: &Buffer, others: Option<Share<'_, Self>>, dz: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
         let ([y, mut dx], rows) = (written(&g.x_rows(), z)?, g.x_rows());
-        Minimal.conv2d_backward_input(g, w, dy, dz)?;
+        Reference.conv2d_backward_input(g, w, dy, dz)?;
         if let Some(Share { values, scale, own }) = others {
-            Minimal.axpby(rows.len(), scale, values, own, dz)?;
+            Reference.axpby(rows.len(), scale, values, own, dz)?;
         }
-        self.spoil("folded_input_gradient", dgamma, |dgamma| Minimal.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut dx, dgamma, dbeta))
+        self.spoil("folded_input_gradient", dgamma, |dgamma| Reference.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut dx, dgamma, dbeta))
     }
     fn max_pool2d_backward(&self, g: &Pool2d, z: &Rectified<'_, Self>, index: &Buffer, dy: &Buffer, dz: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
         let ([y, mut dx], rows) = (written(&g.x_rows(), z)?, g.x_rows());
         Backend::max_pool2d_backward(self, g, index, dy, dz)?;
-        self.spoil("folded_pool", dgamma, |dgamma| Minimal.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut dx, dgamma, dbeta))
+        self.spoil("folded_pool", dgamma, |dgamma| Reference.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut dx, dgamma, dbeta))
     }
     fn batch_norm_relu_backward(&self, g: &Rows, z: &Rectified<'_, Self>, dgamma: &Buffer, dbeta: &Buffer, dz: &mut Buffer, dx: Option<&mut Buffer>) -> Result<()> {
         let (rows, [y, mut new], [mut dgamma, mut dbeta]) = (*g, written(g, z)?, [dgamma, dbeta].map(Clone::clone));
-        Minimal.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut new, &mut dgamma, &mut dbeta)?;
+        Reference.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut new, &mut dgamma, &mut dbeta)?;
         if dx.is_some() {
             let dy = dz.clone();
-            Minimal.relu_backward(rows.len(), &y, &dy, dz)?;
+            Reference.relu_backward(rows.len(), &y, &dy, dz)?;
         }
         self.spoil("folded_rest", dx.unwrap_or(dz), |dx| { dx[..rows.len()].copy_from_slice(&new[..rows.len()]); Ok(()) })
     }

@@ -5,9 +5,6 @@
 
 mod agreement;
 mod faulty;
-#[allow(dead_code, reason = "its `main` is for `cargo run --example minimal_backend`")]
-#[path = "../../examples/minimal_backend.rs"]
-mod minimal_backend;
 
 use gradamp_core::conformance::repeat::{
     every_kernel_gives_the_same_bits_twice, steady_state_of_kernels_allocates_nothing,

@@ -8,9 +8,8 @@ mod reference;
 mod settings;
 
 use gradamp_core::backend::{SgdSlot, SgdStep};
-use gradamp_core::conformance::Required;
 use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, ParameterSet, Sgd, SgdSettings};
-use gradamp_core::{Backend, Cpu, Initial, Parameters, Role, Tensor};
+use gradamp_core::{Backend, Initial, Parameters, Reference, Role, Tensor};
 use proptest::prelude::*;
 
 use planted::{LR, bits, gradients, parameters, trained, values};
@@ -89,14 +88,12 @@ fn distance<B: Backend>(found: &Parameters<B>, expected: &[Vec<f64>]) -> f64 {
     trained(found).into_iter().zip(expected).map(of).fold(0.0, f64::max)
 }
 
-/// Three steps of gradients amplified by 3, on the CPU and on a backend without kernels of its own for this.
+/// Three steps of gradients amplified by 3.
 fn assert_equals_reference(name: &str, settings: &SgdSettings) {
     let rate = |path: &str| if settings.layer_rates.is_empty() { 1.0 } else { rate_of(path) };
     let expected = reference::train(settings, 3.0, 3, &ORDER, rate);
-    let off = distance(&planted::train(&Cpu::default(), settings, 3.0, 3), &expected);
+    let off = distance(&planted::train(&Reference, settings, 3.0, 3), &expected);
     assert!(off < 1e-5, "{name}: {off:.1e}");
-    let off = distance(&planted::train(&Required(Cpu::default()), settings, 3.0, 3), &expected);
-    assert!(off < 1e-5, "{name}, by defaults: {off:.1e}");
 }
 
 #[test]
@@ -105,7 +102,7 @@ fn each_method_equals_its_reference() {
     let plain = reference::train(&alone[0].1, 3.0, 3, &ORDER, |_| 1.0);
     for (i, (name, settings)) in alone.iter().enumerate() {
         assert_equals_reference(name, settings);
-        let changes = distance(&planted::train(&Cpu::default(), settings, 3.0, 3), &plain) > 0.01;
+        let changes = distance(&planted::train(&Reference, settings, 3.0, 3), &plain) > 0.01;
         assert_eq!(changes, i > 0, "{name}");
     }
 }
@@ -114,7 +111,7 @@ fn each_method_equals_its_reference() {
 fn all_together_act_in_the_documented_order() {
     for settings in together() {
         assert_equals_reference("together", &settings);
-        let found = planted::train(&Cpu::default(), &settings, 3.0, 3);
+        let found = planted::train(&Reference, &settings, 3.0, 3);
         for i in 0..ORDER.len() - 1 {
             let mut order = ORDER;
             order.swap(i, i + 1);
@@ -141,7 +138,7 @@ fn all_together_act_in_the_documented_order() {
 fn taken(settings: SgdSettings) -> Vec<f32> {
     const W: [f32; 9] = [0.5, -0.0005, 1.0, 0.25, 0.0002, -2.0, -0.125, 0.0001, 0.5];
     const G: [f32; 9] = [3.0, 0.02, 0.004, -1.0, -0.01, 0.002, 2.5, 0.04, -0.006];
-    let mut parameters = Parameters::new(&Cpu::default(), 0);
+    let mut parameters = Parameters::new(&Reference, 0);
     let zero = Initial::Constant(0.0);
     let id = parameters.add("first.weight", Role::LinearWeight, &[3, 3], zero).unwrap();
     parameters.add("last.weight", Role::LinearWeight, &[1, 1], zero).unwrap();
@@ -213,11 +210,10 @@ fn each_method_equals_numpy() {
 #[test]
 fn what_is_off_leaves_the_step_to_the_kernel_as_it_was() {
     let settings = SgdSettings { momentum: 0.0, ..SgdSettings::default() };
-    let found = planted::train(&Cpu::default(), &settings, 3.0, 1);
-    let cpu = Cpu::default();
-    let mut expected = parameters(&cpu);
+    let found = planted::train(&Reference, &settings, 3.0, 1);
+    let mut expected = parameters(&Reference);
     for (id, values) in trained(&expected).into_iter().zip(values(0)) {
-        let gradient = Tensor::from_slice(&cpu, &[values.len()], &values).unwrap();
+        let gradient = Tensor::from_slice(&Reference, &[values.len()], &values).unwrap();
         let step = SgdStep {
             lr: LR,
             momentum: 0.0,
@@ -228,7 +224,8 @@ fn what_is_off_leaves_the_step_to_the_kernel_as_it_was() {
         };
         let parameter = expected.get_mut(id).value.buffer_mut().unwrap();
         let len = values.len();
-        cpu.sgd(SgdSlot { step, len, gradient: gradient.buffer(), gate: None, velocity: None, parameter })
+        Reference
+            .sgd(SgdSlot { step, len, gradient: gradient.buffer(), gate: None, velocity: None, parameter })
             .unwrap();
     }
     assert_eq!(bits(&found), bits(&expected));
@@ -237,7 +234,7 @@ fn what_is_off_leaves_the_step_to_the_kernel_as_it_was() {
 #[test]
 fn noise_has_its_variance_and_no_two_places_share_it() {
     let noise = |seed, step| {
-        let mut parameters = Parameters::new(&Cpu::default(), 0);
+        let mut parameters = Parameters::new(&Reference, 0);
         for path in ["a.weight", "b.weight"] {
             parameters.add(path, Role::LinearWeight, &[150, 101], Initial::Constant(0.0)).unwrap();
         }
@@ -264,21 +261,6 @@ fn noise_has_its_variance_and_no_two_places_share_it() {
     assert_eq!(noise(1, 9), noise(1, 9));
 }
 
-#[test]
-fn a_steady_step_takes_no_buffer_from_the_system() {
-    let cpu = Cpu::default();
-    for settings in together() {
-        let mut parameters = parameters(&cpu);
-        let mut sgd = Sgd::new(settings, &parameters).unwrap();
-        let counts = [0, 1, 2, 3, 4, 5].map(|step| {
-            let gradients = gradients(&mut parameters, &values(step), 3.0);
-            sgd.step(&mut parameters, &gradients, &LR.into()).unwrap();
-            cpu.fresh_allocations().unwrap()
-        });
-        assert_eq!(counts[5], counts[1]);
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -288,7 +270,7 @@ proptest! {
         let bare = SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() };
         let clip = AdaptiveClip { limit, epsilon: 1e-3, last_linear: true };
         let clipped = SgdSettings { adaptive_clip: Some(clip), ..bare };
-        let (begin, end) = (parameters(&Cpu::default()), planted::train(&Cpu::default(), &clipped, scale, 1));
+        let (begin, end) = (parameters(&Reference), planted::train(&Reference, &clipped, scale, 1));
         let id = begin.find("hidden.weight").unwrap();
         let [begin, end] = [begin, end].map(|p| p.get(id).value.to_vec().unwrap());
         let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();

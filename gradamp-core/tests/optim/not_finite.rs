@@ -1,7 +1,7 @@
 //! Gradients that are not finite, and those that loss scaling made S times as large.
 
 use gradamp_core::optim::{Sgd, SgdSettings};
-use gradamp_core::{Backend, Cpu};
+use gradamp_core::{Backend, Reference};
 
 use crate::planted::{self, LR, bits, gradients, parameters, values};
 use crate::{alone, together};
@@ -36,9 +36,9 @@ fn a_step_that_is_not_finite_changes_nothing_where_such_steps_are_skipped() {
     for settings in settings {
         let poisons = [(f32::NAN, 1.0), (f32::INFINITY, 0.5), (f32::NEG_INFINITY, 1.0), (0.5, f32::INFINITY)];
         for (value, scale) in poisons {
-            let [before, after] = step(&Cpu::default(), &settings, value, scale, true);
+            let [before, after] = step(&Reference, &settings, value, scale, true);
             assert_eq!(after, before, "{value} times {scale}: {settings:?}");
-            let [_, (parameters, _)] = step(&Cpu::default(), &settings, value, scale, false);
+            let [_, (parameters, _)] = step(&Reference, &settings, value, scale, false);
             let shows = parameters.iter().flatten().any(|bits| !f32::from_bits(*bits).is_finite());
             assert!(shows, "{value} times {scale}: {settings:?}");
         }
@@ -49,10 +49,10 @@ fn a_step_that_is_not_finite_changes_nothing_where_such_steps_are_skipped() {
 #[test]
 fn a_norm_that_is_no_f32_is_no_step_either() {
     for (name, settings) in alone() {
-        let [before, after] = step(&Cpu::default(), &settings, 1e30, 1.0, true);
+        let [before, after] = step(&Reference, &settings, 1e30, 1.0, true);
         assert_eq!(after, before, "{name}");
         if settings.adaptive_clip.is_some() || settings.lars.is_some() {
-            let [_, (parameters, _)] = step(&Cpu::default(), &settings, 1e30, 1.0, false);
+            let [_, (parameters, _)] = step(&Reference, &settings, 1e30, 1.0, false);
             assert!(f32::from_bits(parameters[0][100]).is_nan(), "{name}");
         }
     }
@@ -63,8 +63,8 @@ fn loss_scaling_by_a_power_of_two_changes_no_bit() {
     const S: f32 = 65536.0;
     let settings = alone().into_iter().map(|(_, settings)| settings).chain(together());
     for settings in settings {
-        let plain = planted::train(&Cpu::default(), &settings, 3.0, 3);
-        let mut scaled = parameters(&Cpu::default());
+        let plain = planted::train(&Reference, &settings, 3.0, 3);
+        let mut scaled = parameters(&Reference);
         let mut sgd = Sgd::new(settings.clone(), &scaled).unwrap();
         sgd.count_from(planted::SEED, 0);
         sgd.skip_non_finite(true);

@@ -2,7 +2,7 @@
 
 use gradamp_core::optim::{ParameterSet, SgdSettings};
 use gradamp_core::random::{Purpose, Stream};
-use gradamp_core::{Cpu, Role};
+use gradamp_core::{Reference, Role};
 
 use crate::planted::{LR, MODEL, SEED, parameters, trained, values};
 
@@ -132,7 +132,7 @@ pub fn train(
     order: &[Stage],
     rate: impl Fn(&str) -> f64,
 ) -> Vec<Vec<f64>> {
-    let begin = parameters(&Cpu::default());
+    let begin = parameters(&Reference);
     let entry = |id: gradamp_core::ParameterId| {
         let (path, role, shape) = MODEL[id.index()];
         let w: Vec<f64> = begin.get(id).value.to_vec().unwrap().into_iter().map(f64::from).collect();

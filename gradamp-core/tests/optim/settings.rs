@@ -1,6 +1,6 @@
 //! Settings that cannot be used, and how globs find parameters.
 
-use gradamp_core::Cpu;
+use gradamp_core::Reference;
 use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, Sgd, SgdSettings};
 
 use crate::planted::parameters;
@@ -39,7 +39,7 @@ fn settings_out_of_range_name_their_key() {
 
 #[test]
 fn the_last_entry_that_matches_a_parameter_counts() {
-    let parameters = parameters(&Cpu::default());
+    let parameters = parameters(&Reference);
     let rates = [rate("**.weight", 2.0), rate("block.**", 3.0), rate("bn.weight", 0.5), rate("*.bias", 0.0)];
     let resolved = LayerRate::resolve(&rates, &parameters).unwrap();
     let named: Vec<(&str, f32)> = parameters.iter().map(|(_, p)| &*p.path).zip(resolved).collect();
@@ -66,7 +66,7 @@ fn a_glob_that_matches_no_trained_parameter_is_an_error() {
         ("bn.running_*", "\"bn.running_*\" matches no parameter"),
     ] {
         let settings = SgdSettings { layer_rates: vec![rate("fc.*", 2.0), rate(paths, 2.0)], ..plain() };
-        let error = Sgd::new(settings, &parameters(&Cpu::default())).unwrap_err().to_string();
+        let error = Sgd::new(settings, &parameters(&Reference)).unwrap_err().to_string();
         assert_eq!(error, format!("optimizer.layer_rates[1].paths: {message}"));
     }
 }

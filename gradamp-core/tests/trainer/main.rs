@@ -14,14 +14,14 @@ use std::sync::{Arc, Mutex};
 
 use gradamp_core::train::{OnDivergence, Outcome, TrainSettings, Trainer};
 use gradamp_core::{
-    Backend, BackwardHook, Cpu, Error, Gradient, GradientAction, LayerKind, Result, Site, nn,
+    Backend, BackwardHook, Error, Gradient, GradientAction, LayerKind, Reference, Result, Site, nn,
 };
 
 use run::{IMAGE, Log, Noise, assert_resumes, fresh, settings, train, values};
 
 #[test]
 fn a_run_reports_every_step_epoch_and_draw() {
-    let (log, _, outcome) = train(&Cpu::default(), settings(), None).unwrap();
+    let (log, _, outcome) = train(&Reference, settings(), None).unwrap();
     assert_eq!(outcome, Outcome::Finished);
     assert_eq!(log.steps.len(), 12);
     assert_eq!(log.epochs.len(), 4);
@@ -43,7 +43,7 @@ fn a_run_reports_every_step_epoch_and_draw() {
 fn gradients_are_measured_before_and_after_amplification() {
     let mut settings = settings();
     settings.amplification.count = None; // all eligible sites, so that every factor is known
-    let (log, ..) = train(&Cpu::default(), settings, None).unwrap();
+    let (log, ..) = train(&Reference, settings, None).unwrap();
     for (epoch, amplified) in [(0, false), (1, true)] {
         for site in &log.epochs[epoch].gradients {
             assert_eq!(site.steps, 2, "steps 0 and 2 of each epoch are measured");
@@ -72,7 +72,7 @@ impl<B: Backend> BackwardHook<B> for Norms {
 
 #[test]
 fn each_site_is_measured_by_itself() {
-    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let (model, parameters) = fresh(&Reference).unwrap();
     let (mut log, norms) = (Log::new(None), Arc::default());
     let settings = TrainSettings { gradients_every: 3, ..settings() };
     let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
@@ -88,27 +88,26 @@ fn each_site_is_measured_by_itself() {
 
 #[test]
 fn measuring_gradients_changes_no_bit_of_the_training() {
-    let (_, measured, _) = train(&Cpu::default(), settings(), None).unwrap();
-    let (_, plain, _) =
-        train(&Cpu::default(), TrainSettings { gradients_every: 0, ..settings() }, None).unwrap();
+    let (_, measured, _) = train(&Reference, settings(), None).unwrap();
+    let (_, plain, _) = train(&Reference, TrainSettings { gradients_every: 0, ..settings() }, None).unwrap();
     assert_eq!(values(&measured), values(&plain));
 }
 
 #[test]
 fn a_run_resumed_after_any_step_ends_in_the_same_bits() {
-    assert_resumes(&Cpu::default(), &settings());
+    assert_resumes(&Reference, &settings());
 }
 
 #[test]
 fn a_run_stops_at_its_step_limit() {
     let (log, _, outcome) =
-        train(&Cpu::default(), TrainSettings { max_steps: Some(5), ..settings() }, None).unwrap();
+        train(&Reference, TrainSettings { max_steps: Some(5), ..settings() }, None).unwrap();
     assert_eq!((log.steps.len(), outcome), (5, Outcome::StepLimit));
 }
 
 #[test]
 fn a_loss_that_is_not_finite_stops_the_run_and_names_the_first_bad_site() {
-    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let (model, parameters) = fresh(&Reference).unwrap();
     let source = Noise { poison: Some(0) };
     let mut trainer = Trainer::new(&model, parameters, IMAGE, settings()).unwrap();
     let error = trainer.run(&source, &[]).unwrap_err();
@@ -118,7 +117,7 @@ fn a_loss_that_is_not_finite_stops_the_run_and_names_the_first_bad_site() {
 
 #[test]
 fn a_study_of_instability_goes_on() {
-    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let (model, parameters) = fresh(&Reference).unwrap();
     let source = Noise { poison: Some(0) };
     let settings = TrainSettings { on_divergence: OnDivergence::Continue, ..settings() };
     let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
@@ -127,7 +126,7 @@ fn a_study_of_instability_goes_on() {
 
 #[test]
 fn settings_out_of_range_name_their_key() {
-    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let (model, parameters) = fresh(&Reference).unwrap();
     let error = Trainer::new(&model, parameters, IMAGE, TrainSettings { evaluate_every: 0, ..settings() });
     assert!(error.err().unwrap().to_string().starts_with("train.evaluate_every"));
 }
@@ -146,7 +145,7 @@ impl<B: Backend> BackwardHook<B> for Refuse {
 
 #[test]
 fn a_failing_hook_of_the_users_stops_the_run_with_the_sites_name() {
-    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let (model, parameters) = fresh(&Reference).unwrap();
     let source = Noise { poison: None };
     let mut trainer = Trainer::new(&model, parameters, IMAGE, settings()).unwrap();
     let _guard = trainer.hooks().add(Refuse);
@@ -155,7 +154,7 @@ fn a_failing_hook_of_the_users_stops_the_run_with_the_sites_name() {
 
 #[test]
 fn a_trace_lists_sites_in_forward_order_and_changes_nothing() {
-    let (model, mut parameters) = fresh(&Cpu::default()).unwrap();
+    let (model, mut parameters) = fresh(&Reference).unwrap();
     let before = values(&parameters);
     let trace = nn::trace(&model, &mut parameters, IMAGE).unwrap();
     let sites: Vec<_> = trace.sites.iter().map(|s| (&*s.path, s.kind, s.index)).collect();

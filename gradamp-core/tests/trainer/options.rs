@@ -2,7 +2,7 @@
 
 use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, SgdSettings};
 use gradamp_core::train::{LossScaling, TrainSettings};
-use gradamp_core::{Cpu, Error};
+use gradamp_core::{Error, Reference};
 
 use crate::lagging::Lagging;
 use crate::run::{assert_resumes, settings, train, values};
@@ -30,7 +30,7 @@ fn all() -> SgdSettings {
 #[test]
 fn a_run_with_noise_resumed_after_any_step_ends_in_the_same_bits() {
     for sgd in [noisy(), all()] {
-        assert_resumes(&Cpu::default(), &with(sgd));
+        assert_resumes(&Reference, &with(sgd));
     }
     let scaled = TrainSettings { loss_scaling: Some(LossScaling::default()), ..with(all()) };
     assert_resumes(&Lagging::new(2), &scaled);
@@ -38,7 +38,7 @@ fn a_run_with_noise_resumed_after_any_step_ends_in_the_same_bits() {
 
 #[test]
 fn noise_depends_on_the_runs_seed() {
-    let run = |seed| train(&Cpu::default(), TrainSettings { seed, ..with(noisy()) }, None).unwrap();
+    let run = |seed| train(&Reference, TrainSettings { seed, ..with(noisy()) }, None).unwrap();
     let (first, second) = (run(3), run(4));
     assert_eq!(values(&first.1), values(&run(3).1));
     // The seed also decides what is amplified, in steps after the first; the first batch and its loss are the same.
@@ -57,7 +57,7 @@ fn a_lag_changes_nothing() {
 #[test]
 fn a_rate_for_no_parameter_is_found_before_the_run() {
     let layer_rates = vec![LayerRate { paths: "linaer.*".into(), lr: 2.0 }];
-    let error = train(&Cpu::default(), with(SgdSettings { layer_rates, ..noisy() }), None).err().unwrap();
+    let error = train(&Reference, with(SgdSettings { layer_rates, ..noisy() }), None).err().unwrap();
     assert!(
         matches!(&error, Error::Setting { key, .. } if key == "optimizer.layer_rates[0].paths"),
         "{error}"

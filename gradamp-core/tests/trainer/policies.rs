@@ -6,7 +6,7 @@ use gradamp_core::amplify::{
 };
 use gradamp_core::optim::SgdSettings;
 use gradamp_core::train::{TrainSettings, Trainer};
-use gradamp_core::{Backend, Batch, BatchSource, Cpu, LayerKind, Result, Tensor};
+use gradamp_core::{Backend, Batch, BatchSource, LayerKind, Reference, Result, Tensor};
 
 use crate::lagging::Lagging;
 use crate::run::{IMAGE, Log, Noise, assert_resumes, fresh, settings, train, values};
@@ -39,10 +39,10 @@ fn a_run_that_decides_by_what_it_measured_resumes_in_the_same_bits() {
     for settings in
         [fluctuation(Measure::Cancellation, 2), fluctuation(Measure::RelativeChange, 1), equalise()]
     {
-        let (whole, ..) = train(&Cpu::default(), settings.clone(), None).unwrap();
+        let (whole, ..) = train(&Reference, settings.clone(), None).unwrap();
         let sites: Vec<_> = whole.draws.iter().map(|draw| draw.sites.len()).collect();
         assert!(sites.iter().any(|&n| n > 0), "nothing was ever amplified: {sites:?}");
-        assert_resumes(&Cpu::default(), &settings);
+        assert_resumes(&Reference, &settings);
     }
     assert_resumes(&Lagging::new(3), &equalise());
 }
@@ -59,7 +59,7 @@ fn a_lag_changes_no_decision() {
 
 #[test]
 fn a_policy_that_looks_back_wants_gradients_measured() {
-    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let (model, parameters) = fresh(&Reference).unwrap();
     let settings = TrainSettings { gradients_every: 0, ..equalise() };
     let error = Trainer::new(&model, parameters, IMAGE, settings).err().unwrap().to_string();
     assert!(error.starts_with("train.gradients_every: is 0, but the policy"), "{error}");
@@ -97,8 +97,8 @@ impl<B: Backend> BatchSource<B> for Same {
 }
 
 /// A run on the same batch over and over.
-fn train_on_same(settings: TrainSettings) -> (Log<Cpu>, Vec<Vec<f32>>) {
-    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+fn train_on_same(settings: TrainSettings) -> (Log<Reference>, Vec<Vec<f32>>) {
+    let (model, parameters) = fresh(&Reference).unwrap();
     let mut log = Log::new(None);
     let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
     trainer.observe(&mut log);
@@ -146,7 +146,7 @@ fn equalised_gradients_of_a_chain_have_one_norm_and_keep_it() {
 #[test]
 fn what_is_remembered_is_free_of_amplification() {
     let gathered = |settings: TrainSettings| {
-        let (model, parameters) = fresh(&Cpu::default()).unwrap();
+        let (model, parameters) = fresh(&Reference).unwrap();
         let settings = TrainSettings { max_steps: Some(6), ..settings };
         let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
         trainer.set_policy(Box::new(Watchful)).unwrap();
@@ -206,7 +206,7 @@ fn the_update_ratio_is_that_of_the_step() {
     let strategy = Strategy::single(1, Schedule::constant(0.1), Amplify::Off);
     let settings =
         TrainSettings { strategy, sgd: plain, gradients_every: 3, max_steps: Some(3), ..settings() };
-    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let (model, parameters) = fresh(&Reference).unwrap();
     let before: Vec<(String, Vec<f32>)> =
         parameters.iter().map(|(_, p)| (p.path.to_string(), p.value.to_vec().unwrap())).collect();
     let mut one =
@@ -266,7 +266,7 @@ fn a_learning_rate_of_its_own_does_what_amplification_does_in_a_chain() {
 
 /// Every other eligible layer, beginning with the first in even epochs.
 #[derive(Debug)]
-struct Alternate(Tensor<Cpu>);
+struct Alternate(Tensor<Reference>);
 
 impl AmplificationPolicy for Alternate {
     fn decide(&self, context: &PolicyContext<'_>) -> Result<Vec<(usize, f32)>> {
@@ -278,12 +278,12 @@ impl AmplificationPolicy for Alternate {
 
 #[test]
 fn a_policy_of_ones_own_decides_in_the_phases_that_amplify() {
-    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let (model, parameters) = fresh(&Reference).unwrap();
     let mut log = Log::new(None);
     let settings =
         by(PolicyName::Random, AmplificationSettings { max_gain: Some(4.0), ..Default::default() });
     let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
-    trainer.set_policy(Box::new(Alternate(Tensor::full(&Cpu::default(), &[1], 4.0).unwrap()))).unwrap();
+    trainer.set_policy(Box::new(Alternate(Tensor::full(&Reference, &[1], 4.0).unwrap()))).unwrap();
     trainer.observe(&mut log);
     trainer.run(&Noise { poison: None }, &[]).unwrap();
     assert_eq!(trainer.expected_gains().unwrap()[0].1, None);
@@ -299,7 +299,7 @@ fn a_side_of_the_threshold_decides_what_is_amplified() {
     let run = |select| {
         let mut settings = fluctuation(Measure::Cancellation, 1);
         settings.amplification.fluctuation.select = select;
-        let (log, ..) = train(&Cpu::default(), settings, None).unwrap();
+        let (log, ..) = train(&Reference, settings, None).unwrap();
         log.draws.into_iter().next().unwrap().sites
     };
     let (below, above) = (run(Side::Below), run(Side::Above));

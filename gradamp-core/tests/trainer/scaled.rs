@@ -3,7 +3,7 @@
 use gradamp_core::amplify::{Amplify, Phase};
 use gradamp_core::optim::SgdSettings;
 use gradamp_core::train::{LossScaling, OnDivergence, Outcome, TrainSettings, Trainer};
-use gradamp_core::{Cpu, Error, Tape, Tensor, ops};
+use gradamp_core::{Error, Reference, Tape, Tensor, ops};
 
 use crate::lagging::Lagging;
 use crate::run::{IMAGE, Noise, assert_resumes, fresh, settings, train, values};
@@ -31,9 +31,9 @@ fn too_large() -> LossScaling {
 
 #[test]
 fn a_factor_multiplies_values_and_divides_their_scalar() {
-    let (_, mut parameters) = fresh(&Cpu::default()).unwrap();
+    let (_, mut parameters) = fresh(&Reference).unwrap();
     let mut tape = Tape::train(&mut parameters);
-    let x = tape.leaf(Tensor::from_slice(&Cpu::default(), &[1, 2], &[0.5, -1.0]).unwrap());
+    let x = tape.leaf(Tensor::from_slice(&Reference, &[1, 2], &[0.5, -1.0]).unwrap());
     let y = ops::loss_scale(&mut tape, &x, 1024.0).unwrap();
     assert_eq!(y.tensor().to_vec().unwrap(), [0.5, -1.0]);
     let gradients = tape.backward(&y, &Default::default()).unwrap();
@@ -43,7 +43,7 @@ fn a_factor_multiplies_values_and_divides_their_scalar() {
 
     for factor in [0.0, -1.0, f32::INFINITY, f32::NAN] {
         let mut tape = Tape::train(&mut parameters);
-        let x = tape.leaf(Tensor::full(&Cpu::default(), &[1], 0.0).unwrap());
+        let x = tape.leaf(Tensor::full(&Reference, &[1], 0.0).unwrap());
         let error = ops::loss_scale(&mut tape, &x, factor).unwrap_err().to_string();
         assert!(error.starts_with("loss_scale: expected a number above 0"), "{error}");
     }
@@ -55,7 +55,7 @@ fn powers_of_two_change_no_bit() {
         let with = |loss_scaling| {
             let settings = long(loss_scaling);
             let sgd = SgdSettings { clip_norm, ..settings.sgd };
-            train(&Cpu::default(), TrainSettings { sgd, ..settings }, None).unwrap()
+            train(&Reference, TrainSettings { sgd, ..settings }, None).unwrap()
         };
         let (plain, plain_parameters, _) = with(None);
         let (scaled, scaled_parameters, _) = with(Some(growing()));
@@ -74,7 +74,7 @@ fn powers_of_two_change_no_bit() {
 
 #[test]
 fn steps_that_overflow_are_skipped_and_halve_the_factor() {
-    let (log, ..) = train(&Cpu::default(), long(Some(too_large())), None).unwrap();
+    let (log, ..) = train(&Reference, long(Some(too_large())), None).unwrap();
     let of = |step: usize| (log.steps[step].loss_scale.unwrap() / TOO_LARGE, log.steps[step].skipped);
     assert_eq!([0, 15, 16].map(of), [(1.0, true), (1.0, true), (0.5, true)]);
     let first_good = log.steps.iter().position(|report| !report.skipped).unwrap();
@@ -87,7 +87,7 @@ fn steps_that_overflow_are_skipped_and_halve_the_factor() {
 
     // As long as all are skipped, nothing is trained but the running statistics.
     let settings = TrainSettings { max_steps: Some(first_good as u64), ..long(Some(too_large())) };
-    let (model, parameters) = fresh(&Cpu::default()).unwrap();
+    let (model, parameters) = fresh(&Reference).unwrap();
     let begin = values(&parameters);
     let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
     trainer.run(&Noise { poison: None }, &[]).unwrap();
@@ -101,7 +101,7 @@ fn steps_that_overflow_are_skipped_and_halve_the_factor() {
 
 #[test]
 fn a_run_resumed_after_any_step_has_the_same_factors() {
-    assert_resumes(&Cpu::default(), &long(Some(too_large())));
+    assert_resumes(&Reference, &long(Some(too_large())));
 }
 
 #[test]

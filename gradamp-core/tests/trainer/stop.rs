@@ -1,7 +1,7 @@
 //! A run may stop before any step and any batch of an evaluation, and goes on in the same bits.
 
 use gradamp_core::train::{Control, Next, Observer, Outcome, Snapshot, TrainSettings, Trainer};
-use gradamp_core::{Backend, Cpu, Result};
+use gradamp_core::{Backend, Reference, Result};
 
 use crate::lagging::Lagging;
 use crate::run::{IMAGE, Log, Noise, Saved, fresh, resume, save, settings, train, values};
@@ -68,7 +68,7 @@ fn assert_resumes_anywhere<B: Backend>(backend: &B) {
 
 #[test]
 fn a_run_stopped_before_any_step_or_batch_of_an_evaluation_resumes_in_the_same_bits() {
-    assert_resumes_anywhere(&Cpu::default());
+    assert_resumes_anywhere(&Reference);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_limit_at_an_epochs_end_lets_the_epoch_end_and_a_complete_run_be_finished() 
         [(2, 0, Outcome::StepLimit), (3, 1, Outcome::StepLimit), (12, 4, Outcome::Finished)]
     {
         let settings = TrainSettings { max_steps: Some(limit), evaluate_every: 1, ..settings() };
-        let (log, stop, outcome) = stopped(&Cpu::default(), settings, usize::MAX);
+        let (log, stop, outcome) = stopped(&Reference, settings, usize::MAX);
         assert_eq!((log.epochs.len(), outcome), (epochs, expected), "a limit of {limit} steps");
         assert!(log.epochs.iter().all(|epoch| epoch.evaluation("test").is_some()));
         assert_eq!(

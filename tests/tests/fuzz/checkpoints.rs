@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-use gradamp_core::{Cpu, Parameters};
+use gradamp_core::Parameters;
+use gradamp_cpu::Cpu;
 use gradamp_models::{Architecture, Archive, Metadata, Model, ModelSettings, to_bytes};
 
 use crate::damage::Damage;

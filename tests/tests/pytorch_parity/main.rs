@@ -15,8 +15,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use fixture::{Case, Fixture};
+use gradamp_core::Backend;
 use gradamp_core::amplify::Placement;
-use gradamp_core::{Backend, Cpu};
+use gradamp_cpu::Cpu;
 use gradamp_wgpu::{Options, Wgpu};
 use replay::{FEW, KEPT, Replay};
 

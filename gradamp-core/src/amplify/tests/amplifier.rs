@@ -3,7 +3,7 @@ use crate::amplify::{
     AmplificationSettings, Amplifier, Amplify, DrawRecord, History, Overrides, Phase, Placement, Redraw,
     Schedule, Strategy,
 };
-use crate::{BackwardHook, Cpu, Gradient, GradientAction, LayerKind, Shape, Site};
+use crate::{BackwardHook, Gradient, GradientAction, LayerKind, Reference, Shape, Site};
 
 fn phase(epochs: usize, amplify: Amplify) -> Phase {
     Phase { epochs, lr: Some(Schedule::constant(0.1)), amplify }
@@ -85,8 +85,8 @@ fn a_record_holds_the_draw_in_force() {
 /// The factor by which `hook` multiplies at each of its three places, for every site and parameter.
 fn factors(hook: &mut Amplifier) -> [Vec<f32>; 3] {
     let trace = small_resnet();
-    let gradient = Gradient::ones(&Cpu::with_threads(1).unwrap(), Shape::new(&[1]).unwrap());
-    let factor = |action: crate::Result<GradientAction<Cpu>>| match action.unwrap() {
+    let gradient = Gradient::ones(&Reference, Shape::new(&[1]).unwrap());
+    let factor = |action: crate::Result<GradientAction<Reference>>| match action.unwrap() {
         GradientAction::Keep => 1.0,
         GradientAction::Scale(factor) => factor,
         GradientAction::Replace(_) => panic!("an amplifier replaces nothing"),
@@ -126,7 +126,7 @@ fn only_drawn_layers_are_scaled_and_only_where_asked() {
 #[test]
 fn a_layer_that_the_trace_lacks_is_an_error() {
     let mut hook = amplifier(Placement::Output, Redraw::Epoch);
-    let gradient = Gradient::<Cpu>::ones(&Cpu::with_threads(1).unwrap(), Shape::new(&[1]).unwrap());
+    let gradient = Gradient::<Reference>::ones(&Reference, Shape::new(&[1]).unwrap());
     begin(&mut hook, 1, 3).unwrap();
     for index in [0, 1000] {
         let site = Site { path: "late".into(), kind: LayerKind::Other, index };

@@ -11,8 +11,8 @@ use crate::amplify::{
 };
 use crate::tape::{BackwardRule, SiteId};
 use crate::{
-    BackwardHook, Cpu, Gradient, GradientAction, Hooks, Initial, LayerKind, Mode, ParameterId, Parameters,
-    Pass, Result, Role, Site, Tape, Tensor, Trace, Var,
+    BackwardHook, Gradient, GradientAction, Hooks, Initial, LayerKind, Mode, ParameterId, Parameters, Pass,
+    Reference, Result, Role, Site, Tape, Tensor, Trace, Var,
 };
 
 /// One layer: the sum of some earlier values and of parameters, through some sites (more than one: fused).
@@ -49,8 +49,8 @@ struct Sum {
     parameters: usize,
 }
 
-impl BackwardRule<Cpu> for Sum {
-    fn backward(self: Box<Self>, dy: Gradient<Cpu>, pass: &mut Pass<Cpu>) -> Result<()> {
+impl BackwardRule<Reference> for Sum {
+    fn backward(self: Box<Self>, dy: Gradient<Reference>, pass: &mut Pass<Reference>) -> Result<()> {
         let values = dy.unscaled()?.clone();
         let copy = |scale: f32| Gradient::new(values.clone()).scaled(scale);
         let mut scale = dy.scale();
@@ -70,14 +70,13 @@ impl BackwardRule<Cpu> for Sum {
 struct Net {
     layers: Vec<Layer>,
     weights: Vec<Option<ParameterId>>,
-    parameters: Parameters<Cpu>,
-    one: Tensor<Cpu>,
+    parameters: Parameters<Reference>,
+    one: Tensor<Reference>,
 }
 
 impl Net {
     fn new(layers: Vec<Layer>) -> Result<Self> {
-        let cpu = Cpu::with_threads(1)?;
-        let mut parameters = Parameters::new(&cpu, 0);
+        let mut parameters = Parameters::new(&Reference, 0);
         let weights = layers.iter().enumerate().map(|(k, layer)| {
             let path = format!("block{k}.s0.weight");
             let id =
@@ -85,10 +84,10 @@ impl Net {
             id.transpose()
         });
         let weights = weights.collect::<Result<_>>()?;
-        Ok(Self { layers, weights, parameters, one: Tensor::full(&cpu, &[1], 1.0)? })
+        Ok(Self { layers, weights, parameters, one: Tensor::full(&Reference, &[1], 1.0)? })
     }
 
-    fn forward(&mut self) -> Result<(Tape<'_, Cpu>, Var<Cpu>)> {
+    fn forward(&mut self) -> Result<(Tape<'_, Reference>, Var<Reference>)> {
         let mut tape = Tape::new(&mut self.parameters, Mode::Train, true);
         let mut values = vec![tape.leaf(self.one.clone())];
         for (k, layer) in self.layers.iter().enumerate() {
@@ -126,7 +125,7 @@ impl Net {
     }
 
     /// The gradients of all parameters, by path.
-    fn gradients(&mut self, hooks: &Hooks<Cpu>) -> Result<Vec<(Arc<str>, f64)>> {
+    fn gradients(&mut self, hooks: &Hooks<Reference>) -> Result<Vec<(Arc<str>, f64)>> {
         let (tape, loss) = self.forward()?;
         let gradients = tape.backward(&loss, hooks)?;
         let value =
@@ -163,19 +162,27 @@ impl Net {
 struct Watch(Arc<Mutex<HashMap<Arc<str>, f64>>>);
 
 impl Watch {
-    fn note(&self, name: &str, gradient: &Gradient<Cpu>) -> Result<GradientAction<Cpu>> {
+    fn note(&self, name: &str, gradient: &Gradient<Reference>) -> Result<GradientAction<Reference>> {
         let value = f64::from(gradient.values()?.to_vec()?[0]);
         self.0.lock().unwrap().insert(name.into(), value);
         Ok(GradientAction::Keep)
     }
 }
 
-impl BackwardHook<Cpu> for Watch {
-    fn on_gradient(&mut self, site: &Site, gradient: &Gradient<Cpu>) -> Result<GradientAction<Cpu>> {
+impl BackwardHook<Reference> for Watch {
+    fn on_gradient(
+        &mut self,
+        site: &Site,
+        gradient: &Gradient<Reference>,
+    ) -> Result<GradientAction<Reference>> {
         self.note(&site.path, gradient)
     }
 
-    fn on_parameter_gradient(&mut self, path: &str, gradient: &Gradient<Cpu>) -> Result<GradientAction<Cpu>> {
+    fn on_parameter_gradient(
+        &mut self,
+        path: &str,
+        gradient: &Gradient<Reference>,
+    ) -> Result<GradientAction<Reference>> {
         self.note(path, gradient)
     }
 }

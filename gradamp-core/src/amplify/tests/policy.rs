@@ -9,14 +9,13 @@ use crate::amplify::{
     PolicyContext, PolicyName, Profile, Redraw, Schedule, Selection, Side, SiteStatistics, Strategy, Timing,
     gain,
 };
-use crate::{Cpu, LayerKind, Mode, Parameters, Result, Tape, Tensor, Trace};
+use crate::{LayerKind, Mode, Parameters, Reference, Result, Tape, Tensor, Trace};
 
 /// `sites` layers in a row, `s0` next to the images.
 fn chain(sites: usize) -> Trace {
-    let cpu = Cpu::with_threads(1).unwrap();
-    let mut parameters = Parameters::new(&cpu, 0);
+    let mut parameters = Parameters::new(&Reference, 0);
     let mut tape = Tape::new(&mut parameters, Mode::Train, true);
-    let mut x = tape.leaf(Tensor::full(&cpu, &[1], 1.0).unwrap());
+    let mut x = tape.leaf(Tensor::full(&Reference, &[1], 1.0).unwrap());
     for i in 0..sites {
         x = tape.site(&format!("s{i}"), LayerKind::Relu, &x).unwrap();
     }

@@ -1,0 +1,251 @@
+//! The backend's methods, each a call of its kernel.
+
+use std::ops::Range;
+
+use super::batch_norm::{Blocks, Find};
+use super::{Buffer, Cpu, batch_norm, conv2d, elementwise, gemm, loss, pooling, sgd, windows};
+use gradamp_core::Result;
+use gradamp_core::backend::{Backend, BatchNormOperands, SgdSlot, Statistics};
+use gradamp_core::folding::Folding;
+use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
+use gradamp_core::random::Stream;
+
+impl<'a> From<&BatchNormOperands<'a, Cpu>> for batch_norm::Operands<'a> {
+    fn from(p: &BatchNormOperands<'a, Cpu>) -> Self {
+        Self { mean: p.mean, variance: p.variance, gamma: p.gamma, beta: p.beta, epsilon: p.epsilon }
+    }
+}
+
+impl Backend for Cpu {
+    type Buffer = Buffer;
+
+    fn name(&self) -> String {
+        format!("cpu ({}, {} threads)", self.isa(), self.threads().count())
+    }
+
+    fn alloc(&self, len: usize) -> Result<Buffer> {
+        self.take(len)
+    }
+
+    fn write(&self, src: &[f32], dst: &mut Buffer) -> Result<()> {
+        dst[..src.len()].copy_from_slice(src);
+        Ok(())
+    }
+
+    fn read(&self, src: &Buffer, dst: &mut [f32]) -> Result<()> {
+        dst.copy_from_slice(&src[..dst.len()]);
+        Ok(())
+    }
+
+    fn gemm(&self, g: &Gemm, alpha: f32, a: &Buffer, b: &Buffer, beta: f32, c: &mut Buffer) -> Result<()> {
+        gemm::gemm(self, g, alpha, a, b, beta, c)
+    }
+
+    fn im2col(&self, g: &Conv2d, images: Range<usize>, x: &Buffer, columns: &mut Buffer) -> Result<()> {
+        windows::im2col(self.threads(), g, images, x, columns);
+        Ok(())
+    }
+
+    fn col2im(&self, g: &Conv2d, images: Range<usize>, columns: &Buffer, dx: &mut Buffer) -> Result<()> {
+        windows::col2im(self.threads(), g, images, columns, dx);
+        Ok(())
+    }
+
+    fn axpby(&self, len: usize, alpha: f32, x: &Buffer, beta: f32, y: &mut Buffer) -> Result<()> {
+        elementwise::axpby(self, alpha, &x[..len], beta, &mut y[..len]);
+        Ok(())
+    }
+
+    fn add_bias(&self, g: &Rows, bias: &Buffer, y: &mut Buffer) -> Result<()> {
+        elementwise::add_bias(self.threads(), g, &bias[..g.channels], &mut y[..g.len()]);
+        Ok(())
+    }
+
+    fn sum_rows(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
+        elementwise::sum_rows(self, g, &x[..g.len()], &mut out[..g.channels]);
+        Ok(())
+    }
+
+    fn relu(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        elementwise::relu(self, &x[..len], &mut y[..len]);
+        Ok(())
+    }
+
+    fn relu_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        elementwise::relu_backward(self, &y[..len], &dy[..len], &mut dx[..len]);
+        Ok(())
+    }
+
+    fn batch_norm_statistics(
+        &self,
+        g: &Rows,
+        x: &Buffer,
+        mean: &mut Buffer,
+        variance: &mut Buffer,
+    ) -> Result<()> {
+        batch_norm::batch_norm_statistics(self, g, x, mean, variance);
+        Ok(())
+    }
+
+    fn batch_norm(
+        &self,
+        g: &Rows,
+        p: &BatchNormOperands<'_, Self>,
+        x: &Buffer,
+        y: &mut Buffer,
+    ) -> Result<()> {
+        batch_norm::batch_norm(self, g, p.into(), x, y);
+        Ok(())
+    }
+
+    fn batch_norm_backward(
+        &self,
+        g: &Rows,
+        p: &BatchNormOperands<'_, Self>,
+        x: &Buffer,
+        dy: &Buffer,
+        dx: &mut Buffer,
+        dgamma: &mut Buffer,
+        dbeta: &mut Buffer,
+    ) -> Result<()> {
+        batch_norm::batch_norm_backward(self, g, p.into(), x, None, dy, None, dx, dgamma, dbeta);
+        Ok(())
+    }
+
+    fn max_pool2d(&self, g: &Pool2d, x: &Buffer, y: &mut Buffer, index: &mut Buffer) -> Result<()> {
+        pooling::max_pool2d(self, g, x, y, index);
+        Ok(())
+    }
+
+    fn max_pool2d_backward(&self, g: &Pool2d, index: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        pooling::max_pool2d_backward(self, g, index, dy, dx, None);
+        Ok(())
+    }
+
+    fn mean_pool(&self, g: &MeanPool, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        pooling::mean_pool(self, g, x, y);
+        Ok(())
+    }
+
+    fn mean_pool_backward(&self, g: &MeanPool, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        pooling::mean_pool_backward(self.threads(), g, dy, dx);
+        Ok(())
+    }
+
+    fn softmax_cross_entropy(
+        &self,
+        g: &Rows,
+        smoothing: f32,
+        logits: &Buffer,
+        labels: &Buffer,
+        out: &mut Buffer,
+        dlogits: &mut Buffer,
+    ) -> Result<()> {
+        loss::softmax_cross_entropy(self.threads(), g, smoothing, logits, labels, out, dlogits);
+        Ok(())
+    }
+
+    fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
+        self.sgd_all(vec![slot])
+    }
+
+    fn statistics(&self, len: usize, x: &Buffer, offset: usize, out: &mut Buffer) -> Result<()> {
+        let statistics = elementwise::statistics(self.threads(), &x[..len]);
+        out[offset..offset + Statistics::LEN].copy_from_slice(&statistics.to_array());
+        Ok(())
+    }
+
+    fn conv2d(
+        &self,
+        g: &Conv2d,
+        x: &Buffer,
+        w: &Buffer,
+        bias: Option<&Buffer>,
+        y: &mut Buffer,
+    ) -> Result<()> {
+        conv2d::conv2d(self, g, x, w, bias.map(|bias| &**bias), y, None)
+    }
+
+    fn conv2d_with_moments(
+        &self,
+        g: &Conv2d,
+        x: &Buffer,
+        w: &Buffer,
+        bias: Option<&Buffer>,
+        y: &mut Buffer,
+        mean: &mut Buffer,
+        variance: &mut Buffer,
+    ) -> Result<()> {
+        let mut moments = Blocks::new(Find::Moments);
+        conv2d::conv2d(self, g, x, w, bias.map(|bias| &**bias), y, Some(&mut moments))?;
+        batch_norm::join(&moments.complete(self, &g.y_rows(), y), &g.y_rows(), mean, variance);
+        Ok(())
+    }
+
+    fn conv2d_backward_input(&self, g: &Conv2d, w: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        conv2d::conv2d_backward_input(self, g, w, dy, dx)
+    }
+
+    fn conv2d_backward_weight(&self, g: &Conv2d, x: &Buffer, dy: &Buffer, dw: &mut Buffer) -> Result<()> {
+        conv2d::conv2d_backward_weight(self, g, x, dy, dw)
+    }
+
+    fn batch_norm_relu(
+        &self,
+        g: &Rows,
+        p: &BatchNormOperands<'_, Self>,
+        x: &Buffer,
+        residual: Option<&Buffer>,
+        y: &mut Buffer,
+    ) -> Result<()> {
+        let residual = residual.map(|residual| &**residual);
+        batch_norm::batch_norm_relu(self, g, p.into(), x, residual, y);
+        Ok(())
+    }
+
+    fn batch_norm_relu_backward(
+        &self,
+        g: &Rows,
+        p: &BatchNormOperands<'_, Self>,
+        x: &Buffer,
+        y: &Buffer,
+        dy: &Buffer,
+        dz: Option<&mut Buffer>,
+        dx: &mut Buffer,
+        dgamma: &mut Buffer,
+        dbeta: &mut Buffer,
+    ) -> Result<()> {
+        let dz = dz.map(|dz| &mut **dz);
+        batch_norm::batch_norm_backward(self, g, p.into(), x, Some(y), dy, dz, dx, dgamma, dbeta);
+        Ok(())
+    }
+
+    fn folding(&self) -> Option<&dyn Folding<Self>> {
+        Some(self)
+    }
+
+    fn sgd_all(&self, slots: Vec<SgdSlot<'_, Self>>) -> Result<()> {
+        sgd::sgd(self, slots);
+        Ok(())
+    }
+
+    fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
+        elementwise::sum_squares(self, g, &x[..g.len()], &mut out[..g.channels]);
+        Ok(())
+    }
+
+    fn scale_channels(&self, g: &Rows, factors: &Buffer, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        let factors = &factors[..g.channels];
+        elementwise::scale_channels(self.threads(), g, factors, &x[..g.len()], &mut y[..g.len()]);
+        Ok(())
+    }
+
+    fn add_noise(&self, len: usize, stream: Stream, deviation: f32, y: &mut Buffer) -> Result<()> {
+        elementwise::add_noise(self.threads(), stream, deviation, &mut y[..len]);
+        Ok(())
+    }
+
+    fn fresh_allocations(&self) -> Option<u64> {
+        Some(self.shared.pool.fresh_allocations())
+    }
+}

@@ -1,0 +1,230 @@
+//! Kernels without a window: scaled sums, bias, sums over rows, ReLU, statistics.
+
+use gradamp_core::backend::Statistics;
+use gradamp_core::geometry::Rows;
+use gradamp_core::random::Stream;
+
+use super::Cpu;
+use super::columns::add_rows;
+use super::simd::vectorised;
+use super::threads::Threads;
+
+/// Elements of one task: a quarter of a second-level cache, so that sharing out costs next to nothing.
+pub(super) const CHUNK: usize = 32 * 1024;
+
+/// Elements of one task that makes normal numbers, which take much longer than memory does: whole pairs.
+const NOISY: usize = 1024;
+
+/// Rows that are summed in f32 before the sum goes on in f64: few enough to lose nothing.
+pub(super) const SHORT: usize = 64;
+
+/// y = alpha · x + beta · y
+pub(super) fn axpby(cpu: &Cpu, alpha: f32, x: &[f32], beta: f32, y: &mut [f32]) {
+    cpu.threads().each(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| match (alpha, beta) {
+        (1.0, 0.0) => y.copy_from_slice(x),
+        (_, 0.0) => scale(cpu, alpha, x, y),
+        _ => scale_and_add(cpu, alpha, x, beta, y),
+    });
+}
+
+vectorised! {
+    fn scale<'a>(alpha: f32, x: &'a [f32], y: &'a mut [f32]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = alpha * x;
+        }
+    }
+}
+
+vectorised! {
+    /// y = alpha · x + beta · y
+    pub(super) fn scale_and_add<'a>(alpha: f32, x: &'a [f32], beta: f32, y: &'a mut [f32]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = alpha * x + beta * *y;
+        }
+    }
+}
+
+/// y = max(x, 0), NaN where x is NaN.
+pub(super) fn relu(cpu: &Cpu, x: &[f32], y: &mut [f32]) {
+    cpu.threads().each(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| rectify(cpu, x, y));
+}
+
+vectorised! {
+    fn rectify<'a>(x: &'a [f32], y: &'a mut [f32]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = if x <= 0.0 { 0.0 } else { x };
+        }
+    }
+}
+
+/// dx = dy where y > 0, else 0
+pub(super) fn relu_backward(cpu: &Cpu, y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    let parts = y.chunks(CHUNK).zip(dy.chunks(CHUNK)).zip(dx.chunks_mut(CHUNK));
+    cpu.threads().each(parts, |((y, dy), dx)| mask(cpu, y, dy, dx));
+}
+
+vectorised! {
+    /// dx = dy where y > 0, else 0
+    pub(super) fn mask<'a>(y: &'a [f32], dy: &'a [f32], dx: &'a mut [f32]) {
+        for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
+            *dx = if y > 0.0 { dy } else { 0.0 };
+        }
+    }
+}
+
+/// y[r, c] += bias[c]
+pub(super) fn add_bias(threads: &Threads, g: &Rows, bias: &[f32], y: &mut [f32]) {
+    threads.each(y.chunks_mut(row_block(g) * g.channels), |y| {
+        for y in y.chunks_mut(g.channels) {
+            for (y, &bias) in y.iter_mut().zip(bias) {
+                *y += bias;
+            }
+        }
+    });
+}
+
+/// out[c] = Σ_r x[r, c]
+pub(super) fn sum_rows(cpu: &Cpu, g: &Rows, x: &[f32], out: &mut [f32]) {
+    let mut partials = block_sums(cpu.threads(), g, 1, std::iter::repeat(()), |rows, (), sums| {
+        let x = &x[rows.start * g.channels..rows.end * g.channels];
+        add_rows::<false>(cpu, x, sums);
+    });
+    for (out, sum) in out.iter_mut().zip(partials.drain(..)) {
+        *out = sum as f32;
+    }
+}
+
+/// out[c] = Σ_r x[r, c]²
+pub(super) fn sum_squares(cpu: &Cpu, g: &Rows, x: &[f32], out: &mut [f32]) {
+    let sums = block_sums(cpu.threads(), g, 1, std::iter::repeat(()), |rows, (), sums| {
+        let x = &x[rows.start * g.channels..rows.end * g.channels];
+        add_rows::<true>(cpu, x, sums);
+    });
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = sum as f32;
+    }
+}
+
+/// y[r, c] = factors[c] · x[r, c]
+pub(super) fn scale_channels(threads: &Threads, g: &Rows, factors: &[f32], x: &[f32], y: &mut [f32]) {
+    let block = row_block(g) * g.channels;
+    threads.each(x.chunks(block).zip(y.chunks_mut(block)), |(x, y)| {
+        for (x, y) in x.chunks(g.channels).zip(y.chunks_mut(g.channels)) {
+            for ((y, &x), &factor) in y.iter_mut().zip(x).zip(factors) {
+                *y = factor * x;
+            }
+        }
+    });
+}
+
+/// y[i] += deviation · n[i], with the normal numbers of `stream`
+pub(super) fn add_noise(threads: &Threads, stream: Stream, deviation: f32, y: &mut [f32]) {
+    threads.each(y.chunks_mut(NOISY).enumerate(), |(i, y)| {
+        let mut normals = [0.0; NOISY];
+        let normals = &mut normals[..y.len()];
+        stream.normals((i * NOISY / 2) as u64, normals);
+        for (y, &normal) in y.iter_mut().zip(normals.iter()) {
+            *y += deviation * normal;
+        }
+    });
+}
+
+/// Rows of one task of a kernel over rows: a function of the geometry alone, at most 256 tasks.
+pub(super) fn row_block(g: &Rows) -> usize {
+    (CHUNK / g.channels).max(SHORT).max(g.rows.div_ceil(256))
+}
+
+/// Per-channel sums over rows: `sum` adds those of a block of rows to `kinds · channels` accumulators; the blocks'
+/// sums are added in the order of the blocks. Each block takes one of the `parts` with it.
+pub(super) fn block_sums<P: Send>(
+    threads: &Threads,
+    g: &Rows,
+    kinds: usize,
+    parts: impl Iterator<Item = P> + Send,
+    sum: impl Fn(std::ops::Range<usize>, P, &mut [f64]) + Sync,
+) -> Vec<f64> {
+    let (block, width) = (row_block(g), kinds * g.channels);
+    let mut partials = vec![0.0; g.rows.div_ceil(block) * width];
+    threads.each(partials.chunks_mut(width).zip(parts).enumerate(), |(i, (sums, part))| {
+        sum(i * block..g.rows.min((i + 1) * block), part, sums);
+    });
+    let (total, rest) = partials.split_at_mut(width);
+    for partial in rest.chunks(width) {
+        for (total, &partial) in total.iter_mut().zip(partial) {
+            *total += partial;
+        }
+    }
+    partials.truncate(width);
+    partials
+}
+
+/// How many rows of so many channels go through a kernel side by side, as if they were one: a row of a few vectors has too
+/// few sums to add to one while another one's is on its way.
+pub(super) fn together(channels: usize) -> usize {
+    const ELEMENTS: usize = 128;
+    (ELEMENTS / channels).max(1)
+}
+
+/// out = the sum of `parts`, each as long as out, added in their order.
+pub(super) fn add_parts(threads: &Threads, parts: &[f32], out: &mut [f32]) {
+    const PIECE: usize = CHUNK / 4;
+    let elements = out.len();
+    threads.each(out.chunks_mut(PIECE).enumerate(), |(i, out)| {
+        for (part, values) in parts.chunks_exact(elements).enumerate() {
+            let values = &values[i * PIECE..][..out.len()];
+            for (out, &value) in out.iter_mut().zip(values) {
+                *out = if part == 0 { value } else { *out + value };
+            }
+        }
+    });
+}
+
+/// Sum, norms, largest magnitude and zeros of `x`.
+pub(super) fn statistics(threads: &Threads, x: &[f32]) -> Statistics {
+    #[derive(Clone, Copy, Default)]
+    struct Part {
+        sum: f64,
+        sum_abs: f64,
+        sum_squares: f64,
+        max_abs: f32,
+        zeros: u64,
+    }
+    const LANES: usize = 16;
+    let larger = |a: f32, b: f32| if b > a || b.is_nan() { b } else { a }; // a NaN stays
+    let mut parts = vec![Part::default(); x.len().div_ceil(CHUNK)];
+    threads.each(parts.iter_mut().zip(x.chunks(CHUNK)), |(part, x)| {
+        for x in x.chunks(SHORT * LANES) {
+            let mut lanes = [[0.0f32; LANES]; 4];
+            let mut zeros = [0u32; LANES];
+            for x in x.chunks(LANES) {
+                for (lane, &x) in x.iter().enumerate() {
+                    lanes[0][lane] += x;
+                    lanes[1][lane] += x.abs();
+                    lanes[2][lane] += x * x;
+                    lanes[3][lane] = larger(lanes[3][lane], x.abs());
+                    zeros[lane] += u32::from(x == 0.0);
+                }
+            }
+            let wide = |lanes: &[f32]| lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>();
+            part.sum += wide(&lanes[0]);
+            part.sum_abs += wide(&lanes[1]);
+            part.sum_squares += wide(&lanes[2]);
+            part.max_abs = lanes[3].iter().fold(part.max_abs, |a, &b| larger(a, b));
+            part.zeros += zeros.iter().map(|&z| u64::from(z)).sum::<u64>();
+        }
+    });
+    let total = parts.into_iter().fold(Part::default(), |a, b| Part {
+        sum: a.sum + b.sum,
+        sum_abs: a.sum_abs + b.sum_abs,
+        sum_squares: a.sum_squares + b.sum_squares,
+        max_abs: larger(a.max_abs, b.max_abs),
+        zeros: a.zeros + b.zeros,
+    });
+    Statistics {
+        sum: total.sum as f32,
+        sum_abs: total.sum_abs as f32,
+        sum_squares: total.sum_squares as f32,
+        max_abs: total.max_abs,
+        zeros: total.zeros as f32,
+    }
+}

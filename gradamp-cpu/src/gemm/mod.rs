@@ -1,0 +1,274 @@
+//! The matrix product that everything dense goes through: packed blocks, micro-kernels chosen at run time.
+//!
+//! C = A · B is computed in blocks that one thread owns from beginning to end. A block of A is copied ([`Matrix`])
+//! to rows at a fixed stride, a block of B to panels as wide as the micro-kernel ([`Panels`]); the micro-kernel then
+//! adds its product to a block of C that stays in the second-level cache ([`Tiles`]) until the caller takes it away.
+//! The summed dimension is cut at fixed places and added up in order, so the number of threads changes no bit.
+
+mod isa;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod pack;
+mod portable;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod registers;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::ops::Range;
+
+use super::Cpu;
+use gradamp_core::Result;
+use gradamp_core::geometry::Gemm;
+
+pub use isa::Isa;
+pub(super) use isa::{Kernel, Kernels, LANES, Left};
+pub(super) use pack::{Dense, Matrix, Panels, Tiles};
+pub(super) use portable::KERNELS as PORTABLE;
+
+/// The summed dimension is cut into pieces of this length: a panel of B then fits the first-level cache.
+pub(super) const DEPTH: usize = 256;
+
+/// Elements between two rows of a packed block of A: [`DEPTH`] and a line, so that rows do not share cache sets.
+pub(super) const STRIDE: usize = DEPTH + 16;
+
+/// What the rows of the stored left operand are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// `[m, k]`: the rows of C.
+    Plain,
+    /// `[k, m]`: the summed dimension.
+    Transposed,
+}
+
+/// The right operand.
+#[derive(Clone, Copy)]
+pub(super) enum Right<'a> {
+    /// Packed whole, to be read by every block of C.
+    Packed(Panels<'a>),
+    /// `[k, n]`, packed piece by piece by the block of C that needs it.
+    Plain(Dense<'a>),
+}
+
+/// What a thread works in: a packed block of A, one of B where it packs its own, and a block of C.
+pub(super) struct Scratch<'a> {
+    a: &'a mut [f32],
+    b: &'a mut [f32],
+    c: &'a mut [f32],
+}
+
+/// The lengths of a [`Scratch`]'s parts.
+#[derive(Clone, Copy)]
+pub(super) struct ScratchSize([usize; 3]);
+
+impl ScratchSize {
+    /// Enough for blocks of `rows` rows and `columns` columns of C.
+    pub(super) fn new(
+        kernel: Kernel,
+        stored: Stored,
+        rows: usize,
+        columns: usize,
+        packs_right: bool,
+    ) -> Self {
+        let columns = columns.next_multiple_of(kernel.columns);
+        let rows = rows.next_multiple_of(kernel.rows);
+        let stored_rows = if stored == Stored::Plain { rows } else { DEPTH };
+        Self([stored_rows * STRIDE, if packs_right { DEPTH * columns } else { 0 }, rows * columns])
+    }
+
+    /// Elements for one thread.
+    pub(super) fn elements(self) -> usize {
+        self.0.iter().sum()
+    }
+
+    /// Cuts `memory` into a scratch for each thread.
+    pub(super) fn cut(self, memory: &mut [f32]) -> impl Iterator<Item = Scratch<'_>> {
+        let [a, b, _] = self.0;
+        memory.chunks_exact_mut(self.elements()).map(move |memory| {
+            let (a, rest) = memory.split_at_mut(a);
+            let (b, c) = rest.split_at_mut(b);
+            Scratch { a, b, c }
+        })
+    }
+}
+
+/// Rows of C in one block: a multiple of the micro-kernel's, and at least 16 blocks where there are rows enough.
+pub(super) fn block_rows(kernel: Kernel, rows: usize) -> usize {
+    rows.div_ceil(16).next_multiple_of(kernel.rows).min(8 * kernel.rows)
+}
+
+/// Computes `rows` of C = op(A) · B, summed over `depth`.
+pub(super) fn multiply<'c>(
+    kernel: Kernel,
+    (stored, a): (Stored, &impl Matrix),
+    b: Right<'_>,
+    rows: Range<usize>,
+    depth: Range<usize>,
+    scratch: &'c mut Scratch<'_>,
+) -> Tiles<'c> {
+    let tiles = rows.len().div_ceil(kernel.rows);
+    let columns = match b {
+        Right::Packed(b) => b.columns,
+        Right::Plain(b) => b.columns,
+    };
+    let mut c = Tiles::new(kernel, tiles * kernel.rows, columns, scratch.c);
+    for (start, end) in pieces(&depth) {
+        let (b, within) = match b {
+            Right::Packed(b) => (b, start..end),
+            Right::Plain(b) => {
+                for (panel, to) in scratch.b.chunks_mut((end - start) * kernel.columns).enumerate() {
+                    b.pack(panel, kernel.columns, start..end, to);
+                }
+                (Panels::new(kernel, end - start, columns, scratch.b), 0..end - start)
+            }
+        };
+        // As many tiles at a time as a packed block of A holds.
+        let (step, left) = match stored {
+            Stored::Plain => (tiles, Left::Rows),
+            Stored::Transposed => (DEPTH / kernel.rows, Left::Steps(STRIDE)),
+        };
+        for first in (0..tiles).step_by(step) {
+            let last = tiles.min(first + step);
+            let part = rows.start + first * kernel.rows..rows.end.min(rows.start + last * kernel.rows);
+            match stored {
+                Stored::Plain => a.copy(part, start..end, scratch.a),
+                Stored::Transposed => a.copy(start..end, part, scratch.a),
+            }
+            for panel in 0..b.count() {
+                let b = b.piece(panel, within.clone());
+                let c = c.tiles(panel, first..last);
+                kernel.multiply(left, last - first, end - start, scratch.a, b, c, start > depth.start);
+            }
+        }
+    }
+    c
+}
+
+/// Cuts the summed dimension into pieces of nearly equal length, at most [`DEPTH`].
+fn pieces(depth: &Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+    let length = depth.len().div_ceil(depth.len().div_ceil(DEPTH).max(1)).next_multiple_of(16).max(16);
+    let Range { start, end } = *depth;
+    (start..end).step_by(length).map(move |start| (start, end.min(start + length)))
+}
+
+/// C = alpha · op(A) · op(B) + beta · C
+pub(super) fn gemm(
+    cpu: &Cpu,
+    g: &Gemm,
+    alpha: f32,
+    a: &[f32],
+    b: &[f32],
+    beta: f32,
+    c: &mut [f32],
+) -> Result<()> {
+    let kernel = cpu.kernel(g.n);
+    let c = &mut c[g.c_offset..g.c_offset + g.m * g.n];
+    if c.is_empty() {
+        return Ok(());
+    }
+    if g.k == 0 {
+        c.iter_mut().for_each(|c| *c = if beta == 0.0 { 0.0 } else { beta * *c });
+        return Ok(());
+    }
+    let b = &b[g.b_offset..g.b_offset + g.k * g.n];
+    let mut packed = cpu.take(Panels::elements(kernel, g.k, g.n))?;
+    let b = if g.transpose_b {
+        cpu.threads().each(packed.chunks_mut(g.k * kernel.columns).enumerate(), |(panel, to)| {
+            Dense::new(b, g.k).pack_transposed(panel, kernel.columns, to);
+        });
+        Panels::new(kernel, g.k, g.n, &packed)
+    } else {
+        Dense::new(b, g.n).pack_all(cpu.threads(), kernel, &mut packed)
+    };
+    let b = Right::Packed(b);
+    let a = &a[g.a_offset..g.a_offset + g.m * g.k];
+    let a = match g.transpose_a {
+        false => (Stored::Plain, &Dense::new(a, g.k)),
+        true => (Stored::Transposed, &Dense::new(a, g.m)),
+    };
+    let block = block_rows(kernel, g.m);
+    let size = ScratchSize::new(kernel, a.0, block, g.n, false);
+    let mut memory = cpu.take(size.elements() * cpu.threads().count())?;
+    let blocks = c.chunks_mut(block * g.n).enumerate();
+    cpu.threads().each_with(blocks, size.cut(&mut memory), |(i, c), scratch| {
+        let rows = i * block..g.m.min((i + 1) * block);
+        let tiles = multiply(kernel, a, b, rows, 0..g.k, scratch);
+        tiles.rows(c.len() / g.n, |row, from, values| {
+            for (c, &v) in c[row * g.n + from..].iter_mut().zip(values) {
+                *c = if beta == 0.0 { alpha * v } else { alpha * v + beta * *c };
+            }
+        });
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{assert_close, each_isa, random, same_bits};
+
+    fn naive(g: &Gemm, alpha: f32, a: &[f32], b: &[f32], beta: f32, c: &[f32]) -> Vec<f64> {
+        let mut out: Vec<f64> = c.iter().map(|&c| f64::from(c)).collect();
+        for i in 0..g.m {
+            for j in 0..g.n {
+                let sum: f64 = (0..g.k)
+                    .map(|l| {
+                        let a = a[g.a_offset + if g.transpose_a { l * g.m + i } else { i * g.k + l }];
+                        let b = b[g.b_offset + if g.transpose_b { j * g.k + l } else { l * g.n + j }];
+                        f64::from(a) * f64::from(b)
+                    })
+                    .sum();
+                let c = &mut out[g.c_offset + i * g.n + j];
+                *c = f64::from(alpha) * sum + if beta == 0.0 { 0.0 } else { f64::from(beta) * *c };
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn a_product_is_the_sum_of_products() {
+        for (m, n, k) in [(1, 1, 1), (5, 7, 3), (14, 32, 16), (15, 33, 257), (40, 10, 300), (130, 65, 70)] {
+            for bits in 0..4 {
+                let g = Gemm {
+                    transpose_a: bits & 1 > 0,
+                    transpose_b: bits & 2 > 0,
+                    a_offset: 3,
+                    b_offset: 5,
+                    c_offset: 7,
+                    ..Gemm { m, n, k, ..Gemm::default() }
+                };
+                let (a, b) = (random(1, 3 + m * k), random(2, 5 + k * n));
+                let c = random(3, 9 + m * n);
+                for (alpha, beta) in [(1.0, 0.0), (-0.5, 2.0)] {
+                    let expected = naive(&g, alpha, &a, &b, beta, &c);
+                    each_isa(|cpu| {
+                        let mut c = c.clone();
+                        gemm(&cpu, &g, alpha, &a, &b, beta, &mut c).unwrap();
+                        assert_close(&c, &expected, 1e-5);
+                    });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_beta_of_zero_does_not_read_c() {
+        let g = Gemm { m: 2, n: 2, k: 2, ..Gemm::default() };
+        each_isa(|cpu| {
+            let mut c = vec![f32::NAN; 4];
+            gemm(&cpu, &g, 1.0, &[1.0; 4], &[1.0; 4], 0.0, &mut c).unwrap();
+            assert_eq!(c, [2.0; 4]);
+        });
+    }
+
+    #[test]
+    fn threads_change_no_bit() {
+        let g = Gemm { m: 301, n: 70, k: 600, transpose_a: true, ..Gemm::default() };
+        let (a, b) = (random(1, g.m * g.k), random(2, g.k * g.n));
+        same_bits(|cpu| {
+            let mut c = vec![0.0; g.m * g.n];
+            gemm(&cpu, &g, 1.0, &a, &b, 0.0, &mut c).unwrap();
+            c
+        });
+    }
+}

@@ -1,0 +1,174 @@
+//! Forward, and the input gradient, which is a convolution too.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use crate::Cpu;
+use crate::batch_norm::Blocks;
+use crate::gemm::{Kernel, LANES, Left};
+use crate::shared_mut::SharedMut;
+use crate::simd::WIDEST;
+use gradamp_core::Result;
+
+use super::layout::{Layout, Planes};
+use super::tiles::{FromPlanes, Pixels, ToPlanes};
+use super::transforms::{Algorithm, Transform};
+use super::weights::{Panel, Weights};
+
+/// Height, width and channels.
+type Size = (usize, usize, usize);
+
+/// The images that a convolution reads and those that it writes, in tiles.
+#[derive(Clone, Copy)]
+pub(super) struct Images {
+    pub(super) from: Planes,
+    pub(super) to: Planes,
+    pub(super) tiles: usize,
+}
+
+impl Images {
+    /// Rows of the output in a block of tiles, if each block is whole rows of pixels and all have as many.
+    fn rows_of(&self, block: usize) -> Option<usize> {
+        let Planes { h, w, across, step, .. } = self.to;
+        (h.is_multiple_of(step) && block.is_multiple_of(across)).then_some(block / across * step * w)
+    }
+
+    /// Of n images each, from and to; the first window begins at the last number.
+    pub(super) fn new<A: Algorithm>((n, from, to, start): (usize, Size, Size, isize)) -> Self {
+        let step = A::Output::TO;
+        let (down, across) = (to.0.div_ceil(step), to.1.div_ceil(step));
+        let planes = |(h, w, channels), step, start| Planes { h, w, channels, down, across, step, start };
+        let start = start + A::SKIPPED as isize;
+        Self { from: planes(from, A::STEP, start), to: planes(to, step, 0), tiles: n * down * across }
+    }
+}
+
+/// What a block of tiles looks like when transformed, and its products with a panel of weights.
+#[derive(Clone, Copy)]
+struct Block {
+    kernel: Kernel,
+    tiles: usize,
+    depth: usize,
+    v: Layout,
+    v_len: usize,
+    m: Layout,
+    m_len: usize,
+}
+
+impl Block {
+    fn new<A: Algorithm>(kernel: Kernel, depth: usize, tiles: usize) -> Self {
+        /// Transformed elements of a block: a quarter of a second-level cache of 1 MiB.
+        const BLOCK: usize = 64 * 1024;
+        let padded = depth.next_multiple_of(LANES);
+        let block = (BLOCK / (A::POINTS * padded)).clamp(32, 128).min(tiles).next_multiple_of(kernel.rows);
+        let v = Layout {
+            group: kernel.rows,
+            group_stride: kernel.rows * padded,
+            item_stride: LANES,
+            run: LANES,
+            run_stride: kernel.rows * LANES,
+            point_stride: block * padded + WIDEST,
+        };
+        let m = Layout::matrices(kernel.columns, block * kernel.columns + WIDEST);
+        let (v_len, m_len) = (A::POINTS * v.point_stride, A::POINTS * m.point_stride);
+        Self { kernel, tiles: block, depth, v, v_len, m, m_len }
+    }
+}
+
+/// What a task needs to know.
+struct Convolution<'a> {
+    cpu: &'a Cpu,
+    images: Images,
+    block: Block,
+    panel: Panel,
+    bias: Option<&'a [f32]>,
+    y: SharedMut<'a>,
+}
+
+/// y = the images' convolution with the weights + bias; and what is to be found in y, if it is easy to get.
+pub(super) fn convolve<A: Algorithm>(
+    cpu: &Cpu,
+    images: (usize, Size, Size, isize),
+    x: Pixels<'_>,
+    weights: Weights<'_>,
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+    found: Option<&mut Blocks<'_>>,
+) -> Result<()> {
+    let images = Images::new::<A>(images);
+    let (depth, columns) = weights.shape();
+    let kernel = cpu.small_kernel(columns);
+    let block = Block::new::<A>(kernel, depth, images.tiles);
+    let panel = Panel::new::<A>(kernel, depth);
+    let (blocks, panels) = (images.tiles.div_ceil(block.tiles), columns.div_ceil(kernel.columns));
+    let it = Convolution { cpu, images, block, panel, bias, y: SharedMut::new(y) };
+    let threads = cpu.threads();
+    // Of weights and tiles, the smaller ones are transformed once for all tasks, the others by the task that needs them.
+    if columns <= images.tiles {
+        let mut u = cpu.take(panels * panel.len)?;
+        threads.each(u.chunks_mut(panel.len).enumerate(), |(i, u)| {
+            weights.transform::<A>(cpu, panel, i, u);
+        });
+        let mut memory = cpu.take(threads.count() * (block.v_len + block.m_len))?;
+        let scratches = memory.chunks_mut(block.v_len + block.m_len);
+        let rows = images.rows_of(block.tiles);
+        let g = images.to.rows(images.tiles);
+        let room = Blocks::room_if_wanted(found.filter(|_| rows.is_some()), &g, rows.unwrap_or(1));
+        threads.each_with((0..blocks).zip(room), scratches, |(i, found), scratch| {
+            let (v, m) = scratch.split_at_mut(block.v_len);
+            it.transform_tiles::<A>(x, it.tiles(i), v);
+            for (panel, u) in u.chunks(panel.len).enumerate() {
+                it.multiply::<A>(it.tiles(i), v, panel, u, m);
+            }
+            if let Some(found) = found {
+                let elements = found.rows.start * columns..found.rows.end * columns;
+                // SAFETY: this task has written them all, and no other one reads or writes there.
+                found.fill(cpu, unsafe { it.y.written(elements) });
+            }
+        });
+    } else {
+        let mut v = cpu.take(blocks * block.v_len)?;
+        threads.each(v.chunks_mut(block.v_len).enumerate(), |(i, v)| {
+            it.transform_tiles::<A>(x, it.tiles(i), v);
+        });
+        let mut memory = cpu.take(threads.count() * (panel.len + block.m_len))?;
+        let scratches = memory.chunks_mut(panel.len + block.m_len);
+        threads.each_with(0..panels, scratches, |i, scratch| {
+            let (u, m) = scratch.split_at_mut(panel.len);
+            weights.transform::<A>(cpu, panel, i, u);
+            for (block, v) in v.chunks(block.v_len).enumerate() {
+                it.multiply::<A>(it.tiles(block), v, i, u, m);
+            }
+        });
+    }
+    Ok(())
+}
+
+impl Convolution<'_> {
+    /// The tiles of a block.
+    fn tiles(&self, block: usize) -> Range<usize> {
+        block * self.block.tiles..self.images.tiles.min((block + 1) * self.block.tiles)
+    }
+
+    fn transform_tiles<A: Algorithm>(&self, x: Pixels<'_>, tiles: Range<usize>, v: &mut [f32]) {
+        let (planes, layout) = (self.images.from, self.block.v);
+        let channels = 0..planes.channels;
+        let transform = PhantomData::<A::Input>;
+        self.cpu.run(FromPlanes { transform, planes, x, tiles, channels, layout, to: v });
+    }
+
+    /// The output's tiles in a panel's channels.
+    fn multiply<A: Algorithm>(&self, tiles: Range<usize>, v: &[f32], panel: usize, u: &[f32], m: &mut [f32]) {
+        let Block { kernel, depth, .. } = self.block;
+        let first = panel * kernel.columns;
+        let channels = first..self.images.to.channels.min(first + kernel.columns);
+        let points = v.chunks(self.block.v.point_stride).zip(u.chunks(self.panel.point));
+        let points = points.zip(m.chunks_mut(self.block.m.point_stride));
+        for ((v, u), m) in points {
+            kernel.multiply(Left::Lanes, tiles.len().div_ceil(kernel.rows), depth, v, u, m, false);
+        }
+        let (layout, planes, bias, y) = (self.block.m, self.images.to, self.bias, self.y);
+        let transform = PhantomData::<A::Output>;
+        self.cpu.run(ToPlanes { transform, from: m, layout, planes, tiles, channels, bias, y });
+    }
+}

@@ -1,0 +1,132 @@
+//! Winograd's convolutions: a 3x3 window's products, several pixels at a time, with a quarter of the multiplications at stride
+//! 1, and little more than half of them at stride 2.
+//!
+//! | pass | transformed | products at each point | transformed back |
+//! |---|---|---|---|
+//! | forward | x, w | \[tiles, c_in\] · \[c_in, c_out\] | y |
+//! | input gradient | dy, w turned around | \[tiles, c_out\] · \[c_out, c_in\] | dx |
+//! | weight gradient | x, dy | \[c_in, tiles\] · \[tiles, c_out\] | dw |
+//!
+//! A thread transforms a block of tiles into its own memory, multiplies it there by weights that were packed for the
+//! micro-kernel, and transforms the products back: nothing that is 36 / 16 of an image's size travels to main memory. The
+//! values land where the micro-kernel reads them. Blocks depend on the geometry alone, so the number of threads changes
+//! no bit.
+//!
+//! The transforms are in `transforms.rs` and `strided.rs`. In f32 the result is off by some 1e-6 of its norm: the transforms add up values a few
+//! times as large as what they give.
+
+mod backward_weight;
+mod forward;
+mod layout;
+mod strided;
+#[cfg(test)]
+mod tests;
+mod tiles;
+mod transforms;
+mod weights;
+
+use gradamp_core::Result;
+use gradamp_core::geometry::Conv2d;
+
+use super::Cpu;
+use super::batch_norm::Blocks;
+use forward::convolve;
+use strided::{Spread, Strided};
+use transforms::{Algorithm, Four, Pair};
+use weights::Weights;
+
+pub(super) use tiles::Pixels;
+
+/// Which of the algorithms serves a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Winograd {
+    /// Tiles of 4x4 pixels.
+    Four,
+    /// A tile is a whole plane of 2x2 pixels.
+    Pair,
+    /// Tiles of 4x4 pixels at stride 2.
+    Strided,
+}
+
+impl Winograd {
+    /// The algorithm that costs least; `None` where the direct sums do.
+    pub(super) fn of(g: &Conv2d) -> Option<Self> {
+        if (g.kh, g.kw) != (3, 3) {
+            return None;
+        }
+        // What a tile costs in multiply-adds: storing a sum takes the time of a few, transforming a channel of a tile that of
+        // some hundred. Estimated from counts of instructions, not measured. Channels come in vectors.
+        const STORE: usize = 4;
+        let (way, points, transform) = match (g.stride, g.padding) {
+            (1, 1) if (g.h_in, g.w_in) == (2, 2) => return Some(Self::Pair),
+            (1, _) => (Self::Four, Four::POINTS, 200),
+            (2, 1) => (Self::Strided, Strided::POINTS, 450),
+            _ => return None,
+        };
+        let tiles = g.h_out.div_ceil(4) * g.w_out.div_ceil(4);
+        let vectors = |channels: usize| channels.next_multiple_of(super::simd::WIDEST);
+        let products = points * (g.c_in + STORE) * vectors(g.c_out);
+        let ours = tiles * (products + transform * (vectors(g.c_in) + vectors(g.c_out)));
+        let direct = g.pixels() * g.patch() * vectors(g.c_out);
+        (ours < direct).then_some(way)
+    }
+
+    /// y = conv2d(x, w) + bias; and what is to be found in y, where its blocks are whole rows.
+    pub(super) fn conv2d(
+        self,
+        cpu: &Cpu,
+        g: &Conv2d,
+        x: Pixels<'_>,
+        w: &[f32],
+        bias: Option<&[f32]>,
+        y: &mut [f32],
+        found: Option<&mut Blocks<'_>>,
+    ) -> Result<()> {
+        let [from, to] = [(g.h_in, g.w_in, g.c_in), (g.h_out, g.w_out, g.c_out)];
+        let planes = (g.n, from, to, -(g.padding as isize));
+        let weights = Weights { w, c_in: g.c_in, c_out: g.c_out, turned: false };
+        match self {
+            Self::Four => convolve::<Four>(cpu, planes, x, weights, bias, y, found),
+            Self::Pair => convolve::<Pair>(cpu, planes, x, weights, bias, y, found),
+            Self::Strided => convolve::<Strided>(cpu, planes, x, weights, bias, y, found),
+        }
+    }
+
+    /// dx: the convolution of dy with the weights turned around, padded by what is left of the kernel; and what is to be found in
+    /// dx.
+    pub(super) fn backward_input(
+        self,
+        cpu: &Cpu,
+        g: &Conv2d,
+        w: &[f32],
+        dy: &[f32],
+        dx: &mut [f32],
+        found: Option<&mut Blocks<'_>>,
+    ) -> Result<()> {
+        let dy = Pixels::stored(dy);
+        let start = g.padding as isize - 2;
+        let [from, to] = [(g.h_out, g.w_out, g.c_out), (g.h_in, g.w_in, g.c_in)];
+        let weights = Weights { w, c_in: g.c_in, c_out: g.c_out, turned: true };
+        match self {
+            Self::Four => convolve::<Four>(cpu, (g.n, from, to, start), dy, weights, None, dx, found),
+            Self::Pair => convolve::<Pair>(cpu, (g.n, from, to, start), dy, weights, None, dx, found),
+            Self::Strided => convolve::<Spread>(cpu, (g.n, from, to, 0), dy, weights, None, dx, found),
+        }
+    }
+
+    /// dw: at each point, the products of transformed x and dy summed over tiles.
+    pub(super) fn backward_weight(
+        self,
+        cpu: &Cpu,
+        g: &Conv2d,
+        x: &[f32],
+        dy: &[f32],
+        dw: &mut [f32],
+    ) -> Result<()> {
+        match self {
+            Self::Four => backward_weight::backward_weight::<Four>(cpu, g, x, dy, dw),
+            Self::Pair => backward_weight::backward_weight::<Pair>(cpu, g, x, dy, dw),
+            Self::Strided => backward_weight::backward_weight::<Strided>(cpu, g, x, dy, dw),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Every law, on the CPU.
+
+use gradamp_core::conformance::repeat::two_backends_give_the_same_bits;
+use gradamp_core::conformance::{Required, assert_law, laws};
+use gradamp_cpu::{Cpu, Isa};
+
+gradamp_core::conformance!(Cpu::default());
+
+#[test]
+fn every_law_holds_for_every_instruction_set() {
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+        let cpu = Cpu::with_isa(2, isa).unwrap();
+        laws::<Cpu>().iter().for_each(|law| assert_law(&cpu, law.name, law.check));
+    }
+}
+
+/// The CPU keeps no images, so that their laws ask nothing of it; of their twin they do.
+#[test]
+fn the_laws_of_kept_images_hold_for_their_twin() {
+    let kept = laws().into_iter().filter(|law| law.name.starts_with("keep_images::"));
+    let met = kept.map(|law| assert_law(&Required(Cpu::default()), law.name, law.check)).count();
+    assert_eq!(met, 3);
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let one = Cpu::with_threads(1).unwrap();
+    for threads in [2, 3, 8] {
+        let many = Cpu::with_threads(threads).unwrap();
+        two_backends_give_the_same_bits(&one, &many).unwrap_or_else(|v| panic!("{threads} threads: {v}"));
+    }
+}

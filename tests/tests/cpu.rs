@@ -1,0 +1,113 @@
+//! Training on the CPU backend, held against the reference backend, and its memory in steady state.
+
+#![allow(clippy::unwrap_used, reason = "a test's way to fail")]
+
+use gradamp_core::conformance::agreement::FirstStep;
+use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, Sgd, SgdSettings};
+use gradamp_core::{Backend, BatchSource, Hooks, Module, Parameters, Reference, Tape, ops};
+use gradamp_cpu::Cpu;
+use gradamp_data::{DataSettings, Loader, ShapesSettings, Source};
+use gradamp_models::{Architecture, Model, ModelSettings};
+
+const SEED: u64 = 5;
+
+fn loader(examples: usize, batch: usize) -> Loader {
+    let shapes = ShapesSettings { train: examples, test: 1, seed: SEED };
+    let data = DataSettings {
+        source: Source::Shapes,
+        shapes,
+        crop_padding: 0,
+        flip: false,
+        workers: 0,
+        ..DataSettings::default()
+    };
+    data.train_loader(&data.split(data.load().unwrap(), SEED).unwrap(), batch, SEED).unwrap()
+}
+
+fn model<B: Backend>(backend: &B, architecture: Architecture) -> (Model, Parameters<B>) {
+    let mut parameters = Parameters::new(backend, SEED);
+    let settings = ModelSettings { architecture, width: 2, classes: 10 };
+    (Model::new(&settings, &mut parameters).unwrap(), parameters)
+}
+
+/// Some batches, since in one of them a rectifier's input may lie within rounding of 0; see [`FirstStep::switched`].
+#[test]
+fn first_gradients_agree_with_those_of_the_reference_backend() {
+    let cpu = Cpu::default();
+    let source = loader(32, 4);
+    for architecture in [Architecture::ResNet18, Architecture::Vgg11] {
+        let (on_cpu, expected) = (model(&cpu, architecture), model(&Reference, architecture));
+        let batches = source.epoch(&cpu, 0, 0).unwrap().zip(source.epoch(&Reference, 0, 0).unwrap());
+        let mut steps = batches.map(|(a, b)| {
+            let found = FirstStep::of(&on_cpu.0, &on_cpu.1, &a.unwrap()).unwrap();
+            let expected = FirstStep::of(&expected.0, &expected.1, &b.unwrap()).unwrap();
+            (found.switched(&expected), found.differences(&expected))
+        });
+        let (_, layers) = steps.find(|(switched, _)| *switched == 0).unwrap();
+        for layer in &layers {
+            assert!(layer.worst_gradient() < 1e-4 && layer.activation < 1e-4, "{architecture}: {layer:?}");
+        }
+        assert!(layers.iter().any(|layer| layer.activation > 0.0), "both sum in the same order");
+    }
+}
+
+/// All methods together, but for one of the two that exclude each other.
+fn optimisers() -> [SgdSettings; 2] {
+    let all = SgdSettings {
+        weight_decay: 0.1,
+        centralise: true,
+        clip_norm: Some(4.0),
+        clip_value: Some(0.4),
+        adaptive_clip: Some(AdaptiveClip { limit: 1.5, epsilon: 0.5, last_linear: false }),
+        noise: Some(GradientNoise { eta: 0.1, gamma: 0.3 }),
+        layer_rates: vec![LayerRate { paths: "**.bias".into(), lr: 0.5 }],
+        ..SgdSettings::default()
+    };
+    let lars = Some(Lars { trust: 0.2, ..Lars::default() });
+    [all.clone(), SgdSettings { clip_value: None, lars, ..all }]
+}
+
+/// Steps of SGD on one batch; after each step `then` is called.
+fn train<B: Backend>(backend: &B, settings: SgdSettings, steps: usize, mut then: impl FnMut(&Parameters<B>)) {
+    let (model, mut parameters) = model(backend, Architecture::Vgg11);
+    let batch = loader(4, 4).epoch(backend, 0, 0).unwrap().next().unwrap().unwrap();
+    let mut sgd = Sgd::new(settings, &parameters).unwrap();
+    for _ in 0..steps {
+        let mut tape = Tape::train(&mut parameters);
+        let x = tape.constant(batch.images.clone());
+        let logits = model.forward(&mut tape, x).unwrap();
+        let loss = ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, 0.0).unwrap();
+        let gradients = tape.backward(&loss.var, &Hooks::new()).unwrap();
+        sgd.step(&mut parameters, &gradients, &0.1.into()).unwrap();
+        then(&parameters);
+    }
+}
+
+#[test]
+fn a_step_with_every_option_of_the_optimiser_agrees_with_the_reference_backend() {
+    for settings in optimisers() {
+        let (mut found, mut expected) = (Vec::new(), Vec::new());
+        let values = |out: &mut Vec<Vec<f32>>, value: Vec<f32>| out.push(value);
+        train(&Cpu::default(), settings.clone(), 1, |parameters| {
+            parameters.iter().for_each(|(_, p)| values(&mut found, p.value.to_vec().unwrap()));
+        });
+        train(&Reference, settings, 1, |parameters| {
+            parameters.iter().for_each(|(_, p)| values(&mut expected, p.value.to_vec().unwrap()));
+        });
+        for (found, expected) in found.iter().zip(&expected) {
+            let off = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let size = expected.iter().fold(1e-3_f32, |most, value| most.max(value.abs()));
+            assert!(off < 1e-4 * size, "{off} of {size}");
+        }
+    }
+}
+
+#[test]
+fn a_steady_step_with_every_option_of_the_optimiser_takes_no_memory_from_the_system() {
+    let cpu = Cpu::default();
+    for settings in optimisers() {
+        let mut counts = Vec::new();
+        train(&cpu, settings, 6, |_| counts.push(cpu.fresh_allocations().unwrap()));
+        assert_eq!(counts[5], counts[1]);
+    }
+}

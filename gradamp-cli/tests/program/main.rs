@@ -12,6 +12,7 @@ mod drivers;
 mod faults;
 mod inputs;
 mod integrity;
+mod old_folders;
 mod optimizer;
 mod reliability;
 mod report;

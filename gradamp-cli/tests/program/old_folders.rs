@@ -1,0 +1,144 @@
+//! Run and sweep folders that an earlier version wrote (`tests/data`) are resumed, verified, reported and compared.
+
+use std::fs;
+use std::path::Path;
+
+use flate2::read::GzDecoder;
+use serde_json::Value;
+
+use crate::{Workplace, contents, json_lines};
+
+/// The run that is missing from the partial sweep.
+const MISSING: &str = "factor-3_seed-2";
+
+/// A folder with the archive's content.
+fn unpacked() -> Workplace {
+    let place = Workplace::new();
+    let archive = include_bytes!("../data/folders-0.1.0.tar.gz");
+    tar::Archive::new(GzDecoder::new(&archive[..])).unpack(place.path("")).unwrap();
+    place
+}
+
+/// Turns the finished sweep into the sweep as it was before its last run.
+fn remove_last_run(place: &Workplace) {
+    fs::remove_dir_all(place.path("sweep/runs").join(MISSING)).unwrap();
+    for table in ["results.jsonl", "results.csv"] {
+        fs::copy(place.path(&format!("partial-{table}")), place.path("sweep").join(table)).unwrap();
+    }
+}
+
+/// The text of a file in a folder.
+fn text(folder: &Path, name: &str) -> String {
+    fs::read_to_string(folder.join(name)).unwrap()
+}
+
+/// Asserts that everything in `old` is in `new`: equal, or within `tolerance` for numbers. Keys that only `new` has are allowed.
+#[track_caller]
+fn assert_holds(new: &Value, old: &Value, tolerance: f64, place: &str) {
+    match (new, old) {
+        (Value::Object(new), Value::Object(old)) => {
+            for (key, value) in old {
+                let place = format!("{place}.{key}");
+                assert_holds(new.get(key).unwrap_or_else(|| panic!("no {place}")), value, tolerance, &place);
+            }
+        }
+        (Value::Array(new), Value::Array(old)) => {
+            assert_eq!(new.len(), old.len(), "{place}");
+            for (index, (new, old)) in new.iter().zip(old).enumerate() {
+                assert_holds(new, old, tolerance, &format!("{place}.{index}"));
+            }
+        }
+        (Value::Number(a), Value::Number(b)) => {
+            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+            assert!((a - b).abs() <= tolerance, "{place}: {a}, was {b}");
+        }
+        _ => assert_eq!(new, old, "{place}"),
+    }
+}
+
+#[test]
+fn an_old_run_is_resumed_to_its_end_and_keeps_what_it_logged() {
+    let place = unpacked();
+    place.run("verify run").succeeds();
+    let run = place.path("run");
+    let logs = ["metrics.jsonl", "amplification.jsonl", "gradients.jsonl", "evaluations.jsonl"];
+    let before = logs.map(|name| text(&run, name));
+    let events = contents(&run.join("tensorboard"));
+    assert_eq!(events.len(), 1);
+
+    place.run("train --resume run --device cpu --threads 1 --quiet").succeeds();
+    for (name, before) in logs.iter().zip(&before) {
+        let after = text(&run, name);
+        assert!(after.len() > before.len() && after.starts_with(before), "{name}");
+    }
+    // TensorBoard's file is written anew, with the earlier events first.
+    let (before, after) = (events.into_values().next(), contents(&run.join("tensorboard")));
+    assert_eq!(after.len(), 1);
+    assert!(after.into_values().all(|after| after.starts_with(before.as_deref().unwrap())));
+    let record: Value = serde_json::from_str(&text(&run, "run.json")).unwrap();
+    assert_eq!(record["outcome"], "finished");
+    place.run("verify run").succeeds();
+
+    // The first resumed epoch is that of the earlier version. In the last one, instruction sets that round differently have moved apart.
+    let metrics = json_lines(&run.join("metrics.jsonl"));
+    let expected = json_lines(&place.path("resumed-metrics.jsonl"));
+    assert_eq!(metrics.len(), 4);
+    for (line, mut expected) in metrics.into_iter().zip(expected).take(3) {
+        let timeless = |key: &String| !key.contains("seconds") && key != "images_per_second";
+        expected.as_object_mut().unwrap().retain(|key, _| timeless(key));
+        assert_holds(&line, &expected, 1e-4, "metrics");
+    }
+}
+
+#[test]
+fn old_folders_become_reports() {
+    let place = unpacked();
+    for folder in ["run", "sweep"] {
+        place.run(&format!("report {folder} --output {folder}.html")).succeeds();
+        let page = fs::read_to_string(place.path(&format!("{folder}.html"))).unwrap();
+        for part in ["<svg", "Test accuracy", "</html>"] {
+            assert!(page.contains(part), "{folder}: {part}");
+        }
+    }
+    let page = fs::read_to_string(place.path("sweep.html")).unwrap();
+    for cell in ["baseline", "factor-1.5", "factor-3"] {
+        assert!(page.contains(cell), "{cell}");
+    }
+}
+
+#[test]
+fn an_old_sweep_is_compared_to_the_same_numbers() {
+    let place = unpacked();
+    place.run("verify sweep").succeeds();
+    let before = contents(&place.path("sweep"));
+    let output = place.run("compare sweep --json").succeeds().out;
+    let stored = serde_json::from_str(&text(&place.path(""), "compare.json")).unwrap();
+    assert_holds(&serde_json::from_str(&output).unwrap(), &stored, 1e-9, "compare");
+    assert!(contents(&place.path("sweep")) == before, "reading a sweep changes nothing in it");
+}
+
+#[test]
+fn an_old_sweep_without_its_last_run_is_finished() {
+    let place = unpacked();
+    let old = json_lines(&place.path("sweep/results.jsonl"));
+    remove_last_run(&place);
+    place.run("verify sweep").succeeds();
+    let pending = json_lines(&place.path("sweep/results.jsonl"));
+    assert_eq!(pending.last().unwrap()["status"], "pending");
+    let before = contents(&place.path("sweep/runs"));
+
+    let sweep = place.run("sweep study.toml --out sweep").succeeds();
+    assert!(sweep.err.contains(MISSING) && !sweep.err.contains("factor-3_seed-1"), "{}", sweep.err);
+    for (path, bytes) in before {
+        assert!(fs::read(&path).unwrap() == bytes, "{} changed", path.display());
+    }
+    let results = json_lines(&place.path("sweep/results.jsonl"));
+    assert_eq!(results.len(), old.len());
+    for (result, old) in results.iter().zip(&old) {
+        for key in ["run", "cell", "role", "axes", "seed", "status", "error", "epochs"] {
+            assert_eq!(result[key], old[key], "{}: {key}", old["run"]);
+        }
+    }
+    place.run("verify sweep").succeeds();
+    place.run("compare sweep").succeeds();
+}

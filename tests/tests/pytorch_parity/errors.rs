@@ -1,19 +1,20 @@
-//! How far a replay is from PyTorch.
+//! The differences between a replay and PyTorch, and their limits.
 
 use std::fmt;
 
-/// ‖difference‖ / ‖PyTorch's gradient‖, for every parameter in the first step.
+/// ‖difference‖ / ‖PyTorch's gradient‖ of every parameter in the first step.
 const GRADIENT_LIMIT: f64 = 1e-4;
-/// |difference|, for the loss of every step.
+/// |difference| of the loss in every step.
 const LOSS_LIMIT: f64 = 1e-4;
-/// ‖difference‖ / ‖PyTorch's values‖, for every parameter and running statistic after the last step.
+/// ‖difference‖ / ‖PyTorch's values‖ of every parameter and running statistic after the last step.
 const STATE_LIMIT: f64 = 1e-3;
-/// ‖difference‖ / ‖PyTorch's logits‖, in every step.
+/// ‖difference‖ / ‖PyTorch's logits‖ in every step.
 const LOGITS_LIMIT: f64 = 1e-3;
-/// The same in evaluation mode after the last step: the logits of a state that is itself within its limit.
+/// ‖difference‖ / ‖PyTorch's logits‖ in evaluation mode after the last step. The limit is wider, because the state that computes these
+/// logits may differ by its own limit.
 const EVAL_LOGITS_LIMIT: f64 = 1e-2;
 
-/// The largest errors of a replay, each with where it is.
+/// The largest errors of a replay, each with its place.
 #[derive(Clone, Debug, Default)]
 pub struct Errors {
     pub loss: Worst,
@@ -36,7 +37,7 @@ impl Errors {
         ]
     }
 
-    /// What is beyond its limit.
+    /// A message for each error that is not below its limit.
     pub fn beyond_limits(&self) -> Vec<String> {
         let limits = self.with_limits();
         let beyond = limits.iter().filter(|(_, worst, limit)| worst.error >= *limit);
@@ -51,7 +52,7 @@ impl fmt::Display for Errors {
     }
 }
 
-/// The largest of some errors, and where it is.
+/// The largest of several errors, and its place.
 #[derive(Clone, Debug, Default)]
 pub struct Worst {
     error: f64,
@@ -59,8 +60,8 @@ pub struct Worst {
 }
 
 impl Worst {
-    /// Takes `error` at `place` in, a NaN as infinitely large.
-    pub fn meet(&mut self, error: f64, place: impl Into<String>) {
+    /// Includes the error at `place`. A NaN counts as infinite.
+    pub fn include(&mut self, error: f64, place: impl Into<String>) {
         let error = if error.is_nan() { f64::INFINITY } else { error };
         if error > self.error {
             *self = Self { error, place: place.into() };

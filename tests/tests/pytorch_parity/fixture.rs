@@ -1,4 +1,4 @@
-//! A fixture: one batch, one model, and what PyTorch made of them.
+//! A fixture: one batch, one model, and the results of PyTorch's steps.
 
 use std::error::Error;
 use std::path::Path;
@@ -11,7 +11,7 @@ use gradamp_models::{Archive, Model, ModelSettings};
 use ndarray::{ArrayD, IxDyn};
 use serde::Deserialize;
 
-/// The case in a fixture's metadata. A field that is not known here is an error: it would ask for something untested.
+/// The case in a fixture's metadata. An unknown field is an error, because it asks for a setting that would not be tested.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
@@ -28,7 +28,7 @@ pub struct Case {
     pub momentum: f32,
     pub weight_decay: f32,
     pub nesterov: bool,
-    /// Of the weights and the batch, which the fixture holds.
+    /// The seed of the weights and the batch. Both are stored, so that the test does not need it.
     #[serde(rename = "seed")]
     pub _seed: u64,
 }
@@ -64,7 +64,7 @@ impl<B: Backend> Fixture<B> {
         Ok(Self { archive, case, settings, backend: backend.clone(), images, labels })
     }
 
-    /// The model, with the state_dict whose names begin with `prefix`.
+    /// The model, with the values of the state_dict whose names begin with `prefix`.
     pub fn model(&self, prefix: &str) -> Result<(Model, Parameters<B>), Box<dyn Error>> {
         let mut parameters = Parameters::new(&self.backend, 0);
         let model = Model::new(&self.settings, &mut parameters)?;
@@ -72,7 +72,7 @@ impl<B: Backend> Fixture<B> {
         Ok((model, parameters))
     }
 
-    /// The case's amplification, in place for good.
+    /// Hooks that amplify the case's sites in every step.
     pub fn hooks(&self, model: &Model, parameters: &mut Parameters<B>) -> Result<Hooks<B>, Box<dyn Error>> {
         let hooks = Hooks::new();
         let &[_, h, w, c] = &**self.images.shape() else { return Ok(hooks) };
@@ -95,8 +95,8 @@ impl<B: Backend> Fixture<B> {
         Ok(hooks)
     }
 
-    /// Whether the parameters of layers are amplified that have none: PyTorch's reference lets that pass, the amplifier
-    /// takes it for the mistake that it is.
+    /// Whether the case amplifies the parameters of layers without parameters. PyTorch's reference accepts that and the
+    /// amplifier returns an error.
     fn is_without_effect(&self, trace: &Trace) -> bool {
         let known = |path: &String| trace.sites.iter().any(|site| *site.path == **path);
         let has_parameters = |path: &String| {

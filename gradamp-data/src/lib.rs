@@ -28,6 +28,8 @@
 //! A [`Loader`] is also a [`BatchSource`](gradamp_core::BatchSource) for every backend; where a backend keeps images on its
 //! device, [`Loader::keep_on`] gives the same batches made there.
 
+#![forbid(unsafe_code)]
+
 pub mod any_path;
 mod cifar;
 pub mod dataset;

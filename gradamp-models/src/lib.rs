@@ -12,6 +12,8 @@
 //! # Ok::<(), gradamp_models::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod architecture;
 mod archive;
 mod atomic;

@@ -1,0 +1,146 @@
+//! The structure of the workspace's crates, read from their sources: no import cycles, short files, no unsafe code where none is
+//! needed, a small core, and libraries that do not speak of the program's flags and keys.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, which the lints do not recognise as such
+
+mod cycles;
+mod modules;
+mod public;
+mod strings;
+
+use std::path::{Path, PathBuf};
+
+use modules::Crate;
+
+/// The longest file of a crate's sources, in lines. Test modules may be longer.
+const LONGEST_FILE: usize = 450;
+/// The largest number of public items that a user of gradamp-core can reach.
+const CORE_ITEMS: usize = 258;
+
+/// Crates with import cycles. A crate whose last cycle is gone leaves this list; the test fails until it does.
+const WITH_CYCLES: &[&str] =
+    &["gradamp-core", "gradamp-wgpu", "gradamp-models", "gradamp-data", "gradamp-cli"];
+
+/// Crates that forbid unsafe code.
+const WITHOUT_UNSAFE: &[&str] = &["gradamp-models", "gradamp-data"];
+
+/// Crates that are used without the program, so that their messages name fields and methods.
+const LIBRARIES: &[&str] = &["gradamp-core", "gradamp-wgpu", "gradamp-models", "gradamp-data", "gradamp-cpu"];
+
+/// Libraries with messages that name a flag, key or command of the program. A crate without such messages leaves this list; the test
+/// fails until it does.
+const WITH_WORDS_OF_THE_PROGRAM: &[&str] = &["gradamp-core", "gradamp-wgpu", "gradamp-data"];
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The names of the workspace's crates: its folders with a `src/lib.rs`, except this one, which holds tests only.
+fn crates() -> Vec<String> {
+    let entries = std::fs::read_dir(workspace()).unwrap().map(|entry| entry.unwrap());
+    let mut names: Vec<String> = entries
+        .filter(|entry| entry.path().join("src/lib.rs").is_file())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| name != "tests")
+        .collect();
+    names.sort();
+    assert!(names.iter().any(|name| name == "gradamp-core"), "{names:?}");
+    names
+}
+
+fn read(name: &str) -> Crate {
+    Crate::read(&workspace().join(name).join("src/lib.rs"))
+}
+
+#[test]
+fn files_of_a_crate_do_not_import_each_other_in_a_circle() {
+    let mut failures = Vec::new();
+    for name in crates() {
+        let cycles = cycles::find(&read(&name));
+        match (cycles.is_empty(), WITH_CYCLES.contains(&&*name)) {
+            (true, true) => failures.push(format!("{name} has no import cycle: remove it from WITH_CYCLES")),
+            (false, false) => failures.extend(cycles.iter().map(|cycle| format!("{name}: {cycle}"))),
+            (true, false) => {}
+            (false, true) => {
+                println!("{name} has {} groups of files with import cycles", cycles.len());
+                for cycle in cycles {
+                    println!("  {cycle}");
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+#[test]
+fn files_are_short() {
+    let mut failures = Vec::new();
+    for name in crates() {
+        for file in read(&name).files {
+            let lines = std::fs::read_to_string(&file).unwrap().lines().count();
+            if lines > LONGEST_FILE {
+                failures.push(format!("{}: {lines} lines, more than {LONGEST_FILE}", file.display()));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+#[test]
+fn unsafe_code_is_forbidden_where_none_is_needed() {
+    for name in WITHOUT_UNSAFE {
+        let root = workspace().join(name).join("src/lib.rs");
+        assert!(forbids_unsafe(&root), "{}: expected #![forbid(unsafe_code)]", root.display());
+    }
+}
+
+fn forbids_unsafe(root: &Path) -> bool {
+    let file = syn::parse_file(&std::fs::read_to_string(root).unwrap()).unwrap();
+    file.attrs.iter().any(|attribute| {
+        attribute.path().is_ident("forbid")
+            && attribute.parse_args::<syn::Path>().is_ok_and(|lint| lint.is_ident("unsafe_code"))
+    })
+}
+
+#[test]
+fn the_core_is_small() {
+    let items = public::items(&read("gradamp-core"));
+    assert!(
+        items.len() <= CORE_ITEMS,
+        "{} public items, more than {CORE_ITEMS}:\n{}",
+        items.len(),
+        items.join("\n")
+    );
+}
+
+#[test]
+fn libraries_do_not_speak_of_the_programs_flags_and_keys() {
+    let mut failures = Vec::new();
+    for name in crates().iter().filter(|name| LIBRARIES.contains(&&***name)) {
+        let mut found = Vec::new();
+        for file in read(name).files {
+            let texts = strings::of_the_program(&std::fs::read_to_string(&file).unwrap());
+            found.extend(texts.into_iter().map(|text| format!("{}: {text:?}", file.display())));
+        }
+        match (found.is_empty(), WITH_WORDS_OF_THE_PROGRAM.contains(&&**name)) {
+            (true, true) => failures.push(format!("{name}: remove it from WITH_WORDS_OF_THE_PROGRAM")),
+            (false, false) => failures.extend(found),
+            (true, false) => {}
+            (false, true) => println!("{}", found.join("\n")),
+        }
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+/// A crate with the given files, in a temporary folder.
+fn planted(files: &[(&str, &str)]) -> (tempfile::TempDir, Crate) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let root: PathBuf = folder.path().join("lib.rs");
+    let read = Crate::read(&root);
+    (folder, read)
+}

@@ -18,11 +18,18 @@ const LONGEST_FILE: usize = 450;
 const CORE_ITEMS: usize = 258;
 
 /// Crates with import cycles. A crate whose last cycle is gone leaves this list; the test fails until it does.
-const WITH_CYCLES: &[&str] =
-    &["gradamp-core", "gradamp-wgpu", "gradamp-models", "gradamp-data", "gradamp-study", "gradamp-cli"];
+const WITH_CYCLES: &[&str] = &[
+    "gradamp-core",
+    "gradamp-cpu",
+    "gradamp-wgpu",
+    "gradamp-models",
+    "gradamp-data",
+    "gradamp-study",
+    "gradamp-cli",
+];
 
 /// Crates that forbid unsafe code.
-const WITHOUT_UNSAFE: &[&str] = &["gradamp-models", "gradamp-data"];
+const WITHOUT_UNSAFE: &[&str] = &["gradamp-core", "gradamp-models", "gradamp-data"];
 
 /// Crates that are used without the program, so that their messages name fields and methods.
 const LIBRARIES: &[&str] = &["gradamp-core", "gradamp-wgpu", "gradamp-models", "gradamp-data", "gradamp-cpu"];

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use super::batch_norm::{Blocks, Find};
-use super::{Buffer, Cpu, batch_norm, conv2d, elementwise, gemm, loss, pooling, sgd, windows};
+use crate::arena::Buffer;
+use crate::batch_norm::{BlockSums, Quantity};
+use crate::device::Cpu;
+use crate::{batch_norm, conv2d, elementwise, gemm, loss, pooling, sgd, windows};
 use gradamp_core::Result;
 use gradamp_core::backend::{Backend, BatchNormOperands, SgdSlot, Statistics};
 use gradamp_core::folding::Folding;
@@ -24,7 +26,7 @@ impl Backend for Cpu {
     }
 
     fn alloc(&self, len: usize) -> Result<Buffer> {
-        self.take(len)
+        self.allocate(len)
     }
 
     fn write(&self, src: &[f32], dst: &mut Buffer) -> Result<()> {
@@ -176,9 +178,9 @@ impl Backend for Cpu {
         mean: &mut Buffer,
         variance: &mut Buffer,
     ) -> Result<()> {
-        let mut moments = Blocks::new(Find::Moments);
+        let mut moments = BlockSums::new(Quantity::Moments);
         conv2d::conv2d(self, g, x, w, bias.map(|bias| &**bias), y, Some(&mut moments))?;
-        batch_norm::join(&moments.complete(self, &g.y_rows(), y), &g.y_rows(), mean, variance);
+        batch_norm::join_moments(&moments.finish(self, &g.y_rows(), y), &g.y_rows(), mean, variance);
         Ok(())
     }
 
@@ -246,6 +248,6 @@ impl Backend for Cpu {
     }
 
     fn fresh_allocations(&self) -> Option<u64> {
-        Some(self.shared.pool.fresh_allocations())
+        Some(self.fresh_buffers())
     }
 }

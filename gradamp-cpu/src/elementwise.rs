@@ -4,22 +4,19 @@ use gradamp_core::backend::Statistics;
 use gradamp_core::geometry::Rows;
 use gradamp_core::random::Stream;
 
-use super::Cpu;
-use super::columns::add_rows;
-use super::simd::vectorised;
-use super::threads::Threads;
+use crate::channel_sums::{SHORT, add_rows};
+use crate::device::Cpu;
+use crate::simd::vectorised;
+use crate::threads::Threads;
 
 /// Elements of one task: a quarter of a second-level cache, so that sharing out costs next to nothing.
-pub(super) const CHUNK: usize = 32 * 1024;
+pub(crate) const CHUNK: usize = 32 * 1024;
 
 /// Elements of one task that makes normal numbers, which take much longer than memory does: whole pairs.
 const NOISY: usize = 1024;
 
-/// Rows that are summed in f32 before the sum goes on in f64: few enough to lose nothing.
-pub(super) const SHORT: usize = 64;
-
 /// y = alpha · x + beta · y
-pub(super) fn axpby(cpu: &Cpu, alpha: f32, x: &[f32], beta: f32, y: &mut [f32]) {
+pub(crate) fn axpby(cpu: &Cpu, alpha: f32, x: &[f32], beta: f32, y: &mut [f32]) {
     cpu.threads().each(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| match (alpha, beta) {
         (1.0, 0.0) => y.copy_from_slice(x),
         (_, 0.0) => scale(cpu, alpha, x, y),
@@ -37,7 +34,7 @@ vectorised! {
 
 vectorised! {
     /// y = alpha · x + beta · y
-    pub(super) fn scale_and_add<'a>(alpha: f32, x: &'a [f32], beta: f32, y: &'a mut [f32]) {
+    pub(crate) fn scale_and_add<'a>(alpha: f32, x: &'a [f32], beta: f32, y: &'a mut [f32]) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = alpha * x + beta * *y;
         }
@@ -45,7 +42,7 @@ vectorised! {
 }
 
 /// y = max(x, 0), NaN where x is NaN.
-pub(super) fn relu(cpu: &Cpu, x: &[f32], y: &mut [f32]) {
+pub(crate) fn relu(cpu: &Cpu, x: &[f32], y: &mut [f32]) {
     cpu.threads().each(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| rectify(cpu, x, y));
 }
 
@@ -58,14 +55,14 @@ vectorised! {
 }
 
 /// dx = dy where y > 0, else 0
-pub(super) fn relu_backward(cpu: &Cpu, y: &[f32], dy: &[f32], dx: &mut [f32]) {
+pub(crate) fn relu_backward(cpu: &Cpu, y: &[f32], dy: &[f32], dx: &mut [f32]) {
     let parts = y.chunks(CHUNK).zip(dy.chunks(CHUNK)).zip(dx.chunks_mut(CHUNK));
     cpu.threads().each(parts, |((y, dy), dx)| mask(cpu, y, dy, dx));
 }
 
 vectorised! {
     /// dx = dy where y > 0, else 0
-    pub(super) fn mask<'a>(y: &'a [f32], dy: &'a [f32], dx: &'a mut [f32]) {
+    pub(crate) fn mask<'a>(y: &'a [f32], dy: &'a [f32], dx: &'a mut [f32]) {
         for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
             *dx = if y > 0.0 { dy } else { 0.0 };
         }
@@ -73,7 +70,7 @@ vectorised! {
 }
 
 /// y[r, c] += bias[c]
-pub(super) fn add_bias(threads: &Threads, g: &Rows, bias: &[f32], y: &mut [f32]) {
+pub(crate) fn add_bias(threads: &Threads, g: &Rows, bias: &[f32], y: &mut [f32]) {
     threads.each(y.chunks_mut(row_block(g) * g.channels), |y| {
         for y in y.chunks_mut(g.channels) {
             for (y, &bias) in y.iter_mut().zip(bias) {
@@ -84,7 +81,7 @@ pub(super) fn add_bias(threads: &Threads, g: &Rows, bias: &[f32], y: &mut [f32])
 }
 
 /// out[c] = Σ_r x[r, c]
-pub(super) fn sum_rows(cpu: &Cpu, g: &Rows, x: &[f32], out: &mut [f32]) {
+pub(crate) fn sum_rows(cpu: &Cpu, g: &Rows, x: &[f32], out: &mut [f32]) {
     let mut partials = block_sums(cpu.threads(), g, 1, std::iter::repeat(()), |rows, (), sums| {
         let x = &x[rows.start * g.channels..rows.end * g.channels];
         add_rows::<false>(cpu, x, sums);
@@ -95,7 +92,7 @@ pub(super) fn sum_rows(cpu: &Cpu, g: &Rows, x: &[f32], out: &mut [f32]) {
 }
 
 /// out[c] = Σ_r x[r, c]²
-pub(super) fn sum_squares(cpu: &Cpu, g: &Rows, x: &[f32], out: &mut [f32]) {
+pub(crate) fn sum_squares(cpu: &Cpu, g: &Rows, x: &[f32], out: &mut [f32]) {
     let sums = block_sums(cpu.threads(), g, 1, std::iter::repeat(()), |rows, (), sums| {
         let x = &x[rows.start * g.channels..rows.end * g.channels];
         add_rows::<true>(cpu, x, sums);
@@ -106,7 +103,7 @@ pub(super) fn sum_squares(cpu: &Cpu, g: &Rows, x: &[f32], out: &mut [f32]) {
 }
 
 /// y[r, c] = factors[c] · x[r, c]
-pub(super) fn scale_channels(threads: &Threads, g: &Rows, factors: &[f32], x: &[f32], y: &mut [f32]) {
+pub(crate) fn scale_channels(threads: &Threads, g: &Rows, factors: &[f32], x: &[f32], y: &mut [f32]) {
     let block = row_block(g) * g.channels;
     threads.each(x.chunks(block).zip(y.chunks_mut(block)), |(x, y)| {
         for (x, y) in x.chunks(g.channels).zip(y.chunks_mut(g.channels)) {
@@ -118,7 +115,7 @@ pub(super) fn scale_channels(threads: &Threads, g: &Rows, factors: &[f32], x: &[
 }
 
 /// y[i] += deviation · n[i], with the normal numbers of `stream`
-pub(super) fn add_noise(threads: &Threads, stream: Stream, deviation: f32, y: &mut [f32]) {
+pub(crate) fn add_noise(threads: &Threads, stream: Stream, deviation: f32, y: &mut [f32]) {
     threads.each(y.chunks_mut(NOISY).enumerate(), |(i, y)| {
         let mut normals = [0.0; NOISY];
         let normals = &mut normals[..y.len()];
@@ -130,13 +127,13 @@ pub(super) fn add_noise(threads: &Threads, stream: Stream, deviation: f32, y: &m
 }
 
 /// Rows of one task of a kernel over rows: a function of the geometry alone, at most 256 tasks.
-pub(super) fn row_block(g: &Rows) -> usize {
+pub(crate) fn row_block(g: &Rows) -> usize {
     (CHUNK / g.channels).max(SHORT).max(g.rows.div_ceil(256))
 }
 
 /// Per-channel sums over rows: `sum` adds those of a block of rows to `kinds · channels` accumulators; the blocks'
 /// sums are added in the order of the blocks. Each block takes one of the `parts` with it.
-pub(super) fn block_sums<P: Send>(
+pub(crate) fn block_sums<P: Send>(
     threads: &Threads,
     g: &Rows,
     kinds: usize,
@@ -158,15 +155,8 @@ pub(super) fn block_sums<P: Send>(
     partials
 }
 
-/// How many rows of so many channels go through a kernel side by side, as if they were one: a row of a few vectors has too
-/// few sums to add to one while another one's is on its way.
-pub(super) fn together(channels: usize) -> usize {
-    const ELEMENTS: usize = 128;
-    (ELEMENTS / channels).max(1)
-}
-
 /// out = the sum of `parts`, each as long as out, added in their order.
-pub(super) fn add_parts(threads: &Threads, parts: &[f32], out: &mut [f32]) {
+pub(crate) fn add_parts(threads: &Threads, parts: &[f32], out: &mut [f32]) {
     const PIECE: usize = CHUNK / 4;
     let elements = out.len();
     threads.each(out.chunks_mut(PIECE).enumerate(), |(i, out)| {
@@ -180,7 +170,7 @@ pub(super) fn add_parts(threads: &Threads, parts: &[f32], out: &mut [f32]) {
 }
 
 /// Sum, norms, largest magnitude and zeros of `x`.
-pub(super) fn statistics(threads: &Threads, x: &[f32]) -> Statistics {
+pub(crate) fn statistics(threads: &Threads, x: &[f32]) -> Statistics {
     #[derive(Clone, Copy, Default)]
     struct Part {
         sum: f64,

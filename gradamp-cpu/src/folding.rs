@@ -1,9 +1,11 @@
 //! A rectified batch norm folded into Winograd's transforms, and its sums found as the input gradient is transformed back, or as a
 //! pool writes it.
 
-use super::batch_norm::{self, Blocks, Find};
-use super::winograd::{Pixels, Winograd};
-use super::{Buffer, Cpu, pooling};
+use crate::arena::Buffer;
+use crate::batch_norm::{self, BlockSums, Quantity};
+use crate::device::Cpu;
+use crate::pooling;
+use crate::winograd::{Pixels, Winograd};
 use gradamp_core::folding::{Folding, Rectified, Share};
 use gradamp_core::geometry::{Conv2d, Pool2d, Rows};
 use gradamp_core::{Backend, Error, Result};
@@ -16,7 +18,7 @@ fn rectified<'a>(g: &Rows, z: &Rectified<'a, Cpu>) -> batch_norm::Rectified<'a> 
 impl Cpu {
     /// Others do not fold.
     fn way(&self, g: &Conv2d) -> Result<Winograd> {
-        Winograd::of(g).ok_or_else(|| Error::Backend {
+        Winograd::choose(g).ok_or_else(|| Error::Backend {
             backend: self.name(),
             message: format!("expected a convolution that goes by Winograd, found {g:?}"),
         })
@@ -25,7 +27,7 @@ impl Cpu {
 
 impl Folding<Cpu> for Cpu {
     fn folds(&self, g: &Conv2d) -> bool {
-        Winograd::of(g).is_some()
+        Winograd::choose(g).is_some()
     }
 
     fn conv2d(
@@ -41,9 +43,9 @@ impl Folding<Cpu> for Cpu {
         let Some([mean, variance]) = moments else {
             return way.conv2d(self, g, Pixels::folded(&z), w, bias, y, None);
         };
-        let mut found = Blocks::new(Find::Moments);
+        let mut found = BlockSums::new(Quantity::Moments);
         way.conv2d(self, g, Pixels::folded(&z), w, bias, y, Some(&mut found))?;
-        batch_norm::join(&found.complete(self, &g.y_rows(), y), &g.y_rows(), mean, variance);
+        batch_norm::join_moments(&found.finish(self, &g.y_rows(), y), &g.y_rows(), mean, variance);
         Ok(())
     }
 
@@ -63,9 +65,9 @@ impl Folding<Cpu> for Cpu {
             let Share { values, scale, own } = share;
             batch_norm::Share { values, scale, own }
         });
-        let mut found = Blocks::new(Find::Gradients(&z, others));
+        let mut found = BlockSums::new(Quantity::Gradients(&z, others));
         self.way(g)?.backward_input(self, g, w, dy, dz, Some(&mut found))?;
-        z.gradients(&rows, &found.complete(self, &rows, dz), dgamma, dbeta);
+        found.finish(self, &rows, dz).gradients(&rows, &z, dgamma, dbeta);
         Ok(())
     }
 
@@ -80,9 +82,9 @@ impl Folding<Cpu> for Cpu {
         dbeta: &mut Buffer,
     ) -> Result<()> {
         let (rows, z) = (g.x_rows(), rectified(&g.x_rows(), z));
-        let mut found = Blocks::new(Find::Gradients(&z, None));
+        let mut found = BlockSums::new(Quantity::Gradients(&z, None));
         pooling::max_pool2d_backward(self, g, index, dy, dz, Some(&mut found));
-        z.gradients(&rows, &found, dgamma, dbeta);
+        found.gradients(&rows, &z, dgamma, dbeta);
         Ok(())
     }
 

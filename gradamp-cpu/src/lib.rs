@@ -1,17 +1,49 @@
-//! The CPU backend: multithreaded, channels last, the same bits for any number of threads.
+//! The CPU backend of gradamp: multithreaded vector kernels on channels-last tensors, with the same bits for any number of threads.
+//!
+//! ```
+//! use gradamp_core::Tensor;
+//! use gradamp_cpu::Cpu;
+//!
+//! let cpu = Cpu::new()?;
+//! let x = Tensor::from_slice(&cpu, &[2, 3], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0])?;
+//! assert_eq!(x.to_vec()?.len(), 6);
+//! # Ok::<(), gradamp_core::Error>(())
+//! ```
+//!
+//! # How to read a kernel
+//!
+//! `backend.rs` implements the traits of `gradamp_core::backend`; each method calls one function in the file of its operation. The
+//! path of a convolution by a matrix product, from the trait's method to the vector instructions, is these files:
+//!
+//! 1. `backend.rs`: the method `conv2d`,
+//! 2. `conv2d.rs`: blocks of output rows, shared out to threads,
+//! 3. `threads.rs`: which thread computes which block,
+//! 4. `windows.rs`: the convolution's windows, copied to rows of a matrix,
+//! 5. `gemm/mod.rs`: the product of a block of rows and the weights,
+//! 6. `gemm/pack.rs`: how both are laid out for the micro-kernel,
+//! 7. `gemm/kernel.rs`: what a micro-kernel is given,
+//! 8. `gemm/micro_kernels.rs`: the micro-kernels for AVX-512, AVX2, NEON and any other machine.
+//!
+//! Most 3x3 convolutions are cheaper by Winograd's algorithms, which are in `winograd/`.
+//!
+//! # Unsafe code
+//!
+//! All of the workspace's unsafe code for CPUs is in this crate: vector instructions, slices that several threads write, and the
+//! memory of buffers. Each block says why it is sound.
 
 #![allow(unsafe_code, reason = "vector instructions, and the memory and threads beneath them")]
 
+mod arena;
 mod backend;
 mod batch_norm;
-mod columns;
+mod channel_sums;
 mod conv2d;
+mod device;
 mod elementwise;
 mod folding;
 mod gemm;
 mod loss;
 mod peak;
-mod pool;
 mod pooling;
 mod sgd;
 mod shared_mut;
@@ -22,119 +54,6 @@ mod threads;
 mod windows;
 mod winograd;
 
-use std::fmt;
-use std::sync::Arc;
-
-use gradamp_core::{Backend, Error, Result};
-
+pub use arena::Buffer;
+pub use device::Cpu;
 pub use gemm::Isa;
-pub use pool::Buffer;
-
-use gemm::{Kernel, Kernels};
-use pool::Pool;
-use threads::Threads;
-
-/// The CPU as a device: a cheap handle on its threads and its memory.
-#[derive(Clone)]
-pub struct Cpu {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    threads: Threads,
-    isa: Isa,
-    kernels: Kernels,
-    pool: Arc<Pool>,
-}
-
-impl Cpu {
-    /// As many threads as the machine runs at once, and its best instructions, or those that the environment
-    /// variable `GRADAMP_ISA` (`avx512`, `avx2`, `neon`, `portable`) asks for.
-    ///
-    /// **Errors:** `GRADAMP_ISA` asks for what is unknown or not there.
-    pub fn new() -> Result<Self> {
-        Self::with_threads(available_threads())
-    }
-
-    /// Like [`Cpu::new`] with `threads` threads, at least one, or as many as the system starts: see
-    /// [`Cpu::thread_count`]. Results do not depend on how many.
-    ///
-    /// **Errors:** as [`Cpu::new`].
-    pub fn with_threads(threads: usize) -> Result<Self> {
-        let isa = match std::env::var_os("GRADAMP_ISA") {
-            Some(name) => name.to_string_lossy().parse()?,
-            None => Isa::detect(),
-        };
-        Self::with_isa(threads, isa)
-    }
-
-    /// Like [`Cpu::with_threads`] with chosen instructions.
-    ///
-    /// **Errors:** the machine does not have them.
-    pub fn with_isa(threads: usize, isa: Isa) -> Result<Self> {
-        let kernels = isa.kernels().ok_or_else(|| {
-            Error::setting("GRADAMP_ISA", format!("this machine has no {isa}; its best is {}", Isa::detect()))
-        })?;
-        Ok(Self::from_parts(Threads::new(threads), isa, kernels))
-    }
-
-    fn from_parts(threads: Threads, isa: Isa, kernels: Kernels) -> Self {
-        Self { shared: Arc::new(Shared { threads, isa, kernels, pool: Arc::default() }) }
-    }
-
-    /// The instructions in use.
-    pub fn isa(&self) -> Isa {
-        self.shared.isa
-    }
-
-    /// How many threads there are: fewer than were asked for where the system started no more.
-    pub fn thread_count(&self) -> usize {
-        self.threads().count()
-    }
-
-    fn threads(&self) -> &Threads {
-        &self.shared.threads
-    }
-
-    /// The micro-kernel for long products with so many columns.
-    fn kernel(&self, columns: usize) -> Kernel {
-        Kernels::for_columns(self.shared.kernels.large, columns)
-    }
-
-    /// The micro-kernel for products with few rows and so many columns.
-    fn small_kernel(&self, columns: usize) -> Kernel {
-        Kernels::for_columns(self.shared.kernels.small, columns)
-    }
-
-    fn take(&self, len: usize) -> Result<Buffer> {
-        self.shared.pool.take(len).ok_or_else(|| Error::Backend {
-            backend: self.name(),
-            message: format!(
-                "out of memory: cannot allocate {:.1} MiB; a smaller batch or a narrower model needs less",
-                len as f64 / f64::from(1 << 18)
-            ),
-        })
-    }
-}
-
-/// [`Cpu::new`]; where that fails, a warning on standard error and what the machine does have.
-impl Default for Cpu {
-    fn default() -> Self {
-        let warn = |error: Error| eprintln!("warning: {error}");
-        Self::new()
-            .map_err(warn)
-            .or_else(|()| Self::with_isa(available_threads(), Isa::detect()))
-            .map_err(warn)
-            .unwrap_or_else(|()| Self::from_parts(Threads::alone(), Isa::Portable, gemm::PORTABLE))
-    }
-}
-
-impl fmt::Debug for Cpu {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cpu ({} threads, {})", self.threads().count(), self.isa())
-    }
-}
-
-fn available_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}

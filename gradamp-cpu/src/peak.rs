@@ -4,7 +4,8 @@ use std::hint::black_box;
 use std::thread;
 use std::time::Instant;
 
-use super::{Cpu, Isa};
+use crate::device::Cpu;
+use crate::gemm::Isa;
 
 /// Enough independent sums to hide the latency of an addition.
 const SUMS: usize = 12;
@@ -18,7 +19,7 @@ impl Cpu {
         let (threads, isa) = (self.threads().count(), self.isa());
         let once = |()| {
             let start = Instant::now();
-            // Threads of their own, for the pool's may give all tasks to one.
+            // Threads of their own, since the backend's may give all tasks to one.
             let lanes: usize = thread::scope(|scope| {
                 let ask = |_| thread::Builder::new().spawn_scoped(scope, move || multiply_add(isa)).ok();
                 let others: Vec<_> = (1..threads).filter_map(ask).collect();

@@ -2,11 +2,11 @@
 
 use gradamp_core::geometry::{MeanPool, Pool2d};
 
-use super::Cpu;
-use super::batch_norm::Blocks;
-use super::columns::add_rows;
-use super::simd::vectorised;
-use super::threads::Threads;
+use crate::batch_norm::BlockSums;
+use crate::channel_sums::add_rows;
+use crate::device::Cpu;
+use crate::simd::vectorised;
+use crate::threads::Threads;
 
 /// Calls `f(window's row in y, tap, pixel's row in x)` for every pixel of every window of an image, each a range of
 /// the image's elements.
@@ -58,12 +58,12 @@ pub(super) fn max_pool2d_backward(
     index: &[f32],
     dy: &[f32],
     dx: &mut [f32],
-    found: Option<&mut Blocks<'_>>,
+    found: Option<&mut BlockSums<'_>>,
 ) {
     let (x_image, y_image) = (g.h_in * g.w_in * g.c, g.h_out * g.w_out * g.c);
     let images = index.chunks(y_image).zip(dy.chunks(y_image)).zip(dx.chunks_mut(x_image)).take(g.n);
     let rows = g.x_rows();
-    let room = Blocks::room_if_wanted(found, &rows, g.h_in * g.w_in);
+    let room = BlockSums::for_tasks(found, &rows, g.h_in * g.w_in);
     cpu.threads().each(images.zip(room), |(((index, dy), dx), found)| {
         dx.fill(0.0);
         for_each_tap(g, |from, tap, to| {
@@ -71,7 +71,7 @@ pub(super) fn max_pool2d_backward(
             add_where(cpu, tap as f32, index, dy, &mut dx[to]);
         });
         if let Some(found) = found {
-            found.fill(cpu, dx);
+            found.compute(cpu, dx);
         }
     });
 }

@@ -2,9 +2,9 @@
 
 use gradamp_core::backend::{SgdSlot, SgdStep, StepGate};
 
-use super::Cpu;
-use super::elementwise::CHUNK;
-use super::simd::vectorised;
+use crate::device::Cpu;
+use crate::elementwise::CHUNK;
+use crate::simd::vectorised;
 
 /// A piece of one parameter: gradient, velocity, parameter.
 type Part<'a> = (SgdStep, &'a [f32], Option<&'a mut [f32]>, &'a mut [f32]);

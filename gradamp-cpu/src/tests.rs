@@ -1,6 +1,9 @@
 //! What the kernels' tests share, and the kernels without a file of their own.
 
-use super::*;
+use crate::arena::Buffer;
+use crate::device::{Cpu, available_threads};
+use crate::gemm::Isa;
+use gradamp_core::Backend;
 use gradamp_core::backend::SgdStep;
 use gradamp_core::backend::{BatchNormOperands, SgdSlot, Statistics};
 use gradamp_core::geometry::{Gemm, Rows};
@@ -53,7 +56,7 @@ pub(super) fn blank(cpu: &Cpu, len: usize) -> Buffer {
     buffer(cpu, &vec![f32::NAN; len])
 }
 
-fn wide(values: &[f32]) -> Vec<f64> {
+pub(super) fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
 }
 
@@ -134,34 +137,6 @@ fn statistics_summarise_and_show_a_nan() {
     assert_close(&of(&x), &expected, 1e-6);
     x[50_000] = f32::NAN;
     assert!(of(&x)[3].is_nan());
-}
-
-#[test]
-fn the_loss_and_its_gradient_follow_their_formulas() {
-    let cpu = Cpu::with_threads(2).unwrap();
-    for (rows, k, smoothing) in [(1, 2, 0.0), (130, 10, 0.0), (65, 100, 0.1)] {
-        let g = Rows { rows, channels: k };
-        let logits: Vec<f32> = random(1, g.len()).iter().map(|z| 20.0 * z).collect();
-        let labels: Vec<f32> = (0..rows).map(|r| (r * 7 % k) as f32).collect();
-        let (mut out, mut dlogits) = (blank(&cpu, 2), blank(&cpu, g.len()));
-        let (z, l) = (buffer(&cpu, &logits), buffer(&cpu, &labels));
-        cpu.softmax_cross_entropy(&g, smoothing, &z, &l, &mut out, &mut dlogits).unwrap();
-        let (mut loss, mut right, mut expected) = (0.0, 0.0, vec![]);
-        for (r, z) in wide(&logits).chunks(k).enumerate() {
-            let sum: f64 = z.iter().map(|z| z.exp()).sum();
-            let most = z.iter().cloned().fold(f64::MIN, f64::max);
-            for (i, z) in z.iter().enumerate() {
-                let label = i == r * 7 % k;
-                let s = f64::from(smoothing);
-                let t = if label { 1.0 - s } else { 0.0 } + s / k as f64;
-                loss -= t * (z.exp() / sum).ln() / rows as f64;
-                right += if label && *z == most { 1.0 } else { 0.0 };
-                expected.push((z.exp() / sum - t) / rows as f64);
-            }
-        }
-        assert_close(&out, &[loss, right], 1e-6);
-        assert_close(&dlogits, &expected, 1e-6);
-    }
 }
 
 #[test]

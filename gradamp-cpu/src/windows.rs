@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use gradamp_core::geometry::Conv2d;
 
-use super::gemm::{LANES, Matrix, STRIDE};
-use super::threads::Threads;
+use crate::gemm::{LANES, Matrix, STRIDE};
+use crate::threads::Threads;
 
 /// The windows of `[n, h, w, c]` images as a matrix `[n·h_out·w_out, taps_h·taps_w·c]` that is never stored whole.
 ///
@@ -27,7 +27,7 @@ pub(super) struct Windows<'a> {
 
 impl<'a> Windows<'a> {
     /// Those that a convolution multiplies with its weight.
-    pub(super) fn of(g: &Conv2d, x: &'a [f32]) -> Self {
+    pub(super) fn new(g: &Conv2d, x: &'a [f32]) -> Self {
         Self {
             x,
             h: g.h_in,
@@ -131,7 +131,7 @@ impl Matrix for Windows<'_> {
 
 /// The windows of some images as rows of `columns`; one row of windows is one task.
 pub(super) fn im2col(threads: &Threads, g: &Conv2d, images: Range<usize>, x: &[f32], columns: &mut [f32]) {
-    let windows = Windows::of(g, x);
+    let windows = Windows::new(g, x);
     let tasks = columns.chunks_mut(g.w_out * g.patch()).take(images.len() * g.h_out).enumerate();
     threads.each(tasks, |(row, columns)| {
         let place = (images.start + row / g.h_out, row % g.h_out, 0..g.w_out);
@@ -141,7 +141,7 @@ pub(super) fn im2col(threads: &Threads, g: &Conv2d, images: Range<usize>, x: &[f
 
 /// The sum over windows for some images of dx; one image is one task.
 pub(super) fn col2im(threads: &Threads, g: &Conv2d, images: Range<usize>, columns: &[f32], dx: &mut [f32]) {
-    let windows = Windows::of(g, &[]);
+    let windows = Windows::new(g, &[]);
     let image = g.h_in * g.w_in * g.c_in;
     let columns = columns.chunks(g.pixels() * g.patch());
     let dx = dx[images.start * image..images.end * image].chunks_mut(image);

@@ -1,12 +1,11 @@
 //! VGG and ResNet for CIFAR, with PyTorch's names, initialisation and safetensors layouts.
 //!
 //! ```
-//! use gradamp_core::{Parameters};
-//! use gradamp_cpu::Cpu;
+//! use gradamp_core::{Parameters, Reference};
 //! use gradamp_models::{Architecture, Model, ModelSettings};
 //!
 //! let settings = ModelSettings { architecture: Architecture::ResNet18, width: 4, classes: 10 };
-//! let mut parameters = Parameters::new(&Cpu::default(), 0);
+//! let mut parameters = Parameters::new(&Reference, 0);
 //! let model = Model::new(&settings, &mut parameters)?;
 //! let bytes = gradamp_models::to_bytes(&parameters, &Default::default())?;
 //! # Ok::<(), gradamp_models::Error>(())

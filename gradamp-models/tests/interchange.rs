@@ -4,8 +4,7 @@
 
 use std::path::Path;
 
-use gradamp_core::{ParameterId, Parameters, Role};
-use gradamp_cpu::Cpu;
+use gradamp_core::{ParameterId, Parameters, Reference, Role};
 use gradamp_models::{
     Architecture, Archive, Metadata, Model, ModelSettings, export, export_values, import, import_values,
     to_bytes, write_atomically,
@@ -16,17 +15,17 @@ use safetensors::tensor::{Dtype, TensorView};
 /// Written by PyTorch: `safetensors.torch.save_file(build("resnet18", 1, 2).state_dict(), ...)` after two batches.
 const TORCH: &[u8] = include_bytes!("resnet18_width1.safetensors");
 
-fn parameters(architecture: Architecture, width: usize, classes: usize, seed: u64) -> Parameters<Cpu> {
-    let mut parameters = Parameters::new(&Cpu::default(), seed);
+fn parameters(architecture: Architecture, width: usize, classes: usize, seed: u64) -> Parameters<Reference> {
+    let mut parameters = Parameters::new(&Reference, seed);
     Model::new(&ModelSettings { architecture, width, classes }, &mut parameters).unwrap();
     parameters
 }
 
-fn small() -> Parameters<Cpu> {
+fn small() -> Parameters<Reference> {
     parameters(Architecture::ResNet18, 1, 2, 5)
 }
 
-fn values(parameters: &Parameters<Cpu>) -> Vec<Vec<f32>> {
+fn values(parameters: &Parameters<Reference>) -> Vec<Vec<f32>> {
     parameters.iter().map(|(_, p)| p.value.to_vec().unwrap()).collect()
 }
 
@@ -44,7 +43,7 @@ fn torch_with(change: impl Fn(&str, &mut Dtype, &mut Vec<usize>, &mut Vec<u8>) -
     safetensors::serialize(views, None).unwrap()
 }
 
-fn refusal(bytes: Vec<u8>, parameters: &mut Parameters<Cpu>) -> String {
+fn refusal(bytes: Vec<u8>, parameters: &mut Parameters<Reference>) -> String {
     let (before, counters) = (values(parameters), parameters.counters().to_vec());
     let error = Archive::from_bytes("weights.safetensors", bytes)
         .and_then(|archive| archive.import("", parameters))

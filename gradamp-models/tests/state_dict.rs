@@ -2,12 +2,11 @@
 
 #![allow(clippy::unwrap_used)] // a test ends where its preparations fail
 
-use gradamp_core::{LayerKind, Parameters, nn};
-use gradamp_cpu::Cpu;
+use gradamp_core::{LayerKind, Parameters, Reference, nn};
 use gradamp_models::{Architecture, Archive, Model, ModelSettings, to_bytes};
 
-fn parameters(architecture: Architecture, width: usize, classes: usize) -> (Model, Parameters<Cpu>) {
-    let mut parameters = Parameters::new(&Cpu::default(), 1);
+fn parameters(architecture: Architecture, width: usize, classes: usize) -> (Model, Parameters<Reference>) {
+    let mut parameters = Parameters::new(&Reference, 1);
     let model = Model::new(&ModelSettings { architecture, width, classes }, &mut parameters).unwrap();
     (model, parameters)
 }

@@ -1,12 +1,12 @@
 //! The gradients of a batch norm, with or without a rectifier behind it.
 
-use crate::Cpu;
-use crate::columns::add_columns;
-use crate::elementwise::{block_sums, mask as mask_all, row_block, together};
+use crate::channel_sums::{add_channels, together};
+use crate::device::Cpu;
+use crate::elementwise::{block_sums, mask as mask_all, row_block};
 use crate::simd::vectorised;
 use gradamp_core::geometry::Rows;
 
-use super::Operands;
+use super::operands::Operands;
 
 /// With x̂ = (x − mean) / sqrt(variance + epsilon), and dz = dy where `y`, if there is one, is above 0, else 0:
 ///
@@ -97,7 +97,7 @@ vectorised! {
             [dz, dz * (x - mean)]
         };
         // SAFETY: the machine has V's instructions: a job's promise.
-        unsafe { add_columns(sums.len() / 2, [x, y, dy], [mean], sums, found) };
+        unsafe { add_channels(sums.len() / 2, [x, y, dy], [mean], sums, found) };
     }
 }
 

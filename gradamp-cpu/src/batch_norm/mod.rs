@@ -1,52 +1,31 @@
 //! Batch norm over rows, alone and fused with ReLU and a residual.
 
 mod backward;
-mod blocks;
-mod moments;
+mod block_sums;
+mod operands;
 mod rectified;
 #[cfg(test)]
 mod tests;
 
 use gradamp_core::geometry::Rows;
 
-use super::Cpu;
-use super::elementwise::{row_block, together};
-use super::simd::vectorised;
+use crate::channel_sums::together;
+use crate::device::Cpu;
+use crate::elementwise::row_block;
+use crate::simd::vectorised;
 
-pub(super) use backward::batch_norm_backward;
-pub(super) use blocks::{Blocks, Find};
-pub(super) use moments::{batch_norm_statistics, join};
-pub(super) use rectified::{Rectified, Share};
-
-/// The per-channel operands of a batch norm, as slices; see [`gradamp_core::backend::BatchNormOperands`].
-#[derive(Clone, Copy)]
-pub(super) struct Operands<'a> {
-    pub(super) mean: &'a [f32],
-    pub(super) variance: &'a [f32],
-    pub(super) gamma: &'a [f32],
-    pub(super) beta: &'a [f32],
-    pub(super) epsilon: f32,
-}
-
-impl Operands<'_> {
-    /// 1 / sqrt(variance + epsilon)
-    fn inverse_deviation(&self) -> Vec<f32> {
-        self.variance.iter().map(|&v| (1.0 / f64::from(v + self.epsilon).sqrt()) as f32).collect()
-    }
-
-    /// gamma / sqrt(variance + epsilon)
-    fn scale(&self) -> Vec<f32> {
-        self.inverse_deviation().iter().zip(self.gamma).map(|(d, g)| d * g).collect()
-    }
-}
+pub(crate) use backward::batch_norm_backward;
+pub(crate) use block_sums::{BlockSums, Quantity, batch_norm_statistics, join_moments};
+pub(crate) use operands::Operands;
+pub(crate) use rectified::{Rectified, Share};
 
 /// y = (x − mean) / sqrt(variance + epsilon) · gamma + beta
-pub(super) fn batch_norm(cpu: &Cpu, g: &Rows, p: Operands<'_>, x: &[f32], y: &mut [f32]) {
+pub(crate) fn batch_norm(cpu: &Cpu, g: &Rows, p: Operands<'_>, x: &[f32], y: &mut [f32]) {
     normalise::<false>(cpu, g, p, x, None, y);
 }
 
 /// y = relu(batch_norm(x) + residual)
-pub(super) fn batch_norm_relu(
+pub(crate) fn batch_norm_relu(
     cpu: &Cpu,
     g: &Rows,
     p: Operands<'_>,

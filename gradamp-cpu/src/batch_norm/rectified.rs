@@ -2,15 +2,14 @@
 
 use std::ops::Range;
 
-use crate::Cpu;
-use crate::columns::add_columns;
-use crate::elementwise::{row_block, scale_and_add, together};
+use crate::channel_sums::{add_channels, together};
+use crate::device::Cpu;
+use crate::elementwise::{row_block, scale_and_add};
 use crate::simd::{Vector, WIDEST, vectorised};
 use gradamp_core::geometry::Rows;
 
-use super::Operands;
 use super::backward::add_products as add_masked_products;
-use super::blocks::Blocks;
+use super::operands::Operands;
 
 /// z = relu((x − mean) · scale + beta + residual), the operands padded to whole vectors; z itself where there is a residual.
 pub(crate) struct Rectified<'a> {
@@ -20,7 +19,7 @@ pub(crate) struct Rectified<'a> {
     mean: Vec<f32>,
     scale: Vec<f32>,
     beta: Vec<f32>,
-    inverse: Vec<f32>,
+    pub(super) inverse_deviation: Vec<f32>,
 }
 
 impl<'a> Rectified<'a> {
@@ -32,9 +31,17 @@ impl<'a> Rectified<'a> {
             padded
         };
         let [mean, scale, beta] = [p.mean, &p.scale(), p.beta].map(padded);
-        let mut inverse = p.inverse_deviation();
-        inverse.truncate(c);
-        Self { x: &x[..g.len()], z: z.map(|z| &z[..g.len()]), channels: c, mean, scale, beta, inverse }
+        let mut inverse_deviation = p.inverse_deviation();
+        inverse_deviation.truncate(c);
+        Self {
+            x: &x[..g.len()],
+            z: z.map(|z| &z[..g.len()]),
+            channels: c,
+            mean,
+            scale,
+            beta,
+            inverse_deviation,
+        }
     }
 
     /// The operands of a vector of channels.
@@ -65,15 +72,6 @@ impl<'a> Rectified<'a> {
         }
     }
 
-    /// dgamma and dbeta from the sums of all blocks, added in their order.
-    pub(crate) fn gradients(&self, g: &Rows, blocks: &Blocks<'_>, dgamma: &mut [f32], dbeta: &mut [f32]) {
-        for c in 0..g.channels {
-            let sum = |at: usize| blocks.each(g).map(|(_, sums)| sums[at]).sum::<f64>();
-            dbeta[c] = sum(c) as f32;
-            dgamma[c] = (sum(g.channels + c) * f64::from(self.inverse[c])) as f32;
-        }
-    }
-
     /// From the gradient at z to that at x: dx = scale · (dz − dbeta/rows − x̂ · dgamma/rows). In its place; with a residual,
     /// for which there are z and a place for dx, what the rectifier lets through is left there.
     pub(crate) fn backward(
@@ -88,7 +86,8 @@ impl<'a> Rectified<'a> {
         let rows = g.rows as f64;
         let per_row = |sum: f32, factor: f32| (f64::from(sum) * f64::from(factor) / rows) as f32;
         let shift: Vec<f32> = dbeta[..g.channels].iter().map(|&sum| per_row(sum, 1.0)).collect();
-        let slope: Vec<f32> = dgamma.iter().zip(&self.inverse).map(|(&sum, &d)| per_row(sum, d)).collect();
+        let slope: Vec<f32> =
+            dgamma.iter().zip(&self.inverse_deviation).map(|(&sum, &d)| per_row(sum, d)).collect();
         let [shift, slope] = [shift, slope].map(|values| values.repeat(together(g.channels)));
         let [mean, scale, beta] = &self.together();
         let block = row_block(g) * g.channels;
@@ -139,7 +138,7 @@ vectorised! {
             [dz, dz * (x - mean)]
         };
         // SAFETY: the machine has V's instructions: a job's promise.
-        unsafe { add_columns(sums.len() / 2, [x, dz], [mean, scale, beta], sums, found) };
+        unsafe { add_channels(sums.len() / 2, [x, dz], [mean, scale, beta], sums, found) };
     }
 }
 

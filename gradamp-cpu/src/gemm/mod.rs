@@ -6,35 +6,26 @@
 //! The summed dimension is cut at fixed places and added up in order, so the number of threads changes no bit.
 
 mod isa;
-#[cfg(target_arch = "aarch64")]
-mod neon;
+mod kernel;
+mod micro_kernels;
 mod pack;
-mod portable;
-#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
-mod registers;
-#[cfg(target_arch = "x86_64")]
-mod x86;
 
 use std::ops::Range;
 
-use super::Cpu;
 use gradamp_core::Result;
 use gradamp_core::geometry::Gemm;
 
+use crate::device::Cpu;
+use kernel::DEPTH;
+
 pub use isa::Isa;
-pub(super) use isa::{Kernel, Kernels, LANES, Left};
-pub(super) use pack::{Dense, Matrix, Panels, Tiles};
-pub(super) use portable::KERNELS as PORTABLE;
-
-/// The summed dimension is cut into pieces of this length: a panel of B then fits the first-level cache.
-pub(super) const DEPTH: usize = 256;
-
-/// Elements between two rows of a packed block of A: [`DEPTH`] and a line, so that rows do not share cache sets.
-pub(super) const STRIDE: usize = DEPTH + 16;
+pub(crate) use kernel::{Kernel, Kernels, LANES, Left, STRIDE};
+pub(crate) use micro_kernels::PORTABLE;
+pub(crate) use pack::{Dense, Matrix, Panels, Tiles};
 
 /// What the rows of the stored left operand are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stored {
+pub(crate) enum Stored {
     /// `[m, k]`: the rows of C.
     Plain,
     /// `[k, m]`: the summed dimension.
@@ -43,7 +34,7 @@ pub(super) enum Stored {
 
 /// The right operand.
 #[derive(Clone, Copy)]
-pub(super) enum Right<'a> {
+pub(crate) enum Right<'a> {
     /// Packed whole, to be read by every block of C.
     Packed(Panels<'a>),
     /// `[k, n]`, packed piece by piece by the block of C that needs it.
@@ -51,7 +42,7 @@ pub(super) enum Right<'a> {
 }
 
 /// What a thread works in: a packed block of A, one of B where it packs its own, and a block of C.
-pub(super) struct Scratch<'a> {
+pub(crate) struct Scratch<'a> {
     a: &'a mut [f32],
     b: &'a mut [f32],
     c: &'a mut [f32],
@@ -59,11 +50,11 @@ pub(super) struct Scratch<'a> {
 
 /// The lengths of a [`Scratch`]'s parts.
 #[derive(Clone, Copy)]
-pub(super) struct ScratchSize([usize; 3]);
+pub(crate) struct ScratchSize([usize; 3]);
 
 impl ScratchSize {
     /// Enough for blocks of `rows` rows and `columns` columns of C.
-    pub(super) fn new(
+    pub(crate) fn new(
         kernel: Kernel,
         stored: Stored,
         rows: usize,
@@ -77,12 +68,12 @@ impl ScratchSize {
     }
 
     /// Elements for one thread.
-    pub(super) fn elements(self) -> usize {
+    pub(crate) fn elements(self) -> usize {
         self.0.iter().sum()
     }
 
     /// Cuts `memory` into a scratch for each thread.
-    pub(super) fn cut(self, memory: &mut [f32]) -> impl Iterator<Item = Scratch<'_>> {
+    pub(crate) fn cut(self, memory: &mut [f32]) -> impl Iterator<Item = Scratch<'_>> {
         let [a, b, _] = self.0;
         memory.chunks_exact_mut(self.elements()).map(move |memory| {
             let (a, rest) = memory.split_at_mut(a);
@@ -93,12 +84,12 @@ impl ScratchSize {
 }
 
 /// Rows of C in one block: a multiple of the micro-kernel's, and at least 16 blocks where there are rows enough.
-pub(super) fn block_rows(kernel: Kernel, rows: usize) -> usize {
+pub(crate) fn block_rows(kernel: Kernel, rows: usize) -> usize {
     rows.div_ceil(16).next_multiple_of(kernel.rows).min(8 * kernel.rows)
 }
 
 /// Computes `rows` of C = op(A) · B, summed over `depth`.
-pub(super) fn multiply<'c>(
+pub(crate) fn multiply<'c>(
     kernel: Kernel,
     (stored, a): (Stored, &impl Matrix),
     b: Right<'_>,
@@ -152,7 +143,7 @@ fn pieces(depth: &Range<usize>) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// C = alpha · op(A) · op(B) + beta · C
-pub(super) fn gemm(
+pub(crate) fn gemm(
     cpu: &Cpu,
     g: &Gemm,
     alpha: f32,
@@ -171,7 +162,7 @@ pub(super) fn gemm(
         return Ok(());
     }
     let b = &b[g.b_offset..g.b_offset + g.k * g.n];
-    let mut packed = cpu.take(Panels::elements(kernel, g.k, g.n))?;
+    let mut packed = cpu.allocate(Panels::elements(kernel, g.k, g.n))?;
     let b = if g.transpose_b {
         cpu.threads().each(packed.chunks_mut(g.k * kernel.columns).enumerate(), |(panel, to)| {
             Dense::new(b, g.k).pack_transposed(panel, kernel.columns, to);
@@ -188,7 +179,7 @@ pub(super) fn gemm(
     };
     let block = block_rows(kernel, g.m);
     let size = ScratchSize::new(kernel, a.0, block, g.n, false);
-    let mut memory = cpu.take(size.elements() * cpu.threads().count())?;
+    let mut memory = cpu.allocate(size.elements() * cpu.threads().count())?;
     let blocks = c.chunks_mut(block * g.n).enumerate();
     cpu.threads().each_with(blocks, size.cut(&mut memory), |(i, c), scratch| {
         let rows = i * block..g.m.min((i + 1) * block);

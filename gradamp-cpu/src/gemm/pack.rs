@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Kernel, STRIDE};
+use super::kernel::{Kernel, STRIDE};
 use crate::threads::Threads;
 
 /// A left operand whose parts can be copied: stored, or gathered from images.

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::Cpu;
+use crate::device::Cpu;
 use crate::elementwise::add_parts;
 use crate::gemm::Left;
 use crate::shared_mut::SharedMut;
@@ -58,13 +58,13 @@ pub(super) fn backward_weight<A: Algorithm>(
     let dw_layout = Layout::matrices(g.c_out, g.c_in * g.c_out);
 
     let elements = 9 * g.c_in * g.c_out;
-    let mut parts = cpu.take(if chunks > 1 { chunks * elements } else { 0 })?;
+    let mut parts = cpu.allocate(if chunks > 1 { chunks * elements } else { 0 })?;
     let dw = &mut dw[..elements];
     let to = SharedMut::new(if chunks > 1 { &mut parts } else { &mut *dw });
 
     let lengths = [x_layout, dy_layout, sum_layout].map(|layout| A::POINTS * layout.point_stride);
     let length: usize = lengths.iter().sum();
-    let mut memory = cpu.take(cpu.threads().count() * length)?;
+    let mut memory = cpu.allocate(cpu.threads().count() * length)?;
     let tasks = (0..chunks * blocks.0 * blocks.1)
         .map(|task| (task / (blocks.0 * blocks.1), task / blocks.1 % blocks.0, task % blocks.1));
     cpu.threads().each_with(tasks, memory.chunks_mut(length), |(part, row, column), scratch| {

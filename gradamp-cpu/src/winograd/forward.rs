@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::Cpu;
-use crate::batch_norm::Blocks;
+use crate::batch_norm::BlockSums;
+use crate::device::Cpu;
 use crate::gemm::{Kernel, LANES, Left};
 use crate::shared_mut::SharedMut;
 use crate::simd::WIDEST;
@@ -93,7 +93,7 @@ pub(super) fn convolve<A: Algorithm>(
     weights: Weights<'_>,
     bias: Option<&[f32]>,
     y: &mut [f32],
-    found: Option<&mut Blocks<'_>>,
+    found: Option<&mut BlockSums<'_>>,
 ) -> Result<()> {
     let images = Images::new::<A>(images);
     let (depth, columns) = weights.shape();
@@ -105,15 +105,15 @@ pub(super) fn convolve<A: Algorithm>(
     let threads = cpu.threads();
     // Of weights and tiles, the smaller ones are transformed once for all tasks, the others by the task that needs them.
     if columns <= images.tiles {
-        let mut u = cpu.take(panels * panel.len)?;
+        let mut u = cpu.allocate(panels * panel.len)?;
         threads.each(u.chunks_mut(panel.len).enumerate(), |(i, u)| {
             weights.transform::<A>(cpu, panel, i, u);
         });
-        let mut memory = cpu.take(threads.count() * (block.v_len + block.m_len))?;
+        let mut memory = cpu.allocate(threads.count() * (block.v_len + block.m_len))?;
         let scratches = memory.chunks_mut(block.v_len + block.m_len);
         let rows = images.rows_of(block.tiles);
         let g = images.to.rows(images.tiles);
-        let room = Blocks::room_if_wanted(found.filter(|_| rows.is_some()), &g, rows.unwrap_or(1));
+        let room = BlockSums::for_tasks(found.filter(|_| rows.is_some()), &g, rows.unwrap_or(1));
         threads.each_with((0..blocks).zip(room), scratches, |(i, found), scratch| {
             let (v, m) = scratch.split_at_mut(block.v_len);
             it.transform_tiles::<A>(x, it.tiles(i), v);
@@ -123,15 +123,15 @@ pub(super) fn convolve<A: Algorithm>(
             if let Some(found) = found {
                 let elements = found.rows.start * columns..found.rows.end * columns;
                 // SAFETY: this task has written them all, and no other one reads or writes there.
-                found.fill(cpu, unsafe { it.y.written(elements) });
+                found.compute(cpu, unsafe { it.y.written(elements) });
             }
         });
     } else {
-        let mut v = cpu.take(blocks * block.v_len)?;
+        let mut v = cpu.allocate(blocks * block.v_len)?;
         threads.each(v.chunks_mut(block.v_len).enumerate(), |(i, v)| {
             it.transform_tiles::<A>(x, it.tiles(i), v);
         });
-        let mut memory = cpu.take(threads.count() * (panel.len + block.m_len))?;
+        let mut memory = cpu.allocate(threads.count() * (panel.len + block.m_len))?;
         let scratches = memory.chunks_mut(panel.len + block.m_len);
         threads.each_with(0..panels, scratches, |i, scratch| {
             let (u, m) = scratch.split_at_mut(panel.len);

@@ -9,7 +9,7 @@
 //!
 //! A thread transforms a block of tiles into its own memory, multiplies it there by weights that were packed for the
 //! micro-kernel, and transforms the products back: nothing that is 36 / 16 of an image's size travels to main memory. The
-//! values land where the micro-kernel reads them. Blocks depend on the geometry alone, so the number of threads changes
+//! values land where the micro-kernel reads them. BlockSums depend on the geometry alone, so the number of threads changes
 //! no bit.
 //!
 //! The transforms are in `transforms.rs` and `strided.rs`. In f32 the result is off by some 1e-6 of its norm: the transforms add up values a few
@@ -28,8 +28,9 @@ mod weights;
 use gradamp_core::Result;
 use gradamp_core::geometry::Conv2d;
 
-use super::Cpu;
-use super::batch_norm::Blocks;
+use crate::batch_norm::BlockSums;
+use crate::device::Cpu;
+use crate::simd::WIDEST;
 use forward::convolve;
 use strided::{Spread, Strided};
 use transforms::{Algorithm, Four, Pair};
@@ -50,25 +51,25 @@ pub(super) enum Winograd {
 
 impl Winograd {
     /// The algorithm that costs least; `None` where the direct sums do.
-    pub(super) fn of(g: &Conv2d) -> Option<Self> {
+    pub(super) fn choose(g: &Conv2d) -> Option<Self> {
         if (g.kh, g.kw) != (3, 3) {
             return None;
         }
         // What a tile costs in multiply-adds: storing a sum takes the time of a few, transforming a channel of a tile that of
         // some hundred. Estimated from counts of instructions, not measured. Channels come in vectors.
         const STORE: usize = 4;
-        let (way, points, transform) = match (g.stride, g.padding) {
+        let (algorithm, points, transform) = match (g.stride, g.padding) {
             (1, 1) if (g.h_in, g.w_in) == (2, 2) => return Some(Self::Pair),
             (1, _) => (Self::Four, Four::POINTS, 200),
             (2, 1) => (Self::Strided, Strided::POINTS, 450),
             _ => return None,
         };
         let tiles = g.h_out.div_ceil(4) * g.w_out.div_ceil(4);
-        let vectors = |channels: usize| channels.next_multiple_of(super::simd::WIDEST);
+        let vectors = |channels: usize| channels.next_multiple_of(WIDEST);
         let products = points * (g.c_in + STORE) * vectors(g.c_out);
         let ours = tiles * (products + transform * (vectors(g.c_in) + vectors(g.c_out)));
         let direct = g.pixels() * g.patch() * vectors(g.c_out);
-        (ours < direct).then_some(way)
+        (ours < direct).then_some(algorithm)
     }
 
     /// y = conv2d(x, w) + bias; and what is to be found in y, where its blocks are whole rows.
@@ -80,7 +81,7 @@ impl Winograd {
         w: &[f32],
         bias: Option<&[f32]>,
         y: &mut [f32],
-        found: Option<&mut Blocks<'_>>,
+        found: Option<&mut BlockSums<'_>>,
     ) -> Result<()> {
         let [from, to] = [(g.h_in, g.w_in, g.c_in), (g.h_out, g.w_out, g.c_out)];
         let planes = (g.n, from, to, -(g.padding as isize));
@@ -101,7 +102,7 @@ impl Winograd {
         w: &[f32],
         dy: &[f32],
         dx: &mut [f32],
-        found: Option<&mut Blocks<'_>>,
+        found: Option<&mut BlockSums<'_>>,
     ) -> Result<()> {
         let dy = Pixels::stored(dy);
         let start = g.padding as isize - 2;

@@ -108,7 +108,7 @@ fn the_matrices_make_convolutions() {
 #[test]
 fn it_serves_where_it_multiplies_less() {
     let of = |size, c_in, c_out, kernel, stride, padding| {
-        Winograd::of(
+        Winograd::choose(
             &Conv2d::new(&[1, size, size, c_in], &[kernel, kernel, c_in, c_out], stride, padding).unwrap(),
         )
     };
@@ -145,7 +145,7 @@ fn example([n, size, c_in, c_out, stride]: [usize; 5]) -> (Conv2d, [Vec<f32>; 3]
 fn threads_change_no_bit() {
     for size in SIZES {
         let (g, [x, w, dy]) = example(size);
-        let way = Winograd::of(&g).unwrap();
+        let way = Winograd::choose(&g).unwrap();
         same_bits(|cpu| {
             let [x, w, dy] = [&x, &w, &dy].map(|v| buffer(&cpu, v));
             let [mut y, mut dx, mut dw] = [&dy, &x, &w].map(|v| blank(&cpu, v.len()));

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::Cpu;
+use crate::device::Cpu;
 use crate::gemm::Kernel;
 use crate::shared_mut::SharedMut;
 use crate::simd::WIDEST;

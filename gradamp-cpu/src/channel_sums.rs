@@ -3,8 +3,10 @@
 //! The sums of some columns stay in registers while rows pass by: in memory each would wait for its last store. A few rows at a
 //! time, so that they are in the first-level cache whichever columns come first; each column's order is that of the rows.
 
-use super::elementwise::{SHORT, together};
-use super::simd::{Vector, WIDEST, vectorised};
+use crate::simd::{Vector, WIDEST, vectorised};
+
+/// Rows that are summed in f32 before the sum goes on in f64: few enough to lose nothing.
+pub(crate) const SHORT: usize = 64;
 
 /// Vectors whose sums are in registers at a time.
 const VECTORS: usize = 4;
@@ -12,12 +14,19 @@ const VECTORS: usize = 4;
 /// Rows that all columns pass before the next ones.
 const STRIP: usize = 8;
 
+/// How many rows of so many channels go through a kernel side by side, as if they were one: a row of a few vectors has too
+/// few sums to add to one while another one's is on its way.
+pub(crate) fn together(channels: usize) -> usize {
+    const ELEMENTS: usize = 128;
+    (ELEMENTS / channels).max(1)
+}
+
 vectorised! {
     /// sums[c] += Σ_r x[r, c], or the sum of its squares.
-    pub(super) fn add_rows<'a, const SQUARED: bool>(x: &'a [f32], sums: &'a mut [f64]) {
+    pub(crate) fn add_rows<'a, const SQUARED: bool>(x: &'a [f32], sums: &'a mut [f64]) {
         let found = |[x]: [V; 1], _: [V; 0]| [if SQUARED { x * x } else { x }];
         // SAFETY: the machine has V's instructions: a job's promise.
-        unsafe { add_columns(sums.len(), [x], [], sums, found) };
+        unsafe { add_channels(sums.len(), [x], [], sums, found) };
     }
 }
 
@@ -29,7 +38,7 @@ vectorised! {
 ///
 /// The machine has V's instructions.
 #[inline(always)]
-pub(super) unsafe fn add_columns<V: Vector, const N: usize, const M: usize, const K: usize>(
+pub(crate) unsafe fn add_channels<V: Vector, const N: usize, const M: usize, const K: usize>(
     channels: usize,
     inputs: [&[f32]; N],
     operands: [&[f32]; M],

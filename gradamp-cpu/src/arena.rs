@@ -21,7 +21,7 @@ const REGION: usize = 64 << 20 >> 2;
 
 /// Idle memory by its place, and a count of what was used for the first time.
 #[derive(Default)]
-pub(crate) struct Pool {
+pub(crate) struct Arena {
     regions: Mutex<Regions>,
     fresh: AtomicU64,
 }
@@ -51,7 +51,7 @@ pub struct Buffer {
     memory: Arc<MmapRaw>,
     place: Place,
     len: usize,
-    pool: Arc<Pool>,
+    arena: Arc<Arena>,
 }
 
 /// Elements that a buffer of `len` elements occupies: whole lines, and one more, so that buffers of one size do not all begin
@@ -60,9 +60,9 @@ fn occupied(len: usize) -> Option<usize> {
     len.checked_next_multiple_of(LINE)?.checked_add(LINE)
 }
 
-impl Pool {
+impl Arena {
     /// A buffer of `len` elements of unspecified contents; `None` where the system has no memory left.
-    pub(crate) fn take(self: &Arc<Self>, len: usize) -> Option<Buffer> {
+    pub(crate) fn allocate(self: &Arc<Self>, len: usize) -> Option<Buffer> {
         let wanted = occupied(len)?;
         let mut regions = self.regions();
         let place = match regions.cut(wanted) {
@@ -77,7 +77,7 @@ impl Pool {
             region.touched = place.element + wanted;
             self.fresh.fetch_add(1, Ordering::Relaxed);
         }
-        Some(Buffer { memory: region.memory.clone(), place, len, pool: self.clone() })
+        Some(Buffer { memory: region.memory.clone(), place, len, arena: self.clone() })
     }
 
     /// How many buffers were given memory that none had before.
@@ -136,7 +136,7 @@ impl Regions {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(length) = occupied(self.len) {
-            self.pool.regions().join(self.place, length);
+            self.arena.regions().join(self.place, length);
         }
     }
 }
@@ -175,40 +175,40 @@ mod tests {
 
     #[test]
     fn a_dropped_buffer_serves_again() {
-        let pool = Arc::new(Pool::default());
+        let arena = Arc::new(Arena::default());
         for _ in 0..3 {
-            let a = pool.take(1000).unwrap();
-            let b = pool.take(1000).unwrap();
+            let a = arena.allocate(1000).unwrap();
+            let b = arena.allocate(1000).unwrap();
             assert_eq!((a.len(), b.len()), (1000, 1000));
         }
-        assert_eq!(pool.fresh_allocations(), 2);
-        drop(pool.take(800).unwrap());
-        assert_eq!(pool.fresh_allocations(), 2, "a shorter batch fits");
+        assert_eq!(arena.fresh_allocations(), 2);
+        drop(arena.allocate(800).unwrap());
+        assert_eq!(arena.fresh_allocations(), 2, "a shorter batch fits");
     }
 
     #[test]
     fn small_buffers_that_return_make_room_for_a_large_one() {
-        let pool = Arc::new(Pool::default());
-        let small: Vec<_> = (0..10).map(|_| pool.take(1000).unwrap()).collect();
-        let fresh = pool.fresh_allocations();
+        let arena = Arc::new(Arena::default());
+        let small: Vec<_> = (0..10).map(|_| arena.allocate(1000).unwrap()).collect();
+        let fresh = arena.fresh_allocations();
         drop(small);
-        drop(pool.take(10_000).unwrap());
-        assert_eq!(pool.fresh_allocations(), fresh);
+        drop(arena.allocate(10_000).unwrap());
+        assert_eq!(arena.fresh_allocations(), fresh);
     }
 
     #[test]
     fn a_buffer_larger_than_a_region_has_one_of_its_own() {
-        let pool = Arc::new(Pool::default());
-        let (_small, mut large) = (pool.take(1).unwrap(), pool.take(REGION + 1).unwrap());
+        let arena = Arc::new(Arena::default());
+        let (_small, mut large) = (arena.allocate(1).unwrap(), arena.allocate(REGION + 1).unwrap());
         large[REGION] = 1.0;
         assert_eq!((large[0], large[REGION]), (0.0, 1.0));
-        assert_eq!(pool.regions().mapped.len(), 2);
+        assert_eq!(arena.regions().mapped.len(), 2);
     }
 
     #[test]
     fn an_impossible_size_is_refused() {
         for len in [usize::MAX, usize::MAX / 2, usize::MAX / 8] {
-            assert!(Arc::new(Pool::default()).take(len).is_none());
+            assert!(Arc::new(Arena::default()).allocate(len).is_none());
         }
     }
 
@@ -216,14 +216,14 @@ mod tests {
         /// Buffers come and go: each begins on a line and keeps its values, and what all of them leave behind is whole.
         #[test]
         fn no_buffer_writes_into_another(actions in prop::collection::vec((0usize..5000, any::<prop::sample::Index>()), 1..80)) {
-            let pool = Arc::new(Pool::default());
+            let arena = Arc::new(Arena::default());
             let mut alive: Vec<(f32, Buffer)> = Vec::new();
             for (step, (len, which)) in actions.into_iter().enumerate() {
                 if step % 3 == 2 && !alive.is_empty() {
                     let (mark, buffer) = alive.swap_remove(which.index(alive.len()));
                     prop_assert!(buffer.iter().all(|&value| value == mark));
                 }
-                let mut buffer = pool.take(len).unwrap();
+                let mut buffer = arena.allocate(len).unwrap();
                 prop_assert_eq!((buffer.len(), buffer.as_ptr() as usize % 64), (len, 0));
                 buffer.fill(step as f32);
                 alive.push((step as f32, buffer));
@@ -231,7 +231,7 @@ mod tests {
             for (mark, buffer) in alive {
                 prop_assert!(buffer.iter().all(|&value| value == mark));
             }
-            let regions = pool.regions();
+            let regions = arena.regions();
             let idle: Vec<_> = regions.idle.iter().map(|(place, length)| (place.region, place.element, *length)).collect();
             prop_assert_eq!(idle, vec![(0, 0, REGION)]);
         }

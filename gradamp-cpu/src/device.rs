@@ -1,0 +1,124 @@
+//! The CPU as a device: its threads, its instructions and its memory.
+
+use std::fmt;
+use std::sync::Arc;
+
+use gradamp_core::{Backend, Error, Result};
+
+use crate::arena::{Arena, Buffer};
+use crate::gemm::{Isa, Kernel, Kernels, PORTABLE};
+use crate::threads::Threads;
+
+/// The CPU as a device: a cheap handle on its threads and its memory.
+#[derive(Clone)]
+pub struct Cpu {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    threads: Threads,
+    isa: Isa,
+    kernels: Kernels,
+    arena: Arc<Arena>,
+}
+
+impl Cpu {
+    /// As many threads as the machine runs at once, and its best instructions, or those that the environment
+    /// variable `GRADAMP_ISA` (`avx512`, `avx2`, `neon`, `portable`) asks for.
+    ///
+    /// **Errors:** `GRADAMP_ISA` asks for what is unknown or not there.
+    pub fn new() -> Result<Self> {
+        Self::with_threads(available_threads())
+    }
+
+    /// Like [`Cpu::new`] with `threads` threads, at least one, or as many as the system starts: see
+    /// [`Cpu::thread_count`]. Results do not depend on how many.
+    ///
+    /// **Errors:** as [`Cpu::new`].
+    pub fn with_threads(threads: usize) -> Result<Self> {
+        let isa = match std::env::var_os("GRADAMP_ISA") {
+            Some(name) => name.to_string_lossy().parse()?,
+            None => Isa::detect(),
+        };
+        Self::with_isa(threads, isa)
+    }
+
+    /// Like [`Cpu::with_threads`] with chosen instructions.
+    ///
+    /// **Errors:** the machine does not have them.
+    pub fn with_isa(threads: usize, isa: Isa) -> Result<Self> {
+        let kernels = isa.kernels().ok_or_else(|| {
+            Error::setting("GRADAMP_ISA", format!("this machine has no {isa}; its best is {}", Isa::detect()))
+        })?;
+        Ok(Self::from_parts(Threads::new(threads), isa, kernels))
+    }
+
+    fn from_parts(threads: Threads, isa: Isa, kernels: Kernels) -> Self {
+        Self { shared: Arc::new(Shared { threads, isa, kernels, arena: Arc::default() }) }
+    }
+
+    /// The instructions in use.
+    pub fn isa(&self) -> Isa {
+        self.shared.isa
+    }
+
+    /// How many threads there are: fewer than were asked for where the system started no more.
+    pub fn thread_count(&self) -> usize {
+        self.threads().count()
+    }
+
+    pub(crate) fn threads(&self) -> &Threads {
+        &self.shared.threads
+    }
+
+    /// The micro-kernel for long products with this many columns.
+    pub(crate) fn kernel(&self, columns: usize) -> Kernel {
+        Kernels::for_columns(self.shared.kernels.large, columns)
+    }
+
+    /// The micro-kernel for products with few rows and this many columns.
+    pub(crate) fn small_kernel(&self, columns: usize) -> Kernel {
+        Kernels::for_columns(self.shared.kernels.small, columns)
+    }
+
+    /// A buffer of `len` elements of unspecified contents.
+    pub(crate) fn allocate(&self, len: usize) -> Result<Buffer> {
+        self.shared.arena.allocate(len).ok_or_else(|| Error::Backend {
+            backend: self.name(),
+            message: format!(
+                "out of memory: cannot allocate {:.1} MiB; a smaller batch or a narrower model needs less",
+                len as f64 / f64::from(1 << 18)
+            ),
+        })
+    }
+}
+
+/// [`Cpu::new`]; where that fails, a warning on standard error and what the machine does have.
+impl Default for Cpu {
+    fn default() -> Self {
+        let warn = |error: Error| eprintln!("warning: {error}");
+        Self::new()
+            .map_err(warn)
+            .or_else(|()| Self::with_isa(available_threads(), Isa::detect()))
+            .map_err(warn)
+            .unwrap_or_else(|()| Self::from_parts(Threads::alone(), Isa::Portable, PORTABLE))
+    }
+}
+
+impl Cpu {
+    /// How many buffers were given memory that no buffer had before.
+    pub(crate) fn fresh_buffers(&self) -> u64 {
+        self.shared.arena.fresh_allocations()
+    }
+}
+
+impl fmt::Debug for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cpu ({} threads, {})", self.threads().count(), self.isa())
+    }
+}
+
+/// How many threads the machine runs at once.
+pub(crate) fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

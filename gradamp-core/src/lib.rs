@@ -6,15 +6,15 @@
 
 pub mod amplify;
 pub mod augment;
+mod autograd;
 pub mod backend;
 pub mod batch;
 pub mod error;
 pub mod files;
 pub mod folding;
+mod fusion;
 pub mod geometry;
 mod glob;
-pub mod gradient;
-pub mod hook;
 pub mod keep_images;
 pub mod memory;
 pub mod nn;
@@ -22,25 +22,23 @@ mod operands;
 pub mod ops;
 pub mod optim;
 pub mod parameters;
-pub mod pass;
 mod provided;
 pub mod random;
 mod reference;
-pub mod tape;
 pub mod tensor;
 pub mod train;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+pub use autograd::{
+    BackwardHook, BackwardRule, Gradient, GradientAction, Gradients, HookGuard, Hooks, LayerKind, Mode, Pass,
+    Probe, Site, SiteId, Tape, Trace, TraceNode, Var,
+};
 pub use backend::Backend;
 pub use batch::{Batch, BatchSource};
 pub use error::{Error, Result};
-pub use gradient::Gradient;
-pub use hook::{BackwardHook, GradientAction, HookGuard, Hooks, LayerKind, Site};
 pub use nn::Module;
 pub use parameters::{Initial, ParameterId, Parameters, Role};
-pub use pass::{Gradients, Pass};
 pub use reference::Reference;
-pub use tape::{BackwardRule, Mode, Tape, Trace, Var};
 pub use tensor::{Shape, Tensor};

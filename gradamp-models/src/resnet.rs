@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gradamp_core::nn::{BatchNorm2d, Conv2d, Linear, MeanPool2d, Relu, join};
-use gradamp_core::{Backend, Error, LayerKind, Module, Parameters, Tape, Var};
+use gradamp_core::{Backend, Error, LayerKind, Module, Parameters, Tape, Var, ops};
 
 use crate::{Architecture, ModelSettings, Result};
 
@@ -46,17 +46,16 @@ impl BasicBlock {
         let at = |name| join(path, name);
         Ok(Self {
             path: path.into(),
-            conv1: Conv2d::new(parameters, &at("conv1"), [c_in, c], 3, stride, 1, false)?.before_batch_norm(),
+            conv1: Conv2d::new(parameters, &at("conv1"), [c_in, c], 3, stride, 1, false)?,
             bn1: BatchNorm2d::new(parameters, &at("bn1"), c)?,
             relu1: Relu::new(&at("relu1")),
-            conv2: Conv2d::new(parameters, &at("conv2"), [c, c], 3, 1, 1, false)?.before_batch_norm(),
+            conv2: Conv2d::new(parameters, &at("conv2"), [c, c], 3, 1, 1, false)?,
             bn2: BatchNorm2d::new(parameters, &at("bn2"), c)?,
             relu2: Relu::new(&at("relu2")),
             shortcut: if stride == 1 && c_in == c {
                 None
             } else {
-                let conv = Conv2d::new(parameters, &at("shortcut.0"), [c_in, c], 1, stride, 0, false)?
-                    .before_batch_norm();
+                let conv = Conv2d::new(parameters, &at("shortcut.0"), [c_in, c], 1, stride, 0, false)?;
                 Some((conv, BatchNorm2d::new(parameters, &at("shortcut.1"), c)?))
             },
         })
@@ -65,9 +64,11 @@ impl BasicBlock {
 
 impl<B: Backend> Module<B> for BasicBlock {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> gradamp_core::Result<Var<B>> {
-        let (site, x) = tape.begin_site(&self.path, LayerKind::Block, &x)?;
+        let (site, x) = tape.begin_site(&self.path, LayerKind::Block, x)?;
         let y = self.conv1.forward(tape, x.clone())?;
-        let y = self.bn1.forward_relu_conv(tape, &y, &self.relu1, &self.conv2)?;
+        let y = self.bn1.forward(tape, y)?;
+        let y = self.relu1.forward(tape, y)?;
+        let y = self.conv2.forward(tape, y)?;
         let residual = match &self.shortcut {
             None => x,
             Some((conv, bn)) => {
@@ -75,8 +76,10 @@ impl<B: Backend> Module<B> for BasicBlock {
                 bn.forward(tape, z)?
             }
         };
-        let y = self.bn2.forward_relu(tape, &y, Some(&residual), &self.relu2)?;
-        tape.end_site(site, &y)
+        let y = self.bn2.forward(tape, y)?;
+        let y = ops::add(tape, &y, &residual)?;
+        let y = self.relu2.forward(tape, y)?;
+        tape.end_site(site, y)
     }
 }
 
@@ -104,7 +107,7 @@ impl ResNet {
             Error::setting("architecture", format!("expected a ResNet, found {}", settings.architecture))
         })?;
         let mut c = settings.width;
-        let conv1 = Conv2d::new(parameters, "conv1", [3, c], 3, 1, 1, false)?.before_batch_norm();
+        let conv1 = Conv2d::new(parameters, "conv1", [3, c], 3, 1, 1, false)?;
         let bn1 = BatchNorm2d::new(parameters, "bn1", c)?;
         let mut blocks = Vec::new();
         for (stage, (depth, widths)) in depths.into_iter().zip([1, 2, 4, 8]).enumerate() {
@@ -126,7 +129,8 @@ impl ResNet {
 impl<B: Backend> Module<B> for ResNet {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> gradamp_core::Result<Var<B>> {
         let x = self.conv1.forward(tape, x)?;
-        let mut x = self.bn1.forward_relu(tape, &x, None, &self.relu1)?;
+        let x = self.bn1.forward(tape, x)?;
+        let mut x = self.relu1.forward(tape, x)?;
         for block in &self.blocks {
             x = block.forward(tape, x)?;
         }

@@ -74,8 +74,7 @@ impl Vgg {
                 Step::Pool => Feature::Pool(MaxPool2d::new(&next(), 2, 2)),
                 Step::Conv(widths) => {
                     let c_out = widths * settings.width;
-                    let conv =
-                        Conv2d::new(parameters, &next(), [c, c_out], 3, 1, 1, true)?.before_batch_norm();
+                    let conv = Conv2d::new(parameters, &next(), [c, c_out], 3, 1, 1, true)?;
                     let norm = BatchNorm2d::new(parameters, &next(), c_out)?;
                     c = c_out;
                     Feature::Conv { conv, norm, relu: Relu::new(&next()) }
@@ -87,43 +86,19 @@ impl Vgg {
     }
 }
 
-/// A value between features.
-enum Value<'a, B: Backend> {
-    Whole(Var<B>),
-    /// Its batch norm and rectifier are still to come: what follows may fold them.
-    Begun(Var<B>, &'a BatchNorm2d, &'a Relu),
-}
-
-impl<B: Backend> Value<'_, B> {
-    fn whole(self, tape: &mut Tape<'_, B>) -> gradamp_core::Result<Var<B>> {
-        match self {
-            Self::Whole(x) => Ok(x),
-            Self::Begun(x, norm, relu) => norm.forward_relu(tape, &x, None, relu),
-        }
-    }
-
-    fn convolve(self, tape: &mut Tape<'_, B>, conv: &Conv2d) -> gradamp_core::Result<Var<B>> {
-        match self {
-            Self::Whole(x) => conv.forward(tape, x),
-            Self::Begun(x, norm, relu) => norm.forward_relu_conv(tape, &x, relu, conv),
-        }
-    }
-}
-
 impl<B: Backend> Module<B> for Vgg {
-    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> gradamp_core::Result<Var<B>> {
+    fn forward(&self, tape: &mut Tape<'_, B>, mut x: Var<B>) -> gradamp_core::Result<Var<B>> {
         let image = x.shape().to_vec();
-        let mut value = Value::Whole(x);
         for feature in &self.features {
-            value = match feature {
-                Feature::Pool(pool) => {
-                    let x = value.whole(tape)?;
-                    Value::Whole(pool.forward(tape, x)?)
+            x = match feature {
+                Feature::Pool(pool) => pool.forward(tape, x)?,
+                Feature::Conv { conv, norm, relu } => {
+                    let y = conv.forward(tape, x)?;
+                    let y = norm.forward(tape, y)?;
+                    relu.forward(tape, y)?
                 }
-                Feature::Conv { conv, norm, relu } => Value::Begun(value.convolve(tape, conv)?, norm, relu),
             };
         }
-        let x = value.whole(tape)?;
         // One pixel: then flattening [n, 1, 1, c] gives PyTorch's order of features too.
         if !matches!(x.shape(), [_, 1, 1, _]) {
             let message = format!(

@@ -66,7 +66,8 @@ struct Tiny {
 impl Module<Wgpu> for Tiny {
     fn forward(&self, tape: &mut Tape<'_, Wgpu>, x: Var<Wgpu>) -> Result<Var<Wgpu>> {
         let x = self.conv.forward(tape, x)?;
-        let x = self.bn.forward_relu(tape, &x, None, &self.relu)?;
+        let x = self.bn.forward(tape, x)?;
+        let x = self.relu.forward(tape, x)?;
         let x = self.pool.forward(tape, x)?;
         self.linear.forward(tape, x)
     }

@@ -13,10 +13,10 @@ use super::selection::{Position, Selection, owns};
 use super::settings::{AmplificationSettings, Placement, Through};
 use super::strategy::{Amplify, Strategy};
 use super::through::Rates;
-use crate::gradient::Gradient;
-use crate::hook::{BackwardHook, GradientAction, Site};
-use crate::tape::Trace;
+use crate::Gradient;
+use crate::Trace;
 use crate::{Backend, Error, Result};
+use crate::{BackwardHook, GradientAction, Site};
 
 /// Multiplies the gradients of the drawn layers, in the phases that amplify.
 ///

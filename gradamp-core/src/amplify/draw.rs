@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::gain;
 use super::settings::Placement;
-use crate::hook::Site;
-use crate::tape::Trace;
+use crate::Site;
+use crate::Trace;
 
 /// The layers that are amplified at one time, by how much, and where.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::{DepthChanges, EqualiseChanges, FluctuationChanges};
 use super::settings::{AmplificationSettings, Placement, PolicyName, Redraw, Through};
-use crate::hook::LayerKind;
+use crate::LayerKind;
 
 /// What a phase changes about the run's [`AmplificationSettings`]; `None` leaves a setting as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

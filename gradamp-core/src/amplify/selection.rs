@@ -8,10 +8,10 @@ use super::overrides::Keys;
 use super::policy::{self, AmplificationPolicy, PolicyContext, Timing};
 use super::settings::{AmplificationSettings, Placement, Through};
 use super::through;
+use crate::Trace;
 use crate::glob::{self, Glob};
-use crate::hook::{LayerKind, Site};
-use crate::tape::Trace;
 use crate::{Error, Result};
+use crate::{LayerKind, Site};
 
 /// The eligible layers of a model, and the policy that decides which of them are amplified, and by what.
 #[derive(Clone, Debug)]

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::overrides::Keys;
 use super::policy::{DepthSettings, EqualiseSettings, FluctuationSettings};
+use crate::LayerKind;
 use crate::error::number;
-use crate::hook::LayerKind;
 use crate::{Error, Result};
 
 /// The settings of gradient amplification.

@@ -9,7 +9,7 @@ use super::overrides::Keys;
 use super::policy::Predictability;
 use super::selection::Selection;
 use super::settings::Through;
-use crate::tape::Trace;
+use crate::Trace;
 use crate::{Error, Result};
 
 /// What a draw makes of learning rates.

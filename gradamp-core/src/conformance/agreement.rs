@@ -6,8 +6,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::Mode;
 use crate::optim::{Sgd, SgdSettings};
-use crate::tape::Mode;
 use crate::{
     Backend, BackwardHook, Batch, BatchSource, Gradient, GradientAction, Hooks, Module, Parameters, Result,
     Site, Tape, Tensor, ops,

@@ -11,8 +11,8 @@ use super::network::{Net, randomise};
 use super::{Broken, Violation};
 use crate::nn::{BatchNorm2d, Conv2d, Linear, MaxPool2d, MeanPool2d, Module, Relu};
 use crate::random::{Purpose, Stream};
-use crate::tape::{BackwardRule, Mode};
 use crate::{Backend, Gradient, Hooks, LayerKind, ParameterId, Parameters, Pass, Result, Tape, Tensor};
+use crate::{BackwardRule, Mode};
 
 /// The step: large against the rounding of f32, small against the curvature.
 const H: f32 = 1.0 / 256.0;
@@ -90,7 +90,7 @@ impl<B: Backend> Subject<B> {
         let x = self.x()?;
         let mut tape = Tape::new(&mut self.parameters, self.mode, false);
         let x = tape.constant(x);
-        let y = self.module.forward(&mut tape, x)?.tensor().to_vec()?;
+        let y = self.module.forward(&mut tape, x)?.tensor()?.to_vec()?;
         Ok(random(2, y.len()).iter().zip(&y).map(|(&c, &y)| f64::from(c) * f64::from(y)).sum())
     }
 
@@ -117,9 +117,10 @@ impl<B: Backend> Subject<B> {
         let mut tape = Tape::new(&mut self.parameters, self.mode, true);
         let x = tape.leaf(x);
         let y = self.module.forward(&mut tape, x.clone())?;
-        let c = random(2, y.tensor().elements()).to_vec();
+        let output = y.tensor()?;
+        let c = random(2, output.elements()).to_vec();
         let rule = Weigh { c: Tensor::from_slice(&backend, y.shape(), &c)? };
-        let loss = tape.record("weigh", &[&y], &[], &[], y.tensor().clone(), rule)?;
+        let loss = tape.record("weigh", &[&y], &[], None, output, rule)?;
         let gradients = tape.backward(&loss, &Hooks::new())?;
         let mut all = Vec::new();
         if let Some(dx) = gradients.of(&x) {

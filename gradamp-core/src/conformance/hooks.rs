@@ -212,7 +212,7 @@ pub fn a_shared_parameter_is_met_once<B: Backend>(backend: &B) -> Result<(), Vio
     let mut tape = Tape::train(&mut parameters);
     let mut y = tape.constant(Tensor::full(backend, &[1, 2, 2, 2], 0.5)?);
     for site in ["block.conv1", "block.conv2"] {
-        let layer = ops::Convolution { weight, bias: None, stride: 1, padding: 0, before_batch_norm: false };
+        let layer = ops::Convolution { weight, bias: None, stride: 1, padding: 0 };
         y = ops::conv2d(&mut tape, &y, &layer, &Arc::from(site))?;
     }
     let gradients = tape.backward(&y, &hooks)?;

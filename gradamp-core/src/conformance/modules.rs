@@ -14,7 +14,11 @@ pub(super) struct Fused {
 
 impl<B: Backend> Module<B> for Fused {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
-        self.bn.forward_relu(tape, &x, self.residual.then_some(&x), &self.relu)
+        let mut y = self.bn.forward(tape, x.clone())?;
+        if self.residual {
+            y = ops::add(tape, &y, &x)?;
+        }
+        self.relu.forward(tape, y)
     }
 }
 
@@ -24,7 +28,9 @@ pub(super) struct Folded(pub(super) BatchNorm2d, pub(super) Relu, pub(super) Con
 impl<B: Backend> Module<B> for Folded {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
         let Self(bn, relu, conv) = self;
-        bn.forward_relu_conv(tape, &x, relu, conv)
+        let y = bn.forward(tape, x)?;
+        let y = relu.forward(tape, y)?;
+        conv.forward(tape, y)
     }
 }
 
@@ -89,8 +95,7 @@ pub(super) struct Shared(pub(super) ParameterId);
 impl<B: Backend> Module<B> for Shared {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
         let [first, second]: [Arc<str>; 2] = ["first".into(), "second".into()];
-        let layer =
-            ops::Convolution { weight: self.0, bias: None, stride: 1, padding: 1, before_batch_norm: false };
+        let layer = ops::Convolution { weight: self.0, bias: None, stride: 1, padding: 1 };
         let y = ops::conv2d(tape, &x, &layer, &first)?;
         ops::conv2d(tape, &y, &layer, &second)
     }

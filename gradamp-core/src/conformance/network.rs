@@ -7,8 +7,8 @@ use ndarray::Array4;
 
 use super::case::{every, random};
 use super::{Broken, Violation};
+use crate::Mode;
 use crate::nn::{BatchNorm2d, Conv2d, Linear, MeanPool2d, Module, Relu, join};
-use crate::tape::Mode;
 use crate::{
     Backend, BackwardHook, Gradient, GradientAction, HookGuard, Hooks, LayerKind, Parameters, Result, Role,
     Site, Tape, Tensor, Var, ops,
@@ -60,18 +60,23 @@ impl Net {
 
 impl<B: Backend> Module<B> for Net {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
-        let (block, x) = tape.begin_site(&self.block, LayerKind::Block, &x)?;
+        let (block, x) = tape.begin_site(&self.block, LayerKind::Block, x)?;
         let y = self.conv1.forward(tape, x.clone())?;
-        let y = self.bn1.forward_relu(tape, &y, None, &self.relu1)?;
+        let y = self.bn1.forward(tape, y)?;
+        let y = self.relu1.forward(tape, y)?;
         let z = self.conv2.forward(tape, y.clone())?;
         let y = ops::add(tape, &z, &y)?; // two consumers of relu1
         let shortcut = self.shortcut.forward(tape, x)?;
         let shortcut = self.shortcut_bn.forward(tape, shortcut)?;
-        let y = self.bn2.forward_relu(tape, &y, Some(&shortcut), &self.relu2)?;
-        let y = tape.end_site(block, &y)?;
+        let y = self.bn2.forward(tape, y)?;
+        let y = ops::add(tape, &y, &shortcut)?;
+        let y = self.relu2.forward(tape, y)?;
+        let y = tape.end_site(block, y)?;
         let z = self.skipped.forward(tape, y.clone())?;
         let y = ops::add(tape, &z, &y)?; // two readers of a rectified sum
-        let y = self.bn3.forward_relu_conv(tape, &y, &self.relu3, &self.conv3)?;
+        let y = self.bn3.forward(tape, y)?;
+        let y = self.relu3.forward(tape, y)?;
+        let y = self.conv3.forward(tape, y)?;
         let y = self.pool.forward(tape, y)?;
         self.linear.forward(tape, y)
     }

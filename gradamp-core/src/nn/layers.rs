@@ -29,13 +29,8 @@ impl Conv2d {
             true => Some(parameters.add(&join(path, "bias"), Role::Bias, &[c_out], initial)?),
             false => None,
         };
-        let layer = ops::Convolution { weight, bias, stride, padding, before_batch_norm: false };
+        let layer = ops::Convolution { weight, bias, stride, padding };
         Ok(Self { path: path.into(), layer })
-    }
-
-    /// Says that a batch norm follows, whose statistics are then found on the way; see [`ops::Convolution`].
-    pub fn before_batch_norm(self) -> Self {
-        Self { layer: ops::Convolution { before_batch_norm: true, ..self.layer }, ..self }
     }
 }
 
@@ -71,30 +66,6 @@ impl BatchNorm2d {
             momentum: 0.1,
         };
         Ok(Self { path: path.into(), layer })
-    }
-
-    /// relu(batch_norm(x) + residual) as one operation with both sites; see [`ops::batch_norm_relu`].
-    pub fn forward_relu<B: Backend>(
-        &self,
-        tape: &mut Tape<'_, B>,
-        x: &Var<B>,
-        residual: Option<&Var<B>>,
-        relu: &Relu,
-    ) -> Result<Var<B>> {
-        ops::batch_norm_relu(tape, x, &self.layer, residual, &self.path, &relu.path)
-    }
-
-    /// conv(relu(batch_norm(x))) with all three sites, and nothing stored in between where a backend can do without; see
-    /// [`ops::batch_norm_relu_conv2d`].
-    pub fn forward_relu_conv<B: Backend>(
-        &self,
-        tape: &mut Tape<'_, B>,
-        x: &Var<B>,
-        relu: &Relu,
-        conv: &Conv2d,
-    ) -> Result<Var<B>> {
-        let norm = (&self.layer, &self.path, &relu.path);
-        ops::batch_norm_relu_conv2d(tape, x, norm, (&conv.layer, &conv.path))
     }
 }
 

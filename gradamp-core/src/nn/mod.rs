@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 pub use layers::{BatchNorm2d, Conv2d, Linear, MaxPool2d, MeanPool2d, Relu};
 
-use crate::tape::{Mode, Tape, Trace, Var};
-use crate::{Backend, Parameters, Result, Tensor};
+use crate::{Backend, Mode, Parameters, Result, Tape, Tensor, Trace, Var};
 
 /// A network, or a part of one: what can be done with a value on a tape.
 ///

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use crate::geometry::{Gemm, Rows};
-use crate::tape::{BackwardRule, Tape, Var};
-use crate::{Backend, Error, Gradient, LayerKind, ParameterId, Pass, Result, Tensor};
+use crate::{
+    Backend, BackwardRule, Error, Gradient, LayerKind, ParameterId, Pass, Result, Tape, Tensor, Var,
+};
 
 /// y = x · weight + bias
 ///
@@ -25,14 +26,14 @@ pub fn linear<B: Backend>(
         let message = format!("weight {:?} expects {c_in} input features, got x {:?}", w.shape(), x.shape());
         return Err(Error::shape("linear", message));
     }
-    let backend = tape.backend();
+    let (backend, x_tensor) = (tape.backend(), x.tensor()?);
     let y = Tensor::build(&backend, &[n, c_out], |y| {
         let g = Gemm { m: n, n: c_out, k: c_in, ..Gemm::default() };
-        backend.gemm(&g, 1.0, x.tensor().buffer(), w.buffer(), 0.0, y)?;
+        backend.gemm(&g, 1.0, x_tensor.buffer(), w.buffer(), 0.0, y)?;
         backend.add_bias(&Rows { rows: n, channels: c_out }, b.buffer(), y)
     })?;
-    let site = tape.add_site(site, LayerKind::Linear)?;
-    tape.record("linear", &[x], &[weight, bias], &[site], y, Rule { x: x.tensor().clone(), w, n })
+    let site = Some(tape.add_site(site, LayerKind::Linear)?);
+    tape.record("linear", &[x], &[weight, bias], site, y, Rule { x: x_tensor, w, n })
 }
 
 /// Keeps x for dw and w for dx.

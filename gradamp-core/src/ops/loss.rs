@@ -1,6 +1,5 @@
 use crate::geometry::Rows;
-use crate::tape::{BackwardRule, Tape, Var};
-use crate::{Backend, Error, Gradient, Pass, Result, Tensor};
+use crate::{Backend, BackwardRule, Error, Gradient, Pass, Result, Tape, Tensor, Var};
 
 /// A batch's mean loss on the tape, and how many of its examples were right.
 #[derive(Clone, Debug)]
@@ -12,7 +11,7 @@ pub struct Loss<B: Backend> {
 impl<B: Backend> Loss<B> {
     /// Reads (mean loss, right examples) from the device.
     pub fn read(&self) -> Result<(f32, usize)> {
-        let values = self.var.tensor().to_vec()?;
+        let values = self.var.tensor()?.to_vec()?;
         Ok((values[0], values[1] as usize))
     }
 }
@@ -42,20 +41,13 @@ pub fn softmax_cross_entropy<B: Backend>(
             format!("expected a number in [0, 1], found {smoothing}"),
         ));
     }
-    let backend = tape.backend();
+    let (backend, x) = (tape.backend(), logits.tensor()?);
     let mut dlogits = backend.alloc(g.len())?;
     let out = Tensor::build(&backend, &[2], |out| {
-        backend.softmax_cross_entropy(
-            &g,
-            smoothing,
-            logits.tensor().buffer(),
-            labels.buffer(),
-            out,
-            &mut dlogits,
-        )
+        backend.softmax_cross_entropy(&g, smoothing, x.buffer(), labels.buffer(), out, &mut dlogits)
     })?;
     let dlogits = Tensor::from_buffer(&backend, logits.shape(), dlogits)?;
-    Ok(Loss { var: tape.record(NAME, &[logits], &[], &[], out, Rule { dlogits })? })
+    Ok(Loss { var: tape.record(NAME, &[logits], &[], None, out, Rule { dlogits })? })
 }
 
 /// Keeps dlogits, which forward had in hand: the same pass computes both.

@@ -1,5 +1,4 @@
-use crate::tape::{BackwardRule, Tape, Var};
-use crate::{Backend, Error, Gradient, Pass, Result, Tensor};
+use crate::{Backend, BackwardRule, Error, Gradient, Pass, Result, Tape, Tensor, Var};
 
 /// Loss scaling: y = x, whose gradient goes on as values `scale` times as large and a lazy scalar of 1/scale.
 ///
@@ -14,7 +13,7 @@ pub fn loss_scale<B: Backend>(tape: &mut Tape<'_, B>, x: &Var<B>, scale: f32) ->
     if !(scale > 0.0 && scale.is_finite()) {
         return Err(Error::setting("loss_scale", format!("expected a number above 0, found {scale}")));
     }
-    tape.record("loss_scale", &[x], &[], &[], x.tensor().clone(), Rule { scale })
+    tape.record("loss_scale", &[x], &[], None, x.tensor()?, Rule { scale })
 }
 
 /// Keeps the factor.

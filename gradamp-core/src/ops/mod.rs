@@ -5,21 +5,17 @@
 mod add;
 mod batch_norm;
 mod conv2d;
-mod folded;
 mod linear;
 mod loss;
 mod loss_scale;
-mod normaliser;
 mod pool;
 mod relu;
 
 pub use add::add;
-pub use batch_norm::{BatchNorm, batch_norm, batch_norm_relu};
+pub use batch_norm::{BatchNorm, batch_norm};
 pub use conv2d::{Convolution, conv2d};
-pub use folded::batch_norm_relu_conv2d;
 pub use linear::linear;
 pub use loss::{Loss, softmax_cross_entropy};
 pub use loss_scale::loss_scale;
-pub(crate) use normaliser::Rectified;
 pub use pool::{max_pool2d, mean_pool};
 pub use relu::relu;

@@ -1,9 +1,8 @@
 use std::sync::Arc;
 
-use super::normaliser::Rectified;
+use crate::fusion::RectifiedBatchNorm;
 use crate::geometry::{MeanPool, Pool2d};
-use crate::tape::{BackwardRule, Known, Tape, Var};
-use crate::{Backend, Gradient, LayerKind, Pass, Result, Tensor};
+use crate::{Backend, BackwardRule, Gradient, LayerKind, Pass, Result, Tape, Tensor, Var};
 
 /// y = the largest value of each window; see [`Pool2d`].
 ///
@@ -17,25 +16,20 @@ pub fn max_pool2d<B: Backend>(
     site: &Arc<str>,
 ) -> Result<Var<B>> {
     let g = Pool2d::new(x.shape(), size, stride)?;
-    let backend = tape.backend();
+    let (backend, input) = (tape.backend(), x.tensor()?);
     let mut index = backend.alloc(g.y_shape().iter().product())?;
-    let y = Tensor::build(&backend, &g.y_shape(), |y| {
-        backend.max_pool2d(&g, x.tensor().buffer(), y, &mut index)
-    })?;
-    let z = match x.known() {
-        Known::Rectified(z) if backend.folding().is_some() => Some(z.clone()),
-        _ => None,
-    };
-    let site = tape.add_site(site, LayerKind::Pool)?;
-    tape.record("max_pool2d", &[x], &[], &[site], y, MaxRule { g, index, z })
+    let y = Tensor::build(&backend, &g.y_shape(), |y| backend.max_pool2d(&g, input.buffer(), y, &mut index))?;
+    let z = x.value().rectified().filter(|_| backend.folding().is_some());
+    let site = Some(tape.add_site(site, LayerKind::Pool)?);
+    tape.record("max_pool2d", &[x], &[], site, y, MaxRule { g, index, z })
 }
 
 /// Keeps each maximum's place: a quarter of x for windows of 2, and exact where values are equal.
 struct MaxRule<B: Backend> {
     g: Pool2d,
     index: B::Buffer,
-    /// What x is, if it is a rectified batch norm.
-    z: Option<Rectified<B>>,
+    /// What x is, if it is a rectified batch norm whose sums the kernel can find.
+    z: Option<RectifiedBatchNorm<B>>,
 }
 
 impl<B: Backend> BackwardRule<B> for MaxRule<B> {
@@ -44,9 +38,9 @@ impl<B: Backend> BackwardRule<B> for MaxRule<B> {
         let dy = dy.into_unscaled()?;
         let Self { g, index, z } = *self;
         let dx = match z {
-            Some(z) => z.gradient(|folding, dz, [dgamma, dbeta]| {
-                folding.max_pool2d_backward(&g, &z.operands(), &index, dy.buffer(), dz, dgamma, dbeta)
-            })?,
+            Some(z) => Gradient::with_sums(z.gradient(|fused, z, dz, [dgamma, dbeta]| {
+                fused.max_pool2d_backward(&g, z, &index, dy.buffer(), dz, dgamma, dbeta)
+            })?),
             None => Gradient::new(Tensor::build(dy.backend(), &g.x_shape(), |dx| {
                 dy.backend().max_pool2d_backward(&g, &index, dy.buffer(), dx)
             })?),
@@ -62,10 +56,10 @@ impl<B: Backend> BackwardRule<B> for MaxRule<B> {
 /// **Errors:** another rank.
 pub fn mean_pool<B: Backend>(tape: &mut Tape<'_, B>, x: &Var<B>, site: &Arc<str>) -> Result<Var<B>> {
     let g = MeanPool::new(x.shape())?;
-    let backend = tape.backend();
-    let y = Tensor::build(&backend, &[g.n, g.c], |y| backend.mean_pool(&g, x.tensor().buffer(), y))?;
-    let site = tape.add_site(site, LayerKind::Pool)?;
-    tape.record("mean_pool", &[x], &[], &[site], y, MeanRule { g, x_shape: x.shape().to_vec() })
+    let (backend, input) = (tape.backend(), x.tensor()?);
+    let y = Tensor::build(&backend, &[g.n, g.c], |y| backend.mean_pool(&g, input.buffer(), y))?;
+    let site = Some(tape.add_site(site, LayerKind::Pool)?);
+    tape.record("mean_pool", &[x], &[], site, y, MeanRule { g, x_shape: x.shape().to_vec() })
 }
 
 /// Keeps no values: dx = dy / pixels everywhere.

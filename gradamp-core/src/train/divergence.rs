@@ -1,8 +1,8 @@
 //! Where a run went wrong: the first parameter or site that is not finite.
 
 use crate::backend::Statistics;
-use crate::tape::{Mode, Tape};
 use crate::{Backend, Batch, Module, Parameters, Result, Role, Tensor};
+use crate::{Mode, Tape};
 
 /// The path of the first parameter or running statistic that is not finite.
 pub(super) fn first_bad_parameter<B: Backend>(parameters: &Parameters<B>) -> Result<Option<String>> {

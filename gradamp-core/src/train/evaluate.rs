@@ -81,7 +81,7 @@ pub fn evaluate_unless<B: Backend>(
         let x = tape.constant(images);
         let logits = model.forward(&mut tape, x)?;
         let loss = ops::softmax_cross_entropy(&mut tape, &logits, &labels, 0.0)?;
-        pending.push([loss.var.tensor(), logits.tensor(), &labels].map(Tensor::clone));
+        pending.push([loss.var.tensor()?, logits.tensor()?, labels]);
         backend.submit()?;
         if pending.len() >= together {
             evaluation.add(&backend, take(&mut pending))?;

@@ -107,7 +107,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
             skipped: false,
             seconds: 0.0,
         };
-        self.pending.push(Pending { report, loss: loss.var.tensor().clone(), gate, measured, batch });
+        self.pending.push(Pending { report, loss: loss.var.tensor()?, gate, measured, batch });
         Ok(())
     }
 

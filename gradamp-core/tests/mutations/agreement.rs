@@ -24,7 +24,8 @@ impl<B: Backend> Module<B> for Net {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
         let Self(conv, bn, relu, pool, linear) = self;
         let y = conv.forward(tape, x)?;
-        let y = bn.forward_relu(tape, &y, None, relu)?;
+        let y = bn.forward(tape, y)?;
+        let y = relu.forward(tape, y)?;
         let y = pool.forward(tape, y)?;
         linear.forward(tape, y)
     }

@@ -74,7 +74,7 @@ pub fn gradients<B: Backend>(
     let tensors = ids.iter().zip(values).map(tensor).collect();
     let mut tape = Tape::train(parameters);
     let one = Tensor::full(&backend, &[1], 1.0).unwrap();
-    let loss = tape.record("plant", &[], &ids, &[], one, Plant(tensors, scale)).unwrap();
+    let loss = tape.record("plant", &[], &ids, None, one, Plant(tensors, scale)).unwrap();
     tape.backward(&loss, &Hooks::new()).unwrap()
 }
 

@@ -37,7 +37,8 @@ impl Tiny {
 impl<B: Backend> Module<B> for Tiny {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
         let x = self.conv.forward(tape, x)?;
-        let x = self.bn.forward_relu(tape, &x, None, &self.relu)?;
+        let x = self.bn.forward(tape, x)?;
+        let x = self.relu.forward(tape, x)?;
         let x = self.pool.forward(tape, x)?;
         self.linear.forward(tape, x)
     }

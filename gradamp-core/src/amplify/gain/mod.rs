@@ -20,7 +20,7 @@ use super::policy::Predictability;
 use super::selection::Selection;
 use super::settings::Placement;
 use crate::Result;
-use crate::tape::Trace;
+use crate::Trace;
 use sweep::{Along, Passed, Sweep};
 
 /// What a gradient is multiplied by.
@@ -126,7 +126,7 @@ pub(crate) fn arriving(trace: &Trace, draw: &Draw) -> Arriving {
 
 /// The sites' numbers in the order in which a backward pass meets their outputs.
 pub(crate) fn backward_order(trace: &Trace) -> impl Iterator<Item = usize> {
-    trace.nodes.iter().rev().flat_map(|node| node.sites.iter().rev().map(|site| site.0))
+    trace.nodes.iter().rev().filter_map(|node| Some(node.site?.0))
 }
 
 fn weights(draw: &Draw) -> Vec<(usize, f64)> {

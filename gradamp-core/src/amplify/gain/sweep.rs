@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::amplify::selection::owns;
 use crate::amplify::settings::Placement;
-use crate::tape::{SiteId, Trace};
+use crate::{SiteId, Trace};
 
 /// What sites add up to along a path: their number, or the product of their factors.
 pub(super) trait Along: Copy + PartialOrd {
@@ -66,20 +66,12 @@ pub(super) struct Sweep<A> {
 }
 
 impl<A: Along> Sweep<A> {
-    /// From the last node to the first. What enters a node's input i passes its sites from number i on (all from the
-    /// last, where there are fewer): the residual of a fused batch norm + ReLU passes the ReLU only.
+    /// From the last node to the first.
     pub(super) fn new(trace: &Trace, sites: &[(usize, A)], placement: Placement) -> Self {
         let weights: HashMap<usize, A> = sites.iter().copied().collect();
-        let weight = |site: usize| weights.get(&site).copied().unwrap_or(A::NONE);
-        // A container hands its gradient upstream where its input is, not at the node that ends it.
+        let weight = |site: SiteId| weights.get(&site.0).copied().unwrap_or(A::NONE);
         let containers: HashSet<usize> =
             trace.nodes.iter().filter_map(|node| Some(node.input_of?.0)).collect();
-        let of_one = |site: &SiteId| match placement {
-            Placement::Output => weight(site.0),
-            Placement::Input if !containers.contains(&site.0) => weight(site.0),
-            Placement::Input | Placement::Params => A::NONE,
-        };
-        let on = |sites: &[SiteId]| sites.iter().map(of_one).fold(A::NONE, A::and);
 
         let ends = trace.nodes.iter().flat_map(|node| node.inputs.iter().flatten().chain([&node.output]));
         let mut swept = Self {
@@ -91,27 +83,29 @@ impl<A: Along> Sweep<A> {
             swept.values[loss.output] = Some(Passed { least: A::NONE, most: A::NONE });
         }
         for node in trace.nodes.iter().rev() {
-            let Some(arriving) = swept.values[node.output] else { continue };
-            for (i, site) in node.sites.iter().enumerate() {
-                swept.sites[site.0] = Some(arriving.and(on(&node.sites[i + 1..])));
+            let Some(mut arriving) = swept.values[node.output] else { continue };
+            if let Some(site) = node.site {
+                swept.sites[site.0] = Some(arriving);
             }
-            let arriving: Passed<A> = match (node.input_of, placement) {
-                (Some(site), Placement::Input) => arriving.and(weight(site.0)),
-                _ => arriving,
-            };
-            let last = node.sites.len().saturating_sub(1);
-            for (i, value) in node.inputs.iter().enumerate() {
-                if let Some(value) = value {
-                    arriving.and(on(&node.sites[i.min(last)..])).join(&mut swept.values[*value]);
+            // Parameters are upstream of the output, but not of the input.
+            let mut handed_on = arriving;
+            match (placement, node.site, node.input_of) {
+                (Placement::Output, Some(site), _) => {
+                    arriving = arriving.and(weight(site));
+                    handed_on = arriving;
                 }
+                // A container hands its gradient upstream where its input is, not at the node that ends it.
+                (Placement::Input, Some(site), _) if !containers.contains(&site.0) => {
+                    handed_on = arriving.and(weight(site));
+                }
+                (Placement::Input, _, Some(container)) => handed_on = arriving.and(weight(container)),
+                _ => {}
             }
-            // Parameters belong to the first site: they are upstream of its output, but not of its input.
-            let own = match placement {
-                Placement::Input => on(node.sites.get(1..).unwrap_or_default()),
-                _ => on(&node.sites),
-            };
+            for value in node.inputs.iter().flatten() {
+                handed_on.join(&mut swept.values[*value]);
+            }
             for id in &node.parameters {
-                arriving.and(own).join(&mut swept.parameters[id.index()]);
+                arriving.join(&mut swept.parameters[id.index()]);
             }
         }
         swept

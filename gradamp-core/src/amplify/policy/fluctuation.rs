@@ -1,12 +1,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{AmplificationPolicy, PolicyContext, Timing};
+use crate::Trace;
 use crate::amplify::history::{EpochStatistics, Moments};
 use crate::amplify::overrides::{Keys, named};
 use crate::amplify::selection::owns;
 use crate::amplify::settings::AmplificationSettings;
 use crate::error::number;
-use crate::tape::Trace;
 use crate::{Error, Result};
 
 /// `[amplification.fluctuation]`: which layers are amplified because of how their gradients fluctuate.

@@ -1,7 +1,7 @@
 use super::{AmplificationPolicy, DepthSettings, PolicyContext, Predictability, Timing};
+use crate::Trace;
 use crate::amplify::overrides::Keys;
 use crate::amplify::settings::{AmplificationSettings, PolicyName};
-use crate::tape::Trace;
 use crate::{Error, Result};
 
 /// The same sites by the same factors throughout.

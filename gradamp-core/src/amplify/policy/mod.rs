@@ -16,8 +16,8 @@ pub use fluctuation::{FluctuationChanges, FluctuationSettings, Measure, Measured
 use super::history::EpochStatistics;
 use super::overrides::Keys;
 use super::settings::{AmplificationSettings, Placement, PolicyName};
+use crate::Trace;
 use crate::random::{Purpose, Stream};
-use crate::tape::Trace;
 use crate::{Result, Site};
 
 /// Decides which of the eligible sites are amplified, and by what.

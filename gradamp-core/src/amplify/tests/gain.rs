@@ -5,21 +5,21 @@ use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 
+use crate::BackwardRule;
 use crate::amplify::{
     AmplificationSettings, Amplifier, Amplify, Gain, History, Placement, PolicyName, Redraw, Schedule,
     Selection, Strategy as Phases, gain,
 };
-use crate::tape::{BackwardRule, SiteId};
 use crate::{
     BackwardHook, Gradient, GradientAction, Hooks, Initial, LayerKind, Mode, ParameterId, Parameters, Pass,
     Reference, Result, Role, Site, Tape, Tensor, Trace, Var,
 };
 
-/// One layer: the sum of some earlier values and of parameters, through some sites (more than one: fused).
+/// One layer: the sum of some earlier values and of parameters, with a site or without.
 #[derive(Clone, Debug)]
 struct Layer {
     inputs: Vec<prop::sample::Index>,
-    sites: usize,
+    has_site: bool,
     has_parameter: bool,
     /// Also reads the parameter of the layer before.
     is_tied: bool,
@@ -31,39 +31,26 @@ struct Layer {
 
 fn layer() -> impl Strategy<Value = Layer> {
     let flag = any::<bool>;
-    (prop::collection::vec(any::<prop::sample::Index>(), 1..3), 0usize..4, flag(), flag(), flag(), flag())
-        .prop_map(|(inputs, sites, has_parameter, is_tied, is_wrapped, is_marked)| Layer {
+    (prop::collection::vec(any::<prop::sample::Index>(), 1..3), flag(), flag(), flag(), flag(), flag())
+        .prop_map(|(inputs, has_site, has_parameter, is_tied, is_wrapped, is_marked)| Layer {
             inputs,
-            sites,
-            has_parameter: has_parameter && sites > 0,
-            is_tied: is_tied && sites > 0,
+            has_site,
+            has_parameter: has_parameter && has_site,
+            is_tied: is_tied && has_site,
             is_wrapped,
             is_marked,
         })
 }
 
-/// Input i enters before site min(i, last).
 struct Sum {
-    sites: usize,
     inputs: usize,
     parameters: usize,
 }
 
 impl BackwardRule<Reference> for Sum {
     fn backward(self: Box<Self>, dy: Gradient<Reference>, pass: &mut Pass<Reference>) -> Result<()> {
-        let values = dy.unscaled()?.clone();
-        let copy = |scale: f32| Gradient::new(values.clone()).scaled(scale);
-        let mut scale = dy.scale();
-        for site in (1..self.sites).rev() {
-            scale = pass.at_input(site, copy(scale))?.scale();
-            for input in (site..self.inputs).filter(|&i| i.min(self.sites - 1) == site) {
-                pass.share(input, copy(scale))?;
-            }
-            scale = pass.at_output(site - 1, copy(scale))?.scale();
-        }
-        (0..self.parameters).try_for_each(|i| pass.parameter(i, copy(scale)))?;
-        let first = if self.sites > 1 { 1 } else { self.inputs };
-        (0..first).try_for_each(|i| pass.give(i, copy(scale)))
+        (0..self.parameters).try_for_each(|i| pass.parameter(i, dy.clone()))?;
+        (0..self.inputs).try_for_each(|i| pass.give(i, dy.clone()))
     }
 }
 
@@ -94,29 +81,30 @@ impl Net {
             let mut inputs: Vec<_> = layer.inputs.iter().map(|i| i.get(&values).clone()).collect();
             let mut container = None;
             if layer.is_wrapped {
-                let (site, x) = tape.begin_site(&format!("block{k}").into(), LayerKind::Block, &inputs[0])?;
+                let (site, x) =
+                    tape.begin_site(&format!("block{k}").into(), LayerKind::Block, inputs[0].clone())?;
                 (inputs[0], container) = (x, Some(site));
             }
-            let add = |i| tape.add_site(&format!("block{k}.s{i}").into(), LayerKind::Other);
-            let sites = (0..layer.sites).map(add).collect::<Result<Vec<SiteId>>>()?;
+            let path = format!("block{k}.s0").into();
+            let site = layer.has_site.then(|| tape.add_site(&path, LayerKind::Other)).transpose()?;
             let mut weights: Vec<_> = self.weights[k].into_iter().collect();
             if layer.is_tied && k > 0 {
                 weights.extend(self.weights[k - 1]);
             }
-            let rule = Sum { sites: sites.len(), inputs: inputs.len(), parameters: weights.len() };
+            let rule = Sum { inputs: inputs.len(), parameters: weights.len() };
             let inputs: Vec<_> = inputs.iter().collect();
-            let mut y = tape.record("sum", &inputs, &weights, &sites, self.one.clone(), rule)?;
+            let mut y = tape.record("sum", &inputs, &weights, site, self.one.clone(), rule)?;
             if let Some(site) = container {
-                y = tape.end_site(site, &y)?;
+                y = tape.end_site(site, y)?;
             }
             if layer.is_marked {
-                y = tape.site(&format!("mark{k}"), LayerKind::Other, &y)?;
+                y = tape.site(&format!("mark{k}"), LayerKind::Other, y)?;
             }
             values.push(y);
         }
-        let rule = Sum { sites: 0, inputs: values.len(), parameters: 0 };
+        let rule = Sum { inputs: values.len(), parameters: 0 };
         let loss =
-            tape.record("loss", &values.iter().collect::<Vec<_>>(), &[], &[], self.one.clone(), rule)?;
+            tape.record("loss", &values.iter().collect::<Vec<_>>(), &[], None, self.one.clone(), rule)?;
         Ok((tape, loss))
     }
 

@@ -7,8 +7,8 @@ mod strategy;
 
 use std::sync::Arc;
 
-use crate::hook::{LayerKind, Site};
-use crate::tape::Trace;
+use crate::Trace;
+use crate::{LayerKind, Site};
 
 /// The sites of a ResNet with two stages of two blocks, and their parameters; no connections.
 fn small_resnet() -> Trace {

@@ -17,7 +17,7 @@ fn chain(sites: usize) -> Trace {
     let mut tape = Tape::new(&mut parameters, Mode::Train, true);
     let mut x = tape.leaf(Tensor::full(&Reference, &[1], 1.0).unwrap());
     for i in 0..sites {
-        x = tape.site(&format!("s{i}"), LayerKind::Relu, &x).unwrap();
+        x = tape.site(&format!("s{i}"), LayerKind::Relu, x).unwrap();
     }
     tape.trace()
 }

@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
 use super::small_resnet;
+use crate::LayerKind;
 use crate::amplify::{
     AmplificationSettings, Amplifier, Draw, History, Overrides, Placement, Redraw, Selection, Strategy,
 };
-use crate::hook::LayerKind;
 
 fn eligible(settings: &AmplificationSettings) -> Result<Vec<String>, String> {
     let trace = small_resnet();

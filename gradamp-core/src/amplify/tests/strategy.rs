@@ -2,8 +2,8 @@ use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
 
 use super::schedule::schedules;
+use crate::LayerKind;
 use crate::amplify::{Amplify, Curve, Overrides, Phase, Placement, Redraw, Schedule, Strategy};
-use crate::hook::LayerKind;
 
 const EXAMPLE: &str = "
     lr = { schedule = 'cosine', from = 0.1, to = 0.0 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
 
-use crate::gradient::Gradient;
+use super::gradient::Gradient;
 use crate::{Backend, Error, Result, Tensor};
 
 /// What kind of layer a site belongs to.

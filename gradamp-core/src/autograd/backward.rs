@@ -3,17 +3,25 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::gradient::Gradient;
-use crate::hook::{Site, Visitors};
+use super::gradient::Gradient;
+use super::hook::{Site, Visitors};
+use super::trace::{SiteId, TraceNode};
+use super::var::Var;
 use crate::parameters::ParameterId;
-use crate::tape::{Links, SiteId, Var};
 use crate::{Backend, Error, Result};
+
+/// The backward of one recorded operation.
+pub trait BackwardRule<B: Backend> {
+    /// Turns the gradient of the output into shares for the inputs and parameters, by calls on `pass`.
+    /// Linear in `dy`: the rule works on [`Gradient::unscaled`] and passes [`Gradient::scale`] on.
+    fn backward(self: Box<Self>, dy: Gradient<B>, pass: &mut Pass<B>) -> Result<()>;
+}
 
 /// A backward pass at one node: its rule gives shares to the node's inputs and parameters here.
 pub struct Pass<B: Backend> {
     visitors: Visitors<B>,
     sites: Vec<Site>,
-    node: Links,
+    node: TraceNode,
     values: Vec<Option<Gradient<B>>>,
     parameters: Vec<Option<Gradient<B>>>,
     /// Uses of each parameter that the pass has not reached yet.
@@ -33,7 +41,7 @@ impl<B: Backend> Pass<B> {
         Self {
             visitors,
             sites,
-            node: Links::default(),
+            node: TraceNode::default(),
             values: none(values),
             parameters: none(paths.len()),
             uses,
@@ -46,8 +54,8 @@ impl<B: Backend> Pass<B> {
         self.values[value] = Some(gradient);
     }
 
-    /// Goes to a node: its output's gradient, seen by the hooks of its outermost site; `None` where no share arrived.
-    pub(crate) fn enter(&mut self, node: Links) -> Result<Option<Gradient<B>>> {
+    /// Goes to a node: its output's gradient, seen by the hooks of its site; `None` where no share arrived.
+    pub(crate) fn enter(&mut self, node: TraceNode) -> Result<Option<Gradient<B>>> {
         self.node = node;
         let Some(mut dy) = self.values[self.node.output].take() else {
             for i in 0..self.node.parameters.len() {
@@ -55,8 +63,9 @@ impl<B: Backend> Pass<B> {
             }
             return Ok(None);
         };
-        if let Some(outermost) = self.node.sites.len().checked_sub(1) {
-            dy = self.at_output(outermost, dy)?;
+        if let Some(site) = self.node.site {
+            let site = &self.sites[site.0];
+            dy = self.visitors.visit(&site.path, dy, |hook, dy| hook.on_gradient(site, dy))?;
         }
         if let Some(container) = self.node.input_of {
             dy = self.input_hooks(container, dy)?;
@@ -83,42 +92,27 @@ impl<B: Backend> Pass<B> {
         self.node.inputs[input].is_some()
     }
 
-    /// Lets the hooks of the node's site number `site` see the gradient of its output. The tape has done so for the
-    /// last site; the rule of a fused operation does it for the inner ones, from the last but one to the first.
-    pub fn at_output(&self, site: usize, gradient: Gradient<B>) -> Result<Gradient<B>> {
-        let site = &self.sites[self.node.sites[site].0];
-        self.visitors.visit(&site.path, gradient, |hook, gradient| hook.on_gradient(site, gradient))
-    }
-
-    /// Lets the hooks of the node's site number `site` see the gradient that it hands upstream. [`Pass::give`] does so
-    /// for the first site; the rule of a fused operation does it for the others.
-    pub fn at_input(&self, site: usize, gradient: Gradient<B>) -> Result<Gradient<B>> {
-        self.input_hooks(self.node.sites[site], gradient)
-    }
-
     fn input_hooks(&self, site: SiteId, gradient: Gradient<B>) -> Result<Gradient<B>> {
         let site = &self.sites[site.0];
         self.visitors.visit(&site.path, gradient, |hook, gradient| hook.on_input_gradient(site, gradient))
     }
 
-    /// Hands a share to the node's input number `input`, past the input hooks of the node's first site.
+    /// Hands a share to the node's input number `input`, past the input hooks of the node's site.
     pub fn give(&mut self, input: usize, share: Gradient<B>) -> Result<()> {
         if !self.needs(input) {
             return Ok(());
         }
-        let share = if self.node.sites.is_empty() { share } else { self.at_input(0, share)? };
+        let share = match self.node.site {
+            Some(site) => self.input_hooks(site, share)?,
+            None => share,
+        };
         self.share(input, share)
     }
 
-    /// Hands a share to an input without any hook: where the input does not enter through the node's first site.
-    pub fn share(&mut self, input: usize, share: Gradient<B>) -> Result<()> {
+    /// Hands a share to an input without any hook: at the ends of containers.
+    pub(super) fn share(&mut self, input: usize, share: Gradient<B>) -> Result<()> {
         let Some(value) = self.node.inputs[input] else { return Ok(()) };
         add(&mut self.values[value], share)
-    }
-
-    /// Takes away what has arrived so far for the node's input number `input`, for a rule that adds its share to it as it writes it.
-    pub(crate) fn take(&mut self, input: usize) -> Option<Gradient<B>> {
-        self.values[self.node.inputs[input]?].take()
     }
 
     /// Adds a share to the node's parameter number `parameter`. Hooks see the gradient after its last share.
@@ -139,7 +133,7 @@ impl<B: Backend> Pass<B> {
             && let Some(gradient) = self.parameters[id].take()
         {
             let path = &*self.paths[id];
-            let call = |hook: &mut dyn crate::hook::BackwardHook<B>, gradient: &_| {
+            let call = |hook: &mut dyn super::hook::BackwardHook<B>, gradient: &_| {
                 hook.on_parameter_gradient(path, gradient)
             };
             self.parameters[id] = Some(self.visitors.visit(path, gradient, call)?);

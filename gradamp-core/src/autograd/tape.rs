@@ -1,18 +1,20 @@
 //! The tape: what forward did, layer by layer, consumed in reverse by backward.
 //!
-//! A node is a whole layer operation. Its backward rule takes the gradient of its output and gives shares to its
+//! A node is one layer's operation. Its backward rule takes the gradient of its output and gives shares to its
 //! inputs and parameters; the tape adds the shares, runs the hooks and frees each node as soon as it is done.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::gradient::Gradient;
-use crate::hook::{Hooks, LayerKind, Site};
-use crate::ops::Rectified;
+use super::backward::{BackwardRule, Gradients, Pass};
+use super::gradient::Gradient;
+use super::hook::{Hooks, LayerKind, Site};
+use super::trace::{SiteId, Trace, TraceNode};
+use super::var::Var;
+use crate::fusion::Value;
 use crate::parameters::{ParameterId, Parameters};
-use crate::pass::{Gradients, Pass};
-use crate::{Backend, Error, Result, Tensor};
+use crate::{Backend, Error, Result, Shape, Tensor};
 
 /// Whether layers behave as in training (batch statistics, running ones updated) or in evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,102 +25,9 @@ pub enum Mode {
     Evaluate,
 }
 
-/// A value on the tape.
-#[derive(Clone, Debug)]
-pub struct Var<B: Backend> {
-    tensor: Tensor<B>,
-    id: Option<usize>,
-    known: Known<B>,
-}
-
-/// What the operation that made a value tells those that read it.
-#[derive(Clone, Debug)]
-pub(crate) enum Known<B: Backend> {
-    Nothing,
-    /// Mean and biased variance of each channel, which were found on the way.
-    Moments([Tensor<B>; 2]),
-    /// In training mode, which rectified batch norm it is.
-    Rectified(Rectified<B>),
-}
-
-impl<B: Backend> Var<B> {
-    /// The value.
-    pub fn tensor(&self) -> &Tensor<B> {
-        &self.tensor
-    }
-
-    pub(crate) fn id(&self) -> Option<usize> {
-        self.id
-    }
-
-    pub(crate) fn known(&self) -> &Known<B> {
-        &self.known
-    }
-
-    pub(crate) fn knowing(self, known: Known<B>) -> Self {
-        Self { known, ..self }
-    }
-
-    /// The value's shape.
-    pub fn shape(&self) -> &[usize] {
-        self.tensor.shape()
-    }
-
-    /// Whether a gradient flows to it.
-    pub fn needs_gradient(&self) -> bool {
-        self.id.is_some()
-    }
-}
-
-/// A site on the tape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SiteId(pub(crate) usize);
-
-/// The backward of one recorded operation.
-pub trait BackwardRule<B: Backend> {
-    /// Turns the gradient of the output into shares for the inputs and parameters, by calls on `pass`.
-    /// Linear in `dy`: the rule works on [`Gradient::unscaled`] and passes [`Gradient::scale`] on.
-    fn backward(self: Box<Self>, dy: Gradient<B>, pass: &mut Pass<B>) -> Result<()>;
-}
-
 struct Node<B: Backend> {
-    links: Links,
+    links: TraceNode,
     rule: Box<dyn BackwardRule<B>>,
-}
-
-/// How one node hangs together with the rest.
-#[derive(Clone, Debug, Default)]
-pub struct Links {
-    /// The operation's name.
-    pub operation: &'static str,
-    /// The values it reads; `None` where no gradient flows.
-    pub inputs: Vec<Option<usize>>,
-    /// The parameters it reads, all of its first site.
-    pub parameters: Vec<ParameterId>,
-    /// Its sites, in forward order: a fused operation has several, each the next one's input.
-    pub sites: Vec<SiteId>,
-    /// The container whose input it is: the gradient passing here is what that site hands upstream.
-    pub input_of: Option<SiteId>,
-    /// The value it writes.
-    pub output: usize,
-}
-
-/// The sites and connections of a model, without values: what a dry forward pass leaves.
-#[derive(Clone, Debug)]
-pub struct Trace {
-    /// All sites in forward order.
-    pub sites: Vec<Site>,
-    /// All nodes in forward order.
-    pub nodes: Vec<Links>,
-    /// The paths of all parameters, by number.
-    pub parameters: Vec<Arc<str>>,
-}
-
-impl Trace {
-    /// The site that `id` stands for.
-    pub fn site(&self, id: SiteId) -> &Site {
-        &self.sites[id.0]
-    }
 }
 
 /// Called in forward order with each site and its value; see [`Tape::with_probe`].
@@ -161,17 +70,12 @@ impl<'p, B: Backend> Tape<'p, B> {
         }
     }
 
-    /// Shows every site's value to `probe` during forward. Fused operations then run unfused, so that inner sites
-    /// are seen too.
+    /// Shows every site's value to `probe` during forward. Each value is computed when it is recorded, so nothing is
+    /// fused.
     #[must_use]
     pub fn with_probe(mut self, probe: Probe<'p, B>) -> Self {
         self.probe = Some(probe);
         self
-    }
-
-    /// Whether somebody watches the values of sites.
-    pub fn is_probed(&self) -> bool {
-        self.probe.is_some()
     }
 
     /// Training or evaluation.
@@ -201,13 +105,13 @@ impl<'p, B: Backend> Tape<'p, B> {
 
     /// A value that no gradient flows to: images.
     pub fn constant(&self, tensor: Tensor<B>) -> Var<B> {
-        Var { tensor, id: None, known: Known::Nothing }
+        Var::new(Value::computed(tensor), None)
     }
 
     /// A value whose gradient [`Gradients::of`] will give.
     pub fn leaf(&mut self, tensor: Tensor<B>) -> Var<B> {
         let id = Some(self.new_value());
-        Var { tensor, id, known: Known::Nothing }
+        Var::new(Value::computed(tensor), id)
     }
 
     /// Names a site; its output follows in [`Tape::record`], or in [`Tape::end_site`] for a container.
@@ -226,80 +130,99 @@ impl<'p, B: Backend> Tape<'p, B> {
 
     /// Begins a container of layers: the gradient that all its layers together hand upstream passes the returned
     /// value, and hooks meet it there as the container's input gradient.
-    pub fn begin_site(&mut self, path: &Arc<str>, kind: LayerKind, x: &Var<B>) -> Result<(SiteId, Var<B>)> {
+    ///
+    /// **Errors:** as [`Tape::add_site`].
+    pub fn begin_site(&mut self, path: &Arc<str>, kind: LayerKind, x: Var<B>) -> Result<(SiteId, Var<B>)> {
         let site = self.add_site(path, kind)?;
-        let links = Links {
+        let links = TraceNode {
             operation: "begin_site",
-            inputs: vec![x.id],
-            parameters: Vec::new(),
-            sites: Vec::new(),
+            inputs: vec![x.id()],
             input_of: Some(site),
             output: self.values,
+            ..TraceNode::default()
         };
         let id = self.push(links, Box::new(Identity));
-        Ok((site, Var { tensor: x.tensor.clone(), id, known: x.known.clone() }))
+        Ok((site, x.with_id(id)))
     }
 
     /// Ends a container of layers whose output is `y`.
-    pub fn end_site(&mut self, site: SiteId, y: &Var<B>) -> Result<Var<B>> {
-        let known = y.known.clone();
-        Ok(self.record("end_site", &[y], &[], &[site], y.tensor.clone(), Identity)?.knowing(known))
+    pub fn end_site(&mut self, site: SiteId, y: Var<B>) -> Result<Var<B>> {
+        self.probe(Some(site), y.value())?;
+        let id = self.record_node("end_site", &[&y], &[], Some(site), Identity);
+        Ok(y.with_id(id))
     }
 
     /// Makes `x` a site by itself: the identity forward, hooks backward.
-    pub fn site(&mut self, path: &str, kind: LayerKind, x: &Var<B>) -> Result<Var<B>> {
-        let site = self.add_site(&path.into(), kind)?;
-        self.record("site", &[x], &[], &[site], x.tensor.clone(), IdentityLayer)
+    ///
+    /// **Errors:** as [`Tape::add_site`].
+    pub fn site(&mut self, path: &str, kind: LayerKind, x: Var<B>) -> Result<Var<B>> {
+        let site = Some(self.add_site(&path.into(), kind)?);
+        self.probe(site, x.value())?;
+        let id = self.record_node("site", &[&x], &[], site, IdentityLayer);
+        Ok(x.with_id(id))
     }
 
     /// Records an operation: ours and third parties' alike.
     ///
-    /// `sites` are the operation's own, in forward order: one for a plain layer, none for glue such as a sum, several
-    /// for a fused operation whose rule visits the inner ones by [`Pass::at_output`] and [`Pass::at_input`].
+    /// `site` is the operation's own, by [`Tape::add_site`]; `None` for glue such as a sum.
+    ///
+    /// **Errors:** what the probe returns.
     pub fn record(
         &mut self,
         operation: &'static str,
         inputs: &[&Var<B>],
         parameters: &[ParameterId],
-        sites: &[SiteId],
+        site: Option<SiteId>,
         output: Tensor<B>,
         rule: impl BackwardRule<B> + 'static,
     ) -> Result<Var<B>> {
-        self.record_from(operation, inputs.iter().map(|x| x.id).collect(), parameters, sites, output, rule)
+        self.record_value(operation, inputs, parameters, site, Value::computed(output), |_| rule)
     }
 
-    /// [`Tape::record`], with the numbers of the values it reads.
-    pub(crate) fn record_from(
+    /// [`Tape::record`] with a value that may be computed later. The rule may keep the value.
+    pub(crate) fn record_value<R: BackwardRule<B> + 'static>(
         &mut self,
         operation: &'static str,
-        inputs: Vec<Option<usize>>,
+        inputs: &[&Var<B>],
         parameters: &[ParameterId],
-        sites: &[SiteId],
-        output: Tensor<B>,
-        rule: impl BackwardRule<B> + 'static,
+        site: Option<SiteId>,
+        value: Value<B>,
+        rule: impl FnOnce(&Arc<Value<B>>) -> R,
     ) -> Result<Var<B>> {
-        if let (Some(probe), Some(site)) = (&mut self.probe, sites.last()) {
-            probe(&self.sites[site.0], &output)?;
+        self.probe(site, &value)?;
+        let y = Var::new(value, None);
+        let rule = rule(y.value());
+        let id = self.record_node(operation, inputs, parameters, site, rule);
+        Ok(y.with_id(id))
+    }
+
+    fn probe(&mut self, site: Option<SiteId>, value: &Value<B>) -> Result<()> {
+        match (&mut self.probe, site) {
+            (Some(probe), Some(site)) => probe(&self.sites[site.0], &value.tensor()?),
+            _ => Ok(()),
         }
-        let id = self.record_unstored(operation, inputs, parameters, sites, rule);
-        Ok(Var { tensor: output, id, known: Known::Nothing })
     }
 
-    /// Records an operation whose output exists as a number only, for one that knows how to do without it.
-    pub(crate) fn record_unstored(
+    fn record_node(
         &mut self,
         operation: &'static str,
-        inputs: Vec<Option<usize>>,
+        inputs: &[&Var<B>],
         parameters: &[ParameterId],
-        sites: &[SiteId],
+        site: Option<SiteId>,
         rule: impl BackwardRule<B> + 'static,
     ) -> Option<usize> {
-        let (parameters, sites) = (parameters.to_vec(), sites.to_vec());
-        let links = Links { operation, inputs, parameters, sites, input_of: None, output: self.values };
+        let links = TraceNode {
+            operation,
+            inputs: inputs.iter().map(|x| x.id()).collect(),
+            parameters: parameters.to_vec(),
+            site,
+            input_of: None,
+            output: self.values,
+        };
         self.push(links, Box::new(rule))
     }
 
-    fn push(&mut self, links: Links, rule: Box<dyn BackwardRule<B>>) -> Option<usize> {
+    fn push(&mut self, links: TraceNode, rule: Box<dyn BackwardRule<B>>) -> Option<usize> {
         let flows = !links.parameters.is_empty() || links.inputs.iter().any(Option::is_some);
         if !self.recording || !flows {
             return None;
@@ -332,11 +255,11 @@ impl<'p, B: Backend> Tape<'p, B> {
     ///
     /// **Errors:** a loss that nothing was recorded for; what a rule or a hook returns.
     pub fn backward(self, loss: &Var<B>, hooks: &Hooks<B>) -> Result<Gradients<B>> {
-        let root = loss.id.ok_or_else(|| Error::shape("backward", "nothing was recorded for this loss"))?;
+        let root = loss.id().ok_or_else(|| Error::shape("backward", "nothing was recorded for this loss"))?;
         let uses = self.count_uses();
         let paths = self.parameters.iter().map(|(_, p)| p.path.clone()).collect();
         let mut pass = Pass::new(hooks.snapshot(), self.sites, self.values, uses, paths);
-        pass.begin(root, Gradient::ones(loss.tensor.backend(), *loss.tensor.shape()));
+        pass.begin(root, Gradient::ones(self.parameters.backend(), Shape::new(loss.shape())?));
         let mut nodes = self.nodes; // freed one by one, so that memory falls as the pass runs
         while let Some(Node { links, rule }) = nodes.pop() {
             match pass.enter(links)? {

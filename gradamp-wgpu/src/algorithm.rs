@@ -1,48 +1,106 @@
-//! How matrix products are cut up.
+//! The operations of a convolution, the algorithms that compute them, and the tiles into which products are cut.
 
+use std::collections::HashMap;
 use std::fmt;
 
+use gradamp_core::geometry::Conv2d;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::conv2d::implicit_gemm::Pass;
+use crate::device::adapter::{Adapter, Api, MATRIX_SIDES};
 
-/// The part of a product that one unit computes: a subgroup or a workgroup.
+/// The three operations of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ConvOp {
+    /// y from x and w.
+    #[serde(rename = "forward")]
+    Forward,
+    /// dx from dy and w.
+    #[serde(rename = "input")]
+    InputGradient,
+    /// dw from x and dy.
+    #[serde(rename = "weight")]
+    WeightGradient,
+}
+
+impl ConvOp {
+    /// All three, the forward operation first.
+    pub const ALL: [ConvOp; 3] = [ConvOp::Forward, ConvOp::InputGradient, ConvOp::WeightGradient];
+}
+
+impl fmt::Display for ConvOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ConvOp::Forward => "forward",
+            ConvOp::InputGradient => "input gradient",
+            ConvOp::WeightGradient => "weight gradient",
+        })
+    }
+}
+
+/// An algorithm for one operation of a convolution, with the tile of its matrix products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum Algorithm {
+    /// One matrix product that reads windows from the image; see [`implicit_gemm`](crate::ops::conv2d::implicit_gemm).
+    #[serde(rename = "direct")]
+    ImplicitGemm(Tile),
+    /// One matrix product over windows stored as rows; see [`im2col_gemm`](crate::ops::conv2d::im2col_gemm).
+    #[serde(rename = "columns")]
+    Im2colGemm(Tile),
+    /// Thirty-six matrix products of transformed values; see [`winograd`](crate::ops::conv2d::winograd).
+    #[serde(rename = "winograd")]
+    Winograd(Tile),
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Algorithm::ImplicitGemm(tile) => write!(f, "{tile}"),
+            Algorithm::Im2colGemm(tile) => write!(f, "stored windows, {tile}"),
+            Algorithm::Winograd(tile) => write!(f, "Winograd, {tile}"),
+        }
+    }
+}
+
+/// The algorithm for each operation of each convolution.
+pub(crate) type Algorithms = HashMap<(ConvOp, Conv2d), Algorithm>;
+
+/// The part of a matrix product that one unit computes. The unit is a subgroup or a workgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Tile {
-    /// Operands travel through subgroups of this many invocations; 8 rows times 16 columns an invocation.
+    /// Operands are broadcast within subgroups of this many invocations; each invocation computes 8 rows x 16 columns.
     Subgroup(usize),
-    /// Through workgroup memory, 16 x 16 invocations of this many rows times columns each.
+    /// Operands go through workgroup memory; each of 16 x 16 invocations computes this many rows and columns.
     Shared(usize, usize),
-    /// The same, multiplied by cooperative matrices.
+    /// As `Shared`, but cooperative matrices multiply the operands.
     Cooperative(usize, usize, Matrices),
 }
 
-/// Square matrices that a subgroup multiplies together.
+/// Cooperative matrices: square matrices that the invocations of a subgroup multiply together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Matrices {
-    /// Rows, and columns.
+    /// The number of rows, and of columns.
     pub(crate) side: usize,
-    /// Invocations of a subgroup.
+    /// The invocations of a subgroup.
     pub(crate) lanes: usize,
 }
 
-/// Rows of an invocation whose operands travel through its subgroup.
+/// The rows that an invocation of a [`Tile::Subgroup`] computes.
 pub(crate) const SUBGROUP_ROWS: usize = 8;
 const SUBGROUP_COLUMNS: usize = 16;
-/// Invocations of a workgroup whose operands travel through subgroups.
+/// The invocations of a workgroup with [`Tile::Subgroup`].
 pub(crate) const SUBGROUP_INVOCATIONS: usize = 64;
-/// Invocations of a workgroup whose operands travel through its memory.
+/// The invocations of a workgroup with [`Tile::Shared`] or [`Tile::Cooperative`].
 const SHARED_INVOCATIONS: usize = 256;
 
-/// Rows and columns of an invocation, from the largest tile to the smallest.
+/// The rows and columns of an invocation in each [`Tile::Shared`], from the largest tile to the smallest.
 pub(crate) const SHARED: [(usize, usize); 4] = [(8, 8), (8, 4), (4, 8), (4, 4)];
 
 impl Tile {
-    /// Rows and columns.
-    pub(crate) fn size(self, pass: Pass) -> [usize; 2] {
-        match (self, pass) {
-            (Tile::Subgroup(s), Pass::Weight) => [8 * s, SUBGROUP_COLUMNS],
+    /// The tile's rows and columns.
+    pub(crate) fn size(self, op: ConvOp) -> [usize; 2] {
+        match (self, op) {
+            (Tile::Subgroup(s), ConvOp::WeightGradient) => [8 * s, SUBGROUP_COLUMNS],
             (Tile::Subgroup(s), _) => [SUBGROUP_ROWS * s, SUBGROUP_COLUMNS],
             (Tile::Shared(rows, columns) | Tile::Cooperative(rows, columns, _), _) => {
                 [16 * rows, 16 * columns]
@@ -50,9 +108,9 @@ impl Tile {
         }
     }
 
-    /// How operands lie in workgroup memory: lines and their length, in quads or, for cooperative matrices, in single
-    /// values.
-    pub(crate) fn lines(self, pass: Pass) -> [[usize; 2]; 2] {
+    /// The layout of both operands in workgroup memory: the number of lines and the length of a line. The unit is a quad
+    /// of channels, and with cooperative matrices a single value.
+    pub(crate) fn lines(self, op: ConvOp) -> [[usize; 2]; 2] {
         let (rows, columns, single) = match self {
             Tile::Subgroup(_) => return [[0, 0]; 2],
             Tile::Shared(rows, columns) => (rows, columns, false),
@@ -63,21 +121,22 @@ impl Tile {
             true => [16 * elements, 24],
             false => [16 * elements, 4 + padding],
         };
-        match pass {
-            Pass::Forward => [down(rows, 0), across(columns)],
-            Pass::Input => [down(rows, 0), down(columns, 1)],
-            Pass::Weight => [across(rows), across(columns)],
+        match op {
+            ConvOp::Forward => [down(rows, 0), across(columns)],
+            ConvOp::InputGradient => [down(rows, 0), down(columns, 1)],
+            ConvOp::WeightGradient => [across(rows), across(columns)],
         }
     }
 
-    /// Whether the operands fit into that many bytes of workgroup memory: quads of f32, or single f16.
-    pub(crate) fn fits(self, pass: Pass, memory: u32) -> bool {
+    /// Whether the operands fit into `memory` bytes of workgroup memory, as quads of f32 or, with cooperative matrices, as
+    /// single f16.
+    pub(crate) fn fits(self, op: ConvOp, memory: u32) -> bool {
         let bytes = if let Tile::Cooperative(..) = self { 2 } else { 16 };
-        let elements: usize = self.lines(pass).into_iter().map(|[lines, length]| lines * length).sum();
+        let elements: usize = self.lines(op).into_iter().map(|[lines, length]| lines * length).sum();
         bytes * elements <= memory as usize
     }
 
-    /// The workgroups of that many units.
+    /// The number of workgroups that `units` units need.
     pub(crate) fn groups(self, units: usize) -> usize {
         match self {
             Tile::Subgroup(s) => units.div_ceil(SUBGROUP_INVOCATIONS / s),
@@ -87,24 +146,31 @@ impl Tile {
 }
 
 impl Matrices {
-    /// Sides of the matrices that the kernels know.
-    pub(crate) const SIDES: [usize; 2] = [8, 16];
-    /// Invocations of the subgroups that they know.
-    pub(crate) const LANES: [usize; 4] = [8, 16, 32, 64];
+    /// The subgroup sizes that the kernels are written for.
+    const LANES: [usize; 4] = [8, 16, 32, 64];
 
-    /// All that the kernels know.
+    /// The matrices that the kernels are written for.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        Self::SIDES.into_iter().flat_map(|side| Self::LANES.map(|lanes| Self { side, lanes }))
+        MATRIX_SIDES.into_iter().flat_map(|side| Self::LANES.map(|lanes| Self { side, lanes }))
     }
 
-    /// The subgroups of a workgroup, down and across.
+    /// The cooperative matrices of an adapter; `None` without them, or where its subgroups are not all of one size. Metal
+    /// does not report the size; it is 32.
+    pub(crate) fn supported(adapter: &Adapter) -> Option<Self> {
+        let [least, most] = if adapter.api == Api::Metal { [32; 2] } else { adapter.limits.subgroup };
+        let matrices = Self { side: adapter.fast_paths.cooperative? as usize, lanes: least as usize };
+        let known = adapter.fast_paths.subgroups && least == most && Self::LANES.contains(&matrices.lanes);
+        known.then_some(matrices)
+    }
+
+    /// How the subgroups of a workgroup divide a tile: the number of subgroups down and across.
     pub(crate) fn subgroups(self) -> [usize; 2] {
         let count = SHARED_INVOCATIONS / self.lanes;
         let across = 1 << (count.ilog2() / 2);
         [count / across, across]
     }
 
-    /// The tiles whose matrices are shared out evenly among the subgroups, from the largest to the smallest.
+    /// The tiles whose matrices divide evenly among the subgroups, from the largest to the smallest.
     pub(crate) fn tiles(self) -> impl Iterator<Item = Tile> {
         let [down, across] = self.subgroups().map(|subgroups| subgroups * self.side);
         let even = move |&(rows, columns): &(usize, usize)| {
@@ -131,13 +197,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn matrices_are_shared_out_evenly_and_every_kind_has_a_tile() {
+    fn matrices_divide_evenly_among_subgroups_and_every_kind_has_a_tile() {
         for matrices in Matrices::all() {
             let [down, across] = matrices.subgroups();
             assert_eq!(down * across * matrices.lanes, SHARED_INVOCATIONS, "{matrices:?}");
             let tiles: Vec<Tile> = matrices.tiles().collect();
             for tile in &tiles {
-                let [rows, columns] = tile.size(Pass::Forward);
+                let [rows, columns] = tile.size(ConvOp::Forward);
                 let (high, wide) = (rows / down / matrices.side, columns / across / matrices.side);
                 assert_eq!([high * down * matrices.side, wide * across * matrices.side], [rows, columns]);
             }

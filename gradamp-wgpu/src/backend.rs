@@ -9,8 +9,7 @@ use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
 
 use crate::device::memory::Buffer;
-use crate::gpu::{Made, Wgpu};
-use crate::open::Precision;
+use crate::gpu::{Counters, Precision, Wgpu};
 
 impl Backend for Wgpu {
     type Buffer = Buffer;
@@ -23,7 +22,7 @@ impl Backend for Wgpu {
     }
 
     fn alloc(&self, len: usize) -> Result<Buffer> {
-        self.take(len)
+        self.allocate(len)
     }
 
     fn write(&self, src: &[f32], dst: &mut Buffer) -> Result<()> {
@@ -221,7 +220,8 @@ impl Backend for Wgpu {
     }
 
     fn fresh_allocations(&self) -> Option<u64> {
-        let Made { buffers, uploads, downloads, bind_groups, pipelines, submissions: _ } = self.made();
+        let Counters { buffers, uploads, downloads, bind_groups, pipelines, submissions: _ } =
+            self.counters();
         Some(buffers + uploads + downloads + bind_groups + pipelines)
     }
 }

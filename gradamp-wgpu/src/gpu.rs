@@ -1,45 +1,40 @@
-//! The opened adapter: what kernels ask of it.
+//! The opened adapter, and what the operations ask of it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytemuck::NoUninit;
 use gradamp_core::geometry::Conv2d;
 use gradamp_core::{Error, Result};
 
-use crate::algorithm::Matrices;
+use crate::algorithm::{Algorithm, Algorithms, ConvOp, Matrices};
 use crate::device::adapter::Adapter;
-use crate::device::faults::{Faults, fault};
-use crate::device::memory::{Block, Buffer, Pool, Shortage, mib};
+use crate::device::memory::{Allocator, Block, Buffer, Shortage, mib};
+use crate::device::pipeline::Pipelines;
 use crate::device::stream::Stream;
-use crate::open::{Options, Precision, request};
-use crate::ops::conv2d::Way;
-use crate::ops::conv2d::implicit_gemm::Pass;
-use crate::self_test;
-use crate::shaders::kernel::{Kernel, Pipelines};
-use crate::tune::Ways;
+use crate::shaders::kernel::{Kernel, Variant};
 
 /// The backend: a cheap handle on one opened adapter.
 ///
-/// Calls record work and return; what was recorded runs in order when it is handed over: by
-/// [`submit`](gradamp_core::Backend::submit) at the end of a step, by any read, or when much has gathered.
+/// A call records its work and returns. Recorded work runs in the order of the calls once it is submitted: by
+/// [`submit`](gradamp_core::Backend::submit) at the end of a step, by any read, or when much work has accumulated.
 #[derive(Clone)]
 pub struct Wgpu(Arc<Shared>);
 
 struct Shared {
     adapter: Adapter,
     device: wgpu::Device,
-    pool: Arc<Pool>,
+    allocator: Arc<Allocator>,
     faults: Faults,
-    checked: bool,
     precision: Precision,
-    /// The cooperative matrices that passed their test.
-    matrices: OnceLock<Option<Matrices>>,
+    /// The cooperative matrices that passed their self-test.
+    matrices: OnceLock<Matrices>,
     tiled: bool,
-    /// What was measured.
-    ways: Ways,
-    /// What was asked for, and the way it took.
-    taken: Mutex<Ways>,
+    /// The algorithms of a [`Tuning`](crate::Tuning).
+    tuned: Algorithms,
+    /// The algorithms that were used so far.
+    used: Mutex<Algorithms>,
     work: Mutex<Work>,
 }
 
@@ -48,56 +43,66 @@ struct Work {
     pipelines: Pipelines,
 }
 
-/// How much was ever made on a device; a steady step makes nothing, and is one submission.
+/// How precisely convolutions multiply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Precision {
+    /// Factors, products and sums are f32.
+    #[default]
+    F32,
+    /// Factors are rounded to f16; products, sums and all tensors are f32.
+    Mixed,
+}
+
+/// What a device has created and submitted since it was opened. A training step in steady state creates nothing and
+/// submits once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Made {
-    /// Buffers taken from the system.
+#[non_exhaustive]
+pub struct Counters {
+    /// Blocks of device memory.
     pub buffers: u64,
-    /// Buffers through which the host writes.
+    /// Chunks of memory through which the host writes.
     pub uploads: u64,
-    /// Buffers through which it reads.
+    /// Buffers through which the host reads.
     pub downloads: u64,
     /// Bind groups.
     pub bind_groups: u64,
     /// Compiled kernels.
     pub pipelines: u64,
-    /// Times that work was handed to the device.
+    /// Submissions of work.
     pub submissions: u64,
 }
 
+/// What [`Wgpu::new`] needs to know.
+pub(crate) struct Setup {
+    pub(crate) precision: Precision,
+    /// The algorithms to use instead of the default ones.
+    pub(crate) tuned: Algorithms,
+    /// The most bytes of tensors; `None` for as many as the device has.
+    pub(crate) memory: Option<u64>,
+    /// Whether a software adapter, too, runs the kernels that are made for GPUs.
+    pub(crate) tiled: bool,
+    /// The kernels that may run, with checks at run time; `None` for all, without checks.
+    pub(crate) allowed: Option<Vec<Variant>>,
+}
+
 impl Wgpu {
-    /// Opens `adapter`.
-    ///
-    /// **Errors:** the driver's word; a driver that computes wrongly.
-    pub fn open(adapter: &Adapter, options: &Options) -> Result<Self> {
-        let precision = if adapter.fast_paths.f16 { options.precision } else { Precision::F32 };
-        let ways = options.ways(adapter, precision)?;
-        let (device, queue) = request(adapter, precision)?;
-        let gpu = Self(Arc::new(Shared {
+    pub(crate) fn new(adapter: &Adapter, device: wgpu::Device, queue: wgpu::Queue, setup: Setup) -> Self {
+        Self(Arc::new(Shared {
             adapter: adapter.clone(),
-            pool: Pool::new(options.memory),
+            allocator: Allocator::new(setup.memory),
             faults: Faults::watch(&device),
-            checked: options.checked,
-            tiled: options.tiled,
-            ways,
-            taken: Mutex::default(),
-            precision,
+            tiled: setup.tiled,
+            tuned: setup.tuned,
+            used: Mutex::default(),
+            precision: setup.precision,
             matrices: OnceLock::new(),
             work: Mutex::new(Work {
                 stream: Stream::new(device.clone(), queue, adapter),
-                pipelines: Pipelines::default(),
+                pipelines: Pipelines::new(setup.allowed),
             }),
             device,
-        }));
-        if !options.trusted {
-            self_test::arithmetic(&gpu)?;
-        }
-        let matrices = match precision {
-            Precision::Mixed => adapter.matrices().filter(|&matrices| self_test::cooperative(&gpu, matrices)),
-            Precision::F32 => None,
-        };
-        gpu.0.matrices.get_or_init(|| matrices);
-        Ok(gpu)
+        }))
     }
 
     /// The adapter that was opened.
@@ -105,112 +110,126 @@ impl Wgpu {
         &self.0.adapter
     }
 
-    /// How exactly convolutions multiply.
+    /// How precisely convolutions multiply.
     pub fn precision(&self) -> Precision {
         self.0.precision
     }
 
-    /// Side of the cooperative matrices that multiply convolutions, where that is asked for and works.
+    /// The side of the cooperative matrices that multiply convolutions; `None` where they are not used, not supported, or
+    /// failed their self-test.
     pub fn cooperative(&self) -> Option<usize> {
         self.matrices().map(|matrices| matrices.side)
     }
 
     pub(crate) fn matrices(&self) -> Option<Matrices> {
-        self.0.matrices.get().copied().flatten()
+        self.0.matrices.get().copied()
     }
 
-    /// The way to compute a pass: what was measured for it, else the fixed one.
-    pub(crate) fn way(&self, pass: Pass, g: &Conv2d) -> Way {
-        let measured = || self.0.ways.get(&(pass, *g)).copied();
-        let mut taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        *taken.entry((pass, *g)).or_insert_with(|| measured().unwrap_or_else(|| self.fixed_way(pass, g)))
+    /// Lets convolutions multiply by `matrices` from now on.
+    pub(crate) fn use_matrices(&self, matrices: Matrices) {
+        self.0.matrices.get_or_init(|| matrices);
     }
 
-    /// The convolutions that were computed so far, the largest first: what there is to [`Wgpu::tune`].
-    pub fn convolutions(&self) -> Vec<(Pass, Conv2d)> {
-        let taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = taken.keys().copied().collect();
-        all.sort_by_key(|(pass, g)| {
-            (std::cmp::Reverse(g.multiplications()), g.x_shape(), g.w_shape(), *pass)
-        });
+    /// The algorithm for an operation of a convolution: the one used before, else the tuned one, else `default`.
+    pub(crate) fn algorithm_or(
+        &self,
+        op: ConvOp,
+        g: &Conv2d,
+        default: impl FnOnce() -> Algorithm,
+    ) -> Algorithm {
+        let tuned = || self.0.tuned.get(&(op, *g)).copied();
+        let mut used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
+        *used.entry((op, *g)).or_insert_with(|| tuned().unwrap_or_else(default))
+    }
+
+    /// The operations of convolutions that were computed so far, the most multiplications first; [`Wgpu::tune`] takes
+    /// them.
+    pub fn convolutions(&self) -> Vec<(ConvOp, Conv2d)> {
+        let used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = used.keys().copied().collect();
+        all.sort_by_key(|(op, g)| (std::cmp::Reverse(g.multiplications()), g.x_shape(), g.w_shape(), *op));
         all
     }
 
-    /// Invocations of a subgroup where operands are best sent through subgroups: on software rasterisers, whose
-    /// subgroups have one size and whose workgroup memory is slow.
-    pub(crate) fn fixed_subgroup(&self) -> Option<usize> {
+    /// The size of a subgroup where operands are best broadcast within subgroups: on software rasterisers, whose subgroups
+    /// have one size and whose workgroup memory is slow. `None` elsewhere.
+    pub(crate) fn broadcast_lanes(&self) -> Option<usize> {
         let adapter = &self.0.adapter;
         let [least, most] = adapter.limits.subgroup;
         let fits = least == most && [4, 8, 16].contains(&least) && adapter.fast_paths.subgroups;
         (adapter.is_software() && fits && !self.0.tiled).then_some(least as usize)
     }
 
-    /// Whether kernels go through workgroup memory.
+    /// Whether kernels use workgroup memory.
     pub(crate) fn runs_tiled(&self) -> bool {
         self.0.tiled || !self.0.adapter.is_software()
     }
 
-    /// Bytes of device memory held for tensors, in use or free for the next.
+    /// The bytes of device memory held for tensors, in use or free for reuse.
     pub fn memory(&self) -> u64 {
-        self.0.pool.held()
+        self.0.allocator.held()
     }
 
-    /// How much was ever made.
-    pub fn made(&self) -> Made {
+    /// What the device has created and submitted so far.
+    pub fn counters(&self) -> Counters {
         let work = self.work();
-        Made {
-            buffers: self.0.pool.fresh(),
-            uploads: work.stream.uploads.made,
-            downloads: work.stream.downloads_made,
-            bind_groups: work.stream.groups_made,
+        Counters {
+            buffers: self.0.allocator.created(),
+            uploads: work.stream.uploads.created,
+            downloads: work.stream.downloads_created,
+            bind_groups: work.stream.groups_created,
             pipelines: work.pipelines.len() as u64,
             submissions: work.stream.submissions(),
         }
     }
 
-    /// Gives the device up, as when it is lost: every later call is an error. For tests of what follows.
+    /// Destroys the device, as if it had been lost: every later call returns an error. Tests use it.
     pub fn destroy(&self) {
         self.0.device.destroy();
     }
 
-    /// A buffer of at least `len` elements.
-    pub(crate) fn take(&self, len: usize) -> Result<Buffer> {
+    /// A buffer of at least `len` elements, with unspecified content.
+    ///
+    /// **Errors:** a tensor beyond the adapter's limit; out of memory; an earlier fault of the device.
+    pub(crate) fn allocate(&self, len: usize) -> Result<Buffer> {
         self.check()?;
         let bytes = 4 * len as u64;
         let most = self.0.adapter.limits.tensor;
         if bytes > most {
-            return Err(self.fault(format!(
+            return Err(self.error(format!(
                 "a tensor of {len} elements takes {}, but this adapter's limit is {}; a smaller batch fits",
                 mib(bytes),
                 mib(most)
             )));
         }
-        self.0.pool.take(&self.0.device, bytes).map_err(|shortage| {
-            self.fault(match shortage {
+        self.0.allocator.allocate(&self.0.device, bytes).map_err(|shortage| {
+            self.error(match shortage {
                 Shortage::Budget { budget, held } => format!(
-                    "out of memory: {} more are wanted beside {} held, and the budget is {}; \
+                    "out of memory: {} more are needed beside {} held, and the budget is {}; \
                      a smaller batch or a larger budget fits",
                     mib(bytes),
                     mib(held),
                     mib(budget)
                 ),
                 Shortage::Device => format!(
-                    "out of memory: {} more are wanted beside {} held; a smaller batch fits",
+                    "out of memory: {} more are needed beside {} held; a smaller batch fits",
                     mib(bytes),
-                    mib(self.0.pool.held())
+                    mib(self.0.allocator.held())
                 ),
             })
         })
     }
 
-    /// The same, or nothing where there is no room for it.
-    pub(crate) fn take_if_free(&self, len: usize) -> Result<Option<Buffer>> {
-        let buffer = self.take(len).ok();
-        self.check()?; // a device that is lost is no shortage
+    /// A buffer of at least `len` elements; `None` where there is no memory for it.
+    ///
+    /// **Errors:** a fault of the device.
+    pub(crate) fn try_allocate(&self, len: usize) -> Result<Option<Buffer>> {
+        let buffer = self.allocate(len).ok();
+        self.check()?; // a lost device is not a shortage of memory
         Ok(buffer)
     }
 
-    /// Records `groups` workgroups of `kernel` over `buffers`, in the order of its bindings.
+    /// Records `groups` workgroups of `kernel` over `buffers`, which are in the order of the kernel's bindings.
     pub(crate) fn run(
         &self,
         kernel: Kernel<'_>,
@@ -221,15 +240,15 @@ impl Wgpu {
         self.check()?;
         let blocks: Vec<&Arc<Block>> = buffers.iter().map(|buffer| buffer.block()).collect();
         let Work { stream, pipelines } = &mut *self.work();
-        let pipeline =
-            pipelines.get(&self.0.device, self.0.checked, kernel).map_err(|message| self.fault(message))?;
+        let pipeline = pipelines.get(&self.0.device, kernel).map_err(|message| self.error(message))?;
         stream.dispatch(&pipeline, &blocks, bytemuck::bytes_of(immediates), groups as u64);
         Ok(())
     }
 
-    /// Counts the multiplications of what was recorded last, for a watchdog may wait.
-    pub(crate) fn count(&self, multiplications: u64) {
-        self.work().stream.count(multiplications);
+    /// Adds the multiplications of the kernel that was recorded last. Much work is submitted before a watchdog resets the
+    /// device.
+    pub(crate) fn count_multiplications(&self, multiplications: u64) {
+        self.work().stream.count_multiplications(multiplications);
     }
 
     /// Copies `bytes` to the beginning of `buffer`.
@@ -237,7 +256,7 @@ impl Wgpu {
         self.check()?;
         let done = self.work().stream.upload(bytes, buffer.block());
         self.check()?;
-        done.map_err(|message| self.fault(message))
+        done.map_err(|message| self.error(message))
     }
 
     /// Copies the beginnings of some buffers to the host.
@@ -246,11 +265,11 @@ impl Wgpu {
         let mut parts: Vec<_> =
             parts.iter_mut().map(|(buffer, bytes)| (buffer.block(), &mut **bytes)).collect();
         let done = self.work().stream.download(&mut parts);
-        self.check()?; // a device that is lost meanwhile says so itself
-        done.map_err(|message| self.fault(message))
+        self.check()?; // a device lost during the copy has its own message
+        done.map_err(|message| self.error(message))
     }
 
-    /// Hands over what was recorded; with `wait`, until it is done.
+    /// Submits the recorded work, and with `wait` waits until the device has done it.
     pub(crate) fn flush(&self, wait: bool) -> Result<()> {
         self.check()?;
         let stream = &mut self.work().stream;
@@ -260,23 +279,29 @@ impl Wgpu {
         }
         let done = stream.wait();
         self.check()?;
-        done.map_err(|message| self.fault(message))
+        done.map_err(|message| self.error(message))
     }
 
-    /// The first fault of the device becomes the error of whatever is called next.
+    /// **Errors:** the first fault of the device, in whatever call comes after it.
     fn check(&self) -> Result<()> {
         match self.0.faults.first() {
-            Some(message) => Err(self.fault(message)),
+            Some(message) => Err(self.error(message)),
             None => Ok(()),
         }
     }
 
-    fn fault(&self, message: String) -> Error {
-        fault(&self.0.adapter, message)
+    fn error(&self, message: String) -> Error {
+        self.0.adapter.error(message)
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
         self.0.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Submits work after this many multiplications.
+    #[cfg(test)]
+    pub(crate) fn limit_multiplications(&self, most: u64) {
+        self.work().stream.most_multiplications = most;
     }
 }
 
@@ -286,20 +311,41 @@ impl fmt::Debug for Wgpu {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod testing {
-    use super::*;
+/// The first fault of a device, which may occur at any time and on any thread. Later faults follow from the first.
+#[derive(Clone, Debug, Default)]
+struct Faults(Arc<(AtomicBool, Mutex<Option<String>>)>);
 
-    /// The adapter for tests with the kernels it would choose, and with those of real GPUs; none where there is no adapter.
-    pub(crate) fn each() -> Vec<Wgpu> {
-        let Some(adapter) = crate::testing::adapter().unwrap() else { return Vec::new() };
-        let open =
-            |tiled| Wgpu::open(&adapter, &Options { checked: true, tiled, ..Options::default() }).unwrap();
-        vec![open(false), open(true)]
+impl Faults {
+    /// Records the faults of `device` from now on.
+    fn watch(device: &wgpu::Device) -> Self {
+        let faults = Self::default();
+        let (lost, wrong) = (faults.clone(), faults.clone());
+        device.set_device_lost_callback(move |reason, message| {
+            lost.record(format!("the device was lost ({reason:?}): {}", first_line(&message)));
+        });
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            wrong.record(match error {
+                wgpu::Error::OutOfMemory { .. } => "the device is out of memory".to_owned(),
+                other => first_line(&other.to_string()).to_owned(),
+            });
+        }));
+        faults
     }
 
-    /// Hands work over after so many multiplications.
-    pub(crate) fn limit(gpu: &Wgpu, multiplications: u64) {
-        gpu.work().stream.most_multiplications = multiplications;
+    fn record(&self, message: String) {
+        self.0.1.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
+        self.0.0.store(true, Ordering::Release);
     }
+
+    /// The first fault; `None` where there was none.
+    fn first(&self) -> Option<String> {
+        if !self.0.0.load(Ordering::Acquire) {
+            return None;
+        }
+        self.0.1.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn first_line(message: &str) -> &str {
+    message.lines().next().unwrap_or(message).trim()
 }

@@ -1,7 +1,7 @@
 //! The gradamp backend in WGSL compute shaders, for Vulkan, Metal and DX12.
 //!
-//! [`Wgpu`] implements [`Backend`](gradamp_core::Backend): every operation forward and backward, the optimiser, gradient
-//! statistics, data sets that stay on the device. It keeps all laws of the core's conformance suite.
+//! [`Wgpu`] implements [`Backend`](gradamp_core::Backend): every operation and its gradient, the optimiser, gradient
+//! statistics, and data sets that stay on the device. It passes the core's conformance suite.
 //!
 //! ```no_run
 //! use gradamp_core::Tensor;
@@ -16,7 +16,9 @@
 //! # }
 //! ```
 //!
-//! `docs/architecture.md` follows one convolution from the model to the shader and back.
+//! `docs/architecture.md` follows one convolution from the model to the shader and back. The modules form layers, from the
+//! lowest to the highest: `shaders` and `device`; `algorithm`; `gpu`, the opened adapter; `ops`, the kernels of each
+//! operation; `backend`, `self_test` and `tune`; `open`.
 
 mod algorithm;
 mod backend;
@@ -29,9 +31,9 @@ mod shaders;
 pub mod testing;
 mod tune;
 
-pub use device::adapter::{Adapter, Api, Choice, FastPaths, Kind, Limits, adapters};
+pub use algorithm::ConvOp;
+pub use device::adapter::{Adapter, Api, Choice, FastPaths, Kind, Limits, NoAdapter, adapters};
 pub use device::memory::Buffer;
-pub use gpu::{Made, Wgpu};
-pub use open::{Options, Precision};
-pub use ops::conv2d::implicit_gemm::Pass;
+pub use gpu::{Counters, Precision, Wgpu};
+pub use open::{OpenError, Options};
 pub use tune::{Tuned, Tuning};

@@ -1,4 +1,4 @@
-//! Where tests run.
+//! The adapter that tests run on.
 
 use std::io::Write;
 
@@ -6,20 +6,33 @@ use gradamp_core::Result;
 
 use crate::device::adapter::{Adapter, Choice, adapters};
 
-/// The adapter for tests: that of `GRADAMP_TEST_ADAPTER` (a number or a part of its name), else the best real one, else a
-/// software rasteriser. `None`, and a line on standard error that says so, on a machine without any.
+/// The adapter for tests: the one that the environment variable `GRADAMP_TEST_ADAPTER` names (by its number or a part of
+/// its name), else the best real one, else a software rasteriser. On a machine without an adapter it is `None`, and a line
+/// on standard error says so.
 ///
-/// **Errors:** the variable names an adapter that is not there.
+/// **Errors:** no adapter matches the variable.
 pub fn adapter() -> Result<Option<Adapter>> {
     if let Ok(wanted) = std::env::var("GRADAMP_TEST_ADAPTER") {
         let Ok(choice) = wanted.parse::<Choice>();
-        return choice.find(adapters()).map(Some);
+        return Ok(Some(choice.find(adapters())?));
     }
     let best = Choice::Best.find(adapters()).ok();
     let adapter = best.or_else(|| adapters().into_iter().find(Adapter::is_software));
     if adapter.is_none() {
-        // Past the capture of a test's output: who runs the tests sees what they did not test.
+        // Written past the test harness's capture, so that whoever runs the tests sees what was not tested.
         let _ = writeln!(std::io::stderr(), "SKIPPED: a test on a GPU; this machine has no graphics adapter");
     }
     Ok(adapter)
+}
+
+/// The test adapter opened twice: with the kernels that it uses by default, and with those that are made for GPUs. Empty
+/// on a machine without an adapter.
+#[cfg(test)]
+pub(crate) fn gpus() -> Vec<crate::Wgpu> {
+    let Some(adapter) = adapter().unwrap() else { return Vec::new() };
+    let open = |tiled| {
+        let options = crate::Options { checked: true, tiled, ..crate::Options::default() };
+        crate::Wgpu::open(&adapter, &options).unwrap()
+    };
+    vec![open(false), open(true)]
 }

@@ -1,9 +1,9 @@
-//! Which way is fastest for each convolution, measured on the adapter at hand.
+//! Tuning: which algorithm is the fastest for each convolution, measured on the adapter.
 //!
-//! Nothing is measured unless asked for, and nothing measured is used unless asked for: the fixed choices repeat bit for
-//! bit, and another way sums in another order.
+//! Nothing is measured unless [`Wgpu::tune`] is called, and measurements are used only where
+//! [`Options::tuning`](crate::Options::tuning) holds them: the default algorithms repeat bit for bit, and another algorithm
+//! sums in another order.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,93 +13,89 @@ use gradamp_core::{Backend, Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::algorithm::{SHARED, Tile};
+use crate::algorithm::{Algorithm, Algorithms, ConvOp};
 use crate::device::adapter::Adapter;
 use crate::device::memory::Buffer;
-use crate::gpu::Wgpu;
-use crate::open::Precision;
-use crate::ops::conv2d::implicit_gemm::Pass;
-use crate::ops::conv2d::{Way, cooperative};
-use crate::ops::conv2d::{im2col_gemm, winograd};
-use crate::shaders::{Shader, kernels};
+use crate::gpu::{Precision, Wgpu};
+use crate::ops::kernels;
+use crate::shaders::Shader;
 
-/// The fastest ways that were found, for one adapter, driver and set of kernels.
+/// The fastest algorithms, as measured for one adapter, driver and set of kernels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tuning {
-    /// The adapter and driver, in words.
+    /// The adapter and its driver, in words.
     pub adapter: String,
-    /// What it holds for: another adapter, driver, precision or set of kernels has another key.
+    /// Identifies the adapter, driver, precision and set of kernels; see [`Tuning::key`].
     pub key: String,
-    /// What was measured.
+    /// The measurements.
     pub convolutions: Vec<Tuned>,
 }
 
-/// The fastest way of one pass of one convolution.
+/// The fastest algorithm for one operation of one convolution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tuned {
-    pass: Pass,
+    #[serde(rename = "pass")]
+    op: ConvOp,
     /// x as `[n, h, w, c]`.
     x: [usize; 4],
     /// w as `[kh, kw, c_in, c_out]`.
     w: [usize; 4],
     stride: usize,
     padding: usize,
-    way: Way,
-    /// Seconds that it takes.
+    #[serde(rename = "way")]
+    algorithm: Algorithm,
+    /// The seconds that the fastest algorithm takes.
     pub seconds: f64,
-    /// Seconds that the fixed choice takes.
-    pub fixed_seconds: f64,
+    /// The seconds that the default algorithm takes.
+    #[serde(rename = "fixed_seconds")]
+    pub default_seconds: f64,
 }
 
-/// The ways by pass and geometry, as they are looked up.
-pub(crate) type Ways = HashMap<(Pass, Conv2d), Way>;
-
 impl Tuning {
-    /// The key for `adapter`: changes with the adapter, its driver, the precision and any kernel.
+    /// The key for `adapter`. It changes with the adapter, its driver, the precision and the text of any kernel.
     pub fn key(adapter: &Adapter, precision: Precision) -> String {
         let texts = Shader::ALL.iter().map(|shader| shader.text().to_owned());
         let variants = kernels().into_iter().map(|kernel| format!("{kernel:?}"));
         Self::key_of(adapter, precision, texts.chain(variants))
     }
 
-    /// A kernel is its shader's text and the numbers of its variant.
+    /// The `kernels` are the texts of the shaders and the parameters of all variants.
     fn key_of(adapter: &Adapter, precision: Precision, kernels: impl Iterator<Item = String>) -> String {
         let mut hash = Sha256::new();
         hash.update(format!("{adapter} {} {precision:?}", adapter.driver));
         kernels.for_each(|part| hash.update(part));
         let mut key = String::new();
         for byte in &hash.finalize()[..8] {
-            let _ = write!(key, "{byte:02x}"); // a String takes everything
+            let _ = write!(key, "{byte:02x}"); // writing to a String cannot fail
         }
         key
     }
 
-    /// Reads what [`Tuning::write`] wrote.
+    /// Reads a file that holds the text of [`Tuning::to_json`].
     ///
-    /// **Errors:** no such file, or other contents; a geometry that cannot be. Each names the file.
+    /// **Errors:** a file that cannot be read or has other content; an impossible geometry. Each names the file.
     pub fn read(path: &Path) -> Result<Self> {
         let fail = |message: String| Error::external(format!("{}: {message}", path.display()));
         let text = gradamp_core::files::read_to_string(path).map_err(|error| fail(error.to_string()))?;
         let tuning: Self = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
-        tuning.ways().map_err(|error| fail(error.to_string()))?;
+        tuning.algorithms().map_err(|error| fail(error.to_string()))?;
         Ok(tuning)
     }
 
-    /// Writes a JSON file; a reader never meets half of it.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let fail = |error: std::io::Error| Error::external(format!("{}: {error}", path.display()));
-        let text = serde_json::to_string_pretty(self).map_err(Error::external)?;
-        let part = path.with_extension("part");
-        std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path)).map_err(fail)
+    /// The tuning as JSON.
+    ///
+    /// **Errors:** a number that JSON does not have, such as an infinite time.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string_pretty(self).map_err(Error::external)
     }
 
-    /// These measurements, and those of `older` that were not made anew.
+    /// Adds the measurements of `older` for convolutions that were not measured again.
     #[must_use]
-    pub fn over(mut self, older: Self) -> Self {
+    pub fn with_older(mut self, older: Self) -> Self {
         let same = |a: &Tuned, b: &Tuned| {
-            (a.pass, a.x, a.w, a.stride, a.padding) == (b.pass, b.x, b.w, b.stride, b.padding)
+            (a.op, a.x, a.w, a.stride, a.padding) == (b.op, b.x, b.w, b.stride, b.padding)
         };
         let new = self.convolutions.len();
         for tuned in older.convolutions {
@@ -110,38 +106,45 @@ impl Tuning {
         self
     }
 
-    pub(crate) fn ways(&self) -> Result<Ways> {
-        let entry = |t: &Tuned| Ok(((t.pass, Conv2d::new(&t.x, &t.w, t.stride, t.padding)?), t.way));
+    /// **Errors:** an impossible geometry.
+    pub(crate) fn algorithms(&self) -> Result<Algorithms> {
+        let entry = |t: &Tuned| Ok(((t.op, Conv2d::new(&t.x, &t.w, t.stride, t.padding)?), t.algorithm));
         self.convolutions.iter().map(entry).collect()
     }
 }
 
 impl Tuned {
-    /// The pass, the shapes and the way in words.
+    /// The operation, the shapes and the algorithm, in words.
     pub fn describe(&self) -> String {
-        let Self { pass, x: [n, h, w, c], w: [kh, kw, _, c_out], stride, way, .. } = self;
-        format!("{pass} {kh}x{kw}/{stride} [{n}, {h}, {w}, {c}] to {c_out}: {way}")
+        let Self { op, x: [n, h, w, c], w: [kh, kw, _, c_out], stride, algorithm, .. } = self;
+        format!("{op} {kh}x{kw}/{stride} [{n}, {h}, {w}, {c}] to {c_out}: {algorithm}")
     }
 }
 
 impl Wgpu {
-    /// Measures every way of each of `convolutions`, such as those that a training step
-    /// [left behind](Wgpu::convolutions), and tells `progress` of each as it is found.
-    pub fn tune(&self, convolutions: &[(Pass, Conv2d)], mut progress: impl FnMut(&Tuned)) -> Result<Tuning> {
+    /// Measures every algorithm for each of `convolutions`, which are usually those of a training step
+    /// ([`Wgpu::convolutions`]), and calls `progress` with each result.
+    ///
+    /// **Errors:** out of memory; a fault of the device.
+    pub fn tune(
+        &self,
+        convolutions: &[(ConvOp, Conv2d)],
+        mut progress: impl FnMut(&Tuned),
+    ) -> Result<Tuning> {
         let mut found = Vec::with_capacity(convolutions.len());
-        for &(pass, g) in convolutions {
-            let trial = Trial::new(self, &g, pass)?;
-            let fixed = self.fixed_way(pass, &g);
-            let fixed_seconds = trial.seconds(fixed)?;
-            let (mut way, mut seconds) = (fixed, fixed_seconds);
-            for other in self.candidates(pass, &g).into_iter().filter(|&other| other != fixed) {
-                let others = trial.seconds(other)?;
-                if others < seconds {
-                    (way, seconds) = (other, others);
+        for &(op, g) in convolutions {
+            let trial = Trial::new(self, &g, op)?;
+            let default = self.default_algorithm(op, &g);
+            let default_seconds = trial.seconds(default)?;
+            let (mut algorithm, mut seconds) = (default, default_seconds);
+            for candidate in self.algorithms(op, &g).into_iter().filter(|&candidate| candidate != default) {
+                let candidate_seconds = trial.seconds(candidate)?;
+                if candidate_seconds < seconds {
+                    (algorithm, seconds) = (candidate, candidate_seconds);
                 }
             }
             let (x, w, stride, padding) = (g.x_shape(), g.w_shape(), g.stride, g.padding);
-            let tuned = Tuned { pass, x, w, stride, padding, way, seconds, fixed_seconds };
+            let tuned = Tuned { op, x, w, stride, padding, algorithm, seconds, default_seconds };
             progress(&tuned);
             found.push(tuned);
         }
@@ -149,46 +152,29 @@ impl Wgpu {
         let key = Tuning::key(adapter, self.precision());
         Ok(Tuning { adapter: format!("{adapter}, {}", adapter.driver), key, convolutions: found })
     }
-
-    /// All ways that this adapter has for a pass.
-    fn candidates(&self, pass: Pass, g: &Conv2d) -> Vec<Way> {
-        let [least, most] = self.adapter().limits.subgroup;
-        let fixed = least == most && [4, 8, 16, 32].contains(&least) && self.adapter().fast_paths.subgroups;
-        let mut tiles: Vec<Tile> = fixed.then_some(Tile::Subgroup(least as usize)).into_iter().collect();
-        if self.runs_tiled() {
-            let shared = SHARED.map(|(rows, columns)| Tile::Shared(rows, columns));
-            let memory = self.adapter().limits.workgroup_memory;
-            tiles.extend(shared.into_iter().filter(|tile| tile.fits(pass, memory)));
-        }
-        let winograd = self.precision() == Precision::F32 && winograd::fits(g);
-        let transformed: Vec<Way> = tiles.iter().copied().filter(|_| winograd).map(Way::Winograd).collect();
-        let stored: Vec<Way> =
-            tiles.iter().copied().filter(|_| im2col_gemm::fits(pass, g)).map(Way::Columns).collect();
-        let cooperative = self.matrices().and_then(|matrices| cooperative(pass, g, matrices));
-        tiles.into_iter().chain(cooperative).map(Way::Direct).chain(stored).chain(transformed).collect()
-    }
 }
 
-/// One pass of one convolution, to be timed.
+/// One operation of one convolution, to be timed.
 struct Trial<'a> {
     gpu: &'a Wgpu,
     g: &'a Conv2d,
-    pass: Pass,
+    op: ConvOp,
     operands: [Buffer; 2],
     out: Buffer,
 }
 
-/// What a way is measured by: the median of a few stretches, each long enough for the clock.
+/// The number of stretches of repetitions; the result is their median.
 const STRETCHES: usize = 5;
+/// The least duration of a stretch: long enough for the clock.
 const STRETCH: Duration = Duration::from_millis(8);
 
 impl<'a> Trial<'a> {
-    fn new(gpu: &'a Wgpu, g: &'a Conv2d, pass: Pass) -> Result<Self> {
+    fn new(gpu: &'a Wgpu, g: &'a Conv2d, op: ConvOp) -> Result<Self> {
         let [x, w, y] = [g.x_shape(), g.w_shape(), g.y_shape()].map(|shape| shape.iter().product::<usize>());
-        let (operands, out) = match pass {
-            Pass::Forward => ([x, w], y),
-            Pass::Input => ([w, y], x),
-            Pass::Weight => ([x, y], w),
+        let (operands, out) = match op {
+            ConvOp::Forward => ([x, w], y),
+            ConvOp::InputGradient => ([w, y], x),
+            ConvOp::WeightGradient => ([x, y], w),
         };
         let ones = |len: usize| -> Result<Buffer> {
             let mut buffer = gpu.alloc(len)?;
@@ -196,25 +182,25 @@ impl<'a> Trial<'a> {
             Ok(buffer)
         };
         let [a, b] = operands.map(ones);
-        Ok(Self { gpu, g, pass, operands: [a?, b?], out: gpu.alloc(out)? })
+        Ok(Self { gpu, g, op, operands: [a?, b?], out: gpu.alloc(out)? })
     }
 
-    fn run(&self, way: Way) -> Result<()> {
+    fn run(&self, algorithm: Algorithm) -> Result<()> {
         let Self { gpu, g, operands: [a, b], out, .. } = self;
-        match self.pass {
-            Pass::Forward => gpu.conv2d_by(way, g, a, b, None, out),
-            Pass::Input => gpu.conv2d_backward_input_by(way, g, a, b, out),
-            Pass::Weight => gpu.conv2d_backward_weight_by(way, g, a, b, out),
+        match self.op {
+            ConvOp::Forward => gpu.conv2d_with(algorithm, g, a, b, None, out),
+            ConvOp::InputGradient => gpu.conv2d_backward_input_with(algorithm, g, a, b, out),
+            ConvOp::WeightGradient => gpu.conv2d_backward_weight_with(algorithm, g, a, b, out),
         }
     }
 
-    /// Seconds that the pass takes in this way.
-    fn seconds(&self, way: Way) -> Result<f64> {
-        self.run(way)?; // compiles
+    /// The seconds that the operation takes by `algorithm`.
+    fn seconds(&self, algorithm: Algorithm) -> Result<f64> {
+        self.run(algorithm)?; // compiles the kernels
         self.gpu.synchronize()?;
         let stretch = |times: u32| -> Result<f64> {
             let start = Instant::now();
-            (0..times).try_for_each(|_| self.run(way))?;
+            (0..times).try_for_each(|_| self.run(algorithm))?;
             self.gpu.synchronize()?;
             Ok(start.elapsed().as_secs_f64() / f64::from(times))
         };
@@ -229,42 +215,43 @@ impl<'a> Trial<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::testing;
-    use crate::open::Options;
+    use crate::algorithm::Tile;
+    use crate::open::{OpenError, Options};
+    use crate::testing;
 
-    /// What is measured is written, read, and taken by a device that is opened with it; and every way gives the same
-    /// numbers, to rounding.
+    /// A tuning survives being written and read, and a device that is opened with it uses its algorithms.
     #[test]
-    fn a_tuned_device_takes_the_ways_that_were_found() {
-        for gpu in testing::each() {
+    fn a_tuned_device_uses_the_algorithms_of_its_tuning() {
+        for gpu in testing::gpus() {
             let g = Conv2d::new(&[2, 8, 8, 8], &[3, 3, 8, 16], 1, 1).unwrap();
             let [x, w, mut y] = [g.x_shape(), g.w_shape(), g.y_shape()]
                 .map(|shape| gpu.alloc(shape.iter().product()).unwrap());
             gpu.conv2d(&g, &x, &w, None, &mut y).unwrap();
-            let asked = gpu.convolutions();
-            assert!(asked.contains(&(Pass::Forward, g)) && !asked.contains(&(Pass::Weight, g)));
-            let mut told = 0;
-            let mut tuning = gpu.tune(&Pass::ALL.map(|pass| (pass, g)), |_| told += 1).unwrap();
-            assert_eq!((told, tuning.convolutions.len()), (3, 3));
+            let used = gpu.convolutions();
+            assert!(used.contains(&(ConvOp::Forward, g)) && !used.contains(&(ConvOp::WeightGradient, g)));
+            let mut calls = 0;
+            let mut tuning = gpu.tune(&ConvOp::ALL.map(|op| (op, g)), |_| calls += 1).unwrap();
+            assert_eq!((calls, tuning.convolutions.len()), (3, 3));
             assert_eq!(tuning.key, Tuning::key(gpu.adapter(), Precision::F32));
 
-            let others = gpu.tune(&[(Pass::Forward, g)], |_| ()).unwrap();
-            let both = others.clone().over(tuning.clone());
+            let others = gpu.tune(&[(ConvOp::Forward, g)], |_| ()).unwrap();
+            let both = others.clone().with_older(tuning.clone());
             assert_eq!(both.convolutions.len(), 3);
             assert_eq!(both.convolutions[0], others.convolutions[0]);
 
-            // Another way than the fixed one, whatever was the fastest.
-            let other = Way::Winograd(Tile::Shared(4, 4));
-            tuning.convolutions.iter_mut().for_each(|tuned| tuned.way = other);
+            // Another algorithm than the default one, whichever was the fastest.
+            let other = Algorithm::Winograd(Tile::Shared(4, 4));
+            tuning.convolutions.iter_mut().for_each(|tuned| tuned.algorithm = other);
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("tuning.json");
-            tuning.write(&path).unwrap();
+            std::fs::write(&path, tuning.to_json().unwrap()).unwrap();
             assert_eq!(Tuning::read(&path).unwrap(), tuning);
 
             let options = Options { checked: true, tuning: Some(tuning), ..Options::default() };
             let tuned = Wgpu::open(gpu.adapter(), &options).unwrap();
-            assert_eq!(tuned.way(Pass::Forward, &g), other);
-            assert_ne!(gpu.way(Pass::Forward, &g), other);
+            let default = || tuned.default_algorithm(ConvOp::Forward, &g);
+            assert_eq!(tuned.algorithm_or(ConvOp::Forward, &g, default), other);
+            assert_ne!(gpu.algorithm_or(ConvOp::Forward, &g, default), other);
         }
     }
 
@@ -300,11 +287,12 @@ mod tests {
 
     #[test]
     fn a_tuning_for_another_adapter_is_refused() {
-        for gpu in testing::each() {
+        for gpu in testing::gpus() {
             let tuning = Tuning { adapter: "another".into(), key: "0".into(), convolutions: Vec::new() };
             let options = Options { tuning: Some(tuning), ..Options::default() };
-            let error = Wgpu::open(gpu.adapter(), &options).unwrap_err().to_string();
-            assert!(error.contains("another") && error.contains("gradamp tune"), "{error}");
+            let error = Wgpu::open(gpu.adapter(), &options).unwrap_err();
+            assert!(matches!(&error, OpenError::OtherTuning { measured_on, .. } if measured_on == "another"));
+            assert!(error.to_string().contains("measured on another: expected this adapter"), "{error}");
         }
     }
 }

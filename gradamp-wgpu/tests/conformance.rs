@@ -32,7 +32,7 @@ gradamp_core::conformance!(*match gpu() {
     None => return,
 });
 
-/// Software rasterisers have kernels of their own for products, and longer strips for sums; those made for GPUs must hold
+/// Software rasterisers have kernels of their own for products, and longer chunks for sums; those made for GPUs must hold
 /// there too.
 #[test]
 fn the_laws_of_products_and_sums_hold_for_what_gpus_run() {

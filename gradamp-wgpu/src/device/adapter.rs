@@ -1,49 +1,52 @@
-//! The graphics adapters of this machine, and the choice of one.
+//! The graphics adapters of this machine, and how one of them is chosen.
 
 use std::fmt;
 use std::str::FromStr;
 
-use gradamp_core::{Error, Result};
+use gradamp_core::Error;
 use wgpu::{Backends, CooperativeScalarType, DeviceType, Features};
 
-use crate::algorithm::Matrices;
-use crate::device::device_memory::device_memory;
+/// The sides of the cooperative matrices that the kernels are written for.
+pub(crate) const MATRIX_SIDES: [usize; 2] = [8, 16];
 
-/// One way to reach one GPU: the same card appears once for each graphics API that drives it.
+/// One GPU behind one graphics API. A card that two APIs drive appears twice.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Adapter {
     pub(crate) raw: wgpu::Adapter,
-    /// Its place in the list of [`adapters`].
+    /// The adapter's index in the list that [`adapters`] returns.
     pub number: usize,
-    /// The card's name, as its driver gives it.
+    /// The card's name, as its driver reports it.
     pub name: String,
-    /// Who made it, by name where the PCI number is known.
+    /// The manufacturer's name, or its PCI number where the name is not known.
     pub vendor: String,
     /// The graphics API.
     pub api: Api,
     /// The driver's name and version.
     pub driver: String,
-    /// What sort of device it is.
+    /// The kind of device.
     pub kind: Kind,
-    /// The limits that decide what fits.
+    /// The limits that decide which tensors and kernels fit.
     pub limits: Limits,
-    /// What the adapter can do beyond plain f32.
+    /// What the adapter supports beyond plain f32 arithmetic.
     pub fast_paths: FastPaths,
 }
 
 /// The graphics API behind an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Api {
-    /// Linux, Windows, Android.
+    /// Vulkan: Linux, Windows, Android.
     Vulkan,
-    /// Apple.
+    /// Metal: Apple's systems.
     Metal,
-    /// Windows.
+    /// Direct3D 12: Windows.
     Dx12,
 }
 
-/// What sort of device an adapter is.
+/// The kind of device that an adapter is, from the least to the most preferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Kind {
     /// A rasteriser on the CPU: for tests, slower than the CPU backend.
     Software,
@@ -57,36 +60,38 @@ pub enum Kind {
     Discrete,
 }
 
-/// The limits that decide what fits, in bytes unless said otherwise.
+/// The limits that decide which tensors and kernels fit, in bytes unless stated otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
-    /// The device's memory, where its API tells.
+    /// The device's memory; `None` where its API does not say.
     pub memory: Option<u64>,
-    /// The largest tensor: the smaller of a buffer's and a binding's limit.
+    /// The largest tensor: the smaller of the limits of a buffer and of a binding.
     pub tensor: u64,
-    /// Workgroup memory.
+    /// The memory that one workgroup shares.
     pub workgroup_memory: u32,
-    /// Invocations of one workgroup.
+    /// The most invocations of one workgroup.
     pub invocations: u32,
-    /// Smallest and largest subgroup, in invocations.
+    /// The sizes of the smallest and the largest subgroup, in invocations.
     pub subgroup: [u32; 2],
 }
 
-/// What an adapter can do beyond plain f32.
+/// What an adapter supports beyond plain f32 arithmetic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FastPaths {
     /// 16-bit floats in shaders.
     pub f16: bool,
     /// Subgroup operations.
     pub subgroups: bool,
-    /// Side of the cooperative matrices that multiply f16 and add f32, if there are any.
+    /// The side of the largest supported cooperative matrices that multiply f16 and add f32; `None` without them.
     pub cooperative: Option<u32>,
-    /// Timestamps, for measuring single kernels.
+    /// Timestamps, which measure single kernels.
     pub timestamps: bool,
 }
 
-/// All adapters that can run the kernels, in the order of their numbers; the same call gives the same order as long
-/// as the machine's drivers stay.
+/// All adapters that can run the kernels, in the order of their numbers. The order stays the same for as long as the
+/// machine's drivers do.
 pub fn adapters() -> Vec<Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = Backends::VULKAN | Backends::METAL | Backends::DX12;
@@ -114,7 +119,7 @@ impl Adapter {
         };
         let f16_to_f32 = |m: &wgpu::CooperativeMatrixProperties| {
             let square = m.m_size == m.n_size && m.n_size == m.k_size;
-            let square = square && Matrices::SIDES.contains(&(m.m_size as usize));
+            let square = square && MATRIX_SIDES.contains(&(m.m_size as usize));
             square && m.ab_type == CooperativeScalarType::F16 && m.cr_type == CooperativeScalarType::F32
         };
         let cooperative = raw.cooperative_matrix_properties().into_iter().filter(f16_to_f32);
@@ -142,17 +147,8 @@ impl Adapter {
         })
     }
 
-    /// Its cooperative matrices, where all subgroups are of one size. Metal does not tell; there it is 32.
-    pub(crate) fn matrices(&self) -> Option<Matrices> {
-        let [least, most] = if self.api == Api::Metal { [32; 2] } else { self.limits.subgroup };
-        let matrices = Matrices { side: self.fast_paths.cooperative? as usize, lanes: least as usize };
-        let is_known =
-            self.fast_paths.subgroups && least == most && Matrices::LANES.contains(&matrices.lanes);
-        is_known.then_some(matrices)
-    }
-
-    /// Dispatches after which work is handed over within a step: a desktop's watchdog resets a GPU that works for seconds
-    /// on one submission.
+    /// The number of dispatches after which recorded work is submitted within a step. Limited on integrated and virtual
+    /// GPUs, since a desktop's watchdog resets a GPU that works for seconds on one submission.
     pub fn most_dispatches(&self) -> usize {
         match self.kind {
             Kind::Discrete | Kind::Software => usize::MAX,
@@ -160,8 +156,8 @@ impl Adapter {
         }
     }
 
-    /// Multiplications of convolutions after which the same is done, however few dispatches they are: about a second on
-    /// the slowest devices of a kind, and milliseconds on the fastest.
+    /// The number of multiplications in convolutions after which recorded work is submitted, however few dispatches they
+    /// are: about a second of work on the slowest devices of a kind, and milliseconds on the fastest.
     pub(crate) fn most_multiplications(&self) -> u64 {
         match self.kind {
             Kind::Software => u64::MAX,
@@ -170,28 +166,33 @@ impl Adapter {
         }
     }
 
-    /// Whether it is a rasteriser on the CPU.
+    /// Whether the adapter is a rasteriser on the CPU.
     pub fn is_software(&self) -> bool {
         self.kind == Kind::Software
     }
+
+    /// An error that happened on this adapter.
+    pub(crate) fn error(&self, message: String) -> Error {
+        Error::Backend { backend: self.to_string(), message }
+    }
 }
 
-/// Which adapter is wanted.
+/// Which adapter to use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
-    /// The best real GPU: discrete before integrated, the first of equals. Never a software rasteriser.
+    /// The best real GPU: discrete before integrated, and the first among equals. Never a software rasteriser.
     #[default]
     Best,
-    /// By its number in the list.
+    /// The adapter with this number.
     Number(usize),
-    /// By a part of its name, whatever the case; a software rasteriser can be named.
+    /// The first adapter whose name contains this text, whatever the case. The name may be a software rasteriser's.
     Name(String),
 }
 
 impl FromStr for Choice {
     type Err = std::convert::Infallible;
 
-    /// Nothing for the best, a number, or a name.
+    /// An empty text means the best adapter, a number the adapter with this number, any other text a name.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(match text.parse() {
             Ok(number) => Choice::Number(number),
@@ -202,39 +203,71 @@ impl FromStr for Choice {
 }
 
 impl Choice {
-    /// The adapter that is meant, out of [`adapters`].
+    /// The chosen one of `adapters`, which is usually the list that [`adapters`] returns.
     ///
-    /// **Errors:** none fits; the message lists those there are.
-    pub fn find(&self, adapters: Vec<Adapter>) -> Result<Adapter> {
-        let names: Vec<String> = adapters.iter().map(|a| format!("gpu:{} {a}", a.number)).collect();
+    /// **Errors:** no adapter matches; the error holds the choice and the adapters.
+    pub fn find(&self, adapters: Vec<Adapter>) -> Result<Adapter, NoAdapter> {
         let found = match self {
             Choice::Best => {
-                let real = adapters.into_iter().filter(|adapter| !adapter.is_software());
+                let real = adapters.iter().filter(|adapter| !adapter.is_software());
                 real.reduce(|best, next| if next.kind > best.kind { next } else { best })
             }
-            Choice::Number(number) => adapters.into_iter().find(|adapter| adapter.number == *number),
+            Choice::Number(number) => adapters.iter().find(|adapter| adapter.number == *number),
             Choice::Name(name) => {
                 let wanted = name.to_lowercase();
-                adapters.into_iter().find(|adapter| adapter.name.to_lowercase().contains(&wanted))
+                adapters.iter().find(|adapter| adapter.name.to_lowercase().contains(&wanted))
             }
         };
-        found.ok_or_else(|| {
-            let there = match (names.is_empty(), self) {
-                (true, _) => "this machine has none that can compute; `cpu` and `auto` need none".to_owned(),
-                // Any other adapter would have been found.
-                (_, Choice::Best) => format!(
-                    "this machine has software rasterisers only: {}; `cpu` is faster, `gpu:0` takes one all the same",
-                    names.join(", ")
-                ),
-                _ => format!("this machine has {}", names.join(", ")),
-            };
-            let wanted = match self {
-                Choice::Best => "expected a GPU".to_owned(),
-                Choice::Number(number) => format!("expected an adapter of number {number}"),
-                Choice::Name(name) => format!("expected an adapter whose name holds {name:?}"),
-            };
-            Error::setting("train.device", format!("{wanted}, {there}"))
-        })
+        match found {
+            Some(adapter) => Ok(adapter.clone()),
+            None => Err(NoAdapter { choice: self.clone(), adapters }),
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Choice::Best => f.write_str("a GPU"),
+            Choice::Number(number) => write!(f, "an adapter of number {number}"),
+            Choice::Name(name) => write!(f, "an adapter whose name holds {name:?}"),
+        }
+    }
+}
+
+/// The error of [`Choice::find`]: no adapter of the machine matches the choice.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NoAdapter {
+    /// The adapter that was asked for.
+    pub choice: Choice,
+    /// The machine's adapters.
+    pub adapters: Vec<Adapter>,
+}
+
+impl fmt::Display for NoAdapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { choice, adapters } = self;
+        write!(f, "expected {choice}, found ")?;
+        match (&adapters[..], choice) {
+            ([], _) => return f.write_str("no adapter that can compute"),
+            // `Choice::Best` takes every other adapter.
+            (_, Choice::Best) => f.write_str("software rasterisers only: ")?,
+            _ => {}
+        }
+        for (i, adapter) in adapters.iter().enumerate() {
+            let separator = if i == 0 { "" } else { ", " };
+            write!(f, "{separator}adapter {}: {adapter}", adapter.number)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for NoAdapter {}
+
+impl From<NoAdapter> for Error {
+    fn from(error: NoAdapter) -> Self {
+        Error::external(error)
     }
 }
 
@@ -280,12 +313,66 @@ fn vendor(number: u32) -> String {
     }
 }
 
+/// Bytes of the memory that holds a device's tensors; `None` where the API does not say.
+fn device_memory(raw: &wgpu::Adapter) -> Option<u64> {
+    match raw.get_info().backend {
+        #[cfg(not(target_vendor = "apple"))]
+        wgpu::Backend::Vulkan => vulkan(raw),
+        #[cfg(target_vendor = "apple")]
+        wgpu::Backend::Metal => metal(raw),
+        #[cfg(windows)]
+        wgpu::Backend::Dx12 => dx12(raw),
+        _ => None,
+    }
+}
+
+/// The size of the largest heap that is local to the device.
+#[cfg(not(target_vendor = "apple"))]
+#[allow(unsafe_code, reason = "handles of the graphics API")]
+fn vulkan(raw: &wgpu::Adapter) -> Option<u64> {
+    const DEVICE_LOCAL: u32 = 1; // VK_MEMORY_HEAP_DEVICE_LOCAL_BIT
+    // SAFETY: the raw handles are only queried, and are dropped before the adapter.
+    let heaps = unsafe {
+        let adapter = raw.as_hal::<wgpu::hal::api::Vulkan>()?;
+        let instance = adapter.shared_instance().raw_instance();
+        instance.get_physical_device_memory_properties(adapter.raw_physical_device())
+    };
+    let heaps = heaps.memory_heaps.iter().take(heaps.memory_heap_count as usize);
+    heaps.filter(|heap| heap.flags.as_raw() & DEVICE_LOCAL != 0).map(|heap| heap.size).max()
+}
+
+/// The working set that Metal recommends not to exceed.
+#[cfg(target_vendor = "apple")]
+#[allow(unsafe_code, reason = "handles of the graphics API")]
+fn metal(raw: &wgpu::Adapter) -> Option<u64> {
+    use objc2_metal::MTLDevice;
+    // SAFETY: as above.
+    let adapter = unsafe { raw.as_hal::<wgpu::hal::api::Metal>()? };
+    Some(adapter.raw_device().recommendedMaxWorkingSetSize())
+}
+
+/// The memory of a discrete card; for any other device the larger of its own and its share of the host's.
+#[cfg(windows)]
+#[allow(unsafe_code, reason = "handles of the graphics API")]
+fn dx12(raw: &wgpu::Adapter) -> Option<u64> {
+    // SAFETY: as above.
+    let description = unsafe {
+        let adapter = raw.as_hal::<wgpu::hal::api::Dx12>()?;
+        adapter.as_raw().GetDesc().ok()?
+    };
+    let bytes = match raw.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => description.DedicatedVideoMemory,
+        _ => description.DedicatedVideoMemory.max(description.SharedSystemMemory),
+    };
+    Some(bytes as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_choice_that_cannot_be_met_says_what_was_wanted_and_what_there_is() {
+    fn the_error_of_a_choice_names_what_was_expected_and_what_was_found() {
         for (text, wanted) in [
             ("", "expected a GPU"),
             ("3", "expected an adapter of number 3"),
@@ -293,10 +380,7 @@ mod tests {
         ] {
             let Ok(choice) = text.parse::<Choice>();
             let message = choice.find(Vec::new()).unwrap_err().to_string();
-            let expected = format!(
-                "train.device: {wanted}, this machine has none that can compute; `cpu` and `auto` need none"
-            );
-            assert_eq!(message, expected);
+            assert_eq!(message, format!("{wanted}, found no adapter that can compute"));
         }
     }
 
@@ -330,6 +414,7 @@ mod tests {
         }
         let Ok(choice) = "radeon".parse::<Choice>();
         let error = choice.find(all).unwrap_err().to_string();
-        assert!(error.contains("gpu:0 NVIDIA GeForce RTX 3080 ") && error.contains("gpu:1 llvm"), "{error}");
+        let expected = "found adapter 0: NVIDIA GeForce RTX 3080 (";
+        assert!(error.contains(expected) && error.contains(", adapter 1: llvmpipe"), "{error}");
     }
 }

@@ -1,19 +1,19 @@
-//! Device memory, taken once and used again: a steady step takes nothing.
+//! Device memory. Freed blocks are kept and handed out again, so that a training step in steady state creates none.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// f32 elements on the device; they go back to the pool when dropped.
+/// f32 elements in device memory. Dropping the buffer returns its block to the allocator's free list.
 #[derive(Debug)]
 pub struct Buffer {
     block: Option<Arc<Block>>,
-    pool: Arc<Pool>,
+    allocator: Arc<Allocator>,
 }
 
 impl Buffer {
     pub(crate) fn block(&self) -> &Arc<Block> {
-        // Only `drop` takes the block out.
+        // Only `drop` removes the block.
         self.block.as_ref().unwrap_or_else(|| unreachable!())
     }
 }
@@ -21,71 +21,72 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(block) = self.block.take() {
-            self.pool.give(block);
+            self.allocator.release(block);
         }
     }
 }
 
-/// One piece of device memory.
+/// One allocation of device memory.
 #[derive(Debug)]
 pub(crate) struct Block {
     pub(crate) raw: wgpu::Buffer,
-    /// Never used twice, so that bind groups can be found again by it.
+    /// Unique for the life of the device, so that a bind group can be cached by the ids of its blocks.
     pub(crate) id: u64,
-    /// The submission that is being recorded when a kernel last used it.
+    /// The number of the submission in which a kernel last used the block.
     pub(crate) used: AtomicU64,
 }
 
-/// The memory that nobody uses, by size class and number. The lowest number goes first: steps that take and give in the
-/// same order then get the same blocks, and find the bind groups of the step before.
-type Free = HashMap<u64, BTreeMap<u64, Arc<Block>>>;
+/// The free blocks, by size class and id. The block with the lowest id is handed out first: steps that allocate and free
+/// in the same order then get the same blocks, and find the bind groups of the previous step.
+type FreeList = HashMap<u64, BTreeMap<u64, Arc<Block>>>;
 
-/// The pool of device memory.
+/// Allocates device memory and keeps freed blocks for reuse.
 ///
-/// A block that is given back may be handed out at once: everything runs in the order of its recording, so who gets it
-/// next runs after who had it before. Whole buffers and not parts of one arena, for barriers are tracked per buffer.
+/// A freed block may be handed out at once: kernels run in the order in which they were recorded, so the block's next user
+/// runs after its last one. A block is a whole buffer and not a part of one large buffer, because the graphics API tracks
+/// barriers per buffer.
 #[derive(Debug)]
-pub(crate) struct Pool {
-    free: Mutex<Free>,
-    next: AtomicU64,
-    /// Bytes of all blocks, in use or free.
+pub(crate) struct Allocator {
+    free: Mutex<FreeList>,
+    next_id: AtomicU64,
+    /// The bytes of all blocks, in use or free.
     held: AtomicU64,
     budget: Option<u64>,
 }
 
-/// Memory that is not to be had.
+/// Why an allocation failed.
 #[derive(Debug)]
 pub(crate) enum Shortage {
-    /// The user's budget does not allow it.
+    /// The allocation would exceed the user's budget.
     Budget { budget: u64, held: u64 },
-    /// The device says no.
+    /// The device has no memory left.
     Device,
 }
 
-impl Pool {
+impl Allocator {
     pub(crate) fn new(budget: Option<u64>) -> Arc<Self> {
-        Arc::new(Self { free: Mutex::default(), next: AtomicU64::new(1), held: AtomicU64::new(0), budget })
+        Arc::new(Self { free: Mutex::default(), next_id: AtomicU64::new(1), held: AtomicU64::new(0), budget })
     }
 
-    /// How many blocks were ever taken from the system.
-    pub(crate) fn fresh(&self) -> u64 {
-        self.next.load(Ordering::Relaxed) - 1
+    /// The number of blocks created so far.
+    pub(crate) fn created(&self) -> u64 {
+        self.next_id.load(Ordering::Relaxed) - 1
     }
 
-    /// Bytes of all blocks.
+    /// The bytes of all blocks, in use or free.
     pub(crate) fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// A buffer of at least `bytes`.
-    pub(crate) fn take(self: &Arc<Self>, device: &wgpu::Device, bytes: u64) -> Result<Buffer, Shortage> {
+    /// A buffer of at least `bytes` bytes, with unspecified content.
+    pub(crate) fn allocate(self: &Arc<Self>, device: &wgpu::Device, bytes: u64) -> Result<Buffer, Shortage> {
         let class = size_class(bytes);
         let free = self.lock().get_mut(&class).and_then(BTreeMap::pop_first).map(|(_, block)| block);
         let block = match free {
             Some(block) => block,
             None => Arc::new(self.create(device, class)?),
         };
-        Ok(Buffer { block: Some(block), pool: self.clone() })
+        Ok(Buffer { block: Some(block), allocator: self.clone() })
     }
 
     fn create(&self, device: &wgpu::Device, bytes: u64) -> Result<Block, Shortage> {
@@ -104,39 +105,39 @@ impl Pool {
             Some(raw) => raw,
             None => {
                 self.trim();
-                // Freed memory comes back when the work that used it is done.
+                // The device frees memory only when the work that used it is done.
                 let _ = device.poll(wgpu::PollType::wait_indefinitely());
                 create().ok_or(Shortage::Device)?
             }
         };
         self.held.fetch_add(bytes, Ordering::Relaxed);
-        Ok(Block { raw, id: self.next.fetch_add(1, Ordering::Relaxed), used: AtomicU64::new(0) })
+        Ok(Block { raw, id: self.next_id.fetch_add(1, Ordering::Relaxed), used: AtomicU64::new(0) })
     }
 
-    /// Gives free blocks back to the system.
+    /// Returns all free blocks to the system.
     fn trim(&self) {
         let freed: u64 = self.lock().drain().map(|(class, blocks)| class * blocks.len() as u64).sum();
         self.held.fetch_sub(freed, Ordering::Relaxed);
     }
 
-    fn give(&self, block: Arc<Block>) {
+    fn release(&self, block: Arc<Block>) {
         self.lock().entry(block.raw.size()).or_default().insert(block.id, block);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Free> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, FreeList> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The size of the smallest class that holds `bytes`: eight classes between two powers of two, so that at most an
-/// eighth is wasted, and buffers of nearly equal size can stand in for each other.
+/// The size of the smallest class that holds `bytes`. There are eight classes between two powers of two, so that at most
+/// an eighth is wasted and a block can serve buffers of nearly equal size.
 fn size_class(bytes: u64) -> u64 {
     let bytes = bytes.max(256);
     let unit = (bytes.next_power_of_two() / 16).max(256);
     bytes.next_multiple_of(unit)
 }
 
-/// A buffer, or nothing where there is no memory for it.
+/// Creates a buffer; `None` where there is no memory for it.
 pub(crate) fn create_buffer(
     device: &wgpu::Device,
     size: u64,
@@ -150,7 +151,7 @@ pub(crate) fn create_buffer(
     (errors == 0).then_some(raw)
 }
 
-/// Bytes in words.
+/// A number of bytes as text.
 pub(crate) fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / 1048576.0)
 }
@@ -165,17 +166,17 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
-    fn what_is_free_goes_home_before_a_budget_is_exceeded() {
+    fn free_blocks_are_returned_before_a_budget_is_exceeded() {
         let Some(adapter) = crate::testing::adapter().unwrap() else { return };
         let options = Options { memory: Some(8 * MIB), trusted: true, ..Options::default() };
         let gpu = Wgpu::open(&adapter, &options).unwrap();
-        let take = |mib: u64| gpu.take((mib * MIB / 4) as usize);
-        let first = take(4).unwrap();
-        let error = take(6).unwrap_err().to_string();
-        let expected = "6.0 MiB more are wanted beside 4.0 MiB held, and the budget is 8.0 MiB";
+        let allocate = |mib: u64| gpu.allocate((mib * MIB / 4) as usize);
+        let first = allocate(4).unwrap();
+        let error = allocate(6).unwrap_err().to_string();
+        let expected = "6.0 MiB more are needed beside 4.0 MiB held, and the budget is 8.0 MiB";
         assert!(error.contains(expected), "{error}");
         drop(first);
-        let _second = take(6).unwrap();
+        let _second = allocate(6).unwrap();
         assert_eq!(gpu.memory(), 6 * MIB);
     }
 

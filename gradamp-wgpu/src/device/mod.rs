@@ -1,9 +1,7 @@
-//! The graphics adapter and what is made on it: memory, copies and the order of work.
+//! The graphics adapters, and what an opened one works with: memory, copies, compiled kernels and the order of work.
 
 pub(crate) mod adapter;
-#[allow(unsafe_code, reason = "handles of the graphics API")]
-pub(crate) mod device_memory;
-pub(crate) mod faults;
 pub(crate) mod memory;
+pub(crate) mod pipeline;
 pub(crate) mod stream;
 pub(crate) mod uploads;

@@ -1,4 +1,4 @@
-//! The order of work: kernels are recorded as they are called, and handed to the device together.
+//! The order of work: kernels are recorded as they are called, and submitted to the device together.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,41 +6,42 @@ use std::sync::atomic::Ordering;
 
 use crate::device::adapter::Adapter;
 use crate::device::memory::{Block, create_buffer, mib};
+use crate::device::pipeline::Pipeline;
 use crate::device::uploads::Uploads;
-use crate::shaders::kernel::Pipeline;
 
-/// Most buffers that one kernel binds.
-pub(crate) const MOST_BINDINGS: usize = 8;
-/// Groups of a grid's row; rows lie in the second dimension. Shaders repeat the number.
-pub(crate) const GRID_ROW: u64 = 32768;
-/// A bind group is small, but a pool that is trimmed often leaves many behind.
-const MOST_BIND_GROUPS: usize = 1 << 16;
-/// What is longer, such as a data set, goes past the uploads' memory, which stays.
-const MOST_STAGED: usize = 64 << 20;
+/// The most buffers that one kernel binds.
+pub(crate) const MAX_BINDINGS: usize = 8;
+/// The workgroups in a row of the dispatch grid; rows lie along the second dimension. The shaders repeat this number.
+const GRID_ROW: u64 = 32768;
+/// The number of cached bind groups at which the cache is emptied. Freed blocks leave bind groups behind.
+const MAX_BIND_GROUPS: usize = 1 << 16;
+/// The longest copy that goes through [`Uploads`], whose memory is kept. A longer one, such as a data set, does not.
+const MAX_STAGED: usize = 64 << 20;
 
-type GroupKey = (u32, [u64; MOST_BINDINGS]);
+type GroupKey = (u32, [u64; MAX_BINDINGS]);
 
-/// What is recorded and not yet handed over.
+/// The work that is recorded and not yet submitted.
 pub(crate) struct Stream {
     device: wgpu::Device,
     queue: wgpu::Queue,
-    /// Copies to the device that come before everything recorded.
+    /// Copies to the device, which run before all recorded kernels.
     copies: Option<wgpu::CommandEncoder>,
     pub(crate) uploads: Uploads,
     pass: Option<(wgpu::CommandEncoder, wgpu::ComputePass<'static>)>,
     dispatches: usize,
-    /// The submission that is being recorded, from 1.
+    /// The number of the submission that is being recorded, from 1.
     serial: u64,
     groups: HashMap<GroupKey, wgpu::BindGroup>,
-    /// How many bind groups were ever made.
-    pub(crate) groups_made: u64,
+    /// The number of bind groups created so far.
+    pub(crate) groups_created: u64,
     downloads: Vec<wgpu::Buffer>,
-    /// How many buffers to read from were ever made.
-    pub(crate) downloads_made: u64,
-    /// Dispatches after which work is handed over, so that no watchdog sees a long submission.
+    /// The number of buffers for reading created so far.
+    pub(crate) downloads_created: u64,
+    /// The number of dispatches after which the stream submits, so that no watchdog meets a long submission.
     most_dispatches: usize,
-    /// The same for multiplications, of which these are recorded.
+    /// The number of multiplications after which the stream submits.
     pub(crate) most_multiplications: u64,
+    /// The multiplications recorded so far.
     multiplications: u64,
 }
 
@@ -55,16 +56,16 @@ impl Stream {
             dispatches: 0,
             serial: 1,
             groups: HashMap::new(),
-            groups_made: 0,
+            groups_created: 0,
             downloads: Vec::new(),
-            downloads_made: 0,
+            downloads_created: 0,
             most_dispatches: adapter.most_dispatches(),
             most_multiplications: adapter.most_multiplications(),
             multiplications: 0,
         }
     }
 
-    /// How often work was handed over.
+    /// The number of submissions so far.
     pub(crate) fn submissions(&self) -> u64 {
         self.serial - 1
     }
@@ -80,16 +81,16 @@ impl Stream {
         if groups == 0 {
             return;
         }
-        let mut key = (pipeline.number, [0; MOST_BINDINGS]);
+        let mut key = (pipeline.number, [0; MAX_BINDINGS]);
         for (id, block) in key.1.iter_mut().zip(blocks) {
             *id = block.id;
             block.used.store(self.serial, Ordering::Relaxed);
         }
-        if self.groups.len() >= MOST_BIND_GROUPS {
+        if self.groups.len() >= MAX_BIND_GROUPS {
             self.groups.clear();
         }
         let group = self.groups.entry(key).or_insert_with(|| {
-            self.groups_made += 1;
+            self.groups_created += 1;
             let entries: Vec<_> = blocks
                 .iter()
                 .zip(0..)
@@ -122,8 +123,8 @@ impl Stream {
         }
     }
 
-    /// Counts the multiplications of what was recorded last.
-    pub(crate) fn count(&mut self, multiplications: u64) {
+    /// Adds the multiplications of the kernel that was recorded last, and submits where the limit is reached.
+    pub(crate) fn count_multiplications(&mut self, multiplications: u64) {
         self.multiplications += multiplications;
         if self.multiplications >= self.most_multiplications {
             self.submit();
@@ -135,12 +136,12 @@ impl Stream {
         if bytes.is_empty() {
             return Ok(());
         }
-        // Uploads run before all that is recorded, so what is recorded must not use the block yet.
+        // Copies run before all recorded kernels, so no recorded kernel may use the block yet.
         if block.used.load(Ordering::Relaxed) == self.serial {
             self.submit();
         }
-        if bytes.len() > MOST_STAGED {
-            self.submit(); // or copies that were recorded would come after this one
+        if bytes.len() > MAX_STAGED {
+            self.submit(); // otherwise copies that are recorded would run after this one
             self.queue.write_buffer(&block.raw, 0, bytes);
             return Ok(());
         }
@@ -149,7 +150,7 @@ impl Stream {
         self.uploads.write(&self.device, encoder, &block.raw, bytes)
     }
 
-    /// Hands everything recorded to the device.
+    /// Submits all recorded work to the device.
     pub(crate) fn submit(&mut self) {
         let copies = self.copies.take().map(|encoder| {
             self.uploads.finish();
@@ -165,15 +166,15 @@ impl Stream {
         let copied = copies.is_some();
         let submission = self.queue.submit(copies.into_iter().chain(work));
         if copied {
-            self.uploads.sent(submission);
+            self.uploads.submitted(submission);
         }
         self.serial += 1;
         (self.dispatches, self.multiplications) = (0, 0);
-        // Takes back what finished submissions held, without waiting.
+        // Frees the resources of finished submissions, without waiting.
         let _ = self.device.poll(wgpu::PollType::Poll);
     }
 
-    /// Copies the beginnings of some blocks to the host, when all work before is done.
+    /// Copies the beginnings of some blocks to the host, after all work recorded so far.
     pub(crate) fn download(&mut self, parts: &mut [(&Arc<Block>, &mut [u8])]) -> Result<(), String> {
         self.submit();
         let total: u64 = parts.iter().map(|(_, bytes)| bytes.len() as u64).sum();
@@ -195,7 +196,7 @@ impl Stream {
         let slice = staging.slice(..total);
         let (sender, receiver) = std::sync::mpsc::channel();
         slice.map_async(wgpu::MapMode::Read, move |result| {
-            let _ = sender.send(result); // nobody listens only where the wait below failed
+            let _ = sender.send(result); // fails only when the wait below failed
         });
         self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| error.to_string())?;
         let mapped = receiver.recv().map_err(|error| error.to_string())?;
@@ -212,21 +213,21 @@ impl Stream {
         Ok(())
     }
 
-    /// A buffer to read from of at least `size` bytes: the smallest that fits, else a new one.
+    /// A buffer for reading of at least `size` bytes: the smallest that fits, or a new one where none does.
     fn staging(&mut self, size: u64) -> Result<wgpu::Buffer, String> {
         let fits = self.downloads.iter().enumerate().filter(|(_, buffer)| buffer.size() >= size);
         if let Some((place, _)) = fits.min_by_key(|(_, buffer)| buffer.size()) {
             return Ok(self.downloads.swap_remove(place));
         }
         self.downloads.clear();
-        self.downloads_made += 1;
+        self.downloads_created += 1;
         let size = size.next_power_of_two().max(4096);
         let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ;
         create_buffer(&self.device, size, usage, false)
-            .ok_or_else(|| format!("out of memory: {} are wanted to read through", mib(size)))
+            .ok_or_else(|| format!("out of memory: reading from the device needs {}", mib(size)))
     }
 
-    /// Waits until the device has done all that was recorded.
+    /// Submits all recorded work and waits until the device has done it.
     pub(crate) fn wait(&mut self) -> Result<(), String> {
         self.submit();
         self.device.poll(wgpu::PollType::wait_indefinitely()).map(drop).map_err(|error| error.to_string())

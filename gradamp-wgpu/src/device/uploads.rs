@@ -1,45 +1,46 @@
-//! Copies from the host to the device, through memory that both see.
+//! Copies from the host to the device, through chunks of memory that both can access.
 
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use crate::device::memory::{create_buffer, mib};
 
-/// Copies of a step fit in one chunk; a larger one gets a chunk of its size.
+/// The least size of a chunk: the copies of one step fit into it. A larger copy gets a chunk of its own size.
 const CHUNK: u64 = 4 << 20;
-/// Submissions whose copies may be under way at once. Chunks are used in turn, so that once each was used none is made.
-const TURNS: usize = 3;
-/// What a map must begin at.
+/// The number of submissions whose copies may be in flight at once. The sets of chunks are used in rotation, so that no
+/// chunk is created once each set has been used.
+const SETS: usize = 3;
+/// The alignment of a mapped range.
 const ALIGNMENT: u64 = wgpu::MAP_ALIGNMENT;
 
-/// The chunks, in the order in which submissions use them.
+/// The sets of chunks, in the order in which submissions use them.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
-    turns: [Turn; TURNS],
+    sets: [ChunkSet; SETS],
     current: usize,
-    /// How many chunks were ever made.
-    pub(crate) made: u64,
+    /// The number of chunks created so far.
+    pub(crate) created: u64,
 }
 
 /// The chunks of one submission.
 #[derive(Debug, Default)]
-struct Turn {
+struct ChunkSet {
     chunks: Vec<Chunk>,
-    /// The submission that reads them.
-    sent: Option<wgpu::SubmissionIndex>,
+    /// The submission that reads the chunks.
+    submission: Option<wgpu::SubmissionIndex>,
 }
 
 #[derive(Debug)]
 struct Chunk {
     buffer: wgpu::Buffer,
     used: u64,
-    /// Tells when the host may write again.
+    /// Reports when the host may write to the chunk again.
     mapping: Option<Receiver<Result<(), wgpu::BufferAsyncError>>>,
 }
 
 impl Uploads {
     /// Records a copy of `bytes` to the beginning of `target`.
     ///
-    /// **Errors:** no memory to copy through.
+    /// **Errors:** out of memory for a chunk.
     pub(crate) fn write(
         &mut self,
         device: &wgpu::Device,
@@ -47,24 +48,24 @@ impl Uploads {
         target: &wgpu::Buffer,
         bytes: &[u8],
     ) -> Result<(), String> {
-        let turn = &mut self.turns[self.current];
-        turn.take_back(device);
+        let set = &mut self.sets[self.current];
+        set.reclaim(device);
         let size = bytes.len() as u64;
         let fits = |chunk: &Chunk| chunk.used + size <= chunk.buffer.size();
-        let place = match turn.chunks.iter().position(fits) {
+        let place = match set.chunks.iter().position(fits) {
             Some(place) => place,
             None => {
                 let size = size.next_power_of_two().max(CHUNK);
                 let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
                 let buffer = create_buffer(device, size, usage, true).ok_or_else(|| {
-                    format!("out of memory: {} are wanted to copy through; a smaller batch fits", mib(size))
+                    format!("out of memory: copying to the device needs {}; a smaller batch fits", mib(size))
                 })?;
-                self.made += 1;
-                turn.chunks.push(Chunk { buffer, used: 0, mapping: None });
-                turn.chunks.len() - 1
+                self.created += 1;
+                set.chunks.push(Chunk { buffer, used: 0, mapping: None });
+                set.chunks.len() - 1
             }
         };
-        let chunk = &mut turn.chunks[place];
+        let chunk = &mut set.chunks[place];
         let slice = chunk.buffer.slice(chunk.used..chunk.used + size);
         slice.get_mapped_range_mut().map_err(|error| error.to_string())?.copy_from_slice(bytes);
         encoder.copy_buffer_to_buffer(&chunk.buffer, chunk.used, target, 0, size);
@@ -72,41 +73,41 @@ impl Uploads {
         Ok(())
     }
 
-    /// Gives the chunks to the device; before the submission that reads them.
+    /// Unmaps the current chunks. Call before the submission that reads them.
     pub(crate) fn finish(&self) {
-        self.turns[self.current].chunks.iter().for_each(|chunk| chunk.buffer.unmap());
+        self.sets[self.current].chunks.iter().for_each(|chunk| chunk.buffer.unmap());
     }
 
-    /// Asks for the chunks back, and goes on to the next; after the submission.
-    pub(crate) fn sent(&mut self, submission: wgpu::SubmissionIndex) {
-        let turn = &mut self.turns[self.current];
-        for chunk in &mut turn.chunks {
+    /// Asks to map the current chunks again, and moves on to the next set. Call after the submission that reads them.
+    pub(crate) fn submitted(&mut self, submission: wgpu::SubmissionIndex) {
+        let set = &mut self.sets[self.current];
+        for chunk in &mut set.chunks {
             let (sender, receiver) = channel();
             chunk.buffer.slice(..).map_async(wgpu::MapMode::Write, move |result| {
-                let _ = sender.send(result); // nobody listens only where the chunk is gone
+                let _ = sender.send(result); // fails only when the chunk was dropped
             });
             chunk.mapping = Some(receiver);
         }
-        turn.sent = Some(submission);
-        self.current = (self.current + 1) % TURNS;
+        set.submission = Some(submission);
+        self.current = (self.current + 1) % SETS;
     }
 }
 
-impl Turn {
-    /// Waits until the host may write to the chunks. Those of a device that is lost are let go.
-    fn take_back(&mut self, device: &wgpu::Device) {
-        let Some(submission) = self.sent.take() else { return };
+impl ChunkSet {
+    /// Waits until the host may write to the chunks. Drops the chunks of a lost device.
+    fn reclaim(&mut self, device: &wgpu::Device) {
+        let Some(submission) = self.submission.take() else { return };
         let mut waits = true;
         self.chunks.retain_mut(|chunk| {
             let Some(mapping) = chunk.mapping.take() else { return true };
             chunk.used = 0;
-            let mut told = mapping.try_recv();
-            if told == Err(TryRecvError::Empty) && waits {
+            let mut outcome = mapping.try_recv();
+            if outcome == Err(TryRecvError::Empty) && waits {
                 let wait = wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: None };
                 waits = device.poll(wait).is_ok();
-                told = mapping.try_recv();
+                outcome = mapping.try_recv();
             }
-            told == Ok(Ok(()))
+            outcome == Ok(Ok(()))
         });
     }
 }

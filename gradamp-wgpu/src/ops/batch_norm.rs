@@ -7,15 +7,15 @@ use gradamp_core::geometry::Rows;
 
 use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::ops::row_chunks::{Strips, v4};
+use crate::ops::row_chunks::{RowChunks, v4};
 use crate::shaders::Shader;
 use crate::shaders::kernel::{Combinations, Kernel, combinations};
 
-/// The scalars of `batch_norm.wgsl`.
+/// The parameters of `batch_norm.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Params {
-    strips: Strips,
+    chunks: RowChunks,
     epsilon: f32,
 }
 
@@ -26,10 +26,10 @@ const MASK: usize = 8;
 
 static OPTIONS: Combinations<4, 16> = combinations(["V4", "RELU", "RESIDUAL", "MASK"]);
 
-/// All kernels of the family.
+/// All kernels of `batch_norm.wgsl`.
 pub(crate) const KERNELS: &[Kernel<'static>] = &[
-    kernel("strip_moments", 0),
-    kernel("strip_moments", V4),
+    kernel("chunk_moments", 0),
+    kernel("chunk_moments", V4),
     kernel("join_moments", 0),
     kernel("join_moments", V4),
     kernel("forward", 0),
@@ -38,10 +38,10 @@ pub(crate) const KERNELS: &[Kernel<'static>] = &[
     kernel("forward", RELU | V4),
     kernel("forward", RELU | RESIDUAL),
     kernel("forward", RELU | RESIDUAL | V4),
-    kernel("strip_gradients", 0),
-    kernel("strip_gradients", V4),
-    kernel("strip_gradients", MASK),
-    kernel("strip_gradients", MASK | V4),
+    kernel("chunk_gradients", 0),
+    kernel("chunk_gradients", V4),
+    kernel("chunk_gradients", MASK),
+    kernel("chunk_gradients", MASK | V4),
     kernel("join_gradients", 0),
     kernel("join_gradients", V4),
     kernel("backward", 0),
@@ -62,14 +62,14 @@ impl Wgpu {
         mean: &Buffer,
         variance: &Buffer,
     ) -> Result<()> {
-        let (v4, strips) = (v4(g.channels), Strips::of_sums(g.rows, g.channels, !self.runs_tiled()));
-        let params = Params { strips, epsilon: 0.0 };
-        let partials = self.take(2 * strips.chunks as usize * g.channels)?;
-        self.run(kernel("strip_moments", v4), &[x, &partials], &params, strips.groups())?;
-        self.run(kernel("join_moments", v4), &[&partials, mean, variance], &params, strips.joining_groups())
+        let (v4, chunks) = (v4(g.channels), RowChunks::for_sums(g.rows, g.channels, !self.runs_tiled()));
+        let params = Params { chunks, epsilon: 0.0 };
+        let partials = self.allocate(2 * chunks.count as usize * g.channels)?;
+        self.run(kernel("chunk_moments", v4), &[x, &partials], &params, chunks.groups())?;
+        self.run(kernel("join_moments", v4), &[&partials, mean, variance], &params, chunks.joining_groups())
     }
 
-    /// Rectified where `relu`; a `residual` is added before that.
+    /// Batch norm, plus the `residual` if there is one, then a ReLU where `relu`.
     pub(crate) fn batch_norm_kernel(
         &self,
         g: &Rows,
@@ -79,18 +79,18 @@ impl Wgpu {
         relu: bool,
         y: &Buffer,
     ) -> Result<()> {
-        let strips = Strips::of_elements(g.rows, g.channels);
+        let chunks = RowChunks::for_elements(g.rows, g.channels);
         let mut options = v4(g.channels) | if relu { RELU } else { 0 };
         let mut buffers = vec![x, p.mean, p.variance, p.gamma, p.beta, y];
         if let Some(residual) = residual {
             options |= RESIDUAL;
             buffers.push(residual);
         }
-        let params = Params { strips, epsilon: p.epsilon };
-        self.run(kernel("forward", options), &buffers, &params, strips.groups())
+        let params = Params { chunks, epsilon: p.epsilon };
+        self.run(kernel("forward", options), &buffers, &params, chunks.groups())
     }
 
-    /// Where there is a `y`, of dy only what its rectifier let through.
+    /// The gradients of batch norm. With `y`, the output of a ReLU behind it, dy counts only where y > 0.
     pub(crate) fn batch_norm_backward_kernel(
         &self,
         g: &Rows,
@@ -105,19 +105,19 @@ impl Wgpu {
         let v4 = v4(g.channels);
         let options = v4 | if y.is_some() { MASK } else { 0 };
 
-        let strips = Strips::of_sums(g.rows, g.channels, !self.runs_tiled());
-        let params = Params { strips, epsilon: p.epsilon };
-        let partials = self.take(2 * strips.chunks as usize * g.channels)?;
+        let chunks = RowChunks::for_sums(g.rows, g.channels, !self.runs_tiled());
+        let params = Params { chunks, epsilon: p.epsilon };
+        let partials = self.allocate(2 * chunks.count as usize * g.channels)?;
         let buffers: Vec<&Buffer> = [x, dy, p.mean, &partials].into_iter().chain(y).collect();
-        self.run(kernel("strip_gradients", options), &buffers, &params, strips.groups())?;
+        self.run(kernel("chunk_gradients", options), &buffers, &params, chunks.groups())?;
 
-        let factors = self.take(4 * g.channels)?;
+        let factors = self.allocate(4 * g.channels)?;
         let buffers = [&partials, p.mean, p.variance, p.gamma, &factors, dgamma, dbeta];
-        self.run(kernel("join_gradients", v4), &buffers, &params, strips.joining_groups())?;
+        self.run(kernel("join_gradients", v4), &buffers, &params, chunks.joining_groups())?;
 
-        let strips = Strips::of_elements(g.rows, g.channels);
-        let params = Params { strips, epsilon: p.epsilon };
+        let chunks = RowChunks::for_elements(g.rows, g.channels);
+        let params = Params { chunks, epsilon: p.epsilon };
         let buffers: Vec<&Buffer> = [x, dy, &factors, dx].into_iter().chain(y).collect();
-        self.run(kernel("backward", options), &buffers, &params, strips.groups())
+        self.run(kernel("backward", options), &buffers, &params, chunks.groups())
     }
 }

@@ -1,4 +1,4 @@
-//! axpby and ReLU.
+//! Elementwise operations: axpby and ReLU.
 
 use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
@@ -8,7 +8,7 @@ use crate::gpu::Wgpu;
 use crate::shaders::Shader;
 use crate::shaders::kernel::Kernel;
 
-/// The scalars of `elementwise.wgsl`.
+/// The parameters of `elementwise.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Params {
@@ -17,7 +17,7 @@ pub(crate) struct Params {
     beta: f32,
 }
 
-/// All kernels of the family.
+/// All kernels of `elementwise.wgsl`.
 pub(crate) const KERNELS: &[Kernel<'static>] =
     &[kernel("scale"), kernel("axpby"), kernel("relu"), kernel("relu_backward")];
 
@@ -25,7 +25,7 @@ const fn kernel(entry: &'static str) -> Kernel<'static> {
     Kernel { shader: Shader::Elementwise, entry, parameters: &[] }
 }
 
-/// Elements of a workgroup.
+/// The elements that a workgroup computes.
 const GROUP: usize = 1024;
 
 impl Wgpu {

@@ -9,7 +9,7 @@ use crate::gpu::Wgpu;
 use crate::shaders::Shader;
 use crate::shaders::kernel::Kernel;
 
-/// The scalars of `gemm.wgsl`.
+/// The parameters of `gemm.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Params {
@@ -31,7 +31,7 @@ const TILED: Kernel<'static> = Kernel { shader: Shader::Gemm, entry: "product", 
 const DIRECT: Kernel<'static> =
     Kernel { shader: Shader::Gemm, entry: "product", parameters: &[("TILED", 0)] };
 
-/// All kernels of the family.
+/// All kernels of `gemm.wgsl`.
 pub(crate) const KERNELS: &[Kernel<'static>] = &[TILED, DIRECT];
 
 impl Wgpu {

@@ -1,4 +1,4 @@
-//! The windows of images as rows of a matrix, and back.
+//! im2col, which copies the windows of images into the rows of a matrix, and its transpose col2im.
 
 use std::ops::Range;
 
@@ -8,15 +8,15 @@ use gradamp_core::geometry::Conv2d;
 
 use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::ops::row_chunks::{Strips, v4, vectors};
+use crate::ops::row_chunks::{RowChunks, v4, vectors};
 use crate::shaders::Shader;
 use crate::shaders::kernel::{Combinations, Kernel, combinations};
 
-/// The scalars of `im2col.wgsl`.
+/// The parameters of `im2col.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Params {
-    strips: Strips,
+    chunks: RowChunks,
     image: u32,
     h_in: u32,
     w_in: u32,
@@ -30,18 +30,18 @@ pub(crate) struct Params {
 }
 
 impl Params {
-    fn new(g: &Conv2d, image: usize, strips: Strips) -> Self {
+    fn new(g: &Conv2d, image: usize, chunks: RowChunks) -> Self {
         let depth = vectors(g.c_in);
         let [image, h_in, w_in, depth, kh, kw, h_out, w_out, stride, padding] =
             [image, g.h_in, g.w_in, depth, g.kh, g.kw, g.h_out, g.w_out, g.stride, g.padding]
                 .map(|number| number as u32);
-        Self { strips, image, h_in, w_in, depth, kh, kw, h_out, w_out, stride, padding }
+        Self { chunks, image, h_in, w_in, depth, kh, kw, h_out, w_out, stride, padding }
     }
 }
 
 static OPTIONS: Combinations<1, 2> = combinations(["V4"]);
 
-/// All kernels of the family.
+/// All kernels of `im2col.wgsl`.
 pub(crate) const KERNELS: &[Kernel<'static>] =
     &[kernel("im2col", 0), kernel("im2col", 1), kernel("col2im", 0), kernel("col2im", 1)];
 
@@ -60,7 +60,7 @@ impl Wgpu {
         self.im2col_rows(g, images, g.patch(), x, columns)
     }
 
-    /// Into rows of `row` elements, at least a window's; what is left of them becomes 0.
+    /// As im2col, into rows of `row` elements, which are at least a window's. The elements behind the window become 0.
     pub(crate) fn im2col_rows(
         &self,
         g: &Conv2d,
@@ -70,9 +70,9 @@ impl Wgpu {
         columns: &Buffer,
     ) -> Result<()> {
         let width = if v4(g.c_in) == 1 { row / 4 } else { row };
-        let strips = Strips::of_vectors(images.len() * g.pixels(), width);
-        let params = Params::new(g, images.start, strips);
-        self.run(kernel("im2col", v4(g.c_in)), &[x, columns], &params, strips.groups())
+        let chunks = RowChunks::for_vectors(images.len() * g.pixels(), width);
+        let params = Params::new(g, images.start, chunks);
+        self.run(kernel("im2col", v4(g.c_in)), &[x, columns], &params, chunks.groups())
     }
 
     pub(crate) fn col2im_kernel(
@@ -82,8 +82,8 @@ impl Wgpu {
         columns: &Buffer,
         dx: &Buffer,
     ) -> Result<()> {
-        let strips = Strips::of_elements(images.len() * g.h_in * g.w_in, g.c_in);
-        let params = Params::new(g, images.start, strips);
-        self.run(kernel("col2im", v4(g.c_in)), &[columns, dx], &params, strips.groups())
+        let chunks = RowChunks::for_elements(images.len() * g.h_in * g.w_in, g.c_in);
+        let params = Params::new(g, images.start, chunks);
+        self.run(kernel("col2im", v4(g.c_in)), &[columns, dx], &params, chunks.groups())
     }
 }

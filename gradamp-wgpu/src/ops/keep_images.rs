@@ -1,4 +1,4 @@
-//! Images that lie on the device, and the batches that are made of them there.
+//! Images kept in device memory, and the batches that the device makes from them.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use crate::gpu::Wgpu;
 use crate::shaders::Shader;
 use crate::shaders::kernel::Kernel;
 
-/// The scalars of `augment.wgsl`.
+/// The parameters of `augment.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 pub(crate) struct Params {
@@ -31,22 +31,22 @@ pub(crate) struct Params {
     c: u32,
 }
 
-/// All kernels of the family.
+/// All kernels of `augment.wgsl`.
 pub(crate) const KERNELS: &[Kernel<'static>] = &[kernel("choose"), kernel("apply")];
 
 const fn kernel(entry: &'static str) -> Kernel<'static> {
     Kernel { shader: Shader::Augment, entry, parameters: &[] }
 }
 
-/// Most bytes of a set, and most pixels of a shift or a cutout: sums of two are still i32 in the shader.
-const MOST: usize = 1 << 30;
-/// Images and pixels of a workgroup.
+/// The most bytes of a set, and the most pixels of a shift or a cutout: the shader adds two of them in an i32.
+const MAX: usize = 1 << 30;
+/// The images of a workgroup of `choose`, and the pixels of a workgroup of `apply`.
 const CHOOSE_GROUP: usize = 64;
 const APPLY_GROUP: usize = 256;
 
 /// A set of images in device memory.
 #[derive(Debug)]
-struct Kept {
+struct DeviceImages {
     gpu: Wgpu,
     n: usize,
     shape: [usize; 3],
@@ -56,46 +56,46 @@ struct Kept {
 }
 
 impl Wgpu {
-    /// A software rasteriser shares the host's cores, and gathers bytes far slower: 16 ms for 128 images of CIFAR's size,
-    /// where the host takes 1.
+    /// Copies `images` to the device. `None` where there is no memory for them, and on a software rasteriser: it shares the
+    /// host's cores and gathers bytes far slower, 16 ms for 128 images of CIFAR's size, for which the host takes 1 ms.
     pub(crate) fn keep(&self, images: &ImageSet<'_>) -> Result<Option<Arc<dyn KeptImages<Self>>>> {
-        if !self.runs_tiled() || images.bytes.len() > MOST {
+        if !self.runs_tiled() || images.bytes.len() > MAX {
             return Ok(None);
         }
         let labels: Vec<f32> = images.labels.iter().copied().map(f32::from).collect();
         let table: &[f32] = images.table.as_flattened();
-        // Copies are of whole words.
+        // Uploads consist of whole words.
         let bytes = match images.bytes.len() % 4 {
             0 => Cow::Borrowed(images.bytes),
             rest => Cow::Owned([images.bytes, &[0; 3][..4 - rest]].concat()),
         };
         let (Some(bytes), Some(labels), Some(table)) = (
-            self.hold(&bytes)?,
-            self.hold(bytemuck::cast_slice(&labels))?,
-            self.hold(bytemuck::cast_slice(table))?,
+            self.try_upload(&bytes)?,
+            self.try_upload(bytemuck::cast_slice(&labels))?,
+            self.try_upload(bytemuck::cast_slice(table))?,
         ) else {
             return Ok(None);
         };
         let (n, shape) = (images.len(), images.shape);
-        Ok(Some(Arc::new(Kept { gpu: self.clone(), n, shape, bytes, labels, table })))
+        Ok(Some(Arc::new(DeviceImages { gpu: self.clone(), n, shape, bytes, labels, table })))
     }
 
-    /// A buffer that begins with `bytes`, if there is room for it.
-    fn hold(&self, bytes: &[u8]) -> Result<Option<Buffer>> {
-        let Some(buffer) = self.take_if_free(bytes.len().div_ceil(4))? else { return Ok(None) };
+    /// A new buffer that begins with `bytes`; `None` where there is no memory for it.
+    fn try_upload(&self, bytes: &[u8]) -> Result<Option<Buffer>> {
+        let Some(buffer) = self.try_allocate(bytes.len().div_ceil(4))? else { return Ok(None) };
         self.upload(bytes, &buffer)?;
         Ok(Some(buffer))
     }
 }
 
-impl Kept {
-    /// The scalars of `len` invocations, for images of this shape.
+impl DeviceImages {
+    /// The parameters for `len` invocations and images of this shape.
     fn params(&self, len: usize) -> Params {
         let [h, w, c] = self.shape.map(|size| size as u32);
         Params { len: len as u32, h, w, c, ..Params::default() }
     }
 
-    /// Draws what happens to each image of an order.
+    /// Draws the augmentation of each image of an order.
     fn choose(
         &self,
         order: &Buffer,
@@ -104,9 +104,9 @@ impl Kept {
         epoch: Stream,
     ) -> Result<Buffer> {
         let Augmentation { crop_padding, flip, cutout } = augmentation;
-        if crop_padding > MOST || cutout > MOST {
+        if crop_padding > MAX || cutout > MAX {
             let message =
-                format!("expected a padding and a cutout of at most {MOST} pixels, found {augmentation:?}");
+                format!("expected a padding and a cutout of at most {MAX} pixels, found {augmentation:?}");
             return Err(Error::shape("keep_images", message));
         }
         let [key_low, key_high] = epoch.key();
@@ -118,7 +118,7 @@ impl Kept {
             cutout: cutout as u32,
             ..self.params(len)
         };
-        let choices = self.gpu.take(8 * len)?;
+        let choices = self.gpu.allocate(8 * len)?;
         self.gpu.run(kernel("choose"), &[order, &choices], &params, len.div_ceil(CHOOSE_GROUP))?;
         Ok(choices)
     }
@@ -126,8 +126,8 @@ impl Kept {
     fn batch(&self, order: &Buffer, choices: &Buffer, places: Range<usize>) -> Result<Batch<Wgpu>> {
         let ([h, w, c], n) = (self.shape, places.len());
         let pixels = n * h * w;
-        let images = self.gpu.take(pixels * c)?;
-        let labels = self.gpu.take(n)?;
+        let images = self.gpu.allocate(pixels * c)?;
+        let labels = self.gpu.allocate(n)?;
         let buffers = [order, choices, &self.bytes, &self.table, &self.labels, &images, &labels];
         let params = Params { first: places.start as u32, ..self.params(pixels) };
         self.gpu.run(kernel("apply"), &buffers, &params, pixels.div_ceil(APPLY_GROUP))?;
@@ -138,7 +138,7 @@ impl Kept {
     }
 }
 
-impl KeptImages<Wgpu> for Kept {
+impl KeptImages<Wgpu> for DeviceImages {
     fn epoch<'a>(
         &'a self,
         order: &[u32],
@@ -146,9 +146,9 @@ impl KeptImages<Wgpu> for Kept {
     ) -> Result<MakeBatch<'a, Wgpu>> {
         check_order(order, self.n)?;
         let len = order.len();
-        let buffer = self.gpu.take(len)?;
+        let buffer = self.gpu.allocate(len)?;
         self.gpu.upload(bytemuck::cast_slice(order), &buffer)?;
-        // The default changes nothing, whatever is drawn.
+        // The default augmentation changes nothing, whatever is drawn.
         let nothing = (Augmentation::default(), Stream::new(0, Purpose::Augment));
         let (augmentation, epoch) = augmentation.unwrap_or(nothing);
         let choices = self.choose(&buffer, len, augmentation, epoch)?;

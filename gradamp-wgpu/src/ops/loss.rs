@@ -1,4 +1,4 @@
-//! Softmax cross-entropy against smoothed labels.
+//! Softmax cross-entropy against smoothed labels, and its gradient.
 
 use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
@@ -9,7 +9,7 @@ use crate::gpu::Wgpu;
 use crate::shaders::Shader;
 use crate::shaders::kernel::Kernel;
 
-/// The scalars of `loss.wgsl`.
+/// The parameters of `loss.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Params {
@@ -18,7 +18,7 @@ pub(crate) struct Params {
     smoothing: f32,
 }
 
-/// All kernels of the family.
+/// All kernels of `loss.wgsl`.
 pub(crate) const KERNELS: &[Kernel<'static>] = &[kernel("row"), kernel("total")];
 
 const fn kernel(entry: &'static str) -> Kernel<'static> {
@@ -36,7 +36,7 @@ impl Wgpu {
         dlogits: &Buffer,
     ) -> Result<()> {
         let params = Params { rows: g.rows as u32, classes: g.channels as u32, smoothing };
-        let results = self.take(2 * g.rows)?;
+        let results = self.allocate(2 * g.rows)?;
         self.run(kernel("row"), &[logits, labels, &results, dlogits], &params, g.rows.div_ceil(32))?;
         self.run(kernel("total"), &[&results, out], &params, 1)
     }

@@ -1,4 +1,6 @@
-//! The operations: which kernels compute each of them, and with what numbers.
+//! The operations: which kernels compute each of them, and with what parameters.
+
+use crate::shaders::kernel::Variant;
 
 pub(crate) mod batch_norm;
 pub(crate) mod conv2d;
@@ -12,3 +14,25 @@ pub(crate) mod row_chunks;
 pub(crate) mod rows;
 pub(crate) mod sgd;
 pub(crate) mod statistics;
+#[cfg(test)]
+mod tests;
+
+/// Every kernel of every operation.
+pub(crate) fn kernels() -> Vec<Variant> {
+    let fixed = [
+        batch_norm::KERNELS,
+        conv2d::im2col_gemm::KERNELS,
+        conv2d::winograd::KERNELS,
+        elementwise::KERNELS,
+        gemm::KERNELS,
+        im2col::KERNELS,
+        keep_images::KERNELS,
+        loss::KERNELS,
+        pool::KERNELS,
+        rows::KERNELS,
+        sgd::KERNELS,
+        statistics::KERNELS,
+    ];
+    let fixed = fixed.into_iter().flatten().map(|&kernel| Variant::from(kernel));
+    fixed.chain(conv2d::implicit_gemm::kernels()).collect()
+}

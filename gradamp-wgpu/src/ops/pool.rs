@@ -1,4 +1,4 @@
-//! The largest of each window, and the mean of all pixels.
+//! Pooling: the maximum of each window, and the mean over all pixels.
 
 use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
@@ -6,15 +6,15 @@ use gradamp_core::geometry::{MeanPool, Pool2d};
 
 use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::ops::row_chunks::{Strips, v4, vectors};
+use crate::ops::row_chunks::{RowChunks, v4, vectors};
 use crate::shaders::Shader;
 use crate::shaders::kernel::{Combinations, Kernel, combinations};
 
-/// The scalars of `pool.wgsl`.
+/// The parameters of `pool.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Params {
-    strips: Strips,
+    chunks: RowChunks,
     h_in: u32,
     w_in: u32,
     h_out: u32,
@@ -24,22 +24,22 @@ pub(crate) struct Params {
 }
 
 impl Params {
-    fn max(g: &Pool2d, strips: Strips) -> Self {
+    fn max(g: &Pool2d, chunks: RowChunks) -> Self {
         let [h_in, w_in, h_out, w_out, size, stride] =
             [g.h_in, g.w_in, g.h_out, g.w_out, g.size, g.stride].map(|number| number as u32);
-        Self { strips, h_in, w_in, h_out, w_out, size, stride }
+        Self { chunks, h_in, w_in, h_out, w_out, size, stride }
     }
 
-    /// A strip is an image.
+    /// A chunk is an image.
     fn mean(g: &MeanPool) -> Self {
-        let strips = Strips::new(g.n * g.pixels, vectors(g.c), g.pixels);
-        Self { strips, h_in: 0, w_in: 0, h_out: 0, w_out: 0, size: 0, stride: 0 }
+        let chunks = RowChunks::new(g.n * g.pixels, vectors(g.c), g.pixels);
+        Self { chunks, h_in: 0, w_in: 0, h_out: 0, w_out: 0, size: 0, stride: 0 }
     }
 }
 
 static OPTIONS: Combinations<1, 2> = combinations(["V4"]);
 
-/// All kernels of the family.
+/// All kernels of `pool.wgsl`.
 pub(crate) const KERNELS: &[Kernel<'static>] = &[
     kernel("max_pool2d", 0),
     kernel("max_pool2d", 1),
@@ -57,8 +57,8 @@ const fn kernel(entry: &'static str, v4: usize) -> Kernel<'static> {
 
 impl Wgpu {
     pub(crate) fn max_pool2d_kernel(&self, g: &Pool2d, x: &Buffer, y: &Buffer, index: &Buffer) -> Result<()> {
-        let strips = Strips::of_elements(g.n * g.h_out * g.w_out, g.c);
-        self.run(kernel("max_pool2d", v4(g.c)), &[x, y, index], &Params::max(g, strips), strips.groups())
+        let chunks = RowChunks::for_elements(g.n * g.h_out * g.w_out, g.c);
+        self.run(kernel("max_pool2d", v4(g.c)), &[x, y, index], &Params::max(g, chunks), chunks.groups())
     }
 
     pub(crate) fn max_pool2d_backward_kernel(
@@ -68,18 +68,18 @@ impl Wgpu {
         dy: &Buffer,
         dx: &Buffer,
     ) -> Result<()> {
-        let strips = Strips::of_elements(g.n * g.h_in * g.w_in, g.c);
-        let params = Params::max(g, strips);
-        self.run(kernel("max_pool2d_backward", v4(g.c)), &[index, dy, dx], &params, strips.groups())
+        let chunks = RowChunks::for_elements(g.n * g.h_in * g.w_in, g.c);
+        let params = Params::max(g, chunks);
+        self.run(kernel("max_pool2d_backward", v4(g.c)), &[index, dy, dx], &params, chunks.groups())
     }
 
     pub(crate) fn mean_pool_kernel(&self, g: &MeanPool, x: &Buffer, y: &Buffer) -> Result<()> {
         let params = Params::mean(g);
-        self.run(kernel("mean_pool", v4(g.c)), &[x, y], &params, params.strips.groups())
+        self.run(kernel("mean_pool", v4(g.c)), &[x, y], &params, params.chunks.groups())
     }
 
     pub(crate) fn mean_pool_backward_kernel(&self, g: &MeanPool, dy: &Buffer, dx: &Buffer) -> Result<()> {
         let params = Params::mean(g);
-        self.run(kernel("mean_pool_backward", v4(g.c)), &[dy, dx], &params, params.strips.groups())
+        self.run(kernel("mean_pool_backward", v4(g.c)), &[dy, dx], &params, params.chunks.groups())
     }
 }

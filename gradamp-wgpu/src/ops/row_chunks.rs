@@ -1,82 +1,82 @@
-//! How the rows of a matrix `[rows, channels]` are shared out.
+//! How the rows of a matrix `[rows, channels]` are divided among invocations.
 
 use bytemuck::{Pod, Zeroable};
 
-/// Invocations of a workgroup that takes strips.
+/// The invocations of a workgroup that computes chunks.
 const GROUP: usize = 256;
 
-/// Invocations of a workgroup that joins strips. They take about four chunks each before they go on together: where there
-/// are few, several vectors share a workgroup.
+/// The invocations of a workgroup that joins the partial sums of chunks. Each invocation adds about four of them before the
+/// tree begins, so that several vectors share a workgroup where there are few chunks.
 const JOINING: usize = 128;
 
-/// Rows of a strip at most: what a variance loses to its pivot grows with them.
+/// The most rows of a chunk that is summed: the rounding error of a variance grows with their number.
 const LONGEST: usize = 64;
 
-/// A matrix cut into strips: one vector of channels in `chunk` consecutive rows. An invocation takes one strip, and its
-/// neighbours the strips beside it, so that together they read whole rows.
+/// A matrix cut into chunks of `chunk` consecutive rows. An invocation computes one vector of channels in one chunk, and its
+/// neighbours the vectors beside it, so that together they read whole rows.
 ///
-/// The numbers depend on the geometry and the kind of device, for sums over strips must not depend on a device's size.
+/// The numbers depend on the geometry and the kind of device only, since a sum must not depend on the size of a device.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-pub(crate) struct Strips {
+pub(crate) struct RowChunks {
     rows: u32,
-    /// Vectors in a row.
+    /// The vectors in a row.
     channels: u32,
     chunk: u32,
-    /// How many chunks of rows there are.
-    pub(crate) chunks: u32,
-    /// Vectors whose chunks one workgroup joins.
+    /// The number of chunks.
+    pub(crate) count: u32,
+    /// The vectors whose partial sums one workgroup joins.
     span: u32,
 }
 
-impl Strips {
-    /// For kernels that take elements one by one: enough strips to fill a large GPU, each long enough to load what
-    /// belongs to its channels once for several rows.
-    pub(crate) fn of_elements(rows: usize, channels: usize) -> Self {
-        Self::of_vectors(rows, vectors(channels))
+impl RowChunks {
+    /// For elementwise kernels: enough chunks to fill a large GPU, each long enough that values which belong to its channels
+    /// are loaded once for several rows.
+    pub(crate) fn for_elements(rows: usize, channels: usize) -> Self {
+        Self::for_vectors(rows, vectors(channels))
     }
 
-    /// As [`of_elements`](Self::of_elements), for rows of so many vectors.
-    pub(crate) fn of_vectors(rows: usize, vectors: usize) -> Self {
+    /// As [`for_elements`](Self::for_elements), for rows of `vectors` vectors.
+    pub(crate) fn for_vectors(rows: usize, vectors: usize) -> Self {
         Self::new(rows, vectors, ((rows * vectors) >> 18).clamp(4, 16))
     }
 
-    /// For sums: fewer strips, since each leaves a partial sum behind. A multiple of the rows that a kernel takes at once.
-    /// A software rasteriser has few cores to fill, and joins slowly: workgroups that wait for each other are its weakness.
-    pub(crate) fn of_sums(rows: usize, channels: usize, software: bool) -> Self {
+    /// For sums: fewer chunks, since each leaves a partial sum. A chunk is a multiple of the rows that a kernel loads at
+    /// once. A software rasteriser gets longer chunks: it has few cores to fill, and its barriers are slow.
+    pub(crate) fn for_sums(rows: usize, channels: usize, software: bool) -> Self {
         let vectors = vectors(channels);
         let least = if software { LONGEST } else { 8 };
         Self::new(rows, vectors, ((rows * vectors) >> 16).clamp(least, LONGEST).next_multiple_of(4))
     }
 
-    /// Of `chunk` rows.
+    /// Chunks of `chunk` rows.
     pub(crate) fn new(rows: usize, vectors: usize, chunk: usize) -> Self {
         Self {
             rows: rows as u32,
             channels: vectors as u32,
             chunk: chunk as u32,
-            chunks: rows.div_ceil(chunk) as u32,
+            count: rows.div_ceil(chunk) as u32,
             span: (JOINING / (rows.div_ceil(chunk) / 4).next_power_of_two().min(JOINING)) as u32,
         }
     }
 
-    /// Workgroups for all strips.
+    /// The workgroups that compute all chunks.
     pub(crate) fn groups(&self) -> usize {
-        (self.chunks as usize * self.channels as usize).div_ceil(GROUP)
+        (self.count as usize * self.channels as usize).div_ceil(GROUP)
     }
 
-    /// Workgroups that join what the strips of each vector left.
+    /// The workgroups that join the partial sums of all vectors.
     pub(crate) fn joining_groups(&self) -> usize {
         self.channels.div_ceil(self.span) as usize
     }
 }
 
-/// The option `V4` of a family whose vectors lie along `channels`: four channels at once, where that leaves no rest.
+/// The option `V4` of a kernel over `channels` channels: 1, for vectors of four channels, where that leaves no remainder.
 pub(crate) fn v4(channels: usize) -> usize {
     usize::from(channels.is_multiple_of(4))
 }
 
-/// Vectors along `channels`.
+/// The vectors in a row of `channels` channels.
 pub(crate) fn vectors(channels: usize) -> usize {
     match v4(channels) {
         0 => channels,
@@ -92,15 +92,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn strips_cover_each_row_once(rows in 1usize..300_000, channels in 1usize..600) {
-            let sums = [false, true].map(|software| Strips::of_sums(rows, channels, software));
-            for strips in [Strips::of_elements(rows, channels), sums[0], sums[1]] {
-                let (chunk, chunks) = (strips.chunk as usize, strips.chunks as usize);
-                prop_assert!(chunk * (chunks - 1) < rows && rows <= chunk * chunks);
-                let vectors = strips.channels as usize;
-                prop_assert!(strips.groups() * GROUP >= chunks * vectors);
-                prop_assert!(strips.joining_groups() * strips.span as usize >= vectors);
-                prop_assert!(strips.span.is_power_of_two() && strips.span as usize <= JOINING);
+        fn chunks_cover_each_row_once(rows in 1usize..300_000, channels in 1usize..600) {
+            let sums = [false, true].map(|software| RowChunks::for_sums(rows, channels, software));
+            for chunks in [RowChunks::for_elements(rows, channels), sums[0], sums[1]] {
+                let (chunk, count) = (chunks.chunk as usize, chunks.count as usize);
+                prop_assert!(chunk * (count - 1) < rows && rows <= chunk * count);
+                let vectors = chunks.channels as usize;
+                prop_assert!(chunks.groups() * GROUP >= count * vectors);
+                prop_assert!(chunks.joining_groups() * chunks.span as usize >= vectors);
+                prop_assert!(chunks.span.is_power_of_two() && chunks.span as usize <= JOINING);
                 let width = if v4(channels) == 1 { 4 } else { 1 };
                 prop_assert_eq!(vectors * width, channels);
             }

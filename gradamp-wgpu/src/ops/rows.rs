@@ -1,23 +1,23 @@
-//! A bias for every row, and the sum of all rows.
+//! Adding a bias to every row, and summing all rows.
 
 use gradamp_core::Result;
 use gradamp_core::geometry::Rows;
 
 use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::ops::row_chunks::{Strips, v4};
+use crate::ops::row_chunks::{RowChunks, v4};
 use crate::shaders::Shader;
 use crate::shaders::kernel::{Combinations, Kernel, combinations};
 
-/// The scalars of `rows.wgsl`.
-pub(crate) type Params = Strips;
+/// The parameters of `rows.wgsl`.
+pub(crate) type Params = RowChunks;
 
-/// All kernels of the family.
+/// All kernels of `rows.wgsl`.
 pub(crate) const KERNELS: &[Kernel<'static>] = &[
     kernel("add_bias", 0),
     kernel("add_bias", 1),
-    kernel("sum_strips", 0),
-    kernel("sum_strips", 1),
+    kernel("sum_chunks", 0),
+    kernel("sum_chunks", 1),
     kernel("combine", 0),
     kernel("combine", 1),
 ];
@@ -30,15 +30,15 @@ const fn kernel(entry: &'static str, v4: usize) -> Kernel<'static> {
 
 impl Wgpu {
     pub(crate) fn add_bias_kernel(&self, g: &Rows, bias: &Buffer, y: &Buffer) -> Result<()> {
-        let params: Params = Strips::of_elements(g.rows, g.channels);
+        let params: Params = RowChunks::for_elements(g.rows, g.channels);
         self.run(kernel("add_bias", v4(g.channels)), &[bias, y], &params, params.groups())
     }
 
     pub(crate) fn sum_rows_kernel(&self, g: &Rows, x: &Buffer, out: &Buffer) -> Result<()> {
         let (v4, params): (usize, Params) =
-            (v4(g.channels), Strips::of_sums(g.rows, g.channels, !self.runs_tiled()));
-        let partials = self.take(params.chunks as usize * g.channels)?;
-        self.run(kernel("sum_strips", v4), &[x, &partials], &params, params.groups())?;
+            (v4(g.channels), RowChunks::for_sums(g.rows, g.channels, !self.runs_tiled()));
+        let partials = self.allocate(params.count as usize * g.channels)?;
+        self.run(kernel("sum_chunks", v4), &[x, &partials], &params, params.groups())?;
         self.run(kernel("combine", v4), &[&partials, out], &params, params.joining_groups())
     }
 }

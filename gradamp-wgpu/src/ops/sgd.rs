@@ -1,4 +1,4 @@
-//! One parameter's step of stochastic gradient descent.
+//! A step of stochastic gradient descent for one parameter.
 
 use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
@@ -9,7 +9,7 @@ use crate::gpu::Wgpu;
 use crate::shaders::Shader;
 use crate::shaders::kernel::{Combinations, Kernel, combinations};
 
-/// The scalars of `sgd.wgsl`.
+/// The parameters of `sgd.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Params {
@@ -27,7 +27,7 @@ const GATE: usize = 2;
 
 static OPTIONS: Combinations<2, 4> = combinations(["VELOCITY", "GATE"]);
 
-/// All kernels of the family.
+/// All kernels of `sgd.wgsl`.
 pub(crate) const KERNELS: &[Kernel<'static>] =
     &[kernel(0), kernel(VELOCITY), kernel(GATE), kernel(VELOCITY | GATE)];
 
@@ -35,7 +35,7 @@ const fn kernel(options: usize) -> Kernel<'static> {
     Kernel { shader: Shader::Sgd, entry: "take_step", parameters: &OPTIONS[options] }
 }
 
-/// Elements of a workgroup.
+/// The elements that a workgroup computes.
 const GROUP: usize = 1024;
 
 impl Wgpu {

@@ -1,4 +1,4 @@
-//! Numbers about a tensor, and the gate of a step.
+//! Statistics of a tensor, and the gate of an optimiser step.
 
 use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
@@ -9,7 +9,7 @@ use crate::gpu::Wgpu;
 use crate::shaders::Shader;
 use crate::shaders::kernel::Kernel;
 
-/// The scalars of `statistics.wgsl`.
+/// The parameters of `statistics.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 pub(crate) struct Params {
@@ -22,7 +22,7 @@ pub(crate) struct Params {
     skips: u32,
 }
 
-/// All kernels of the family.
+/// All kernels of `statistics.wgsl`.
 pub(crate) const KERNELS: &[Kernel<'static>] =
     &[kernel("summarise"), kernel("join_summaries"), kernel("norms"), kernel("join_norms")];
 
@@ -30,7 +30,7 @@ const fn kernel(entry: &'static str) -> Kernel<'static> {
     Kernel { shader: Shader::Statistics, entry, parameters: &[] }
 }
 
-/// Workgroups that share a tensor: each has 16 vec4 for each of its invocations, until there are enough for any device.
+/// The workgroups that share a tensor: one for every 16 vec4 of each invocation, and at most 1024, which fill any device.
 fn groups(len: usize) -> usize {
     len.div_ceil(256 * 4 * 16).clamp(1, 1024)
 }
@@ -46,12 +46,13 @@ impl Wgpu {
         let groups = groups(len);
         let params =
             Params { len: len as u32, groups: groups as u32, offset: offset as u32, ..Params::default() };
-        let parts = self.take(groups * Statistics::LEN)?;
+        let parts = self.allocate(groups * Statistics::LEN)?;
         self.run(kernel("summarise"), &[x, &parts], &params, groups)?;
         self.run(kernel("join_summaries"), &[&parts, out], &params, 1)
     }
 
-    /// Norms add up like the sides of a right angle, so a tensor's scale and parts go home in one number each.
+    /// The norm of several tensors is the square root of the sum of their squared norms, so that each part of a tensor leaves
+    /// one number: its norm times the tensor's scale.
     pub(crate) fn gate_kernel(
         &self,
         gradients: &[GateInput<'_, Self>],
@@ -60,7 +61,7 @@ impl Wgpu {
         out: &Buffer,
     ) -> Result<()> {
         let all = gradients.iter().map(|part| groups(part.len)).sum();
-        let norms = self.take(all)?;
+        let norms = self.allocate(all)?;
         let mut offset = 0;
         for part in gradients {
             let groups = groups(part.len);

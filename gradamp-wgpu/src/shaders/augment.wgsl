@@ -1,17 +1,18 @@
-// Crop, flip, cutout and normalisation of images that lie on the device as bytes.
+// Crop, flip, cutout and normalisation of images that are kept on the device as bytes.
 //
-// y[n, i, j, c] = table[c, x[i + down, j' + right, c]], where x is image order[first + n], j' = w − 1 − j if it is
-// mirrored, else j; table[c, 0] outside x; 0 inside the cutout.
+// y[n, i, j, c] = table[c, x[i + down, j' + right, c]]. x is image order[first + n]; j' is w − 1 − j if the image is
+// mirrored, else j. Outside x the value is table[c, 0]; inside the cutout it is 0.
 //
-// The choices for an image are counted random numbers of its own stream: the same bits as on the host, in words of 32 bits.
+// The choices for an image are counted random numbers of the image's own stream: the same bits as on the host, in words of
+// 32 bits.
 //
 // **Source:** Threefry-2x32 with 20 rounds; Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3",
 // SC 2011.
 
 struct Params {
-    // Invocations: images of the order in `choose`, pixels of all the batch's images in `apply`.
+    // The number of invocations: the images of the order in `choose`, the pixels of all images of the batch in `apply`.
     len: u32,
-    // The batch's first place in the order.
+    // The index of the batch's first image in the order.
     first: u32,
     // The key of the epoch's stream.
     key_low: u32,
@@ -27,12 +28,12 @@ struct Params {
 
 var<immediate> p: Params;
 
-// Images of the order, by their place in the set.
+// The order: indices of images in the set.
 @group(0) @binding(0) var<storage, read> order: array<u32>;
 
-// ---- What happens to each image of an order: one invocation an image ------------------------------------------------
+// ---- The choices for each image of an order: one invocation per image -----------------------------------------------
 
-// down, right, flip, then the cutout: first row, row behind the last, first column, column behind the last; 0
+// For each image: down, right, flip, then the cutout as first row, end row, first column, end column; then 0.
 @group(0) @binding(1) var<storage, read_write> choices: array<i32>;
 
 fn rotate(x: u32, by: u32) -> u32 {
@@ -65,7 +66,7 @@ fn threefry(key: vec2<u32>, counter: vec2<u32>) -> vec2<u32> {
     return four_rounds(x, even) + vec2(third, key.x + 5u);
 }
 
-// The upper word of a · b.
+// The upper 32 bits of a · b.
 fn upper(a: u32, b: u32) -> u32 {
     let a_low = a & 0xffffu;
     let a_high = a >> 16u;
@@ -76,7 +77,7 @@ fn upper(a: u32, b: u32) -> u32 {
     return a_high * b_high + (middle >> 16u) + (other >> 16u);
 }
 
-// An integer below `bound`: the word above the 64 bits of (64 random bits at `index`) · bound.
+// An integer below `bound`: bits 64 to 95 of (64 random bits at `index`) · bound.
 fn below(stream: vec2<u32>, index: u32, bound: u32) -> i32 {
     let bits = threefry(stream, vec2(index, 0u)); // the lower word first
     let from_high = bits.y * bound;
@@ -84,7 +85,7 @@ fn below(stream: vec2<u32>, index: u32, bound: u32) -> i32 {
     return i32(upper(bits.y, bound) + select(0u, 1u, sum < from_high));
 }
 
-// First and end of the cutout's part of `size` rows or columns.
+// The first and the end index of the cutout's rows or columns, of which there are `size`.
 fn span(stream: vec2<u32>, index: u32, size: u32) -> vec2<i32> {
     let cutout = i32(p.cutout);
     if cutout == 0 { return vec2(0); }
@@ -96,7 +97,7 @@ fn span(stream: vec2<u32>, index: u32, size: u32) -> vec2<i32> {
 fn choose(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let n = (group.y * 32768u + group.x) * 64u + local;
     if n >= p.len { return; }
-    // The sub-stream of the image; the complement keeps its key apart from the epoch's own numbers.
+    // The stream of the image. The complement keeps its key apart from the numbers of the epoch's stream.
     let stream = threefry(vec2(p.key_low, ~p.key_high), vec2(order[n], 0u));
     let window = 2u * p.crop_padding + 1u;
     let rows = span(stream, 3u, p.h);
@@ -112,10 +113,10 @@ fn choose(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     choices[at + 7u] = 0;
 }
 
-// ---- A batch: one invocation a pixel --------------------------------------------------------------------------------
+// ---- A batch: one invocation per pixel ------------------------------------------------------------------------------
 
 @group(0) @binding(1) var<storage, read> chosen: array<i32>;
-// Four bytes a word, the first one lowest.
+// Four bytes in a word, the first in the lowest bits.
 @group(0) @binding(2) var<storage, read> bytes: array<u32>;
 @group(0) @binding(3) var<storage, read> table: array<f32>;
 @group(0) @binding(4) var<storage, read> labels: array<f32>;

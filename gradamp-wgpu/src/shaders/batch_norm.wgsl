@@ -1,14 +1,14 @@
 // Batch norm over rows, alone and fused with ReLU and a residual.
 //
 //   statistics   mean[c] = 1/rows · Σ_r x[r, c]; variance[c] = 1/rows · Σ_r (x[r, c] − mean[c])²
-//   forward      y = (x − mean) / sqrt(variance + epsilon) · gamma + beta, with RESIDUAL + residual, with RELU rectified
-//   backward     with x̂ = (x − mean) / sqrt(variance + epsilon), and dz = dy, with MASK only where y > 0:
+//   forward      y = (x − mean) / sqrt(variance + epsilon) · gamma + beta, with RESIDUAL plus residual, with RELU rectified
+//   backward     with x̂ = (x − mean) / sqrt(variance + epsilon), and dz = dy, with MASK 0 where y <= 0:
 //                dbeta = Σ_r dz; dgamma = Σ_r dz · x̂;
 //                dx = gamma / sqrt(variance + epsilon) · (dz − dbeta/rows − x̂ · dgamma/rows)
 //
-// Matrices are [rows, channels]. V is four channels where V4, else one; `channels` counts Vs. An invocation takes a
-// strip: one V in `chunk` consecutive rows. Sums leave two partial results for each strip, partials [chunks, 2, channels];
-// then a workgroup for every `span` Vs, a power of two, joins them in the order of a tree.
+// Matrices are [rows, channels]. V is a vector of four channels with V4, else one channel; `channels` counts Vs. An
+// invocation computes one V in a chunk of `chunk` consecutive rows. A sum leaves two partial results for each V and chunk,
+// partials [chunks, 2, channels]; then one workgroup for every `span` Vs, a power of two, joins them in the order of a tree.
 
 struct Params {
     rows: u32,
@@ -32,13 +32,13 @@ alias V = f32;
 @group(0) @binding(0) var<storage, read> x: array<V>;
 @group(0) @binding(1) var<storage, read_write> partials: array<V>;
 
-// Mean and Σ (x − mean)² of a strip in one pass, from sums of x − pivot. The pivot is one of the strip's own values, so
-// (mean − pivot)² is at most Σ (x − mean)²: what cancels is never more than the strip's rows + 1 times what stays.
+// The mean and Σ (x − mean)² of a chunk in one reading, from sums of x − pivot. The pivot is one of the chunk's own values, so
+// that (mean − pivot)² is at most Σ (x − mean)²: the terms that cancel are at most rows + 1 times as large as the result.
 @compute @workgroup_size(256)
-fn strip_moments(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let strip = (group.y * 32768u + group.x) * 256u + local;
-    let c = strip % p.channels;
-    let chunk = strip / p.channels;
+fn chunk_moments(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let id = (group.y * 32768u + group.x) * 256u + local;
+    let c = id % p.channels;
+    let chunk = id / p.channels;
     if chunk >= p.chunks { return; }
     let first = chunk * p.chunk;
     let last = min(first + p.chunk, p.rows);
@@ -46,7 +46,7 @@ fn strip_moments(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocat
     var sum = V(0.0);
     var squares = V(0.0);
     var r = first;
-    // Four loads are under way at once.
+    // Four loads are in flight at once.
     for (; r + 4u <= last; r += 4u) {
         //@ for i in 0..4
         let d{i} = x[(r + {i}u) * p.channels + c] - pivot;
@@ -72,7 +72,7 @@ struct Moments {
     squares: V,
 }
 
-// Of two sets together, each with its count, mean and Σ (x − mean)². Source: Chan, Golub, LeVeque, "Updating formulae and
+// The moments of the union of two sets, each with its count, mean and Σ (x − mean)². Source: Chan, Golub, LeVeque, "Updating formulae and
 // a pairwise algorithm for computing sample variances", 1979.
 fn join(a: Moments, b: Moments) -> Moments {
     let count = a.count + b.count;
@@ -125,9 +125,9 @@ fn join_moments(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocati
 
 @compute @workgroup_size(256)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let strip = (group.y * 32768u + group.x) * 256u + local;
-    let c = strip % p.channels;
-    let chunk = strip / p.channels;
+    let id = (group.y * 32768u + group.x) * 256u + local;
+    let c = id % p.channels;
+    let chunk = id / p.channels;
     if chunk >= p.chunks { return; }
     let first = chunk * p.chunk;
     let last = min(first + p.chunk, p.rows);
@@ -141,7 +141,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
         z += residual[at];
         //@ end
         //@ if RELU
-        z = select(z, V(0.0), z <= V(0.0)); // not max, which may drop a NaN
+        z = select(z, V(0.0), z <= V(0.0)); // not max, which may lose a NaN
         //@ end
         y[at] = z;
     }
@@ -156,12 +156,12 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
 @group(0) @binding(4) var<storage, read> y_out: array<V>;
 //@ end
 
-// Σ dz and Σ dz · (x − mean) of a strip.
+// Σ dz and Σ dz · (x − mean) of a chunk.
 @compute @workgroup_size(256)
-fn strip_gradients(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let strip = (group.y * 32768u + group.x) * 256u + local;
-    let c = strip % p.channels;
-    let chunk = strip / p.channels;
+fn chunk_gradients(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let id = (group.y * 32768u + group.x) * 256u + local;
+    let c = id % p.channels;
+    let chunk = id / p.channels;
     if chunk >= p.chunks { return; }
     let first = chunk * p.chunk;
     let last = min(first + p.chunk, p.rows);
@@ -197,7 +197,7 @@ fn strip_gradients(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
 
 @group(0) @binding(5) var<storage, read_write> dgamma: array<V>;
 @group(0) @binding(6) var<storage, read_write> dbeta: array<V>;
-// Of each channel, [4, channels]: dx = scale · (dz − shift − (x − mean) · slope).
+// [4, channels], the scale, shift, slope and mean of dx = scale · (dz − shift − (x − mean) · slope).
 @group(0) @binding(4) var<storage, read_write> factors: array<V>;
 
 struct Gradients {
@@ -245,9 +245,9 @@ fn join_gradients(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
 
 @compute @workgroup_size(256)
 fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let strip = (group.y * 32768u + group.x) * 256u + local;
-    let c = strip % p.channels;
-    let chunk = strip / p.channels;
+    let id = (group.y * 32768u + group.x) * 256u + local;
+    let c = id % p.channels;
+    let chunk = id / p.channels;
     if chunk >= p.chunks { return; }
     let first = chunk * p.chunk;
     let last = min(first + p.chunk, p.rows);

@@ -1,29 +1,31 @@
 //@ if HALF
 enable f16;
 //@ end
-// Convolution as an implicit matrix product, whose operands travel through subgroups.
+// Convolution as an implicit matrix product, whose operands are broadcast within subgroups.
 //
 // y[n, i, j, o] = Σ_{p, q, c} x[n, i·stride + p − padding, j·stride + q − padding, c] · w[p, q, c, o]
 //
-// x [n, h_in, w_in, c_in], w [kh, kw, c_in, c_out], y [n, h_out, w_out, c_out], channels in quads (vec4). No workgroup
-// memory: what all invocations of a subgroup need is loaded once, a quad by each of them, and broadcast; what differs is
-// loaded by each for itself. A subgroup has {S} invocations in the order of their local index.
+// x [n, h_in, w_in, c_in], w [kh, kw, c_in, c_out], y [n, h_out, w_out, c_out], channels in quads (vec4). The kernels
+// use no workgroup memory: values that all invocations of a subgroup need are loaded once, one quad by each invocation, and
+// broadcast; each invocation loads the values that it alone needs. A subgroup has {S} invocations in the order of their local
+// index.
 
 struct Params {
     n: u32, h_in: u32, w_in: u32, c_in: u32,
     kh: u32, kw: u32, c_out: u32, stride: u32,
     padding: u32, h_out: u32, w_out: u32,
-    // Pixels that the invocations walk over, blocks of pixels (or of rows of w) and tiles of channels.
+    // The number of pixels that the invocations visit, of blocks of pixels (or of rows of w), and of tiles of channels.
     pixels: u32, blocks: u32, tiles: u32,
-    // Weight gradient: pixels of one part of the sum. Input gradient: the parity of the pixels, row · 65536 + column.
+    // For the weight gradient the pixels of one part of the sum; for the input gradient the parity of the pixels,
+    // row · 65536 + column.
     part: u32, parity: u32,
-    // Parts of the sum, and products in a row: their operands and results lie one behind the other.
+    // The number of parts of the sum, and of products, whose operands and results lie one behind the other.
     parts: u32, batches: u32,
 }
 
 var<immediate> p: Params;
 
-/// What is multiplied: the value itself, or rounded to f16.
+/// The factor of a product: the value itself, or with HALF the value rounded to f16.
 fn operand(value: vec4<f32>) -> vec4<f32> {
     //@ if HALF
     return vec4<f32>(vec4<f16>(value));
@@ -37,7 +39,7 @@ fn operand(value: vec4<f32>) -> vec4<f32> {
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
 
-/// Channels {4·quad..4·quad + 3} of the row of `channels` that begins at element `row · channels`.
+/// Channels 4·quad to 4·quad + 3 of row `row`, of `channels` channels.
 fn load_a(row: u32, quad: u32, channels: u32) -> vec4<f32> {
     return operand(a[row * (channels >> 2u) + quad]);
 }
@@ -54,7 +56,7 @@ fn store(row: u32, quad: u32, channels: u32, value: vec4<f32>) {
 @group(0) @binding(1) var<storage, read> b: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
-/// Channels {4·quad..4·quad + 3} of the row of `channels` that begins at element `row · channels`, 0 beyond it.
+/// Channels 4·quad to 4·quad + 3 of row `row`, of `channels` channels; 0 beyond the row.
 fn load_a(row: u32, quad: u32, channels: u32) -> vec4<f32> {
     let at = row * channels + 4u * quad;
     let last = row * channels + channels - 1u;
@@ -108,7 +110,7 @@ fn forward(
     let m{i} = min(first + {i}u, p.pixels - 1u);
     let place{i} = split(m{i}, p.h_out, p.w_out);
     let image{i} = batch * p.n + place{i}.x;
-    let top{i} = place{i}.y * p.stride - p.padding; // wraps below 0, so that one comparison finds what is outside
+    let top{i} = place{i}.y * p.stride - p.padding; // wraps around below 0, so that one comparison finds the pixels outside
     let left{i} = place{i}.z * p.stride - p.padding;
     //@ for j in 0..4
     var y{i}_{j} = bias_quad(4u * tile + {j}u);
@@ -157,8 +159,8 @@ fn forward(
 //@ if INPUT
 /// dx[n, i, j, c] = Σ_{p, q, o} dy[n, (i + padding − p)/stride, (j + padding − q)/stride, o] · w[p, q, c, o]
 ///
-/// Only the taps whose quotients are whole count: they are the same for all pixels of one parity (i mod stride,
-/// j mod stride), and a dispatch computes one parity. An invocation computes {TM} pixels times 16 channels. a is dy, b is w.
+/// Only taps with whole quotients contribute. They are the same for all pixels of one parity (i mod stride, j mod stride),
+/// and a dispatch computes one parity. An invocation computes {TM} pixels times 16 channels. a is dy, b is w.
 @compute @workgroup_size(64)
 fn backward_input(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -233,8 +235,8 @@ fn backward_input(
 //@ if WEIGHT
 /// dw[p, q, c, o] = Σ_{n, i, j} x[n, i·stride + p − padding, j·stride + q − padding, c] · dy[n, i, j, o]
 ///
-/// An invocation computes two quads of rows (p, q, c) times 16 channels, over one part of the pixels; the parts lie one
-/// behind the other in `out`, and a second pass adds them in their order. a is x, b is dy.
+/// An invocation computes two quads of rows (p, q, c) times 16 channels, summed over one part of the pixels. The parts lie
+/// one behind the other in `out`, and a second kernel adds them in their order. a is x, b is dy.
 @compute @workgroup_size(64)
 fn backward_weight(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -262,11 +264,11 @@ fn backward_weight(
     //@ end
     //@ end
     //@ end
-    // One pixel for each invocation, and how far it is to its next.
+    // The pixel of this invocation, and the distance to its next one.
     var place = split(begin + min(lane, {LANES+-1}u), p.h_out, p.w_out);
     let lanes = split({LANES}u, p.h_out, p.w_out);
     for (var m = begin; m < end; m += {LANES}u) {
-        // Its dy, and where its window begins.
+        // The dy of that pixel, and the corner of its window.
         let mine = min(m + min(lane, {LANES+-1}u), p.pixels - 1u);
         let counts = m + min(lane, {LANES+-1}u) < end;
         //@ for j in 0..4
@@ -274,7 +276,7 @@ fn backward_weight(
         //@ end
         let top = place.y * p.stride - p.padding;
         let left = place.z * p.stride - p.padding;
-        // What lies beyond the end is found outside the image.
+        // The window of a pixel beyond the end is placed outside the image.
         let corner = vec3((batch * p.n + place.x) * p.h_in, select(p.h_in + p.kh, top, counts), left);
         place = onward(place, lanes, p.h_out, p.w_out);
         //@ for l in 0..{LANES}

@@ -1,25 +1,27 @@
-// Convolution as an implicit matrix product in tiles of workgroup memory.
+// Convolution as an implicit matrix product, whose operands go through tiles in workgroup memory.
 //
 // y[n, i, j, o] = Σ_{p, q, c} x[n, i·stride + p − padding, j·stride + q − padding, c] · w[p, q, c, o]
 //
 // x [n, h_in, w_in, c_in], w [kh, kw, c_in, c_out], y [n, h_out, w_out, c_out], channels in quads (vec4). A workgroup of
-// 16 x 16 invocations computes {16*TM} rows times {16*TN} columns of the product, an invocation {TM} x {TN} of them. Sixteen
-// of the summed dimension are in workgroup memory at a time; the next sixteen are on their way while those are multiplied.
+// 16 x 16 invocations computes {16*TM} rows times {16*TN} columns of the product, and an invocation {TM} x {TN} of them. The
+// sum advances in steps of sixteen: the operands of one step are in workgroup memory, and those of the next step are being
+// loaded while the current ones are multiplied.
 //
-// Only constants divide within the loop over the sum, and they are powers of two: places are counted up from step to step.
+// The loop over the sum divides by constants only, which are powers of two: positions are counted up from step to step.
 //
-// With cooperative matrices the tiles hold single f16, and the workgroup's subgroups, some of them side by side, multiply
-// and add square fragments of them; all tiles must then be whole.
+// With cooperative matrices the tiles hold single f16 values, and each subgroup of the workgroup multiplies and adds square
+// fragments of them. All tiles must then be whole.
 
 struct Params {
     n: u32, h_in: u32, w_in: u32, c_in: u32,
     kh: u32, kw: u32, c_out: u32, stride: u32,
     padding: u32, h_out: u32, w_out: u32,
-    // Pixels that the rows (or the sum) walk over; tiles of rows and of columns.
+    // The number of pixels that the rows (or the sum) visit, and of tiles of rows and of columns.
     pixels: u32, blocks: u32, tiles: u32,
-    // Weight gradient: pixels of one part of the sum. Input gradient: the parity of the pixels, row · 65536 + column.
+    // For the weight gradient the pixels of one part of the sum; for the input gradient the parity of the pixels,
+    // row · 65536 + column.
     part: u32, parity: u32,
-    // Parts of the sum, and products in a row: their operands and results lie one behind the other.
+    // The number of parts of the sum, and of products, whose operands and results lie one behind the other.
     parts: u32, batches: u32,
 }
 
@@ -42,7 +44,7 @@ alias Stored = vec4<f32>;
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
 
-/// Four channels of a row of `channels`; the caller sees to it that the row is there.
+/// Four channels of row `row`, of `channels` channels. The caller makes sure that the row exists.
 fn load_a(row: u32, quad: u32, channels: u32) -> vec4<f32> {
     return a[row * (channels >> 2u) + quad];
 }
@@ -54,7 +56,7 @@ fn load_b(row: u32, quad: u32, channels: u32) -> vec4<f32> {
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;
 
-/// Four channels of a row of `channels`, 0 beyond its end; the caller sees to it that the row is there.
+/// Four channels of row `row`, of `channels` channels; 0 beyond the row. The caller makes sure that the row exists.
 fn load_a(row: u32, quad: u32, channels: u32) -> vec4<f32> {
     let at = row * channels + 4u * quad;
     let last = row * channels + channels - 1u;
@@ -93,7 +95,7 @@ var<workgroup> tile_a: array<Stored, {SIZE_A}>;
 var<workgroup> tile_b: array<Stored, {SIZE_B}>;
 
 //@ if COOPERATIVE
-/// Rows of {LINE_A} and of {LINE_B}: padded against bank conflicts.
+/// The lines have {LINE_A} and {LINE_B} values, which includes padding against bank conflicts.
 fn put_a(line: u32, quad: u32, value: vec4<f32>) {
     let at = line * {LINE_A}u + 4u * quad;
     //@ for i in 0..4

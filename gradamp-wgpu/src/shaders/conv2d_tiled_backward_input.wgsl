@@ -5,12 +5,12 @@ enable f16;
 enable wgpu_cooperative_matrix;
 //@ end
 // The input gradient of `conv2d_tiled.wgsl`: rows are pixels of x, columns input channels, the sum runs over (p, q, o).
-// a is dy, b is w; tile_a [16·TM rows][4 quads of k], tile_b [16·TN columns][4 quads of k and one against bank conflicts]
+// a is dy, b is w; tile_a [16·TM rows][4 quads of k], tile_b [16·TN columns][4 quads of k and one as padding against bank conflicts]
 
 /// dx[n, i, j, c] = Σ_{p, q, o} dy[n, (i + padding − p)/stride, (j + padding − q)/stride, o] · w[p, q, c, o]
 ///
-/// Only the taps whose quotients are whole count: they are the same for all pixels of one parity (i mod stride,
-/// j mod stride), and a dispatch computes one parity. Rows are its pixels, columns input channels. a is dy, b is w.
+/// Only taps with whole quotients contribute. They are the same for all pixels of one parity (i mod stride, j mod stride),
+/// and a dispatch computes one parity. Rows are its pixels, columns input channels. a is dy, b is w.
 @compute @workgroup_size(256)
 fn backward_input(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -67,7 +67,7 @@ fn backward_input(
     let tap_rows = (max(p.kh, tap_row0) - tap_row0 + p.stride - 1u) / p.stride;
     let tap_columns = (max(p.kw, tap_column0) - tap_column0 + p.stride - 1u) / p.stride;
     let steps = tap_rows * tap_columns * chunks;
-    // The next sixteen of the sum: how many rows and columns before the first pixel, and a chunk of the channels.
+    // The position of the next step of the sum: rows and columns before the first pixel, and a chunk of the channels.
     var next = vec3<u32>();
     //@ if COOPERATIVE
     for (var step = 0u; step < steps; step++) {
@@ -99,7 +99,7 @@ fn backward_input(
             next = following(next, tap_columns, chunks);
         }
         //@ if COOPERATIVE
-        // These need control flow that is uniform beyond doubt, so nothing is on its way meanwhile.
+        // Cooperative matrices need provably uniform control flow, so that nothing is loaded ahead here.
         //@ for r in 0..{LOADS_A}
         put_a((local >> 2u) + {64*r}u, local & 3u, next_a{r});
         //@ end

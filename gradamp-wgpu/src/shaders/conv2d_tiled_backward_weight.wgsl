@@ -9,8 +9,8 @@ enable wgpu_cooperative_matrix;
 
 /// dw[p, q, c, o] = Σ_{n, i, j} x[n, i·stride + p − padding, j·stride + q − padding, c] · dy[n, i, j, o]
 ///
-/// Rows are (p, q, c), columns output channels, the sum runs over one part of the pixels; the parts lie one behind the
-/// other in `out`, and a second pass adds them in their order. a is x, b is dy.
+/// Rows are (p, q, c), columns output channels, and the sum runs over one part of the pixels. The parts lie one behind the
+/// other in `out`, and a second kernel adds them in their order. a is x, b is dy.
 @compute @workgroup_size(256)
 fn backward_weight(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -40,9 +40,9 @@ fn backward_weight(
     let row = first_row + local % {4*TM}u;
     let tap = row / quads;
     let quad = row % quads;
-    let down_by = tap / p.kw - p.padding; // wraps below 0: one comparison finds what is outside
+    let down_by = tap / p.kw - p.padding; // wraps around below 0, so that one comparison finds the pixels outside
     let right_by = tap % p.kw - p.padding;
-    // How far sixteen pixels are.
+    // The distance of sixteen pixels.
     let sixteen = split(16u, p.h_out, p.w_out);
     //@ for r in 0..{LOADS_A}
     var m{r} = begin + (local + {256*r}u) / {4*TM}u;
@@ -97,7 +97,7 @@ fn backward_weight(
             //@ end
         }
         //@ if COOPERATIVE
-        // These need control flow that is uniform beyond doubt, so nothing is on its way meanwhile.
+        // Cooperative matrices need provably uniform control flow, so that nothing is loaded ahead here.
         //@ for r in 0..{LOADS_A}
         put_a((local + {256*r}u) / {4*TM}u, local % {4*TM}u, next_a{r});
         //@ end

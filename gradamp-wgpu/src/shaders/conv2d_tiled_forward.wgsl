@@ -47,7 +47,7 @@ fn forward(
     let there{r} = m{r} < p.pixels;
     let place{r} = split(m{r}, p.h_out, p.w_out);
     let image{r} = (batch * p.n + place{r}.x) * p.h_in;
-    let top{r} = place{r}.y * p.stride - p.padding; // wraps below 0: one comparison finds what is outside
+    let top{r} = place{r}.y * p.stride - p.padding; // wraps around below 0, so that one comparison finds the pixels outside
     let left{r} = place{r}.z * p.stride - p.padding;
     var next_a{r} = vec4(0.0);
     //@ end
@@ -71,7 +71,7 @@ fn forward(
     let quads = (p.c_in + 3u) >> 2u;
     let chunks = (quads + 3u) >> 2u;
     let steps = p.kh * p.kw * chunks;
-    // The next sixteen of the sum: row and column of a tap, and a chunk of its channels.
+    // The position of the next step of the sum: the row and column of a tap, and a chunk of its channels.
     var next = vec3<u32>();
     //@ if COOPERATIVE
     for (var step = 0u; step < steps; step++) {
@@ -105,7 +105,7 @@ fn forward(
             next = following(next, p.kw, chunks);
         }
         //@ if COOPERATIVE
-        // These need control flow that is uniform beyond doubt, so nothing is on its way meanwhile.
+        // Cooperative matrices need provably uniform control flow, so that nothing is loaded ahead here.
         //@ for r in 0..{LOADS_A}
         put_a((local >> 2u) + {64*r}u, local & 3u, next_a{r});
         //@ end

@@ -1,7 +1,7 @@
-// A matrix product over parts of three buffers.
+// A matrix product of parts of three buffers.
 //
 // C = alpha · op(A) · op(B) + beta · C, with op(A) [m, k], op(B) [k, n], C [m, n]; element (i, j) of an operand lies at
-// offset + i · its row step + j · its column step, so a transposed operand is one whose steps are swapped.
+// offset + i · row step + j · column step, so that a transposed operand is one whose steps are swapped.
 
 struct Params {
     m: u32, n: u32, k: u32,
@@ -37,8 +37,8 @@ fn store(i: u32, j: u32, value: f32) {
 }
 
 //@ if TILED
-// A workgroup computes 64 x 64 elements and an invocation 4 x 4, sixteen of k at a time through workgroup memory. The
-// rows of an invocation lie 16 apart, as do its columns: neighbours then read neighbouring words.
+// A workgroup computes 64 x 64 elements and an invocation 4 x 4. Operands go through workgroup memory, sixteen steps of k at
+// a time. The rows of an invocation lie 16 apart, as do its columns, so that neighbours read neighbouring words.
 var<workgroup> tile_a: array<f32, 1024>; // [16 of k][64 of m]
 var<workgroup> tile_b: array<f32, 1024>; // [16 of k][64 of n]
 
@@ -58,7 +58,7 @@ fn product(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     for (var k0 = 0u; k0 < p.k; k0 += 16u) {
         //@ for r in 0..4
         {
-            // Along the side that is contiguous in memory.
+            // Loads run along the dimension that is contiguous in memory.
             let e = local + {256*r}u;
             let k_a = select(e >> 6u, e & 15u, p.a_column == 1u);
             let i = select(e & 63u, e >> 4u, p.a_column == 1u);
@@ -89,8 +89,8 @@ fn product(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     //@ end
 }
 //@ else
-// An invocation computes 4 x 4 elements, straight from memory: for software rasterisers, where workgroup memory is no
-// faster than any other.
+// An invocation computes 4 x 4 elements and loads operands from memory directly. This is for software rasterisers, whose
+// workgroup memory is no faster than other memory.
 @compute @workgroup_size(64)
 fn product(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let columns = (p.n + 3u) / 4u;

@@ -1,12 +1,12 @@
-// The windows of images as rows of a matrix, and back.
+// im2col, which copies the windows of images into the rows of a matrix, and its transpose col2im.
 //
-//   im2col   columns[(n, i, j), (a, b, c)] = x[n, i·stride + a − padding, j·stride + b − padding, c], 0 outside of x and
-//            in what a row has behind its window
-//   col2im   dx[n, r, s, c] = Σ columns[(n, i, j), (a, b, c)] over windows (i, j) that have (r, s) at (a, b)
+//   im2col   columns[(n, i, j), (a, b, c)] = x[n, i·stride + a − padding, j·stride + b − padding, c], 0 outside x, and 0
+//            in the elements of a row behind its window
+//   col2im   dx[n, r, s, c] = Σ columns[(n, i, j), (a, b, c)] over all windows (i, j) that hold (r, s) at (a, b)
 //
-// x and dx are [n, h_in, w_in, c], of which the images from `image` on are meant; columns are [pixels, kh·kw·c] of those
-// images alone. V is four channels where V4, else one; `channels` and `depth` count Vs. An invocation takes a strip: one V
-// of a row in `chunk` consecutive rows of what it writes, columns or dx seen as [rows, channels].
+// x and dx are [n, h_in, w_in, c], and the kernels start at image `image` of them; columns are [pixels, kh·kw·c] of the
+// images computed. V is a vector of four channels with V4, else one channel; `channels` and `depth` count Vs. The output,
+// columns or dx, is seen as [rows, channels], and an invocation writes one V in a chunk of `chunk` consecutive rows.
 
 struct Params {
     rows: u32,
@@ -39,9 +39,9 @@ alias V = f32;
 
 @compute @workgroup_size(256)
 fn im2col(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let strip = (group.y * 32768u + group.x) * 256u + local;
-    let column = strip % p.channels;
-    let chunk = strip / p.channels;
+    let id = (group.y * 32768u + group.x) * 256u + local;
+    let column = id % p.channels;
+    let chunk = id / p.channels;
     if chunk >= p.chunks { return; }
     let first = chunk * p.chunk;
     let last = min(first + p.chunk, p.rows);
@@ -51,7 +51,7 @@ fn im2col(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     let c = tap.z;
     var place = split(first, p.h_out, p.w_out);
     for (var row = first; row < last; row++) {
-        // Beside the image on the left or above, these wrap around and are large.
+        // Left of the image and above it, these wrap around to large numbers.
         let r = place.y * p.stride + a - p.padding;
         let s = place.z * p.stride + b - p.padding;
         var value = V(0.0);
@@ -68,9 +68,9 @@ fn im2col(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
 
 @compute @workgroup_size(256)
 fn col2im(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let strip = (group.y * 32768u + group.x) * 256u + local;
-    let c = strip % p.channels;
-    let chunk = strip / p.channels;
+    let id = (group.y * 32768u + group.x) * 256u + local;
+    let c = id % p.channels;
+    let chunk = id / p.channels;
     if chunk >= p.chunks { return; }
     let first = chunk * p.chunk;
     let last = min(first + p.chunk, p.rows);
@@ -79,8 +79,8 @@ fn col2im(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         let down = last_window(place.y + p.padding, p.stride);
         let across = last_window(place.z + p.padding, p.stride);
         var sum = V(0.0);
-        // From window to window the pixel lies a stride further in. Windows beyond the last, or before the first, whose
-        // number wraps, are none.
+        // From one window to the one before it, the pixel's place grows by the stride. The comparison below leaves out
+        // windows behind the last one, and before the first one, whose number wraps around.
         var i = down.x;
         for (var a = down.y; a < p.kh; a += p.stride) {
             var j = across.x;

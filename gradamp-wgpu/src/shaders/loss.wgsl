@@ -1,10 +1,11 @@
-// Softmax cross-entropy against smoothed labels, forward and backward at once.
+// Softmax cross-entropy against smoothed labels, and its gradient.
 //
 //   t_k = (1 − s) · [k = l] + s/K; loss_r = −Σ_k t_k · ln q_k; dlogits[r, k] = (q_k − t_k) / rows; q = softmax(logits[r])
-//   out = [the mean loss, how many rows have their largest logit, the first of equals, at their label]
+//   out = [the mean loss, the number of rows whose largest logit (the first among equals) is at their label]
 //
-// logits and dlogits are [rows, K], labels [rows] with class indices as f32. An invocation of `row` takes a row and leaves
-// results [rows, 2]: its loss, and whether it is right. `total` adds them up in one workgroup, in the order of a tree.
+// logits and dlogits are [rows, K], labels [rows] with class indices as f32. An invocation of `row` computes one
+// row of results [rows, 2]: the loss, and 1 or 0 for a right or wrong answer. `total` adds them in one workgroup, in the order
+// of a tree.
 
 struct Params {
     rows: u32,
@@ -27,7 +28,7 @@ fn row(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index)
 
     var top = logits[first];
     var place = 0u;
-    // The bits of the largest |x|, those of a NaN above those of infinity; −infinity is a logit like any other.
+    // The bits of the largest |x|; those of a NaN are above those of infinity. −infinity is left out: it is a valid logit.
     var worst = 0u;
     for (var k = 0u; k < p.classes; k++) {
         let z = logits[first + k];
@@ -47,8 +48,8 @@ fn row(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index)
         sum_exp += exp(z);
     }
 
-    // What the functions above make of a NaN or an infinity depends on the driver. A diverged row must show, and so must a
-    // label that is no class.
+    // The result of the functions above for a NaN or an infinity depends on the driver. A diverged row and a label that is
+    // not a class must give NaN.
     let label = u32(labels[r]);
     let lost = worst >= 0x7f800000u || bitcast<u32>(top) == 0xff800000u || label >= p.classes;
     var not_a_number = 0x7fc00000u;
@@ -60,7 +61,7 @@ fn row(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index)
         dlogits[first + k] = (exp(logits[first + k] - top) / sum_exp - t) / f32(p.rows) + spoil;
     }
     var loss = log(sum_exp) - (1.0 - p.smoothing) * (logits[first + min(label, p.classes - 1u)] - top);
-    if p.smoothing > 0.0 { // else −infinity at a class that is not the label would count
+    if p.smoothing > 0.0 { // without smoothing, −infinity at a class other than the label must not count
         loss -= spread * sum;
     }
     results[2u * r] = loss + spoil;

@@ -1,12 +1,13 @@
-// The largest of each window, and the mean of all pixels; forward above backward.
+// Pooling: the maximum of each window, and the mean over all pixels. Each kernel stands above its backward kernel.
 //
 //   max_pool2d            y[n, i, j, c] = max_{p, q < size} x[n, i·stride + p, j·stride + q, c]; index = its p·size + q
-//   max_pool2d_backward   dx[n, r, s, c] = Σ dy[n, i, j, c] over windows whose index is the place of (r, s) in them
+//   max_pool2d_backward   dx[n, r, s, c] = Σ dy[n, i, j, c] over the windows whose index is the place of (r, s)
 //   mean_pool             y[n, c] = 1/pixels · Σ_p x[n, p, c]
 //   mean_pool_backward    dx[n, p, c] = dy[n, c] / pixels
 //
-// Images are [n, h, w, c]. V is four channels where V4, else one; `channels` counts Vs. An invocation takes a strip: one
-// V in `chunk` consecutive pixels of all that it writes, `rows` in number; mean_pool a V of an image.
+// Images are [n, h, w, c]. V is a vector of four channels with V4, else one channel; `channels` counts Vs. An invocation
+// computes one V in a chunk of `chunk` consecutive pixels of the output, which has `rows` pixels. In mean_pool and its
+// backward kernel a chunk is an image.
 
 struct Params {
     rows: u32,
@@ -34,7 +35,7 @@ alias U = u32;
 alias B = bool;
 //@ end
 
-// By its bits, since drivers may assume that no number differs from itself.
+// Looks at the bits, because drivers may assume that no number differs from itself.
 fn is_nan(x: V) -> B {
     return (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u);
 }
@@ -43,12 +44,12 @@ fn is_nan(x: V) -> B {
 @group(0) @binding(1) var<storage, read_write> y: array<V>;
 @group(0) @binding(2) var<storage, read_write> index: array<V>;
 
-// The first of equals, since only a larger one displaces it, or a NaN.
+// The first among equals: only a larger value, or a NaN, replaces the current one.
 @compute @workgroup_size(256)
 fn max_pool2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let strip = (group.y * 32768u + group.x) * 256u + local;
-    let c = strip % p.channels;
-    let chunk = strip / p.channels;
+    let id = (group.y * 32768u + group.x) * 256u + local;
+    let c = id % p.channels;
+    let chunk = id / p.channels;
     if chunk >= p.chunks { return; }
     let first = chunk * p.chunk;
     let last = min(first + p.chunk, p.rows);
@@ -77,9 +78,9 @@ fn max_pool2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
 
 @compute @workgroup_size(256)
 fn max_pool2d_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let strip = (group.y * 32768u + group.x) * 256u + local;
-    let c = strip % p.channels;
-    let chunk = strip / p.channels;
+    let id = (group.y * 32768u + group.x) * 256u + local;
+    let c = id % p.channels;
+    let chunk = id / p.channels;
     if chunk >= p.chunks { return; }
     let first = chunk * p.chunk;
     let last = min(first + p.chunk, p.rows);
@@ -88,8 +89,8 @@ fn max_pool2d_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_i
         let down = last_window(at.y, p.stride);
         let across = last_window(at.z, p.stride);
         var sum = V(0.0);
-        // From window to window the pixel lies a stride further in. Windows beyond the last, or before the first, whose
-        // number wraps, are none.
+        // From one window to the one before it, the pixel's place grows by the stride. The comparison below leaves out
+        // windows behind the last one, and before the first one, whose number wraps around.
         var i = down.x;
         for (var a = down.y; a < p.size; a += p.stride) {
             var j = across.x;
@@ -107,12 +108,12 @@ fn max_pool2d_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_i
     }
 }
 
-// Images are x [chunks, chunk pixels, channels] and y [chunks, channels].
+// x is [chunks, chunk pixels, channels], y is [chunks, channels].
 @compute @workgroup_size(256)
 fn mean_pool(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let strip = (group.y * 32768u + group.x) * 256u + local;
-    let c = strip % p.channels;
-    let n = strip / p.channels;
+    let id = (group.y * 32768u + group.x) * 256u + local;
+    let c = id % p.channels;
+    let n = id / p.channels;
     if n >= p.chunks { return; }
     let first = n * p.chunk;
     let last = first + p.chunk;
@@ -120,16 +121,16 @@ fn mean_pool(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     for (var r = first; r < last; r++) {
         sum += x[r * p.channels + c];
     }
-    y[strip] = sum / f32(p.chunk);
+    y[id] = sum / f32(p.chunk);
 }
 
 @compute @workgroup_size(256)
 fn mean_pool_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let strip = (group.y * 32768u + group.x) * 256u + local;
-    let c = strip % p.channels;
-    let n = strip / p.channels;
+    let id = (group.y * 32768u + group.x) * 256u + local;
+    let c = id % p.channels;
+    let n = id / p.channels;
     if n >= p.chunks { return; }
-    let share = x[strip] / f32(p.chunk);
+    let share = x[id] / f32(p.chunk);
     let first = n * p.chunk;
     let last = first + p.chunk;
     for (var r = first; r < last; r++) {

@@ -1,11 +1,11 @@
-// A bias for every row, and the sum of all rows.
+// Adding a bias to every row, and summing all rows.
 //
 //   add_bias   y[r, c] += bias[c]
 //   sum_rows   out[c] = Σ_r x[r, c]
 //
-// Matrices are [rows, channels]. V is four channels where V4, else one; `channels` counts Vs. An invocation takes a
-// strip: one V in `chunk` consecutive rows. A sum leaves one partial sum for each strip, partials [chunks, channels];
-// then a workgroup for every `span` Vs, a power of two, adds them in the order of a tree.
+// Matrices are [rows, channels]. V is a vector of four channels with V4, else one channel; `channels` counts Vs. An
+// invocation computes one V in a chunk of `chunk` consecutive rows. A sum leaves one partial sum for each V and chunk,
+// partials [chunks, channels]; then one workgroup for every `span` Vs, a power of two, adds them in the order of a tree.
 
 struct Params {
     rows: u32,
@@ -28,9 +28,9 @@ alias V = f32;
 
 @compute @workgroup_size(256)
 fn add_bias(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let strip = (group.y * 32768u + group.x) * 256u + local;
-    let c = strip % p.channels;
-    let chunk = strip / p.channels;
+    let id = (group.y * 32768u + group.x) * 256u + local;
+    let c = id % p.channels;
+    let chunk = id / p.channels;
     if chunk >= p.chunks { return; }
     let first = chunk * p.chunk;
     let last = min(first + p.chunk, p.rows);
@@ -44,16 +44,16 @@ fn add_bias(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
 @group(0) @binding(1) var<storage, read_write> partials: array<V>;
 
 @compute @workgroup_size(256)
-fn sum_strips(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let strip = (group.y * 32768u + group.x) * 256u + local;
-    let c = strip % p.channels;
-    let chunk = strip / p.channels;
+fn sum_chunks(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let id = (group.y * 32768u + group.x) * 256u + local;
+    let c = id % p.channels;
+    let chunk = id / p.channels;
     if chunk >= p.chunks { return; }
     let first = chunk * p.chunk;
     let last = min(first + p.chunk, p.rows);
     var sum = V(0.0);
     var r = first;
-    // Four loads are under way at once.
+    // Four loads are in flight at once.
     for (; r + 4u <= last; r += 4u) {
         //@ for i in 0..4
         let x{i} = x[(r + {i}u) * p.channels + c];
@@ -63,7 +63,7 @@ fn sum_strips(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
     for (; r < last; r++) {
         sum += x[r * p.channels + c];
     }
-    partials[strip] = sum;
+    partials[id] = sum;
 }
 
 @group(0) @binding(0) var<storage, read> parts: array<V>;

@@ -1,10 +1,10 @@
-// One parameter's step of stochastic gradient descent.
+// A step of stochastic gradient descent for one parameter.
 //
 //   g ← clamp(gradient_scale · coefficient · g, ±clip); d = g + decay · w; v ← momentum · v + d;
 //   w ← w − lr · (nesterov ? d + momentum · v : v)
 //
-// Without VELOCITY the step is along d. With GATE a buffer holds [coefficient, norm, applies]; where `applies` is 0 all
-// stays as it is. An invocation takes four elements; what lies behind the `len` that are meant stays as it is.
+// Without VELOCITY the step is w ← w − lr · d. With GATE a buffer holds [coefficient, norm, applies], and where `applies` is 0
+// the kernel changes nothing. An invocation computes four elements; values beyond the `len` elements are left unchanged.
 
 struct Params {
     len: u32,
@@ -38,7 +38,7 @@ fn take_step(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     //@ end
     let inside = vec4(4u * i) + vec4(0u, 1u, 2u, 3u) < vec4(p.len);
     let old = w[i];
-    // Comparisons, for WGSL's clamp may drop a NaN.
+    // It compares, because WGSL's clamp may lose a NaN.
     var g = scale * gradient[i];
     g = select(g, vec4(p.clip), g > vec4(p.clip));
     g = select(g, vec4(-p.clip), g < vec4(-p.clip));

@@ -1,12 +1,12 @@
 
-/// Image, row and column of the m-th place of images of height times width: two divisions.
+/// The image, row and column of pixel m, counted over all images of height times width. Needs two divisions.
 fn split(m: u32, height: u32, width: u32) -> vec3<u32> {
     let line = m / width;
     let image = line / height;
     return vec3(image, line - image * height, m - line * width);
 }
 
-/// The place that lies `by` behind `at`: none.
+/// The pixel that lies `by` behind `at`. Needs no division.
 fn onward(at: vec3<u32>, by: vec3<u32>, height: u32, width: u32) -> vec3<u32> {
     var next = at + by;
     let line_ends = u32(next.z >= width);
@@ -18,12 +18,12 @@ fn onward(at: vec3<u32>, by: vec3<u32>, height: u32, width: u32) -> vec3<u32> {
     return next;
 }
 
-/// The place after `at`.
+/// The pixel after `at`.
 fn following(at: vec3<u32>, height: u32, width: u32) -> vec3<u32> {
     return onward(at, vec3(0u, 0u, 1u), height, width);
 }
 
-/// The last of the windows a stride apart that has a pixel in it, along one axis, and the pixel's place in that window.
+/// Along one axis, the last window that starts at or before a pixel, and the pixel's place in that window.
 fn last_window(pixel: u32, stride: u32) -> vec2<u32> {
     let window = pixel / stride;
     return vec2(window, pixel - window * stride);

@@ -1,21 +1,21 @@
-// Numbers about a tensor, and the gate of a step.
+// Statistics of a tensor, and the gate of an optimiser step.
 //
-//   statistics   out[offset ..] = Σ x, Σ |x|, Σ x², max |x| (NaN where there is one), how many are 0
+//   statistics   out[offset ..] = Σ x, Σ |x|, Σ x², max |x| (NaN where x has one), the number of zeros
 //   gate         out = [coefficient, norm, applies], norm = sqrt(Σ over tensors of (scale · ‖x‖)²);
-//                coefficient = limit / (norm + 1e-6) where the norm is NaN or that is below 1, else 1
+//                coefficient = limit / (norm + 1e-6) where that is below 1 or the norm is NaN, else 1
 //
-// A workgroup takes every `groups`-th block of 256 vec4. Its invocations add vec4s to a short sum, that to a longer one,
-// and then the workgroup's in the order of a tree, so that no number meets one that is many times its size. The workgroups
-// leave parts behind, of statistics [groups, 5], of norms one number, which one workgroup joins.
+// A workgroup sums every `groups`-th block of 256 vec4. Its invocations add vec4s to a short sum, short sums to a longer one,
+// and the workgroup adds the longer sums in the order of a tree, so that no number is added to one many times its size. Each
+// workgroup leaves a partial result, [groups, 5] for statistics and one number for a norm; one workgroup joins them.
 
 struct Params {
     len: u32,
     groups: u32,
-    // Where the parts of a tensor begin, or its statistics in `out`.
+    // The offset of a tensor's partial results in `parts`, or of its statistics in `out`.
     offset: u32,
     scale: f32,
     limit: f32,
-    // Whether there is a limit, and whether a norm that is not finite makes the gate apply not.
+    // 1 where there is a limit, and 1 where the step is skipped when the norm is not finite.
     limited: u32,
     skips: u32,
 }
@@ -28,7 +28,7 @@ var<immediate> p: Params;
 struct Summary {
     // Σ x, Σ |x|, Σ x²
     sums: vec3<f32>,
-    // The bits of max |x|: their order is that of the numbers, with NaN above infinity.
+    // The bits of max |x|. They are ordered like the numbers, with NaN above infinity.
     largest: u32,
     zeros: u32,
 }
@@ -46,7 +46,7 @@ fn total(v: vec4<f32>) -> f32 {
     return (v.x + v.y) + (v.z + v.w);
 }
 
-// The vec4 at i, with 0 where it reaches beyond the tensor.
+// The vec4 at i, with 0 beyond the end of the tensor.
 fn load(i: u32) -> vec4<f32> {
     let value = x[i];
     if 4u * i + 4u <= p.len { return value; }
@@ -113,7 +113,7 @@ fn join_summaries(@builtin(local_invocation_index) local: u32) {
     }
     if local == 0u {
         let all = summaries[0];
-        let padding = 4u * ((p.len + 3u) / 4u) - p.len; // zeros of no element
+        let padding = 4u * ((p.len + 3u) / 4u) - p.len; // zeros beyond the end of the tensor
         out[p.offset] = all.sums.x;
         out[p.offset + 1u] = all.sums.y;
         out[p.offset + 2u] = all.sums.z;
@@ -124,7 +124,7 @@ fn join_summaries(@builtin(local_invocation_index) local: u32) {
 
 var<workgroup> tree: array<f32, 256>;
 
-// The sum of what all invocations of a workgroup give, in each of them.
+// The sum of `value` over all invocations of the workgroup, returned to each of them.
 fn sum_of_all(local: u32, value: f32) -> f32 {
     workgroupBarrier(); // the tree may still be in use
     tree[local] = value;
@@ -138,7 +138,7 @@ fn sum_of_all(local: u32, value: f32) -> f32 {
     return tree[0];
 }
 
-// parts[offset + group] = scale · the norm of what the workgroup takes
+// parts[offset + group] = |scale| · the norm of the workgroup's elements
 @compute @workgroup_size(256)
 fn norms(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     var mine = 0.0;
@@ -160,7 +160,7 @@ fn norms(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
 
 var<workgroup> largest: array<u32, 256>;
 
-// Divided by the largest before they are squared, so that no square is beyond f32.
+// Norms are divided by the largest one before they are squared, so that no square exceeds f32.
 @compute @workgroup_size(256)
 fn join_norms(@builtin(local_invocation_index) local: u32) {
     var bits = 0u;

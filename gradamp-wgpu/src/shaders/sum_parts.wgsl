@@ -1,4 +1,4 @@
-// The second pass of a sum that was computed in parts: y[i] = Σ_part parts[part · len + i], in the order of the parts.
+// The second kernel of a sum that was computed in parts: y[i] = Σ_part parts[part · len + i], in the order of the parts.
 
 struct Params {
     len: u32,

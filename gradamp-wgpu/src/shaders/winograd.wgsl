@@ -1,7 +1,7 @@
 // Winograd's F(4x4, 3x3): a tile of 4 x 4 outputs from a window of 6 x 6 inputs with 36 multiplications instead of 144.
 //
 // Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A, summed over channels between the transforms: 36 matrix products, one for each of the
-// 6 x 6 places. The weight gradient is its transpose: dg = Gᵀ [Σ (Bᵀ d B) ⊙ (A dY Aᵀ)] G.
+// 6 x 6 places of a window. The weight gradient is its transpose: dg = Gᵀ [Σ (Bᵀ d B) ⊙ (A dY Aᵀ)] G.
 //
 // Images [n, h, w, c] in quads of channels; transformed values [36][tile][c] and [36][c_in][c_out]. An invocation transforms
 // one quad of channels of one tile, or of one channel of w.
@@ -9,13 +9,13 @@
 // Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016.
 
 struct Params {
-    // The image side of a transform: where its tiles begin, and how large it is.
+    // The images of a transform: the first one, and their height, width and channels.
     first_image: u32, h: u32, w: u32, c: u32,
-    // Tiles of an image, down and across, and of all images of this dispatch.
+    // The tiles of an image, down and across, and of all images of this dispatch.
     down: u32, across: u32, tiles: u32,
     // Zeros around the image.
     padding: u32,
-    // Weights: channels in and out.
+    // For transforms of weights: the input and output channels.
     c_in: u32, c_out: u32,
 }
 
@@ -98,7 +98,7 @@ fn transform_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
     if tile >= p.tiles { return; }
     let at_tile = split(tile, p.down, p.across);
     let image = p.first_image + at_tile.x;
-    let top = at_tile.y * 4u - p.padding; // wraps below 0, beyond any image
+    let top = at_tile.y * 4u - p.padding; // wraps around below 0, which is outside every image
     let left = at_tile.z * 4u - p.padding;
     //@ for i in 0..6
     let d{i} = input_transform(Six(

@@ -1,27 +1,26 @@
-//! Convolutions of images, whose three channels fill no quad: windows are stored as rows of whole quads, and what
-//! remains is the product of a 1x1 convolution over them.
+//! Convolutions of images, whose three channels do not fill a quad: im2col stores the windows as rows of whole quads, and
+//! the convolution becomes a 1x1 convolution over them.
 //!
-//! | pass | product |
+//! | operation | product |
 //! |---|---|
 //! | forward | \[pixel, patch\] · \[patch, c_out\] |
-//! | weight gradient, turned | \[pixel, c_out\]ᵀ · \[pixel, patch\] |
+//! | weight gradient, transposed | \[pixel, c_out\]ᵀ · \[pixel, patch\] |
 //!
-//! The weight gradient is computed turned, for c_out fills the lanes of a subgroup where a small patch does not. The
-//! input gradient of an image is nobody's business.
+//! The weight gradient is computed transposed, because c_out fills the lanes of a subgroup where a small patch does not.
+//! There is no input gradient, since training never asks for the gradient of an image.
 
 use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
 use gradamp_core::geometry::Conv2d;
 
-use crate::algorithm::Tile;
+use crate::algorithm::{ConvOp, Tile};
 use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::ops::conv2d::Way;
-use crate::ops::conv2d::implicit_gemm::{Pass, Product};
+use crate::ops::conv2d::implicit_gemm::Product;
 use crate::shaders::Shader;
 use crate::shaders::kernel::Kernel;
 
-/// The scalars of `columns.wgsl`.
+/// The parameters of `im2col_gemm.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Params {
@@ -30,21 +29,24 @@ pub(crate) struct Params {
     c_out: u32,
 }
 
-/// All kernels of the family.
+/// All kernels of `im2col_gemm.wgsl`.
 pub(crate) const KERNELS: &[Kernel<'static>] = &[EXTEND, TRANSPOSE];
 
-const EXTEND: Kernel<'static> = Kernel { shader: Shader::Columns, entry: "extend", parameters: &[] };
-const TRANSPOSE: Kernel<'static> = Kernel { shader: Shader::Columns, entry: "transpose", parameters: &[] };
+const EXTEND: Kernel<'static> = Kernel { shader: Shader::Im2colGemm, entry: "extend", parameters: &[] };
+const TRANSPOSE: Kernel<'static> = Kernel { shader: Shader::Im2colGemm, entry: "transpose", parameters: &[] };
 
-/// Bytes of windows at most; a batch of 512 images of CIFAR takes 56 MiB.
-const MOST: usize = 64 << 20;
+/// The most bytes of stored windows; a batch of 512 images of CIFAR takes 56 MiB.
+const MAX_BYTES: usize = 64 << 20;
 
-/// Whether a pass of `g` can be computed this way.
-pub(crate) fn fits(pass: Pass, g: &Conv2d) -> bool {
-    pass != Pass::Input && g.c_in < 4 && g.c_out.is_multiple_of(4) && 4 * g.n * g.pixels() * row(g) <= MOST
+/// Whether this algorithm can compute the operation.
+pub(crate) fn fits(op: ConvOp, g: &Conv2d) -> bool {
+    op != ConvOp::InputGradient
+        && g.c_in < 4
+        && g.c_out.is_multiple_of(4)
+        && 4 * g.n * g.pixels() * row(g) <= MAX_BYTES
 }
 
-/// The patch in whole quads.
+/// The elements of a row: a window, rounded up to whole quads.
 fn row(g: &Conv2d) -> usize {
     g.patch().next_multiple_of(4)
 }
@@ -54,7 +56,7 @@ fn params(g: &Conv2d) -> Params {
 }
 
 impl Wgpu {
-    pub(crate) fn columns_kernel(
+    pub(crate) fn im2col_gemm(
         &self,
         g: &Conv2d,
         tile: Tile,
@@ -63,14 +65,14 @@ impl Wgpu {
         bias: Option<&Buffer>,
         y: &Buffer,
     ) -> Result<()> {
-        let (columns, wide) = (self.columns(g, x)?, self.take(row(g) * g.c_out)?);
+        let (windows, wide) = (self.windows(g, x)?, self.allocate(row(g) * g.c_out)?);
         self.run(EXTEND, &[w, &wide], &params(g), (row(g) * g.c_out).div_ceil(64))?;
         let product = Conv2d::new(&[g.n * g.pixels(), 1, 1, row(g)], &[1, 1, row(g), g.c_out], 1, 0)?;
-        let buffers: Vec<&Buffer> = [&columns, &wide, y].into_iter().chain(bias).collect();
-        self.product(Product::new(&product, Pass::Forward, tile), &buffers)
+        let buffers: Vec<&Buffer> = [&windows, &wide, y].into_iter().chain(bias).collect();
+        self.product(Product::new(&product, ConvOp::Forward, tile), &buffers)
     }
 
-    pub(crate) fn columns_backward_weight_kernel(
+    pub(crate) fn im2col_gemm_backward_weight(
         &self,
         g: &Conv2d,
         tile: Tile,
@@ -78,17 +80,17 @@ impl Wgpu {
         dy: &Buffer,
         dw: &Buffer,
     ) -> Result<()> {
-        let (columns, turned) = (self.columns(g, x)?, self.take(row(g) * g.c_out)?);
+        let (windows, transposed) = (self.windows(g, x)?, self.allocate(row(g) * g.c_out)?);
         let product = Conv2d::new(&[g.n * g.pixels(), 1, 1, g.c_out], &[1, 1, g.c_out, row(g)], 1, 0)?;
-        self.conv2d_backward_weight_by(Way::Direct(tile), &product, dy, &columns, &turned)?;
-        self.run(TRANSPOSE, &[&turned, dw], &params(g), (g.patch() * g.c_out).div_ceil(64))
+        self.implicit_gemm_backward_weight(&product, tile, dy, &windows, &transposed)?;
+        self.run(TRANSPOSE, &[&transposed, dw], &params(g), (g.patch() * g.c_out).div_ceil(64))
     }
 
     /// The windows of all images, `[n·pixels, row]`.
-    fn columns(&self, g: &Conv2d, x: &Buffer) -> Result<Buffer> {
-        let columns = self.take(g.n * g.pixels() * row(g))?;
-        self.im2col_rows(g, 0..g.n, row(g), x, &columns)?;
-        Ok(columns)
+    fn windows(&self, g: &Conv2d, x: &Buffer) -> Result<Buffer> {
+        let windows = self.allocate(g.n * g.pixels() * row(g))?;
+        self.im2col_rows(g, 0..g.n, row(g), x, &windows)?;
+        Ok(windows)
     }
 }
 
@@ -98,12 +100,13 @@ mod tests {
     use gradamp_core::random::{Purpose, Stream};
 
     use super::*;
-    use crate::gpu::testing;
+    use crate::algorithm::Algorithm;
+    use crate::testing;
 
-    /// Both passes against the direct product on the same device, with what is not a number behind every operand.
+    /// Both operations against the implicit product on the same device, with NaN behind every operand.
     #[test]
-    fn both_passes_equal_the_direct_product() {
-        for gpu in testing::each() {
+    fn both_operations_equal_the_implicit_product() {
+        for gpu in testing::gpus() {
             for (x, w, stride, padding) in [
                 ([2, 5, 7, 3], [3, 3, 3, 8], 1, 1),
                 ([3, 8, 8, 1], [5, 5, 1, 12], 2, 2),
@@ -116,7 +119,7 @@ mod tests {
     }
 
     fn compare(gpu: &Wgpu, g: &Conv2d) {
-        let tile = gpu.fixed_subgroup().map_or(Tile::Shared(4, 4), Tile::Subgroup);
+        let tile = gpu.broadcast_lanes().map_or(Tile::Shared(4, 4), Tile::Subgroup);
         let upload = |len: usize, number: u64| {
             let stream = Stream::new(number, Purpose::Test);
             let mut values: Vec<f32> = (0..len as u64).map(|i| stream.uniform(i) - 0.5).collect();
@@ -128,20 +131,20 @@ mod tests {
         let volume = |shape: [usize; 4]| shape.iter().product::<usize>();
         let (x, w) = (upload(volume(g.x_shape()), 1), upload(volume(g.w_shape()), 2));
         let (dy, bias) = (upload(volume(g.y_shape()), 3), upload(g.c_out, 4));
-        for pass in [Pass::Forward, Pass::Weight] {
-            assert!(fits(pass, g));
-            let len = volume(if pass == Pass::Forward { g.y_shape() } else { g.w_shape() });
-            let values = [Way::Columns(tile), Way::Direct(tile)].map(|way| {
+        for op in [ConvOp::Forward, ConvOp::WeightGradient] {
+            assert!(fits(op, g));
+            let len = volume(if op == ConvOp::Forward { g.y_shape() } else { g.w_shape() });
+            let values = [Algorithm::Im2colGemm(tile), Algorithm::ImplicitGemm(tile)].map(|algorithm| {
                 let out = upload(len, 5);
-                match pass {
-                    Pass::Forward => gpu.conv2d_by(way, g, &x, &w, Some(&bias), &out).unwrap(),
-                    _ => gpu.conv2d_backward_weight_by(way, g, &x, &dy, &out).unwrap(),
+                match op {
+                    ConvOp::Forward => gpu.conv2d_with(algorithm, g, &x, &w, Some(&bias), &out).unwrap(),
+                    _ => gpu.conv2d_backward_weight_with(algorithm, g, &x, &dy, &out).unwrap(),
                 }
                 let mut values = vec![0.0; len + 300];
                 gpu.read(&out, &mut values).unwrap();
                 assert!(
                     values.split_off(len).iter().all(|value| value.is_nan()),
-                    "{g:?} {way}: written beyond"
+                    "{g:?} {algorithm}: written beyond the end"
                 );
                 values
             });
@@ -149,7 +152,7 @@ mod tests {
             let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
             for (found, expected) in found.iter().zip(expected) {
                 let error = (found - expected).abs() / largest;
-                assert!(error < 1e-5, "{g:?} {pass}: {found}, expected {expected}");
+                assert!(error < 1e-5, "{g:?} {op}: {found}, expected {expected}");
             }
         }
     }

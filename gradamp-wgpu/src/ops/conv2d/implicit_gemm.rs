@@ -1,26 +1,22 @@
-//! Convolutions as implicit matrix products: how they are cut up, and the dispatch that computes one.
+//! Convolutions as implicit matrix products: kernels read the windows from the image, and store no im2col matrix.
 //!
-//! | pass | rows | columns | sum |
+//! | operation | rows | columns | sum over |
 //! |---|---|---|---|
 //! | forward | pixels of y | channels of y | p, q, channels of x |
-//! | input gradient | pixels of x, one parity (i mod stride, j mod stride) a dispatch | channels of x | p, q, channels of y |
+//! | input gradient | pixels of x, of one parity (i mod stride, j mod stride) in each dispatch | channels of x | p, q, channels of y |
 //! | weight gradient | p, q, channels of x | channels of y | pixels of y, in parts |
-
-use std::fmt;
 
 use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
 use gradamp_core::geometry::Conv2d;
-use serde::{Deserialize, Serialize};
 
-use crate::algorithm::{Matrices, SHARED, SUBGROUP_INVOCATIONS, SUBGROUP_ROWS, Tile};
+use crate::algorithm::{ConvOp, Matrices, SHARED, SUBGROUP_INVOCATIONS, SUBGROUP_ROWS, Tile};
 use crate::device::memory::Buffer;
-use crate::gpu::Wgpu;
-use crate::open::Precision;
+use crate::gpu::{Precision, Wgpu};
 use crate::shaders::Shader;
-use crate::shaders::kernel::Variant;
+use crate::shaders::kernel::{Kernel, Variant};
 
-/// The scalars of `conv2d.wgsl` and `conv2d_tiled.wgsl`.
+/// The parameters of `conv2d.wgsl` and `conv2d_tiled.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Params {
@@ -44,47 +40,34 @@ pub(crate) struct Params {
     batches: u32,
 }
 
-/// The passes of a convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pass {
-    /// y from x and w.
-    Forward,
-    /// dx from dy and w.
-    Input,
-    /// dw from x and dy.
-    Weight,
+/// The parameters of `sum_parts.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct SumParams {
+    len: u32,
+    parts: u32,
 }
 
-impl Pass {
-    /// All of them.
-    pub const ALL: [Pass; 3] = [Pass::Forward, Pass::Input, Pass::Weight];
-}
+const SUM_PARTS: Kernel<'static> = Kernel { shader: Shader::SumParts, entry: "sum_parts", parameters: &[] };
 
-impl fmt::Display for Pass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Pass::Forward => "forward",
-            Pass::Input => "input gradient",
-            Pass::Weight => "weight gradient",
-        })
-    }
-}
+/// The workgroups that fill a large GPU.
+pub(crate) const ENOUGH_GROUPS: usize = 256;
 
-/// A dispatch: its pass, how it is cut up, and the numbers of its variant.
+/// What determines the kernel of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Choice {
-    pass: Pass,
+struct ProductKernel {
+    op: ConvOp,
     tile: Tile,
     bias: bool,
-    /// All channel counts are multiples of 4.
+    /// Whether all channel counts are multiples of 4.
     v4: bool,
+    /// Whether factors are rounded to f16.
     half: bool,
 }
 
-impl Choice {
+impl ProductKernel {
     fn variant(self) -> Variant {
-        let Self { pass, tile, bias, v4, half } = self;
+        let Self { op, tile, bias, v4, half } = self;
         let flag = |name, set: bool| (name, i64::from(set));
         let mut parameters = vec![flag("V4", v4), flag("BIAS", bias), flag("HALF", half)];
         let mut number = |name, value: usize| parameters.push((name, value as i64));
@@ -96,9 +79,9 @@ impl Choice {
                 number("SUBGROUPS", SUBGROUP_INVOCATIONS / s);
                 number("LANES", lanes);
                 number("GATHERS", 16 / lanes);
-                number("FORWARD", usize::from(pass == Pass::Forward));
-                number("INPUT", usize::from(pass == Pass::Input));
-                number("WEIGHT", usize::from(pass == Pass::Weight));
+                number("FORWARD", usize::from(op == ConvOp::Forward));
+                number("INPUT", usize::from(op == ConvOp::InputGradient));
+                number("WEIGHT", usize::from(op == ConvOp::WeightGradient));
                 Shader::Conv2d
             }
             Tile::Shared(rows, columns) | Tile::Cooperative(rows, columns, _) => {
@@ -110,8 +93,8 @@ impl Choice {
                 number("QUADS", columns / 4);
                 let matrices = if let Tile::Cooperative(.., matrices) = tile { Some(matrices) } else { None };
                 number("COOPERATIVE", matrices.map_or(0, |matrices| matrices.side));
-                number("SCALAR_OUT", usize::from(matrices.is_some() || !v4 || pass == Pass::Input));
-                let [a, b] = tile.lines(pass);
+                number("SCALAR_OUT", usize::from(matrices.is_some() || !v4 || op == ConvOp::InputGradient));
+                let [a, b] = tile.lines(op);
                 number("LINE_A", a[1]);
                 number("LINE_B", b[1]);
                 number("SIZE_A", a[0] * a[1]);
@@ -124,100 +107,103 @@ impl Choice {
                     number("FRAGMENTS_A", 16 * rows / (down * matrices.side));
                     number("FRAGMENTS_B", 16 * columns / (across * matrices.side));
                 }
-                match pass {
-                    Pass::Forward => Shader::Conv2dTiledForward,
-                    Pass::Input => Shader::Conv2dTiledInput,
-                    Pass::Weight => Shader::Conv2dTiledWeight,
+                match op {
+                    ConvOp::Forward => Shader::Conv2dTiledForward,
+                    ConvOp::InputGradient => Shader::Conv2dTiledInput,
+                    ConvOp::WeightGradient => Shader::Conv2dTiledWeight,
                 }
             }
         };
-        let entry = match pass {
-            Pass::Forward => "forward",
-            Pass::Input => "backward_input",
-            Pass::Weight => "backward_weight",
+        let entry = match op {
+            ConvOp::Forward => "forward",
+            ConvOp::InputGradient => "backward_input",
+            ConvOp::WeightGradient => "backward_weight",
         };
         Variant { shader, entry, parameters }
     }
 }
 
-/// All kernels of the family.
-pub(crate) fn variants() -> Vec<Variant> {
-    let mut all = Vec::new();
+/// All kernels of `conv2d.wgsl`, `conv2d_tiled.wgsl` and `sum_parts.wgsl`.
+pub(crate) fn kernels() -> Vec<Variant> {
+    let mut all = vec![SUM_PARTS.into()];
     let subgroups = [4, 8, 16, 32].map(Tile::Subgroup);
     let shared = SHARED.map(|(rows, columns)| Tile::Shared(rows, columns));
     for tile in subgroups.into_iter().chain(shared) {
-        for pass in Pass::ALL {
+        for op in ConvOp::ALL {
             for flags in 0..8 {
                 let [bias, v4, half] = [flags & 1, flags & 2, flags & 4].map(|flag| flag != 0);
-                if !bias || pass == Pass::Forward {
-                    all.push(Choice { pass, tile, bias, v4, half }.variant());
+                if !bias || op == ConvOp::Forward {
+                    all.push(ProductKernel { op, tile, bias, v4, half }.variant());
                 }
             }
         }
     }
     for matrices in Matrices::all() {
         for tile in matrices.tiles() {
-            for pass in Pass::ALL {
-                all.push(Choice { pass, tile, bias: false, v4: true, half: true }.variant());
+            for op in ConvOp::ALL {
+                all.push(ProductKernel { op, tile, bias: false, v4: true, half: true }.variant());
             }
         }
     }
     all
 }
 
-/// One dispatch.
+/// One matrix product, computed by one dispatch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product<'a> {
     pub(crate) g: &'a Conv2d,
-    pub(crate) pass: Pass,
+    pub(crate) op: ConvOp,
     pub(crate) tile: Tile,
-    /// Input gradient: the parity of its pixels.
+    /// For an input gradient: the parity (i mod stride, j mod stride) of its pixels.
     pub(crate) parity: [usize; 2],
-    /// Weight gradient: parts of the sum, and the pixels of each; their results lie one behind the other.
+    /// For a weight gradient: the number of parts of the sum, whose results lie one behind the other.
     pub(crate) parts: usize,
+    /// The pixels of one part.
     pub(crate) part: usize,
-    /// Products in a row: the operands of each lie behind those of the one before.
+    /// The number of products of this geometry, whose operands and results lie one behind the other.
     pub(crate) batches: usize,
 }
 
 impl<'a> Product<'a> {
-    /// A product of even parity, summed in one part.
-    pub(crate) fn new(g: &'a Conv2d, pass: Pass, tile: Tile) -> Self {
-        Self { g, pass, tile, parity: [0, 0], parts: 1, part: g.n * g.pixels(), batches: 1 }
+    /// A single product of even parity, summed in one part.
+    pub(crate) fn new(g: &'a Conv2d, op: ConvOp, tile: Tile) -> Self {
+        Self { g, op, tile, parity: [0, 0], parts: 1, part: g.n * g.pixels(), batches: 1 }
     }
 
-    /// The pixels that are its rows, or that it sums.
+    /// The pixels that are the rows of the product, or over which it sums.
     fn pixels(&self) -> usize {
-        let Self { g, pass, parity: [row, column], .. } = self;
-        match pass {
-            Pass::Forward | Pass::Weight => g.n * g.pixels(),
-            Pass::Input => g.n * (g.h_in - row).div_ceil(g.stride) * (g.w_in - column).div_ceil(g.stride),
+        let Self { g, op, parity: [row, column], .. } = self;
+        match op {
+            ConvOp::Forward | ConvOp::WeightGradient => g.n * g.pixels(),
+            ConvOp::InputGradient => {
+                g.n * (g.h_in - row).div_ceil(g.stride) * (g.w_in - column).div_ceil(g.stride)
+            }
         }
     }
 
-    /// Rows and columns.
+    /// The rows and columns of the product.
     pub(crate) fn size(&self) -> [usize; 2] {
         let g = self.g;
-        match self.pass {
-            Pass::Forward => [self.pixels(), g.c_out],
-            Pass::Input => [self.pixels(), g.c_in],
-            // Each tap's channels in whole quads.
-            Pass::Weight => [g.kh * g.kw * g.c_in.next_multiple_of(4), g.c_out],
+        match self.op {
+            ConvOp::Forward => [self.pixels(), g.c_out],
+            ConvOp::InputGradient => [self.pixels(), g.c_in],
+            // The channels of each tap are rounded up to whole quads.
+            ConvOp::WeightGradient => [g.kh * g.kw * g.c_in.next_multiple_of(4), g.c_out],
         }
     }
 
-    /// Tiles down and across.
+    /// The number of tiles down and across.
     fn tiles(&self) -> [usize; 2] {
-        let ([rows, columns], tile) = (self.size(), self.tile.size(self.pass));
+        let ([rows, columns], tile) = (self.size(), self.tile.size(self.op));
         [rows.div_ceil(tile[0]), columns.div_ceil(tile[1])]
     }
 
-    /// Tiles of one product in one part.
+    /// The tiles of one product in one part.
     pub(crate) fn units(&self) -> usize {
         self.tiles().into_iter().product()
     }
 
-    /// Sums in as many parts as `parts`, if there are pixels enough.
+    /// The product, summed in at most `parts` parts. A part has at least 16 pixels.
     #[must_use]
     pub(crate) fn in_parts(self, parts: usize) -> Self {
         let pixels = self.pixels();
@@ -225,9 +211,9 @@ impl<'a> Product<'a> {
         Self { parts: pixels.div_ceil(part), part, ..self }
     }
 
-    /// Those of the geometry; of the parities of an input gradient, each has its share.
+    /// The multiplications of this dispatch. Each parity of an input gradient has an equal share of the geometry's.
     fn multiplications(&self) -> u64 {
-        let parities = if self.pass == Pass::Input { self.g.stride.pow(2) } else { 1 };
+        let parities = if self.op == ConvOp::InputGradient { self.g.stride.pow(2) } else { 1 };
         self.g.multiplications() * self.batches as u64 / parities as u64
     }
 
@@ -259,16 +245,104 @@ impl<'a> Product<'a> {
 }
 
 impl Wgpu {
-    /// Records a product. **Buffers:** forward x, w, y and perhaps a bias; input gradient dy, w, dx; weight gradient x, dy,
-    /// dw.
+    /// Records a product.
+    ///
+    /// **Buffers:** forward: x, w, y and optionally a bias; input gradient: dy, w, dx; weight gradient: x, dy, dw.
     pub(crate) fn product(&self, product: Product<'_>, buffers: &[&Buffer]) -> Result<()> {
-        let Product { g, pass, tile, .. } = product;
+        let Product { g, op, tile, .. } = product;
         let v4 = g.c_in.is_multiple_of(4) && g.c_out.is_multiple_of(4);
         let half = self.precision() == Precision::Mixed;
-        let variant = Choice { pass, tile, bias: buffers.len() > 3, v4, half }.variant();
+        let variant = ProductKernel { op, tile, bias: buffers.len() > 3, v4, half }.variant();
         let units = product.units() * product.parts * product.batches;
         self.run(variant.kernel(), buffers, &product.params(), tile.groups(units))?;
-        self.count(product.multiplications());
+        self.count_multiplications(product.multiplications());
         Ok(())
+    }
+
+    pub(crate) fn implicit_gemm(
+        &self,
+        g: &Conv2d,
+        tile: Tile,
+        x: &Buffer,
+        w: &Buffer,
+        bias: Option<&Buffer>,
+        y: &Buffer,
+    ) -> Result<()> {
+        let product = Product::new(g, ConvOp::Forward, tile);
+        match (tile, bias) {
+            (Tile::Cooperative(..), Some(bias)) => {
+                self.product(product, &[x, w, y])?;
+                self.add_bias_kernel(&g.y_rows(), bias, y)
+            }
+            (_, Some(bias)) => self.product(product, &[x, w, y, bias]),
+            (_, None) => self.product(product, &[x, w, y]),
+        }
+    }
+
+    pub(crate) fn implicit_gemm_backward_input(
+        &self,
+        g: &Conv2d,
+        tile: Tile,
+        w: &Buffer,
+        dy: &Buffer,
+        dx: &Buffer,
+    ) -> Result<()> {
+        for row in 0..g.stride.min(g.h_in) {
+            for column in 0..g.stride.min(g.w_in) {
+                let product =
+                    Product { parity: [row, column], ..Product::new(g, ConvOp::InputGradient, tile) };
+                self.product(product, &[dy, w, dx])?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn implicit_gemm_backward_weight(
+        &self,
+        g: &Conv2d,
+        tile: Tile,
+        x: &Buffer,
+        dy: &Buffer,
+        dw: &Buffer,
+    ) -> Result<()> {
+        let product = Product::new(g, ConvOp::WeightGradient, tile);
+        let product = product.in_parts(parts(&product));
+        if product.parts == 1 {
+            return self.product(product, &[x, dy, dw]);
+        }
+        let len = g.patch() * g.c_out;
+        let scratch = self.allocate(product.parts * len)?;
+        self.product(product, &[x, dy, &scratch])?;
+        let params = SumParams { len: len as u32, parts: product.parts as u32 };
+        self.run(SUM_PARTS, &[&scratch, dw], &params, len.div_ceil(256))
+    }
+}
+
+/// The number of parts in which to sum a weight gradient: enough to keep every core busy, but none so short that its own
+/// cost shows.
+fn parts(product: &Product<'_>) -> usize {
+    let wanted = match product.tile {
+        Tile::Subgroup(_) => 64,
+        Tile::Shared(..) | Tile::Cooperative(..) => 2 * ENOUGH_GROUPS,
+    };
+    wanted.div_ceil(product.units() * product.batches).min(product.part.div_ceil(256)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weight_gradients_are_summed_in_parts_that_fill_a_device_and_are_not_too_short() {
+        for (n, side, channels) in [(128, 32, 64), (8, 4, 512), (1, 4, 8)] {
+            let g = Conv2d::new(&[n, side, side, channels], &[3, 3, channels, channels], 1, 1).unwrap();
+            for tile in [Tile::Subgroup(8), Tile::Shared(4, 4), Tile::Shared(8, 8)] {
+                let product = Product::new(&g, ConvOp::WeightGradient, tile);
+                let product = product.in_parts(parts(&product));
+                assert!(product.parts == 1 || product.part >= 256, "{product:?}");
+                assert!(product.part * product.parts >= g.n * g.pixels(), "{product:?}");
+                assert!(product.part * (product.parts - 1) < g.n * g.pixels(), "{product:?}");
+            }
+        }
     }
 }

@@ -1,25 +1,25 @@
 //! Winograd's F(4x4, 3x3) for 3x3 convolutions of stride 1; see `winograd.wgsl`.
 //!
-//! | pass | transformed | products | transformed back |
+//! | operation | transformed | products | transformed back |
 //! |---|---|---|---|
 //! | forward | x, w | \[tile, c_in\] · \[c_in, c_out\] | y |
 //! | input gradient | dy, w reversed | \[tile, c_out\] · \[c_in, c_out\]ᵀ | dx |
 //! | weight gradient | x, dy | \[tile, c_in\]ᵀ · \[tile, c_out\] | dw |
 //!
-//! The products are those of 1x1 convolutions over tiles in place of pixels, thirty-six in a row.
+//! The products are 36 1x1 convolutions over tiles instead of pixels.
 
 use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
 use gradamp_core::geometry::Conv2d;
 
-use crate::algorithm::Tile;
+use crate::algorithm::{ConvOp, Tile};
 use crate::device::memory::Buffer;
 use crate::gpu::Wgpu;
-use crate::ops::conv2d::implicit_gemm::{Pass, Product};
+use crate::ops::conv2d::implicit_gemm::Product;
 use crate::shaders::Shader;
 use crate::shaders::kernel::Kernel;
 
-/// The scalars of `winograd.wgsl`.
+/// The parameters of `winograd.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Params {
@@ -35,7 +35,7 @@ pub(crate) struct Params {
     c_out: u32,
 }
 
-/// All kernels of the family.
+/// All kernels of `winograd.wgsl`.
 pub(crate) const KERNELS: &[Kernel<'static>] = &[
     kernel("transform_input", PLAIN),
     kernel("transform_output", PLAIN),
@@ -46,37 +46,38 @@ pub(crate) const KERNELS: &[Kernel<'static>] = &[
     kernel("transform_weight_gradient", PLAIN),
 ];
 
-type Flags = &'static [(&'static str, i64)];
-const PLAIN: Flags = &[("BIAS", 0), ("REVERSED", 0)];
-const BIASED: Flags = &[("BIAS", 1), ("REVERSED", 0)];
-const REVERSED: Flags = &[("BIAS", 0), ("REVERSED", 1)];
+type Options = &'static [(&'static str, i64)];
+const PLAIN: Options = &[("BIAS", 0), ("REVERSED", 0)];
+const BIASED: Options = &[("BIAS", 1), ("REVERSED", 0)];
+const REVERSED: Options = &[("BIAS", 0), ("REVERSED", 1)];
 
-const fn kernel(entry: &'static str, parameters: Flags) -> Kernel<'static> {
+const fn kernel(entry: &'static str, parameters: Options) -> Kernel<'static> {
     Kernel { shader: Shader::Winograd, entry, parameters }
 }
 
-/// Products in a row.
+/// The places of a transformed tile, 6 x 6, and so the number of products.
 const PLACES: usize = 36;
-/// Bytes of transformed values at a time: what caches hold on software rasterisers, and little beside what a GPU has.
+/// The most bytes of transformed values at a time: as much as the caches hold on a software rasteriser, and little of a
+/// GPU's memory.
 const SCRATCH: usize = 16 << 20;
 
-/// Whether a pass is faster this way on a software rasteriser, as measured there: the transforms cost as much as a direct
-/// product of some 64 channels, and what tiles waste (beyond the image, or in rows of a product) is lost.
-pub(crate) fn pays(pass: Pass, g: &Conv2d, tile: Tile) -> bool {
-    let channels = if pass == Pass::Weight { 64 } else { 128 };
-    let (h, w) = if pass == Pass::Input { (g.h_in, g.w_in) } else { (g.h_out, g.w_out) };
+/// Whether this algorithm is the fastest on a software rasteriser, as measured there. The transforms cost as much as an
+/// implicit product of about 64 channels, and tiles waste work beyond the image and in the last rows of a product.
+pub(crate) fn pays(op: ConvOp, g: &Conv2d, tile: Tile) -> bool {
+    let channels = if op == ConvOp::WeightGradient { 64 } else { 128 };
+    let (h, w) = if op == ConvOp::InputGradient { (g.h_in, g.w_in) } else { (g.h_out, g.w_out) };
     let tiles = g.n * h.div_ceil(4) * w.div_ceil(4);
-    let rows = if pass == Pass::Weight { tiles } else { tiles.next_multiple_of(tile.size(pass)[0]) };
+    let rows = if op == ConvOp::WeightGradient { tiles } else { tiles.next_multiple_of(tile.size(op)[0]) };
     fits(g) && g.c_in.min(g.c_out) >= channels && 10 * g.n * h * w > 7 * 16 * rows
 }
 
-/// Whether the transforms are made for `g`.
+/// Whether this algorithm can compute a convolution of geometry `g`.
 pub(crate) fn fits(g: &Conv2d) -> bool {
     let quads = g.c_in.is_multiple_of(4) && g.c_out.is_multiple_of(4);
     [g.kh, g.kw, g.stride] == [3, 3, 1] && g.padding <= 2 && quads
 }
 
-/// Tiles over some images.
+/// The tiles over some consecutive images.
 #[derive(Clone, Copy)]
 struct Tiles {
     first_image: usize,
@@ -86,8 +87,8 @@ struct Tiles {
 }
 
 impl Tiles {
-    /// The tiles over all `n` images of `h` times `w` results, in runs whose transformed values are not too many.
-    fn runs(n: usize, [h, w]: [usize; 2], channels: usize) -> impl Iterator<Item = Self> {
+    /// The tiles over all `n` images of `h` times `w` results, in groups whose transformed values fit into [`SCRATCH`].
+    fn groups(n: usize, [h, w]: [usize; 2], channels: usize) -> impl Iterator<Item = Self> {
         let (down, across) = (h.div_ceil(4), w.div_ceil(4));
         let images = (SCRATCH / (4 * PLACES * down * across * channels)).clamp(1, n);
         (0..n).step_by(images).map(move |first_image| Self {
@@ -102,7 +103,7 @@ impl Tiles {
         self.images * self.down * self.across
     }
 
-    /// The scalars for an image side of `h` times `w` pixels and `c` channels.
+    /// The parameters of a transform between tiles and images of `h` times `w` pixels and `c` channels.
     fn params(&self, [h, w]: [usize; 2], c: usize, padding: usize) -> Params {
         Params {
             first_image: self.first_image as u32,
@@ -124,7 +125,7 @@ impl Tiles {
 }
 
 impl Wgpu {
-    pub(crate) fn winograd_kernel(
+    pub(crate) fn winograd(
         &self,
         g: &Conv2d,
         tile: Tile,
@@ -134,16 +135,16 @@ impl Wgpu {
         y: &Buffer,
     ) -> Result<()> {
         let u = self.transform_weight(g, w, PLAIN)?;
-        for tiles in Tiles::runs(g.n, [g.h_out, g.w_out], g.c_in.max(g.c_out)) {
+        for tiles in Tiles::groups(g.n, [g.h_out, g.w_out], g.c_in.max(g.c_out)) {
             let v = self.transform(
                 "transform_input",
                 x,
                 &tiles,
                 tiles.params([g.h_in, g.w_in], g.c_in, g.padding),
             )?;
-            let m = self.take(PLACES * tiles.count() * g.c_out)?;
+            let m = self.allocate(PLACES * tiles.count() * g.c_out)?;
             let product = tiles.product(g)?;
-            self.products(Product::new(&product, Pass::Forward, tile), &[&v, &u, &m])?;
+            self.products(Product::new(&product, ConvOp::Forward, tile), &[&v, &u, &m])?;
             drop(v);
             let params = tiles.params([g.h_out, g.w_out], g.c_out, 0);
             let groups = (tiles.count() * g.c_out / 4).div_ceil(64);
@@ -157,7 +158,7 @@ impl Wgpu {
         Ok(())
     }
 
-    pub(crate) fn winograd_backward_input_kernel(
+    pub(crate) fn winograd_backward_input(
         &self,
         g: &Conv2d,
         tile: Tile,
@@ -166,13 +167,13 @@ impl Wgpu {
         dx: &Buffer,
     ) -> Result<()> {
         let u = self.transform_weight(g, w, REVERSED)?;
-        for tiles in Tiles::runs(g.n, [g.h_in, g.w_in], g.c_in.max(g.c_out)) {
+        for tiles in Tiles::groups(g.n, [g.h_in, g.w_in], g.c_in.max(g.c_out)) {
             // The padding of the convolution with the reversed kernel.
             let params = tiles.params([g.h_out, g.w_out], g.c_out, 2 - g.padding);
             let v = self.transform("transform_input", dy, &tiles, params)?;
-            let m = self.take(PLACES * tiles.count() * g.c_in)?;
+            let m = self.allocate(PLACES * tiles.count() * g.c_in)?;
             let product = tiles.product(g)?;
-            self.products(Product::new(&product, Pass::Input, tile), &[&v, &u, &m])?;
+            self.products(Product::new(&product, ConvOp::InputGradient, tile), &[&v, &u, &m])?;
             drop(v);
             let params = tiles.params([g.h_in, g.w_in], g.c_in, 0);
             let groups = (tiles.count() * g.c_in / 4).div_ceil(64);
@@ -181,7 +182,7 @@ impl Wgpu {
         Ok(())
     }
 
-    pub(crate) fn winograd_backward_weight_kernel(
+    pub(crate) fn winograd_backward_weight(
         &self,
         g: &Conv2d,
         tile: Tile,
@@ -191,14 +192,14 @@ impl Wgpu {
     ) -> Result<()> {
         let len = PLACES * g.c_in * g.c_out;
         let mut sum: Option<Buffer> = None;
-        for tiles in Tiles::runs(g.n, [g.h_out, g.w_out], g.c_in.max(g.c_out)) {
+        for tiles in Tiles::groups(g.n, [g.h_out, g.w_out], g.c_in.max(g.c_out)) {
             let params = tiles.params([g.h_in, g.w_in], g.c_in, g.padding);
             let v = self.transform("transform_input", x, &tiles, params)?;
             let params = tiles.params([g.h_out, g.w_out], g.c_out, 0);
             let m = self.transform("transform_output_gradient", dy, &tiles, params)?;
             let product = tiles.product(g)?;
-            let u = self.take(len)?;
-            self.products(Product::new(&product, Pass::Weight, tile), &[&v, &m, &u])?;
+            let u = self.allocate(len)?;
+            self.products(Product::new(&product, ConvOp::WeightGradient, tile), &[&v, &m, &u])?;
             sum = Some(match sum {
                 Some(sum) => {
                     self.axpby_kernel(len, 1.0, &u, 1.0, &sum)?;
@@ -217,12 +218,12 @@ impl Wgpu {
         }
     }
 
-    /// One product for each of the places.
+    /// The products of all places.
     fn products(&self, product: Product<'_>, buffers: &[&Buffer]) -> Result<()> {
         self.product(Product { batches: PLACES, ..product }, buffers)
     }
 
-    /// Every 4x4 tile's 36 values of one side of the product.
+    /// The 36 transformed values of every tile, for one operand of the products.
     fn transform(
         &self,
         entry: &'static str,
@@ -231,15 +232,20 @@ impl Wgpu {
         params: Params,
     ) -> Result<Buffer> {
         let values = tiles.count() * params.c as usize;
-        let out = self.take(PLACES * values)?;
+        let out = self.allocate(PLACES * values)?;
         self.run(kernel(entry, PLAIN), &[image, &out], &params, (values / 4).div_ceil(64))?;
         Ok(out)
     }
 
-    fn transform_weight(&self, g: &Conv2d, w: &Buffer, flags: Flags) -> Result<Buffer> {
+    fn transform_weight(&self, g: &Conv2d, w: &Buffer, options: Options) -> Result<Buffer> {
         let params = Params { c_in: g.c_in as u32, c_out: g.c_out as u32, ..Params::zeroed() };
-        let u = self.take(PLACES * g.c_in * g.c_out)?;
-        self.run(kernel("transform_weight", flags), &[w, &u], &params, (g.c_in * g.c_out / 4).div_ceil(64))?;
+        let u = self.allocate(PLACES * g.c_in * g.c_out)?;
+        self.run(
+            kernel("transform_weight", options),
+            &[w, &u],
+            &params,
+            (g.c_in * g.c_out / 4).div_ceil(64),
+        )?;
         Ok(u)
     }
 }
@@ -250,15 +256,14 @@ mod tests {
     use gradamp_core::random::{Purpose, Stream};
 
     use super::*;
-    use crate::gpu::testing;
-    use crate::ops::conv2d::Way;
-    use crate::ops::conv2d::implicit_gemm::Pass;
+    use crate::algorithm::Algorithm;
+    use crate::testing;
 
-    /// Each pass against the direct product on the same device, on planes that fill no tile, at every padding, and with
-    /// so many images that they take several runs.
+    /// Each operation against the implicit product on the same device: on planes that fill no tile, at every padding, and
+    /// with so many images that they need several groups.
     #[test]
-    fn every_pass_equals_the_direct_product() {
-        for gpu in testing::each() {
+    fn every_operation_equals_the_implicit_product() {
+        for gpu in testing::gpus() {
             for (x, w, padding) in [
                 ([2, 5, 7, 4], [3, 3, 4, 12], 1),
                 ([1, 8, 8, 20], [3, 3, 20, 8], 1),
@@ -272,32 +277,36 @@ mod tests {
     }
 
     #[test]
-    fn wide_layers_on_planes_of_whole_tiles_are_taken_this_way_on_rasterisers() {
-        use Pass::{Forward, Input, Weight};
-        for (side, channels, stride, passes) in [
-            (32, 128, 1, &[Forward, Input, Weight][..]),
-            (32, 64, 1, &[Weight]), // too narrow for the transforms
-            (4, 256, 1, &[Weight]), // eight tiles fill no row of a product
-            (2, 512, 1, &[]),       // three quarters of each tile are beyond the plane
+    fn rasterisers_use_it_for_wide_layers_on_planes_of_whole_tiles() {
+        use ConvOp::{Forward, InputGradient, WeightGradient};
+        for (side, channels, stride, ops) in [
+            (32, 128, 1, &[Forward, InputGradient, WeightGradient][..]),
+            (32, 64, 1, &[WeightGradient]), // too narrow for the transforms
+            (4, 256, 1, &[WeightGradient]), // eight tiles fill no row of a product
+            (2, 512, 1, &[]),               // three quarters of each tile are beyond the plane
             (32, 128, 2, &[]),
             (32, 126, 1, &[]),
         ] {
             let g = Conv2d::new(&[8, side, side, channels], &[3, 3, channels, channels], stride, 1).unwrap();
-            for pass in Pass::ALL {
+            for op in ConvOp::ALL {
                 let tile = Tile::Subgroup(8);
-                assert_eq!(pays(pass, &g, tile), passes.contains(&pass), "{g:?}, {pass}");
-                for gpu in testing::each() {
-                    let way = gpu.fixed_way(pass, &g);
+                assert_eq!(pays(op, &g, tile), ops.contains(&op), "{g:?}, {op}");
+                for gpu in testing::gpus() {
+                    let algorithm = gpu.default_algorithm(op, &g);
                     let expected =
-                        gpu.fixed_subgroup().is_some_and(|lanes| pays(pass, &g, Tile::Subgroup(lanes)));
-                    assert_eq!(matches!(way, Way::Winograd(_)), expected, "{g:?}, {pass}: {way}");
+                        gpu.broadcast_lanes().is_some_and(|lanes| pays(op, &g, Tile::Subgroup(lanes)));
+                    assert_eq!(
+                        matches!(algorithm, Algorithm::Winograd(_)),
+                        expected,
+                        "{g:?}, {op}: {algorithm}"
+                    );
                 }
             }
         }
     }
 
     fn compare(gpu: &Wgpu, g: &Conv2d) {
-        let tile = gpu.fixed_subgroup().map_or(Tile::Shared(4, 4), Tile::Subgroup);
+        let tile = gpu.broadcast_lanes().map_or(Tile::Shared(4, 4), Tile::Subgroup);
         let upload = |shape: [usize; 4], number: u64| {
             let stream = Stream::new(number, Purpose::Test);
             let values: Vec<f32> =
@@ -308,21 +317,21 @@ mod tests {
         };
         let (x, w, dy) = (upload(g.x_shape(), 1), upload(g.w_shape(), 2), upload(g.y_shape(), 3));
         let bias = upload([g.c_out, 1, 1, 1], 4);
-        for pass in Pass::ALL {
-            let shape = [g.y_shape(), g.x_shape(), g.w_shape()][pass as usize];
+        for op in ConvOp::ALL {
+            let shape = [g.y_shape(), g.x_shape(), g.w_shape()][op as usize];
             let len = shape.iter().product();
             let [found, expected] = [0, 1].map(|_| gpu.alloc(len).unwrap());
-            match pass {
-                Pass::Forward => gpu.winograd_kernel(g, tile, &x, &w, Some(&bias), &found).unwrap(),
-                Pass::Input => gpu.winograd_backward_input_kernel(g, tile, &w, &dy, &found).unwrap(),
-                Pass::Weight => gpu.winograd_backward_weight_kernel(g, tile, &x, &dy, &found).unwrap(),
+            match op {
+                ConvOp::Forward => gpu.winograd(g, tile, &x, &w, Some(&bias), &found).unwrap(),
+                ConvOp::InputGradient => gpu.winograd_backward_input(g, tile, &w, &dy, &found).unwrap(),
+                ConvOp::WeightGradient => gpu.winograd_backward_weight(g, tile, &x, &dy, &found).unwrap(),
             }
-            let operands = match pass {
-                Pass::Forward => vec![&x, &w, &expected, &bias],
-                Pass::Input => vec![&dy, &w, &expected],
-                Pass::Weight => vec![&x, &dy, &expected],
+            let operands = match op {
+                ConvOp::Forward => vec![&x, &w, &expected, &bias],
+                ConvOp::InputGradient => vec![&dy, &w, &expected],
+                ConvOp::WeightGradient => vec![&x, &dy, &expected],
             };
-            gpu.product(Product::new(g, pass, tile), &operands).unwrap();
+            gpu.product(Product::new(g, op, tile), &operands).unwrap();
             let [found, expected] = [found, expected].map(|buffer| {
                 let mut values = vec![0.0; len];
                 gpu.read(&buffer, &mut values).unwrap();
@@ -331,7 +340,7 @@ mod tests {
             let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
             for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 let error = (found - expected).abs() / largest;
-                assert!(error < 3e-5, "{g:?} {pass:?}: {found} at {i}, expected {expected}");
+                assert!(error < 3e-5, "{g:?} {op:?}: {found} at {i}, expected {expected}");
             }
         }
     }

@@ -1,10 +1,10 @@
-// What stands around the products of `columns.rs`.
+// The kernels around the products of `im2col_gemm.rs`.
 //
-//   extend       wide[k, o] = w[k, o], 0 in the rows that fill up a quad
-//   transpose    dw[k, o] = turned[o, k]
+//   extend       wide[k, o] = w[k, o], and 0 in the rows that were added to fill a quad
+//   transpose    dw[k, o] = transposed[o, k]
 //
-// w and dw are [depth, c_out], wide is [row, c_out], turned [c_out, row], with `row` the depth of a window in whole quads. An
-// invocation takes one value of what it writes.
+// w and dw are [depth, c_out], wide is [row, c_out], transposed [c_out, row]; `row` is the depth of a window, rounded up to
+// whole quads. An invocation writes one value.
 
 struct Params {
     depth: u32,

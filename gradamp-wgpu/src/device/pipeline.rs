@@ -1,0 +1,89 @@
+//! Compiled kernels.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::shaders::kernel::{Kernel, Variant};
+
+/// A compiled kernel.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) raw: wgpu::ComputePipeline,
+    pub(crate) layout: wgpu::BindGroupLayout,
+    /// The pipeline's number, a part of the key of cached bind groups.
+    pub(crate) number: u32,
+}
+
+/// The kernels that were compiled so far. A kernel is compiled when it is first used.
+#[derive(Debug)]
+pub(crate) struct Pipelines {
+    by_kernel: HashMap<Variant, Arc<Pipeline>>,
+    /// The kernels that may run, whose accesses are then checked at run time; all, without checks, where it is `None`.
+    allowed: Option<Vec<Variant>>,
+}
+
+impl Pipelines {
+    pub(crate) fn new(allowed: Option<Vec<Variant>>) -> Self {
+        Self { by_kernel: HashMap::new(), allowed }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_kernel.len()
+    }
+
+    /// The pipeline of `kernel`, which is compiled now if it is new.
+    ///
+    /// **Errors:** a kernel that is not allowed; the device's message where it refuses the shader.
+    pub(crate) fn get(&mut self, device: &wgpu::Device, kernel: Kernel<'_>) -> Result<Arc<Pipeline>, String> {
+        let key = Variant::from(kernel);
+        if let Some(pipeline) = self.by_kernel.get(&key) {
+            return Ok(pipeline.clone());
+        }
+        let checked = self.allowed.is_some();
+        if self.allowed.as_ref().is_some_and(|allowed| !allowed.contains(&key)) {
+            return Err(format!("{key:?} is not among the kernels that the tests validate"));
+        }
+        let source = kernel.source().map_err(|error| error.to_string())?;
+        let number = self.by_kernel.len() as u32;
+        let pipeline = Arc::new(compile(device, checked, kernel, &source, number)?);
+        self.by_kernel.insert(key, pipeline.clone());
+        Ok(pipeline)
+    }
+}
+
+#[allow(unsafe_code, reason = "shaders without checks at run time")]
+fn compile(
+    device: &wgpu::Device,
+    checked: bool,
+    kernel: Kernel<'_>,
+    source: &str,
+    number: u32,
+) -> Result<Pipeline, String> {
+    let label = format!("{}.{}", kernel.shader.name(), kernel.entry);
+    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let descriptor =
+        wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(source.into()) };
+    let module = match checked {
+        true => device.create_shader_module(descriptor),
+        // SAFETY: the shaders are this crate's. They check every index against a geometry that the host has checked
+        // against its buffers, every loop ends, and no divisor is 0. The tests run them with checks.
+        false => unsafe {
+            device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+        },
+    };
+    let raw = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(&label),
+        layout: None,
+        module: &module,
+        entry_point: Some(kernel.entry),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            zero_initialize_workgroup_memory: false,
+            ..Default::default()
+        },
+        cache: None,
+    });
+    match pollster::block_on(scope.pop()) {
+        Some(error) => Err(format!("the device refuses kernel {label}: {error}")),
+        None => Ok(Pipeline { layout: raw.get_bind_group_layout(0), raw, number }),
+    }
+}

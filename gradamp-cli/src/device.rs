@@ -2,7 +2,7 @@
 
 use gradamp_core::{Backend, Error};
 use gradamp_cpu::Cpu;
-use gradamp_wgpu::{Adapter, Choice, Options, Wgpu};
+use gradamp_wgpu::{Adapter, Choice, NoAdapter, OpenError, Options, Wgpu};
 
 use crate::args::DeviceArgs;
 use crate::failure::{Failure, Result};
@@ -61,9 +61,26 @@ pub fn choose(device: &Device) -> Result<Chosen, Error> {
                 Gpu::Number(number) => Choice::Number(number),
                 Gpu::Name(name) => Choice::Name(name),
             };
-            Ok(gpu(choice.find(adapters())?, false))
+            Ok(gpu(choice.find(adapters()).map_err(no_adapter)?, false))
         }
     }
+}
+
+/// The error of a device that is not there, with the devices that are.
+fn no_adapter(error: NoAdapter) -> Error {
+    let NoAdapter { choice, adapters, .. } = error;
+    let names: Vec<String> =
+        adapters.iter().map(|adapter| format!("gpu:{} {adapter}", adapter.number)).collect();
+    let found = match (names.is_empty(), &choice) {
+        (true, _) => "this machine has none that can compute; `cpu` and `auto` need none".to_owned(),
+        // Any other adapter would have been found.
+        (_, Choice::Best) => format!(
+            "this machine has software rasterisers only: {}; `cpu` is faster, `gpu:0` takes one all the same",
+            names.join(", ")
+        ),
+        _ => format!("this machine has {}", names.join(", ")),
+    };
+    Error::setting("train.device", format!("expected {choice}, {found}"))
 }
 
 /// Does `task` on the device that the command line names.
@@ -117,7 +134,14 @@ pub fn adapters() -> Vec<Adapter> {
 ///
 /// **Errors:** an adapter that cannot be opened, or that computes wrongly.
 pub fn open(adapter: &Adapter, options: &Options) -> Result<Wgpu, Error> {
-    stderr::without_drivers(|| Wgpu::open(adapter, options))
+    stderr::without_drivers(|| Wgpu::open(adapter, options)).map_err(|error| match error {
+        OpenError::Driver(error) => error,
+        OpenError::WrongResults { .. } => {
+            Error::external(format!("{error}; `gradamp devices --check` says more"))
+        }
+        OpenError::OtherTuning { .. } => Error::external(format!("{error}; `gradamp tune` measures anew")),
+        _ => error.into(),
+    })
 }
 
 /// How `adapter` is opened.

@@ -10,6 +10,7 @@ use crate::bench::Workload;
 use crate::device::{self, Chosen};
 use crate::failure::{Failure, Result};
 use crate::output;
+use gradamp_study::run_folder;
 
 /// `gradamp tune`
 pub fn tune(args: &TuneArgs) -> Result<()> {
@@ -30,13 +31,13 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
     let (fixed, best) = found
         .convolutions
         .iter()
-        .fold((0.0, 0.0), |(fixed, best), tuned| (fixed + tuned.fixed_seconds, best + tuned.seconds));
+        .fold((0.0, 0.0), |(fixed, best), tuned| (fixed + tuned.default_seconds, best + tuned.seconds));
     // What was measured for other models or batches stays.
     let all = match file.exists() {
-        true => found.over(Tuning::read(&file)?),
+        true => found.with_older(Tuning::read(&file)?),
         false => found,
     };
-    all.write(&file)?;
+    run_folder::write_file(&file, all.to_json()?.as_bytes())?;
     output::result(format_args!(
         "\nall of them once: {:.2} ms, with the fixed choices {:.2} ms\n{}: used by `--tuned`",
         1e3 * best,
@@ -47,7 +48,7 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
 }
 
 fn line(tuned: &Tuned) -> String {
-    let gain = tuned.fixed_seconds / tuned.seconds;
+    let gain = tuned.default_seconds / tuned.seconds;
     format!("{:9.3} ms  {gain:5.2}x  {}", 1e3 * tuned.seconds, tuned.describe())
 }
 

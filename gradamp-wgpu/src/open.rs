@@ -61,13 +61,13 @@ impl fmt::Display for OpenError {
             OpenError::Driver(error) => error.fmt(f),
             OpenError::WrongResults { adapter, op, error, limit } => write!(
                 f,
-                "{adapter}: computes wrongly: a small convolution ({op}) is off by {error:.1e} of its largest value, \
-                 expected less than {limit:.0e}; a newer driver may help"
+                "backend {adapter}: computes wrongly: a small convolution ({op}) is off by {error:.1e} of its largest \
+                 value, expected less than {limit:.0e}; a newer driver may help"
             ),
             OpenError::OtherTuning { adapter, measured_on } => write!(
                 f,
-                "{adapter}: cannot use what was measured on {measured_on}: expected this adapter, driver, precision and \
-                 version"
+                "backend {adapter}: cannot use what was measured on {measured_on}: expected this adapter, driver, \
+                 precision and version"
             ),
         }
     }

@@ -13,7 +13,7 @@ use gradamp_core::{Backend, BatchSource, Hooks, LayerKind, Module, Parameters, R
 use gradamp_cpu::Cpu;
 use gradamp_data::{DataSettings, Loader, ShapesSettings, Source};
 use gradamp_models::{Architecture, Model, ModelSettings};
-use gradamp_wgpu::{Kind, Made, Options, Wgpu};
+use gradamp_wgpu::{Counters, Kind, Options, Wgpu};
 
 const SEED: u64 = 5;
 
@@ -86,23 +86,23 @@ fn first_gradients_and_fifty_losses_agree_with_those_of_the_cpu() {
     }
 }
 
-/// Counts the steps that are told at a time, and what the device made until then.
+/// Records the number of steps in each report, and the device's counters at that time.
 struct Counter {
     gpu: Wgpu,
     told: Vec<usize>,
-    made: Vec<Made>,
+    counters: Vec<Counters>,
 }
 
 impl Counter {
     fn new(gpu: &Wgpu) -> Self {
-        Self { gpu: gpu.clone(), told: Vec::new(), made: Vec::new() }
+        Self { gpu: gpu.clone(), told: Vec::new(), counters: Vec::new() }
     }
 }
 
 impl Observer<Wgpu> for Counter {
     fn on_steps(&mut self, reports: &[StepReport], _snapshot: &Snapshot<'_, Wgpu>) -> Result<Control> {
         self.told.push(reports.len());
-        self.made.push(self.gpu.made());
+        self.counters.push(self.gpu.counters());
         Ok(Control::Continue)
     }
 }
@@ -134,19 +134,15 @@ fn train(
 }
 
 #[test]
-fn a_steady_step_makes_nothing_and_is_one_submission() {
+fn a_step_in_steady_state_creates_nothing_and_submits_once() {
     // With `tiled` a software rasteriser, too, keeps the images and runs the kernels of GPUs.
     for tiled in [false, true] {
         let Some(gpu) = open(&Options { tiled, ..Options::default() }) else { return };
         let mut counter = Counter::new(&gpu);
         train(&gpu, Architecture::ResNet18, 6 * (gpu.steps_ahead() + 1), &mut counter).unwrap();
-        let [.., before, last] = counter.made[..] else { panic!("{:?}", counter.made) };
-        // What is handed over when is for the trainer to decide, who may look at a loss within a step.
-        assert_eq!(
-            Made { submissions: 0, ..last },
-            Made { submissions: 0, ..before },
-            "a step makes something"
-        );
+        let [.., before, last] = counter.counters[..] else { panic!("{:?}", counter.counters) };
+        // The trainer, which may read a loss within a step, decides when work is submitted.
+        assert_eq!(with_submissions(last, 0), with_submissions(before, 0), "a step creates something");
 
         let (model, mut parameters) = model(&gpu, Architecture::Vgg11, 4);
         let mut sgd = Sgd::new(SgdSettings::default(), &parameters).unwrap();
@@ -159,26 +155,31 @@ fn a_steady_step_makes_nothing_and_is_one_submission() {
             let gradients = tape.backward(&loss.var, &Hooks::new()).unwrap();
             sgd.step(&mut parameters, &gradients, &0.01.into()).unwrap();
             gpu.submit().unwrap();
-            gpu.made()
+            gpu.counters()
         };
         let [_, _, third, fourth] = [(); 4].map(|()| step());
-        let expected = Made { submissions: third.submissions + 1, ..third };
-        // Only where a desktop's watchdog may be waiting is a step cut into several.
+        let expected = with_submissions(third, third.submissions + 1);
+        // A step is split into several submissions only where a desktop's watchdog may be waiting.
         if gpu.adapter().most_dispatches() == usize::MAX {
             assert_eq!(fourth, expected);
         }
     }
 }
 
-/// The adapter of the tests in the place of one of that kind, with the kernels of GPUs.
+fn with_submissions(mut counters: Counters, submissions: u64) -> Counters {
+    counters.submissions = submissions;
+    counters
+}
+
+/// The adapter of the tests opened as if it were of this kind, with the kernels of GPUs.
 fn open_as(kind: Kind) -> Option<Wgpu> {
     let mut adapter = gradamp_wgpu::testing::adapter().unwrap()?;
     adapter.kind = kind;
     Some(Wgpu::open(&adapter, &Options { tiled: true, ..Options::default() }).unwrap())
 }
 
-/// A GPU is handed one step after the other while nobody asks what came of them; one with a desktop on it gets each in
-/// parts, which a watchdog lets pass. The bits are those of a device that is waited for at each step.
+/// Steps are submitted to a GPU one after the other, and losses are read late. A GPU that may drive a desktop gets each step
+/// in parts, so that no watchdog resets it. The bits are those of a device that the host waits for at each step.
 #[test]
 fn losses_are_read_late_and_rarely_and_a_step_is_split_where_a_watchdog_may_wait() {
     const STEPS: usize = 18;
@@ -187,7 +188,7 @@ fn losses_are_read_late_and_rarely_and_a_step_is_split_where_a_watchdog_may_wait
         let Some(gpu) = open_as(kind) else { return };
         let mut counter = Counter::new(&gpu);
         let parameters = train(&gpu, Architecture::Vgg11, STEPS, &mut counter).unwrap();
-        let [.., before, last] = counter.made[..] else { panic!("{:?}", counter.made) };
+        let [.., before, last] = counter.counters[..] else { panic!("{:?}", counter.counters) };
         let submissions = (last.submissions - before.submissions) as usize;
         all.push((counter.told, submissions, parameters));
     }

@@ -2,7 +2,7 @@
 
 use gradamp_core::backend::Backend;
 use gradamp_core::geometry::{Conv2d, Gemm};
-use gradamp_wgpu::Pass;
+use gradamp_wgpu::ConvOp;
 use serde_json::{Value, json};
 
 use super::operation::Operation;
@@ -105,7 +105,7 @@ fn matrix_product(side: usize) -> gradamp_core::Result<Operation> {
 /// The same as a 1x1 convolution, which on some devices is cut up better.
 fn pointwise(side: usize) -> gradamp_core::Result<Operation> {
     let g = Conv2d::new(&[side, 1, 1, side], &[1, 1, side, side], 1, 0)?;
-    Ok(Operation::Convolution { pass: Pass::Forward, g, bias: false, moments: false })
+    Ok(Operation::Convolution { op: ConvOp::Forward, g, bias: false, moments: false })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use gradamp_core::Result;
 use gradamp_core::backend::Backend;
 use gradamp_core::folding::{Folding, Rectified, Share};
 use gradamp_core::geometry::{Conv2d, Pool2d, Rows};
-use gradamp_wgpu::Pass;
+use gradamp_wgpu::ConvOp;
 
 use super::operation::{Call, Channels, Operation};
 
@@ -147,7 +147,7 @@ impl fmt::Display for Folded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Forward { g, .. } | InputGradient { g, .. } => {
-                Operation::Convolution { pass: Pass::Forward, g, bias: false, moments: false }.fmt(f)
+                Operation::Convolution { op: ConvOp::Forward, g, bias: false, moments: false }.fmt(f)
             }
             Pool(g) => Operation::MaxPool(g).fmt(f),
             Rest { g, .. } => Operation::BatchNorm(g).fmt(f),

@@ -6,17 +6,17 @@ use gradamp_core::Result;
 use gradamp_core::backend::{Backend, BatchNormOperands, SgdSlot, SgdStep};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::random::{Purpose, Stream};
-use gradamp_wgpu::Pass;
+use gradamp_wgpu::ConvOp;
 
 use super::folded::Folded;
 
 /// A call of a backend, with all that its time depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// A pass of a convolution.
+    /// An operation of a convolution.
     Convolution {
         /// Which one.
-        pass: Pass,
+        op: ConvOp,
         /// Its shapes.
         g: Conv2d,
         /// Whether it adds a bias.
@@ -87,10 +87,10 @@ impl Operation {
     /// What kind of operation it is.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Convolution { pass: Pass::Forward, moments: false, .. } => "convolution",
-            Self::Convolution { pass: Pass::Forward, moments: true, .. } => "convolution + statistics",
-            Self::Convolution { pass: Pass::Input, .. } => "convolution, input gradient",
-            Self::Convolution { pass: Pass::Weight, .. } => "convolution, weight gradient",
+            Self::Convolution { op: ConvOp::Forward, moments: false, .. } => "convolution",
+            Self::Convolution { op: ConvOp::Forward, moments: true, .. } => "convolution + statistics",
+            Self::Convolution { op: ConvOp::InputGradient, .. } => "convolution, input gradient",
+            Self::Convolution { op: ConvOp::WeightGradient, .. } => "convolution, weight gradient",
             Self::Folded(folded) => folded.name(),
             Self::Product(_) => "matrix product",
             Self::AddBias(_) => "bias",
@@ -168,20 +168,20 @@ impl Operation {
         let image = |shape: [usize; 4]| values(shape.iter().product());
         Ok(match *self {
             Self::Folded(folded) => folded.call(b, &values)?,
-            Self::Convolution { pass, g, bias, moments } => {
+            Self::Convolution { op, g, bias, moments } => {
                 let (mut x, mut w, mut y) = (image(g.x_shape())?, image(g.w_shape())?, image(g.y_shape())?);
                 let bias = if bias { Some(values(g.c_out)?) } else { None };
-                match pass {
-                    Pass::Forward if moments => {
+                match op {
+                    ConvOp::Forward if moments => {
                         let [mut mean, mut variance] = [values(g.c_out)?, values(g.c_out)?];
                         Box::new(move || {
                             let found = (&mut mean, &mut variance);
                             b.conv2d_with_moments(&g, &x, &w, bias.as_ref(), &mut y, found.0, found.1)
                         })
                     }
-                    Pass::Forward => Box::new(move || b.conv2d(&g, &x, &w, bias.as_ref(), &mut y)),
-                    Pass::Input => Box::new(move || b.conv2d_backward_input(&g, &w, &y, &mut x)),
-                    Pass::Weight => Box::new(move || b.conv2d_backward_weight(&g, &x, &y, &mut w)),
+                    ConvOp::Forward => Box::new(move || b.conv2d(&g, &x, &w, bias.as_ref(), &mut y)),
+                    ConvOp::InputGradient => Box::new(move || b.conv2d_backward_input(&g, &w, &y, &mut x)),
+                    ConvOp::WeightGradient => Box::new(move || b.conv2d_backward_weight(&g, &x, &y, &mut w)),
                 }
             }
             Self::Product(g) => {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gradamp_core::backend::{Backend, BatchNormOperands, SgdSlot};
 use gradamp_core::folding::{Folding, Rectified, Share};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
-use gradamp_wgpu::Pass;
+use gradamp_wgpu::ConvOp;
 
 use super::folded::Folded;
 use super::operation::Operation;
@@ -165,7 +165,7 @@ impl<B: Backend> Backend for Survey<B> {
     }
 
     fn conv2d(&self, g: &Conv2d, _x: &(), _w: &(), bias: Option<&()>, _y: &mut ()) -> Answer {
-        self.note(Operation::Convolution { pass: Pass::Forward, g: *g, bias: bias.is_some(), moments: false })
+        self.note(Operation::Convolution { op: ConvOp::Forward, g: *g, bias: bias.is_some(), moments: false })
     }
 
     fn conv2d_with_moments(
@@ -178,16 +178,16 @@ impl<B: Backend> Backend for Survey<B> {
         _mean: &mut (),
         _variance: &mut (),
     ) -> Answer {
-        let (pass, bias) = (Pass::Forward, bias.is_some());
-        self.note(Operation::Convolution { pass, g: *g, bias, moments: true })
+        let (op, bias) = (ConvOp::Forward, bias.is_some());
+        self.note(Operation::Convolution { op, g: *g, bias, moments: true })
     }
 
     fn conv2d_backward_input(&self, g: &Conv2d, _w: &(), _dy: &(), _dx: &mut ()) -> Answer {
-        self.note(Operation::Convolution { pass: Pass::Input, g: *g, bias: false, moments: false })
+        self.note(Operation::Convolution { op: ConvOp::InputGradient, g: *g, bias: false, moments: false })
     }
 
     fn conv2d_backward_weight(&self, g: &Conv2d, _x: &(), _dy: &(), _dw: &mut ()) -> Answer {
-        self.note(Operation::Convolution { pass: Pass::Weight, g: *g, bias: false, moments: false })
+        self.note(Operation::Convolution { op: ConvOp::WeightGradient, g: *g, bias: false, moments: false })
     }
 
     fn batch_norm_relu(

@@ -78,7 +78,6 @@ pub struct Limits {
 
 /// What an adapter supports beyond plain f32 arithmetic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct FastPaths {
     /// 16-bit floats in shaders.
     pub f16: bool,

@@ -106,7 +106,7 @@ impl<B: Backend> Sources<B> {
         let (settings, batch_size, seed) = (&config.data, config.train.batch_size, config.train.seed);
         let parts = settings.split(data.pair, seed)?;
         let in_train = |error: gradamp_data::Error| match Error::from(error) {
-            Error::Setting { key, message } if key == "batch_size" => {
+            Error::Setting { field, message } if field == "batch_size" => {
                 Error::setting("train.batch_size", message)
             }
             other => other,

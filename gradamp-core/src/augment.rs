@@ -1,13 +1,13 @@
 //! Random crop, horizontal flip and cutout, then normalisation.
 //!
-//! Every choice is an integer drawn by count, from `Stream::new(seed, Purpose::Augment).at(epoch).at(example)`, where
-//! `example` is the image's place in its data set: the same image meets the same fate whatever the order, the batch size
-//! and the number of threads, and a GPU can repeat it bit for bit. The draws, by index:
+//! Every choice is an integer of a counted stream of random numbers, `Stream::new(seed, Purpose::Augment).at(epoch).at(example)`, where
+//! `example` is the image's number in its data set. An image is therefore augmented in the same way for every order, batch size
+//! and number of threads, and a GPU can repeat the augmentation bit for bit. The draws, by index:
 //!
 //! | index | draw |
 //! |---|---|
 //! | 0, 1 | rows and columns of the crop's corner in the padded image, each below 2·padding + 1 |
-//! | 2 | 1 of below 2: flip |
+//! | 2 | below 2; 1 flips the image |
 //! | 3, 4 | row and column of the cutout's centre, below h and w |
 //!
 //! **Source:** crop and flip as in He et al., "Deep Residual Learning for Image Recognition", 2016, section 4.2; cutout:
@@ -15,27 +15,27 @@
 
 use crate::random::Stream;
 
-/// What may happen to a training image. The default does nothing.
+/// The augmentation of training images. The default changes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Augmentation {
     /// Black pixels added on each side before an image-sized window is cut out; 0 for no crop.
     pub crop_padding: usize,
     /// Whether half of the images are mirrored left to right.
     pub flip: bool,
-    /// Side of a square that is set to 0 after normalisation, in pixels; it may hang over the border. 0 for none.
+    /// Side in pixels of a square that is set to 0 after normalisation; 0 for none. The square may extend over the border.
     pub cutout: usize,
 }
 
-/// What happens to one image.
+/// The augmentation of one image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Choice {
     /// Rows from the image's first to the window's first; negative above the image.
     pub down: isize,
     /// Columns from the image's first to the window's first, before the flip.
     pub right: isize,
-    /// Mirrored left to right.
+    /// Whether the image is mirrored left to right.
     pub flip: bool,
-    /// Rows and columns of the result that are cut out: from the first to before the second.
+    /// The rows and the columns of the result that are cut out: each from the first number up to, but without, the second.
     pub cutout: [(usize, usize); 2],
 }
 
@@ -59,7 +59,7 @@ impl Augmentation {
     }
 }
 
-/// Writes one image, moved, mirrored, normalised and cut out.
+/// Writes one image after crop, flip, normalisation and cutout.
 ///
 /// y[i, j, c] = table[c, x[i + down, j' + right, c]], where j' = w − 1 − j if mirrored, else j; table[c, 0] outside x;
 /// 0 inside the cutout.

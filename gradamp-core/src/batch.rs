@@ -1,4 +1,4 @@
-//! Where a trainer's examples come from.
+//! Batches of labelled images, and the trait of their sources.
 
 use crate::{Backend, Result, Tensor};
 
@@ -11,23 +11,23 @@ pub struct Batch<B: Backend> {
     pub labels: Tensor<B>,
 }
 
-/// A set of labelled images that is served in batches.
+/// A source of batches of labelled images.
 ///
-/// What a batch holds is a function of (the source's settings, epoch, step), so that a run resumes at any step.
+/// A batch is a function of (the source's settings, epoch, step), so that a run can be resumed at any step.
 pub trait BatchSource<B: Backend> {
-    /// Examples in an epoch.
+    /// The number of examples in an epoch.
     fn examples(&self) -> usize;
 
-    /// Batches in an epoch.
+    /// The number of batches in an epoch.
     fn batches(&self) -> usize;
 
-    /// Images per batch; the last batch of an epoch may hold fewer.
+    /// The number of images in a batch; the last batch of an epoch may hold fewer.
     fn batch_size(&self) -> usize;
 
     /// The shape of one image, `[h, w, c]`.
     fn image_shape(&self) -> [usize; 3];
 
-    /// How many classes there are.
+    /// The number of classes.
     fn classes(&self) -> usize;
 
     /// The batches of `epoch` (from 0), beginning with batch `first`.

@@ -1,12 +1,12 @@
-//! The one error type of the core.
+//! The error type of the core.
 
 use std::fmt::{Debug, Display, LowerExp};
 
-/// What can go wrong in the core; every message names the operation or site and what was found.
+/// An error of the core. Each message names the operation, site or setting, and says what was found and what was expected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Shapes that do not fit an operation. The message names both.
+    /// The shapes do not fit the operation. The message names both shapes.
     #[error("{operation}: {message}")]
     Shape {
         /// The operation's name, such as `conv2d`.
@@ -14,15 +14,16 @@ pub enum Error {
         /// What was found and what was expected.
         message: String,
     },
-    /// A setting out of its range, or a selection that matches nothing. `key` is where it was set.
-    #[error("{key}: {message}")]
+    /// A setting is out of its range, or selects nothing.
+    #[error("{field}: {message}")]
     Setting {
-        /// The setting, as the user would write it, such as `amplification.ratio`.
-        key: String,
+        /// The path of the field, such as `ratio`, `layer_rates[0].paths` or `strategy.phases[1].lr`: within the structure that was
+        /// checked or, for errors of a [`Trainer`](crate::train::Trainer), within its [`TrainSettings`](crate::train::TrainSettings).
+        field: String,
         /// What was found and what was expected.
         message: String,
     },
-    /// A backward hook failed; the step was stopped.
+    /// A backward hook returned an error, which ends the step.
     #[error("hook at site {site}: {source}")]
     Hook {
         /// The path of the site whose hook failed.
@@ -30,7 +31,7 @@ pub enum Error {
         /// The hook's own error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A parameter that is missing, unexpected or of another shape.
+    /// A parameter is missing, unexpected or of another shape.
     #[error("parameter {path}: {message}")]
     Parameter {
         /// The parameter's path, such as `layer1.0.conv1.weight`.
@@ -38,7 +39,7 @@ pub enum Error {
         /// What was found and what was expected.
         message: String,
     },
-    /// The backend could not do what was asked of it (memory, device, limits).
+    /// The backend failed: its memory, its device or one of its limits.
     #[error("backend {backend}: {message}")]
     Backend {
         /// The backend's name.
@@ -49,9 +50,9 @@ pub enum Error {
     /// The host has no memory left.
     #[error("out of memory: cannot allocate {:.1} MiB for {what}", *bytes as f64 / 1_048_576.0)]
     Memory {
-        /// What it was for.
+        /// What the memory was for.
         what: String,
-        /// How much it was.
+        /// The size that could not be allocated.
         bytes: usize,
     },
     /// The loss or a parameter is not finite.
@@ -61,10 +62,10 @@ pub enum Error {
         epoch: usize,
         /// The global step, from 0.
         step: u64,
-        /// The first bad site or parameter.
+        /// The first site or parameter that is not finite.
         message: String,
     },
-    /// An error of a batch source, an observer or another part the caller supplied.
+    /// An error of a batch source, an observer or another part that the caller supplied.
     #[error(transparent)]
     External(#[from] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -72,7 +73,8 @@ pub enum Error {
 /// `Result` with the core's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A number for a message: as few digits as tell it from its neighbours, very large and very small ones as `1e30`.
+/// Formats a number for a message, with as few digits as distinguish it from its neighbours. Very large and very small numbers are
+/// written as `1e30`.
 pub fn number<N: Copy + Into<f64> + Display + LowerExp>(number: N) -> String {
     let magnitude: f64 = number.into().abs();
     match magnitude == 0.0 || !magnitude.is_finite() || (1e-5..1e16).contains(&magnitude) {
@@ -87,15 +89,44 @@ impl Error {
         Error::Shape { operation, message: message.into() }
     }
 
-    /// An [`Error::Setting`] at `key`.
-    pub fn setting(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Error::Setting { key: key.into(), message: message.into() }
+    /// An [`Error::Setting`] of `field`.
+    pub fn setting(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Error::Setting { field: field.into(), message: message.into() }
+    }
+
+    /// The same error, seen from the structure whose field `parent` was checked: a setting's `ratio` becomes `parent.ratio`. Other
+    /// errors stay as they are.
+    #[must_use]
+    pub fn within(self, parent: &str) -> Self {
+        match self {
+            Error::Setting { field, message } => {
+                Error::Setting { field: format!("{parent}.{field}"), message }
+            }
+            other => other,
+        }
     }
 
     /// Wraps any other error.
     pub fn external(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Error::External(error.into())
     }
+}
+
+/// **Errors:** a value that is not finite, or not above 0.
+pub(crate) fn above_zero(field: &str, value: f32) -> Result<()> {
+    check_range(field, value, value > 0.0, "a number above 0")
+}
+
+/// **Errors:** a value that is not finite, or below 0.
+pub(crate) fn at_least_zero(field: &str, value: f32) -> Result<()> {
+    check_range(field, value, value >= 0.0, "a number of at least 0")
+}
+
+fn check_range(field: &str, found: f32, is_in_range: bool, expected: &str) -> Result<()> {
+    if is_in_range && found.is_finite() {
+        return Ok(());
+    }
+    Err(Error::setting(field, format!("expected {expected}, found {}", number(found))))
 }
 
 #[cfg(test)]

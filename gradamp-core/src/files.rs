@@ -1,5 +1,5 @@
-//! Opening files that a user names. A pipe, a socket or a device has no end, or waits for a writer that may never come:
-//! a program that reads one may stand still for ever. So only regular files are read, and links to them.
+//! Opens files that a user names. A program that reads a pipe, a socket or a device may hang for ever, because such a file has
+//! no end or waits for a writer. Only regular files, and links to them, are therefore opened.
 
 use std::fs::{File, FileType, Metadata};
 use std::io::{self, Read};
@@ -7,12 +7,11 @@ use std::path::Path;
 
 /// Opens a regular file, or a link to one, for reading.
 ///
-/// **Errors:** what the system says of a file that it does not open; a folder, pipe, socket or device, by what it is.
-/// None of these is opened.
+/// **Errors:** those of the system; a folder, pipe, socket or device, which is not opened.
 pub fn open(path: &Path) -> io::Result<File> {
-    check(&path.metadata()?)?; // before it is opened: to open a pipe is to wait for its writer
+    check(&path.metadata()?)?; // before the file is opened, because opening a pipe waits for its writer
     let file = File::open(path)?;
-    check(&file.metadata()?)?; // another file may have taken the name meanwhile
+    check(&file.metadata()?)?; // another file may have got the name in the meantime
     Ok(file)
 }
 
@@ -42,7 +41,7 @@ fn check(metadata: &Metadata) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, expected a regular file")))
 }
 
-/// What a file is that is not regular.
+/// Names the kind of a file that is not regular.
 fn describe(kind: FileType) -> &'static str {
     #[cfg(unix)]
     {

@@ -8,9 +8,9 @@ use globset::{GlobBuilder, GlobMatcher};
 pub(crate) struct Glob(GlobMatcher);
 
 impl Glob {
-    /// **Errors:** a text that is no glob; the message says why.
+    /// **Errors:** a text that is not a glob; the message says why.
     pub(crate) fn new(glob: &str) -> Result<Self, String> {
-        // The matcher separates parts by slashes, so the dots become slashes on both sides.
+        // The matcher separates parts by slashes, so the dots become slashes in the glob and in paths.
         GlobBuilder::new(&glob.replace('.', "/"))
             .literal_separator(true)
             .backslash_escape(true)
@@ -19,13 +19,13 @@ impl Glob {
             .map_err(|error| format!("\"{glob}\" is no glob: {}", error.kind()))
     }
 
-    /// Whether it matches the whole of `path`.
+    /// Whether the glob matches the whole of `path`.
     pub(crate) fn matches(&self, path: &str) -> bool {
         self.0.is_match(path.replace('.', "/"))
     }
 }
 
-/// A hint at the path that is a slip of the pen away, if there is one.
+/// A hint at the path that differs by a typing error, if there is one.
 pub(crate) fn nearest<'a>(path: &str, paths: impl Iterator<Item = &'a str>) -> String {
     let distances = paths.map(|other| (strsim::damerau_levenshtein(path, other), other));
     match distances.min_by_key(|(distance, _)| *distance) {

@@ -1,10 +1,10 @@
-//! Large memory of the host, which may be refused: an error then, where the standard library would end the program.
+//! Large allocations of the host. A failure is an error, whereas the standard library would end the program.
 
 use crate::{Error, Result};
 
-/// An empty vector with room for `n` values of `what`.
+/// An empty vector with room for `n` values. `what` names them in the error.
 ///
-/// **Errors:** the host has no memory for them.
+/// **Errors:** the host has not enough memory.
 pub fn room_for<T>(n: usize, what: &str) -> Result<Vec<T>> {
     let mut values = Vec::new();
     match values.try_reserve_exact(n) {
@@ -13,9 +13,9 @@ pub fn room_for<T>(n: usize, what: &str) -> Result<Vec<T>> {
     }
 }
 
-/// `n` equal values of `what`.
+/// A vector of `n` equal values. `what` names them in the error.
 ///
-/// **Errors:** as [`room_for`].
+/// **Errors:** the host has not enough memory.
 pub fn filled<T: Clone>(n: usize, value: T, what: &str) -> Result<Vec<T>> {
     let mut values = room_for(n, what)?;
     values.resize(n, value);

@@ -1,8 +1,10 @@
-//! The parameters of a model: a flat list of named tensors, so that optimisers, checkpoints and exports are loops.
+//! The parameters of a model: a flat list of named tensors, so that optimisers, checkpoints and exports are loops over the list.
 //!
-//! A model's layers hold [`ParameterId`]s and settings only; they work on any backend.
+//! A model's layers hold only [`ParameterId`]s and settings, and work on any backend.
 
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::random::{Purpose, Stream};
 use crate::tensor::Shape;
@@ -19,7 +21,7 @@ impl ParameterId {
     }
 }
 
-/// What a parameter is: decides its layout at the import and export edge, and whether it is trained.
+/// The role of a parameter in its layer. It decides the layout in files, and whether the parameter is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// `[kh, kw, c_in, c_out]`, PyTorch's `[c_out, c_in, kh, kw]`.
@@ -37,13 +39,33 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether the optimiser changes it.
+    /// Whether the optimiser changes parameters of this role.
     pub fn is_trained(self) -> bool {
         self != Role::Running
     }
 }
 
-/// How a parameter begins.
+/// A set of parameters that a method can leave unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParameterSet {
+    /// The biases of convolutions and linear layers.
+    Bias,
+    /// The scales and shifts of batch norms.
+    BatchNorm,
+}
+
+impl ParameterSet {
+    /// Whether a parameter of this role belongs to the set.
+    pub fn covers(self, role: Role) -> bool {
+        match self {
+            ParameterSet::Bias => role == Role::Bias,
+            ParameterSet::BatchNorm => matches!(role, Role::Gamma | Role::Beta),
+        }
+    }
+}
+
+/// The initial values of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Initial {
     /// One value everywhere.
@@ -52,7 +74,7 @@ pub enum Initial {
     ///
     /// **Source:** `torch.nn.init.kaiming_uniform_` with a = √5, which `reset_parameters` calls.
     Uniform {
-        /// Inputs that meet in one output.
+        /// The number of inputs of one output.
         fan_in: usize,
     },
 }
@@ -60,11 +82,11 @@ pub enum Initial {
 /// A named tensor of a model.
 #[derive(Clone, Debug)]
 pub struct Parameter<B: Backend> {
-    /// The path, as in PyTorch's state_dict: `layer2.0.bn1.weight`.
+    /// The path, as in PyTorch's state_dict, such as `layer2.0.bn1.weight`.
     pub path: Arc<str>,
-    /// What it is.
+    /// The role.
     pub role: Role,
-    /// Its values.
+    /// The values.
     pub value: Tensor<B>,
 }
 
@@ -74,19 +96,19 @@ pub struct Parameters<B: Backend> {
     backend: B,
     seed: u64,
     list: Vec<Parameter<B>>,
-    /// Training batches seen, by batch norm: PyTorch's `num_batches_tracked`.
+    /// The number of training batches that each batch norm has seen: PyTorch's `num_batches_tracked`.
     counters: Vec<(Arc<str>, u64)>,
 }
 
 impl<B: Backend> Parameters<B> {
-    /// No parameters yet; those to come begin from `seed`.
+    /// An empty list. `seed` decides the initial values of the parameters that are added.
     pub fn new(backend: &B, seed: u64) -> Self {
         Self { backend: backend.clone(), seed, list: Vec::new(), counters: Vec::new() }
     }
 
-    /// Registers a parameter. Its initial values are a function of (seed, its number).
+    /// Registers a parameter. Its initial values are a function of the seed and the parameter's number.
     ///
-    /// **Errors:** a path that is taken; out of memory.
+    /// **Errors:** a path that is registered already; out of memory.
     pub fn add(&mut self, path: &str, role: Role, shape: &[usize], initial: Initial) -> Result<ParameterId> {
         if self.find(path).is_some() {
             return Err(Error::Parameter { path: path.into(), message: "is registered twice".into() });
@@ -152,24 +174,24 @@ impl<B: Backend> Parameters<B> {
         &mut self.counters
     }
 
-    /// How many parameters and running statistics there are.
+    /// The number of parameters and running statistics.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Elements of all trained parameters: what "a model of 11 million parameters" counts.
+    /// The number of elements of all trained parameters: the 11 million of "a model of 11 million parameters".
     pub fn trained_elements(&self) -> usize {
         self.list.iter().filter(|p| p.role.is_trained()).map(|p| p.value.elements()).sum()
     }
 
-    /// Puts `values` (row-major, in this project's layout) in the place of a parameter's own.
+    /// Sets a parameter's values (row-major, in this project's layout).
     ///
-    /// **Errors:** another number of values.
+    /// **Errors:** a number of values that does not fit the parameter's shape.
     pub fn set(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
         let parameter = &mut self.list[id.0];
         if parameter.value.elements() != values.len() {

@@ -172,7 +172,7 @@ fn settings_out_of_range_name_their_key() {
     ];
     for (key, settings) in cases {
         let error = settings.check().unwrap_err().to_string();
-        assert!(error.starts_with(&format!("optimizer.{key}: ")), "{error}");
+        assert!(error.starts_with(&format!("{key}: ")), "{error}");
     }
 }
 

@@ -158,7 +158,7 @@ impl Error {
 impl From<Error> for gradamp_core::Error {
     fn from(error: Error) -> Self {
         match error {
-            Error::Setting { key, message } => gradamp_core::Error::Setting { key, message },
+            Error::Setting { key, message } => gradamp_core::Error::setting(key, message),
             other => gradamp_core::Error::external(other),
         }
     }

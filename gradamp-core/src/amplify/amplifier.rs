@@ -7,9 +7,8 @@ use std::sync::Arc;
 use super::draw::{Draw, DrawRecord};
 use super::gain::{self, Arriving};
 use super::history::History;
-use super::overrides::Keys;
 use super::policy::AmplificationPolicy;
-use super::selection::{Position, Selection, owns};
+use super::selection::{Position, Selection};
 use super::settings::{AmplificationSettings, Placement, Through};
 use super::strategy::{Amplify, Strategy};
 use super::through::Rates;
@@ -23,12 +22,21 @@ use crate::{BackwardHook, GradientAction, Site};
 /// Call [`Amplifier::begin_step`] before each step's backward; add the amplifier to the run's hooks by
 /// [`Hooks::add_shared`](crate::Hooks::add_shared).
 pub struct Amplifier {
-    /// Each phase's last epoch plus one, and what it selects.
-    phases: Vec<(usize, Option<Selection>)>,
+    phases: Vec<PhaseSelection>,
     trace: Arc<Trace>,
-    /// The sites whose layer holds a parameter, by its path.
+    /// The sites whose layer holds a parameter, by the parameter's path.
     owners: HashMap<Arc<str>, Vec<usize>>,
     current: Option<Current>,
+}
+
+/// A phase of the strategy.
+struct PhaseSelection {
+    /// The phase's last epoch plus one.
+    end: usize,
+    /// What the phase selects; `None` where it does not amplify.
+    selection: Option<Selection>,
+    /// The field that holds the phase's settings, for errors.
+    settings: String,
 }
 
 /// The draw in force.
@@ -36,17 +44,17 @@ struct Current {
     phase: usize,
     position: Position,
     draw: Draw,
-    /// By the sites' numbers; `None` for those that are not drawn, or act through learning rates.
+    /// By the numbers of sites; `None` for sites that are not drawn, and where factors act on learning rates.
     factors: Vec<Option<f32>>,
     arriving: Option<Arc<Arriving>>,
     rates: Rates,
 }
 
 impl Amplifier {
-    /// An amplifier for the model of `trace`; `run_seed` serves settings without a seed of their own.
+    /// An amplifier for the model of `trace`. `run_seed` is the seed of settings without one.
     ///
-    /// **Errors:** a strategy or settings out of range ([`Strategy::check`]), and what [`Selection::new`] finds wrong for
-    /// any phase that amplifies, however late it comes.
+    /// **Errors:** a strategy or settings out of their range ([`Strategy::check`]); those of [`Selection::new`] for every phase
+    /// that amplifies.
     pub fn new(
         strategy: &Strategy,
         settings: &AmplificationSettings,
@@ -56,8 +64,8 @@ impl Amplifier {
         Self::build(strategy, settings, trace, run_seed, None)
     }
 
-    /// As [`Amplifier::new`], but `policy` decides in all phases that amplify; eligible layers, placement and the bound
-    /// on the gain are the settings'.
+    /// Like [`Amplifier::new`], but `policy` decides in all phases that amplify. The settings still give the eligible layers,
+    /// the placement and the bound on the gain.
     pub fn with_policy(
         strategy: &Strategy,
         settings: &AmplificationSettings,
@@ -75,46 +83,51 @@ impl Amplifier {
         run_seed: u64,
         policy: Option<&Arc<dyn AmplificationPolicy>>,
     ) -> Result<Self> {
-        strategy.check()?;
-        settings.check()?;
+        strategy.check().map_err(|error| error.within("strategy"))?;
+        settings.check().map_err(|error| error.within("amplification"))?;
         let trace = Arc::new(trace.clone());
         let mut end = 0;
         let phases = strategy.phases.iter().enumerate().map(|(i, phase)| {
             let begin = end;
             end += phase.epochs;
-            let Amplify::On(overrides) = &phase.amplify else { return Ok((end, None)) };
-            let keys = Keys::of_phase(i, overrides);
-            let settings = settings.with(overrides);
-            Selection::new_as(&keys, &settings, &trace, run_seed, begin, policy).map(|s| (end, Some(s)))
+            let field = match phase.amplify {
+                Amplify::On(Some(_)) => format!("strategy.phases[{i}].amplify"),
+                _ => "amplification".into(),
+            };
+            let select = |settings| Selection::in_phase(settings, &trace, run_seed, begin, policy);
+            let selection = phase.amplify.settings(settings).map(select).transpose();
+            let selection = selection.map_err(|error| error.within(&field))?;
+            Ok(PhaseSelection { end, selection, settings: field })
         });
         let phases = phases.collect::<Result<_>>()?;
         let owners_of = |path: &str| {
-            trace.sites.iter().filter(|site| owns(site, path)).map(|site| site.index).collect::<Vec<_>>()
+            trace.sites.iter().filter(|site| site.owns(path)).map(|site| site.index).collect::<Vec<_>>()
         };
         let owners = trace.parameters.iter().map(|path| (path.clone(), owners_of(path))).collect();
         Ok(Self { phases, trace, owners, current: None })
     }
 
-    /// What each phase selects; `None` for a phase that does not amplify.
+    /// The selection of each phase; `None` for a phase that does not amplify.
     pub fn selections(&self) -> impl ExactSizeIterator<Item = Option<&Selection>> {
-        self.phases.iter().map(|(_, selection)| selection.as_ref())
+        self.phases.iter().map(|phase| phase.selection.as_ref())
     }
 
-    /// How many epochs of statistics a run must keep for all its phases; 0 where no policy looks back.
+    /// The number of epochs whose statistics a run must keep; 0 if no policy looks back.
     pub fn epochs_kept(&self) -> usize {
         self.selections().flatten().map(Selection::epochs_kept).max().unwrap_or(0)
     }
 
-    /// Makes the draw for `epoch` and `step` (both from 0, the step counted over the whole run) the one in force.
-    /// Gives its record where it begins to hold at this step: at the first amplified step of a phase, and where its
-    /// policy decides anew, also if it decides for nothing.
+    /// Puts the draw for `epoch` and `step` in force (both from 0, the step counted over the whole run).
+    /// Returns the draw's record if the draw begins at this step: at the first amplified step of a phase, and whenever the
+    /// policy decides again, even if it selects no layer.
     ///
-    /// A resumed run calls [`Amplifier::resume_after`] first, so that nothing is recorded twice.
+    /// A resumed run calls [`Amplifier::resume_after`] first, so that no draw is recorded twice.
     ///
-    /// **Errors:** what [`Selection::draw`] returns.
+    /// **Errors:** those of [`Selection::draw`].
     pub fn begin_step(&mut self, epoch: usize, step: u64, history: &History) -> Result<Option<DrawRecord>> {
-        let phase = self.phases.iter().position(|(end, _)| epoch < *end);
-        let Some((phase, selection)) = phase.and_then(|p| Some((p, self.phases[p].1.as_ref()?))) else {
+        let phase = self.phases.iter().position(|phase| epoch < phase.end);
+        let Some((phase, selection)) = phase.and_then(|p| Some((p, self.phases[p].selection.as_ref()?)))
+        else {
             self.current = None;
             return Ok(None);
         };
@@ -123,9 +136,10 @@ impl Amplifier {
         {
             return Ok(None);
         }
-        let draw = selection.draw(epoch, step, history)?;
+        let within = |error: Error| error.within(&self.phases[phase].settings);
+        let draw = selection.draw(epoch, step, history).map_err(within)?;
         let record = draw.record(&self.trace.sites, epoch, step);
-        let rates = Rates::new(selection.through(), &self.trace, &draw)?;
+        let rates = Rates::new(selection.through(), &self.trace, &draw).map_err(within)?;
         let mut factors = vec![None; self.trace.sites.len()];
         if selection.through() == Through::Gradient {
             draw.sites.iter().zip(&draw.factors).for_each(|(&site, &factor)| factors[site] = Some(factor));
@@ -134,29 +148,30 @@ impl Amplifier {
         Ok(Some(record))
     }
 
-    /// Takes up the state that a run had after `step` of `epoch`, its last step before the interruption.
+    /// Restores the state after `step` of `epoch`, the last step before the interruption.
     ///
-    /// **Errors:** what [`Selection::draw`] returns.
+    /// **Errors:** those of [`Selection::draw`].
     pub fn resume_after(&mut self, epoch: usize, step: u64, history: &History) -> Result<()> {
         self.begin_step(epoch, step, history).map(|_| ())
     }
 
-    /// The draw in force; `None` where nothing is amplified.
+    /// The draw in force; `None` in a phase that does not amplify.
     pub fn draw(&self) -> Option<&Draw> {
         self.current.as_ref().map(|current| &current.draw)
     }
 
-    /// What the draw in force multiplies the learning rate by: 1 but through `mean_learning_rate`.
+    /// The multiplier of the learning rate under the draw in force: 1 unless the factors act on the mean learning rate.
     pub fn rate(&self) -> f64 {
         self.current.as_ref().map_or(1.0, |current| current.rates.common)
     }
 
-    /// What the draw in force multiplies each parameter's learning rate by, where it acts through `learning_rate`.
+    /// The multiplier of each parameter's learning rate under the draw in force; `None` unless the factors act on each
+    /// parameter's learning rate.
     pub fn rates(&self) -> Option<Arc<[f32]>> {
         self.current.as_ref()?.rates.own.clone()
     }
 
-    /// What the draw in force has made of gradients where they are measured; `None` where it multiplies none.
+    /// The gains of the draw in force at the places where gradients are measured; `None` if no gradient is multiplied.
     pub(crate) fn arriving(&mut self) -> Option<Arc<Arriving>> {
         let current = self.current.as_mut()?;
         if current.factors.iter().all(Option::is_none) {
@@ -166,13 +181,13 @@ impl Amplifier {
         Some(current.arriving.get_or_insert_with(found).clone())
     }
 
-    /// The action at `site` in the given placement: one comparison and one look-up.
+    /// The action at `site` for the given placement: one comparison and one look-up.
     fn act<B: Backend>(&self, site: &Site, placement: Placement) -> Result<GradientAction<B>> {
         let Some(Current { draw, factors, .. }) = &self.current else { return Ok(GradientAction::Keep) };
-        // A model that changes its layers between steps would have the wrong ones amplified: say so.
+        // If the model changed its layers between steps, the wrong layers would be amplified.
         match self.trace.sites.get(site.index) {
             Some(known) if known.path == site.path => {}
-            _ => return Err(stranger(&format!("layer {} (number {})", site.path, site.index))),
+            _ => return Err(not_in_trace(&format!("layer {} (number {})", site.path, site.index))),
         }
         Ok(match factors[site.index] {
             Some(factor) if draw.placement == placement => GradientAction::Scale(factor),
@@ -181,7 +196,7 @@ impl Amplifier {
     }
 }
 
-fn stranger(what: &str) -> Error {
+fn not_in_trace(what: &str) -> Error {
     Error::setting("amplification", format!("{what} is not in the trace that the amplifier was made for"))
 }
 
@@ -199,7 +214,7 @@ impl<B: Backend> BackwardHook<B> for Amplifier {
         if draw.placement != Placement::Params {
             return Ok(GradientAction::Keep);
         }
-        let owners = self.owners.get(path).ok_or_else(|| stranger(&format!("parameter {path}")))?;
+        let owners = self.owners.get(path).ok_or_else(|| not_in_trace(&format!("parameter {path}")))?;
         // A drawn layer inside a drawn container: both multiply.
         let drawn = owners.iter().filter_map(|&site| factors[site]);
         Ok(match drawn.reduce(|a, b| a * b) {

@@ -1,4 +1,4 @@
-//! What a run remembers of its gradients, for the policies that decide by them.
+//! The gradient statistics of past epochs, for the policies that decide by them.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,29 +11,29 @@ pub struct History {
     epochs: Vec<EpochStatistics>,
 }
 
-/// What was gathered in one epoch.
+/// The gradient statistics of one epoch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochStatistics {
     /// The epoch, from 0.
     pub epoch: usize,
-    /// By the sites' numbers.
+    /// By the numbers of sites.
     pub sites: Vec<SiteStatistics>,
 }
 
-/// What was gathered about one site's gradients, as they would be without amplification: the gain that was in force is
-/// divided out, by its geometric middle where it depends on the path.
+/// The statistics of one site's gradients as they would be without amplification: the gain that was in force is divided out
+/// (its geometric mean, if it depends on the path).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SiteStatistics {
     /// The gradient that arrives at the layer's output.
     pub output: Moments,
-    /// The gradient of the layer's parameters (of all its layers', where it is a container), as one vector.
+    /// The gradient of the layer's parameters as one vector; for a container, of the parameters of all its layers.
     pub params: Moments,
 }
 
 /// Sums over the measured steps of a gradient g.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
-    /// The steps; 0 where there is no such gradient.
+    /// The number of steps; 0 if there is no such gradient.
     pub steps: u64,
     /// Σ ‖g‖
     #[serde(with = "exact")]
@@ -52,7 +52,7 @@ impl History {
         Self { epochs }
     }
 
-    /// Whether nothing is remembered.
+    /// Whether there are no epochs.
     pub fn is_empty(&self) -> bool {
         self.epochs.is_empty()
     }
@@ -62,13 +62,13 @@ impl History {
         &self.epochs
     }
 
-    /// Adds an epoch behind the others, and forgets the oldest until there are at most `keep`.
+    /// Adds an epoch at the end and removes the oldest ones until there are at most `keep`.
     pub(crate) fn push(&mut self, epoch: EpochStatistics, keep: usize) {
         self.epochs.push(epoch);
         self.epochs.drain(..self.epochs.len().saturating_sub(keep));
     }
 
-    /// The last `count` epochs before `epoch`, oldest first; `None` where they are not all there.
+    /// The last `count` epochs before `epoch`, oldest first; `None` if one of them is missing.
     pub(super) fn before(&self, epoch: usize, count: usize) -> Option<&[EpochStatistics]> {
         let end = self.epochs.partition_point(|known| known.epoch < epoch);
         let found = &self.epochs[end.checked_sub(count)?..end];
@@ -77,14 +77,14 @@ impl History {
 }
 
 impl EpochStatistics {
-    /// What was gathered about the site of this number.
+    /// The statistics of the site of this number.
     pub fn site(&self, index: usize) -> Option<&SiteStatistics> {
         self.sites.get(index)
     }
 }
 
 impl Moments {
-    /// Those of these steps and `more`.
+    /// The sums over these steps and those of `more`.
     #[must_use]
     pub fn and(self, more: &Self) -> Self {
         Self {
@@ -95,12 +95,12 @@ impl Moments {
         }
     }
 
-    /// The mean of ‖g‖; `None` where no step was measured.
+    /// The mean of ‖g‖; `None` if no step was measured.
     pub fn mean_norm(&self) -> Option<f64> {
         (self.steps > 0).then(|| self.norm / self.steps as f64)
     }
 
-    /// |Σ sum(g)| / Σ sum(|g|), in [0, 1]; `None` where all gradients are 0.
+    /// |Σ sum(g)| / Σ sum(|g|), in [0, 1]; `None` if all gradients are 0.
     pub fn cancellation(&self) -> Option<f64> {
         (self.magnitude > 0.0).then(|| self.sum.abs() / self.magnitude)
     }

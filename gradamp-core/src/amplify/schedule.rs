@@ -31,7 +31,7 @@ use crate::{Error, Result};
 pub struct Schedule {
     /// The rate after the warm-up.
     pub curve: Curve,
-    /// How the rate is reached at first; `None` for at once.
+    /// The way to the curve's first rate; `None` to begin with that rate.
     pub warmup: Option<WarmUp>,
 }
 
@@ -49,7 +49,7 @@ pub enum Curve {
     Linear {
         /// The rate at the beginning.
         from: f64,
-        /// The rate that the end comes up to.
+        /// The rate at the end, which the last step approaches.
         to: f64,
     },
     /// lr(s) = to + (from − to) · (1 + cos(π s/T)) / 2
@@ -59,10 +59,10 @@ pub enum Curve {
     Cosine {
         /// The rate at the beginning.
         from: f64,
-        /// The rate that the end comes up to.
+        /// The rate at the end, which the last step approaches.
         to: f64,
     },
-    /// lr = from · gamma^k, with k the number of milestones that lie behind
+    /// lr = from · gamma^k, where k is the number of milestones that have passed
     ///
     /// **Source:** PyTorch's `MultiStepLR`.
     MultiStep {
@@ -70,7 +70,7 @@ pub enum Curve {
         from: f64,
         /// Ascending, in epochs from the beginning of the span (its warm-up included).
         milestones: Vec<f64>,
-        /// What each milestone multiplies the rate by.
+        /// The factor by which each milestone multiplies the rate.
         gamma: f64,
     },
 }
@@ -78,7 +78,7 @@ pub enum Curve {
 /// A linear rise (or fall) to the curve's first rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WarmUp {
-    /// How long it takes, in epochs; parts of an epoch are rounded to whole steps.
+    /// The length in epochs; parts of an epoch are rounded to whole steps.
     pub epochs: f64,
     /// The rate of the very first step.
     pub from: f64,
@@ -148,32 +148,32 @@ impl Schedule {
         }
     }
 
-    /// Checks every number against its range; `key` is where the schedule was set, `epochs` the length of its span.
+    /// Checks every number against its range. `field` is the schedule's field, for errors; `epochs` is the length of its span.
     ///
     /// **Errors:** a rate that is negative or not finite, a gamma that is not positive, a warm-up longer than the
     /// span, milestones that do not ascend inside it.
-    pub fn check(&self, key: &str, epochs: usize) -> Result<()> {
+    pub fn check(&self, field: &str, epochs: usize) -> Result<()> {
         let span = epochs as f64;
         let is_plain = self.warmup.is_none() && matches!(self.curve, Curve::Constant { .. });
-        rate(&if is_plain { key.to_owned() } else { format!("{key}.from") }, self.curve.from())?;
+        rate(&if is_plain { field.to_owned() } else { format!("{field}.from") }, self.curve.from())?;
         match &self.curve {
             Curve::Constant { .. } => {}
-            Curve::Linear { to, .. } | Curve::Cosine { to, .. } => rate(&format!("{key}.to"), *to)?,
+            Curve::Linear { to, .. } | Curve::Cosine { to, .. } => rate(&format!("{field}.to"), *to)?,
             Curve::MultiStep { milestones, gamma, .. } => {
                 if !(gamma.is_finite() && *gamma > 0.0) {
                     return Err(Error::setting(
-                        format!("{key}.gamma"),
+                        format!("{field}.gamma"),
                         format!("is {}, expected a finite number above 0", number(*gamma)),
                     ));
                 }
-                check_milestones(&format!("{key}.milestones"), milestones, epochs)?;
+                check_milestones(&format!("{field}.milestones"), milestones, epochs)?;
             }
         }
         let Some(warmup) = self.warmup else { return Ok(()) };
-        rate(&format!("{key}.warmup_from"), warmup.from)?;
+        rate(&format!("{field}.warmup_from"), warmup.from)?;
         if !(0.0..=span).contains(&warmup.epochs) {
             return Err(Error::setting(
-                format!("{key}.warmup_epochs"),
+                format!("{field}.warmup_epochs"),
                 format!(
                     "is {}, expected 0 to {epochs}, the epochs that the schedule spans",
                     number(warmup.epochs)
@@ -196,26 +196,26 @@ impl Curve {
     }
 }
 
-fn rate(key: &str, value: f64) -> Result<()> {
+fn rate(field: &str, value: f64) -> Result<()> {
     if value.is_finite() && value >= 0.0 {
         return Ok(());
     }
-    Err(Error::setting(key, format!("is {}, expected a finite learning rate of at least 0", number(value))))
+    Err(Error::setting(field, format!("is {}, expected a finite learning rate of at least 0", number(value))))
 }
 
-fn check_milestones(key: &str, milestones: &[f64], epochs: usize) -> Result<()> {
+fn check_milestones(field: &str, milestones: &[f64], epochs: usize) -> Result<()> {
     let mut last = 0.0;
     for (i, &milestone) in milestones.iter().enumerate() {
         if !(milestone > 0.0 && milestone < epochs as f64) {
             let expected = format!("expected an epoch inside the {epochs} that the schedule spans");
             return Err(Error::setting(
-                format!("{key}[{i}]"),
+                format!("{field}[{i}]"),
                 format!("is {}, {expected}", number(milestone)),
             ));
         }
         if milestone <= last {
             let message = format!("is {milestone}, expected more than the {last} before it");
-            return Err(Error::setting(format!("{key}[{i}]"), message));
+            return Err(Error::setting(format!("{field}[{i}]"), message));
         }
         last = milestone;
     }

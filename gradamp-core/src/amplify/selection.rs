@@ -1,19 +1,22 @@
-//! What a phase amplifies: the eligible layers, and the policy that decides among them.
+//! The layers that a phase may amplify, and the policy that decides among them.
 
 use std::sync::Arc;
 
 use super::draw::Draw;
+use super::gain;
 use super::history::History;
-use super::overrides::Keys;
-use super::policy::{self, AmplificationPolicy, PolicyContext, Timing};
-use super::settings::{AmplificationSettings, Placement, Through};
+use super::policy::{
+    AmplificationPolicy, Equalise, Fluctuation, List, PolicyContext, Predictability, Random, Timing,
+    check_factors,
+};
+use super::settings::{AmplificationSettings, Placement, PolicyName, Through};
 use super::through;
 use crate::Trace;
 use crate::glob::{self, Glob};
 use crate::{Error, Result};
 use crate::{LayerKind, Site};
 
-/// The eligible layers of a model, and the policy that decides which of them are amplified, and by what.
+/// The eligible layers of a model, and the policy that decides which of them are amplified.
 #[derive(Clone, Debug)]
 pub struct Selection {
     trace: Arc<Trace>,
@@ -27,7 +30,7 @@ pub struct Selection {
     begin: usize,
 }
 
-/// Where a decision stands in a run. Steps with equal positions share a decision.
+/// The place of a decision in a run. Steps with equal positions share a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {
     epoch: usize,
@@ -35,43 +38,41 @@ pub(super) struct Position {
 }
 
 impl Selection {
-    /// What `settings` select among the sites of `trace`; `run_seed` serves where they name no seed of their own.
+    /// Selects the layers of `trace` that `settings` make eligible. `run_seed` is the seed of settings without one.
     ///
     /// **Errors:** a setting out of its range; settings that select nothing; a kind, a glob or a listed path that
     /// matches no site; the placement `params` where no eligible site has parameters; settings that do not fit their
     /// policy, such as a count larger than the number of eligible sites.
     pub fn new(settings: &AmplificationSettings, trace: &Trace, run_seed: u64) -> Result<Self> {
-        Self::new_as(&Keys::default(), settings, &Arc::new(trace.clone()), run_seed, 0, None)
+        Self::in_phase(settings, &Arc::new(trace.clone()), run_seed, 0, None)
     }
 
-    /// For a phase that begins at epoch `begin`; `policy` takes the place of the one that the settings name.
-    pub(super) fn new_as(
-        keys: &Keys,
+    /// The selection of a phase that begins at epoch `begin`. `policy`, if given, replaces the policy that the settings name.
+    pub(super) fn in_phase(
         settings: &AmplificationSettings,
         trace: &Arc<Trace>,
         run_seed: u64,
         begin: usize,
         policy: Option<&Arc<dyn AmplificationPolicy>>,
     ) -> Result<Self> {
-        settings.check_as(keys)?;
+        settings.check()?;
         let eligible = if settings.sites.is_empty() {
-            by_kind_and_path(keys, settings, &trace.sites)?
+            by_kind_and_path(settings, &trace.sites)?
         } else {
-            listed(keys, &settings.sites, &trace.sites)?
+            listed(&settings.sites, &trace.sites)?
         };
-        let has_parameters =
-            |&site: &usize| trace.parameters.iter().any(|path| owns(&trace.sites[site], path));
+        let has_parameters = |&site: &usize| trace.parameters.iter().any(|path| trace.sites[site].owns(path));
         if settings.placement == Placement::Params && !eligible.iter().any(has_parameters) {
             let message = format!(
                 "is \"params\", but none of the {} eligible layers (such as {}) has parameters",
                 eligible.len(),
                 trace.sites[eligible[0]].path
             );
-            return Err(Error::setting(keys.key("placement"), message));
+            return Err(Error::setting("placement", message));
         }
         let policy = match policy {
             Some(policy) => policy.clone(),
-            None => policy::build(keys, settings, trace, &eligible)?,
+            None => build_policy(settings, trace, &eligible)?,
         };
         let selection = Self {
             trace: trace.clone(),
@@ -83,8 +84,25 @@ impl Selection {
             seed: settings.seed.unwrap_or(run_seed),
             begin,
         };
-        through::check(keys, &selection, trace)?;
+        selection.check_through()?;
         Ok(selection)
+    }
+
+    /// Where factors act through the learning rate of each parameter, checks before the run begins that no gain depends on the path.
+    ///
+    /// If each eligible layer lies on all paths to a parameter or on none, so does every subset of the eligible layers.
+    fn check_through(&self) -> Result<()> {
+        if self.through != Through::LearningRate {
+            return Ok(());
+        }
+        if self.policy.predictability() == Predictability::Fixed {
+            return through::check_gains(&self.trace, &self.draw(0, 0, &History::default())?);
+        }
+        self.eligible.iter().try_for_each(|&site| {
+            let (sites, factors) = (vec![site], vec![2.0]);
+            let draw = Draw { sites, factors, placement: self.placement, power: None };
+            through::check_gains(&self.trace, &draw)
+        })
     }
 
     /// The eligible sites' numbers, ascending, at least one.
@@ -92,7 +110,7 @@ impl Selection {
         &self.eligible
     }
 
-    /// Who decides among them.
+    /// The policy that decides among the eligible sites.
     pub fn policy(&self) -> &dyn AmplificationPolicy {
         &*self.policy
     }
@@ -102,12 +120,12 @@ impl Selection {
         self.placement
     }
 
-    /// Through what the factors act.
+    /// What the factors act on.
     pub fn through(&self) -> Through {
         self.through
     }
 
-    /// The most that the gradient on any path may be multiplied by.
+    /// The largest gain that any path may have.
     pub fn max_gain(&self) -> Option<f64> {
         self.max_gain
     }
@@ -115,8 +133,8 @@ impl Selection {
     /// The draw that serves `epoch` and `step` (both from 0, the step counted over the whole run): a pure function of
     /// them, the seed and the history.
     ///
-    /// **Errors:** what the policy returns; a decision for a site that is not eligible, or twice for one, or by a factor
-    /// that is not finite and above 0.
+    /// **Errors:** those of the policy; a decision that names a site which is not eligible, or one site twice, or a factor that
+    /// is not finite and above 0.
     pub fn draw(&self, epoch: usize, step: u64, history: &History) -> Result<Draw> {
         let Position { epoch, step } = self.position(epoch, step);
         let mut decision = match history.before(epoch, self.policy.memory()) {
@@ -136,15 +154,13 @@ impl Selection {
         let (sites, factors) = decision.into_iter().unzip();
         let draw = Draw { sites, factors, placement: self.placement, power: None };
         Ok(match self.max_gain {
-            Some(bound) => draw.within(bound, &self.trace),
+            Some(bound) => gain::bounded(&self.trace, draw, bound),
             None => draw,
         })
     }
 
     fn check(&self, decision: &[(usize, f32)]) -> Result<()> {
-        let fail = |message: String| {
-            Err(Error::setting("amplification.policy", format!("{:?} {message}", self.policy)))
-        };
+        let fail = |message: String| Err(Error::setting("policy", format!("{:?} {message}", self.policy)));
         let name = |site: usize| {
             self.trace.sites.get(site).map_or(format!("number {site}"), |site| site.path.to_string())
         };
@@ -182,8 +198,8 @@ impl Selection {
         }
     }
 
-    /// How many epochs of statistics a run must keep for this selection: those that the policy looks back on, and those
-    /// that have gone by since it last decided.
+    /// The number of epochs whose statistics a run must keep for this selection: those that the policy looks back on, and
+    /// those since its last decision.
     pub(super) fn epochs_kept(&self) -> usize {
         match (self.policy.memory(), self.policy.timing()) {
             (0, _) => 0,
@@ -194,26 +210,40 @@ impl Selection {
     }
 }
 
-/// Whether the parameter at `path` is that of `site`'s layer, or of a layer inside it.
-pub(crate) fn owns(site: &Site, path: &str) -> bool {
-    path.strip_prefix(&*site.path).is_some_and(|rest| rest.starts_with('.'))
+/// The policy that `settings` name, for these eligible sites.
+///
+/// **Errors:** settings that do not fit the policy, the placement or the model.
+fn build_policy(
+    settings: &AmplificationSettings,
+    trace: &Trace,
+    eligible: &[usize],
+) -> Result<Arc<dyn AmplificationPolicy>> {
+    check_factors(settings)?;
+    Ok(match settings.policy {
+        PolicyName::Random => Arc::new(Random::new(settings, eligible)?),
+        PolicyName::List => Arc::new(List::new(settings, trace)),
+        PolicyName::All => Arc::new(List::all(eligible, settings.factor)),
+        PolicyName::Fluctuation => Arc::new(Fluctuation::new(settings, trace, eligible)?),
+        PolicyName::Equalise => Arc::new(Equalise::new(settings)?),
+        PolicyName::Depth => Arc::new(List::by_depth(eligible, &settings.depth)),
+    })
 }
 
-fn by_kind_and_path(keys: &Keys, settings: &AmplificationSettings, sites: &[Site]) -> Result<Vec<usize>> {
+fn by_kind_and_path(settings: &AmplificationSettings, sites: &[Site]) -> Result<Vec<usize>> {
     let AmplificationSettings { kinds, paths, .. } = settings;
     if kinds.is_empty() && paths.is_empty() {
         let message = "selects no layer: give `kinds`, `paths` or `sites`";
-        return Err(Error::setting(keys.key("kinds"), message));
+        return Err(Error::setting("kinds", message));
     }
     let globs = paths
         .iter()
         .enumerate()
-        .map(|(i, glob)| Glob::new(glob).map_err(|message| Error::setting(entry(keys, "paths", i), message)))
+        .map(|(i, glob)| Glob::new(glob).map_err(|message| Error::setting(entry("paths", i), message)))
         .collect::<Result<Vec<_>>>()?;
     let kind_fits = |site: &Site| kinds.is_empty() || kinds.contains(&site.kind);
     let path_fits = |site: &Site| globs.is_empty() || globs.iter().any(|glob| glob.matches(&site.path));
 
-    // Every entry must count for something: one that matches nothing is a mistake, and the others would hide it.
+    // An entry that matches nothing is a mistake, which the other entries would hide.
     for (i, glob) in globs.iter().enumerate() {
         let matched = sites.iter().filter(|site| glob.matches(&site.path)).count();
         if !sites.iter().any(|site| glob.matches(&site.path) && kind_fits(site)) {
@@ -221,7 +251,7 @@ fn by_kind_and_path(keys: &Keys, settings: &AmplificationSettings, sites: &[Site
                 0 => format!("\"{}\" matches no layer{}", paths[i], nearest(&paths[i], sites)),
                 n => format!("\"{}\" matches {n} layers, none of kind {}", paths[i], list(kinds)),
             };
-            return Err(Error::setting(entry(keys, "paths", i), message));
+            return Err(Error::setting(entry("paths", i), message));
         }
     }
     for (i, kind) in kinds.iter().enumerate() {
@@ -233,21 +263,21 @@ fn by_kind_and_path(keys: &Keys, settings: &AmplificationSettings, sites: &[Site
                 true => format!("no layer is of kind {kind}; there are {}", list(&present)),
                 false => format!("no layer that `paths` match is of kind {kind}, but of {}", list(&present)),
             };
-            return Err(Error::setting(entry(keys, "kinds", i), message));
+            return Err(Error::setting(entry("kinds", i), message));
         }
     }
     Ok(sites.iter().filter(|site| kind_fits(site) && path_fits(site)).map(|site| site.index).collect())
 }
 
-fn listed(keys: &Keys, paths: &[String], sites: &[Site]) -> Result<Vec<usize>> {
+fn listed(paths: &[String], sites: &[Site]) -> Result<Vec<usize>> {
     let mut eligible = Vec::with_capacity(paths.len());
     for (i, path) in paths.iter().enumerate() {
         let Some(site) = sites.iter().find(|site| *site.path == **path) else {
             let message = format!("no layer is named \"{path}\"{}", nearest(path, sites));
-            return Err(Error::setting(entry(keys, "sites", i), message));
+            return Err(Error::setting(entry("sites", i), message));
         };
         if eligible.contains(&site.index) {
-            return Err(Error::setting(entry(keys, "sites", i), format!("\"{path}\" is listed twice")));
+            return Err(Error::setting(entry("sites", i), format!("\"{path}\" is listed twice")));
         }
         eligible.push(site.index);
     }
@@ -255,15 +285,15 @@ fn listed(keys: &Keys, paths: &[String], sites: &[Site]) -> Result<Vec<usize>> {
     Ok(eligible)
 }
 
-fn entry(keys: &Keys, field: &str, i: usize) -> String {
-    format!("{}[{i}]", keys.key(field))
+fn entry(field: &str, i: usize) -> String {
+    format!("{field}[{i}]")
 }
 
 fn list(kinds: &[LayerKind]) -> String {
     kinds.iter().map(LayerKind::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// A hint at the site whose path is a slip of the pen away, if there is one.
+/// A hint at the site whose path differs by a typing error, if there is one.
 fn nearest(path: &str, sites: &[Site]) -> String {
     glob::nearest(path, sites.iter().map(|site| &*site.path))
 }

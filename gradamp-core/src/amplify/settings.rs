@@ -2,27 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::overrides::Keys;
-use super::policy::{DepthSettings, EqualiseSettings, FluctuationSettings};
+use super::policy_settings::{DepthSettings, EqualiseSettings, FluctuationSettings, check_factor};
 use crate::LayerKind;
 use crate::error::number;
 use crate::{Error, Result};
 
 /// The settings of gradient amplification.
 ///
-/// **Eligible** are either the layers of some `kinds` whose paths match some glob of `paths` (where only one of the
-/// two is given, it decides alone), or the layers that `sites` lists. Among the eligible layers the `policy` decides
-/// which are amplified, and by what. What belongs to another policy than the one in force is not looked at, so that
-/// a study may vary the policy alone.
+/// The **eligible** layers are either those that `sites` lists, or those of one of the `kinds` whose path matches one of
+/// the globs in `paths`; if only one of `kinds` and `paths` is given, it decides alone. The `policy` decides which of the
+/// eligible layers are amplified, and by which factors. Settings of other policies are ignored, so that a study can vary
+/// the policy alone.
 ///
-/// None of the defaults is claimed to be the paper's, which leaves these settings open to its readers.
+/// The paper leaves these settings open; none of the defaults is claimed to be the paper's.
 ///
 /// **Source:** Basodi, Ji, Zhang, Pan, "Gradient Amplification: An Efficient Way to Train Deep Neural Networks",
 /// Big Data Mining and Analytics 3(3), 2020: layers are grouped by type, and a random subset is amplified.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AmplificationSettings {
-    /// Who decides among the eligible layers.
+    /// The policy that decides among the eligible layers.
     pub policy: PolicyName,
     /// The kinds of layers that are eligible; empty for no condition on the kind.
     pub kinds: Vec<LayerKind>,
@@ -44,24 +43,24 @@ pub struct AmplificationSettings {
     pub count: Option<usize>,
     /// For the policy `random`: how often the layers are drawn anew.
     pub redraw: Redraw,
-    /// What gradients are multiplied by, where the policy has no factors of its own: finite, above 0.
+    /// The factor of policies without factors of their own: finite, above 0.
     pub factor: f32,
     /// Which gradients of an amplified layer are multiplied.
     pub placement: Placement,
-    /// Through what the factors act.
+    /// What the factors act on.
     pub through: Through,
-    /// The most that the gradient on any path may be multiplied by, at least 1: where a decision goes beyond, all its
-    /// factors are taken to a common power. `None` for no bound.
+    /// The largest gain that any path may have, at least 1; `None` for no bound. If a decision exceeds the bound, all its
+    /// factors are raised to a common power that meets it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_gain: Option<f32>,
     /// The seed of the draws; `None` for the run's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// For the policy `fluctuation`.
+    /// The settings of the policy `fluctuation`.
     pub fluctuation: FluctuationSettings,
-    /// For the policy `equalise`.
+    /// The settings of the policy `equalise`.
     pub equalise: EqualiseSettings,
-    /// For the policy `depth`.
+    /// The settings of the policy `depth`.
     pub depth: DepthSettings,
 }
 
@@ -88,7 +87,7 @@ impl Default for AmplificationSettings {
     }
 }
 
-/// The policies that ship with this crate; others implement [`AmplificationPolicy`](super::AmplificationPolicy).
+/// The policies of this crate. A policy of your own implements [`AmplificationPolicy`](super::AmplificationPolicy).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PolicyName {
@@ -99,16 +98,16 @@ pub enum PolicyName {
     List,
     /// All eligible layers, by one factor.
     All,
-    /// The layers whose gradients fluctuate more, or less, than others', by one factor.
+    /// The layers whose gradients fluctuate more than a threshold, or less, by one factor.
     Fluctuation,
     /// All eligible layers, each by the factor that brings its gradient's norm to a common target.
     Equalise,
-    /// All eligible layers, by factors that go with their depth.
+    /// All eligible layers, by factors that depend on their depth.
     Depth,
 }
 
 impl PolicyName {
-    /// Whether it decides by gradients that were measured, so that it needs some.
+    /// Whether the policy decides by measured gradients, so that a run has to measure some.
     pub fn looks_back(self) -> bool {
         matches!(self, PolicyName::Fluctuation | PolicyName::Equalise)
     }
@@ -127,44 +126,41 @@ pub enum Redraw {
     Step,
 }
 
-/// Which gradients of an amplified layer are multiplied. With y the layer's output and x its input:
+/// Which gradients of an amplified layer are multiplied. y is the layer's output and x its input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Placement {
     /// dy, before the layer's own backward: its own parameters and everything upstream see the factor.
     #[default]
     Output,
-    /// dx: everything upstream sees the factor, the layer's own parameters do not.
+    /// dx: everything upstream sees the factor; the layer's own parameters do not.
     Input,
-    /// dw: the parameters of the layer (of all its layers, where it is a container) see the factor, nothing else.
+    /// dw: only the parameters of the layer see the factor; for a container, those of all its layers.
     Params,
 }
 
-/// Through what the factors act: the two others are the controls that tell amplification from a larger step.
+/// What the factors act on. The two kinds of learning rate are controls: they show how much of amplification's effect is that
+/// of a larger step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Through {
     /// Gradients are multiplied.
     #[default]
     Gradient,
-    /// Gradients stay as they are; each parameter's learning rate is multiplied by the gain that its gradient would
-    /// have. Only where no gain depends on the path.
+    /// Each parameter's learning rate is multiplied by the gain that its gradient would have; gradients stay as they are.
+    /// An error if a gain depends on the path.
     LearningRate,
-    /// Gradients stay as they are; the learning rate is multiplied by the mean over the parameters of that gain (of
-    /// the geometric middle between the path that is multiplied least and the one that is multiplied most).
+    /// The learning rate is multiplied by the mean gain over all parameters; gradients stay as they are. The gain of a
+    /// parameter that depends on the path is the geometric mean of its least and its largest.
     MeanLearningRate,
 }
 
 impl AmplificationSettings {
-    /// Checks every setting against its range, and that those which exclude each other are not both given.
+    /// Checks every setting against its range, and that no two settings are given which exclude each other.
     ///
-    /// **Errors:** the first setting that is wrong, as `amplification.NAME`.
+    /// **Errors:** the first wrong setting, by its field.
     pub fn check(&self) -> Result<()> {
-        self.check_as(&Keys::default())
-    }
-
-    pub(super) fn check_as(&self, keys: &Keys) -> Result<()> {
-        let fail = |field: &str, message: String| Err(Error::setting(keys.key(field), message));
+        let fail = |field: &str, message: String| Err(Error::setting(field, message));
         let by_rule = !self.kinds.is_empty() || !self.paths.is_empty();
         if by_rule && !self.sites.is_empty() {
             return fail("sites", "lists layers exactly: give it without `kinds` and `paths`".into());
@@ -180,28 +176,20 @@ impl AmplificationSettings {
         if self.count == Some(0) {
             return fail(
                 "count",
-                "is 0, expected at least 1 (to amplify nothing, say `amplify = false`)".into(),
+                "is 0, expected at least 1 (a phase that amplifies nothing has amplification off)".into(),
             );
         }
-        check_factor(keys, "factor", self.factor)?;
+        check_factor("factor", self.factor)?;
         for (i, factor) in self.factors.iter().enumerate() {
-            check_factor(keys, &format!("factors[{i}]"), *factor)?;
+            check_factor(&format!("factors[{i}]"), *factor)?;
         }
         if let Some(bound) = self.max_gain
             && !(bound.is_finite() && bound >= 1.0)
         {
             return fail("max_gain", format!("is {}, expected a finite number of at least 1", number(bound)));
         }
-        self.fluctuation.check(keys)?;
-        self.equalise.check(keys)?;
-        self.depth.check(keys)
+        self.fluctuation.check()?;
+        self.equalise.check()?;
+        self.depth.check()
     }
-}
-
-/// **Errors:** a factor that is not finite and above 0.
-pub(super) fn check_factor(keys: &Keys, field: &str, factor: f32) -> Result<()> {
-    if factor.is_finite() && factor > 0.0 {
-        return Ok(());
-    }
-    Err(Error::setting(keys.key(field), format!("is {}, expected a finite number above 0", number(factor))))
 }

@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! [strategy]
-//! lr = { schedule = "cosine", from = 0.1, to = 0.0 } # for phases that name none; spans the whole run
+//! lr = { schedule = "cosine", from = 0.1, to = 0.0 } # of phases without a rate of their own; spans the whole run
 //!
 //! [[strategy.phase]]
 //! epochs = 2
@@ -14,7 +14,7 @@
 //! [[strategy.phase]]
 //! epochs = 1
 //! lr = 0.01
-//! amplify = { factor = 3.0 } # changes to the table [amplification]
+//! amplify = { kinds = ["relu"], factor = 3.0 } # the phase's own settings of amplification
 //! ```
 
 use std::fmt;
@@ -23,22 +23,22 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::overrides::Overrides;
 use super::schedule::Schedule;
+use super::settings::AmplificationSettings;
 use crate::error::number;
 use crate::{Error, Result};
 
-/// The most epochs of a run: far beyond any training, and far below where counting steps would overflow.
+/// The most epochs of a run: far more than any training needs, and far too few for the count of steps to overflow.
 const MOST_EPOCHS: usize = 1_000_000;
 
-/// A list of phases, one after the other.
+/// The phases of a run, one after the other.
 ///
 /// **Source:** Basodi et al. 2020 enable amplification in some epochs and disable it in others, with different learning
 /// rates; the phases themselves are the user's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Strategy {
-    /// The learning rate for phases that name none. It spans the whole run, phases with rates of their own included.
+    /// The learning rate of phases without one. Its schedule spans the whole run, including phases with a rate of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lr: Option<Schedule>,
     /// The phases in their order.
@@ -46,34 +46,47 @@ pub struct Strategy {
     pub phases: Vec<Phase>,
 }
 
-/// Some epochs under one learning-rate schedule, amplified or not.
+/// A number of epochs under one learning-rate schedule, with or without amplification.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Phase {
-    /// How many epochs it lasts, at least one.
+    /// The number of epochs, at least 1.
     pub epochs: usize,
-    /// The learning rate, spanning the phase; `None` for the run-wide one.
+    /// The learning rate, whose schedule spans the phase; `None` for the strategy's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lr: Option<Schedule>,
-    /// Whether gradients are amplified, and with which changes to the run's settings.
+    /// Whether gradients are amplified, and by which settings.
     #[serde(default)]
     pub amplify: Amplify,
 }
 
-/// Whether a phase amplifies: `false`, `true`, or a table of changes to `[amplification]`.
+/// Whether a phase amplifies: `false`, `true`, or a table of settings of its own. A key that the table leaves out has its default.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Amplify {
     /// No gradient is amplified.
     #[default]
     Off,
-    /// Gradients are amplified by the run's settings with these changes.
-    On(Box<Overrides>),
+    /// Gradients are amplified by these settings; `None` for the run's.
+    On(Option<Box<AmplificationSettings>>),
 }
 
 impl Amplify {
     /// Amplification by the run's settings.
     pub fn on() -> Self {
-        Amplify::On(Box::default())
+        Amplify::On(None)
+    }
+
+    /// Amplification by settings of the phase's own.
+    pub fn with(settings: AmplificationSettings) -> Self {
+        Amplify::On(Some(Box::new(settings)))
+    }
+
+    /// The phase's settings, given the run's; `None` where the phase does not amplify.
+    pub fn settings<'a>(&'a self, run: &'a AmplificationSettings) -> Option<&'a AmplificationSettings> {
+        match self {
+            Amplify::Off => None,
+            Amplify::On(own) => Some(own.as_deref().unwrap_or(run)),
+        }
     }
 
     /// Whether gradients are amplified.
@@ -83,7 +96,7 @@ impl Amplify {
 }
 
 impl Strategy {
-    /// One phase.
+    /// A strategy of one phase.
     pub fn single(epochs: usize, lr: Schedule, amplify: Amplify) -> Self {
         Self { lr: None, phases: vec![Phase { epochs, lr: Some(lr), amplify }] }
     }
@@ -93,7 +106,7 @@ impl Strategy {
         self.phases.iter().map(|phase| phase.epochs).sum()
     }
 
-    /// The number and the phase of `epoch` (from 0); `None` behind the last.
+    /// The phase of `epoch` (from 0) and the phase's number; `None` after the last epoch.
     pub fn phase_at(&self, epoch: usize) -> Option<(usize, &Phase)> {
         let place = self.place(epoch)?;
         Some((place, &self.phases[place]))
@@ -109,12 +122,12 @@ impl Strategy {
 
     /// The learning rate of `step` (from 0, counted over the whole run).
     ///
-    /// **Errors:** no steps in an epoch, a step behind the last phase, a phase without any learning rate.
+    /// **Errors:** an epoch without steps; a step after the last phase; a phase without a learning rate.
     pub fn lr_at(&self, step: u64, steps_per_epoch: u64) -> Result<f64> {
         let epoch = step.checked_div(steps_per_epoch).and_then(|epoch| usize::try_from(epoch).ok());
         let Some((number, phase)) = epoch.and_then(|epoch| self.phase_at(epoch)) else {
             let message = format!("has {} epochs of {steps_per_epoch} steps, no step {step}", self.epochs());
-            return Err(Error::setting("strategy.phase", message));
+            return Err(Error::setting("phases", message));
         };
         let steps = |epochs: usize| (epochs as u64).saturating_mul(steps_per_epoch);
         match (&phase.lr, &self.lr) {
@@ -130,17 +143,14 @@ impl Strategy {
     /// Checks every number against its range.
     ///
     /// **Errors:** no phase, a phase of no epochs, more than a million epochs, a phase without any learning rate, a
-    /// schedule that is out of range ([`Schedule::check`]); as `strategy.NAME`, phases counted from 0.
+    /// schedule out of its range ([`Schedule::check`]); by its field, such as `phases[0].lr`.
     pub fn check(&self) -> Result<()> {
         if self.phases.is_empty() {
-            return Err(Error::setting(
-                "strategy.phase",
-                "there is none: a strategy needs at least one phase",
-            ));
+            return Err(Error::setting("phases", "there is none: a strategy needs at least one phase"));
         }
         let mut total = 0_usize;
         for (i, phase) in self.phases.iter().enumerate() {
-            let key = format!("strategy.phase[{i}]");
+            let key = format!("phases[{i}]");
             total = total.saturating_add(phase.epochs);
             if phase.epochs == 0 || total > MOST_EPOCHS {
                 let expected =
@@ -156,18 +166,18 @@ impl Strategy {
                 None => {}
             }
         }
-        self.lr.iter().try_for_each(|lr| lr.check("strategy.lr", total))
+        self.lr.iter().try_for_each(|lr| lr.check("lr", total))
     }
 
-    /// Makes the run last `total` epochs: phases keep their shares, rounded by largest remainders, earlier phases first
-    /// among equals; warm-ups and milestones stretch with their spans. Each phase keeps at least one epoch where there are
-    /// enough for all; else those whose share is rounded to none are left out. Returns the numbers of these, from 0.
+    /// Changes the length of the run to `total` epochs. Phases keep their shares, rounded by largest remainders, earlier phases
+    /// first among equals; warm-ups and milestones stretch with their spans. If there are enough epochs, each phase keeps at
+    /// least one; otherwise phases whose share is rounded to 0 are left out. Returns the numbers of these phases, from 0.
     ///
-    /// **Errors:** no epochs, or more than a million; a strategy that does not pass [`Strategy::check`].
+    /// **Errors:** a `total` of 0 or of more than a million; a strategy that does not pass [`Strategy::check`].
     pub fn scale_epochs(&mut self, total: usize) -> Result<Vec<usize>> {
         self.check()?;
         if !(1..=MOST_EPOCHS).contains(&total) {
-            return Err(Error::setting("epochs", format!("is {total}, expected 1 to {MOST_EPOCHS}")));
+            return Err(Error::setting("total", format!("is {total}, expected 1 to {MOST_EPOCHS}")));
         }
         if let Some(lr) = &mut self.lr {
             lr.stretch(total as f64 / self.phases.iter().map(|phase| phase.epochs).sum::<usize>() as f64);
@@ -192,41 +202,38 @@ impl Strategy {
             .for_each(|lr| lr.scale(factor));
     }
 
-    /// Multiplies every learning rate so that the peak of the first phase's schedule becomes `lr`.
+    /// Multiplies every learning rate so that the highest rate of the first phase becomes `initial_lr`.
     ///
-    /// **Errors:** an `lr` that is negative or not finite; a first schedule of nothing but zeros.
-    pub fn with_initial_lr(mut self, lr: f64) -> Result<Self> {
+    /// **Errors:** an `initial_lr` that is negative or not finite; a first phase whose rate is 0 throughout.
+    pub fn with_initial_lr(mut self, initial_lr: f64) -> Result<Self> {
         self.check()?;
-        if !(lr.is_finite() && lr >= 0.0) {
-            return Err(Error::setting(
-                "lr",
-                format!("is {}, expected a finite learning rate of at least 0", number(lr)),
-            ));
+        if !(initial_lr.is_finite() && initial_lr >= 0.0) {
+            let message = format!("is {}, expected a finite learning rate of at least 0", number(initial_lr));
+            return Err(Error::setting("initial_lr", message));
         }
         let first = self.phases[0].lr.as_ref().or(self.lr.as_ref());
         match first.map_or(0.0, Schedule::peak) {
             0.0 => {
                 let message = format!(
                     "{} cannot be reached by scaling: the first phase's rate is 0 throughout",
-                    number(lr)
+                    number(initial_lr)
                 );
-                return Err(Error::setting("lr", message));
+                return Err(Error::setting("initial_lr", message));
             }
-            peak => self.scale_lr(lr / peak),
+            peak => self.scale_lr(initial_lr / peak),
         }
         Ok(self)
     }
 }
 
 fn no_rate(phase: usize) -> Error {
-    let message = "is missing, and there is no `strategy.lr` for phases that name none";
-    Error::setting(format!("strategy.phase[{phase}].lr"), message)
+    let message = "is missing, and the strategy has no `lr` for phases without a learning rate of their own";
+    Error::setting(format!("phases[{phase}].lr"), message)
 }
 
-/// Splits `total` in proportion to `weights`, which are positive, by largest remainders, with at least 1 for each where
-/// there are enough.
+/// Splits `total` in proportion to `weights`, which are positive, by largest remainders. Each share is at least 1 if `total` suffices.
 fn apportion(weights: &[usize], total: usize) -> Vec<usize> {
-    // Whoever is due less than 1 gets 1, and the rest is split anew among the others.
+    // A share below 1 becomes 1, and the rest is split again among the other shares.
     let mut is_minimal = vec![false; weights.len()];
     let (weight, total) = loop {
         if total < weights.len() {
@@ -256,7 +263,7 @@ fn apportion(weights: &[usize], total: usize) -> Vec<usize> {
 impl Serialize for Amplify {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Amplify::On(overrides) if !overrides.is_empty() => overrides.serialize(serializer),
+            Amplify::On(Some(settings)) => settings.serialize(serializer),
             _ => serializer.serialize_bool(self.is_on()),
         }
     }
@@ -268,7 +275,7 @@ impl<'de> Deserialize<'de> for Amplify {
     }
 }
 
-/// By hand rather than as an untagged enum, whose errors would not say which key is wrong.
+/// Written by hand, because the errors of an untagged enum do not name the wrong key.
 struct BoolOrTable;
 
 impl<'de> Visitor<'de> for BoolOrTable {
@@ -283,7 +290,6 @@ impl<'de> Visitor<'de> for BoolOrTable {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Amplify, A::Error> {
-        Overrides::deserialize(MapAccessDeserializer::new(map))
-            .map(|overrides| Amplify::On(Box::new(overrides)))
+        AmplificationSettings::deserialize(MapAccessDeserializer::new(map)).map(Amplify::with)
     }
 }

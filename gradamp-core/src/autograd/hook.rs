@@ -62,6 +62,13 @@ pub struct Site {
     pub index: usize,
 }
 
+impl Site {
+    /// Whether the parameter at `path` belongs to the site's layer or to a layer inside it.
+    pub(crate) fn owns(&self, path: &str) -> bool {
+        path.strip_prefix(&*self.path).is_some_and(|rest| rest.starts_with('.'))
+    }
+}
+
 /// What a hook wants done with a gradient.
 #[derive(Debug)]
 pub enum GradientAction<B: Backend> {

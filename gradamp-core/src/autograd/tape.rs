@@ -119,10 +119,7 @@ impl<'p, B: Backend> Tape<'p, B> {
     /// **Errors:** a path that this tape already has: hooks could not tell the two apart.
     pub fn add_site(&mut self, path: &Arc<str>, kind: LayerKind) -> Result<SiteId> {
         if !self.paths.insert(path.clone()) {
-            return Err(Error::Setting {
-                key: format!("site {path}"),
-                message: "is on the tape twice".into(),
-            });
+            return Err(Error::setting(format!("site {path}"), "is on the tape twice"));
         }
         self.sites.push(Site { path: path.clone(), kind, index: self.sites.len() });
         Ok(SiteId(self.sites.len() - 1))

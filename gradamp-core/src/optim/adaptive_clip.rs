@@ -1,20 +1,20 @@
 use serde::{Deserialize, Serialize};
 
 use super::incoming::Incoming;
-use super::settings::above_zero;
+use crate::error::above_zero;
 use crate::geometry::Rows;
 use crate::parameters::Parameter;
 use crate::{Backend, Parameters, Result, Role, Tensor};
 
-/// Adaptive gradient clipping: no unit's gradient is longer than a share of the unit's own weights.
+/// Adaptive gradient clipping: the norm of a unit's gradient is at most a share of the norm of the unit's weights.
 ///
-/// g_i ← limit · max(‖w_i‖, epsilon) / ‖g_i‖ · g_i where ‖g_i‖ / max(‖w_i‖, epsilon) > limit
+/// g_i ← limit · max(‖w_i‖, epsilon) / ‖g_i‖ · g_i if ‖g_i‖ / max(‖w_i‖, epsilon) > limit
 ///
-/// A **unit** is what leads to one output of a convolution or linear layer: a column of its weights, over the whole fan-in.
-/// A bias, and the scale or the shift of a batch norm, is one unit as a whole vector, as in the authors' own code.
+/// A **unit** is a column of the weights of a convolution or linear layer: all weights of one output, over the whole fan-in.
+/// A bias is one unit, and so is the scale or the shift of a batch norm, as in the authors' code.
 /// Norms are those of true gradients, after amplification and centralisation. A unit whose norm is not finite becomes NaN.
 ///
-/// The norms travel to the host, which waits for the device once a step.
+/// The host reads the norms and therefore waits for the device once a step.
 ///
 /// **Source:** A. Brock, S. De, S. Smith, K. Simonyan, "High-Performance Large-Scale Image Recognition Without
 /// Normalization", ICML 2021, eq. 3; its values of `limit` go from 0.01 for batches of 4096 to 0.16 for small ones.
@@ -23,9 +23,9 @@ use crate::{Backend, Parameters, Result, Role, Tensor};
 pub struct AdaptiveClip {
     /// The largest ratio of a unit's gradient to its weights: finite, above 0.
     pub limit: f32,
-    /// The least norm that weights count with, so that those which begin at 0 can move.
+    /// The smallest norm of weights that is used, so that weights of 0 can change.
     pub epsilon: f32,
-    /// Whether the last linear layer is clipped too; the paper advises against it.
+    /// Whether the last linear layer is clipped too, which the paper advises against.
     pub last_linear: bool,
 }
 
@@ -36,13 +36,15 @@ impl Default for AdaptiveClip {
 }
 
 impl AdaptiveClip {
-    /// **Errors:** a value out of its range; the message names the key.
+    /// Checks every setting against its range.
+    ///
+    /// **Errors:** a value out of its range, by its field within [`SgdSettings`](super::SgdSettings).
     pub fn check(&self) -> Result<()> {
         above_zero("adaptive_clip.limit", self.limit)?;
         above_zero("adaptive_clip.epsilon", self.epsilon)
     }
 
-    /// Clips gradients; the scalar of those it looks at goes into their values.
+    /// Clips gradients. The scalar of each clipped gradient is multiplied into its values.
     pub(super) fn clip<B: Backend>(
         &self,
         parameters: &Parameters<B>,
@@ -78,12 +80,12 @@ impl AdaptiveClip {
         Ok(())
     }
 
-    /// What the values of one unit are multiplied by, from the squares of the norms of weights and values.
+    /// The factor for the values of one unit, from the squared norms of its weights and values.
     fn factor(&self, w: f32, dw: f32, scale: f32) -> f32 {
         let limit = f64::from(self.limit) * f64::from(w).sqrt().max(f64::from(self.epsilon));
         let norm = f64::from(scale.abs()) * f64::from(dw).sqrt();
         match norm {
-            _ if !norm.is_finite() => f32::NAN, // limit / ∞ would make a healthy 0 of it
+            _ if !norm.is_finite() => f32::NAN, // limit / ∞ would hide it as a 0
             _ if norm > limit => (f64::from(scale) * limit / norm) as f32,
             _ => scale,
         }

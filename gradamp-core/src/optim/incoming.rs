@@ -1,23 +1,23 @@
-//! Gradients on their way from the backward pass to the step.
+//! Gradients between the backward pass and the step.
 
 use std::borrow::Cow;
 
 use crate::{Backend, Gradients, ParameterId, Parameters, Result, Tensor};
 
-/// The gradient of one parameter: `scale` times `values`. The values are the backward pass's own until a method changes
+/// The gradient of one parameter: `scale` times `values`. The values are borrowed from the backward pass until a method changes
 /// them.
 #[derive(Debug)]
 pub(super) struct Incoming<'a, B: Backend> {
-    /// Whose gradient it is.
+    /// The parameter.
     pub id: ParameterId,
-    /// The values before the scalar.
+    /// The values without the scalar.
     pub values: Cow<'a, Tensor<B>>,
-    /// The lazy scalar: amplification, and what loss scaling takes back.
+    /// The scalar, which holds amplification and the inverse of loss scaling.
     pub scale: f32,
 }
 
 impl<'a, B: Backend> Incoming<'a, B> {
-    /// All gradients there are, in the order of their parameters.
+    /// All gradients, in the order of their parameters.
     pub(super) fn all(parameters: &Parameters<B>, gradients: &'a Gradients<B>) -> Result<Vec<Self>> {
         let mut all = Vec::with_capacity(parameters.len());
         for (id, _) in parameters.iter() {
@@ -29,7 +29,7 @@ impl<'a, B: Backend> Incoming<'a, B> {
         Ok(all)
     }
 
-    /// Puts other values in the place of these; `fill` writes them.
+    /// Replaces the values; `fill` writes the new ones.
     pub(super) fn replace(
         &mut self,
         fill: impl FnOnce(&Tensor<B>, &mut B::Buffer) -> Result<()>,

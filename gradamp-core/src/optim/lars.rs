@@ -1,30 +1,31 @@
 use serde::{Deserialize, Serialize};
 
 use super::incoming::Incoming;
-use super::settings::{ParameterSet, SgdSettings, above_zero, at_least_zero};
 use crate::backend::{GateInput, StepGate};
+use crate::error::{above_zero, at_least_zero};
+use crate::parameters::{ParameterSet, Role};
 use crate::{Backend, Parameters, Result, Tensor};
 
-/// Layer-wise adaptive rate scaling: each layer moves by a like share of its weights.
+/// Layer-wise adaptive rate scaling: each layer changes by a similar share of its weights.
 ///
-/// ratio = trust · ‖w‖ / (‖g‖ + weight_decay · ‖w‖ + epsilon), 1 where w or g is 0; d = ratio · (g + weight_decay · w)
+/// ratio = trust · ‖w‖ / (‖g‖ + weight_decay · ‖w‖ + epsilon), or 1 if w or g is 0; d = ratio · (g + weight_decay · w)
 ///
-/// g is the gradient after amplification and clipping, and d is what momentum gets. (In the paper the learning rate is
-/// inside momentum; here it is outside, as in all of SGD here. The two differ only where the rate changes.) Amplifying a
-/// layer therefore does next to nothing under LARS but change its weight decay's share.
+/// g is the gradient after amplification and clipping, and d is the input of momentum. In the paper the learning rate is
+/// inside momentum; here it is outside, as for all of SGD. The two differ only when the rate changes. Under LARS,
+/// amplifying a layer has almost no effect but a change of its weight decay's share.
 ///
-/// The norms travel to the host, which waits for the device once a step.
+/// The host reads the norms and therefore waits for the device once a step.
 ///
 /// **Source:** Y. You, I. Gitman, B. Ginsburg, "Large Batch Training of Convolutional Networks", 2017 (arXiv 1708.03888),
-/// eq. 6 and algorithm 1; epsilon is later implementations'.
+/// eq. 6 and algorithm 1; epsilon comes from later implementations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lars {
-    /// How much a layer may change in one step, at a learning rate of 1: finite, above 0. The paper's η.
+    /// The share of its weights that a layer may change in one step at a learning rate of 1: finite, above 0. The paper's η.
     pub trust: f32,
     /// Keeps the ratio finite: finite, at least 0.
     pub epsilon: f32,
-    /// Parameters that keep a ratio of 1.
+    /// Parameters whose ratio is 1.
     pub exclude: Vec<ParameterSet>,
 }
 
@@ -35,16 +36,18 @@ impl Default for Lars {
 }
 
 impl Lars {
-    /// **Errors:** a value out of its range; the message names the key.
+    /// Checks every setting against its range.
+    ///
+    /// **Errors:** a value out of its range, by its field within [`SgdSettings`](super::SgdSettings).
     pub fn check(&self) -> Result<()> {
         above_zero("lars.trust", self.trust)?;
         at_least_zero("lars.epsilon", self.epsilon)
     }
 
-    /// The ratio of every gradient, where the step's gate says how far they are clipped.
+    /// The ratio of every gradient. `decay` is the weight decay of a role; `gate`, if any, holds the coefficient of clipping by norm.
     pub(super) fn ratios<B: Backend>(
         &self,
-        settings: &SgdSettings,
+        decay: impl Fn(Role) -> f32,
         parameters: &Parameters<B>,
         incoming: &[Incoming<'_, B>],
         gate: Option<&Tensor<B>>,
@@ -58,13 +61,13 @@ impl Lars {
                 continue;
             }
             for (x, scale) in [(&parameter.value, 1.0), (&*gradient.values, gradient.scale)] {
-                // A gate measures as the step's own does: what is finite for one is finite for the other.
+                // Computed like the step's own gate, so that a norm is finite for both or for neither.
                 let part = GateInput { gradient: x.buffer(), len: x.elements(), scale };
                 norms.push(Tensor::build(backend, &[StepGate::LEN], |out| {
                     backend.step_gate(&[part], None, false, out)
                 })?);
             }
-            measured.push((ratio, settings.decay(parameter.role)));
+            measured.push((ratio, decay(parameter.role)));
         }
         let sources: Vec<_> = norms.iter().chain(gate).map(|gate| (gate.buffer(), StepGate::LEN)).collect();
         let mut read = backend.read_all(&sources)?;
@@ -78,7 +81,7 @@ impl Lars {
 
     fn ratio(&self, w: f64, g: f64, decay: f64) -> f32 {
         match g {
-            _ if !g.is_finite() => f32::NAN, // ‖w‖ / ∞ would make a healthy 0 of it
+            _ if !g.is_finite() => f32::NAN, // ‖w‖ / ∞ would hide it as a 0
             _ if w == 0.0 || g == 0.0 => 1.0,
             _ => (f64::from(self.trust) * w / (g + decay * w + f64::from(self.epsilon))) as f32,
         }

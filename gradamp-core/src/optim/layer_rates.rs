@@ -1,25 +1,25 @@
 use serde::{Deserialize, Serialize};
 
-use super::settings::at_least_zero;
+use crate::error::at_least_zero;
 use crate::glob::{self, Glob};
 use crate::{Backend, Error, Parameters, Result};
 
-/// The learning rate of some parameters, relative to that of the others.
+/// A multiplier of the learning rate for some parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayerRate {
     /// A glob on the paths of parameters, written like those of
-    /// [`AmplificationSettings::paths`](crate::amplify::AmplificationSettings::paths): `layer1.**` is all that lies inside
+    /// [`AmplificationSettings::paths`](crate::amplify::AmplificationSettings::paths): `layer1.**` matches everything inside
     /// the first stage, `**.bias` every bias.
     pub paths: String,
-    /// What the learning rate is multiplied by: finite, at least 0; 0 keeps the parameters as they are.
+    /// The multiplier: finite, at least 0. With 0 the parameters do not change.
     pub lr: f32,
 }
 
 impl LayerRate {
-    /// Checks what can be checked without a model.
+    /// Checks everything that needs no model.
     ///
-    /// **Errors:** a text that is no glob, a rate out of its range; the message names the key.
+    /// **Errors:** a text that is no glob, a rate out of its range; by its field.
     pub fn check(rates: &[Self]) -> Result<()> {
         rates.iter().enumerate().try_for_each(|(i, rate)| {
             at_least_zero(&format!("layer_rates[{i}].lr"), rate.lr)?;
@@ -27,9 +27,9 @@ impl LayerRate {
         })
     }
 
-    /// The multiplier of each parameter: that of the last entry which matches its path, else 1.
+    /// The multiplier of each parameter: that of the last entry that matches the parameter's path, or 1 if none does.
     ///
-    /// **Errors:** as [`LayerRate::check`]; an entry that matches no parameter that is trained.
+    /// **Errors:** those of [`LayerRate::check`]; an entry that matches no trained parameter.
     pub fn resolve<B: Backend>(rates: &[Self], parameters: &Parameters<B>) -> Result<Vec<f32>> {
         let mut resolved = vec![1.0; parameters.len()];
         let trained = || parameters.iter().filter(|(_, parameter)| parameter.role.is_trained());
@@ -39,7 +39,7 @@ impl LayerRate {
             if matched.peek().is_none() {
                 let nearest = glob::nearest(&rate.paths, trained().map(|(_, parameter)| &*parameter.path));
                 let message = format!("\"{}\" matches no parameter{nearest}", rate.paths);
-                return Err(Error::setting(key(i), message));
+                return Err(Error::setting(paths_field(i), message));
             }
             matched.for_each(|(id, _)| resolved[id.index()] = rate.lr);
         }
@@ -47,10 +47,10 @@ impl LayerRate {
     }
 
     fn glob(&self, i: usize) -> Result<Glob> {
-        Glob::new(&self.paths).map_err(|message| Error::setting(key(i), message))
+        Glob::new(&self.paths).map_err(|message| Error::setting(paths_field(i), message))
     }
 }
 
-fn key(i: usize) -> String {
-    format!("optimizer.layer_rates[{i}].paths")
+fn paths_field(i: usize) -> String {
+    format!("layer_rates[{i}].paths")
 }

@@ -1,26 +1,26 @@
 use serde::{Deserialize, Serialize};
 
 use super::incoming::Incoming;
-use super::settings::{above_zero, at_least_zero};
+use crate::error::{above_zero, at_least_zero};
 use crate::random::{Purpose, Stream};
 use crate::{Backend, Parameters, Result};
 
-/// Gradient noise: normal numbers, added to every element of every gradient, whose variance falls with time.
+/// Gradient noise: normal numbers that are added to every element of every gradient. Their variance falls with time.
 ///
-/// g ← g + N(0, eta / (1 + t)^gamma), t being the number of steps that were taken before
+/// g ← g + N(0, eta / (1 + t)^gamma), where t is the number of finished steps
 ///
-/// Added to the true gradient after amplification, centralisation and adaptive clipping, so that no factor makes it
-/// larger. The numbers are a function of (seed, step, parameter, element): a run resumes bit for bit, and all devices add
-/// the same. The host makes them.
+/// The noise is added to the true gradient after amplification, centralisation and adaptive clipping, so that no factor multiplies
+/// it. The numbers are a function of (seed, step, parameter, element): a run resumes bit for bit, and all devices add the
+/// same noise. The host computes the numbers.
 ///
 /// **Source:** A. Neelakantan et al., "Adding Gradient Noise Improves Learning for Very Deep Networks", 2015
-/// (arXiv 1511.06807), eq. 1; it takes eta from 0.01, 0.3 and 1.0, and gamma = 0.55.
+/// (arXiv 1511.06807), eq. 1, with eta out of 0.01, 0.3 and 1.0, and gamma = 0.55.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GradientNoise {
-    /// The variance at first: finite, above 0.
+    /// The variance at the first step: finite, above 0.
     pub eta: f32,
-    /// How fast it falls: finite, at least 0.
+    /// The exponent of the variance's decay: finite, at least 0.
     pub gamma: f32,
 }
 
@@ -31,7 +31,9 @@ impl Default for GradientNoise {
 }
 
 impl GradientNoise {
-    /// **Errors:** a value out of its range; the message names the key.
+    /// Checks every setting against its range.
+    ///
+    /// **Errors:** a value out of its range, by its field within [`SgdSettings`](super::SgdSettings).
     pub fn check(&self) -> Result<()> {
         above_zero("noise.eta", self.eta)?;
         at_least_zero("noise.gamma", self.gamma)
@@ -42,7 +44,7 @@ impl GradientNoise {
         (f64::from(self.eta) / (1.0 + t as f64).powf(f64::from(self.gamma))).sqrt() as f32
     }
 
-    /// Adds the noise of step `t` of the run of `seed`; the scalars of all gradients go into their values.
+    /// Adds the noise of step `t` of the run with this seed. The scalars of all gradients are multiplied into their values.
     pub(super) fn add<B: Backend>(
         &self,
         seed: u64,

@@ -1,13 +1,36 @@
-use super::centralise::centralise;
 use super::incoming::Incoming;
-use super::{LayerRate, Rate, SgdSettings};
+use super::{LayerRate, SgdSettings};
 use crate::backend::{GateInput, SgdSlot, SgdStep, StepGate};
+use crate::geometry::Rows;
 use crate::parameters::Parameter;
-use crate::{Backend, Error, Gradients, ParameterId, Parameters, Result, Tensor};
+use crate::{Backend, Error, Gradients, ParameterId, Parameters, Result, Role, Tensor};
+
+/// The learning rate of one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate<'a> {
+    /// The learning rate.
+    pub lr: f32,
+    /// A multiplier for each parameter, by the parameter's number; `None` for 1 throughout.
+    pub multipliers: Option<&'a [f32]>,
+}
+
+impl Rate<'_> {
+    /// The learning rate of the parameter of this number.
+    pub fn for_parameter(&self, parameter: usize) -> f32 {
+        let multiplier = self.multipliers.and_then(|multipliers| multipliers.get(parameter));
+        multiplier.map_or(self.lr, |multiplier| self.lr * multiplier)
+    }
+}
+
+impl From<f32> for Rate<'_> {
+    fn from(lr: f32) -> Self {
+        Self { lr, multipliers: None }
+    }
+}
 
 /// Stochastic gradient descent with momentum: PyTorch's `torch.optim.SGD` with dampening 0.
 ///
-/// With g the gradient after amplification, clipping and what else is asked for (in the order of [`optim`](super)):
+/// g is the gradient after amplification, clipping and the other methods (in the order of [`optim`](super)):
 /// d = g + weight_decay · w; v ← momentum · v + d; w ← w − lr · (nesterov ? d + momentum · v : v)
 ///
 /// Clipping by norm multiplies every gradient by min(1, clip_norm / (‖g‖ + 1e-6)), as PyTorch's `clip_grad_norm_`;
@@ -15,9 +38,9 @@ use crate::{Backend, Error, Gradients, ParameterId, Parameters, Result, Tensor};
 #[derive(Debug)]
 pub struct Sgd<B: Backend> {
     settings: SgdSettings,
-    /// By parameter; `None` until its first gradient, where it counts as 0.
+    /// By parameter; `None` until the parameter's first gradient, for a velocity of 0.
     velocities: Vec<Option<Tensor<B>>>,
-    /// By parameter, relative to the step's learning rate.
+    /// By parameter: the multiplier of the step's learning rate.
     rates: Vec<f32>,
     skips_non_finite: bool,
     seed: u64,
@@ -25,7 +48,7 @@ pub struct Sgd<B: Backend> {
 }
 
 impl<B: Backend> Sgd<B> {
-    /// An optimiser at rest.
+    /// An optimiser whose velocities are 0.
     ///
     /// **Errors:** a setting out of its range; an entry of `layer_rates` that matches no parameter.
     pub fn new(settings: SgdSettings, parameters: &Parameters<B>) -> Result<Self> {
@@ -45,7 +68,7 @@ impl<B: Backend> Sgd<B> {
         self.velocities.get(id.index())?.as_ref()
     }
 
-    /// Puts a velocity in place, as when a run resumes.
+    /// Sets a parameter's velocity, as when a run resumes.
     ///
     /// **Errors:** a shape other than the parameter's.
     pub fn set_velocity(
@@ -64,20 +87,20 @@ impl<B: Backend> Sgd<B> {
         Ok(())
     }
 
-    /// Whether from now on a step changes nothing if its gradients are not all finite; at first it does as they say.
+    /// Sets whether a step is skipped if one of its gradients is not finite. By default it is not skipped.
     pub fn skip_non_finite(&mut self, skips: bool) {
         self.skips_non_finite = skips;
     }
 
-    /// Says where the run stands, for the noise: its seed, and how many steps it has taken. At first both are 0.
+    /// Sets the seed of the run and the number of its finished steps, which gradient noise depends on. By default both are 0.
     pub fn count_from(&mut self, seed: u64, steps: u64) {
         (self.seed, self.steps) = (seed, steps);
     }
 
-    /// One step of every parameter that has a gradient.
+    /// Makes one step for every parameter that has a gradient.
     ///
-    /// Returns the step's [`StepGate`], where clipping by norm or skipping needs one: it stays on the device, and whoever
-    /// wants the norm reads it when there is time. The norm is that of the gradients which clipping meets.
+    /// Returns the step's [`StepGate`] if clipping by norm or skipping needs one. The gate stays on the device until the caller reads
+    /// it. Its norm is that of the gradients before clipping by norm.
     pub fn step(
         &mut self,
         parameters: &mut Parameters<B>,
@@ -88,7 +111,9 @@ impl<B: Backend> Sgd<B> {
         let backend = parameters.backend().clone();
         let gate = self.gate(&backend, &incoming)?;
         let ratios = match &self.settings.lars {
-            Some(lars) => lars.ratios(&self.settings, parameters, &incoming, gate.as_ref())?,
+            Some(lars) => {
+                lars.ratios(|role| self.settings.decay(role), parameters, &incoming, gate.as_ref())?
+            }
             None => vec![1.0; incoming.len()],
         };
         let mut slots = Vec::with_capacity(incoming.len());
@@ -99,7 +124,7 @@ impl<B: Backend> Sgd<B> {
                 *velocity = Some(Tensor::full(&backend, parameter.value.shape(), 0.0)?);
             }
             let step = SgdStep {
-                lr: rate.of(id.index()) * self.rates[id.index()],
+                lr: rate.for_parameter(id.index()) * self.rates[id.index()],
                 momentum: self.settings.momentum,
                 weight_decay: ratio * self.settings.decay(parameter.role),
                 nesterov: self.settings.nesterov,
@@ -120,7 +145,7 @@ impl<B: Backend> Sgd<B> {
         Ok(gate)
     }
 
-    /// The gradients as clipping by norm meets them.
+    /// The gradients before clipping by norm.
     fn incoming<'a>(
         &self,
         parameters: &Parameters<B>,
@@ -139,7 +164,7 @@ impl<B: Backend> Sgd<B> {
         Ok(incoming)
     }
 
-    /// What all gradients together decide, where anything depends on it.
+    /// The gate that all gradients decide together; `None` if nothing depends on it.
     fn gate(&self, backend: &B, incoming: &[Incoming<'_, B>]) -> Result<Option<Tensor<B>>> {
         let (limit, skips) = (self.settings.clip_norm, self.skips_non_finite);
         if limit.is_none() && !skips {
@@ -151,4 +176,27 @@ impl<B: Backend> Sgd<B> {
         }
         Tensor::build(backend, &[StepGate::LEN], |out| backend.step_gate(&parts, limit, skips, out)).map(Some)
     }
+}
+
+/// Gradient centralisation; see [`SgdSettings::centralise`].
+///
+/// g[r, c] ← g[r, c] − 1/rows · Σ_r g[r, c], with weights seen as matrices `[fan_in, units]`.
+///
+/// The operation is linear, so that it need not know the gradient's scalar. It runs on the device.
+fn centralise<B: Backend>(parameters: &Parameters<B>, incoming: &mut [Incoming<'_, B>]) -> Result<()> {
+    let backend = parameters.backend();
+    for gradient in incoming {
+        if !matches!(parameters.get(gradient.id).role, Role::ConvWeight | Role::LinearWeight) {
+            continue;
+        }
+        let g = Rows::new("centralise", gradient.values.shape())?;
+        let (mut sums, mut means) = (backend.alloc(g.channels)?, backend.alloc(g.channels)?);
+        backend.sum_rows(&g, gradient.values.buffer(), &mut sums)?;
+        backend.axpby(g.channels, -1.0 / g.rows as f32, &sums, 0.0, &mut means)?;
+        gradient.replace(|old, new| {
+            backend.axpby(g.len(), 1.0, old.buffer(), 0.0, new)?;
+            backend.add_bias(&g, &means, new)
+        })?;
+    }
+    Ok(())
 }

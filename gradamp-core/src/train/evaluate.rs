@@ -1,51 +1,12 @@
 use std::mem::take;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
-use super::Control;
+use super::{Control, Evaluation};
 use crate::{Backend, Batch, BatchSource, Error, Module, Parameters, Result, Tape, Tensor, ops};
 
-/// How well a model does on a set of examples.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Evaluation {
-    /// Mean cross-entropy, without label smoothing.
-    pub loss: f64,
-    /// How often each class (row) was taken for each class (column).
-    pub confusion: Vec<Vec<u64>>,
-    /// Of each example, in the source's order, whether its class was found: what a paired comparison of two models needs.
-    pub hits: Vec<bool>,
-}
-
-impl Evaluation {
-    /// Examples.
-    pub fn examples(&self) -> u64 {
-        self.confusion.iter().flatten().sum()
-    }
-
-    /// Examples whose class was found.
-    pub fn correct(&self) -> u64 {
-        self.confusion.iter().enumerate().map(|(class, row)| row[class]).sum()
-    }
-
-    /// The fraction of examples whose class was found.
-    pub fn accuracy(&self) -> f64 {
-        self.correct() as f64 / self.examples().max(1) as f64
-    }
-
-    /// The fraction found of each class; `None` for a class without examples.
-    pub fn class_accuracies(&self) -> Vec<Option<f64>> {
-        let found = |(class, row): (usize, &Vec<u64>)| {
-            let examples: u64 = row.iter().sum();
-            (examples > 0).then(|| row[class] as f64 / examples as f64)
-        };
-        self.confusion.iter().enumerate().map(found).collect()
-    }
-}
-
-/// Batches whose results are read together, at most: as many as hide the wait for a device, and little memory.
+/// The most batches whose results are read together: enough to hide the wait for a device, and little memory.
 const TOGETHER: usize = 16;
-/// How long they may take, so that a stop is heard in time.
+/// The longest time between two reads, so that a request to stop is answered in time.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Runs `model` in evaluation mode over one epoch of `source`.

@@ -3,27 +3,27 @@ use serde::{Deserialize, Serialize};
 use crate::error::number;
 use crate::{Error, Result};
 
-/// The factor is reconsidered after each so many steps of a run: at steps that do not depend on when results are read.
+/// The factor is adapted after every so many steps of a run, at steps that do not depend on when results are read.
 pub(super) const RECONSIDERED: u64 = 16;
 
-/// How the factor of [`ops::loss_scale`](crate::ops::loss_scale) is chosen: as large as gradients stay finite with.
+/// The settings of the factor of [`ops::loss_scale`](crate::ops::loss_scale): as large as possible while gradients stay finite.
 ///
-/// A step whose gradients are not finite changes no parameter. After every 16th step the factor is multiplied by
-/// `backoff` if one of them was such a step, or by `growth` if there was none for `growth_interval` steps.
+/// A step whose gradients are not finite is skipped: it changes no parameter. After every 16th step the factor is multiplied
+/// by `backoff` if one of the 16 steps was skipped, or by `growth` if none of the last `growth_interval` steps was.
 ///
-/// **Units:** factors without a unit; powers of two change no bit of a gradient that fits.
+/// **Units:** none; powers of two change no bit of a gradient that stays in the range of its format.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossScaling {
-    /// The factor at first.
+    /// The factor at the beginning.
     pub initial: f32,
-    /// What it is multiplied by when all went well for long enough, at least 1.
+    /// The multiplier after `growth_interval` steps without a skipped one, at least 1.
     pub growth: f32,
-    /// How many steps in a row that is.
+    /// The number of steps without a skipped one after which the factor grows.
     pub growth_interval: u64,
-    /// What it is multiplied by after a step that was skipped, in (0, 1).
+    /// The multiplier after a skipped step, in (0, 1).
     pub backoff: f32,
-    /// The least factor.
+    /// The smallest factor.
     pub min: f32,
     /// The largest factor.
     pub max: f32,
@@ -42,25 +42,27 @@ impl Default for LossScaling {
     }
 }
 
-/// Where loss scaling stands.
+/// The state of loss scaling.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LossScale {
     /// The factor of the next step.
     pub factor: f32,
-    /// Steps since the last one that was skipped, or since the factor grew.
+    /// The number of steps since the last skipped step or the last growth of the factor.
     pub good_steps: u64,
-    /// Whether a step was skipped since the factor was last reconsidered.
+    /// Whether a step was skipped since the factor was last adapted.
     pub overflowed: bool,
-    /// Steps of the whole run that were skipped.
+    /// The number of skipped steps of the whole run.
     pub skipped: u64,
 }
 
 impl LossScaling {
-    /// **Errors:** a value out of its range; the message names the key.
+    /// Checks every setting against its range.
+    ///
+    /// **Errors:** a value out of its range, by its field.
     pub fn check(&self) -> Result<()> {
-        let fail = |key: &str, expected: &str, found: f32| {
+        let fail = |field: &str, expected: &str, found: f32| {
             let message = format!("expected {expected}, found {}", number(found));
-            Err(Error::setting(format!("train.loss_scaling.{key}"), message))
+            Err(Error::setting(field, message))
         };
         if !(self.min > 0.0 && self.min.is_finite()) {
             return fail("min", "a number above 0", self.min);
@@ -83,7 +85,7 @@ impl LossScaling {
         Ok(())
     }
 
-    /// Where a run begins.
+    /// The state at the beginning of a run.
     pub(super) fn begin(&self) -> LossScale {
         LossScale { factor: self.initial, good_steps: 0, overflowed: false, skipped: 0 }
     }
@@ -151,7 +153,7 @@ mod tests {
         ];
         for (key, scaling) in cases {
             let error = scaling.check().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("train.loss_scaling.{key}: ")), "{error}");
+            assert!(error.starts_with(&format!("{key}: ")), "{error}");
         }
     }
 }

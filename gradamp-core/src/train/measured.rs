@@ -1,21 +1,21 @@
-//! What one step's measurement found: numbers on the device, and what they mean once they are read.
+//! The measurements of one step: statistics on the device, and their evaluation once they are read.
 
 use std::sync::Arc;
 
 use super::site_gradient::Sums;
 use crate::amplify::gain::Arriving;
-use crate::amplify::{Moments, SiteStatistics, owns};
+use crate::amplify::{Moments, SiteStatistics};
 use crate::backend::Statistics;
 use crate::{Backend, Error, Gradient, Result, Site, Tensor, Trace};
 
-/// What was found in one step.
+/// The measurements of one step.
 pub(super) struct Measured<B: Backend> {
     trace: Arc<Trace>,
-    /// What amplification made of gradients on their way; `None` for nothing.
+    /// The gains at the measured places; `None` if nothing is amplified.
     arriving: Option<Arc<Arriving>>,
     pub(super) places: Places,
     pub(super) buffer: B::Buffer,
-    /// What the buffer held, once it was read.
+    /// The content of the buffer, once it was read.
     pub(super) values: Vec<f32>,
     pub(super) sites: Vec<Measurement>,
     /// By the parameters' numbers.
@@ -24,7 +24,7 @@ pub(super) struct Measured<B: Backend> {
     updates: Vec<bool>,
 }
 
-/// A site's gradient.
+/// The measurement of a site's gradient.
 pub(super) struct Measurement {
     pub(super) site: Site,
     pub(super) elements: usize,
@@ -32,7 +32,7 @@ pub(super) struct Measurement {
     pub(super) after: Look,
 }
 
-/// A gradient's statistics before its scalar, by their place in the buffer, and the scalar.
+/// The place of a gradient's statistics in the buffer, and the gradient's scalar, which the statistics do not include.
 #[derive(Clone, Copy)]
 pub(super) struct Look {
     place: usize,
@@ -105,7 +105,7 @@ impl<B: Backend> Measured<B> {
         Ok(())
     }
 
-    /// The step made `after` of the parameter of this number, which was `before`.
+    /// Measures the step that changed the parameter of this number from `before` to `after`.
     pub(super) fn update(&mut self, number: usize, mut before: Tensor<B>, after: &Tensor<B>) -> Result<()> {
         self.statistics(self.places.weights(number), &before)?;
         let backend = after.backend();
@@ -120,7 +120,7 @@ impl<B: Backend> Measured<B> {
         tensor.backend().statistics(tensor.elements(), tensor.buffer(), offset, &mut self.buffer)
     }
 
-    /// Adds what was found to `sums`.
+    /// Adds the measurements to `sums`.
     pub(super) fn add_to(&self, sums: &mut Sums) {
         for Measurement { site, elements, before, after } in &self.sites {
             let [before, after] = [before, after].map(|look| Found::new(self.at(look.place), look.scale));
@@ -138,7 +138,7 @@ impl<B: Backend> Measured<B> {
         }
     }
 
-    /// Adds what was found to `statistics`, by the sites' numbers.
+    /// Adds the measurements to `statistics`, by the numbers of sites.
     pub(super) fn remember(&self, statistics: &mut Vec<SiteStatistics>) {
         statistics.resize(self.places.sites, SiteStatistics::default());
         for Measurement { site, before, .. } in &self.sites {
@@ -160,7 +160,7 @@ impl<B: Backend> Measured<B> {
     /// The numbers of the parameters of a site's layer.
     fn owned(&self, site: &Site) -> impl Iterator<Item = usize> {
         let parameters = self.trace.parameters.iter().enumerate();
-        parameters.filter(move |(_, path)| owns(site, path)).map(|(number, _)| number)
+        parameters.filter(move |(_, path)| site.owns(path)).map(|(number, _)| number)
     }
 
     /// The gradient of all parameters of a site's layer, as one vector without amplification.
@@ -188,7 +188,7 @@ impl<B: Backend> Measured<B> {
     }
 }
 
-/// Statistics of a gradient whose scalar is not yet applied: in f64, where the square of a large gain does not overflow.
+/// Statistics of a gradient and its scalar, which is applied in f64, so that the square of a large gain does not overflow.
 struct Found {
     statistics: Statistics,
     scale: f64,
@@ -199,7 +199,7 @@ impl Found {
         Self { statistics, scale: scale.into() }
     }
 
-    /// As it was before it was multiplied by `gain`.
+    /// The gradient before it was multiplied by `gain`.
     fn without(self, gain: f64) -> Self {
         Self { scale: self.scale / gain, ..self }
     }

@@ -1,4 +1,4 @@
-//! What gradients and updates are like, site by site: on the device, in the steps that are measured.
+//! Measures gradients and updates at every site, on the device, in the steps that are measured.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,10 +6,10 @@ use super::measured::{Measured, Measurement};
 use crate::amplify::gain::Arriving;
 use crate::{Backend, BackwardHook, Gradient, GradientAction, Parameters, Result, Site, Tensor, Trace};
 
-/// Two hooks, one in front of the amplifier and one behind it, that share what they gather.
+/// Two hooks that share their measurements: one before the amplifier, one after it.
 ///
-/// Only the first looks at values: amplification changes a gradient's scalar, so the second scales the first's numbers.
-/// The numbers stay on the device until somebody has [`Measured`] read.
+/// Only the first hook reads values. Amplification changes a gradient's scalar, so the second hook scales the numbers of the first.
+/// The numbers stay on the device until [`Measured`] is read.
 pub(super) struct Meter<B: Backend> {
     trace: Arc<Trace>,
     shared: Arc<Mutex<Shared<B>>>,
@@ -18,7 +18,7 @@ pub(super) struct Meter<B: Backend> {
 struct Shared<B: Backend> {
     /// `None` in passes that are not measured.
     measured: Option<Measured<B>>,
-    /// What the first hook found at the site that the pass is at.
+    /// The first hook's measurement at the current site.
     here: Option<(Tensor<B>, super::measured::Look)>,
 }
 
@@ -31,31 +31,31 @@ impl<B: Backend> Meter<B> {
         Self { trace, shared: Arc::new(Mutex::new(Shared { measured: None, here: None })) }
     }
 
-    /// The hook to add in front of the amplifier, and the one to add behind it.
+    /// The hook to add before the amplifier, and the one to add after it.
     pub(super) fn hooks(&self) -> (Before<B>, After<B>) {
         (Before(self.shared.clone()), After(self.shared.clone()))
     }
 
-    /// Has the next backward pass measured; `arriving` is what amplification is going to make of gradients.
+    /// Measures the next backward pass. `arriving` holds the gains of the amplification in force.
     pub(super) fn begin(&self, backend: &B, arriving: Option<Arc<Arriving>>) -> Result<()> {
         let measured = Measured::new(backend, self.trace.clone(), arriving)?;
         *lock(&self.shared) = Shared { measured: Some(measured), here: None };
         Ok(())
     }
 
-    /// What was found since, where the pass was measured; the next one is not, unless it is begun.
+    /// Ends the measurement and returns it; `None` if the pass was not measured.
     pub(super) fn end(&self) -> Option<Measured<B>> {
         lock(&self.shared).measured.take()
     }
 }
 
 impl<B: Backend> Weights<B> {
-    /// Those that are trained. Nothing is copied here: the step writes beside a tensor that somebody else holds too.
+    /// The trained parameters. Nothing is copied: a step does not overwrite a tensor that is held elsewhere.
     pub(super) fn before(parameters: &Parameters<B>) -> Self {
         Self(parameters.iter().map(|(_, p)| p.role.is_trained().then(|| p.value.clone())).collect())
     }
 
-    /// Has the update measured that made `parameters` of these.
+    /// Measures the update from these parameters to `parameters`.
     pub(super) fn measure_update(self, parameters: &Parameters<B>, measured: &mut Measured<B>) -> Result<()> {
         for ((id, parameter), before) in parameters.iter().zip(self.0) {
             if let Some(before) = before.filter(|before| !before.shares_buffer_with(&parameter.value)) {
@@ -70,7 +70,7 @@ fn lock<B: Backend>(shared: &Mutex<Shared<B>>) -> MutexGuard<'_, Shared<B>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Measures what arrives at a site or a parameter.
+/// Measures the gradient that arrives at a site or a parameter.
 pub(super) struct Before<B: Backend>(Arc<Mutex<Shared<B>>>);
 
 impl<B: Backend> BackwardHook<B> for Before<B> {
@@ -91,7 +91,7 @@ impl<B: Backend> BackwardHook<B> for Before<B> {
     }
 }
 
-/// Measures what the hooks between left.
+/// Measures the gradient after the hooks between the two.
 pub(super) struct After<B: Backend>(Arc<Mutex<Shared<B>>>);
 
 impl<B: Backend> BackwardHook<B> for After<B> {
@@ -102,7 +102,7 @@ impl<B: Backend> BackwardHook<B> for After<B> {
         if let Some((unscaled, before)) = here.take() {
             let after = match gradient.unscaled()?.shares_buffer_with(&unscaled) {
                 true => before.at_scale(gradient.scale()),
-                // A hook between put other values in place.
+                // A hook between the two replaced the values.
                 false => measured.look(measured.places.after(site.index), gradient)?,
             };
             let elements = unscaled.elements();

@@ -1,7 +1,7 @@
-//! Training: a loop over epochs and steps that anyone can watch, stop and resume.
+//! Training: a loop over epochs and steps that observers can watch and stop, and that resumes bit for bit.
 //!
 //! The [`Trainer`] works on any [`Module`](crate::Module), [`Backend`](crate::Backend) and
-//! [`BatchSource`](crate::BatchSource). It writes nothing: [`Observer`]s do.
+//! [`BatchSource`](crate::BatchSource). It writes no files; an [`Observer`] can.
 
 mod divergence;
 mod evaluate;
@@ -17,9 +17,9 @@ mod state;
 mod steps;
 mod trainer;
 
-pub use evaluate::{Evaluation, evaluate, evaluate_unless};
+pub use evaluate::{evaluate, evaluate_unless};
 pub use loss_scaling::{LossScale, LossScaling};
-pub use observer::{Control, EpochReport, Next, Observer, Snapshot, StepReport};
+pub use observer::{Control, EpochReport, Evaluation, Next, Observer, Snapshot, StepReport};
 pub use settings::{OnDivergence, TrainSettings};
 pub use site_gradient::SiteGradient;
 pub use state::TrainState;

@@ -1,4 +1,4 @@
-//! Steps whose results are still on the device, so that the host need not wait for each.
+//! Steps whose results are still on the device. The host reads several steps at once instead of waiting for each.
 
 use std::iter;
 use std::time::Instant;
@@ -8,22 +8,22 @@ use super::measured::Measured;
 use crate::backend::StepGate;
 use crate::{Backend, Batch, Result, Tensor};
 
-/// A step that was handed to the device.
+/// A step that was submitted to the device.
 pub(super) struct Pending<B: Backend> {
-    /// Complete but for what the device computes.
+    /// The report, without the values that the device computes.
     pub(super) report: StepReport,
-    /// Mean loss and right examples.
+    /// The mean loss and the number of correct examples.
     pub(super) loss: Tensor<B>,
     /// The optimiser's gate.
     pub(super) gate: Option<Tensor<B>>,
-    /// What was found out about the gradients.
+    /// The measured gradients, in steps that are measured.
     pub(super) measured: Option<Measured<B>>,
-    /// Explains a loss that turns out not to be finite.
+    /// The batch, to explain a loss that is not finite.
     pub(super) batch: Batch<B>,
 }
 
 impl<B: Backend> Pending<B> {
-    /// What is on the device, in the order in which [`Pending::complete`] takes it.
+    /// The buffers on the device, in the order in which [`Pending::complete`] reads them.
     fn sources(&self) -> impl Iterator<Item = (&B::Buffer, usize)> {
         let measured = self.measured.as_ref().map(|measured| (&measured.buffer, measured.places.len()));
         let small = iter::once(&self.loss).chain(&self.gate);
@@ -43,7 +43,7 @@ impl<B: Backend> Pending<B> {
     }
 }
 
-/// Completes `steps`, which began at `start`, in one wait.
+/// Reads the results of all `steps`, which began at `start`, in one wait.
 pub(super) fn read<B: Backend>(backend: &B, steps: &mut [Pending<B>], start: Instant) -> Result<()> {
     let sources: Vec<_> = steps.iter().flat_map(Pending::sources).collect();
     let mut values = backend.read_all(&sources)?.into_iter();

@@ -8,45 +8,44 @@ use crate::optim::SgdSettings;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDivergence {
-    /// Stop with an error that names the first bad site.
+    /// Stop with an error that names the first site that is not finite.
     #[default]
     Stop,
-    /// Go on: for studies of instability.
+    /// Continue, for studies of instability.
     Continue,
 }
 
-/// How a run goes.
+/// The settings of a run. The default is a run without phases, which [`Trainer::new`](super::Trainer::new) refuses: give a strategy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainSettings {
-    /// Decides the draws of amplified sites.
+    /// The seed of the draws of amplified sites and of gradient noise.
     pub seed: u64,
     /// Phases of learning rate and amplification.
     pub strategy: Strategy,
-    /// What is amplified where the strategy switches it on.
+    /// The settings of amplification, in phases that amplify and have none of their own.
     pub amplification: AmplificationSettings,
-    /// The optimiser.
+    /// The settings of the optimiser.
     pub sgd: SgdSettings,
-    /// Share of each label that is spread over all classes, in [0, 1].
+    /// The share of each label that is spread over all classes, in [0, 1].
     pub label_smoothing: f32,
     /// Epochs from one evaluation to the next, at least 1; the last epoch is always evaluated.
     pub evaluate_every: usize,
-    /// Steps from one measured gradient to the next within an epoch; 0 for never.
+    /// Steps from one measurement of all gradients to the next within an epoch; 0 for no measurement.
     pub gradients_every: usize,
-    /// Steps after which the run stops, if it is not done before.
+    /// The step at which the run stops, unless it finishes before.
     pub max_steps: Option<u64>,
     /// What to do when the loss is not finite.
     pub on_divergence: OnDivergence,
-    /// How gradients are kept from vanishing in half precision; `None` to leave them as they are.
+    /// Loss scaling, which keeps small gradients from vanishing in half precision; `None` for no scaling.
     pub loss_scaling: Option<LossScaling>,
 }
 
-impl TrainSettings {
-    /// A run of `strategy` with SGD's defaults, evaluated after every epoch.
-    pub fn new(seed: u64, strategy: Strategy, amplification: AmplificationSettings) -> Self {
+impl Default for TrainSettings {
+    fn default() -> Self {
         Self {
-            seed,
-            strategy,
-            amplification,
+            seed: 0,
+            strategy: Strategy::default(),
+            amplification: AmplificationSettings::default(),
             sgd: SgdSettings::default(),
             label_smoothing: 0.0,
             evaluate_every: 1,
@@ -55,5 +54,12 @@ impl TrainSettings {
             on_divergence: OnDivergence::Stop,
             loss_scaling: None,
         }
+    }
+}
+
+impl TrainSettings {
+    /// A run of `strategy`, with the defaults for all other settings.
+    pub fn new(seed: u64, strategy: Strategy, amplification: AmplificationSettings) -> Self {
+        Self { seed, strategy, amplification, ..Self::default() }
     }
 }

@@ -1,4 +1,4 @@
-//! The steps of an epoch: what the host hands to the device, and when it reads what came of it.
+//! The steps of an epoch: their submission to the device and the reading of their results.
 
 use std::mem::take;
 use std::time::Instant;
@@ -7,28 +7,28 @@ use super::loss_scaling::RECONSIDERED;
 use super::meter::Weights;
 use super::pending::{self, Pending};
 use super::trainer::{Outcome, Trainer};
-use super::{Control, Next, OnDivergence, StepReport, divergence};
+use super::{Control, Next, OnDivergence, StepReport, TrainState, divergence};
 use crate::optim::Rate;
 use crate::{Backend, Batch, BatchSource, Error, Module, Result, Tape, ops};
 
-/// Seconds that steps may stay on the device unread, unless one alone takes longer: a stop waits for them.
+/// The longest time in seconds that results may stay unread on the device, unless one step takes longer: a request to stop waits for them.
 const PATIENCE: f64 = 0.5;
 
 impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
-    /// The rest of the current epoch's steps; an outcome where the run ends before the epoch does.
+    /// Runs the rest of the current epoch's steps. Returns an outcome if the run ends before the epoch does.
     pub(super) fn train_epoch(&mut self, train: &dyn BatchSource<B>) -> Result<Option<Outcome>> {
         match self.steps(train) {
             Ok(ended) if self.catch_up()? == Control::Continue => Ok(ended),
             Ok(_) => Ok(Some(Outcome::Stopped)),
             Err(error) => {
-                self.read()?; // a loss that was lost before matters more
+                self.read()?; // an earlier loss that is not finite matters more
                 Err(error)
             }
         }
     }
 
-    /// Steps until something ends them. Their results are read at steps that do not depend on where the run began, and
-    /// sooner where steps are slow.
+    /// Runs steps until the epoch or the run ends. Results are read at steps that do not depend on where the run began, and sooner
+    /// if steps are slow.
     fn steps(&mut self, train: &dyn BatchSource<B>) -> Result<Option<Outcome>> {
         let backend = self.parameters.backend().clone();
         let period = backend.steps_ahead() as u64 + 1;
@@ -36,7 +36,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         let mut batches = train.epoch(&backend, self.state.epoch, self.state.batch)?;
         loop {
             let step = self.state.step + self.pending.len() as u64;
-            // A limit at the epoch's end lets the epoch end: its evaluation is no step.
+            // A limit at the epoch's end lets the epoch end, because its evaluation is no step.
             let ends_epoch = self.state.batch + self.pending.len() >= train.batches();
             if !ends_epoch && self.settings.max_steps.is_some_and(|limit| step >= limit) {
                 return Ok(Some(Outcome::StepLimit));
@@ -120,7 +120,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         Err(Error::Diverged { epoch, step, message: format!("the loss is {loss}; {when}{explanation}") })
     }
 
-    /// Waits for the steps that are pending, and tells the observers of them.
+    /// Waits for the pending steps and reports them to the observers.
     fn catch_up(&mut self) -> Result<Control> {
         let reports = self.read()?;
         if reports.is_empty() {
@@ -131,7 +131,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         Ok(control)
     }
 
-    /// Waits for the steps that are pending: from here on the state covers them.
+    /// Waits for the pending steps and includes them in the state.
     fn read(&mut self) -> Result<Vec<StepReport>> {
         let mut steps = take(&mut self.pending);
         if steps.is_empty() {
@@ -145,7 +145,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         let mut reports = Vec::with_capacity(steps.len());
         for Pending { report, measured, batch, .. } in steps {
             self.check(report.epoch, report.step, report.loss, &batch, &when)?;
-            self.state.take(&report);
+            count(&mut self.state, &report);
             if let (Some(scaling), Some(scale)) = (&self.settings.loss_scaling, &mut self.state.loss_scale) {
                 scaling.count(scale, report.step, report.skipped);
             }
@@ -160,7 +160,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         Ok(reports)
     }
 
-    /// Draws the sites of this step where they are due, tells the observers, and counts them.
+    /// Draws sites if a draw is due at this step, reports the draw to the observers, and returns the number of amplified sites.
     fn draw(&mut self, epoch: usize, step: u64) -> Result<usize> {
         let record = self.amplifier().begin_step(epoch, step, &self.state.history)?;
         if let Some(draw) = record {
@@ -170,4 +170,15 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         }
         Ok(self.amplifier().draw().map_or(0, |draw| draw.sites.len()))
     }
+}
+
+/// Adds a step to the counts of the state.
+fn count(state: &mut TrainState, step: &StepReport) {
+    state.batch += 1;
+    state.step += 1;
+    state.loss_sum += f64::from(step.loss) * step.examples as f64;
+    state.correct += step.correct as u64;
+    state.examples += step.examples as u64;
+    state.seconds += step.seconds;
+    state.total_seconds += step.seconds;
 }

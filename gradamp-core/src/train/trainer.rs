@@ -20,13 +20,72 @@ use crate::{Backend, BatchSource, Error, HookGuard, Hooks, Module, Parameters, R
 pub enum Outcome {
     /// All epochs are done.
     Finished,
-    /// An observer stopped it.
+    /// An observer stopped the run.
     Stopped,
-    /// `max_steps` was reached before the last epoch's end.
+    /// The run reached `max_steps` before the end of its last epoch.
     StepLimit,
 }
 
 /// Trains a model: a loop over the epochs of a [`Strategy`](crate::amplify::Strategy).
+///
+/// ```
+/// use gradamp_core::amplify::{AmplificationSettings, Amplify, Schedule, Strategy};
+/// use gradamp_core::nn::{Linear, Module};
+/// use gradamp_core::train::{Outcome, TrainSettings, Trainer};
+/// use gradamp_core::{Batch, BatchSource, LayerKind, Parameters, Reference, Result, Tape, Tensor, Var};
+///
+/// /// Two linear layers, on images of one pixel with two channels.
+/// struct Model(Linear, Linear);
+///
+/// impl Module<Reference> for Model {
+///     fn forward(&self, tape: &mut Tape<'_, Reference>, x: Var<Reference>) -> Result<Var<Reference>> {
+///         let hidden = self.0.forward(tape, x)?;
+///         self.1.forward(tape, hidden)
+///     }
+/// }
+///
+/// /// Two points, each a class of its own.
+/// struct Points;
+///
+/// impl BatchSource<Reference> for Points {
+///     fn examples(&self) -> usize { 2 }
+///     fn batches(&self) -> usize { 1 }
+///     fn batch_size(&self) -> usize { 2 }
+///     fn image_shape(&self) -> [usize; 3] { [1, 1, 2] }
+///     fn classes(&self) -> usize { 2 }
+///
+///     fn epoch<'a>(
+///         &'a self,
+///         backend: &Reference,
+///         _epoch: usize,
+///         first: usize,
+///     ) -> Result<Box<dyn Iterator<Item = Result<Batch<Reference>>> + 'a>> {
+///         let backend = backend.clone();
+///         Ok(Box::new((first..1).map(move |_| {
+///             Ok(Batch {
+///                 images: Tensor::from_slice(&backend, &[2, 1, 1, 2], &[1.0, -1.0, -1.0, 1.0])?,
+///                 labels: Tensor::from_slice(&backend, &[2], &[0.0, 1.0])?,
+///             })
+///         })))
+///     }
+/// }
+///
+/// let mut parameters = Parameters::new(&Reference, 7);
+/// let model = Model(
+///     Linear::new(&mut parameters, "hidden", [2, 4])?,
+///     Linear::new(&mut parameters, "classifier", [4, 2])?,
+/// );
+/// let settings = TrainSettings {
+///     strategy: Strategy::single(50, Schedule::constant(0.2), Amplify::on()),
+///     amplification: AmplificationSettings { kinds: vec![LayerKind::Linear], ..Default::default() },
+///     ..TrainSettings::default()
+/// };
+/// let mut trainer = Trainer::new(&model, parameters, [1, 1, 2], settings)?;
+/// let outcome = trainer.run(&Points, &[("test", &Points)])?;
+/// assert_eq!(outcome, Outcome::Finished);
+/// assert_eq!(trainer.state().best.map(|(accuracy, _)| accuracy), Some(1.0));
+/// # Ok::<(), gradamp_core::Error>(())
+/// ```
 pub struct Trainer<'a, B: Backend, M: Module<B>> {
     pub(super) model: &'a M,
     pub(super) parameters: Parameters<B>,
@@ -38,33 +97,36 @@ pub struct Trainer<'a, B: Backend, M: Module<B>> {
     pub(super) meter: Meter<B>,
     pub(super) hooks: Hooks<B>,
     pub(super) observers: Vec<&'a mut dyn Observer<B>>,
-    /// Steps of this epoch that the state does not cover yet.
+    /// Steps of this epoch that the state does not include yet.
     pub(super) pending: Vec<Pending<B>>,
-    /// When the steps that are pending began.
+    /// The time at which the pending steps began.
     pub(super) clock: Instant,
-    /// Seconds of a step, as of the last that were read; `None` until then, and for the first, which prepare the device.
+    /// Seconds per step in the results that were read last; `None` before, and for the first steps, which prepare the device.
     pub(super) pace: Option<f64>,
-    /// Whether the first results were read.
+    /// Whether results were read before.
     pub(super) is_warm: bool,
     _guards: [HookGuard<B>; 3],
 }
 
 impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
-    /// A run at its beginning, for images of shape `image` (`[h, w, c]`).
+    /// Begins a run on images of shape `image` (`[h, w, c]`).
     ///
-    /// **Errors:** settings out of their range; a selection that matches no site of the model.
+    /// **Errors:** settings out of their range; a selection that matches no site of the model. A setting is named by its field in
+    /// [`TrainSettings`].
     pub fn new(
         model: &'a M,
         parameters: Parameters<B>,
         image: [usize; 3],
         settings: TrainSettings,
     ) -> Result<Self> {
-        let sgd = Sgd::new(settings.sgd.clone(), &parameters)?;
+        let sgd = Sgd::new(settings.sgd.clone(), &parameters).map_err(|error| error.within("sgd"))?;
         Self::resume(model, parameters, sgd, TrainState::default(), image, settings)
     }
 
-    /// A run that goes on where `state` stands, with the parameters and velocities of that moment: bit for bit as if
-    /// it had never stopped.
+    /// Resumes a run from `state`, with the parameters and velocities of the same moment. The run goes on bit for bit as if it
+    /// had never stopped.
+    ///
+    /// **Errors:** those of [`Trainer::new`].
     pub fn resume(
         model: &'a M,
         mut parameters: Parameters<B>,
@@ -74,11 +136,11 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         settings: TrainSettings,
     ) -> Result<Self> {
         if settings.evaluate_every == 0 {
-            return Err(Error::setting("train.evaluate_every", "expected at least 1 epoch, found 0"));
+            return Err(Error::setting("evaluate_every", "expected at least 1 epoch, found 0"));
         }
         state.loss_scale = match &settings.loss_scaling {
             Some(scaling) => {
-                scaling.check()?;
+                scaling.check().map_err(|error| error.within("loss_scaling"))?;
                 sgd.skip_non_finite(true);
                 state.loss_scale.or_else(|| Some(scaling.begin()))
             }
@@ -87,7 +149,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         sgd.count_from(settings.seed, state.step);
         let trace = Arc::new(nn::trace(model, &mut parameters, image)?);
         let amplifier = Amplifier::new(&settings.strategy, &settings.amplification, &trace, settings.seed)?;
-        let amplifier = Arc::new(Mutex::new(taken_up(amplifier, &settings, &state)?));
+        let amplifier = Arc::new(Mutex::new(amplifier_at(amplifier, &settings, &state)?));
         let meter = Meter::new(trace.clone());
         let hooks = Hooks::new();
         let (before, after) = meter.hooks();
@@ -111,48 +173,49 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         })
     }
 
-    /// Has `policy` decide what is amplified, in all phases that amplify; eligible layers, placement and the bound on the
-    /// gain are the settings'. A run that is resumed has to be given the same policy before it goes on.
+    /// Lets `policy` decide in all phases that amplify. The settings still give the eligible layers, the placement and the bound
+    /// on the gain. A resumed run needs the same policy before it goes on.
     ///
-    /// **Errors:** a policy that looks back on statistics, where no gradient is measured; settings that do not fit.
+    /// **Errors:** a policy that needs statistics in a run that measures no gradients; those of
+    /// [`Amplifier::with_policy`](crate::amplify::Amplifier::with_policy).
     pub fn set_policy(&mut self, policy: Box<dyn AmplificationPolicy>) -> Result<()> {
         let TrainSettings { strategy, amplification, seed, .. } = &self.settings;
         let amplifier = Amplifier::with_policy(strategy, amplification, &self.trace, *seed, policy)?;
-        let amplifier = taken_up(amplifier, &self.settings, &self.state)?;
+        let amplifier = amplifier_at(amplifier, &self.settings, &self.state)?;
         *self.amplifier() = amplifier;
         Ok(())
     }
 
-    /// Adds an observer behind those already there.
+    /// Adds an observer after the present ones.
     pub fn observe(&mut self, observer: &'a mut dyn Observer<B>) {
         self.observers.push(observer);
     }
 
-    /// The hooks of the run. Gradients pass a first measurement, the amplifier, a second measurement, then any hooks
-    /// that are added here.
+    /// The hooks of the run. A gradient passes a first measurement, the amplifier, a second measurement, and then the hooks that
+    /// are added here.
     pub fn hooks(&self) -> &Hooks<B> {
         &self.hooks
     }
 
-    /// The parameters as they are now.
+    /// The current parameters.
     pub fn parameters(&self) -> &Parameters<B> {
         &self.parameters
     }
 
-    /// Where the run stands.
+    /// The current state of the run.
     pub fn state(&self) -> &TrainState {
         &self.state
     }
 
-    /// All that a checkpoint of this moment holds.
+    /// The content of a checkpoint of this moment.
     pub fn snapshot(&self) -> Snapshot<'_, B> {
         Snapshot { parameters: &self.parameters, sgd: &self.sgd, state: &self.state }
     }
 
-    /// For each phase that amplifies: its number, and the mean gain that it gives every parameter; `None` where the
-    /// policy's decisions are not known in advance.
+    /// The number of each phase that amplifies, and the mean gain of every parameter in it; `None` if the policy's decisions are
+    /// not known in advance.
     ///
-    /// **Errors:** what a policy returns.
+    /// **Errors:** those of the policy.
     pub fn expected_gains(&self) -> Result<Vec<(usize, Option<Vec<ParameterGain>>)>> {
         let amplifier = self.amplifier();
         let selections = amplifier.selections().enumerate();
@@ -164,16 +227,17 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         self.amplifier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The learning rate of `step`, which amplification may act through.
+    /// The learning rate of `step`, multiplied by the amplification that acts on it.
     pub(super) fn lr_at(&self, step: u64, batches: usize) -> Result<f64> {
-        Ok(self.settings.strategy.lr_at(step, batches as u64)? * self.amplifier().rate())
+        Ok(self.settings.strategy.lr_at(step, batches as u64).map_err(|error| error.within("strategy"))?
+            * self.amplifier().rate())
     }
 
-    /// Trains to the end of the strategy, or until somebody stops it. After each evaluated epoch every named source of
-    /// `evaluations` is evaluated; the first one decides which epoch is the best. A run that stops in an evaluation stands
-    /// behind its epoch's last step, and evaluates anew when it goes on.
+    /// Trains until the end of the strategy or until an observer stops the run. Every named source of `evaluations` is evaluated
+    /// after each epoch that is due; the first source decides which epoch is the best. A run that stops during an evaluation
+    /// keeps all steps of its epoch and repeats the evaluation when it is resumed.
     ///
-    /// **Errors:** what a source, a hook or an observer returns; [`Error::Diverged`].
+    /// **Errors:** those of a source, a hook or an observer; [`Error::Diverged`].
     pub fn run(
         &mut self,
         train: &dyn BatchSource<B>,
@@ -196,12 +260,12 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         Ok(Outcome::Finished)
     }
 
-    /// Asks the observers whether the run stops here.
+    /// Asks all observers whether the run stops here.
     pub(super) fn ask(&mut self, next: Next) -> Control {
         ask(&mut self.observers, next)
     }
 
-    /// Evaluates where it is due and goes to the next epoch, or leaves the evaluation and stays in this one.
+    /// Evaluates if an evaluation is due, and goes to the next epoch. If an observer stops the evaluation, the epoch stays.
     fn finish_epoch(
         &mut self,
         train: &dyn BatchSource<B>,
@@ -265,7 +329,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         self.settings.strategy.phase_at(epoch).map_or(0, |(number, _)| number)
     }
 
-    /// Calls every observer; one that wants to stop does not keep the others from hearing.
+    /// Calls every observer, also after one of them has asked to stop.
     pub(super) fn tell(
         &mut self,
         mut call: impl FnMut(&mut dyn Observer<B>, &Snapshot<'_, B>) -> Result<Control>,
@@ -281,7 +345,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
     }
 }
 
-/// Asks every observer; one that wants to stop does not keep the others from being asked.
+/// Asks every observer, also after one of them has asked to stop.
 fn ask<B: Backend>(observers: &mut [&mut dyn Observer<B>], next: Next) -> Control {
     let mut control = Control::Continue;
     for observer in observers {
@@ -292,14 +356,14 @@ fn ask<B: Backend>(observers: &mut [&mut dyn Observer<B>], next: Next) -> Contro
     control
 }
 
-/// The amplifier as it was at the last step that `state` covers.
+/// Brings an amplifier to the last step that `state` includes.
 ///
-/// **Errors:** a policy that looks back on statistics, where no gradient is measured.
-fn taken_up(mut amplifier: Amplifier, settings: &TrainSettings, state: &TrainState) -> Result<Amplifier> {
+/// **Errors:** a policy that needs statistics in a run that measures no gradients.
+fn amplifier_at(mut amplifier: Amplifier, settings: &TrainSettings, state: &TrainState) -> Result<Amplifier> {
     if settings.gradients_every == 0 && amplifier.epochs_kept() > 0 {
         let message =
             "is 0, but the policy of amplification decides by measured gradients: expected at least 1";
-        return Err(Error::setting("train.gradients_every", message));
+        return Err(Error::setting("gradients_every", message));
     }
     if let Some(last) = state.step.checked_sub(1) {
         let epoch = if state.batch == 0 { state.epoch.saturating_sub(1) } else { state.epoch };

@@ -31,7 +31,7 @@ fn settings_out_of_range_name_their_key() {
     ];
     for (key, settings) in cases {
         let error = settings.check().unwrap_err().to_string();
-        assert!(error.starts_with(&format!("optimizer.{key}: ")), "{error}");
+        assert!(error.starts_with(&format!("{key}: ")), "{error}");
     }
     let fine = SgdSettings { adaptive_clip: clip(0.1, 1e-3), noise: noise(0.1, 0.0), ..plain() };
     SgdSettings { lars: lars(0.1, 0.0), layer_rates: vec![rate("**", 0.0)], ..fine }.check().unwrap();
@@ -67,6 +67,6 @@ fn a_glob_that_matches_no_trained_parameter_is_an_error() {
     ] {
         let settings = SgdSettings { layer_rates: vec![rate("fc.*", 2.0), rate(paths, 2.0)], ..plain() };
         let error = Sgd::new(settings, &parameters(&Reference)).unwrap_err().to_string();
-        assert_eq!(error, format!("optimizer.layer_rates[1].paths: {message}"));
+        assert_eq!(error, format!("layer_rates[1].paths: {message}"));
     }
 }

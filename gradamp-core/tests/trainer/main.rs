@@ -128,7 +128,7 @@ fn a_study_of_instability_goes_on() {
 fn settings_out_of_range_name_their_key() {
     let (model, parameters) = fresh(&Reference).unwrap();
     let error = Trainer::new(&model, parameters, IMAGE, TrainSettings { evaluate_every: 0, ..settings() });
-    assert!(error.err().unwrap().to_string().starts_with("train.evaluate_every"));
+    assert!(error.err().unwrap().to_string().starts_with("evaluate_every"));
 }
 
 /// A user's hook that fails at one site.

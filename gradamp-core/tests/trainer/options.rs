@@ -58,8 +58,5 @@ fn a_lag_changes_nothing() {
 fn a_rate_for_no_parameter_is_found_before_the_run() {
     let layer_rates = vec![LayerRate { paths: "linaer.*".into(), lr: 2.0 }];
     let error = train(&Reference, with(SgdSettings { layer_rates, ..noisy() }), None).err().unwrap();
-    assert!(
-        matches!(&error, Error::Setting { key, .. } if key == "optimizer.layer_rates[0].paths"),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::Setting { field, .. } if field == "sgd.layer_rates[0].paths"), "{error}");
 }

@@ -62,7 +62,7 @@ fn a_policy_that_looks_back_wants_gradients_measured() {
     let (model, parameters) = fresh(&Reference).unwrap();
     let settings = TrainSettings { gradients_every: 0, ..equalise() };
     let error = Trainer::new(&model, parameters, IMAGE, settings).err().unwrap().to_string();
-    assert!(error.starts_with("train.gradients_every: is 0, but the policy"), "{error}");
+    assert!(error.starts_with("gradients_every: is 0, but the policy"), "{error}");
 }
 
 /// The first batch over and over: gradients change with the parameters alone.

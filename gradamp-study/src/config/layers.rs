@@ -6,7 +6,7 @@ use gradamp_data::Choice;
 
 use super::text::read_file;
 use super::tree::{Node, Origin, Value};
-use super::{Config, KeyError, presets, read};
+use super::{Config, KeyError, phases, presets, read};
 
 /// Where settings are taken from, from the lowest layer to the highest.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +75,7 @@ impl Layers {
             resolved.scale_epochs(epochs)?;
         }
         if let Some(lr) = self.lr {
-            resolved.change("--lr", |config| {
+            resolved.change("--lr", "initial_lr", |config| {
                 config.strategy = config.strategy.clone().with_initial_lr(lr)?;
                 Ok(())
             })?;
@@ -97,7 +97,9 @@ impl Resolved {
 
     /// Reads a tree of settings; values are not yet checked against their ranges.
     fn read(tree: Node) -> Result<Self, KeyError> {
-        Ok(Self { config: read::read(&tree)?, tree, notes: Vec::new() })
+        let config = read::read(&phases::with_whole_tables(&tree)?)
+            .map_err(|error| phases::about_written(error, &tree))?;
+        Ok(Self { config, tree, notes: Vec::new() })
     }
 
     /// Adds to an error the place where its key was written.
@@ -105,6 +107,7 @@ impl Resolved {
         if error.origin.is_some() {
             return error;
         }
+        let error = phases::about_written(error, &self.tree);
         let path = error.path.clone();
         error.at(&path, &self.nearest_origin(&path))
     }
@@ -122,15 +125,17 @@ impl Resolved {
         self.tree.get(path).map_or(Origin::Default, |node| node.origin.clone())
     }
 
-    /// Changes the typed settings on behalf of a flag, and notes the flag as the origin of all that changed.
+    /// Changes the typed settings on behalf of a flag, and notes the flag as the origin of all that changed. An error of the field
+    /// `argument` is one of the flag's value.
     pub(crate) fn change(
         &mut self,
         flag: &'static str,
+        argument: &str,
         change: impl FnOnce(&mut Config) -> gradamp_core::Result<()>,
     ) -> Result<(), KeyError> {
         let before = self.written()?;
         let mut config = self.config.clone();
-        change(&mut config).map_err(|error| self.of_flag(flag, error))?;
+        change(&mut config).map_err(|error| self.place_of_flag(flag, argument, error))?;
         self.config = config;
         let after = self.written()?;
         note_changes(&before, &after, &mut self.tree, &Origin::Flag(flag));
@@ -141,8 +146,11 @@ impl Resolved {
     fn scale_epochs(&mut self, total: usize) -> Result<(), KeyError> {
         let mut shorter = self.clone();
         let place = self.origin("strategy.phase.0");
-        let left_out =
-            shorter.config.strategy.scale_epochs(total).map_err(|error| self.of_flag("--epochs", error))?;
+        let left_out = shorter
+            .config
+            .strategy
+            .scale_epochs(total)
+            .map_err(|error| self.place_of_flag("--epochs", "total", error))?;
         if !left_out.is_empty() {
             let phases = self.config.strategy.phases.len();
             let numbers: Vec<String> = left_out.iter().map(usize::to_string).collect();
@@ -153,7 +161,7 @@ impl Resolved {
             ));
         }
         let mut before = self.written()?;
-        for tree in [&mut before, &mut self.tree] {
+        for tree in [&mut before, &mut self.tree, &mut shorter.tree] {
             left_out.iter().rev().for_each(|number| tree.remove(&format!("strategy.phase.{number}")));
         }
         note_changes(&before, &shorter.written()?, &mut self.tree, &Origin::Flag("--epochs"));
@@ -161,12 +169,13 @@ impl Resolved {
         Ok(())
     }
 
-    /// A flag's own error carries the flag's name as its key; others belong to what was written.
-    fn of_flag(&self, flag: &'static str, error: gradamp_core::Error) -> KeyError {
-        let error = KeyError::from(error);
-        match format!("--{}", error.path) == flag {
-            true => error.at("", &Origin::Flag(flag)),
-            false => self.place(error),
+    /// An error of the field `argument` is one of the flag's value; any other belongs to what was written.
+    fn place_of_flag(&self, flag: &'static str, argument: &str, error: gradamp_core::Error) -> KeyError {
+        match error {
+            gradamp_core::Error::Setting { field, message } if field == argument => {
+                KeyError::new(message).at("", &Origin::Flag(flag))
+            }
+            other => self.place(KeyError::from(other.within("strategy"))),
         }
     }
 
@@ -191,7 +200,9 @@ impl Resolved {
     /// All settings, defaults included, as a tree.
     pub(super) fn written(&self) -> Result<Node, KeyError> {
         let text = toml::to_string(&self.config).map_err(|error| KeyError::new(error.to_string()))?;
-        Node::parse(&text, &|_| Origin::Default)
+        let mut tree = Node::parse(&text, &|_| Origin::Default)?;
+        phases::keep_changes(&mut tree, &self.tree)?;
+        Ok(tree)
     }
 }
 

@@ -6,6 +6,7 @@ pub mod keys;
 mod layers;
 pub mod number;
 mod origin;
+mod phases;
 pub mod presets;
 mod read;
 mod show;
@@ -14,7 +15,7 @@ pub mod tree;
 
 use std::path::PathBuf;
 
-use gradamp_core::amplify::{AmplificationSettings, Amplify, Phase, Strategy};
+use gradamp_core::amplify::{AmplificationSettings, Phase, Strategy};
 use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, ParameterSet, SgdSettings};
 use gradamp_core::train::{LossScaling, OnDivergence, TrainSettings};
 use gradamp_data::DataSettings;
@@ -212,14 +213,14 @@ impl Config {
         if !(0.0..=1.0).contains(&self.optimizer.label_smoothing) {
             return fail("optimizer.label_smoothing", &self.optimizer.label_smoothing, "0 to 1");
         }
-        self.sgd().check()?;
-        self.train.loss_scaling.as_ref().map_or(Ok(()), LossScaling::check)?;
+        self.sgd().check().map_err(|error| error.within("sgd"))?;
+        let loss_scaling = self.train.loss_scaling.as_ref().map_or(Ok(()), LossScaling::check);
+        loss_scaling.map_err(|error| error.within("loss_scaling"))?;
         self.data.check().map_err(gradamp_core::Error::from)?;
-        self.strategy.check()?;
-        self.amplification.check()?;
-        let looks_back = |phase: &Phase| match &phase.amplify {
-            Amplify::On(overrides) => self.amplification.with(overrides).policy.looks_back(),
-            Amplify::Off => false,
+        self.strategy.check().map_err(|error| error.within("strategy"))?;
+        self.amplification.check().map_err(|error| error.within("amplification"))?;
+        let looks_back = |phase: &Phase| {
+            phase.amplify.settings(&self.amplification).is_some_and(|settings| settings.policy.looks_back())
         };
         if self.train.gradients_every == 0 && self.strategy.phases.iter().any(looks_back) {
             let expected = "at least 1, for the policy of amplification decides by measured gradients";
@@ -267,15 +268,31 @@ impl Config {
 }
 
 impl From<gradamp_core::Error> for KeyError {
-    /// A setting's error keeps its key, with list numbers as path parts: `phase[1]` becomes `phase.1`.
+    /// The field of a setting becomes its key.
     fn from(error: gradamp_core::Error) -> Self {
         match error {
-            gradamp_core::Error::Setting { key, message } => {
-                KeyError::new(message).about(&key.replace('[', ".").replace(']', ""))
-            }
+            gradamp_core::Error::Setting { field, message } => KeyError::new(message).about(&key_of(&field)),
             other => KeyError::new(other.to_string()),
         }
     }
+}
+
+/// The key of a field of [`TrainSettings`]; other fields are keys already. Numbers in lists become parts of the path.
+fn key_of(field: &str) -> String {
+    let field = field.replace('[', ".").replace(']', "");
+    let below =
+        |parent: &str| field.strip_prefix(parent).filter(|rest| rest.is_empty() || rest.starts_with('.'));
+    if let Some(rest) = below("sgd") {
+        return format!("optimizer{rest}");
+    }
+    if let Some(rest) = below("strategy.phases") {
+        return format!("strategy.phase{rest}");
+    }
+    let of_the_loop = ["evaluate_every", "gradients_every", "max_steps", "loss_scaling"];
+    if of_the_loop.iter().any(|name| below(name).is_some()) {
+        return format!("train.{field}");
+    }
+    if field == "label_smoothing" { format!("optimizer.{field}") } else { field }
 }
 
 #[cfg(test)]

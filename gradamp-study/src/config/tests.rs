@@ -394,8 +394,7 @@ proptest! {
         prop_assert_eq!(&read_back(&text), &resolved.config, "{}", &text);
         // What is kept of a phase is told to come from its own line.
         for (i, phase) in resolved.config.strategy.phases.iter().enumerate() {
-            let Amplify::On(overrides) = &phase.amplify else { panic!("{text}") };
-            let number = overrides.factor.unwrap() as usize - 1;
+            let number = phase.amplify.settings(&resolved.config.amplification).unwrap().factor as usize - 1;
             let origin = resolved.origin(&format!("strategy.phase.{i}.amplify.factor"));
             prop_assert!(matches!(origin, Origin::File(_, line) if line == 3 * number + 5), "{}: {}", number, origin);
         }

@@ -185,8 +185,8 @@ impl Node {
     pub fn overlay(&mut self, upper: Node) {
         match (&mut self.value, upper.value) {
             (Value::Table(entries), Value::Table(upper_entries)) => {
+                upper_entries.iter().for_each(|(key, _)| release_exclusive(entries, key));
                 for (key, child) in upper_entries {
-                    release_exclusive(entries, &key);
                     match entries.iter_mut().find(|(name, _)| *name == key) {
                         Some((_, place)) => place.overlay(child),
                         None => entries.push((key, child)),

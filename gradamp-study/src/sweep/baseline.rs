@@ -115,7 +115,7 @@ fn normal(baseline: &Baseline, cell: &Resolved) -> Result<Resolved, KeyError> {
 /// settings that mean the same are the same: `[amplification]`, and borders between phases of one learning rate.
 fn unamplified(cell: &Resolved) -> Result<Resolved, KeyError> {
     let mut resolved = cell.clone();
-    resolved.change("baseline", |config| {
+    resolved.change("baseline", "", |config| {
         config.amplification = AmplificationSettings::default();
         let mut phases: Vec<Phase> = Vec::new();
         for phase in &config.strategy.phases {

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use gradamp_core::amplify::{Amplify, Curve};
+use gradamp_core::amplify::Curve;
 use proptest::prelude::*;
 
 use super::data::SweepData;
@@ -255,8 +255,8 @@ fn a_table_stands_for_its_keys_and_one_at_a_dotted_key_for_itself() {
         matches!(config.strategy.lr.as_ref().unwrap().curve, Curve::Linear { from: 0.2, to: 0.1 }),
         "replaced"
     );
-    let Amplify::On(overrides) = &config.strategy.phases[0].amplify else { panic!("it is on") };
-    assert_eq!((overrides.factor, overrides.ratio), (None, Some(0.25)), "replaced");
+    let amplification = config.strategy.phases[0].amplify.settings(&config.amplification).unwrap();
+    assert_eq!((amplification.factor, amplification.ratio), (2.0, Some(0.25)), "replaced");
 }
 
 #[test]

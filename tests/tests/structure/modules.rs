@@ -190,7 +190,7 @@ fn add_imports(tree: &UseTree, path: &mut Vec<String>, visibility: &Visibility, 
         UseTree::Name(part) if part.ident == "self" => add(path, path.last().unwrap().clone()),
         UseTree::Name(part) => {
             let name = part.ident.to_string();
-            add(&[&**path, &[name.clone()]].concat(), name);
+            add(&[&**path, std::slice::from_ref(&name)].concat(), name);
         }
         UseTree::Rename(part) if part.ident == "self" => add(path, part.rename.to_string()),
         UseTree::Rename(part) => {

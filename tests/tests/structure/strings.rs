@@ -6,6 +6,8 @@ use proc_macro2::{TokenStream, TokenTree};
 const TABLES: [&str; 7] = ["train", "strategy", "optimizer", "amplification", "data", "model", "sweep"];
 /// The endings of the names of files, which are no keys.
 const FILES: [&str; 5] = ["safetensors", "json", "jsonl", "toml", "bin"];
+/// Fields of the libraries' settings that begin like keys. The key of a phase is `strategy.phase`.
+const FIELDS: [&str; 1] = ["phases"];
 /// The program's commands.
 const COMMANDS: [&str; 10] =
     ["train", "tune", "devices", "bench", "sweep", "compare", "report", "config", "verify", "watch"];
@@ -57,7 +59,10 @@ fn is_of_the_program(text: &str) -> bool {
         |word: &str| word.strip_prefix("--").is_some_and(|flag| flag.starts_with(char::is_alphabetic));
     let is_key = |word: &str| {
         word.split_once('.').is_some_and(|(table, key)| {
-            TABLES.contains(&table) && key.starts_with(char::is_alphabetic) && !FILES.contains(&key)
+            TABLES.contains(&table)
+                && key.starts_with(char::is_alphabetic)
+                && !FILES.contains(&key)
+                && !FIELDS.contains(&key)
         })
     };
     let is_command = |pair: &[&str]| pair[0] == "gradamp" && COMMANDS.contains(&pair[1]);
@@ -73,7 +78,7 @@ mod tests {
         let text = r##"
             //! train.device and --device in comments are allowed
             #[doc = "--device"]
-            fn f() -> &'static str { g("use --device cpu"); format!("set {} to train.device", r#"`gradamp tune`"#) }
+            fn f() -> &'static str { g("use --device cpu"); h("strategy.phases[1].lr"); format!("set {} to train.device", r#"`gradamp tune`"#) }
             const FILES: [&str; 4] = ["model.safetensors", "gradamp trains", "a -- b", "data. And"];
             #[cfg(test)]
             mod tests { const X: &str = "--flag"; }

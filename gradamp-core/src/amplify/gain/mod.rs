@@ -1,29 +1,27 @@
-//! What amplification makes of each parameter's gradient.
+//! The gain of each parameter: the factor by which amplification multiplies its gradient.
 //!
 //! The gradient of a parameter is a sum over the paths from the loss to it. A path that passes m amplified layers is
-//! multiplied by factor^m. Where all paths pass equally many, amplification is nothing but a multiplier on the
-//! parameter's gradient, its **gain**; where they do not (a layer inside one branch of a residual block), amplification
-//! also changes the balance between the paths, and the gain has only bounds.
+//! multiplied by factor^m. If all paths pass equally many amplified layers, amplification multiplies the parameter's
+//! gradient by one number, its **gain**. If they do not (as with a layer inside one branch of a residual block),
+//! amplification also changes the balance between the paths, and the gain has only bounds.
 //!
-//! While layers are drawn at random, k of N eligible ones, a path with m eligible layers is multiplied by factor^X in
-//! one draw, with X hypergeometric; the mean over draws is E[factor^X].
+//! If k of N eligible layers are drawn at random, a draw multiplies a path with m eligible layers by factor^X, where X is
+//! hypergeometric; the mean over draws is E[factor^X].
 
-mod sweep;
+mod expected;
+mod walk;
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::draw::Draw;
-use super::history::History;
-use super::policy::Predictability;
-use super::selection::Selection;
 use super::settings::Placement;
-use crate::Result;
 use crate::Trace;
-use sweep::{Along, Passed, Sweep};
+pub use expected::expected;
+use walk::{Along, Passed, Walk};
 
-/// What a gradient is multiplied by.
+/// The factor by which a gradient is multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gain {
@@ -31,9 +29,9 @@ pub enum Gain {
     Factor(f64),
     /// Different on different paths.
     DependsOnPath {
-        /// Of the path that is multiplied least.
+        /// The gain of the path that is multiplied least.
         min: f64,
-        /// Of the path that is multiplied most.
+        /// The gain of the path that is multiplied most.
         max: f64,
     },
 }
@@ -44,7 +42,7 @@ pub struct ParameterGain {
     /// The parameter's path.
     #[serde(serialize_with = "as_str")]
     pub path: Arc<str>,
-    /// What its gradient is multiplied by.
+    /// The factor by which the parameter's gradient is multiplied.
     pub gain: Gain,
 }
 
@@ -53,7 +51,7 @@ fn as_str<S: serde::Serializer>(path: &Arc<str>, serializer: S) -> Result<S::Ok,
 }
 
 impl Gain {
-    /// The gain itself, or the geometric middle between the least and the most that it can be.
+    /// The gain, or the geometric mean of its bounds if it depends on the path.
     pub fn middle(self) -> f64 {
         match self {
             Gain::Factor(factor) => factor,
@@ -62,53 +60,45 @@ impl Gain {
     }
 }
 
-/// The gain of every parameter under one draw. The loss is what the trace's last node gives; parameters that it does
-/// not depend on are left out.
+/// The gain of every parameter under one draw. The loss is the output of the trace's last node; parameters that the loss
+/// does not depend on are left out.
 pub fn of_draw(trace: &Trace, draw: &Draw) -> Vec<ParameterGain> {
     gains(trace, &weights(draw), draw.placement, |product| product)
 }
 
-/// The mean gain of every parameter over the decisions of `selection`, where it is known in advance: for policies whose
-/// decisions are all the same, or random draws that no bound can change. Otherwise as [`of_draw`].
-///
-/// Paths that pass equally many eligible layers have equal mean gains, even if a single draw tells them apart.
-///
-/// **Errors:** what the policy's decision returns.
-pub fn expected(trace: &Trace, selection: &Selection) -> Result<Option<Vec<ParameterGain>>> {
-    Ok(match selection.policy().predictability() {
-        Predictability::Unknown => None,
-        Predictability::Fixed => Some(of_draw(trace, &selection.draw(0, 0, &History::default())?)),
-        Predictability::Drawn { count, factor } => {
-            let eligible = selection.eligible();
-            let factors = vec![factor; eligible.len()];
-            let all =
-                Draw { sites: eligible.to_vec(), factors, placement: selection.placement(), power: None };
-            if count == eligible.len() {
-                return Ok(Some(of_draw(trace, &selection.draw(0, 0, &History::default())?)));
-            }
-            if selection.max_gain().is_some_and(|bound| most(trace, &all) > bound) {
-                return Ok(None); // each draw would be shrunk by itself
-            }
-            let sites: Vec<_> = eligible.iter().map(|&site| (site, 1)).collect();
-            Some(gains(trace, &sites, selection.placement(), |passed| {
-                expected_power(f64::from(factor), eligible.len(), count, passed)
-            }))
-        }
-    })
-}
-
-/// The most that any gradient on its way from the loss is multiplied by, at any place: at least 1.
+/// The largest gain of any gradient at any place on its way from the loss: at least 1.
 pub fn most(trace: &Trace, draw: &Draw) -> f64 {
     let sites = weights(draw);
-    let sweep = Sweep::new(trace, &sites, draw.placement);
-    let on_the_way = sweep.values.iter().flatten().map(|passed| passed.most).fold(1.0, f64::max);
-    let parameters = sweep.parameters_behind_hooks(trace, &sites, draw.placement);
+    let walk = Walk::new(trace, &sites, draw.placement);
+    let on_the_way = walk.values.iter().flatten().map(|passed| passed.most).fold(1.0, f64::max);
+    let parameters = walk.parameters_behind_hooks(trace, &sites, draw.placement);
     parameters.iter().flatten().map(|passed| passed.most).fold(on_the_way, f64::max)
 }
 
-/// What a draw has made of gradients where they are measured, by the numbers of sites and parameters: the gain at each
-/// site's output before its own factor, and at each parameter before the factors of its hooks. The geometric middle
-/// where it depends on the path, 1 where no path leads.
+/// The same layers, by factors that multiply the gradient on no path by more than `bound` (at least 1).
+///
+/// If the largest gain is above the bound, all factors are raised to the power p = ln bound / ln largest: the path that is multiplied
+/// most then meets the bound, and the factors keep their order.
+pub(super) fn bounded(trace: &Trace, mut draw: Draw, bound: f64) -> Draw {
+    let most = most(trace, &draw);
+    if most > bound {
+        let power = bound.ln() / most.ln();
+        let factor = |factor: f32| nearest_below(f64::from(factor).powf(power));
+        draw.factors.iter_mut().for_each(|place| *place = factor(*place));
+        draw.power = Some(power);
+    }
+    draw
+}
+
+/// The nearest f32 that is not larger, except for the rounding of the f64 itself: the product of many factors must not pass the bound.
+fn nearest_below(factor: f64) -> f32 {
+    let nearest = factor as f32;
+    if f64::from(nearest) > factor * (1.0 + 1e-12) { nearest.next_down() } else { nearest }
+}
+
+/// The gains of a draw at the places where gradients are measured: at each site's output before the site's own factor, and at each
+/// parameter before the factors of its hooks. A gain that depends on the path is the geometric mean of its bounds; a place
+/// without a path from the loss has the gain 1.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Arriving {
     pub(crate) sites: Vec<f64>,
@@ -116,7 +106,7 @@ pub(crate) struct Arriving {
 }
 
 pub(crate) fn arriving(trace: &Trace, draw: &Draw) -> Arriving {
-    let Sweep { sites, parameters, .. } = Sweep::new(trace, &weights(draw), draw.placement);
+    let Walk { sites, parameters, .. } = Walk::new(trace, &weights(draw), draw.placement);
     let middle = |passed: Option<Passed<f64>>| passed.map_or(1.0, |p| (p.least * p.most).sqrt());
     Arriving {
         sites: sites.into_iter().map(middle).collect(),
@@ -133,24 +123,6 @@ fn weights(draw: &Draw) -> Vec<(usize, f64)> {
     draw.sites.iter().zip(&draw.factors).map(|(&site, &factor)| (site, f64::from(factor))).collect()
 }
 
-/// E[f^X], where X counts the drawn among `passed` layers when `drawn` of `total` are drawn.
-///
-/// By the first of the passed layers: it is drawn with probability k/N, and then k − 1 of N − 1 remain, else k of
-/// N − 1. So E(N, k, m) = k/N · f · E(N − 1, k − 1, m − 1) + (1 − k/N) · E(N − 1, k, m − 1), and E(N, k, 0) = 1.
-fn expected_power(f: f64, total: usize, drawn: usize, passed: usize) -> f64 {
-    let mut e = vec![1.0; drawn + 1]; // e[k] = E(n − 1, k, m − 1), beginning at m = 1
-    for n in total - passed + 1..=total {
-        for k in (0..=drawn.min(n)).rev() {
-            e[k] = match k as f64 / n as f64 {
-                0.0 => e[0],
-                1.0 => f * e[k - 1],
-                p => p * f * e[k - 1] + (1.0 - p) * e[k],
-            };
-        }
-    }
-    e[drawn]
-}
-
 fn gains<A: Along>(
     trace: &Trace,
     sites: &[(usize, A)],
@@ -158,7 +130,7 @@ fn gains<A: Along>(
     gain_of: impl Fn(A) -> f64,
 ) -> Vec<ParameterGain> {
     let mut gains = Vec::new();
-    let passed = Sweep::new(trace, sites, placement).parameters_behind_hooks(trace, sites, placement);
+    let passed = Walk::new(trace, sites, placement).parameters_behind_hooks(trace, sites, placement);
     for (path, passed) in trace.parameters.iter().zip(passed) {
         let Some(Passed { least, most }) = passed else { continue };
         let gain = if least == most {
@@ -170,36 +142,4 @@ fn gains<A: Along>(
         gains.push(ParameterGain { path: path.clone(), gain });
     }
     gains
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// All draws of `drawn` among `total`, one by one.
-    fn enumerated(f: f64, total: usize, drawn: usize, passed: usize) -> f64 {
-        let draws: Vec<u32> =
-            (0..1_u32 << total).filter(|draw| draw.count_ones() as usize == drawn).collect();
-        let on_path = (1_u32 << passed) - 1;
-        let sum: f64 = draws.iter().map(|draw| f.powi((draw & on_path).count_ones() as i32)).sum();
-        sum / draws.len() as f64
-    }
-
-    #[test]
-    fn the_mean_gain_is_that_of_all_draws_one_by_one() {
-        for total in 1..=9 {
-            for drawn in 1..=total {
-                for passed in 0..=total {
-                    for f in [0.5, 1.0, 2.0, 10.0] {
-                        let (fast, slow) =
-                            (expected_power(f, total, drawn, passed), enumerated(f, total, drawn, passed));
-                        assert!(
-                            (fast / slow - 1.0).abs() < 1e-12,
-                            "{drawn} of {total}, {passed} passed: {fast} against {slow}"
-                        );
-                    }
-                }
-            }
-        }
-    }
 }

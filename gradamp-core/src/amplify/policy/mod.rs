@@ -1,51 +1,84 @@
-//! Who decides what is amplified: the plug-in trait, and the policies that ship with this crate.
+//! Policies: the trait that decides what is amplified, and its implementations in this crate.
 
-mod depth;
+mod basic;
 mod equalise;
 mod fluctuation;
-mod list;
-mod random;
 
 use std::fmt;
-use std::sync::Arc;
 
-pub use depth::{DepthChanges, DepthSettings, Profile};
-pub use equalise::{EqualiseChanges, EqualiseSettings};
-pub use fluctuation::{FluctuationChanges, FluctuationSettings, Measure, Measured, Side};
+pub(super) use basic::{List, Random, check_factors};
+pub(super) use equalise::Equalise;
+pub(super) use fluctuation::Fluctuation;
 
 use super::history::EpochStatistics;
-use super::overrides::Keys;
-use super::settings::{AmplificationSettings, Placement, PolicyName};
-use crate::Trace;
+use super::settings::Placement;
 use crate::random::{Purpose, Stream};
-use crate::{Result, Site};
+use crate::{Result, Site, Trace};
 
-/// Decides which of the eligible sites are amplified, and by what.
+/// Decides which of the eligible sites are amplified, and by which factors.
 ///
-/// A decision is a function of the [`PolicyContext`] alone, so that a resumed run decides as the first one did: a policy
-/// keeps nothing between two calls. What it wants to know of the past it asks for by
-/// [`AmplificationPolicy::memory`]; statistics belong to the run's state, and so to its checkpoints.
+/// A decision is a function of the [`PolicyContext`] alone, so that a resumed run makes the decisions of an uninterrupted
+/// one. A policy therefore stores nothing between two calls. It asks for statistics of earlier epochs by
+/// [`AmplificationPolicy::memory`]; they are part of the run's state and of its checkpoints.
 ///
-/// A policy of one's own is handed to [`Trainer::set_policy`](crate::train::Trainer::set_policy).
+/// [`Trainer::set_policy`](crate::train::Trainer::set_policy) takes a policy of your own.
+///
+/// ```
+/// use gradamp_core::amplify::{
+///     AmplificationPolicy, AmplificationSettings, Amplifier, Amplify, History, PolicyContext, Schedule, Strategy, Timing,
+/// };
+/// use gradamp_core::nn::{self, Linear};
+/// use gradamp_core::{LayerKind, Parameters, Reference};
+///
+/// /// Amplifies the eligible layer closest to the loss, in every second epoch.
+/// #[derive(Debug)]
+/// struct LastLayer {
+///     factor: f32,
+/// }
+///
+/// impl AmplificationPolicy for LastLayer {
+///     fn decide(&self, context: &PolicyContext<'_>) -> gradamp_core::Result<Vec<(usize, f32)>> {
+///         let last = context.sites().next_back().filter(|_| context.epoch % 2 == 1);
+///         Ok(last.map(|site| (site.index, self.factor)).into_iter().collect())
+///     }
+///
+///     fn timing(&self) -> Timing {
+///         Timing::Epochs(1)
+///     }
+/// }
+///
+/// let mut parameters = Parameters::new(&Reference, 0);
+/// let model = Linear::new(&mut parameters, "linear", [4, 2])?;
+/// let trace = nn::trace(&model, &mut parameters, [1, 1, 4])?;
+/// let strategy = Strategy::single(4, Schedule::constant(0.1), Amplify::on());
+/// let settings = AmplificationSettings { kinds: vec![LayerKind::Linear], ..Default::default() };
+/// let policy = Box::new(LastLayer { factor: 3.0 });
+/// let mut amplifier = Amplifier::with_policy(&strategy, &settings, &trace, 0, policy)?;
+/// amplifier.begin_step(0, 0, &History::default())?;
+/// assert!(amplifier.draw().is_some_and(|draw| draw.sites.is_empty()));
+/// amplifier.begin_step(1, 10, &History::default())?;
+/// assert_eq!(amplifier.draw().map(|draw| draw.factors.clone()), Some(vec![3.0]));
+/// # Ok::<(), gradamp_core::Error>(())
+/// ```
 pub trait AmplificationPolicy: fmt::Debug + Send + Sync {
-    /// The sites to amplify (by number, each one of [`PolicyContext::eligible`]), each with a factor that is finite and
-    /// above 0. No site means: nothing is amplified until the next decision.
+    /// Returns the sites to amplify (numbers out of [`PolicyContext::eligible`]), each with a factor that is finite and above
+    /// 0. If the list is empty, nothing is amplified until the next decision.
     ///
-    /// **Errors:** whatever keeps the policy from deciding; it ends the run.
+    /// **Errors:** any error ends the run.
     fn decide(&self, context: &PolicyContext<'_>) -> Result<Vec<(usize, f32)>>;
 
-    /// When it decides.
+    /// When the policy decides.
     fn timing(&self) -> Timing {
         Timing::Epochs(1)
     }
 
-    /// How many epochs of gradient statistics it looks back on. Nothing is amplified until there are so many: the
-    /// policy is not asked before.
+    /// The number of past epochs whose gradient statistics the policy needs. Until a run has that many, the policy is not
+    /// called and nothing is amplified.
     fn memory(&self) -> usize {
         0
     }
 
-    /// What is known of its decisions before the run.
+    /// What is known about the policy's decisions before the run.
     fn predictability(&self) -> Predictability {
         Predictability::Unknown
     }
@@ -56,14 +89,14 @@ pub trait AmplificationPolicy: fmt::Debug + Send + Sync {
 pub enum Timing {
     /// Once, for the whole run.
     Once,
-    /// Every so many epochs (at least 1), counted from the beginning of the phase, or from where there are statistics
-    /// enough if that is later.
+    /// Every so many epochs (at least 1), counted from the beginning of the phase, or from the first epoch with enough
+    /// statistics if that is later.
     Epochs(usize),
     /// At every step.
     Step,
 }
 
-/// What is known of a policy's decisions before the run: decides what a run can say about the gains to expect.
+/// What is known about a policy's decisions before the run. The expected gains of a run follow from it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Predictability {
     /// Nothing.
@@ -72,9 +105,9 @@ pub enum Predictability {
     Fixed,
     /// Of the eligible sites, `count` are drawn at random, all with equal chances, and amplified by `factor`.
     Drawn {
-        /// How many.
+        /// The number of sites that are drawn.
         count: usize,
-        /// By what.
+        /// The factor of each drawn site.
         factor: f32,
     },
 }
@@ -82,13 +115,13 @@ pub enum Predictability {
 /// What a policy sees when it decides.
 #[derive(Clone, Copy, Debug)]
 pub struct PolicyContext<'a> {
-    /// The model: all sites, and how they hang together.
+    /// The model: all sites and their connections.
     pub trace: &'a Trace,
     /// The eligible sites' numbers, ascending, at least one.
     pub eligible: &'a [usize],
     /// Which gradients of an amplified layer are multiplied.
     pub placement: Placement,
-    /// The epoch from which on the decision holds, from 0; 0 for one that serves the whole run.
+    /// The first epoch that the decision serves, from 0; 0 for a decision that serves the whole run.
     pub epoch: usize,
     /// The step, from 0, counted over the whole run; 0 for a decision that serves an epoch or longer.
     pub step: u64,
@@ -104,28 +137,8 @@ impl PolicyContext<'_> {
         self.eligible.iter().filter_map(|&index| self.trace.sites.get(index))
     }
 
-    /// Random numbers for this decision alone.
+    /// A stream of random numbers for this decision alone.
     pub fn random(&self) -> Stream {
         Stream::new(self.seed, Purpose::Amplify).at(self.epoch as u64).at(self.step)
     }
-}
-
-/// The policy that `settings` name, for these eligible sites.
-///
-/// **Errors:** settings that do not fit the policy, the placement or the model.
-pub(super) fn build(
-    keys: &Keys,
-    settings: &AmplificationSettings,
-    trace: &Trace,
-    eligible: &[usize],
-) -> Result<Arc<dyn AmplificationPolicy>> {
-    list::check_factors(keys, settings)?;
-    Ok(match settings.policy {
-        PolicyName::Random => Arc::new(random::Random::new(keys, settings, eligible)?),
-        PolicyName::List => Arc::new(list::List::new(settings, trace)),
-        PolicyName::All => Arc::new(list::List::of_all(eligible, settings.factor)),
-        PolicyName::Fluctuation => Arc::new(fluctuation::Fluctuation::new(keys, settings, trace, eligible)?),
-        PolicyName::Equalise => Arc::new(equalise::Equalise::new(keys, settings)?),
-        PolicyName::Depth => Arc::new(list::List::of_profile(eligible, &settings.depth)),
-    })
 }

@@ -1,7 +1,7 @@
 use super::small_resnet;
 use crate::amplify::{
-    AmplificationSettings, Amplifier, Amplify, DrawRecord, History, Overrides, Phase, Placement, Redraw,
-    Schedule, Strategy,
+    AmplificationSettings, Amplifier, Amplify, DrawRecord, History, Phase, Placement, Redraw, Schedule,
+    Strategy,
 };
 use crate::{BackwardHook, Gradient, GradientAction, LayerKind, Reference, Shape, Site};
 
@@ -10,12 +10,13 @@ fn phase(epochs: usize, amplify: Amplify) -> Phase {
 }
 
 /// One epoch off, two on, one on with a single draw, one off.
-fn strategy() -> Strategy {
-    let once = Overrides { redraw: Some(Redraw::Once), count: Some(2), ..Overrides::default() };
+fn strategy(settings: &AmplificationSettings) -> Strategy {
+    let once =
+        AmplificationSettings { redraw: Redraw::Once, count: Some(2), ratio: None, ..settings.clone() };
     let phases = vec![
         phase(1, Amplify::Off),
         phase(2, Amplify::on()),
-        phase(1, Amplify::On(Box::new(once))),
+        phase(1, Amplify::with(once)),
         phase(1, Amplify::Off),
     ];
     Strategy { lr: None, phases }
@@ -30,7 +31,7 @@ fn amplifier(placement: Placement, redraw: Redraw) -> Amplifier {
         placement,
         ..Default::default()
     };
-    Amplifier::new(&strategy(), &settings, &small_resnet(), 11).unwrap()
+    Amplifier::new(&strategy(&settings), &settings, &small_resnet(), 11).unwrap()
 }
 
 const STEPS_PER_EPOCH: u64 = 3;

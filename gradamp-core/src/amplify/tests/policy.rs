@@ -109,7 +109,7 @@ fn the_parameters_may_be_measured_instead() {
         FluctuationSettings { of: Measured::Params, threshold: Some(0.1), ..Default::default() };
     assert_eq!(chosen(&by(fluctuation.clone()), &trace, 1, &History::new(vec![measured])), [1]);
     let error = Selection::new(&by(fluctuation), &chain(3), 0).unwrap_err().to_string();
-    assert!(error.starts_with("amplification.fluctuation.of: is \"params\", but none of the 3"), "{error}");
+    assert!(error.starts_with("fluctuation.of: is \"params\", but none of the 3"), "{error}");
 }
 
 #[test]
@@ -169,10 +169,7 @@ fn equalised_parameters_see_the_factor_of_their_own_layers_only() {
     let selection = Selection::new(&settings(Placement::Params), &trace, 0).unwrap();
     assert_eq!(selection.draw(1, 0, &History::new(vec![measured])).unwrap().factors, [2.0, 1.0, 0.25]);
     let error = Selection::new(&settings(Placement::Input), &trace, 0).unwrap_err().to_string();
-    assert!(
-        error.starts_with("amplification.placement: is \"input\", but the policy \"equalise\""),
-        "{error}"
-    );
+    assert!(error.starts_with("placement: is \"input\", but the policy \"equalise\""), "{error}");
 }
 
 #[test]
@@ -200,16 +197,16 @@ fn a_list_gives_each_layer_its_own_factor_in_any_order() {
     let draw = list(&["linear", "bn1"], &[3.0, 0.5]).unwrap();
     assert_eq!((&*draw.factors, draw.sites[0]), ([0.5, 3.0].as_slice(), 1));
     for (sites, factors, expected) in [
-        (&["bn1"][..], &[][..], "amplification.factors: holds 0 factors for the 1 layers of `sites`"),
-        (&[], &[2.0], "amplification.kinds: selects no layer"),
-        (&["bn1"], &[-2.0], "amplification.factors[0]: is -2, expected a finite number above 0"),
+        (&["bn1"][..], &[][..], "factors: holds 0 factors for the 1 layers of `sites`"),
+        (&[], &[2.0], "kinds: selects no layer"),
+        (&["bn1"], &[-2.0], "factors[0]: is -2, expected a finite number above 0"),
     ] {
         let error = list(sites, factors).unwrap_err();
         assert!(error.starts_with(expected), "{error}\nshould begin with\n{expected}");
     }
     let stray = AmplificationSettings { factors: vec![2.0], ..settings(PolicyName::All) };
     let error = Selection::new(&stray, &chain(2), 0).unwrap_err().to_string();
-    assert!(error.starts_with("amplification.factors: is given, but only the policy \"list\""), "{error}");
+    assert!(error.starts_with("factors: is given, but only the policy \"list\""), "{error}");
 }
 
 /// Decides for whatever it was made with.

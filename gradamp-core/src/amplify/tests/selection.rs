@@ -3,7 +3,8 @@ use proptest::prelude::*;
 use super::small_resnet;
 use crate::LayerKind;
 use crate::amplify::{
-    AmplificationSettings, Amplifier, Draw, History, Overrides, Placement, Redraw, Selection, Strategy,
+    AmplificationSettings, Amplifier, Amplify, Draw, History, Phase, Placement, Redraw, Schedule, Selection,
+    Strategy,
 };
 
 fn eligible(settings: &AmplificationSettings) -> Result<Vec<String>, String> {
@@ -53,54 +54,45 @@ fn entries_that_select_nothing_are_named() {
     let with = |change: AmplificationSettings| eligible(&change).unwrap_err();
     let bn = || kinds(&[LayerKind::BatchNorm]);
     for (settings, expected) in [
-        (AmplificationSettings::default(), "amplification.kinds: selects no layer"),
+        (AmplificationSettings::default(), "kinds: selects no layer"),
         (
             kinds(&[LayerKind::Conv, LayerKind::Pool]),
-            "amplification.kinds[1]: no layer is of kind pool; there are conv, batch_norm",
+            "kinds[1]: no layer is of kind pool; there are conv, batch_norm",
         ),
-        (paths(&["**.bn1", "features.*"]), "amplification.paths[1]: \"features.*\" matches no layer"),
-        (paths(&["layer[1"]), "amplification.paths[0]: \"layer[1\" is no glob"),
+        (paths(&["**.bn1", "features.*"]), "paths[1]: \"features.*\" matches no layer"),
+        (paths(&["layer[1"]), "paths[0]: \"layer[1\" is no glob"),
         (
             AmplificationSettings { paths: vec!["layer1.0.relu*".into()], ..bn() },
-            "amplification.paths[0]: \"layer1.0.relu*\" matches 2 layers, none of kind batch_norm",
+            "paths[0]: \"layer1.0.relu*\" matches 2 layers, none of kind batch_norm",
         ),
         (
             AmplificationSettings {
                 paths: vec!["layer1.**".into()],
                 ..kinds(&[LayerKind::Conv, LayerKind::Linear])
             },
-            "amplification.kinds[1]: no layer that `paths` match is of kind linear, but of",
+            "kinds[1]: no layer that `paths` match is of kind linear, but of",
         ),
         (
             sites(&["bn1", "layer1.0.bn11"]),
-            "amplification.sites[1]: no layer is named \"layer1.0.bn11\"; the nearest is \"layer1.0.bn1\"",
+            "sites[1]: no layer is named \"layer1.0.bn11\"; the nearest is \"layer1.0.bn1\"",
         ),
-        (
-            sites(&["something.else.entirely"]),
-            "amplification.sites[0]: no layer is named \"something.else.entirely\"",
-        ),
-        (sites(&["bn1", "bn1"]), "amplification.sites[1]: \"bn1\" is listed twice"),
-        (
-            AmplificationSettings { sites: vec!["bn1".into()], ..bn() },
-            "amplification.sites: lists layers exactly",
-        ),
-        (
-            AmplificationSettings { count: Some(10), ..bn() },
-            "amplification.count: is 10, but only 9 layers are eligible",
-        ),
-        (AmplificationSettings { count: Some(0), ..bn() }, "amplification.count: is 0"),
+        (sites(&["something.else.entirely"]), "sites[0]: no layer is named \"something.else.entirely\""),
+        (sites(&["bn1", "bn1"]), "sites[1]: \"bn1\" is listed twice"),
+        (AmplificationSettings { sites: vec!["bn1".into()], ..bn() }, "sites: lists layers exactly"),
+        (AmplificationSettings { count: Some(10), ..bn() }, "count: is 10, but only 9 layers are eligible"),
+        (AmplificationSettings { count: Some(0), ..bn() }, "count: is 0"),
         (
             AmplificationSettings { count: Some(1), ratio: Some(0.5), ..bn() },
-            "amplification.count: is given beside `ratio`",
+            "count: is given beside `ratio`",
         ),
-        (AmplificationSettings { ratio: Some(0.0), ..bn() }, "amplification.ratio: is 0"),
-        (AmplificationSettings { ratio: Some(1.5), ..bn() }, "amplification.ratio: is 1.5"),
-        (AmplificationSettings { ratio: Some(f64::NAN), ..bn() }, "amplification.ratio: is NaN"),
-        (AmplificationSettings { factor: f32::INFINITY, ..bn() }, "amplification.factor: is inf"),
-        (AmplificationSettings { factor: 0.0, ..bn() }, "amplification.factor: is 0"),
+        (AmplificationSettings { ratio: Some(0.0), ..bn() }, "ratio: is 0"),
+        (AmplificationSettings { ratio: Some(1.5), ..bn() }, "ratio: is 1.5"),
+        (AmplificationSettings { ratio: Some(f64::NAN), ..bn() }, "ratio: is NaN"),
+        (AmplificationSettings { factor: f32::INFINITY, ..bn() }, "factor: is inf"),
+        (AmplificationSettings { factor: 0.0, ..bn() }, "factor: is 0"),
         (
             AmplificationSettings { placement: Placement::Params, ..kinds(&[LayerKind::Relu]) },
-            "amplification.placement: is \"params\", but none of the 9 eligible layers",
+            "placement: is \"params\", but none of the 9 eligible layers",
         ),
     ] {
         let error = with(settings);
@@ -118,36 +110,22 @@ fn unknown_keys_are_errors_and_everything_has_a_default() {
     assert!(error.contains("unknown variant `batchnorm`"), "{error}");
 }
 
-/// An error in a phase names the phase's table where the phase gives the setting, else the run's.
 #[test]
-fn errors_name_the_table_that_was_written() {
-    let settings = kinds(&[LayerKind::BatchNorm]);
-    let error = |settings: &AmplificationSettings, amplify: &str| {
-        let text = format!("lr = 0.1\n[[phase]]\nepochs = 1\n[[phase]]\nepochs = 1\namplify = {amplify}");
-        let strategy: Strategy = toml::from_str(&text).unwrap();
-        Amplifier::new(&strategy, settings, &small_resnet(), 0).unwrap_err().to_string()
+fn an_error_names_the_field_of_the_run_or_of_its_phase() {
+    let error = |settings: AmplificationSettings, amplify: Amplify| {
+        let phase = |amplify| Phase { epochs: 1, lr: Some(Schedule::constant(0.1)), amplify };
+        let strategy = Strategy { lr: None, phases: vec![phase(Amplify::Off), phase(amplify)] };
+        Amplifier::new(&strategy, &settings, &small_resnet(), 0).unwrap_err().to_string()
     };
-    assert!(error(&settings, "{ paths = ['nowhere'] }").starts_with("strategy.phase[1].amplify.paths[0]: "));
-    assert!(error(&settings, "{ factor = -1.0 }").starts_with("strategy.phase[1].amplify.factor: is -1"));
-    let nowhere = AmplificationSettings { paths: vec!["nowhere".into()], ..settings };
-    assert!(error(&nowhere, "{ factor = 3.0 }").starts_with("amplification.paths[0]: "));
-}
-
-#[test]
-fn a_phase_changes_what_it_names_and_drops_what_that_excludes() {
-    let run = AmplificationSettings { ratio: Some(0.5), factor: 2.0, ..kinds(&[LayerKind::Conv]) };
-    assert_eq!(run.with(&Overrides::default()), run);
-    let listed =
-        run.with(&Overrides { sites: Some(vec!["bn1".into()]), count: Some(1), ..Overrides::default() });
-    assert_eq!(listed, AmplificationSettings { count: Some(1), ..sites(&["bn1"]) });
-    let narrowed = run.with(&Overrides { paths: Some(vec!["layer1.**".into()]), ..Overrides::default() });
-    assert_eq!(narrowed, AmplificationSettings { paths: vec!["layer1.**".into()], ..run.clone() });
-    let by_kind = listed.with(&Overrides {
-        kinds: Some(vec![LayerKind::Conv]),
-        ratio: Some(0.5),
-        ..Overrides::default()
-    });
-    assert_eq!(by_kind, run);
+    let good = kinds(&[LayerKind::BatchNorm]);
+    let nowhere = AmplificationSettings { paths: vec!["nowhere".into()], ..good.clone() };
+    let negative = AmplificationSettings { factor: -1.0, ..good.clone() };
+    let found = error(good.clone(), Amplify::with(nowhere.clone()));
+    assert!(found.starts_with("strategy.phases[1].amplify.paths[0]: "), "{found}");
+    let found = error(good, Amplify::with(negative));
+    assert!(found.starts_with("strategy.phases[1].amplify.factor: is -1"), "{found}");
+    let found = error(nowhere, Amplify::on());
+    assert!(found.starts_with("amplification.paths[0]: "), "{found}");
 }
 
 fn any_selection(redraw: Redraw, ratio: f64, seed: u64) -> Selection {

@@ -3,7 +3,7 @@ use proptest::strategy::Strategy as Generator;
 
 use super::schedule::schedules;
 use crate::LayerKind;
-use crate::amplify::{Amplify, Curve, Overrides, Phase, Placement, Redraw, Schedule, Strategy};
+use crate::amplify::{AmplificationSettings, Amplify, Curve, Phase, Placement, Redraw, Schedule, Strategy};
 
 const EXAMPLE: &str = "
     lr = { schedule = 'cosine', from = 0.1, to = 0.0 }
@@ -34,8 +34,11 @@ fn the_configuration_form_says_what_it_means() {
     assert_eq!(strategy.phases.iter().map(|p| p.epochs).collect::<Vec<_>>(), [2, 2, 4]);
     assert_eq!(strategy.phases[0].amplify, Amplify::Off);
     assert_eq!(strategy.phases[1].amplify, Amplify::on());
-    let changes = Overrides { factor: Some(3.0), kinds: Some(vec![LayerKind::Relu]), ..Overrides::default() };
-    assert_eq!(strategy.phases[2].amplify, Amplify::On(Box::new(changes)));
+    let own = AmplificationSettings { factor: 3.0, kinds: vec![LayerKind::Relu], ..Default::default() };
+    assert_eq!(strategy.phases[2].amplify, Amplify::with(own.clone()));
+    let run = AmplificationSettings::default();
+    let settings = strategy.phases.iter().map(|phase| phase.amplify.settings(&run)).collect::<Vec<_>>();
+    assert_eq!(settings, [None, Some(&run), Some(&own)]);
     assert_eq!(strategy.phases[2].lr, Some(Schedule::constant(0.01)));
 }
 
@@ -83,14 +86,13 @@ fn what_is_wrong_is_named() {
         change(&mut strategy);
         strategy.check().unwrap_err().to_string()
     };
-    assert!(with(|s| s.phases.clear()).starts_with("strategy.phase: there is none"));
-    assert!(with(|s| s.phases[1].epochs = 0).starts_with("strategy.phase[1].epochs: is 0"));
-    assert!(with(|s| s.phases[1].epochs = usize::MAX).starts_with("strategy.phase[1].epochs: is 18446"));
-    assert!(with(|s| s.lr = None).starts_with("strategy.phase[0].lr: is missing"));
-    assert!(with(|s| s.lr = Some(Schedule::constant(-1.0))).starts_with("strategy.lr: is -1"));
+    assert!(with(|s| s.phases.clear()).starts_with("phases: there is none"));
+    assert!(with(|s| s.phases[1].epochs = 0).starts_with("phases[1].epochs: is 0"));
+    assert!(with(|s| s.phases[1].epochs = usize::MAX).starts_with("phases[1].epochs: is 18446"));
+    assert!(with(|s| s.lr = None).starts_with("phases[0].lr: is missing"));
+    assert!(with(|s| s.lr = Some(Schedule::constant(-1.0))).starts_with("lr: is -1"));
     assert!(
-        with(|s| s.phases[2].lr = Some(Schedule::constant(f64::NAN)))
-            .starts_with("strategy.phase[2].lr: is NaN")
+        with(|s| s.phases[2].lr = Some(Schedule::constant(f64::NAN))).starts_with("phases[2].lr: is NaN")
     );
 }
 
@@ -133,7 +135,7 @@ fn phases_without_a_share_in_few_epochs_are_left_out() {
     assert_eq!(epochs([2, 2, 4], 3), (vec![1, 1, 1], vec![]));
     for wrong in [0, 1_000_001] {
         let error = example().scale_epochs(wrong).unwrap_err().to_string();
-        assert_eq!(error, format!("epochs: is {wrong}, expected 1 to 1000000"));
+        assert_eq!(error, format!("total: is {wrong}, expected 1 to 1000000"));
     }
 }
 
@@ -145,17 +147,19 @@ fn an_initial_rate_scales_all_rates() {
     assert_eq!(strategy.phases[2].lr, Some(Schedule::constant(0.005)));
     assert!(example().with_initial_lr(f64::NAN).is_err());
     let zero = Strategy::single(1, Schedule::constant(0.0), Amplify::Off);
-    assert!(zero.with_initial_lr(0.1).unwrap_err().to_string().starts_with("lr: 0.1 cannot be reached"));
+    assert!(
+        zero.with_initial_lr(0.1).unwrap_err().to_string().starts_with("initial_lr: 0.1 cannot be reached")
+    );
 }
 
-fn overrides() -> impl Generator<Value = Overrides> {
+fn amplification() -> impl Generator<Value = AmplificationSettings> {
     use proptest::option::of;
-    let kinds = of(Just(vec![LayerKind::BatchNorm, LayerKind::Relu]));
-    let paths = of(Just(vec!["layer1.**".to_owned()]));
-    let redraw = of(prop_oneof![Just(Redraw::Once), Just(Redraw::Epoch), Just(Redraw::Step)]);
-    let placement = of(prop_oneof![Just(Placement::Output), Just(Placement::Input), Just(Placement::Params)]);
-    (kinds, paths, of(0.01..1.0), of(1usize..9), redraw, of(0.001f32..1e6), placement, of(0..1u64 << 62))
-        .prop_map(|(kinds, paths, ratio, count, redraw, factor, placement, seed)| Overrides {
+    let kinds = Just(vec![LayerKind::BatchNorm, LayerKind::Relu]);
+    let paths = Just(vec!["layer1.**".to_owned()]);
+    let redraw = prop_oneof![Just(Redraw::Once), Just(Redraw::Epoch), Just(Redraw::Step)];
+    let placement = prop_oneof![Just(Placement::Output), Just(Placement::Input), Just(Placement::Params)];
+    (kinds, paths, of(0.01..1.0), of(1usize..9), redraw, 0.001f32..1e6, placement, of(0..1u64 << 62))
+        .prop_map(|(kinds, paths, ratio, count, redraw, factor, placement, seed)| AmplificationSettings {
             kinds,
             paths,
             ratio,
@@ -164,13 +168,14 @@ fn overrides() -> impl Generator<Value = Overrides> {
             factor,
             placement,
             seed,
-            ..Overrides::default()
+            ..Default::default()
         })
 }
 
 /// Any strategy that passes its check.
 fn strategies() -> impl Generator<Value = Strategy> {
-    let amplify = || prop_oneof![Just(Amplify::Off), overrides().prop_map(|o| Amplify::On(Box::new(o)))];
+    let amplify =
+        || prop_oneof![Just(Amplify::Off), Just(Amplify::on()), amplification().prop_map(Amplify::with)];
     let phase = move |epochs: usize| {
         (proptest::option::of(schedules(epochs)), amplify()).prop_map(move |(lr, amplify)| Phase {
             epochs,

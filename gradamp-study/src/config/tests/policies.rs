@@ -1,6 +1,6 @@
 //! The settings of amplification's policies.
 
-use gradamp_core::amplify::{Measure, Measured, PolicyName, Profile, Side, Through};
+use gradamp_core::amplify::{AmplificationSettings, Measure, Measured, PolicyName, Profile, Side, Through};
 
 use super::*;
 
@@ -55,10 +55,7 @@ fn every_policys_settings_are_read_merged_and_shown() {
     let run = &resolved.config.amplification;
     assert_eq!((run.policy, run.max_gain), (PolicyName::Fluctuation, Some(16.0)));
     assert_eq!(run.through, Through::MeanLearningRate);
-    let phase = |i: usize| match &resolved.config.strategy.phases[i].amplify {
-        Amplify::On(overrides) => run.with(overrides),
-        Amplify::Off => panic!("phase {i} does not amplify"),
-    };
+    let phase = |i: usize| resolved.config.strategy.phases[i].amplify.settings(run).unwrap();
     let equalise = phase(0);
     assert_eq!((equalise.policy, equalise.equalise.target), (PolicyName::Equalise, Some(0.5)));
     assert_eq!((equalise.equalise.min_factor, equalise.equalise.max_factor), (0.1, 4.0));
@@ -138,4 +135,77 @@ fn what_is_wrong_with_a_policy_names_its_key() {
     let off = format!("[train]\ngradients_every = 0\n[amplification]\npolicy = \"fluctuation\"\n{PHASE}");
     let (_folder, layers) = with_file(&off);
     assert!(layers.resolve().is_ok(), "no phase amplifies");
+}
+
+#[test]
+fn a_phase_changes_what_it_names_and_drops_what_that_excludes() {
+    let phase = |run: &str, changes: &str| {
+        let text = format!("[amplification]\n{run}\n{PHASE}amplify = {changes}\n");
+        let (_folder, layers) = with_file(&text);
+        let config = layers.resolve().unwrap().config;
+        let settings = config.strategy.phases[0].amplify.settings(&config.amplification);
+        (settings.unwrap().clone(), config.amplification.clone())
+    };
+    let by_kind = "kinds = ['conv']\nratio = 0.5\nfactor = 3.0";
+    let (unchanged, run) = phase(by_kind, "{}");
+    assert_eq!(unchanged, run);
+    let (listed, run) = phase(by_kind, "{ sites = ['bn1'], count = 1 }");
+    let expected = AmplificationSettings {
+        sites: vec!["bn1".into()],
+        kinds: vec![],
+        count: Some(1),
+        ratio: None,
+        ..run
+    };
+    assert_eq!(listed, expected);
+    let (narrowed, run) = phase(by_kind, "{ paths = ['layer1.**'] }");
+    assert_eq!(narrowed, AmplificationSettings { paths: vec!["layer1.**".into()], ..run });
+    let list = "policy = 'list'\nsites = ['bn1']\nfactors = [2.0]";
+    let (by_path, run) = phase(list, "{ paths = ['bn1'] }");
+    assert_eq!(by_path, AmplificationSettings { paths: vec!["bn1".into()], sites: vec![], ..run });
+    let (all, run) = phase(list, "{ policy = 'all' }");
+    assert_eq!(all, AmplificationSettings { policy: PolicyName::All, factors: vec![], ..run });
+}
+
+#[test]
+fn only_a_phases_changes_are_shown() {
+    let phases = "[[strategy.phase]]\nepochs = 1\namplify = {}\n[[strategy.phase]]\nepochs = 1\namplify = { factor = 3, depth = { first = 4 } }\n";
+    let (_folder, layers) =
+        with_file(&format!("[amplification]\nkinds = ['relu']\n[strategy]\nlr = 0.1\n{phases}"));
+    let resolved = layers.resolve().unwrap();
+    let text = resolved.show().unwrap();
+    let (_, phases) = text.split_once("[[strategy.phase]]").unwrap();
+    let lines: Vec<&str> =
+        phases.lines().filter_map(|line| line.split_once('#')).map(|(line, _)| line.trim()).collect();
+    assert_eq!(
+        lines,
+        ["epochs = 1", "amplify = true", "epochs = 1", "factor = 3.0", "first = 4.0"],
+        "{text}"
+    );
+    let (_folder, again) = with_file(&text);
+    assert_eq!(again.resolve().unwrap().config, resolved.config, "{text}");
+}
+
+#[test]
+fn a_field_of_the_trainers_settings_is_placed_where_its_key_was_written() {
+    let text = "[amplification]\npaths = ['nowhere']\n[amplification.depth]\nfirst = 2\n[strategy]\nlr = 0.1\n\
+                [[strategy.phase]]\nepochs = 1\namplify = { kinds = ['relu'], depth = { last = 3 } }\n";
+    let (_folder, layers) = with_file(text);
+    let resolved = layers.resolve().unwrap();
+    for (field, place) in [
+        ("strategy.phases[0].amplify.kinds[0]", "run.toml:9: strategy.phase.0.amplify.kinds.0"),
+        ("strategy.phases[0].amplify.paths[0]", "run.toml:2: amplification.paths.0"),
+        ("strategy.phases[0].amplify.depth.last", "run.toml:9: strategy.phase.0.amplify.depth.last"),
+        ("strategy.phases[0].amplify.depth.first", "run.toml:4: amplification.depth.first"),
+        ("strategy.phases[0].lr", "run.toml:7: strategy.phase.0.lr"),
+        ("strategy.lr", "run.toml:6: strategy.lr"),
+        ("amplification.paths[0]", "run.toml:2: amplification.paths.0"),
+        ("sgd.momentum", "run.toml:1: optimizer.momentum"),
+        ("label_smoothing", "run.toml:1: optimizer.label_smoothing"),
+        ("gradients_every", "run.toml:1: train.gradients_every"),
+        ("loss_scaling.min", "run.toml:1: train.loss_scaling.min"),
+    ] {
+        let error = resolved.place(gradamp_core::Error::setting(field, "is wrong").into()).to_string();
+        assert!(error.ends_with(&format!("{place}: is wrong")), "{field}: {error}");
+    }
 }

@@ -1,17 +1,16 @@
-//! One sweep over a trace, as backward goes: what sites add up to along the paths from the loss.
+//! A walk over a trace in the order of the backward pass, which finds what the sites on the paths from the loss add up to.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::amplify::selection::owns;
 use crate::amplify::settings::Placement;
 use crate::{SiteId, Trace};
 
-/// What sites add up to along a path: their number, or the product of their factors.
+/// A quantity that sites add up to along a path: their number, or the product of their factors.
 pub(super) trait Along: Copy + PartialOrd {
-    /// Of a path that passes none.
+    /// The value for a path without sites.
     const NONE: Self;
 
-    /// Of two stretches, one behind the other.
+    /// The value for two stretches of a path, one behind the other.
     fn and(self, other: Self) -> Self;
 }
 
@@ -31,7 +30,7 @@ impl Along for f64 {
     }
 }
 
-/// What the sites on the paths from the loss add up to: the least and the most.
+/// The least and the most that the sites on the paths from the loss add up to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Passed<A> {
     pub(super) least: A,
@@ -43,7 +42,7 @@ impl<A: Along> Passed<A> {
         Self { least: self.least.and(more), most: self.most.and(more) }
     }
 
-    /// More paths that lead to the same place.
+    /// Adds these paths to the paths that lead to `place`.
     fn join(self, place: &mut Option<Self>) {
         *place = Some(match *place {
             None => self,
@@ -55,18 +54,18 @@ impl<A: Along> Passed<A> {
     }
 }
 
-/// What gradients have passed, place by place; `None` where no path leads.
-pub(super) struct Sweep<A> {
-    /// By the values' numbers: once all shares have arrived.
+/// What gradients have passed at each place; `None` for a place without a path from the loss.
+pub(super) struct Walk<A> {
+    /// By the numbers of values, after all shares have arrived.
     pub(super) values: Vec<Option<Passed<A>>>,
-    /// By the sites' numbers: what arrives at their outputs, before their own hooks.
+    /// By the numbers of sites: at their outputs, before their own hooks.
     pub(super) sites: Vec<Option<Passed<A>>>,
-    /// By the parameters' numbers: before the hooks of parameters.
+    /// By the numbers of parameters, before the hooks of parameters.
     pub(super) parameters: Vec<Option<Passed<A>>>,
 }
 
-impl<A: Along> Sweep<A> {
-    /// From the last node to the first.
+impl<A: Along> Walk<A> {
+    /// Walks from the last node to the first.
     pub(super) fn new(trace: &Trace, sites: &[(usize, A)], placement: Placement) -> Self {
         let weights: HashMap<usize, A> = sites.iter().copied().collect();
         let weight = |site: SiteId| weights.get(&site.0).copied().unwrap_or(A::NONE);
@@ -74,18 +73,18 @@ impl<A: Along> Sweep<A> {
             trace.nodes.iter().filter_map(|node| Some(node.input_of?.0)).collect();
 
         let ends = trace.nodes.iter().flat_map(|node| node.inputs.iter().flatten().chain([&node.output]));
-        let mut swept = Self {
+        let mut walk = Self {
             values: vec![None; ends.max().map_or(0, |last| last + 1)],
             sites: vec![None; trace.sites.len()],
             parameters: vec![None; trace.parameters.len()],
         };
         if let Some(loss) = trace.nodes.last() {
-            swept.values[loss.output] = Some(Passed { least: A::NONE, most: A::NONE });
+            walk.values[loss.output] = Some(Passed { least: A::NONE, most: A::NONE });
         }
         for node in trace.nodes.iter().rev() {
-            let Some(mut arriving) = swept.values[node.output] else { continue };
+            let Some(mut arriving) = walk.values[node.output] else { continue };
             if let Some(site) = node.site {
-                swept.sites[site.0] = Some(arriving);
+                walk.sites[site.0] = Some(arriving);
             }
             // Parameters are upstream of the output, but not of the input.
             let mut handed_on = arriving;
@@ -102,16 +101,16 @@ impl<A: Along> Sweep<A> {
                 _ => {}
             }
             for value in node.inputs.iter().flatten() {
-                handed_on.join(&mut swept.values[*value]);
+                handed_on.join(&mut walk.values[*value]);
             }
             for id in &node.parameters {
-                arriving.join(&mut swept.parameters[id.index()]);
+                arriving.join(&mut walk.parameters[id.index()]);
             }
         }
-        swept
+        walk
     }
 
-    /// By the parameters' numbers: behind the hooks of parameters.
+    /// By the numbers of parameters, after the hooks of parameters.
     pub(super) fn parameters_behind_hooks(
         self,
         trace: &Trace,
@@ -121,7 +120,7 @@ impl<A: Along> Sweep<A> {
         let mut parameters = self.parameters;
         if placement == Placement::Params {
             for (path, passed) in trace.parameters.iter().zip(&mut parameters) {
-                let owners = sites.iter().filter(|(site, _)| owns(&trace.sites[*site], path));
+                let owners = sites.iter().filter(|(site, _)| trace.sites[*site].owns(path));
                 let weight = owners.map(|(_, weight)| *weight).fold(A::NONE, A::and);
                 *passed = passed.map(|passed: Passed<A>| passed.and(weight));
             }

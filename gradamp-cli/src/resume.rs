@@ -64,7 +64,7 @@ pub fn checkpoint<B: Backend>(
     }
     folder.sweep()?;
     if let Some(checkpoint) = checkpoint {
-        return checkpoint.load(parameters, config.sgd()).map(Some).map_err(Failure::failed);
+        return checkpoint.load(parameters, config.optimizer.sgd.clone()).map(Some).map_err(Failure::failed);
     }
     let has_lines = |log: Log| log.of(folder.root()).metadata().is_ok_and(|metadata| metadata.len() > 0);
     if record.is_some_and(RunRecord::was_saved) || Log::ALL.into_iter().any(has_lines) {

@@ -26,14 +26,19 @@ pub struct SgdSettings {
     /// Neural Networks", ECCV 2020, eq. 1.
     pub centralise: bool,
     /// The largest norm of all gradients together, after amplification, centralisation, adaptive clipping and noise.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f32>,
     /// The largest magnitude of any element of a gradient, after amplification and `clip_norm`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_value: Option<f32>,
     /// Clipping of each unit's gradient by the norm of its weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub adaptive_clip: Option<AdaptiveClip>,
     /// The noise that is added to gradients.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub noise: Option<GradientNoise>,
     /// Learning rates of layers by the norms of their weights and gradients.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub lars: Option<Lars>,
     /// Multipliers of the learning rate for some parameters. The last entry that matches a parameter counts.
     pub layer_rates: Vec<LayerRate>,

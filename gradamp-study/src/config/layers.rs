@@ -6,7 +6,7 @@ use gradamp_data::Choice;
 
 use super::text::read_file;
 use super::tree::{Node, Origin, Value};
-use super::{Config, KeyError, phases, presets, read};
+use super::{Config, KeyError, optimizer, phases, presets, read};
 
 /// Where settings are taken from, from the lowest layer to the highest.
 #[derive(Clone, Debug, Default)]
@@ -202,6 +202,7 @@ impl Resolved {
         let text = toml::to_string(&self.config).map_err(|error| KeyError::new(error.to_string()))?;
         let mut tree = Node::parse(&text, &|_| Origin::Default)?;
         phases::keep_changes(&mut tree, &self.tree)?;
+        optimizer::in_order(&mut tree);
         Ok(tree)
     }
 }

@@ -5,6 +5,7 @@ mod error;
 pub mod keys;
 mod layers;
 pub mod number;
+mod optimizer;
 mod origin;
 mod phases;
 pub mod presets;
@@ -16,7 +17,6 @@ pub mod tree;
 use std::path::PathBuf;
 
 use gradamp_core::amplify::{AmplificationSettings, Phase, Strategy};
-use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, ParameterSet, SgdSettings};
 use gradamp_core::train::{LossScaling, OnDivergence, TrainSettings};
 use gradamp_data::DataSettings;
 use gradamp_models::Architecture;
@@ -26,6 +26,7 @@ pub use device::{Device, Gpu, Memory, Precision};
 pub use error::KeyError;
 pub use layers::{Difference, Layers, Resolved};
 pub(crate) use layers::{file_tree, preset_tree};
+pub use optimizer::OptimizerSettings;
 pub(crate) use read::read;
 pub(crate) use text::read_file;
 
@@ -127,61 +128,6 @@ impl Default for LoopSettings {
     }
 }
 
-/// `[optimizer]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct OptimizerSettings {
-    /// Share of the velocity that stays, in [0, 1).
-    pub momentum: f32,
-    /// L2 penalty, added to the gradient after amplification and clipping.
-    pub weight_decay: f32,
-    /// Whether to look ahead along the velocity.
-    pub nesterov: bool,
-    /// Parameters that weight decay leaves alone: `bias`, `batch_norm`.
-    pub no_decay: Vec<ParameterSet>,
-    /// Whether the gradients of weights are centralised: each output unit's mean over its fan-in is subtracted.
-    pub centralise: bool,
-    /// Largest norm of all gradients together, after amplification, centralisation, adaptive clipping and noise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clip_norm: Option<f32>,
-    /// Largest magnitude of any element of a gradient, after amplification and `clip_norm`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clip_value: Option<f32>,
-    /// Share of each label that is spread over all classes, in [0, 1].
-    pub label_smoothing: f32,
-    /// How the gradient of each unit is clipped by the norm of its weights.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub adaptive_clip: Option<AdaptiveClip>,
-    /// The noise that is added to gradients.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub noise: Option<GradientNoise>,
-    /// How layers are given learning rates by the norms of their weights and gradients.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lars: Option<Lars>,
-    /// Learning rates of some layers, relative to the others'; the last entry that matches a parameter counts.
-    pub layer_rates: Vec<LayerRate>,
-}
-
-impl Default for OptimizerSettings {
-    fn default() -> Self {
-        let sgd = SgdSettings::default();
-        Self {
-            momentum: sgd.momentum,
-            weight_decay: sgd.weight_decay,
-            nesterov: sgd.nesterov,
-            no_decay: sgd.no_decay,
-            centralise: sgd.centralise,
-            clip_norm: sgd.clip_norm,
-            clip_value: sgd.clip_value,
-            label_smoothing: 0.0,
-            adaptive_clip: sgd.adaptive_clip,
-            noise: sgd.noise,
-            lars: sgd.lars,
-            layer_rates: sgd.layer_rates,
-        }
-    }
-}
-
 impl Config {
     /// Checks every value against its range.
     ///
@@ -213,7 +159,7 @@ impl Config {
         if !(0.0..=1.0).contains(&self.optimizer.label_smoothing) {
             return fail("optimizer.label_smoothing", &self.optimizer.label_smoothing, "0 to 1");
         }
-        self.sgd().check().map_err(|error| error.within("sgd"))?;
+        self.optimizer.sgd.check().map_err(|error| error.within("sgd"))?;
         let loss_scaling = self.train.loss_scaling.as_ref().map_or(Ok(()), LossScaling::check);
         loss_scaling.map_err(|error| error.within("loss_scaling"))?;
         self.data.check().map_err(gradamp_core::Error::from)?;
@@ -229,31 +175,13 @@ impl Config {
         Ok(())
     }
 
-    /// The optimiser's settings.
-    pub fn sgd(&self) -> SgdSettings {
-        let optimizer = self.optimizer.clone();
-        SgdSettings {
-            momentum: optimizer.momentum,
-            weight_decay: optimizer.weight_decay,
-            nesterov: optimizer.nesterov,
-            no_decay: optimizer.no_decay,
-            centralise: optimizer.centralise,
-            clip_norm: optimizer.clip_norm,
-            clip_value: optimizer.clip_value,
-            adaptive_clip: optimizer.adaptive_clip,
-            noise: optimizer.noise,
-            lars: optimizer.lars,
-            layer_rates: optimizer.layer_rates,
-        }
-    }
-
     /// The trainer's settings.
     pub fn train_settings(&self) -> TrainSettings {
         TrainSettings {
             seed: self.train.seed,
             strategy: self.strategy.clone(),
             amplification: self.amplification.clone(),
-            sgd: self.sgd(),
+            sgd: self.optimizer.sgd.clone(),
             label_smoothing: self.optimizer.label_smoothing,
             evaluate_every: self.train.evaluate_every,
             gradients_every: self.train.gradients_every,

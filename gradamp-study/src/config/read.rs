@@ -233,3 +233,40 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
         self.tuple_variant(0, visitor)
     }
 }
+
+/// The keys that a table read as `T` takes, those included that are not written where they are not set.
+pub(super) fn keys_of<T: de::DeserializeOwned>() -> &'static [&'static str] {
+    let mut keys: &[&str] = &[];
+    let _ = T::deserialize(Names(&mut keys)); // fails once it has told its keys
+    keys
+}
+
+/// Holds no value, but notes which keys it is asked for.
+struct Names<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for Names<'_> {
+    type Error = KeyError;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        keys: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, KeyError> {
+        *self.0 = keys;
+        Err(nothing())
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, KeyError> {
+        Err(nothing())
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq
+        tuple tuple_struct map option newtype_struct enum identifier ignored_any
+    }
+}
+
+fn nothing() -> KeyError {
+    KeyError::new("there is no value".into())
+}

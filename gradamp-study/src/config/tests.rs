@@ -135,6 +135,22 @@ fn values_of_a_wrong_type_or_range_name_key_found_and_expected() {
             "run.toml:2: optimizer.momentum: expected a number in [0, 1), found 1.5",
         ),
         (
+            "[optimizer]\nlabel_smoothin = 0.1",
+            "run.toml:2: optimizer.label_smoothin: unknown key `label_smoothin`; did you mean `label_smoothing`?",
+        ),
+        (
+            "[optimizer]\nmomentun = 0.1",
+            "run.toml:2: optimizer.momentun: unknown key `momentun`; did you mean `momentum`?",
+        ),
+        (
+            "[optimizer]\nlabel_smoothing = 'much'",
+            "run.toml:2: optimizer.label_smoothing: found string \"much\", expected a number",
+        ),
+        (
+            "[optimizer]\nlabel_smoothing = 2",
+            "run.toml:2: optimizer.label_smoothing: found 2, expected 0 to 1",
+        ),
+        (
             "[optimizer]\nnesterov = 1",
             "run.toml:2: optimizer.nesterov: found integer `1`, expected true or false",
         ),
@@ -308,9 +324,9 @@ fn what_is_shown_reads_back_as_the_same_settings() {
 
 #[test]
 fn the_optimisers_options_reach_sgd_and_read_back_as_they_are_shown() {
-    use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, ParameterSet};
+    use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, ParameterSet, SgdSettings};
     let plain = layers().resolve().unwrap();
-    assert_eq!(plain.config.sgd(), SgdSettings::default(), "all are off");
+    assert_eq!(plain.config.optimizer.sgd, SgdSettings::default(), "all are off");
     let sets = [
         "optimizer.centralise=true",
         "optimizer.adaptive_clip.limit=0.1",
@@ -328,7 +344,16 @@ fn the_optimisers_options_reach_sgd_and_read_back_as_they_are_shown() {
         layer_rates: vec![rate("layer1.**", 2.0), rate("fc.*", 0.0)],
         ..SgdSettings::default()
     };
-    assert_eq!(resolved.config.sgd(), expected);
+    assert_eq!(resolved.config.optimizer.sgd, expected);
+    let text = resolved.show().unwrap();
+    assert_eq!(read_back(&text), resolved.config, "{text}");
+    let place =
+        |key: &str| text.find(&format!("\n{key} = ")).unwrap_or_else(|| panic!("no {key} in\n{text}"));
+    assert!(place("centralise") < place("label_smoothing"), "{text}");
+    let text = plain.show().unwrap();
+    let place =
+        |key: &str| text.find(&format!("\n{key} = ")).unwrap_or_else(|| panic!("no {key} in\n{text}"));
+    assert!(place("label_smoothing") < place("layer_rates"), "{text}");
     let text = resolved.show().unwrap();
     let (_folder, again) = with_file(&text);
     assert_eq!(again.resolve().unwrap().config, resolved.config, "{text}");

@@ -1,6 +1,6 @@
 //! `gradamp devices`: what there is to compute on.
 
-use gradamp_core::Backend;
+use gradamp_core::backend::Memory as _;
 use gradamp_wgpu::{Adapter, Choice, FastPaths};
 use serde_json::{Value, json};
 

@@ -1,10 +1,11 @@
 //! Batches of labelled images, and the trait of their sources.
 
-use crate::{Backend, Result, Tensor};
+use crate::backend::Memory;
+use crate::{Result, Tensor};
 
 /// One batch of images and their labels.
 #[derive(Clone, Debug)]
-pub struct Batch<B: Backend> {
+pub struct Batch<B: Memory> {
     /// The images, `[n, h, w, c]`, normalised and augmented.
     pub images: Tensor<B>,
     /// The class indices, `[n]`, stored as f32 (exact below 2^24).
@@ -14,7 +15,7 @@ pub struct Batch<B: Backend> {
 /// A source of batches of labelled images.
 ///
 /// A batch is a function of (the source's settings, epoch, step), so that a run can be resumed at any step.
-pub trait BatchSource<B: Backend> {
+pub trait BatchSource<B: Memory> {
     /// The number of examples in an epoch.
     fn examples(&self) -> usize;
 

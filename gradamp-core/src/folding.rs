@@ -7,15 +7,15 @@
 
 use std::fmt::Debug;
 
-use crate::backend::BatchNormOperands;
+use crate::Result;
+use crate::backend::{BatchNormOperands, Memory};
 use crate::geometry::{Conv2d, Pool2d, Rows};
-use crate::{Backend, Result};
 
 /// z = relu(batch_norm(x) + residual), as what it is computed from.
 ///
 /// **Shapes:** x and z `[rows, c]`, the operands `[c]`.
 #[derive(Debug)]
-pub struct Rectified<'a, B: Backend> {
+pub struct Rectified<'a, B: Memory> {
     /// What the batch norm reads.
     pub x: &'a B::Buffer,
     /// The batch norm's operands.
@@ -26,7 +26,7 @@ pub struct Rectified<'a, B: Backend> {
 
 /// What other readers of a value have for its gradient, to be added to a convolution's: own · dz + scale · values.
 #[derive(Debug)]
-pub struct Share<'a, B: Backend> {
+pub struct Share<'a, B: Memory> {
     /// Theirs, of the value's shape.
     pub values: &'a B::Buffer,
     /// The scalar of theirs.
@@ -36,14 +36,14 @@ pub struct Share<'a, B: Backend> {
 }
 
 /// A backend whose convolutions read z = relu(batch_norm(x)) without anybody having written it, and which finds the sums of z's
-/// gradient while it is written; see [`Backend::folding`].
+/// gradient while it is written; see [`Device::folding`](crate::backend::Device::folding).
 ///
-/// All values are those of the methods of [`Backend`] that these stand for, up to the order of sums.
-pub trait Folding<B: Backend>: Debug {
+/// All values are those of the methods of [`Backend`](crate::Backend) that these stand for, up to the order of sums.
+pub trait Folding<B: Memory>: Debug {
     /// Whether convolutions of this shape do so: where not, there is no such way, or it is not the faster one.
     fn folds(&self, g: &Conv2d) -> bool;
 
-    /// y = conv2d(z, w) + bias for a z without residual; with `moments`, the mean and variance of y's channels, as [`Backend::conv2d_with_moments`]
+    /// y = conv2d(z, w) + bias for a z without residual; with `moments`, the mean and variance of y's channels, as [`Device::conv2d_with_moments`](crate::backend::Device::conv2d_with_moments)
     /// gives them.
     fn conv2d(
         &self,
@@ -55,8 +55,8 @@ pub trait Folding<B: Backend>: Debug {
         moments: Option<[&mut B::Buffer; 2]>,
     ) -> Result<()>;
 
-    /// The gradient at z, as [`Backend::conv2d_backward_input`] gives it, plus what `others` have; and the two sums over it that
-    /// [`Backend::batch_norm_relu_backward`] begins with: dgamma and dbeta.
+    /// The gradient at z, as [`Layers::conv2d_backward_input`](crate::backend::Layers::conv2d_backward_input) gives it, plus what `others` have; and the two sums over it that
+    /// [`Layers::batch_norm_relu_backward`](crate::backend::Layers::batch_norm_relu_backward) begins with: dgamma and dbeta.
     fn conv2d_backward_input(
         &self,
         g: &Conv2d,
@@ -69,7 +69,7 @@ pub trait Folding<B: Backend>: Debug {
         dbeta: &mut B::Buffer,
     ) -> Result<()>;
 
-    /// The gradient at z, as [`Backend::max_pool2d_backward`] gives it, and the two sums over it.
+    /// The gradient at z, as [`Layers::max_pool2d_backward`](crate::backend::Layers::max_pool2d_backward) gives it, and the two sums over it.
     fn max_pool2d_backward(
         &self,
         g: &Pool2d,
@@ -81,7 +81,7 @@ pub trait Folding<B: Backend>: Debug {
         dbeta: &mut B::Buffer,
     ) -> Result<()>;
 
-    /// The rest of [`Backend::batch_norm_relu_backward`], with the sums that are known: dx takes dz's place. With a residual dx has a
+    /// The rest of [`Layers::batch_norm_relu_backward`](crate::backend::Layers::batch_norm_relu_backward), with the sums that are known: dx takes dz's place. With a residual dx has a
     /// place of its own, and what the rectifier lets through takes dz's.
     ///
     /// **Errors:** a residual without that place; a place without a residual.

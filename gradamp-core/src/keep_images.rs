@@ -8,8 +8,9 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 use crate::augment::Augmentation;
+use crate::backend::Memory;
 use crate::random::Stream;
-use crate::{Backend, Batch, Error, Result};
+use crate::{Batch, Error, Result};
 
 /// Labelled images in the host's memory, and what each byte stands for.
 ///
@@ -55,8 +56,8 @@ impl<'a> ImageSet<'a> {
     }
 }
 
-/// Images that a backend keeps on its device; see [`Backend::keep_images`].
-pub trait KeptImages<B: Backend>: Debug + Send + Sync {
+/// Images that a backend keeps on its device; see [`Device::keep_images`](crate::backend::Device::keep_images).
+pub trait KeptImages<B: Memory>: Debug + Send + Sync {
     /// Hands over what an epoch needs, once: the images in the order in which they are served, by their place in the
     /// set, and what happens to them. The choices for an image are drawn from `stream.at(image)`, with the stream of the
     /// epoch; without an augmentation images are only normalised.

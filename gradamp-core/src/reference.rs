@@ -1,4 +1,5 @@
-//! The reference backend: the required methods of [`Backend`] only, as plain loops over `Vec<f32>`. Everything else,
+//! The reference backend: the required methods of the traits of a
+//! [`Backend`](crate::Backend) only, as plain loops over `Vec<f32>`. Everything else,
 //! convolutions included, is composed of them by the trait's provided methods. Whoever writes a backend begins with a
 //! copy of this file.
 
@@ -7,16 +8,18 @@ use std::ops::Range;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeError};
 
-use crate::backend::{BatchNormOperands, SgdSlot, Statistics};
+use crate::backend::{
+    BatchNormOperands, Device, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot, Statistics,
+};
 use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
-use crate::{Backend, Error, Result};
+use crate::{Error, Result};
 
 /// A small, safe backend for tests and examples, and a template for backends: one thread, no state, memory from the
 /// system's allocator. It keeps every law of the conformance suite, and is 10 to 100 times slower than `gradamp_cpu::Cpu`.
 #[derive(Clone, Debug, Default)]
 pub struct Reference;
 
-impl Backend for Reference {
+impl Memory for Reference {
     type Buffer = Vec<f32>;
 
     fn name(&self) -> String {
@@ -36,7 +39,9 @@ impl Backend for Reference {
         dst.copy_from_slice(&src[..dst.len()]);
         Ok(())
     }
+}
 
+impl LinearAlgebra for Reference {
     fn gemm(
         &self,
         g: &Gemm,
@@ -94,7 +99,9 @@ impl Backend for Reference {
         }
         Ok(())
     }
+}
 
+impl Layers for Reference {
     fn relu(&self, len: usize, x: &Vec<f32>, y: &mut Vec<f32>) -> Result<()> {
         for (y, &x) in y[..len].iter_mut().zip(x) {
             *y = if x < 0.0 { 0.0 } else { x }; // f32::max would drop a NaN
@@ -235,7 +242,9 @@ impl Backend for Reference {
         out[1] = correct;
         Ok(())
     }
+}
 
+impl Optimiser for Reference {
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
         let SgdSlot { step, len, gradient, gate, mut velocity, parameter } = slot;
         let [coefficient, _norm, applies] = gate.map_or([1.0, 0.0, 1.0], |gate| [gate[0], gate[1], gate[2]]);
@@ -275,6 +284,8 @@ impl Backend for Reference {
         Ok(())
     }
 }
+
+impl Device for Reference {}
 
 /// The beginning of `values` as a matrix of the given shape, of which it may hold the transpose.
 fn matrix(values: &[f32], [rows, columns]: [usize; 2], transposed: bool) -> Result<ArrayView2<'_, f32>> {

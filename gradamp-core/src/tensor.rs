@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 
-use crate::backend::{Backend, Statistics};
+use crate::backend::{Memory, Optimiser, Statistics};
 use crate::{Error, Result, memory};
 
 /// Up to four dimensions, row-major.
@@ -47,19 +47,19 @@ impl fmt::Debug for Shape {
 }
 
 /// f32 values on a device; clones share the buffer.
-pub struct Tensor<B: Backend> {
+pub struct Tensor<B: Memory> {
     backend: B,
     buffer: Arc<B::Buffer>,
     shape: Shape,
 }
 
-impl<B: Backend> Clone for Tensor<B> {
+impl<B: Memory> Clone for Tensor<B> {
     fn clone(&self) -> Self {
         Self { backend: self.backend.clone(), buffer: self.buffer.clone(), shape: self.shape }
     }
 }
 
-impl<B: Backend> Tensor<B> {
+impl<B: Memory> Tensor<B> {
     /// A tensor of `shape` whose buffer `fill` writes.
     ///
     /// Kernel calls go through here: check, allocate, call.
@@ -137,20 +137,6 @@ impl<B: Backend> Tensor<B> {
         &self.buffer
     }
 
-    /// The device memory, to write: copied first where other tensors share it.
-    pub fn buffer_mut(&mut self) -> Result<&mut B::Buffer> {
-        let elements = self.elements();
-        if Arc::get_mut(&mut self.buffer).is_none() {
-            let mut copy = self.backend.alloc(elements)?;
-            self.backend.axpby(elements, 1.0, &self.buffer, 0.0, &mut copy)?;
-            self.buffer = Arc::new(copy);
-        }
-        Arc::get_mut(&mut self.buffer).ok_or_else(|| Error::Backend {
-            backend: self.backend.name(),
-            message: "a fresh buffer is shared".into(),
-        })
-    }
-
     /// Whether `other` is the same memory.
     pub fn shares_buffer_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.buffer, &other.buffer)
@@ -170,6 +156,22 @@ impl<B: Backend> Tensor<B> {
         }
         Ok(Self { shape: Shape::new(shape)?, ..self.clone() })
     }
+}
+
+impl<B: Optimiser> Tensor<B> {
+    /// The device memory, to write: copied first where other tensors share it.
+    pub fn buffer_mut(&mut self) -> Result<&mut B::Buffer> {
+        let elements = self.elements();
+        if Arc::get_mut(&mut self.buffer).is_none() {
+            let mut copy = self.backend.alloc(elements)?;
+            self.backend.axpby(elements, 1.0, &self.buffer, 0.0, &mut copy)?;
+            self.buffer = Arc::new(copy);
+        }
+        Arc::get_mut(&mut self.buffer).ok_or_else(|| Error::Backend {
+            backend: self.backend.name(),
+            message: "a fresh buffer is shared".into(),
+        })
+    }
 
     /// Sum, norms and zeros of the values: one pass on the device and a small read.
     pub fn statistics(&self) -> Result<Statistics> {
@@ -178,7 +180,7 @@ impl<B: Backend> Tensor<B> {
     }
 }
 
-impl<B: Backend> fmt::Debug for Tensor<B> {
+impl<B: Memory> fmt::Debug for Tensor<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tensor{:?} on {}", self.shape, self.backend.name())
     }

@@ -3,8 +3,9 @@
 
 use std::time::Instant;
 
+use gradamp_core::Result;
+use gradamp_core::backend::{Layers, Memory};
 use gradamp_core::geometry::Conv2d;
-use gradamp_core::{Backend, Result};
 use gradamp_cpu::Cpu;
 
 /// size, c_in, c_out (in widths; 0 is 3 channels), kernel, stride, how often

@@ -7,7 +7,9 @@ use crate::batch_norm::{BlockSums, Quantity};
 use crate::device::Cpu;
 use crate::{batch_norm, conv2d, elementwise, gemm, loss, pooling, sgd, windows};
 use gradamp_core::Result;
-use gradamp_core::backend::{Backend, BatchNormOperands, SgdSlot, Statistics};
+use gradamp_core::backend::{
+    BatchNormOperands, Device, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot, Statistics,
+};
 use gradamp_core::folding::Folding;
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::random::Stream;
@@ -18,7 +20,7 @@ impl<'a> From<&BatchNormOperands<'a, Cpu>> for batch_norm::Operands<'a> {
     }
 }
 
-impl Backend for Cpu {
+impl Memory for Cpu {
     type Buffer = Buffer;
 
     fn name(&self) -> String {
@@ -38,7 +40,9 @@ impl Backend for Cpu {
         dst.copy_from_slice(&src[..dst.len()]);
         Ok(())
     }
+}
 
+impl LinearAlgebra for Cpu {
     fn gemm(&self, g: &Gemm, alpha: f32, a: &Buffer, b: &Buffer, beta: f32, c: &mut Buffer) -> Result<()> {
         gemm::gemm(self, g, alpha, a, b, beta, c)
     }
@@ -68,6 +72,19 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
+        elementwise::sum_squares(self, g, &x[..g.len()], &mut out[..g.channels]);
+        Ok(())
+    }
+
+    fn scale_channels(&self, g: &Rows, factors: &Buffer, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        let factors = &factors[..g.channels];
+        elementwise::scale_channels(self.threads(), g, factors, &x[..g.len()], &mut y[..g.len()]);
+        Ok(())
+    }
+}
+
+impl Layers for Cpu {
     fn relu(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
         elementwise::relu(self, &x[..len], &mut y[..len]);
         Ok(())
@@ -147,16 +164,6 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
-        self.sgd_all(vec![slot])
-    }
-
-    fn statistics(&self, len: usize, x: &Buffer, offset: usize, out: &mut Buffer) -> Result<()> {
-        let statistics = elementwise::statistics(self.threads(), &x[..len]);
-        out[offset..offset + Statistics::LEN].copy_from_slice(&statistics.to_array());
-        Ok(())
-    }
-
     fn conv2d(
         &self,
         g: &Conv2d,
@@ -166,22 +173,6 @@ impl Backend for Cpu {
         y: &mut Buffer,
     ) -> Result<()> {
         conv2d::conv2d(self, g, x, w, bias.map(|bias| &**bias), y, None)
-    }
-
-    fn conv2d_with_moments(
-        &self,
-        g: &Conv2d,
-        x: &Buffer,
-        w: &Buffer,
-        bias: Option<&Buffer>,
-        y: &mut Buffer,
-        mean: &mut Buffer,
-        variance: &mut Buffer,
-    ) -> Result<()> {
-        let mut moments = BlockSums::new(Quantity::Moments);
-        conv2d::conv2d(self, g, x, w, bias.map(|bias| &**bias), y, Some(&mut moments))?;
-        batch_norm::join_moments(&moments.finish(self, &g.y_rows(), y), &g.y_rows(), mean, variance);
-        Ok(())
     }
 
     fn conv2d_backward_input(&self, g: &Conv2d, w: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
@@ -221,9 +212,17 @@ impl Backend for Cpu {
         batch_norm::batch_norm_backward(self, g, p.into(), x, Some(y), dy, dz, dx, dgamma, dbeta);
         Ok(())
     }
+}
 
-    fn folding(&self) -> Option<&dyn Folding<Self>> {
-        Some(self)
+impl Optimiser for Cpu {
+    fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
+        self.sgd_all(vec![slot])
+    }
+
+    fn statistics(&self, len: usize, x: &Buffer, offset: usize, out: &mut Buffer) -> Result<()> {
+        let statistics = elementwise::statistics(self.threads(), &x[..len]);
+        out[offset..offset + Statistics::LEN].copy_from_slice(&statistics.to_array());
+        Ok(())
     }
 
     fn sgd_all(&self, slots: Vec<SgdSlot<'_, Self>>) -> Result<()> {
@@ -231,20 +230,31 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
-        elementwise::sum_squares(self, g, &x[..g.len()], &mut out[..g.channels]);
-        Ok(())
-    }
-
-    fn scale_channels(&self, g: &Rows, factors: &Buffer, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        let factors = &factors[..g.channels];
-        elementwise::scale_channels(self.threads(), g, factors, &x[..g.len()], &mut y[..g.len()]);
-        Ok(())
-    }
-
     fn add_noise(&self, len: usize, stream: Stream, deviation: f32, y: &mut Buffer) -> Result<()> {
         elementwise::add_noise(self.threads(), stream, deviation, &mut y[..len]);
         Ok(())
+    }
+}
+
+impl Device for Cpu {
+    fn conv2d_with_moments(
+        &self,
+        g: &Conv2d,
+        x: &Buffer,
+        w: &Buffer,
+        bias: Option<&Buffer>,
+        y: &mut Buffer,
+        mean: &mut Buffer,
+        variance: &mut Buffer,
+    ) -> Result<()> {
+        let mut moments = BlockSums::new(Quantity::Moments);
+        conv2d::conv2d(self, g, x, w, bias.map(|bias| &**bias), y, Some(&mut moments))?;
+        batch_norm::join_moments(&moments.finish(self, &g.y_rows(), y), &g.y_rows(), mean, variance);
+        Ok(())
+    }
+
+    fn folding(&self) -> Option<&dyn Folding<Self>> {
+        Some(self)
     }
 
     fn fresh_allocations(&self) -> Option<u64> {

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use gradamp_core::{Backend, Error, Result};
+use gradamp_core::backend::Memory;
+use gradamp_core::{Error, Result};
 
 use crate::arena::{Arena, Buffer};
 use crate::gemm::{Isa, Kernel, Kernels, PORTABLE};

@@ -6,9 +6,10 @@ use crate::batch_norm::{self, BlockSums, Quantity};
 use crate::device::Cpu;
 use crate::pooling;
 use crate::winograd::{Pixels, Winograd};
+use gradamp_core::backend::Memory;
 use gradamp_core::folding::{Folding, Rectified, Share};
 use gradamp_core::geometry::{Conv2d, Pool2d, Rows};
-use gradamp_core::{Backend, Error, Result};
+use gradamp_core::{Error, Result};
 
 /// The CPU's form of it.
 fn rectified<'a>(g: &Rows, z: &Rectified<'a, Cpu>) -> batch_norm::Rectified<'a> {

@@ -56,11 +56,11 @@ pub(super) fn softmax_cross_entropy(
 
 #[cfg(test)]
 mod tests {
-    use gradamp_core::Backend;
 
     use super::*;
     use crate::device::Cpu;
     use crate::tests::{assert_close, blank, buffer, random, wide};
+    use gradamp_core::backend::Layers;
 
     #[test]
     fn the_loss_and_its_gradient_follow_their_formulas() {

@@ -3,9 +3,8 @@
 use crate::arena::Buffer;
 use crate::device::{Cpu, available_threads};
 use crate::gemm::Isa;
-use gradamp_core::Backend;
-use gradamp_core::backend::SgdStep;
 use gradamp_core::backend::{BatchNormOperands, SgdSlot, Statistics};
+use gradamp_core::backend::{Device, Layers, LinearAlgebra, Memory, Optimiser, SgdStep};
 use gradamp_core::geometry::{Gemm, Rows};
 use gradamp_core::random::{Purpose, Stream};
 

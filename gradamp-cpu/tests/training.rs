@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
 
+use gradamp_core::backend::Device;
 use gradamp_core::conformance::agreement::FirstStep;
 use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, Sgd, SgdSettings};
 use gradamp_core::{Backend, BatchSource, Hooks, Module, Parameters, Reference, Tape, ops};

@@ -1,17 +1,19 @@
-//! The trait's methods, each a call of the kernel of the same name.
+//! The backend's traits; each method calls the kernel of the same name.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use gradamp_core::Result;
-use gradamp_core::backend::{Backend, BatchNormOperands, GateInput, SgdSlot};
+use gradamp_core::backend::{
+    BatchNormOperands, Device, GateInput, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot,
+};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
 
 use crate::device::memory::Buffer;
 use crate::gpu::{Counters, Precision, Wgpu};
 
-impl Backend for Wgpu {
+impl Memory for Wgpu {
     type Buffer = Buffer;
 
     fn name(&self) -> String {
@@ -33,6 +35,17 @@ impl Backend for Wgpu {
         self.download(&mut [(src, bytemuck::cast_slice_mut(dst))])
     }
 
+    fn read_all(&self, sources: &[(&Buffer, usize)]) -> Result<Vec<Vec<f32>>> {
+        let mut all: Vec<Vec<f32>> = sources.iter().map(|&(_, len)| vec![0.0; len]).collect();
+        let parts = sources.iter().zip(&mut all);
+        let mut parts: Vec<_> =
+            parts.map(|(&(source, _), values)| (source, bytemuck::cast_slice_mut(values))).collect();
+        self.download(&mut parts)?;
+        Ok(all)
+    }
+}
+
+impl LinearAlgebra for Wgpu {
     fn gemm(&self, g: &Gemm, alpha: f32, a: &Buffer, b: &Buffer, beta: f32, c: &mut Buffer) -> Result<()> {
         self.gemm_kernel(g, alpha, a, b, beta, c)
     }
@@ -57,6 +70,36 @@ impl Backend for Wgpu {
         self.sum_rows_kernel(g, x, out)
     }
 
+    /// By the batch norm's backward: with a mean of 0, a variance of 1 and dy = x, dgamma is Σ_r x².
+    fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
+        let [zeros, ones] = self.constants(g.channels)?;
+        let p = BatchNormOperands { mean: &zeros, variance: &ones, gamma: &ones, beta: &zeros, epsilon: 0.0 };
+        let (mut dx, mut dbeta) = (self.alloc(g.len())?, self.alloc(g.channels)?);
+        self.batch_norm_backward(g, &p, x, x, &mut dx, out, &mut dbeta)
+    }
+
+    /// By the batch norm, with a mean of 0, a variance of 1 and the factors as gamma.
+    fn scale_channels(&self, g: &Rows, factors: &Buffer, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        let [zeros, ones] = self.constants(g.channels)?;
+        let p =
+            BatchNormOperands { mean: &zeros, variance: &ones, gamma: factors, beta: &zeros, epsilon: 0.0 };
+        self.batch_norm(g, &p, x, y)
+    }
+}
+
+impl Wgpu {
+    /// A zero and a one for each channel.
+    fn constants(&self, channels: usize) -> Result<[Buffer; 2]> {
+        let constant = |value| -> Result<Buffer> {
+            let mut buffer = self.alloc(channels)?;
+            self.write(&vec![value; channels], &mut buffer)?;
+            Ok(buffer)
+        };
+        Ok([constant(0.0)?, constant(1.0)?])
+    }
+}
+
+impl Layers for Wgpu {
     fn relu(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
         self.relu_kernel(len, x, y)
     }
@@ -126,14 +169,6 @@ impl Backend for Wgpu {
         self.softmax_cross_entropy_kernel(g, smoothing, logits, labels, out, dlogits)
     }
 
-    fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
-        self.sgd_kernel(slot)
-    }
-
-    fn statistics(&self, len: usize, x: &Buffer, offset: usize, out: &mut Buffer) -> Result<()> {
-        self.statistics_kernel(len, x, offset, out)
-    }
-
     fn conv2d(
         &self,
         g: &Conv2d,
@@ -182,6 +217,16 @@ impl Backend for Wgpu {
         self.relu_backward(g.len(), y, dy, dz)?;
         self.batch_norm_backward(g, p, x, dz, dx, dgamma, dbeta)
     }
+}
+
+impl Optimiser for Wgpu {
+    fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
+        self.sgd_kernel(slot)
+    }
+
+    fn statistics(&self, len: usize, x: &Buffer, offset: usize, out: &mut Buffer) -> Result<()> {
+        self.statistics_kernel(len, x, offset, out)
+    }
 
     fn step_gate(
         &self,
@@ -192,16 +237,9 @@ impl Backend for Wgpu {
     ) -> Result<()> {
         self.gate_kernel(gradients, limit, skip_non_finite, out)
     }
+}
 
-    fn read_all(&self, sources: &[(&Buffer, usize)]) -> Result<Vec<Vec<f32>>> {
-        let mut all: Vec<Vec<f32>> = sources.iter().map(|&(_, len)| vec![0.0; len]).collect();
-        let parts = sources.iter().zip(&mut all);
-        let mut parts: Vec<_> =
-            parts.map(|(&(source, _), values)| (source, bytemuck::cast_slice_mut(values))).collect();
-        self.download(&mut parts)?;
-        Ok(all)
-    }
-
+impl Device for Wgpu {
     fn submit(&self) -> Result<()> {
         self.flush(false)
     }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use gradamp_core::{Backend, Error, Result};
+use gradamp_core::backend::Memory;
+use gradamp_core::{Error, Result};
 use wgpu::Features;
 
 use crate::algorithm::{ConvOp, Matrices};

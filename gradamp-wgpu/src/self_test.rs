@@ -1,8 +1,9 @@
 //! Small convolutions with known results, computed before a device is trusted.
 
+use gradamp_core::Result;
+use gradamp_core::backend::Memory;
 use gradamp_core::geometry::Conv2d;
 use gradamp_core::random::{Purpose, Stream};
-use gradamp_core::{Backend, Result};
 
 use crate::algorithm::{ConvOp, Matrices, Tile};
 use crate::device::memory::Buffer;

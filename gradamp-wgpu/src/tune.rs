@@ -8,8 +8,9 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use gradamp_core::backend::{Device, Memory};
 use gradamp_core::geometry::Conv2d;
-use gradamp_core::{Backend, Error, Result};
+use gradamp_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -218,6 +219,7 @@ mod tests {
     use crate::algorithm::Tile;
     use crate::open::{OpenError, Options};
     use crate::testing;
+    use gradamp_core::backend::{Layers, Memory};
 
     /// A tuning survives being written and read, and a device that is opened with it uses its algorithms.
     #[test]

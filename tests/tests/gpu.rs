@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
 
 use gradamp_core::amplify::{AmplificationSettings, Amplify, Schedule, Strategy};
+use gradamp_core::backend::{Device, Memory};
 use gradamp_core::conformance::agreement::{self, FirstStep};
 use gradamp_core::optim::{Sgd, SgdSettings};
 use gradamp_core::train::{Control, EpochReport, Observer, Snapshot, StepReport, TrainSettings, Trainer};

@@ -3,7 +3,9 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gradamp_core::backend::{Backend, BatchNormOperands, SgdSlot};
+use gradamp_core::backend::{
+    Backend, BatchNormOperands, Device, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot,
+};
 use gradamp_core::folding::{Folding, Rectified, Share};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_wgpu::ConvOp;
@@ -53,7 +55,7 @@ impl<B> Survey<B> {
     }
 }
 
-impl<B: Backend> Backend for Survey<B> {
+impl<B: Backend> Memory for Survey<B> {
     type Buffer = ();
 
     fn name(&self) -> String {
@@ -72,7 +74,9 @@ impl<B: Backend> Backend for Survey<B> {
         dst.fill(0.0);
         Ok(())
     }
+}
 
+impl<B: Backend> LinearAlgebra for Survey<B> {
     fn gemm(&self, g: &Gemm, _alpha: f32, _a: &(), _b: &(), _beta: f32, _c: &mut ()) -> Answer {
         self.note(Operation::Product(*g))
     }
@@ -97,7 +101,9 @@ impl<B: Backend> Backend for Survey<B> {
     fn sum_rows(&self, g: &Rows, _x: &(), _out: &mut ()) -> Answer {
         self.note(Operation::SumRows(*g))
     }
+}
 
+impl<B: Backend> Layers for Survey<B> {
     fn relu(&self, len: usize, _x: &(), _y: &mut ()) -> Answer {
         self.note(Operation::Relu(len))
     }
@@ -155,31 +161,8 @@ impl<B: Backend> Backend for Survey<B> {
         self.note(Operation::Loss(*g))
     }
 
-    fn sgd(&self, slot: SgdSlot<'_, Self>) -> Answer {
-        self.note(Operation::Sgd(vec![slot.len]))
-    }
-
-    /// Gradients are looked at by hooks only, of which the step has none.
-    fn statistics(&self, _len: usize, _x: &(), _offset: usize, _out: &mut ()) -> Answer {
-        Ok(())
-    }
-
     fn conv2d(&self, g: &Conv2d, _x: &(), _w: &(), bias: Option<&()>, _y: &mut ()) -> Answer {
         self.note(Operation::Convolution { op: ConvOp::Forward, g: *g, bias: bias.is_some(), moments: false })
-    }
-
-    fn conv2d_with_moments(
-        &self,
-        g: &Conv2d,
-        _x: &(),
-        _w: &(),
-        bias: Option<&()>,
-        _y: &mut (),
-        _mean: &mut (),
-        _variance: &mut (),
-    ) -> Answer {
-        let (op, bias) = (ConvOp::Forward, bias.is_some());
-        self.note(Operation::Convolution { op, g: *g, bias, moments: true })
     }
 
     fn conv2d_backward_input(&self, g: &Conv2d, _w: &(), _dy: &(), _dx: &mut ()) -> Answer {
@@ -215,14 +198,41 @@ impl<B: Backend> Backend for Survey<B> {
     ) -> Answer {
         self.note(Operation::BatchNormBackward { g: *g, relu: true, residual: dz.is_some() })
     }
+}
 
-    fn folding(&self) -> Option<&dyn Folding<Self>> {
-        self.like.folding().is_some().then_some(self)
+impl<B: Backend> Optimiser for Survey<B> {
+    fn sgd(&self, slot: SgdSlot<'_, Self>) -> Answer {
+        self.note(Operation::Sgd(vec![slot.len]))
+    }
+
+    /// Gradients are looked at by hooks only, of which the step has none.
+    fn statistics(&self, _len: usize, _x: &(), _offset: usize, _out: &mut ()) -> Answer {
+        Ok(())
     }
 
     /// One operation, as backends take it.
     fn sgd_all(&self, slots: Vec<SgdSlot<'_, Self>>) -> Answer {
         self.note(Operation::Sgd(slots.iter().map(|slot| slot.len).collect()))
+    }
+}
+
+impl<B: Backend> Device for Survey<B> {
+    fn conv2d_with_moments(
+        &self,
+        g: &Conv2d,
+        _x: &(),
+        _w: &(),
+        bias: Option<&()>,
+        _y: &mut (),
+        _mean: &mut (),
+        _variance: &mut (),
+    ) -> Answer {
+        let (op, bias) = (ConvOp::Forward, bias.is_some());
+        self.note(Operation::Convolution { op, g: *g, bias, moments: true })
+    }
+
+    fn folding(&self) -> Option<&dyn Folding<Self>> {
+        self.like.folding().is_some().then_some(self)
     }
 }
 

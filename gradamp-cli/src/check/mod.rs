@@ -5,6 +5,7 @@ mod comparison;
 mod laws;
 
 use gradamp_core::Backend;
+use gradamp_core::backend::Memory;
 use gradamp_models::{Architecture, ModelSettings};
 use serde_json::json;
 

@@ -194,7 +194,7 @@ pub fn conv2d_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violatio
     equals_default(backend, &forward(false)?)
 }
 
-/// y as [`Backend::conv2d`] gives it, with the mean and variance of each channel.
+/// y as [`Layers::conv2d`](crate::backend::Layers::conv2d) gives it, with the mean and variance of each channel.
 pub fn conv2d_with_moments_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &forward(true)?)
 }

@@ -87,7 +87,7 @@ pub fn step_gate_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violatio
     equals_twin(backend, &[vec![none], cases(None)].concat())
 }
 
-/// As [`Backend::statistics`] gives it.
+/// As [`Optimiser::statistics`](crate::backend::Optimiser::statistics) gives it.
 pub fn step_gate_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &cases(None))
 }

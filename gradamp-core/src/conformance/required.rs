@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::HostImages;
-use crate::backend::{BatchNormOperands, SgdSlot};
+use crate::backend::{BatchNormOperands, Device, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot};
 use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use crate::keep_images::{ImageSet, KeptImages};
 use crate::{Backend, Result};
@@ -18,7 +18,7 @@ fn operands<'a, B: Backend>(p: &BatchNormOperands<'a, Required<B>>) -> BatchNorm
     BatchNormOperands { mean: p.mean, variance: p.variance, gamma: p.gamma, beta: p.beta, epsilon: p.epsilon }
 }
 
-impl<B: Backend> Backend for Required<B> {
+impl<B: Backend> Memory for Required<B> {
     type Buffer = B::Buffer;
 
     fn name(&self) -> String {
@@ -33,6 +33,9 @@ impl<B: Backend> Backend for Required<B> {
     fn read(&self, src: &B::Buffer, dst: &mut [f32]) -> Result<()> {
         self.0.read(src, dst)
     }
+}
+
+impl<B: Backend> LinearAlgebra for Required<B> {
     fn gemm(
         &self,
         g: &Gemm,
@@ -65,6 +68,9 @@ impl<B: Backend> Backend for Required<B> {
     fn sum_rows(&self, g: &Rows, x: &B::Buffer, out: &mut B::Buffer) -> Result<()> {
         self.0.sum_rows(g, x, out)
     }
+}
+
+impl<B: Backend> Layers for Required<B> {
     fn relu(&self, len: usize, x: &B::Buffer, y: &mut B::Buffer) -> Result<()> {
         self.0.relu(len, x, y)
     }
@@ -130,6 +136,9 @@ impl<B: Backend> Backend for Required<B> {
     ) -> Result<()> {
         self.0.softmax_cross_entropy(g, smoothing, logits, labels, out, dlogits)
     }
+}
+
+impl<B: Backend> Optimiser for Required<B> {
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
         let SgdSlot { step, len, gradient, gate, velocity, parameter } = slot;
         self.0.sgd(SgdSlot { step, len, gradient, gate, velocity, parameter })
@@ -137,6 +146,9 @@ impl<B: Backend> Backend for Required<B> {
     fn statistics(&self, len: usize, x: &B::Buffer, offset: usize, out: &mut B::Buffer) -> Result<()> {
         self.0.statistics(len, x, offset, out)
     }
+}
+
+impl<B: Backend> Device for Required<B> {
     fn keep_images(&self, images: &ImageSet<'_>) -> Result<Option<Arc<dyn KeptImages<Self>>>> {
         Ok(Some(HostImages::keep(self, images)))
     }

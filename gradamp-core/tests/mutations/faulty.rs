@@ -4,13 +4,15 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gradamp_core::backend::{BatchNormOperands, GateInput, SgdSlot};
+use gradamp_core::Result;
+use gradamp_core::backend::{
+    BatchNormOperands, Device, GateInput, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot,
+};
 use gradamp_core::conformance::HostImages;
 use gradamp_core::folding::{Folding, Rectified, Share};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
 use gradamp_core::random::Stream;
-use gradamp_core::{Backend, Result};
 
 use gradamp_core::Reference;
 
@@ -74,7 +76,7 @@ fn operands<'a>(p: &BatchNormOperands<'a, Faulty>) -> BatchNormOperands<'a, Refe
 type Buffer = Vec<f32>;
 
 #[rustfmt::skip] // one line a kernel
-impl Backend for Faulty {
+impl Memory for Faulty {
     type Buffer = Buffer;
 
     fn name(&self) -> String { format!("{:?} in {}", self.fault, self.kernel) }
@@ -82,7 +84,6 @@ impl Backend for Faulty {
         if self.kernel == "alloc" { self.count.fetch_add(1, Ordering::Relaxed); }
         Reference.alloc(len)
     }
-    fn fresh_allocations(&self) -> Option<u64> { (self.kernel == "alloc").then(|| self.count.load(Ordering::Relaxed)) }
     fn write(&self, src: &[f32], dst: &mut Buffer) -> Result<()> { Reference.write(src, dst) }
     fn read(&self, src: &Buffer, dst: &mut [f32]) -> Result<()> { Reference.read(src, dst) }
     fn read_all(&self, sources: &[(&Buffer, usize)]) -> Result<Vec<Vec<f32>>> {
@@ -90,7 +91,10 @@ impl Backend for Faulty {
         if self.kernel == "read_all" { all.iter_mut().for_each(|values| { values.pop(); }); }
         Ok(all)
     }
+}
 
+#[rustfmt::skip] // one line a kernel
+impl LinearAlgebra for Faulty {
     fn gemm(&self, g: &Gemm, alpha: f32, a: &Buffer, b: &Buffer, beta: f32, c: &mut Buffer) -> Result<()> {
         self.spoil("gemm", c, |c| Reference.gemm(g, alpha, a, b, beta, c))
     }
@@ -109,6 +113,16 @@ impl Backend for Faulty {
     fn sum_rows(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
         self.spoil("sum_rows", out, |out| Reference.sum_rows(g, x, out))
     }
+    fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
+        self.spoil("sum_squares_equals", out, |out| Reference.sum_squares(g, x, out))
+    }
+    fn scale_channels(&self, g: &Rows, factors: &Buffer, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.spoil("scale_channels", y, |y| Reference.scale_channels(g, factors, x, y))
+    }
+}
+
+#[rustfmt::skip] // one line a kernel
+impl Layers for Faulty {
     fn relu(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
         self.spoil("relu_equals", y, |y| Reference.relu(len, x, y))
     }
@@ -139,6 +153,25 @@ impl Backend for Faulty {
     fn softmax_cross_entropy(&self, g: &Rows, smoothing: f32, logits: &Buffer, labels: &Buffer, out: &mut Buffer, dlogits: &mut Buffer) -> Result<()> {
         self.spoil("softmax_cross_entropy_equals", dlogits, |dlogits| Reference.softmax_cross_entropy(g, smoothing, logits, labels, out, dlogits))
     }
+    fn conv2d(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer) -> Result<()> {
+        self.spoil("conv2d_equals", y, |y| Reference.conv2d(g, x, w, bias, y))
+    }
+    fn conv2d_backward_input(&self, g: &Conv2d, w: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        self.spoil("conv2d_backward_input", dx, |dx| Reference.conv2d_backward_input(g, w, dy, dx))
+    }
+    fn conv2d_backward_weight(&self, g: &Conv2d, x: &Buffer, dy: &Buffer, dw: &mut Buffer) -> Result<()> {
+        self.spoil("conv2d_backward_weight", dw, |dw| Reference.conv2d_backward_weight(g, x, dy, dw))
+    }
+    fn batch_norm_relu(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, residual: Option<&Buffer>, y: &mut Buffer) -> Result<()> {
+        self.spoil("batch_norm_relu_equals", y, |y| Reference.batch_norm_relu(g, &operands(p), x, residual, y))
+    }
+    fn batch_norm_relu_backward(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, y: &Buffer, dy: &Buffer, dz: Option<&mut Buffer>, dx: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
+        self.spoil("batch_norm_relu_backward", dgamma, |dgamma| Reference.batch_norm_relu_backward(g, &operands(p), x, y, dy, dz, dx, dgamma, dbeta))
+    }
+}
+
+#[rustfmt::skip] // one line a kernel
+impl Optimiser for Faulty {
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
         let SgdSlot { step, len, gradient, gate, velocity, parameter } = slot;
         let gate = gate.filter(|_| self.kernel != "sgd_rests");
@@ -153,31 +186,6 @@ impl Backend for Faulty {
         let gradients: Vec<_> = parts.collect();
         self.spoil("step_gate", out, |out| Reference.step_gate(&gradients, limit, skip_non_finite, out))
     }
-    fn conv2d(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer) -> Result<()> {
-        self.spoil("conv2d_equals", y, |y| Reference.conv2d(g, x, w, bias, y))
-    }
-    fn conv2d_with_moments(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer, mean: &mut Buffer, variance: &mut Buffer) -> Result<()> {
-        self.spoil("conv2d_with_moments", variance, |variance| Reference.conv2d_with_moments(g, x, w, bias, y, mean, variance))
-    }
-    fn conv2d_backward_input(&self, g: &Conv2d, w: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
-        self.spoil("conv2d_backward_input", dx, |dx| Reference.conv2d_backward_input(g, w, dy, dx))
-    }
-    fn conv2d_backward_weight(&self, g: &Conv2d, x: &Buffer, dy: &Buffer, dw: &mut Buffer) -> Result<()> {
-        self.spoil("conv2d_backward_weight", dw, |dw| Reference.conv2d_backward_weight(g, x, dy, dw))
-    }
-    fn batch_norm_relu(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, residual: Option<&Buffer>, y: &mut Buffer) -> Result<()> {
-        self.spoil("batch_norm_relu_equals", y, |y| Reference.batch_norm_relu(g, &operands(p), x, residual, y))
-    }
-    fn batch_norm_relu_backward(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, y: &Buffer, dy: &Buffer, dz: Option<&mut Buffer>, dx: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
-        self.spoil("batch_norm_relu_backward", dgamma, |dgamma| Reference.batch_norm_relu_backward(g, &operands(p), x, y, dy, dz, dx, dgamma, dbeta))
-    }
-    fn folding(&self) -> Option<&dyn Folding<Self>> { Some(self) }
-    fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
-        self.spoil("sum_squares_equals", out, |out| Reference.sum_squares(g, x, out))
-    }
-    fn scale_channels(&self, g: &Rows, factors: &Buffer, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        self.spoil("scale_channels", y, |y| Reference.scale_channels(g, factors, x, y))
-    }
     fn add_noise(&self, len: usize, stream: Stream, deviation: f32, y: &mut Buffer) -> Result<()> {
         self.spoil("add_noise", y, |y| Reference.add_noise(len, stream, deviation, y))
     }
@@ -185,6 +193,15 @@ impl Backend for Faulty {
         if self.kernel == "sgd_all" { slots.pop(); }
         slots.into_iter().try_for_each(|slot| self.sgd(slot))
     }
+}
+
+#[rustfmt::skip] // one line a kernel
+impl Device for Faulty {
+    fn fresh_allocations(&self) -> Option<u64> { (self.kernel == "alloc").then(|| self.count.load(Ordering::Relaxed)) }
+    fn conv2d_with_moments(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer, mean: &mut Buffer, variance: &mut Buffer) -> Result<()> {
+        self.spoil("conv2d_with_moments", variance, |variance| Reference.conv2d_with_moments(g, x, w, bias, y, mean, variance))
+    }
+    fn folding(&self) -> Option<&dyn Folding<Self>> { Some(self) }
     fn keep_images(&self, images: &ImageSet<'_>) -> Result<Option<Arc<dyn KeptImages<Self>>>> {
         if self.kernel != "keep_images" { return Ok(None); }
         let (mut bytes, mut table) = (images.bytes.to_vec(), images.table.to_vec());
@@ -226,7 +243,7 @@ impl Folding<Faulty> for Faulty {
     }
     fn max_pool2d_backward(&self, g: &Pool2d, z: &Rectified<'_, Self>, index: &Buffer, dy: &Buffer, dz: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
         let ([y, mut dx], rows) = (written(&g.x_rows(), z)?, g.x_rows());
-        Backend::max_pool2d_backward(self, g, index, dy, dz)?;
+        Layers::max_pool2d_backward(self, g, index, dy, dz)?;
         self.spoil("folded_pool", dgamma, |dgamma| Reference.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut dx, dgamma, dbeta))
     }
     fn batch_norm_relu_backward(&self, g: &Rows, z: &Rectified<'_, Self>, dgamma: &Buffer, dbeta: &Buffer, dz: &mut Buffer, dx: Option<&mut Buffer>) -> Result<()> {

@@ -7,7 +7,7 @@ mod planted;
 mod reference;
 mod settings;
 
-use gradamp_core::backend::{SgdSlot, SgdStep};
+use gradamp_core::backend::{Optimiser, SgdSlot, SgdStep};
 use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, ParameterSet, Sgd, SgdSettings};
 use gradamp_core::{Backend, Initial, Parameters, Reference, Role, Tensor};
 use proptest::prelude::*;

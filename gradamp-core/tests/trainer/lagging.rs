@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gradamp_core::backend::{BatchNormOperands, SgdSlot};
+use gradamp_core::backend::{BatchNormOperands, Device, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
-use gradamp_core::{Backend, Reference, Result};
+use gradamp_core::{Reference, Result};
 
 /// The reference backend's kernels, `ahead` steps behind the host.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ fn operands<'a>(p: &BatchNormOperands<'a, Lagging>) -> BatchNormOperands<'a, Ref
 type Buffer = Vec<f32>;
 
 #[rustfmt::skip] // one line a kernel
-impl Backend for Lagging {
+impl Memory for Lagging {
     type Buffer = Buffer;
 
     fn read(&self, src: &Buffer, dst: &mut [f32]) -> Result<()> {
@@ -46,21 +46,24 @@ impl Backend for Lagging {
         self.waits.fetch_add(1, Ordering::Relaxed);
         self.reference.read_all(sources)
     }
-    fn submit(&self) -> Result<()> {
-        self.submits.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-    fn steps_ahead(&self) -> usize { self.ahead }
 
     fn name(&self) -> String { format!("{} ({} steps behind)", self.reference.name(), self.ahead) }
     fn alloc(&self, len: usize) -> Result<Buffer> { self.reference.alloc(len) }
     fn write(&self, src: &[f32], dst: &mut Buffer) -> Result<()> { self.reference.write(src, dst) }
+}
+
+#[rustfmt::skip] // one line a kernel
+impl LinearAlgebra for Lagging {
     fn gemm(&self, g: &Gemm, alpha: f32, a: &Buffer, b: &Buffer, beta: f32, c: &mut Buffer) -> Result<()> { self.reference.gemm(g, alpha, a, b, beta, c) }
     fn im2col(&self, g: &Conv2d, images: Range<usize>, x: &Buffer, columns: &mut Buffer) -> Result<()> { self.reference.im2col(g, images, x, columns) }
     fn col2im(&self, g: &Conv2d, images: Range<usize>, columns: &Buffer, dx: &mut Buffer) -> Result<()> { self.reference.col2im(g, images, columns, dx) }
     fn axpby(&self, len: usize, alpha: f32, x: &Buffer, beta: f32, y: &mut Buffer) -> Result<()> { self.reference.axpby(len, alpha, x, beta, y) }
     fn add_bias(&self, g: &Rows, bias: &Buffer, y: &mut Buffer) -> Result<()> { self.reference.add_bias(g, bias, y) }
     fn sum_rows(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> { self.reference.sum_rows(g, x, out) }
+}
+
+#[rustfmt::skip] // one line a kernel
+impl Layers for Lagging {
     fn relu(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> { self.reference.relu(len, x, y) }
     fn relu_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> { self.reference.relu_backward(len, y, dy, dx) }
     fn batch_norm_statistics(&self, g: &Rows, x: &Buffer, mean: &mut Buffer, variance: &mut Buffer) -> Result<()> { self.reference.batch_norm_statistics(g, x, mean, variance) }
@@ -71,9 +74,22 @@ impl Backend for Lagging {
     fn mean_pool(&self, g: &MeanPool, x: &Buffer, y: &mut Buffer) -> Result<()> { self.reference.mean_pool(g, x, y) }
     fn mean_pool_backward(&self, g: &MeanPool, dy: &Buffer, dx: &mut Buffer) -> Result<()> { self.reference.mean_pool_backward(g, dy, dx) }
     fn softmax_cross_entropy(&self, g: &Rows, smoothing: f32, logits: &Buffer, labels: &Buffer, out: &mut Buffer, dlogits: &mut Buffer) -> Result<()> { self.reference.softmax_cross_entropy(g, smoothing, logits, labels, out, dlogits) }
+}
+
+#[rustfmt::skip] // one line a kernel
+impl Optimiser for Lagging {
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
         let SgdSlot { step, len, gradient, gate, velocity, parameter } = slot;
         self.reference.sgd(SgdSlot { step, len, gradient, gate, velocity, parameter })
     }
     fn statistics(&self, len: usize, x: &Buffer, offset: usize, out: &mut Buffer) -> Result<()> { self.reference.statistics(len, x, offset, out) }
+}
+
+#[rustfmt::skip] // one line a kernel
+impl Device for Lagging {
+    fn submit(&self) -> Result<()> {
+        self.submits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+    fn steps_ahead(&self) -> usize { self.ahead }
 }

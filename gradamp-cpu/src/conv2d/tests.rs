@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tests::{assert_close, blank, buffer, each_isa, random, same_bits};
-use gradamp_core::Backend;
+use gradamp_core::backend::{Layers, LinearAlgebra};
 
 /// n, h, w, c_in, kh, kw, c_out, stride, padding
 const SHAPES: [[usize; 9]; 15] = [

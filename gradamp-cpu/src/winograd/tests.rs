@@ -5,8 +5,7 @@ use super::*;
 use crate::Buffer;
 use crate::simd::Vector;
 use crate::tests::{blank, buffer, each_isa, random, same_bits};
-use gradamp_core::Backend;
-use gradamp_core::backend::BatchNormOperands;
+use gradamp_core::backend::{BatchNormOperands, Device, Layers, LinearAlgebra};
 use gradamp_core::folding::{Rectified, Share};
 
 /// One number as a vector, in which the sums of small integers are exact.

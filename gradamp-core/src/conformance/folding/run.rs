@@ -2,6 +2,7 @@
 
 use super::super::Violation;
 use super::super::case::{Found, Output};
+use crate::backend::Memory;
 use crate::folding::{Folding, Rectified, Share};
 use crate::geometry::{Conv2d, Pool2d, Rows};
 use crate::{Backend, Result};
@@ -14,7 +15,7 @@ pub(super) struct Run<'a, B: Backend> {
 }
 
 /// Where a gradient at z and the sums over it go.
-pub(super) type To<'a, B> = (&'a mut <B as Backend>::Buffer, [&'a mut <B as Backend>::Buffer; 2]);
+pub(super) type To<'a, B> = (&'a mut <B as Memory>::Buffer, [&'a mut <B as Memory>::Buffer; 2]);
 
 impl<B: Backend> Run<'_, B> {
     /// The backend's own way with a convolution.

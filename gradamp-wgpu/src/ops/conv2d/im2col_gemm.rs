@@ -96,7 +96,7 @@ impl Wgpu {
 
 #[cfg(test)]
 mod tests {
-    use gradamp_core::Backend;
+    use gradamp_core::backend::Memory;
     use gradamp_core::random::{Purpose, Stream};
 
     use super::*;

@@ -1,20 +1,52 @@
-//! What kernels take and give beside buffers: plain data, re-exported by [`backend`](crate::backend).
+//! The optimiser's step, and the numbers about gradients that decide it.
 
-use crate::{Backend, Result};
+use super::linear_algebra::LinearAlgebra;
+use super::memory::Memory;
+use crate::Result;
+use crate::random::Stream;
 
-/// The per-channel operands of a batch norm: y = (x − mean) / sqrt(variance + epsilon) · gamma + beta.
-#[derive(Debug)]
-pub struct BatchNormOperands<'a, B: Backend> {
-    /// Mean of each channel.
-    pub mean: &'a B::Buffer,
-    /// Biased variance of each channel.
-    pub variance: &'a B::Buffer,
-    /// Scale of each channel.
-    pub gamma: &'a B::Buffer,
-    /// Shift of each channel.
-    pub beta: &'a B::Buffer,
-    /// Added to the variance under the root.
-    pub epsilon: f32,
+/// The step of an optimiser, and statistics of gradients.
+pub trait Optimiser: LinearAlgebra {
+    /// One parameter's step; see [`SgdStep`].
+    fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()>;
+
+    /// Writes [`Statistics::LEN`] numbers about `x` to `out` at `offset`; see [`Statistics`].
+    fn statistics(&self, len: usize, x: &Self::Buffer, offset: usize, out: &mut Self::Buffer) -> Result<()>;
+
+    /// The step of all parameters.
+    fn sgd_all(&self, slots: Vec<SgdSlot<'_, Self>>) -> Result<()> {
+        slots.into_iter().try_for_each(|slot| self.sgd(slot))
+    }
+
+    /// Writes the [`StepGate`] of a step with these gradients to `out`, where [`Optimiser::sgd`] reads it.
+    ///
+    /// norm = sqrt(Σ (scale · ‖gradient‖)²), which may be large where its square is no f32; see [`StepGate::new`].
+    fn step_gate(
+        &self,
+        gradients: &[GateInput<'_, Self>],
+        limit: Option<f32>,
+        skip_non_finite: bool,
+        out: &mut Self::Buffer,
+    ) -> Result<()> {
+        let sources: Vec<_> = gradients.iter().map(|part| (part.gradient, part.len)).collect();
+        let found = Statistics::of(self, &sources)?;
+        // In f64, where the square of a large gain does not overflow.
+        let squares = gradients.iter().zip(found).map(|(part, found)| {
+            f64::from(part.scale) * f64::from(part.scale) * f64::from(found.sum_squares)
+        });
+        let norm = squares.fold(0.0, |sum, square| sum + square).sqrt() as f32;
+        self.write(&StepGate::new(norm, limit, skip_non_finite).to_array(), out)
+    }
+
+    /// y\[i\] += deviation · n\[i\], where n are the normal numbers of `stream`; see [`Stream::normals`]. The host makes
+    /// them, so that all backends add the same.
+    fn add_noise(&self, len: usize, stream: Stream, deviation: f32, y: &mut Self::Buffer) -> Result<()> {
+        let mut normals = vec![0.0; len];
+        stream.normals(0, &mut normals);
+        let mut noise = self.alloc(len)?;
+        self.write(&normals, &mut noise)?;
+        self.axpby(len, deviation, &noise, 1.0, y)
+    }
 }
 
 /// The constants of one SGD step.
@@ -43,14 +75,14 @@ pub struct SgdStep {
 
 /// One parameter of an SGD step.
 #[derive(Debug)]
-pub struct SgdSlot<'a, B: Backend> {
+pub struct SgdSlot<'a, B: Memory> {
     /// The constants for this parameter.
     pub step: SgdStep,
     /// Elements.
     pub len: usize,
     /// The gradient.
     pub gradient: &'a B::Buffer,
-    /// A [`StepGate`] as [`Backend::step_gate`] writes it: its coefficient multiplies the gradient, and where it does not apply,
+    /// A [`StepGate`] as [`Optimiser::step_gate`] writes it: its coefficient multiplies the gradient, and where it does not apply,
     /// parameter and velocity stay bit for bit, whatever the gradient holds.
     pub gate: Option<&'a B::Buffer>,
     /// The velocity; `None` where momentum is 0.
@@ -59,9 +91,9 @@ pub struct SgdSlot<'a, B: Backend> {
     pub parameter: &'a mut B::Buffer,
 }
 
-/// One gradient of a step, as [`Backend::step_gate`] reads it: `scale` times `len` values.
+/// One gradient of a step, as [`Optimiser::step_gate`] reads it: `scale` times `len` values.
 #[derive(Debug)]
-pub struct GateInput<'a, B: Backend> {
+pub struct GateInput<'a, B: Memory> {
     /// The values.
     pub gradient: &'a B::Buffer,
     /// Elements.
@@ -99,18 +131,18 @@ impl StepGate {
         Self { coefficient, norm, applies: norm.is_finite() || !skip_non_finite }
     }
 
-    /// From the order in which [`Backend::step_gate`] writes them.
+    /// From the order in which [`Optimiser::step_gate`] writes them.
     pub fn from_array([coefficient, norm, applies]: [f32; Self::LEN]) -> Self {
         Self { coefficient, norm, applies: applies != 0.0 }
     }
 
-    /// The order in which [`Backend::step_gate`] writes them.
+    /// The order in which [`Optimiser::step_gate`] writes them.
     pub fn to_array(self) -> [f32; Self::LEN] {
         [self.coefficient, self.norm, f32::from(u8::from(self.applies))]
     }
 }
 
-/// Numbers that summarise a tensor, in the order in which [`Backend::statistics`] writes them.
+/// Numbers that summarise a tensor, in the order in which [`Optimiser::statistics`] writes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Statistics {
     /// Σ x
@@ -130,7 +162,7 @@ impl Statistics {
     pub const LEN: usize = 5;
 
     /// The statistics of the beginnings of several buffers (each with its number of elements), in one read.
-    pub fn of<B: Backend>(backend: &B, sources: &[(&B::Buffer, usize)]) -> Result<Vec<Self>> {
+    pub fn of<B: Optimiser>(backend: &B, sources: &[(&B::Buffer, usize)]) -> Result<Vec<Self>> {
         if sources.is_empty() {
             return Ok(Vec::new());
         }
@@ -143,7 +175,7 @@ impl Statistics {
         Ok(values.as_chunks().0.iter().map(|&values| Self::from_array(values)).collect())
     }
 
-    /// From the order in which [`Backend::statistics`] writes them.
+    /// From the order in which [`Optimiser::statistics`] writes them.
     pub fn from_array([sum, sum_abs, sum_squares, max_abs, zeros]: [f32; Self::LEN]) -> Self {
         Self { sum, sum_abs, sum_squares, max_abs, zeros }
     }
@@ -160,7 +192,7 @@ impl Statistics {
         }
     }
 
-    /// The order in which [`Backend::statistics`] writes them.
+    /// The order in which [`Optimiser::statistics`] writes them.
     pub fn to_array(self) -> [f32; Self::LEN] {
         [self.sum, self.sum_abs, self.sum_squares, self.max_abs, self.zeros]
     }

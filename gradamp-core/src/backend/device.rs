@@ -1,0 +1,62 @@
+//! What a device may do beyond computing: run behind the host, keep images, fuse operations.
+
+use std::sync::Arc;
+
+use super::layers::Layers;
+use super::optimiser::Optimiser;
+use crate::Result;
+use crate::folding::Folding;
+use crate::geometry::Conv2d;
+use crate::keep_images::{ImageSet, KeptImages};
+
+/// What only some devices do. Every method has a default that is right for a device that computes at once, so that a new
+/// backend begins with an empty `impl`.
+pub trait Device: Layers + Optimiser {
+    /// Hands recorded work to the device without waiting for it: called at the end of a training step.
+    fn submit(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Waits until all work is done.
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// How many steps the host should run ahead of the device before it reads their results; 0 to read each step's.
+    fn steps_ahead(&self) -> usize {
+        0
+    }
+
+    /// How many buffers, and whatever else a device is told by, were ever made rather than taken from a pool: constant in
+    /// steady state.
+    /// `None` where the backend does not count.
+    fn fresh_allocations(&self) -> Option<u64> {
+        None
+    }
+
+    /// [`Layers::conv2d`](super::Layers::conv2d), and [`Layers::batch_norm_statistics`](super::Layers::batch_norm_statistics) of y while it is in cache.
+    fn conv2d_with_moments(
+        &self,
+        g: &Conv2d,
+        x: &Self::Buffer,
+        w: &Self::Buffer,
+        bias: Option<&Self::Buffer>,
+        y: &mut Self::Buffer,
+        mean: &mut Self::Buffer,
+        variance: &mut Self::Buffer,
+    ) -> Result<()> {
+        self.conv2d(g, x, w, bias, y)?;
+        self.batch_norm_statistics(&g.y_rows(), y, mean, variance)
+    }
+
+    /// How this backend's operations take a rectified batch norm before them into account; `None` where they do not.
+    fn folding(&self) -> Option<&dyn Folding<Self>> {
+        None
+    }
+
+    /// Copies images to the device, where their batches are made from then on; see [`KeptImages`]. `None` where the
+    /// device does not do so, or has no room for them: then a host prepares the batches.
+    fn keep_images(&self, _images: &ImageSet<'_>) -> Result<Option<Arc<dyn KeptImages<Self>>>> {
+        Ok(None)
+    }
+}

@@ -1,12 +1,12 @@
 //! Counted randomness: every random number is a function of (seed, purpose, epoch, step, index).
 //!
-//! Nothing is drawn from a moving state, so a run resumes bit for bit at any step, every backend starts from
-//! the same weights, and any decision can be replayed.
+//! There is no generator whose state moves. A run therefore resumes bit for bit at any step, every backend starts from
+//! the same weights, and any decision can be repeated.
 //!
 //! **Source:** Threefry-2x32 with 20 rounds; Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as
-//! 1, 2, 3", SC 2011. It needs 32-bit additions, rotations and exclusive ors only, which every GPU has.
+//! 1, 2, 3", SC 2011. It needs only 32-bit additions, rotations and exclusive ors, which every GPU has.
 
-/// What a random number is for; two purposes never share a number.
+/// The use of a random number. Two purposes never share a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Purpose {
@@ -16,7 +16,7 @@ pub enum Purpose {
     Shuffle = 2,
     /// Crop, flip and cutout.
     Augment = 3,
-    /// Which sites are amplified.
+    /// The draws of amplified sites.
     Amplify = 4,
     /// The split into training and validation examples, and subsets.
     Split = 5,
@@ -24,7 +24,7 @@ pub enum Purpose {
     Generate = 6,
     /// Tests and benchmarks.
     Test = 7,
-    /// Examples drawn again and again from a set, for intervals.
+    /// Resampled examples, for bootstrap intervals.
     Resample = 8,
     /// Noise that is added to gradients.
     Noise = 9,
@@ -51,7 +51,7 @@ impl Stream {
         Self { key: threefry2x32([self.key[0], !self.key[1]], [position as u32, (position >> 32) as u32]) }
     }
 
-    /// The key: what it takes to go on from this stream elsewhere, such as in a shader.
+    /// The key, with which a shader can compute the same numbers.
     pub fn key(self) -> [u32; 2] {
         self.key
     }
@@ -67,17 +67,17 @@ impl Stream {
         (self.bits(index) >> 40) as f32 * (1.0 / (1u32 << 24) as f32)
     }
 
-    /// An integer in `0..bound` at `index`; 0 where `bound` is 0.
+    /// An integer in `0..bound` at `index`; 0 if `bound` is 0.
     /// A multiply-shift of 64 bits: the bias is below 2^-32 for any bound this project uses.
     pub fn below(self, index: u64, bound: usize) -> usize {
         ((u128::from(self.bits(index)) * bound as u128) >> 64) as usize
     }
 
-    /// Fills `out` with standard normal numbers: those of the indices from `2 · pair` on. Two neighbours share a block:
+    /// Fills `out` with the standard normal numbers from index `2 · pair` on. Two neighbours share a block of bits:
     ///
-    /// with a, b the halves of `bits(pair)`: r = sqrt(−2 · ln((a + 1) / 2³²)), φ = 2π · b / 2³²; r · cos φ and r · sin φ
+    /// a and b are the halves of `bits(pair)`; r = sqrt(−2 · ln((a + 1) / 2³²)), φ = 2π · b / 2³²; r · cos φ and r · sin φ
     ///
-    /// Computed in f64 and then rounded; no number is beyond 6.7.
+    /// The numbers are computed in f64 and then rounded. No number is larger than 6.7 in magnitude.
     ///
     /// **Source:** G. Box, M. Muller, "A Note on the Generation of Random Normal Deviates", 1958.
     pub fn normals(self, pair: u64, out: &mut [f32]) {
@@ -102,7 +102,7 @@ impl Stream {
         order
     }
 
-    /// `count` distinct members of `0..len`, in ascending order; all of them where `count >= len`.
+    /// `count` distinct members of `0..len`, in ascending order; all of them if `count >= len`.
     pub fn choose(self, len: usize, count: usize) -> Vec<usize> {
         let mut chosen = self.permutation(len);
         chosen.truncate(count);
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The known answers that the authors publish with their library.
+    /// The known answers published with the authors' library.
     #[test]
     fn threefry_gives_the_published_answers() {
         assert_eq!(threefry2x32([0, 0], [0, 0]), [0x6b20_0159, 0x99ba_4efe]);

@@ -78,7 +78,8 @@ fn in_a_vgg_learning_rates_of_their_own_agree_with_amplification() -> Result<(),
 fn in_a_resnet_no_learning_rate_does_what_amplification_does() -> Result<(), Box<dyn Error>> {
     let run = |kind, through| train(Architecture::ResNet18, kind, through, 1.5, 1);
     let error = run(LayerKind::BatchNorm, Through::LearningRate).unwrap_err().to_string();
-    let expected = "amplification.through: is \"learning_rate\", but what amplification makes of conv1.weight's gradient depends";
+    let expected =
+        "amplification.through: is \"learning_rate\", but the gain of conv1.weight depends on the path";
     assert!(error.starts_with(expected), "{error}");
     // All paths pass a block's output, and the mean rate has only one number for all.
     run(LayerKind::Block, Through::LearningRate)?;

@@ -39,6 +39,7 @@ pub struct Schedule {
 ///
 /// **Units:** rates per step, as PyTorch's `lr`; milestones in epochs.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Curve {
     /// lr(s) = from
     Constant {

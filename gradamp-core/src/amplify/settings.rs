@@ -90,6 +90,7 @@ impl Default for AmplificationSettings {
 /// The policies of this crate. A policy of your own implements [`AmplificationPolicy`](super::AmplificationPolicy).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PolicyName {
     /// A random subset of the eligible layers, all by one factor.
     #[default]

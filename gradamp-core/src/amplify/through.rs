@@ -58,8 +58,8 @@ pub(super) fn check_gains(trace: &Trace, draw: &Draw) -> Result<()> {
 
 fn no_rate(path: &str) -> Error {
     let message = format!(
-        "is \"learning_rate\", but what amplification makes of {path}'s gradient depends on the path that the gradient \
-         takes, as in a residual block: no learning rate does the same; expected \"gradient\" or \"mean_learning_rate\""
+        "is \"learning_rate\", but the gain of {path} depends on the path of its gradient, as in a residual block, and no \
+         learning rate has the same effect; expected \"gradient\" or \"mean_learning_rate\""
     );
     Error::setting("through", message)
 }

@@ -85,8 +85,7 @@ impl SgdSettings {
         if let Some(lars) = &self.lars {
             lars.check()?;
             if self.clip_value.is_some() {
-                let message = "goes by the norm of each gradient, which `clip_value` changes once more on its way: give \
-                               one of the two";
+                let message = "uses the norm of each gradient, which `clip_value` changes afterwards: give one of the two";
                 return Err(Error::setting("lars", message));
             }
         }

@@ -16,7 +16,7 @@ pub fn evaluate<B: Backend>(
     source: &dyn BatchSource<B>,
 ) -> Result<Evaluation> {
     let whole = evaluate_unless(model, parameters, source, &mut || Control::Continue)?;
-    whole.ok_or_else(|| Error::external("the evaluation was left, though nobody asked for it"))
+    whole.ok_or_else(|| Error::external("the evaluation stopped without a request"))
 }
 
 /// The same, left before the first batch for which `ask` says so; then there is no result.

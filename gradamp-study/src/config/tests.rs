@@ -168,7 +168,7 @@ fn values_of_a_wrong_type_or_range_name_key_found_and_expected() {
         ),
         (
             "[optimizer]\nlars = {}\nclip_value = 1",
-            "run.toml:2: optimizer.lars: goes by the norm of each gradient, which `clip_value` changes once more on its way: give one of the two",
+            "run.toml:2: optimizer.lars: uses the norm of each gradient, which `clip_value` changes afterwards: give one of the two",
         ),
         (
             "[[optimizer.layer_rates]]\npaths = \"fc.*\"\nlr = -2",

@@ -87,11 +87,11 @@ pub(in crate::amplify) fn check_factors(settings: &AmplificationSettings) -> Res
     let (field, message) = match settings.policy {
         PolicyName::List if sites == 0 => (
             "sites",
-            "lists no layer, but the policy is \"list\": give `sites`, and `factors` for them".into(),
+            "is empty, but the policy is \"list\": expected layers, with one of `factors` for each".into(),
         ),
         PolicyName::List if factors != sites => (
             "factors",
-            format!("holds {factors} factors for the {sites} layers of `sites`: give each its own"),
+            format!("holds {factors} factors for the {sites} layers of `sites`: expected one for each"),
         ),
         PolicyName::List => return Ok(()),
         _ if factors > 0 => {

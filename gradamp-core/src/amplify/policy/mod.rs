@@ -86,6 +86,7 @@ pub trait AmplificationPolicy: fmt::Debug + Send + Sync {
 
 /// When a policy decides anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Timing {
     /// Once, for the whole run.
     Once,
@@ -98,6 +99,7 @@ pub enum Timing {
 
 /// What is known about a policy's decisions before the run. The expected gains of a run follow from it.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Predictability {
     /// Nothing.
     Unknown,
@@ -114,6 +116,7 @@ pub enum Predictability {
 
 /// What a policy sees when it decides.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct PolicyContext<'a> {
     /// The model: all sites and their connections.
     pub trace: &'a Trace,

@@ -1,21 +1,21 @@
 //! The command line.
 
+mod bench;
+
 use std::any::TypeId;
-use std::fmt;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use gradamp_core::train::OnDivergence;
 use gradamp_data::Choice;
 
-use crate::bench::OpsArgs;
-use crate::device::Opening;
 use gradamp_study::config::keys;
 use gradamp_study::config::number::{LARGEST, real, whole};
 use gradamp_study::config::tree::{Origin, Value};
-use gradamp_study::config::{Device, Layers, Memory, Precision};
+use gradamp_study::config::{Device, Layers};
+
+pub use bench::{BenchArgs, DeviceArgs, OpsArgs, TuneArgs, WorkloadArgs};
 
 /// Trains networks with gradient amplification.
 ///
@@ -32,19 +32,19 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Train a network and leave a run folder that tells everything.
+    /// Train a network and write a run folder with its settings, logs and checkpoints.
     ///
     /// Without --config and --preset it takes the preset `tour`, a first look of about two minutes.
     Train(Box<TrainArgs>),
-    /// Do many runs by one file, and gather their results.
+    /// Train the runs of a study, and collect their results.
     Sweep(crate::sweep::SweepArgs),
     /// Evaluate a trained network: accuracy, loss, accuracy of each class.
     Eval(EvalArgs),
-    /// Say what a difference between runs is worth: two runs, two groups of runs, a sweep's cells.
+    /// Compare two runs, two groups of runs, or the cells of a sweep, with tests and intervals.
     Compare(Box<crate::compare::CompareArgs>),
     /// Show a run, several runs or a sweep as one page with figures.
     Report(crate::report::ReportArgs),
-    /// Say whether every file of a run or a sweep is, to the last bit, what was written.
+    /// Check that every file of a run or a sweep is, bit for bit, what was written.
     Verify(crate::verify::VerifyArgs),
     /// Look at data sets.
     #[command(subcommand)]
@@ -52,10 +52,10 @@ pub enum Command {
     /// Look at settings.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// List the graphics adapters, or hold one against the CPU.
+    /// List the graphics adapters, or check one against the CPU.
     Devices(DevicesArgs),
     /// Look at a run or a sweep while it goes on, or afterwards, in the terminal.
-    Watch(crate::watch::args::WatchArgs),
+    Watch(crate::watch::WatchArgs),
     /// Make TensorBoard's event files of finished runs (of running ones: train --tensorboard).
     Tensorboard(crate::tensorboard::TensorboardArgs),
     /// Measure which kernels are fastest on a GPU, for --tuned.
@@ -76,7 +76,7 @@ impl Command {
     }
 }
 
-/// Where settings come from: each later one wins over those before it: defaults, --preset, --config, --set, flags.
+/// The sources of settings. A later source wins over an earlier source: defaults, --preset, --config, --set, flags.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SettingsArgs {
     /// A configuration file (TOML).
@@ -136,45 +136,6 @@ pub struct SettingsArgs {
     /// What to do when the loss is not finite.
     #[arg(long, value_parser = parse_on_divergence, value_name = "stop|continue")]
     pub on_divergence: Option<OnDivergence>,
-}
-
-/// The device of a command without settings.
-#[derive(Args, Clone, Debug)]
-pub struct DeviceArgs {
-    /// Where to compute: auto (the best GPU, else the CPU), cpu, gpu, gpu:NUMBER or gpu:NAME.
-    #[arg(long, default_value = "auto")]
-    pub device: Device,
-    /// Threads of the CPU; 0 for all cores.
-    #[arg(long, default_value_t = 0, value_parser = whole::<usize>(0..=1024))]
-    pub threads: usize,
-    /// Most memory that tensors may take on a GPU, such as 4GiB.
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
-    pub gpu_memory: Option<Memory>,
-    /// How exactly a GPU multiplies: mixed has f16 factors and f32 sums.
-    #[arg(long, default_value = "f32", value_parser = precision())]
-    pub precision: Precision,
-    /// Use the kernels that `gradamp tune` found to be the fastest on this GPU.
-    #[arg(long)]
-    pub tuned: bool,
-}
-
-impl DeviceArgs {
-    /// How the device is opened.
-    pub fn opening(&self) -> Opening {
-        let Self { threads, gpu_memory, precision, tuned, .. } = *self;
-        Opening { threads, gpu_memory, precision, tuned, trusted: false }
-    }
-}
-
-/// `gradamp tune`
-#[derive(Args, Debug)]
-pub struct TuneArgs {
-    /// What is trained.
-    #[command(flatten)]
-    pub workload: WorkloadArgs,
-    /// Where.
-    #[command(flatten)]
-    pub device: DeviceArgs,
 }
 
 /// `gradamp train`
@@ -277,55 +238,12 @@ pub enum BenchCommand {
     Step(BenchArgs),
     /// Compare steps with every batch norm and ReLU amplified with steps without; prints the ratio of the medians.
     Amplify(BenchArgs),
-    /// Time a step operation by operation, and hold each against what the device can do at most.
+    /// Time a step operation by operation, and compare each operation with the limits of the device.
     Ops(OpsArgs),
 }
 
-/// What a benchmark computes.
-#[derive(Args, Clone, Debug)]
-pub struct WorkloadArgs {
-    /// The network.
-    #[arg(long, default_value = "resnet18")]
-    pub model: String,
-    /// Channels of the first stage.
-    #[arg(long, default_value_t = 64, value_parser = whole::<usize>(0..=LARGEST))]
-    pub width: usize,
-    /// Images per step.
-    #[arg(long, default_value_t = 64, value_parser = whole::<usize>(0..=LARGEST))]
-    pub batch: usize,
-}
-
-impl fmt::Display for WorkloadArgs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of width {}, batch {}", self.model, self.width, self.batch)
-    }
-}
-
-/// Settings of a benchmark of steps.
-#[derive(Args, Clone, Debug)]
-pub struct BenchArgs {
-    /// What is computed.
-    #[command(flatten)]
-    pub workload: WorkloadArgs,
-    /// Where.
-    #[command(flatten)]
-    pub device: DeviceArgs,
-    /// Steps that are timed.
-    #[arg(long, default_value_t = 5, value_parser = whole::<usize>(1..=1_000_000))]
-    pub steps: usize,
-    /// Steps before them.
-    #[arg(long, default_value_t = 2, value_parser = whole::<usize>(0..=1_000_000))]
-    pub warmup: usize,
-    /// Amplify every batch-norm and ReLU site by 1.0001.
-    #[arg(long)]
-    pub amplify: bool,
-    /// Print one JSON line.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// The whole command line. Whatever stands behind an option that takes a number is its value, a dash in front of it or not:
-/// a number that is out of range is refused as such, and not as an option that does not exist.
+/// The whole command line. The word behind an option that takes a number is its value even if it begins with a dash, so that
+/// a number out of range is reported as such and not as an unknown option.
 pub fn command() -> clap::Command {
     fn with_numbers(command: clap::Command) -> clap::Command {
         let taking_any = |arg: clap::Arg| match is_number(&arg) {
@@ -344,7 +262,7 @@ fn is_number(arg: &clap::Arg) -> bool {
     arg.get_action().takes_values() && numbers.iter().any(|id| of == *id)
 }
 
-/// What to do instead, where an option does not exist but a setting has its name.
+/// The `--set` to use in place of an unknown option that has the name of a setting.
 pub fn tip(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
     if error.kind() != ErrorKind::UnknownArgument {
@@ -355,20 +273,6 @@ pub fn tip(error: &clap::Error) -> Option<String> {
     Some(format!(
         "the setting {table}.{name} has no option of its own; give it by --set {table}.{name}=VALUE"
     ))
-}
-
-/// Reads a precision by its name; the help says what each is.
-fn precision() -> impl TypedValueParser<Value = Precision> {
-    let value = |precision: Precision| {
-        PossibleValue::new(precision.name()).help(match precision {
-            Precision::F32 => "All in f32",
-            Precision::Mixed => {
-                "Factors of convolutions are rounded to f16; products, sums and tensors are f32"
-            }
-        })
-    };
-    let named = |name: String| Precision::ALL.into_iter().find(|precision| precision.name() == name);
-    PossibleValuesParser::new(Precision::ALL.map(value)).map(move |name| named(name).unwrap_or_default())
 }
 
 fn parse_on_divergence(text: &str) -> Result<OnDivergence, String> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use gradamp_study::compare::{Asked, Comparison, Form, Options, SweepComparison, run_folders};
+use gradamp_study::compare::{Comparison, ExpectedDifferences, Form, Options, SweepComparison, run_folders};
 use gradamp_study::config::number::real;
 use gradamp_study::run_folder::RunData;
 use gradamp_study::statistics::Correction;
@@ -29,23 +29,22 @@ pub struct CompareArgs {
     /// The runs of group B.
     #[arg(long, value_name = "RUN", num_args = 1.., requires = "a")]
     pub b: Vec<PathBuf>,
-    /// Time is taken until this test accuracy is reached, such as 0.7; by default the mean last accuracy of the group that
-    /// ends worse.
+    /// Measure the time until this test accuracy is reached, such as 0.7; by default the lower of the two mean last accuracies.
     #[arg(long, value_name = "ACCURACY", value_parser = real)]
     pub target: Option<f64>,
-    /// Say how many seeds would show a difference of so much accuracy, such as 0.01; by default the one that was found.
+    /// Estimate how many seeds would show this difference in accuracy, such as 0.01; by default the difference that was found.
     #[arg(long, value_name = "ACCURACY", value_parser = real)]
     pub difference: Option<f64>,
-    /// With what chance so many seeds would show it.
+    /// The chance with which that many seeds show the difference.
     #[arg(long, value_name = "CHANCE", default_value_t = 0.8, value_parser = real)]
     pub power: f64,
-    /// In which settings A and B are meant to differ (keys or tables, such as strategy); by default amplification.
+    /// The settings in which A and B are meant to differ (keys or tables, such as strategy); by default amplification.
     #[arg(long, value_name = "KEY", num_args = 1..)]
     pub differ: Vec<String>,
-    /// Of a sweep: the cell that all others are compared with; by default each with its own baseline.
+    /// For a sweep: the cell that all other cells are compared with; by default each cell is compared with its own baseline.
     #[arg(long, value_name = "CELL")]
     pub baseline: Option<String>,
-    /// Of a sweep: how the p-values of its cells are corrected.
+    /// For a sweep: how the p-values of its cells are corrected.
     #[arg(long, default_value = "holm", value_parser = correction())]
     pub correction: Correction,
     /// Print one JSON document.
@@ -129,9 +128,9 @@ impl CompareArgs {
             target: self.target.map(|target| (target, "as asked".into())),
             difference: self.difference,
             power: self.power,
-            asked: match self.differ.as_slice() {
-                [] => Asked::Amplification,
-                keys => Asked::Keys(keys.to_vec()),
+            expected: match self.differ.as_slice() {
+                [] => ExpectedDifferences::Amplification,
+                keys => ExpectedDifferences::Keys(keys.to_vec()),
             },
             ..Options::default()
         })
@@ -165,7 +164,7 @@ pub fn compare(args: &CompareArgs) -> Result<()> {
     match args.question()? {
         Question::Sweep(root) => {
             let data = SweepData::read(&root)?;
-            let sweep = SweepComparison::of(&data, &options, args.correction, args.baseline.as_deref())?;
+            let sweep = SweepComparison::read(&data, &options, args.correction, args.baseline.as_deref())?;
             if args.json {
                 print_json(&sweep, &sweep.warnings)?;
             } else {
@@ -196,7 +195,7 @@ fn read(folders: &[PathBuf]) -> gradamp_study::Result<Vec<RunData>> {
     folders.iter().map(|folder| RunData::read(folder)).collect()
 }
 
-/// **Errors:** a run that stands on both sides.
+/// **Errors:** a run that is in both groups.
 fn check_apart(a: &[PathBuf], b: &[PathBuf]) -> Result<()> {
     let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
     let on_both_sides = a.iter().find(|path| b.iter().any(|other| real(other) == real(path)));
@@ -205,7 +204,7 @@ fn check_apart(a: &[PathBuf], b: &[PathBuf]) -> Result<()> {
     })
 }
 
-/// Prints a document, and its warnings for those who see only what a filter leaves of it.
+/// Prints a document to stdout, and its warnings to stderr too, since a filter of the document may drop them.
 fn print_json(document: &impl serde::Serialize, warnings: &[String]) -> Result<()> {
     let text = serde_json::to_string_pretty(document)
         .map_err(|error| Failure::failed(format!("the comparison cannot be put as JSON: {error}")))?;

@@ -53,7 +53,7 @@ impl Data {
     }
 }
 
-/// What somebody may have meant other than what is taken.
+/// Hints at another data set that the user may have meant.
 fn remarks(settings: &DataSettings) -> Vec<String> {
     let mut remarks = Vec::new();
     match (&settings.path, settings.source) {

@@ -6,7 +6,7 @@ use gradamp_wgpu::{Adapter, Choice, NoAdapter, OpenError, Options, Wgpu};
 
 use crate::args::DeviceArgs;
 use crate::failure::{Failure, Result};
-use crate::{output, stderr, tune};
+use crate::{output, stderr, tunings};
 use gradamp_study::config::{Device, Gpu, Memory, Precision};
 
 /// What a command does with the backend that was chosen.
@@ -45,6 +45,14 @@ pub struct Opening {
     pub tuned: bool,
     /// Whether a GPU is trusted without a question, to find out more about one that computes wrongly.
     pub trusted: bool,
+}
+
+impl DeviceArgs {
+    /// How the device is opened.
+    pub fn opening(&self) -> Opening {
+        let Self { threads, gpu_memory, precision, tuned, .. } = *self;
+        Opening { threads, gpu_memory, precision, tuned, trusted: false }
+    }
 }
 
 /// The device that is meant.
@@ -156,7 +164,7 @@ pub fn options(adapter: &Adapter, opening: &Opening) -> Result<Options> {
     Ok(Options {
         memory: gpu_memory.map(|Memory(bytes)| bytes),
         precision,
-        tuning: tuned.then(|| tune::load(adapter, precision)).transpose()?,
+        tuning: tuned.then(|| tunings::load(adapter, precision)).transpose()?,
         trusted,
         ..Options::default()
     })

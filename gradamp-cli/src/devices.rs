@@ -36,7 +36,7 @@ pub fn list(json: bool) -> Result<()> {
         Some(adapter) => format!("--device auto takes gpu:{}.", adapter.number),
         None => "--device auto takes the CPU: it never takes a software rasteriser.".to_owned(),
     });
-    output::result("`gradamp devices --check gpu:NUMBER` holds one of them against the CPU.");
+    output::result("`gradamp devices --check gpu:NUMBER` checks one of them against the CPU.");
     Ok(())
 }
 

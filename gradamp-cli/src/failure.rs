@@ -39,7 +39,7 @@ impl Failure {
         Self { code: FAILED, error: error.into() }
     }
 
-    /// `message` as a run reports it to its sweep, by a way on which no driver prints: a line of stdout.
+    /// `message` as a run reports it to its sweep: a line of stdout, where no driver prints.
     pub fn report(message: &str) -> String {
         serde_json::to_string(&Report { gradamp_error: message.to_owned() }).unwrap_or_default()
     }
@@ -52,7 +52,7 @@ impl Failure {
         Some(message.lines().map(str::trim).collect::<Vec<_>>().join("; "))
     }
 
-    /// The error, and those causes that its own message does not already tell.
+    /// The error, and the causes that its own message does not already contain.
     pub fn reason(&self) -> String {
         let mut told = self.error.to_string();
         let mut reason = told.clone();
@@ -83,7 +83,7 @@ pub(crate) fn last_panic() -> Option<String> {
     LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Keeps what a panic said, for whoever writes down what it ended.
+/// Keeps the message of a panic for the record of the run that the panic ends.
 pub(crate) fn note_panic(message: &str) {
     *LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.to_owned());
 }

@@ -25,6 +25,7 @@ mod tensorboard;
 mod train;
 mod tui;
 mod tune;
+mod tunings;
 mod verify;
 mod watch;
 

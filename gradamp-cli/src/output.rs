@@ -1,5 +1,5 @@
 //! What the program prints. A reader that has left, as `head` does, ends neither a run nor a command; results that are
-//! lost in any other way, on a full disk for example, make the program fail at its end. What a terminal would obey is
+//! lost in any other way, on a full disk for example, make the program fail at its end. Control characters are
 //! shown escaped.
 
 use std::fmt::Display;
@@ -51,18 +51,18 @@ fn close_a_copy() -> io::Result<()> {
     Ok(())
 }
 
-/// Who is told messages instead of stderr.
+/// Receives messages in place of stderr.
 static LISTENER: Mutex<Option<Sender<String>>> = Mutex::new(None);
 
-/// Whether nothing but errors is wanted.
+/// Whether only errors are printed.
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// Has only errors told from now on: `--quiet`.
+/// With `true`, only errors are printed from now on: `--quiet`.
 pub fn quiet(is_quiet: bool) {
     QUIET.store(is_quiet, Ordering::SeqCst);
 }
 
-/// Progress, notes and warnings go to stderr, or to who has asked for them; nowhere with `--quiet`.
+/// Prints progress, a note or a warning to stderr, or sends it to the listener of [`divert`]. Does nothing with `--quiet`.
 pub fn message(text: impl Display) {
     if !QUIET.load(Ordering::SeqCst) {
         say(&text.to_string());
@@ -72,7 +72,7 @@ pub fn message(text: impl Display) {
 /// Whether a sweep reads stdout for the reason of a failure.
 static REPORTS: AtomicBool = AtomicBool::new(false);
 
-/// Has errors reported to the sweep whose run this is, too.
+/// From now on, errors are reported to the sweep that started this run too.
 pub fn report_errors() {
     REPORTS.store(true, Ordering::SeqCst);
 }
@@ -98,8 +98,8 @@ fn say(text: &str) {
     }
 }
 
-/// Has messages sent to `listener` from now on, for as long as it listens; `None` for stderr again. A full-screen view
-/// asks for them, since lines in between would tear it.
+/// Sends messages to `listener` from now on; with `None`, or once the listener is gone, messages go to stderr again. A
+/// full-screen view listens, because lines on stderr would tear it.
 pub fn divert(listener: Option<Sender<String>>) {
     *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = listener;
 }

@@ -1,4 +1,4 @@
-//! Text for a terminal: names from files, paths and messages of the system may hold bytes that a terminal obeys.
+//! Text for a terminal: names from files, paths and messages of the system may hold control characters.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What the terminal shows while a run goes on: a bar for each epoch, or plain lines where nobody watches.
+//! What the terminal shows while a run goes on: a bar for each epoch, or plain lines if stderr is not a terminal.
 
 use gradamp_core::Backend;
 use gradamp_core::train::{Control, EpochReport, Observer, Snapshot, StepReport};
@@ -30,7 +30,7 @@ pub struct Pace {
 
 impl Pace {
     /// Counts a step of so many seconds.
-    pub fn take(&mut self, seconds: f64) {
+    pub fn add(&mut self, seconds: f64) {
         let mean = self.seconds_per_step.map_or(seconds, |mean| 0.95 * mean + 0.05 * seconds);
         self.seconds_per_step = Some(mean);
     }
@@ -96,12 +96,12 @@ impl Progress {
         }
     }
 
-    fn take(&mut self, report: &StepReport) {
+    fn add(&mut self, report: &StepReport) {
         self.loss_sum += f64::from(report.loss) * report.examples as f64;
         self.correct += report.correct;
         self.examples += report.examples;
         self.amplified_sites = report.amplified_sites;
-        self.pace.take(report.seconds);
+        self.pace.add(report.seconds);
     }
 
     fn show(&self, report: &StepReport) {
@@ -149,7 +149,7 @@ impl Progress {
 impl<B: Backend> Observer<B> for Progress {
     fn on_steps(&mut self, reports: &[StepReport], _: &Snapshot<'_, B>) -> gradamp_core::Result<Control> {
         for report in reports {
-            self.take(report);
+            self.add(report);
             self.show(report);
         }
         Ok(Control::Continue)

@@ -1,4 +1,4 @@
-//! `gradamp train --resume`: the settings of a run, and where it stands.
+//! `gradamp train --resume`: the settings and the last checkpoint of a run.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::args::SettingsArgs;
 use crate::failure::{Failure, Result};
 use crate::output;
 
-/// Opens the run's folder and reads its settings, under those flags that may change them.
+/// Opens the run's folder and reads its settings, under the flags that may change them.
 ///
 /// **Errors:** no run there; settings that would make it another run.
 pub fn settings(path: &Path, args: &SettingsArgs) -> Result<(RunFolder, Resolved)> {
@@ -62,11 +62,11 @@ pub fn checkpoint<B: Backend>(
     for trouble in trouble.into_iter().chain(best.recover()?) {
         output::message(format_args!("warning: {trouble}"));
     }
-    folder.sweep()?;
+    folder.remove_leftovers()?;
     if let Some(checkpoint) = checkpoint {
         return checkpoint.load(parameters, config.optimizer.sgd.clone()).map(Some).map_err(Failure::failed);
     }
-    let has_lines = |log: Log| log.of(folder.root()).metadata().is_ok_and(|metadata| metadata.len() > 0);
+    let has_lines = |log: Log| log.path_in(folder.root()).metadata().is_ok_and(|metadata| metadata.len() > 0);
     if record.is_some_and(RunRecord::was_saved) || Log::ALL.into_iter().any(has_lines) {
         return Err(last.missing().into());
     }

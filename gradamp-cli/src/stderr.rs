@@ -1,6 +1,6 @@
-//! stderr, and who writes there: the program at any time, drivers only where a person asks for it.
+//! stderr: the program writes there at any time, drivers only if the user asks for it.
 //!
-//! Loaders and drivers of graphics APIs print what is none of the user's business, such as `error: XDG_RUNTIME_DIR is not
+//! Loaders and drivers of graphics APIs print messages that do not concern the user, such as `error: XDG_RUNTIME_DIR is not
 //! set` of every headless machine with Mesa, and they do so before any message of the program. While they are looked for
 //! and opened, file descriptor 2 thus leads nowhere, and the program writes to a copy of what it was.
 

@@ -24,7 +24,7 @@ struct Row {
     seconds: f64,
 }
 
-/// The table of the run in `folder`; lines that cannot be read are left out, since the table is a view and no judge.
+/// The table of the run in `folder`; lines that cannot be read are left out; `gradamp verify` reports damage.
 pub fn of_run(folder: &Path, strategy: &Strategy) -> String {
     let read = |name: &str| files::read_to_string(&folder.join(name)).unwrap_or_default();
     let mut rows: BTreeMap<usize, Row> = BTreeMap::new();

@@ -1,11 +1,11 @@
 //! `gradamp train`: from settings to a run folder.
 
-mod standing;
-mod stop;
+mod ongoing;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use gradamp_core::train::{Outcome, TrainState, Trainer};
+use gradamp_core::train::{Control, Next, Observer, Outcome, Snapshot, TrainState, Trainer};
 use gradamp_core::{Backend, Error, Parameters};
 use gradamp_models::{Metadata, Model, ModelSettings};
 
@@ -20,13 +20,12 @@ use crate::{device, hangup, interrupt, output, table, tui};
 use gradamp_study::config::{KeyError, LoopSettings, Resolved, presets};
 use gradamp_study::resume::{check_data, find_data};
 use gradamp_study::run_folder::{
-    self, Follower, LoadedCheckpoint, LogSeals, Logs, Recorder, RunFolder, RunRecord, Session, VERSION,
-    commit, timestamp,
+    self, Follower, LoadedCheckpoint, LogSeals, Logs, Recorder, RunFolder, RunRecord, RunStatus, Session,
+    VERSION, commit, timestamp,
 };
 use gradamp_study::tensorboard::EventWriter;
 use gradamp_study::{gains, shell};
-use standing::Standing;
-use stop::Stop;
+use ongoing::OngoingRun;
 
 /// `gradamp train`; returns the exit code.
 pub fn train(args: &TrainArgs) -> Result<u8> {
@@ -129,16 +128,16 @@ struct Run<'a, B: Backend> {
 impl<B: Backend> Run<'_, B> {
     /// Trains, and has an error written down once there is a run.
     fn go(&self, existing: Option<RunFolder>) -> Result<u8> {
-        let mut standing = None;
-        let ended = self.train(existing, &mut standing);
-        if let (Err(failure), Some(standing)) = (&ended, &standing) {
+        let mut ongoing = None;
+        let ended = self.train(existing, &mut ongoing);
+        if let (Err(failure), Some(ongoing)) = (&ended, &ongoing) {
             // The error that ended the run matters more than one that follows from it, such as a full disk.
-            let _ = standing.end("failed", Some(failure.reason()));
+            let _ = ongoing.end(RunStatus::Failed, Some(failure.reason()));
         }
         ended
     }
 
-    fn train(&self, existing: Option<RunFolder>, standing: &mut Option<Standing>) -> Result<u8> {
+    fn train(&self, existing: Option<RunFolder>, ongoing: &mut Option<OngoingRun>) -> Result<u8> {
         let config = &self.resolved.config;
         let say = |line: &str| output::message(line);
         let run = self.args.resume.as_deref().filter(|_| self.args.settings.data.is_none());
@@ -146,11 +145,7 @@ impl<B: Backend> Run<'_, B> {
             .map_err(|error| self.setting(dataset::moved(error, &config.data, run)))?;
         let (dataset, checksum) = (data.name().to_owned(), data.checksum().to_owned());
         let classes = data.classes().to_vec();
-        let settings = ModelSettings {
-            architecture: config.model.name,
-            width: config.model.width,
-            classes: classes.len(),
-        };
+        let settings = config.model.settings(classes.len());
         let sources = Sources::new(config, data, &self.backend).map_err(|error| self.setting(error))?;
         let mut parameters = Parameters::new(&self.backend, config.train.seed);
         let model = Model::new(&settings, &mut parameters)?;
@@ -194,8 +189,8 @@ impl<B: Backend> Run<'_, B> {
             None => self.create_folder()?,
         };
         record.config = Some(folder.config_seal()?);
-        let standing = &*standing.insert(Standing::begin(folder, record)?);
-        let folder = standing.folder();
+        let ongoing = &*ongoing.insert(OngoingRun::begin(folder, record)?);
+        let folder = ongoing.folder();
         let metadata = Metadata::from([("model".to_owned(), settings.to_string())]);
         let start = trainer.state().clone();
         let (logs, mut stop) = (Logs::open(folder.root(), &seals)?, Stop(stop));
@@ -204,7 +199,7 @@ impl<B: Backend> Run<'_, B> {
         if start.step == 0 {
             recorder.save(&trainer.snapshot())?; // so that a run killed in its first step can be resumed
         }
-        standing.note_saved()?;
+        ongoing.note_saved()?;
         let mut events = match config.train.tensorboard || EventWriter::is_in(folder.root()) {
             true => Some(EventWriter::begin(folder.root(), |line| output::message(line))?),
             false => None,
@@ -234,7 +229,7 @@ impl<B: Backend> Run<'_, B> {
         drop(trainer);
         drop(progress);
         drop(live);
-        self.finish(standing, step, outcome)
+        self.finish(ongoing, step, outcome)
     }
 
     /// The live dashboard, with what the folder tells already; `None`, and a line that says so, where it cannot be shown.
@@ -245,7 +240,7 @@ impl<B: Backend> Run<'_, B> {
         }
         let strategy = self.resolved.config.strategy.clone();
         let mut dashboard = Dashboard::new(folder.root().display().to_string(), strategy);
-        Follower::new(folder.root()).look()?.into_iter().for_each(|change| dashboard.take(change));
+        Follower::new(folder.root()).look()?.into_iter().for_each(|change| dashboard.apply(change));
         match Live::begin(dashboard) {
             Ok(live) => Ok(Some(live)),
             Err(error) => {
@@ -256,18 +251,18 @@ impl<B: Backend> Run<'_, B> {
     }
 
     /// Writes how the run ended, and says so.
-    fn finish(&self, standing: &Standing, step: u64, outcome: Result<Outcome, Error>) -> Result<u8> {
-        let folder = standing.folder();
+    fn finish(&self, ongoing: &OngoingRun, step: u64, outcome: Result<Outcome, Error>) -> Result<u8> {
+        let folder = ongoing.folder();
         let root = folder.root().display();
         let again = format!("gradamp train --resume {}", shell::path(folder.root()));
         let word = match &outcome {
-            Ok(Outcome::Finished) => "finished",
-            Ok(Outcome::Stopped) => "interrupted",
-            Ok(Outcome::StepLimit) => "step_limit",
-            Err(Error::Diverged { .. }) => "diverged",
-            Err(_) => "failed",
+            Ok(Outcome::Finished) => RunStatus::Finished,
+            Ok(Outcome::Stopped) => RunStatus::Interrupted,
+            Ok(Outcome::StepLimit) => RunStatus::StepLimit,
+            Err(Error::Diverged { .. }) => RunStatus::Diverged,
+            Err(_) => RunStatus::Failed,
         };
-        let written = standing.end(word, outcome.as_ref().err().map(Error::to_string));
+        let written = ongoing.end(word, outcome.as_ref().err().map(Error::to_string));
         folder.check_place()?; // whatever else ended the run, there is nothing here to go on with
         match outcome {
             Err(error) => {
@@ -360,7 +355,7 @@ impl<B: Backend> Run<'_, B> {
             saved: false,
             start: timestamp().rfc3339(),
             end: None,
-            outcome: "running".into(),
+            outcome: RunStatus::Running,
             error: None,
             resumed: Vec::new(),
             expected_gains: RunRecord::gains(&trainer.expected_gains()?),
@@ -381,7 +376,14 @@ fn continued(old: RunRecord, start: &TrainState, device: String) -> RunRecord {
     let session = Session { start: timestamp().rfc3339(), step: start.step, version: VERSION.into(), device };
     let mut resumed = old.resumed;
     resumed.push(session);
-    RunRecord { format: RunRecord::FORMAT, resumed, end: None, error: None, outcome: "running".into(), ..old }
+    RunRecord {
+        format: RunRecord::FORMAT,
+        resumed,
+        end: None,
+        error: None,
+        outcome: RunStatus::Running,
+        ..old
+    }
 }
 
 /// Why a run ended, and what is left of it.
@@ -391,4 +393,26 @@ struct Ended {
     #[source]
     error: Error,
     kept: String,
+}
+
+/// The observer that stops a run on request, and says what a stop has to wait for.
+#[derive(Debug)]
+struct Stop<'a>(&'a AtomicBool);
+
+impl<B: Backend> Observer<B> for Stop<'_> {
+    fn before(&mut self, next: Next) -> Control {
+        if self.0.load(Ordering::SeqCst) {
+            return Control::Stop;
+        }
+        interrupt::doing(match next {
+            Next::Step => "finishing this step",
+            Next::Evaluation => "leaving the evaluation, which a resumed run does anew",
+        });
+        Control::Continue
+    }
+
+    fn on_stop(&mut self, _: &Snapshot<'_, B>) -> gradamp_core::Result<()> {
+        interrupt::doing("saving");
+        Ok(())
+    }
 }

@@ -1,9 +1,6 @@
-//! `gradamp tune`: which kernels are fastest on an adapter, and where that is kept.
+//! `gradamp tune`: which kernels are fastest on an adapter.
 
-use std::path::PathBuf;
-
-use gradamp_core::Error;
-use gradamp_wgpu::{Adapter, Precision, Tuned, Tuning};
+use gradamp_wgpu::{Tuned, Tuning};
 
 use crate::args::{TuneArgs, WorkloadArgs};
 use crate::bench::Workload;
@@ -11,6 +8,7 @@ use crate::device::{self, Chosen};
 use crate::failure::{Failure, Result};
 use crate::output;
 use gradamp_study::run_folder;
+use crate::tunings::file;
 
 /// `gradamp tune`
 pub fn tune(args: &TuneArgs) -> Result<()> {
@@ -50,31 +48,4 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
 fn line(tuned: &Tuned) -> String {
     let gain = tuned.default_seconds / tuned.seconds;
     format!("{:9.3} ms  {gain:5.2}x  {}", 1e3 * tuned.seconds, tuned.describe())
-}
-
-/// What was measured on `adapter`.
-///
-/// **Errors:** nothing was; a file that cannot be read.
-pub fn load(adapter: &Adapter, precision: Precision) -> Result<Tuning> {
-    let file = file(adapter, precision)?;
-    if !file.exists() {
-        let number = adapter.number;
-        return Err(Failure::usage(format!(
-            "train.tuned: nothing was measured on {adapter} with this driver and version ({} is not there); \
-             `gradamp tune --device gpu:{number}` measures",
-            file.display()
-        )));
-    }
-    Ok(Tuning::read(&file)?)
-}
-
-/// Where measurements on `adapter` are kept: `$GRADAMP_CACHE`, or the user's folder for caches.
-fn file(adapter: &Adapter, precision: Precision) -> Result<PathBuf> {
-    let own = std::env::var_os("GRADAMP_CACHE").map(PathBuf::from);
-    let folder = own
-        .or_else(|| Some(dirs::cache_dir()?.join("gradamp")))
-        .ok_or_else(|| Failure::failed("no folder for caches is known here; GRADAMP_CACHE can name one"))?;
-    std::fs::create_dir_all(&folder)
-        .map_err(|error| Error::external(format!("{}: {error}", folder.display())))?;
-    Ok(folder.join(format!("tuning-{}.json", Tuning::key(adapter, precision))))
 }

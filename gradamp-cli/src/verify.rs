@@ -1,4 +1,4 @@
-//! `gradamp verify`: whether every file of a run or a sweep is what was written.
+//! `gradamp verify`: checks every file of a run or a sweep against its seal.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::failure::{Failure, Result};
 use crate::output;
 use gradamp_study::run_folder::{Finding, RunFolder, Verdict, findings};
-use gradamp_study::sweep::SweepData;
+use gradamp_study::sweep::{self, SweepData};
 
 /// `gradamp verify`
 #[derive(Args, Debug)]
@@ -32,7 +32,7 @@ pub fn verify(args: &VerifyArgs) -> Result<()> {
             "expected the folder of a run or of a sweep, found neither config.toml nor plan.json in it";
         return Err(Failure::failed(format!("{}: {message}", root.display())));
     }
-    let found = if is_sweep { SweepData::findings(root)? } else { findings(root)? };
+    let found = if is_sweep { sweep::findings(root)? } else { findings(root)? };
     if args.json {
         output::result(as_json(root, &found));
     } else {

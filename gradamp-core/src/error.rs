@@ -73,6 +73,24 @@ pub enum Error {
 /// `Result` with the core's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The most similar of `names`, if one is similar enough to be what was meant: the first of equals. Capitals and the
+/// difference between `-` and `_` do not count.
+pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lowered = name.to_lowercase().replace('-', "_");
+    let similarity = |candidate: &str| {
+        let by_edits = strsim::normalized_damerau_levenshtein(&lowered, candidate);
+        by_edits.max(strsim::jaro_winkler(&lowered, candidate) - 0.25) // a common beginning
+    };
+    let mut best = (0.5, None);
+    for candidate in names {
+        let found = similarity(candidate);
+        if found > best.0 {
+            best = (found, Some(candidate));
+        }
+    }
+    best.1
+}
+
 /// Formats a number for a message, with as few digits as distinguish it from its neighbours. Very large and very small numbers are
 /// written as `1e30`.
 pub fn number<N: Copy + Into<f64> + Display + LowerExp>(number: N) -> String {

@@ -2,6 +2,8 @@
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use crate::error;
+
 /// A glob on dotted paths: `*` and `?` stay within a part, `**` spans any number of parts, `[ab]` and `{a,b}` are
 /// alternatives.
 #[derive(Clone, Debug)]
@@ -25,13 +27,7 @@ impl Glob {
     }
 }
 
-/// A hint at the path that differs by a typing error, if there is one.
+/// A hint at the most similar path, if one is similar.
 pub(crate) fn nearest<'a>(path: &str, paths: impl Iterator<Item = &'a str>) -> String {
-    let distances = paths.map(|other| (strsim::damerau_levenshtein(path, other), other));
-    match distances.min_by_key(|(distance, _)| *distance) {
-        Some((distance, nearest)) if distance <= (path.len() / 4).max(2) => {
-            format!("; the nearest is \"{nearest}\"")
-        }
-        _ => String::new(),
-    }
+    error::nearest(path, paths).map_or_else(String::new, |nearest| format!("; the nearest is \"{nearest}\""))
 }

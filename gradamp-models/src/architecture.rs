@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use gradamp_core::error::nearest;
+
 use crate::{Error, Result};
 
 /// The architectures.
@@ -65,10 +67,9 @@ impl FromStr for Architecture {
         if let Some(found) = Self::ALL.into_iter().find(|a| a.name() == name) {
             return Ok(found);
         }
-        let distance = |a: &Self| strsim::damerau_levenshtein(a.name(), &name.to_lowercase());
-        let nearest = Self::ALL.into_iter().min_by_key(distance).unwrap_or(Self::ResNet18);
+        let nearest = nearest(name, Self::ALL.map(Self::name));
         let known = Self::ALL.map(Self::name).join(", ");
-        Err(Error::Architecture { found: name.into(), nearest: nearest.name(), known })
+        Err(Error::Architecture { found: name.into(), nearest, known })
     }
 }
 

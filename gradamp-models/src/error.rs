@@ -8,12 +8,12 @@ use std::path::Path;
 #[non_exhaustive]
 pub enum Error {
     /// A name that no model has.
-    #[error("there is no model {found:?}: did you mean {nearest}? The models are {known}")]
+    #[error("there is no model {found:?}{} The models are {known}", nearest.map_or_else(|| ".".into(), |name| format!(": did you mean {name}?")))]
     Architecture {
         /// The name.
         found: String,
-        /// The most similar name of a model.
-        nearest: &'static str,
+        /// The most similar name of a model, if one is similar.
+        nearest: Option<&'static str>,
         /// All names.
         known: String,
     },

@@ -1,4 +1,4 @@
-//! What a device can do at most, measured in the same run as what is held against it.
+//! What a device can do at most, measured in the same run as the operations that are compared with it.
 
 use gradamp_core::backend::Backend;
 use gradamp_core::geometry::{Conv2d, Gemm};

@@ -6,9 +6,8 @@ use gradamp_core::Result;
 use gradamp_core::backend::Backend;
 use gradamp_core::folding::{Folding, Rectified, Share};
 use gradamp_core::geometry::{Conv2d, Pool2d, Rows};
-use gradamp_wgpu::ConvOp;
 
-use super::operation::{Call, Channels, Operation};
+use super::operands::{Call, Channels, of_convolution, of_pool, of_rows};
 
 /// A call of a backend that folds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +61,7 @@ impl Folded {
         }
     }
 
-    /// As [`super::operation::Operation::flops`].
+    /// As `Operation::flops`.
     pub fn flops(&self) -> f64 {
         match self {
             Forward { g, .. } | InputGradient { g, .. } => 2.0 * g.multiplications() as f64,
@@ -94,7 +93,7 @@ impl Folded {
         }
     }
 
-    /// As [`super::operation::Operation::call`], with numbers from `values`.
+    /// As `Operation::call`, with numbers from `values`.
     pub fn call<B: Backend>(self, b: B, values: &impl Fn(usize) -> Result<B::Buffer>) -> Result<Call> {
         let rows = self.rows();
         let (p, x) = (Channels::<B>::new(values, rows)?, values(rows.len())?);
@@ -145,13 +144,11 @@ impl Folded {
 impl fmt::Display for Folded {
     /// The shape, as of the operation whose place it takes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Forward { g, .. } | InputGradient { g, .. } => {
-                Operation::Convolution { op: ConvOp::Forward, g, bias: false, moments: false }.fmt(f)
-            }
-            Pool(g) => Operation::MaxPool(g).fmt(f),
-            Rest { g, .. } => Operation::BatchNorm(g).fmt(f),
-        }
+        f.write_str(&match self {
+            Forward { g, .. } | InputGradient { g, .. } => of_convolution(g),
+            Pool(g) => of_pool(g),
+            Rest { g, .. } => of_rows(g),
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod ceilings;
 mod folded;
+mod operands;
 mod operation;
 mod ops;
 mod stopwatch;
@@ -15,7 +16,8 @@ use crate::args::{BenchArgs, WorkloadArgs};
 use crate::device::{self, Task};
 use crate::failure::Result;
 use crate::output;
-pub use ops::{OpsArgs, ops};
+pub use ops::ops;
+use stopwatch::{median, round};
 pub use workload::Workload;
 
 /// `gradamp bench step`
@@ -124,34 +126,10 @@ fn threads(args: &BenchArgs) -> usize {
     }
 }
 
-/// Sorts; the middle one, or the mean of the two in the middle.
-fn median(seconds: &mut [f64]) -> f64 {
-    seconds.sort_by(f64::total_cmp);
-    let n = seconds.len();
-    if n % 2 == 1 { seconds[n / 2] } else { (seconds[n / 2 - 1] + seconds[n / 2]) / 2.0 }
-}
-
-fn round(value: f64, digits: i32) -> f64 {
-    let unit = 10.0_f64.powi(digits);
-    (value * unit).round() / unit
-}
-
 /// The most memory that the process ever held, where the system tells (Linux).
 fn peak_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_middle() {
-        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
-        assert_eq!(median(&mut [7.0]), 7.0);
-    }
 }

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use gradamp_core::Result;
-use gradamp_core::backend::{Backend, BatchNormOperands, SgdSlot, SgdStep};
+use gradamp_core::backend::{Backend, SgdSlot, SgdStep};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_wgpu::ConvOp;
 
 use super::folded::Folded;
+use super::operands::{Call, Channels, of_convolution, of_pool, of_rows};
 
 /// A call of a backend, with all that its time depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,9 +80,6 @@ pub enum Operation {
 
 /// Values repeat after so many, a prime: making each by itself takes longer than many an operation.
 const PATTERN: usize = 4099;
-
-/// An operation on buffers of its own, to be run as often as one likes.
-pub type Call = Box<dyn FnMut() -> Result<()>>;
 
 impl Operation {
     /// What kind of operation it is.
@@ -289,30 +287,12 @@ fn slot<B: Backend>((len, buffers): &mut (usize, [B::Buffer; 3])) -> SgdSlot<'_,
     SgdSlot { step, len: *len, gradient, gate: None, velocity: Some(velocity), parameter }
 }
 
-/// A batch norm's numbers per channel.
-pub(super) struct Channels<B: Backend>([B::Buffer; 3]);
-
-impl<B: Backend> Channels<B> {
-    pub(super) fn new(values: &impl Fn(usize) -> Result<B::Buffer>, g: Rows) -> Result<Self> {
-        Ok(Self([values(g.channels)?, values(g.channels)?, values(g.channels)?]))
-    }
-
-    /// The variances may be negative, so epsilon keeps the roots real.
-    pub(super) fn operands(&self) -> BatchNormOperands<'_, B> {
-        let Self([mean, variance, gamma]) = self;
-        BatchNormOperands { mean, variance, gamma, beta: gamma, epsilon: 1.0 }
-    }
-}
-
 impl fmt::Display for Operation {
     /// Its shape.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folded(folded) => folded.fmt(f),
-            Self::Convolution { g, .. } => {
-                let Conv2d { kh, kw, stride, c_out, .. } = g;
-                write!(f, "{kh}x{kw}/{stride} {:?} to {c_out}", g.x_shape())
-            }
+            Self::Convolution { g, .. } => f.write_str(&of_convolution(g)),
             Self::Product(g) => {
                 let Gemm { m, n, k, .. } = g;
                 let turned = |turned| if turned { "ᵀ" } else { "" };
@@ -324,11 +304,9 @@ impl fmt::Display for Operation {
             | Self::BatchNorm(g)
             | Self::BatchNormRelu { g, .. }
             | Self::BatchNormBackward { g, .. }
-            | Self::Loss(g) => write!(f, "[{}, {}]", g.rows, g.channels),
+            | Self::Loss(g) => f.write_str(&of_rows(g)),
             Self::Axpby { len, .. } | Self::Relu(len) | Self::ReluBackward(len) => write!(f, "[{len}]"),
-            Self::MaxPool(g) | Self::MaxPoolBackward(g) => {
-                write!(f, "{}x{}/{} {:?}", g.size, g.size, g.stride, g.x_shape())
-            }
+            Self::MaxPool(g) | Self::MaxPoolBackward(g) => f.write_str(&of_pool(g)),
             Self::MeanPool(g) | Self::MeanPoolBackward(g) => write!(f, "[{}, {}, {}]", g.n, g.pixels, g.c),
             Self::Sgd(lens) => write!(f, "{} parameters, [{}]", lens.len(), lens.iter().sum::<usize>()),
         }

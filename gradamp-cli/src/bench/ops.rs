@@ -1,39 +1,17 @@
-//! `gradamp bench ops`: a training step operation by operation, held against the device's ceilings.
+//! `gradamp bench ops`: a training step operation by operation, compared with the device's ceilings.
 
-use clap::Args;
 use gradamp_core::Backend;
 use serde_json::{Value, json};
 
 use super::ceilings::Ceilings;
 use super::operation::Operation;
-use super::stopwatch::Stopwatch;
-use super::{round, survey};
-use crate::args::{DeviceArgs, WorkloadArgs};
+use super::stopwatch::{Stopwatch, round};
+use super::survey;
+use crate::args::{OpsArgs, WorkloadArgs};
 use crate::device::{self, Chosen, Task};
 use crate::failure::{Failure, Result};
 use crate::output;
 use gradamp_study::columns::{columns, header};
-use gradamp_study::config::number::whole;
-
-/// Settings of `gradamp bench ops`.
-#[derive(Args, Clone, Debug)]
-pub struct OpsArgs {
-    /// The model whose training step is looked at.
-    #[command(flatten)]
-    pub workload: WorkloadArgs,
-    /// Where.
-    #[command(flatten)]
-    pub device: DeviceArgs,
-    /// Measurements of each operation; the median counts.
-    #[arg(long, default_value_t = 5, value_parser = whole::<usize>(1..=1_000_000))]
-    pub rounds: usize,
-    /// Only operations whose name holds this, such as convolution.
-    #[arg(long, value_name = "TEXT")]
-    pub only: Option<String>,
-    /// Print one JSON line.
-    #[arg(long)]
-    pub json: bool,
-}
 
 /// `gradamp bench ops`
 ///
@@ -42,7 +20,7 @@ pub fn ops(args: &OpsArgs) -> Result<()> {
     let device = device::choose_by_flag("--device", &args.device.device)?;
     let registers = match &device {
         Chosen::Cpu => device::cpu(args.device.threads)?.peak(),
-        Chosen::Gpu { .. } => 0.0, // a GPU is held against its fastest product
+        Chosen::Gpu { .. } => 0.0, // a GPU is compared with its fastest product
     };
     device.run(&args.device.opening(), Ops { args, registers })
 }

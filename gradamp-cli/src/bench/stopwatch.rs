@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use gradamp_core::backend::Backend;
 
-use super::median;
 use super::operation::Operation;
 use crate::failure::Result;
 
@@ -36,5 +35,30 @@ impl Stopwatch {
         let times = (self.stretch / once).ceil().clamp(1.0, 1000.0) as usize;
         let mut all = (0..self.rounds).map(|_| stretch(times)).collect::<Result<Vec<f64>>>()?;
         Ok(median(&mut all))
+    }
+}
+
+/// Sorts, and returns the value in the middle, or the mean of the two values in the middle.
+pub fn median(seconds: &mut [f64]) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    let n = seconds.len();
+    if n % 2 == 1 { seconds[n / 2] } else { (seconds[n / 2 - 1] + seconds[n / 2]) / 2.0 }
+}
+
+/// `value` with so many digits behind the point.
+pub fn round(value: f64, digits: i32) -> f64 {
+    let unit = 10.0_f64.powi(digits);
+    (value * unit).round() / unit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median(&mut [7.0]), 7.0);
     }
 }

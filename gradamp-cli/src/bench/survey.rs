@@ -22,10 +22,10 @@ use crate::failure::Result;
 pub fn operations<B: Backend>(workload: &WorkloadArgs, backend: &B) -> Result<Vec<(Operation, usize)>> {
     let survey = Survey { like: backend.clone(), notes: Arc::default() };
     let mut bench = Workload::new(workload, survey.clone())?;
-    survey.take(); // what making the model and looking at its shapes asked for
+    survey.drain(); // what making the model and looking at its shapes asked for
     bench.step(false)?;
     let mut found: Vec<(Operation, usize)> = Vec::new();
-    for operation in survey.take() {
+    for operation in survey.drain() {
         match found.iter_mut().find(|(known, _)| *known == operation) {
             Some((_, count)) => *count += 1,
             None => found.push((operation, 1)),
@@ -50,7 +50,7 @@ impl<B> Survey<B> {
     }
 
     /// What was asked for since the last call.
-    fn take(&self) -> Vec<Operation> {
+    fn drain(&self) -> Vec<Operation> {
         std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

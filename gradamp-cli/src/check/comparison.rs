@@ -11,7 +11,7 @@ use gradamp_study::columns::{columns, header};
 
 /// The largest difference of a gradient in the first step, relative to the largest value of its tensor.
 pub const GRADIENT_LIMIT: f64 = 1e-4;
-/// The largest difference of a loss in the first steps, relative to the CPU's. Later ones are shown and not judged: by then
+/// The largest difference of a loss in the first steps, relative to the CPU's. Later differences are shown without a limit: by then
 /// some rectifier has decided otherwise, and two trainings drift apart on any two devices.
 pub const LOSS_LIMIT: f64 = 1e-3;
 const JUDGED_STEPS: usize = 4;

@@ -46,7 +46,7 @@ impl Task for Check {
                 output::result(text);
             }
         };
-        say(&format!("{name}, held against {reference}\n"));
+        say(&format!("{name}, checked against {reference}\n"));
         let verdict = Laws::hold(&backend);
         say(&verdict.as_text());
         let mut faults: Vec<String> = verdict.fault().into_iter().collect();

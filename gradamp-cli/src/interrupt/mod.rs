@@ -144,7 +144,7 @@ fn noted(note: Box<dyn FnOnce() -> String + Send>) -> Option<String> {
     words.recv_timeout(PATIENCE).ok()
 }
 
-/// Ends the program here, whatever its other threads are in the middle of.
+/// Ends the program at once, without waiting for its other threads.
 fn end(code: u8, words: &str) -> ! {
     tui::restore();
     if !words.is_empty() {

@@ -20,7 +20,7 @@ const REQUESTS: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
 /// Whether handlers are there.
 static LISTENING: AtomicBool = AtomicBool::new(false);
 
-/// Has requests answered from now on, but for those that were ignored when the program began.
+/// Handles requests to stop from now on, except signals that were ignored when the program began.
 pub(super) fn listen() -> Result<()> {
     if LISTENING.swap(true, Ordering::SeqCst) {
         return Ok(());
@@ -55,7 +55,7 @@ pub(super) fn is_hangup_ignored() -> bool {
     is_ignored(SIGHUP)
 }
 
-/// Whether a signal is ignored, as whoever started the program may have asked for.
+/// Whether a signal is ignored, as the process that started the program may have asked for.
 #[allow(unsafe_code)] // no safe library asks without changing what it asks for
 fn is_ignored(signal: i32) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
@@ -83,7 +83,7 @@ pub(super) fn survive_file_limits() {
     let _ = flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))); // without it such a write ends the program, as before
 }
 
-/// Ends the program without the exit handlers of libraries whose threads are at work.
+/// Ends the program without the exit handlers of libraries, whose threads may still be working.
 pub(super) fn exit(code: u8) -> ! {
     low_level::exit(code.into())
 }

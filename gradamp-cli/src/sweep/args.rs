@@ -32,7 +32,7 @@ pub struct SweepArgs {
     /// Where to compute, whatever the study says: auto, cpu, gpu, gpu:NUMBER or gpu:NAME.
     #[arg(long)]
     pub device: Option<Device>,
-    /// Make the results of the sweep in this folder anew from its run folders, and do nothing else.
+    /// Collect the results of the sweep in this folder anew from its run folders, and do nothing else.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["study", "out", "controls", "dry_run", "shard", "jobs", "device"])]
     pub collect: Option<PathBuf>,
     /// Print nothing but errors and the results.
@@ -53,8 +53,8 @@ impl Shard {
     /// Everything.
     pub const WHOLE: Self = Self { part: 1, of: 1 };
 
-    /// Whether the run at `index` of the plan belongs to this part. Neighbours go to different parts, so that each part
-    /// gets of every cell what the others get, but for one seed.
+    /// Whether the run at `index` of the plan belongs to this part. Neighbours go to different parts, so that the parts
+    /// have equally many seeds of every cell, up to one seed.
     pub fn holds(self, index: usize) -> bool {
         index % self.of == self.part - 1
     }

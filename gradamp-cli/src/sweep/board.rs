@@ -1,14 +1,14 @@
-//! Which run is next: what is on the disk decides, so that several processes can share a sweep.
+//! Which run is next, decided from the files on the disk, so that several processes can share a sweep.
 
 use std::path::PathBuf;
 
 use super::args::Shard;
 use super::child::{Ended, Task};
-use super::survey::Extent;
+use super::preflight::Extent;
 use gradamp_study::config::Device;
+use gradamp_study::run_folder::RunStatus;
 use gradamp_study::run_folder::{Result, RunFolder};
-use gradamp_study::sweep::Standing;
-use gradamp_study::sweep::Status;
+use gradamp_study::sweep::Fate;
 use gradamp_study::sweep::{Claim, View, fates, forget_failure, has_begun, record_failure};
 use gradamp_study::sweep::{Expansion, SweepData};
 
@@ -25,13 +25,13 @@ pub struct Setup<'a> {
     pub extents: &'a [Extent],
     /// Which runs are this process's.
     pub shard: Shard,
-    /// Threads of each run whose settings do not say.
+    /// Threads of each run whose settings leave the number open.
     pub threads: usize,
     /// The device, if it is not the study's.
     pub device: Option<Device>,
 }
 
-/// The runs of this process, and what became of them so far.
+/// The runs of this process, and the state of each.
 #[derive(Debug)]
 pub struct Board<'a> {
     setup: &'a Setup<'a>,
@@ -40,15 +40,15 @@ pub struct Board<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Another shard's.
+    /// A run of another shard.
     NotMine,
-    /// To be looked at.
+    /// A run that may have to be trained.
     Open,
-    /// Going on in this process; whether its folder was there already, and whether it is gone again.
+    /// A run that this process is training; whether its folder existed already, and whether it was deleted since.
     Busy { begun: bool, gone: bool },
-    /// Somebody else had its process stop: left to the next call of the sweep.
+    /// Another process stopped the run: it is left to the next call of the sweep.
     Interrupted,
-    /// Nothing is left to be done here; whether this process did it and left its folder.
+    /// Nothing is left to do; whether this process trained the run and its folder exists.
     Settled { leaves: bool },
 }
 
@@ -57,7 +57,7 @@ enum Place {
 pub enum Next {
     /// A run.
     Do(Box<Job>),
-    /// Nothing yet: runs that others do, or a rung that others must reach first.
+    /// Nothing yet: other processes train the rest, or other runs must reach a rung first.
     Wait,
     /// Nothing any more.
     End,
@@ -107,7 +107,7 @@ impl<'a> Board<'a> {
         let plan = &expansion.plan;
         // With rungs, each run's fate depends on the others.
         let fates = plan.halving.is_some().then(|| {
-            let views: Vec<View> = plan.runs.iter().map(|run| View::of(root, &run.name)).collect();
+            let views: Vec<View> = plan.runs.iter().map(|run| View::read(root, &run.name)).collect();
             fates(plan, &views)
         });
         let mut others_do_some = false;
@@ -115,20 +115,20 @@ impl<'a> Board<'a> {
             if self.places[i] != Place::Open {
                 continue;
             }
-            let claim = if Claim::is_taken(root, &run.name) { None } else { Claim::take(root, &run.name)? };
+            let claim = if Claim::is_held(root, &run.name) { None } else { Claim::acquire(root, &run.name)? };
             let Some(claim) = claim else {
                 others_do_some = true;
                 continue;
             };
-            let fate = fates.as_ref().map_or(Standing::GoesOn(None), |fates| fates[i]);
-            let view = View::of(root, &run.name);
+            let fate = fates.as_ref().map_or(Fate::Continues(None), |fates| fates[i]);
+            let view = View::read(root, &run.name);
             let target = match fate {
-                Standing::GoesOn(rung) => rung.unwrap_or(run.epochs).min(run.epochs),
-                Standing::Stopped(_) => 0,
+                Fate::Continues(rung) => rung.unwrap_or(run.epochs).min(run.epochs),
+                Fate::Stopped(_) => 0,
             };
             let done = view.epochs.len();
-            let is_over = matches!(view.status, Status::Finished | Status::Diverged);
-            if is_over || matches!(fate, Standing::Stopped(_)) {
+            let is_over = matches!(view.status, RunStatus::Finished | RunStatus::Diverged);
+            if is_over || matches!(fate, Fate::Stopped(_)) {
                 self.places[i] = Place::Settled { leaves: false };
                 continue;
             }
@@ -201,7 +201,9 @@ impl<'a> Board<'a> {
         let failure = match ended {
             Ended::NotBegun => None,
             _ if is_gone => Some("its folder was deleted while it ran".to_owned()),
-            Ended::Badly(error) if View::of(root, name).status != Status::Diverged => Some(error.clone()),
+            Ended::Badly(error) if View::read(root, name).status != RunStatus::Diverged => {
+                Some(error.clone())
+            }
             Ended::Well if !has_begun(root, name) => Some("it left no run folder".to_owned()),
             Ended::Badly(_) | Ended::Well | Ended::Interrupted => None,
         };
@@ -209,13 +211,13 @@ impl<'a> Board<'a> {
             Some(error) => record_failure(root, name, error)?,
             None => forget_failure(root, name)?,
         }
-        let mut view = View::of(root, name);
+        let mut view = View::read(root, name);
         if *ended == Ended::Well && failure.is_none() && view.epochs.len() < job.to {
             let error = format!("ended after {} of {} epochs", view.epochs.len(), job.to);
             record_failure(root, name, &error)?;
-            view = View::of(root, name);
+            view = View::read(root, name);
         }
-        let goes_on = view.status == Status::Interrupted && *ended == Ended::Well;
+        let goes_on = view.status == RunStatus::Interrupted && *ended == Ended::Well;
         self.places[job.index] = match ended {
             _ if failure.is_some() => Place::Settled { leaves: has_begun(root, name) },
             Ended::Interrupted => Place::Interrupted,
@@ -237,7 +239,7 @@ impl<'a> Board<'a> {
             if *place != (Place::Settled { leaves: true }) || has_begun(root, &run.name) {
                 continue;
             }
-            let note = match View::of(root, &run.name).error {
+            let note = match View::read(root, &run.name).error {
                 Some(error) => format!("{error}; its folder was deleted"),
                 None => "its folder was deleted after it had ended".to_owned(),
             };

@@ -1,4 +1,4 @@
-//! One run as a process of its own, so that whatever becomes of it, the sweep goes on.
+//! One run as a process of its own, so that the sweep goes on if the run fails.
 
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
@@ -32,7 +32,7 @@ pub struct Task {
 pub enum Ended {
     /// As it should.
     Well,
-    /// It was asked to stop, by the sweep or by somebody else, and did; it can be resumed.
+    /// It stopped because the sweep or another process asked it to; it can be resumed.
     Interrupted,
     /// With an error.
     Badly(String),
@@ -40,7 +40,7 @@ pub enum Ended {
     NotBegun,
 }
 
-/// The processes that are running, so that they can be asked to stop.
+/// The running processes, which can be asked to stop.
 #[derive(Debug, Default)]
 pub struct Children(Mutex<Running>);
 

@@ -6,17 +6,17 @@ use std::sync::atomic::Ordering;
 use super::args::{Shard, SweepArgs};
 use super::board::Setup;
 use super::estimate::estimate;
+use super::preflight::{Extent, preflight};
 use super::runner;
 use super::show::{Show, table};
-use super::survey::{Extent, survey};
 use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
 use crate::{device, hangup, interrupt, output};
 use gradamp_study::columns::{columns, header};
 use gradamp_study::config::KeyError;
 use gradamp_study::duration::duration;
+use gradamp_study::run_folder::RunStatus;
 use gradamp_study::shell;
 use gradamp_study::sweep::Plan;
-use gradamp_study::sweep::Status;
 use gradamp_study::sweep::Study;
 use gradamp_study::sweep::{Expansion, expand};
 use gradamp_study::sweep::{SweepData, check_runs, default_root, prepare};
@@ -41,7 +41,7 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
     let say = |line: &str| output::message(line);
     expansion.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
     check_runs(&root, &expansion)?;
-    let extents = survey(&expansion, args.device.as_ref(), &say)?;
+    let extents = preflight(&expansion, args.device.as_ref(), &say)?;
     if args.dry_run {
         return dry_run(args, &root, &expansion, &extents, shard);
     }
@@ -90,7 +90,7 @@ fn run(
     outcome?;
     if stop.load(Ordering::SeqCst) {
         let data = SweepData::read(&root)?;
-        let finished = data.results.iter().filter(|line| line.status == Status::Finished).count();
+        let finished = data.results.iter().filter(|line| line.status == RunStatus::Finished).count();
         output::message(format_args!(
             "interrupted: {finished} of {} runs are finished; go on with: {}",
             data.results.len(),
@@ -101,7 +101,7 @@ fn run(
     let data = SweepData::read(&root)?;
     let mine = data.results.iter().enumerate().filter(|(i, _)| shard.holds(*i)).map(|(_, line)| line);
     let left: Vec<&str> = mine
-        .filter(|line| matches!(line.status, Status::Interrupted | Status::Pending))
+        .filter(|line| matches!(line.status, RunStatus::Interrupted | RunStatus::Pending))
         .map(|line| line.run.as_str())
         .collect();
     let finished = finish(&root, shard);
@@ -125,7 +125,7 @@ fn finish(root: &Path, shard: Shard) -> Result<u8> {
     let warnings = data.warnings.iter().cloned().chain(different_data(root, &data.plan));
     warnings.for_each(|warning| output::message(format_args!("warning: {warning}")));
     let mine = || data.results.iter().enumerate().filter(|(i, _)| shard.holds(*i)).map(|(_, line)| line);
-    let is_failed = |status| matches!(status, Status::Failed | Status::Diverged);
+    let is_failed = |status| matches!(status, RunStatus::Failed | RunStatus::Diverged);
     let failed: Vec<String> = mine()
         .filter(|line| is_failed(line.status))
         .map(|line| {
@@ -160,7 +160,7 @@ fn dry_run(
     let mut rows = vec![header(["run", "role", "epochs", "steps", "state"])];
     for (i, run) in runs() {
         let steps = run.epochs * extents[i].steps;
-        let status = View::of(root, &run.name).status;
+        let status = View::read(root, &run.name).status;
         let cells = [
             run.name.clone(),
             run.role.to_string(),

@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use gradamp_core::Backend;
 
-use super::survey::Extent;
+use super::preflight::Extent;
 use crate::args::WorkloadArgs;
 use crate::bench::Workload;
 use crate::device::{self, Opening, Task};
 use crate::failure::Result;
 use gradamp_study::config::{Config, Device, LoopSettings};
+use gradamp_study::run_folder::RunStatus;
 use gradamp_study::sweep::Expansion;
-use gradamp_study::sweep::Status;
 use gradamp_study::sweep::View;
 
 /// A forward pass beside a whole step: backward is twice the work of forward.
@@ -24,9 +24,9 @@ const STEPS: usize = 3;
 /// How long it will take.
 #[derive(Clone, Debug)]
 pub struct Estimate {
-    /// Seconds of all runs that are not done, one after the other.
+    /// Seconds of all unfinished runs, one after the other.
     pub seconds: f64,
-    /// How that is known, a line for each model.
+    /// The source of the estimate, a line for each model.
     pub sources: Vec<String>,
 }
 
@@ -41,11 +41,11 @@ pub fn estimate(
     is_mine: &dyn Fn(usize) -> bool,
 ) -> Result<Estimate> {
     let mut estimate = Estimate { seconds: 0.0, sources: Vec::new() };
-    let views: Vec<View> = expansion.plan.runs.iter().map(|run| View::of(root, &run.name)).collect();
+    let views: Vec<View> = expansion.plan.runs.iter().map(|run| View::read(root, &run.name)).collect();
     // By what is computed: seconds of an epoch.
     let mut known: HashMap<String, f64> = HashMap::new();
     for (i, view) in views.iter().enumerate() {
-        if let (Status::Finished, Some(last)) = (view.status, view.epochs.last()) {
+        if let (RunStatus::Finished, Some(last)) = (view.status, view.epochs.last()) {
             let subject = subject(&expansion.settings[i].config, extents[i], device);
             let seconds = last.total_seconds / view.epochs.len() as f64;
             if known.insert(subject.clone(), seconds).is_none() {
@@ -55,7 +55,7 @@ pub fn estimate(
     }
     for (i, run) in expansion.plan.runs.iter().enumerate() {
         let (view, extent, config) = (&views[i], extents[i], &expansion.settings[i].config);
-        if !is_mine(i) || matches!(view.status, Status::Finished | Status::Diverged) {
+        if !is_mine(i) || matches!(view.status, RunStatus::Finished | RunStatus::Diverged) {
             continue;
         }
         let epochs = run.epochs.saturating_sub(view.epochs.len()) as f64;
@@ -76,7 +76,7 @@ pub fn estimate(
     Ok(estimate)
 }
 
-/// What an epoch computes, as far as its time depends on it.
+/// The work of an epoch, as far as its time depends on it.
 fn subject(config: &Config, extent: Extent, device: Option<&Device>) -> String {
     let LoopSettings { batch_size, device: own, evaluate_every, .. } = &config.train;
     let (model, width, steps) = (config.model.name, config.model.width, extent.steps);

@@ -5,9 +5,9 @@ mod board;
 mod child;
 mod command;
 mod estimate;
+mod preflight;
 mod runner;
 mod show;
-mod survey;
 
 pub use args::SweepArgs;
 pub use command::sweep;

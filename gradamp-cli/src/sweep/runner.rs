@@ -12,12 +12,12 @@ use super::show::Show;
 use crate::failure::{Failure, Result};
 use gradamp_study::sweep::{View, collect};
 
-/// How often it is asked whether the sweep is to stop.
+/// The time between two checks whether the sweep is to stop.
 const TICK: Duration = Duration::from_millis(50);
-/// How long a worker waits for what other processes do.
+/// How long a worker waits for other processes.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What a worker tells.
+/// A worker's message.
 enum News {
     Begins {
         index: usize,
@@ -31,7 +31,7 @@ enum News {
     Broken(gradamp_study::run_folder::Error),
 }
 
-/// Does the runs, `jobs` at a time, until all are settled or `stop` is raised; the results are written after each.
+/// Trains the runs, `jobs` at a time, until all are settled or `stop` is set; writes the results after each run.
 ///
 /// **Errors:** a folder that cannot be written; the runs that go on are asked to save and end.
 pub fn run(setup: &Setup<'_>, jobs: usize, stop: &AtomicBool, show: &mut Show) -> Result<()> {
@@ -105,7 +105,7 @@ pub fn run(setup: &Setup<'_>, jobs: usize, stop: &AtomicBool, show: &mut Show) -
     lost.map_or(Ok(()), Err)
 }
 
-/// Does one run after the other.
+/// Trains one run after the other.
 fn work(board: &Mutex<Board<'_>>, children: &Children, stop: &AtomicBool, news: &Sender<News>) {
     while !stop.load(Ordering::SeqCst) {
         let next = lock(board).next();

@@ -9,10 +9,12 @@ use crate::output;
 use crate::progress::bars;
 use gradamp_study::columns::{columns, header};
 use gradamp_study::duration::duration;
+use gradamp_study::run_folder::RunStatus;
+use gradamp_study::run_folder::lines::last_evaluated;
 use gradamp_study::statistics::Summary;
 use gradamp_study::sweep::Cell;
+use gradamp_study::sweep::ResultLine;
 use gradamp_study::sweep::View;
-use gradamp_study::sweep::{ResultLine, Status};
 
 /// Where a sweep's progress goes: a bar on a terminal, lines elsewhere.
 #[derive(Debug)]
@@ -69,12 +71,12 @@ impl Show {
         self.epochs += epochs;
         self.seconds += took.as_secs_f64();
         let how = match (view.status, &view.error) {
-            (Status::Interrupted, _) if *ended == Ended::Well => {
+            (RunStatus::Interrupted, _) if *ended == Ended::Well => {
                 format!("waits after {} epochs", view.epochs.len())
             }
             (status, Some(error)) => format!("{status}: {error}"),
             (status, None) => {
-                let test = view.epochs.iter().rev().find_map(|epoch| epoch.test_accuracy);
+                let test = last_evaluated(&view.epochs).and_then(|epoch| epoch.test_accuracy);
                 test.map_or(status.to_string(), |test| {
                     format!("{status}, test accuracy {:.1} %", 100.0 * test)
                 })
@@ -112,7 +114,7 @@ pub fn table(cells: &[Cell]) -> String {
             mean_and_deviation(&cell.finished().filter_map(value).collect::<Vec<_>>())
         };
         let finished = cell.finished().count();
-        let stopped = cell.runs.iter().filter(|run| run.status == Status::StoppedEarly).count();
+        let stopped = cell.runs.iter().filter(|run| run.status == RunStatus::StoppedEarly).count();
         let note = if stopped > 0 { ", stopped early" } else { "" };
         rows.push(vec![
             cell.name.clone(),
@@ -128,7 +130,7 @@ pub fn table(cells: &[Cell]) -> String {
 
 /// `45.1 ± 0.8 %`, with the deviation of a sample; `-` of nothing.
 fn mean_and_deviation(values: &[f64]) -> String {
-    let Summary { n, mean, sd, .. } = Summary::of(values);
+    let Summary { n, mean, sd, .. } = Summary::of_values(values);
     match sd {
         _ if n == 0 => "-".into(),
         None => format!("{:.1} %", 100.0 * mean),

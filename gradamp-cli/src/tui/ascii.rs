@@ -1,4 +1,4 @@
-//! Frames in ASCII, for terminals whose letters are others than UTF-8.
+//! Frames in ASCII, for terminals that do not show UTF-8.
 
 use ratatui::buffer::Buffer;
 
@@ -14,7 +14,7 @@ fn is_wanted_by(variable: impl Fn(&str) -> Option<String>) -> bool {
     locale.is_some_and(|locale| !locale.contains("utf-8") && !locale.contains("utf8"))
 }
 
-/// Puts the nearest letters of ASCII in the place of all others.
+/// Replaces every character outside ASCII by a similar ASCII character.
 pub fn cells(buffer: &mut Buffer) {
     for cell in &mut buffer.content {
         if !cell.symbol().is_ascii() {

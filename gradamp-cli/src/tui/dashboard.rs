@@ -9,26 +9,10 @@ use super::curve::Curve;
 use super::flow::Flow;
 use crate::progress::{self, Pace};
 use gradamp_study::run_folder::lines::{EpochLine, StepLine};
-use gradamp_study::run_folder::{Change, RunRecord};
+use gradamp_study::run_folder::{Change, RunRecord, RunStatus};
 
 /// The log holds so many lines.
 const LOG: usize = 500;
-
-/// How a run stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Status {
-    /// Its `run.json` is not written yet.
-    #[default]
-    Beginning,
-    /// It goes on.
-    Running,
-    /// It says that it goes on, and no process writes to it.
-    Killed,
-    /// It ended, with the word that `run.json` has for that.
-    Ended(String),
-    /// Its folder cannot be read at present.
-    Lost,
-}
 
 /// A run as one looks at it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,8 +23,10 @@ pub struct Dashboard {
     pub strategy: Strategy,
     /// Who trains what, on what.
     pub record: Option<RunRecord>,
-    /// How it stands.
-    pub status: Status,
+    /// How far the run is: pending until its `run.json` is written.
+    pub status: RunStatus,
+    /// Whether its folder cannot be read at present.
+    pub is_lost: bool,
     /// The last step that was told.
     pub step: Option<StepLine>,
     /// The last epoch that is done.
@@ -82,16 +68,16 @@ impl Dashboard {
         Self { name, strategy, ..Self::default() }
     }
 
-    /// Takes what is new.
-    pub fn take(&mut self, change: Change) {
+    /// Applies what is new in the run.
+    pub fn apply(&mut self, change: Change) {
         match change {
             Change::Restarted => {
                 *self = Self::new(std::mem::take(&mut self.name), std::mem::take(&mut self.strategy));
                 self.say("the run was begun again or continued from a checkpoint: read anew");
             }
-            Change::Record(record) => self.take_record(*record),
-            Change::Step(line) => self.take_step(line),
-            Change::Epoch(line) => self.take_epoch(line),
+            Change::Record(record) => self.apply_record(*record),
+            Change::Step(line) => self.apply_step(line),
+            Change::Epoch(line) => self.apply_epoch(line),
             Change::Draw(draw) => {
                 self.say(&of_draw(&draw));
                 self.draw = Some(draw);
@@ -110,29 +96,26 @@ impl Dashboard {
         }
     }
 
-    fn take_record(&mut self, record: RunRecord) {
-        self.status = match record.outcome.as_str() {
-            "running" => Status::Running,
-            other => Status::Ended(other.to_owned()),
-        };
+    fn apply_record(&mut self, record: RunRecord) {
+        (self.status, self.is_lost) = (record.outcome, false);
         if let Some(error) = &record.error {
             self.say(&format!("error: {error}"));
         }
         self.record = Some(record);
     }
 
-    fn take_step(&mut self, line: StepLine) {
+    fn apply_step(&mut self, line: StepLine) {
         let step = line.step.saturating_add(1) as f64;
         self.loss.step.push(step, line.loss);
         self.accuracy.step.push(step, line.accuracy);
-        self.pace.take(line.seconds);
+        self.pace.add(line.seconds);
         if line.skipped {
             self.say(&format!("step {}: skipped, its gradients are not finite", line.step.saturating_add(1)));
         }
         self.step = Some(line);
     }
 
-    fn take_epoch(&mut self, line: EpochLine) {
+    fn apply_epoch(&mut self, line: EpochLine) {
         let step = line.step as f64;
         for (curves, train, validation, test) in [
             (&mut self.loss, line.train_loss, line.validation_loss, line.test_loss),
@@ -198,7 +181,7 @@ impl Dashboard {
     pub fn seconds_left(&self) -> Option<f64> {
         let total = (self.epochs() as u64).saturating_mul(self.steps_per_epoch()?);
         let left = total.saturating_sub(self.steps_done()) as f64 * self.pace.seconds_per_step()?;
-        (self.status == Status::Running).then_some(left)
+        (self.status == RunStatus::Running).then_some(left)
     }
 
     /// Images per second at present.

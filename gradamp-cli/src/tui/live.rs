@@ -35,7 +35,7 @@ impl Live {
     ///
     /// **Errors:** a terminal that cannot be set up.
     pub fn begin(dashboard: Dashboard) -> io::Result<Self> {
-        let screen = Screen::take()?;
+        let screen = Screen::acquire()?;
         let (changes, received) = mpsc::channel();
         let (listener, said) = mpsc::channel();
         output::divert(Some(listener));
@@ -140,7 +140,7 @@ impl View {
         }
         loop {
             match self.changes.try_recv() {
-                Ok(change) => self.dashboard.take(change),
+                Ok(change) => self.dashboard.apply(change),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{self, Event, KeyEvent};
 
-pub use dashboard::{Dashboard, Status};
+pub use dashboard::Dashboard;
 pub use live::Live;
 pub use terminal::{Screen, obstacle, restore};
 pub use ui::{Action, Role, Ui};

@@ -1,4 +1,4 @@
-//! The terminal while it shows full frames, and how it is put in order again, whatever happens.
+//! The terminal while it shows full frames, and its restoration in every case.
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, stdout};
 use std::mem::ManuallyDrop;
@@ -51,7 +51,7 @@ impl Screen {
     /// Takes the terminal.
     ///
     /// **Errors:** a terminal that cannot be set up.
-    pub fn take() -> io::Result<Self> {
+    pub fn acquire() -> io::Result<Self> {
         let _writing = writing();
         enable_raw_mode()?;
         TAKEN.store(true, Ordering::SeqCst);
@@ -87,7 +87,7 @@ impl Screen {
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
     }
 
-    /// Has the next frame drawn from nothing, over whatever other programs wrote.
+    /// Draws the next frame in full, over the output of other programs.
     pub fn forget(&mut self) -> io::Result<()> {
         self.terminal.clear()
     }

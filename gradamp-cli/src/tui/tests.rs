@@ -13,7 +13,7 @@ use super::flow::Measure;
 use super::ui::Pane;
 use super::*;
 use gradamp_study::run_folder::lines::{EpochLine, GradientLine, StepLine};
-use gradamp_study::run_folder::{Change, RunRecord};
+use gradamp_study::run_folder::{Change, RunRecord, RunStatus};
 
 const STEPS: u64 = 20;
 const SITES: [&str; 6] = ["conv1", "bn1", "relu", "layer1.0.bn1", "layer1.0.bn2", "fc"];
@@ -25,7 +25,7 @@ fn strategy() -> Strategy {
     Strategy { lr: Some(Schedule::constant(0.1)), phases }
 }
 
-fn record(outcome: &str) -> Change {
+fn record(outcome: RunStatus) -> Change {
     Change::Record(Box::new(RunRecord {
         format: 1,
         config: None,
@@ -43,7 +43,7 @@ fn record(outcome: &str) -> Change {
         classes: Vec::new(),
         start: "2026-03-01T12:00:00Z".into(),
         end: None,
-        outcome: outcome.into(),
+        outcome,
         error: None,
         resumed: Vec::new(),
         expected_gains: serde_json::Value::Null,
@@ -106,16 +106,16 @@ fn gradient(epoch: usize, site: usize, is_amplified: bool) -> GradientLine {
 }
 
 /// A run after so many steps.
-fn run(steps: u64, outcome: &str) -> Dashboard {
+fn run(steps: u64, outcome: RunStatus) -> Dashboard {
     let mut dashboard = Dashboard::new("runs/tour-20260301-120000".into(), strategy());
-    dashboard.take(record("running"));
+    dashboard.apply(record(RunStatus::Running));
     for n in 0..steps {
         let number = (n / STEPS) as usize;
         let is_amplified = number / 3 == 1;
         if is_amplified && n % STEPS == 0 {
             let sites = vec!["bn1".into(), "layer1.0.bn1".into()];
             let placement = Placement::default();
-            dashboard.take(Change::Draw(DrawRecord {
+            dashboard.apply(Change::Draw(DrawRecord {
                 epoch: number,
                 step: n,
                 sites,
@@ -124,15 +124,15 @@ fn run(steps: u64, outcome: &str) -> Dashboard {
                 power: None,
             }));
         }
-        dashboard.take(Change::Step(step(n)));
+        dashboard.apply(Change::Step(step(n)));
         if (n + 1) % STEPS == 0 {
-            dashboard.take(Change::Epoch(epoch(number)));
+            dashboard.apply(Change::Epoch(epoch(number)));
             for site in 0..SITES.len() {
-                dashboard.take(Change::Gradient(gradient(number, site, is_amplified)));
+                dashboard.apply(Change::Gradient(gradient(number, site, is_amplified)));
             }
         }
     }
-    dashboard.take(record(outcome));
+    dashboard.apply(record(outcome));
     dashboard
 }
 
@@ -155,7 +155,7 @@ fn assert_frame(name: &str, found: &str) {
 
 #[test]
 fn the_overview_shows_as_much_as_there_is_room_for() {
-    let dashboard = run(97, "running");
+    let dashboard = run(97, RunStatus::Running);
     for (size, name) in [((40, 12), "small"), ((80, 24), "usual"), ((120, 40), "large")] {
         assert_frame(name, &text(size, &dashboard, &Ui::new(Role::Train)));
     }
@@ -163,7 +163,7 @@ fn the_overview_shows_as_much_as_there_is_room_for() {
 
 #[test]
 fn a_terminal_without_utf_8_sees_the_same_in_ascii() {
-    let (dashboard, mut ui) = (run(97, "running"), Ui::new(Role::Train));
+    let (dashboard, mut ui) = (run(97, RunStatus::Running), Ui::new(Role::Train));
     for pane in Pane::ALL {
         for help in [false, true] {
             (ui.pane, ui.help) = (pane, help);
@@ -187,7 +187,7 @@ fn a_terminal_without_utf_8_sees_the_same_in_ascii() {
 
 #[test]
 fn every_pane_shows_what_it_is_named_for() {
-    let dashboard = run(97, "running");
+    let dashboard = run(97, RunStatus::Running);
     for (pane, words) in [
         (Pane::Curves, ["accuracy", "loss", "━ amplified"]),
         (Pane::Gradients, ["layer1.0.bn2", "fc", "×1.5"]),
@@ -209,7 +209,7 @@ fn a_run_that_has_only_begun_has_a_picture() {
     let mut dashboard = Dashboard::new("run".into(), strategy());
     let waiting = text((80, 24), &dashboard, &Ui::new(Role::Watch));
     assert!(waiting.contains("beginning") && waiting.contains("no run.json yet"), "{waiting}");
-    dashboard.take(record("running"));
+    dashboard.apply(record(RunStatus::Running));
     let begun = text((80, 24), &dashboard, &Ui::new(Role::Watch));
     assert!(begun.contains("running") && begun.contains("epoch 1/9") && begun.contains("0 %"), "{begun}");
     let gradients = text((80, 24), &dashboard, &Ui { pane: Pane::Gradients, ..Ui::new(Role::Watch) });
@@ -218,7 +218,7 @@ fn a_run_that_has_only_begun_has_a_picture() {
 
 #[test]
 fn measures_and_help_and_the_question_are_seen() {
-    let dashboard = run(97, "running");
+    let dashboard = run(97, RunStatus::Running);
     let mut ui = Ui { pane: Pane::Gradients, ..Ui::new(Role::Train) };
     for measure in [Measure::Before, Measure::Gain, Measure::UpdateRatio, Measure::Zeros, Measure::After] {
         ui.key(KeyEvent::new(KeyCode::Char('b'), KeyModifiers::NONE));
@@ -234,46 +234,46 @@ fn measures_and_help_and_the_question_are_seen() {
 
 #[test]
 fn what_the_run_tells_becomes_its_state() {
-    let dashboard = run(97, "running");
+    let dashboard = run(97, RunStatus::Running);
     assert_eq!((dashboard.current_epoch(), dashboard.steps_done()), (4, 97));
     assert_eq!(dashboard.epochs_done(), Some(4.85));
     assert_eq!(dashboard.amplified().unwrap().sites, ["bn1", "layer1.0.bn1"]);
     assert!((dashboard.seconds_left().unwrap() - 8.3).abs() < 1e-9, "{:?}", dashboard.seconds_left());
-    assert_eq!(dashboard.status, Status::Running);
+    assert_eq!(dashboard.status, RunStatus::Running);
 
-    let done = run(180, "finished");
+    let done = run(180, RunStatus::Finished);
     assert_eq!((done.current_epoch(), done.seconds_left()), (8, None));
     assert_eq!(done.amplified(), None, "the draw is that of a phase that is over");
-    assert_eq!(done.status, Status::Ended("finished".into()));
+    assert_eq!(done.status, RunStatus::Finished);
     assert_eq!(done.best.as_ref().map(|line| line.epoch), Some(8));
 
     // Without `run.json` the first epoch shows how long epochs are.
     let mut bare = Dashboard::new("run".into(), strategy());
-    bare.take(Change::Step(step(3)));
+    bare.apply(Change::Step(step(3)));
     assert_eq!((bare.steps_per_epoch(), bare.seconds_left()), (None, None));
-    bare.take(Change::Epoch(epoch(0)));
+    bare.apply(Change::Epoch(epoch(0)));
     assert_eq!(bare.steps_per_epoch(), Some(STEPS));
 }
 
 #[test]
 fn a_run_that_is_told_again_begins_from_nothing_and_says_so() {
-    let mut dashboard = run(97, "running");
-    dashboard.take(Change::Restarted);
+    let mut dashboard = run(97, RunStatus::Running);
+    dashboard.apply(Change::Restarted);
     assert_eq!((dashboard.steps_done(), dashboard.epochs_done()), (0, None));
     assert!(dashboard.log.len() == 1 && dashboard.log[0].contains("read anew"), "{:?}", dashboard.log);
     for n in 0..97 {
-        dashboard.take(Change::Step(step(n)));
+        dashboard.apply(Change::Step(step(n)));
     }
     assert_eq!(dashboard.loss.step.points().count(), 97);
 }
 
 #[test]
 fn errors_and_skipped_steps_are_said() {
-    let mut dashboard = run(97, "running");
-    dashboard.take(Change::Step(StepLine { skipped: true, ..step(97) }));
-    let Change::Record(mut failed) = record("diverged") else { panic!() };
+    let mut dashboard = run(97, RunStatus::Running);
+    dashboard.apply(Change::Step(StepLine { skipped: true, ..step(97) }));
+    let Change::Record(mut failed) = record(RunStatus::Diverged) else { panic!() };
     failed.error = Some("the loss is not finite".into());
-    dashboard.take(Change::Record(failed));
+    dashboard.apply(Change::Record(failed));
     let text = text((80, 24), &dashboard, &Ui { pane: Pane::Log, ..Ui::new(Role::Watch) });
     assert!(text.contains("step 98: skipped") && text.contains("error: the loss is not finite"), "{text}");
     assert!(text.lines().next().unwrap().ends_with(" diverged"), "{text}");
@@ -297,7 +297,9 @@ fn change() -> impl Strategies<Value = Change> {
         |(kind, n, m, (a, b, c, d), site, flag)| match kind {
             0 => Change::Restarted,
             1 => {
-                let Change::Record(mut run) = record(if flag { "running" } else { "failed" }) else {
+                let Change::Record(mut run) =
+                    record(if flag { RunStatus::Running } else { RunStatus::Failed })
+                else {
                     unreachable!()
                 };
                 run.steps_per_epoch = flag.then_some(n);
@@ -368,7 +370,7 @@ proptest! {
     ) {
         let mut dashboard = Dashboard::new("run".into(), if knows_phases { strategy() } else { Strategy::default() });
         for change in changes {
-            dashboard.take(change);
+            dashboard.apply(change);
         }
         let text = text(size, &dashboard, &ui);
         prop_assert_eq!(text.lines().count(), usize::from(size.1));

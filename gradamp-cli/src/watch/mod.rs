@@ -1,13 +1,13 @@
 //! `gradamp watch`: the dashboard of a run that goes on elsewhere, or is over; and the table of a sweep's runs.
 
-pub mod args;
 mod one;
 mod table;
 mod view;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use ratatui::crossterm::event::{KeyCode, KeyEventKind, KeyModifiers};
 
 use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
@@ -16,9 +16,34 @@ use crate::{hangup, interrupt, output};
 use gradamp_study::run_folder::Error;
 use gradamp_study::sweep::SweepData;
 
-use args::WatchArgs;
 use one::Watched;
 use table::Table;
+
+/// `gradamp watch`
+#[derive(Args, Debug)]
+pub struct WatchArgs {
+    /// The folder of a run, finished or not, or of a sweep.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Print one frame as plain text and leave.
+    #[arg(long)]
+    pub once: bool,
+    /// With --once: columns and rows of the frame.
+    #[arg(long, value_name = "COLUMNSxROWS", requires = "once", value_parser = size, allow_hyphen_values = true, default_value = "100x30")]
+    pub size: (u16, u16),
+}
+
+fn size(text: &str) -> Result<(u16, u16), String> {
+    let size =
+        text.split_once('x').and_then(|(columns, rows)| Some((columns.parse().ok()?, rows.parse().ok()?)));
+    size.filter(|&(columns, rows)| (10..=1000).contains(&columns) && (3..=1000).contains(&rows)).ok_or_else(
+        || {
+            format!(
+                "found {text:?}, expected columns and rows such as 100x30, 10x3 at the least and 1000x1000 at the most"
+            )
+        },
+    )
+}
 
 /// The time from one look into the folder to the next.
 const LOOK: Duration = Duration::from_millis(300);
@@ -47,7 +72,7 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
     };
     interrupt::listen_to_leave()?;
     hangup::follow_terminal();
-    let mut screen = Screen::take().map_err(Failure::failed)?;
+    let mut screen = Screen::acquire().map_err(Failure::failed)?;
     let ended = match subject {
         Subject::Sweep(table) => show_table(&mut screen, table),
         Subject::Run(run) => show_run(&mut screen, *run, Role::Watch),

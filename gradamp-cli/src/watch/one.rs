@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::failure;
-use crate::tui::{Dashboard, Status};
-use gradamp_study::run_folder::{Change, Error, Follower, RunFolder};
+use crate::tui::Dashboard;
+use gradamp_study::run_folder::{Change, Error, Follower, RunFolder, RunStatus};
 use gradamp_study::shell;
 
-/// After so long without news it is asked whether anybody still writes.
+/// After so long without news, the program checks whether a process still holds the folder.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// A run that is followed.
@@ -18,9 +18,9 @@ pub struct Watched {
     follower: Follower,
     /// What is shown.
     pub dashboard: Dashboard,
-    /// When there was news, or it was asked whether anybody writes.
+    /// When there was news, or the lock was checked.
     heard: Instant,
-    /// What was last wrong with the folder.
+    /// The last error of reading the folder.
     trouble: Option<String>,
 }
 
@@ -34,7 +34,7 @@ impl Watched {
         let heard = Instant::now();
         let mut watched = Self { root: root.to_owned(), follower, dashboard, heard, trouble: None };
         let changes = watched.follower.look()?;
-        changes.into_iter().for_each(|change| watched.dashboard.take(change));
+        changes.into_iter().for_each(|change| watched.dashboard.apply(change));
         watched.ask_who_writes();
         Ok(watched)
     }
@@ -46,17 +46,18 @@ impl Watched {
 
     /// Takes what is new; returns whether anything is.
     ///
-    /// What is wrong with the folder becomes a message, for it may come right again: another run may be made there.
+    /// An error becomes a message, because the folder may become readable again: another run may be made there.
     pub fn look(&mut self) -> bool {
         match self.follower.look() {
-            Ok(changes) => self.take(changes),
-            Err(error) => self.take_trouble(&error),
+            Ok(changes) => self.apply(changes),
+            Err(error) => self.apply_error(&error),
         }
     }
 
-    fn take(&mut self, mut changes: Vec<Change>) -> bool {
+    fn apply(&mut self, mut changes: Vec<Change>) -> bool {
         if self.trouble.take().is_some() {
-            // The follower tells everything again.
+            // The follower reports everything again.
+            self.dashboard.is_lost = false;
             changes.insert(0, Change::Restarted);
         }
         if changes.is_empty() {
@@ -69,31 +70,31 @@ impl Watched {
                 self.dashboard.strategy = settings.config.strategy;
             }
         }
-        if self.dashboard.status == Status::Killed {
-            self.dashboard.status = Status::Running;
+        if self.dashboard.status == RunStatus::Killed {
+            self.dashboard.status = RunStatus::Running;
         }
-        changes.into_iter().for_each(|change| self.dashboard.take(change));
+        changes.into_iter().for_each(|change| self.dashboard.apply(change));
         true
     }
 
-    fn take_trouble(&mut self, error: &Error) -> bool {
+    fn apply_error(&mut self, error: &Error) -> bool {
         let trouble = format!("error: {error}");
         let is_new = self.trouble.as_ref() != Some(&trouble);
         if is_new {
             self.dashboard.say(&trouble);
-            self.dashboard.status = Status::Lost;
+            self.dashboard.is_lost = true;
             self.trouble = Some(trouble);
         }
         is_new
     }
 
-    /// A run that says `running` while nobody holds its folder was killed. Returns whether that is news.
+    /// Marks a run as killed if `run.json` says `running` and no process holds the folder. Returns whether the status changed.
     fn ask_who_writes(&mut self) -> bool {
         self.heard = Instant::now();
         let is_killed =
-            self.dashboard.status == Status::Running && RunFolder::is_held(&self.root) == Some(false);
+            self.dashboard.status == RunStatus::Running && RunFolder::is_held(&self.root) == Some(false);
         if is_killed {
-            self.dashboard.status = Status::Killed;
+            self.dashboard.status = RunStatus::Killed;
             let root = shell::path(&self.root);
             self.dashboard
                 .say(&format!("nobody writes to this run; continue with: gradamp train --resume {root}"));
@@ -168,14 +169,14 @@ mod tests {
         let folder = folder();
         let held = RunFolder::open(folder.path()).unwrap();
         let watched = Watched::open(folder.path()).unwrap();
-        assert_eq!(watched.dashboard.status, Status::Running);
+        assert_eq!(watched.dashboard.status, RunStatus::Running);
         drop(held);
         let mut watched = Watched::open(folder.path()).unwrap();
-        assert_eq!(watched.dashboard.status, Status::Killed);
+        assert_eq!(watched.dashboard.status, RunStatus::Killed);
         assert!(said(&watched).contains("gradamp train --resume"), "{}", said(&watched));
         fs::write(folder.path().join("metrics.jsonl"), steps(0..16)).unwrap();
         assert!(watched.look());
-        assert_eq!(watched.dashboard.status, Status::Running, "somebody does");
+        assert_eq!(watched.dashboard.status, RunStatus::Running, "somebody does");
     }
 
     #[test]
@@ -193,7 +194,7 @@ mod tests {
         assert!(text.lines().next().unwrap().ends_with("not to be found"), "{text}");
         fs::rename(&hidden, folder.path()).unwrap();
         assert!(watched.look());
-        assert_eq!((watched.dashboard.steps_done(), &watched.dashboard.status), (15, &Status::Running));
+        assert_eq!((watched.dashboard.steps_done(), &watched.dashboard.status), (15, &RunStatus::Running));
 
         fs::write(folder.path().join("metrics.jsonl"), steps(0..15) + "{\"kind\"\n").unwrap();
         assert!(watched.look());

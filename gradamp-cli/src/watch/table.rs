@@ -6,33 +6,32 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::one::Watched;
-use crate::tui::Status;
-use gradamp_study::run_folder::Result;
+use gradamp_study::run_folder::{Result, RunStatus};
 use gradamp_study::sweep::{Plan, PlannedRun, ResultLine, SweepData};
 
 /// A run of the sweep.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     pub name: String,
-    /// `running`, or the word of the results.
-    pub status: String,
-    /// Epochs that are done, and those in all.
+    /// How far the run is.
+    pub status: RunStatus,
+    /// Epochs that are done, and all epochs.
     pub epochs: (f64, usize),
-    /// Of the test examples, at last and in the best epoch.
+    /// Accuracy on the test examples, at the last evaluation and in the best epoch.
     pub accuracy: (Option<f64>, Option<f64>),
-    /// Seconds of the run, or those left of one that goes on.
+    /// Seconds of the run; of a run that is going on, the seconds that are left.
     pub seconds: Option<f64>,
     pub error: Option<String>,
 }
 
 impl Row {
     pub fn is_running(&self) -> bool {
-        self.status == "running"
+        self.status == RunStatus::Running
     }
 
     /// Whether nothing is to be waited for.
     pub fn is_over(&self) -> bool {
-        matches!(self.status.as_str(), "finished" | "stopped_early" | "failed" | "diverged")
+        self.status.is_over()
     }
 }
 
@@ -68,7 +67,7 @@ impl Table {
         Ok(table)
     }
 
-    /// Takes what is new; returns whether anything is.
+    /// Reads what is new; returns whether anything is.
     pub fn look(&mut self) -> bool {
         let stamp = self.stamp_now();
         let mut is_new = stamp != self.stamp || self.trouble.is_some();
@@ -104,11 +103,11 @@ impl Table {
         let row = |planned: PlannedRun| {
             let Some(line) = results.remove(&planned.name) else {
                 let (name, epochs) = (planned.name, (0.0, planned.epochs));
-                return Row { name, status: "pending".into(), epochs, ..Row::default() };
+                return Row { name, status: RunStatus::Pending, epochs, ..Row::default() };
             };
             Row {
                 name: planned.name,
-                status: line.status.name().into(),
+                status: line.status,
                 epochs: (line.epochs as f64, planned.epochs),
                 accuracy: (line.last_test_accuracy, line.test_accuracy_at_best),
                 seconds: (line.seconds > 0.0).then_some(line.seconds),
@@ -120,7 +119,7 @@ impl Table {
         Ok(())
     }
 
-    /// Looks into the folders of those runs that may go on.
+    /// Reads the folders of the runs that may be going on.
     fn follow(&mut self) -> bool {
         let mut is_new = false;
         for row in &mut self.rows {
@@ -129,7 +128,7 @@ impl Table {
                 continue;
             }
             if !self.open.contains_key(&row.name) {
-                // One that cannot be read (yet) stands as the results have it.
+                // A run that cannot be read (yet) is shown as in the results.
                 let Ok(watched) = Watched::open(&SweepData::run_dir_in(&self.root, &row.name)) else {
                     continue;
                 };
@@ -145,16 +144,15 @@ impl Table {
 }
 
 impl Row {
-    /// Takes what the run's folder tells; returns whether that is news.
+    /// Updates the row from the run's folder; returns whether the row changed.
     fn fill(&mut self, watched: &Watched) -> bool {
         let dashboard = &watched.dashboard;
         let before = self.clone();
-        self.status = match &dashboard.status {
-            Status::Running => "running".into(),
-            Status::Ended(word) if word == "step_limit" => "interrupted".into(),
-            Status::Ended(word) => word.clone(),
-            Status::Killed => "interrupted".into(),
-            Status::Beginning | Status::Lost => return false,
+        self.status = match dashboard.status {
+            _ if dashboard.is_lost => return false,
+            RunStatus::Pending => return false,
+            RunStatus::StepLimit | RunStatus::Killed => RunStatus::Interrupted,
+            status => status,
         };
         self.epochs.0 = dashboard.epochs_done().unwrap_or(0.0);
         self.accuracy =

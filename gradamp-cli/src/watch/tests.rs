@@ -4,6 +4,8 @@ use std::fs;
 
 use ratatui::Frame;
 
+use gradamp_study::run_folder::RunStatus;
+
 use super::table::{Row, Table};
 use super::{Role, view};
 use crate::tui::view::text;
@@ -37,7 +39,7 @@ fn folder() -> tempfile::TempDir {
 fn a_sweeps_runs_stand_in_the_order_of_the_plan() {
     let folder = folder();
     let mut table = Table::open(folder.path()).unwrap();
-    let statuses: Vec<&str> = table.rows.iter().map(|row| row.status.as_str()).collect();
+    let statuses: Vec<&str> = table.rows.iter().map(|row| row.status.name()).collect();
     assert_eq!(statuses, ["finished", "diverged", "pending", "pending"], "the half-written line is left out");
     assert!(!table.look(), "nothing is new");
     let draw = |size| text(size, |frame: &mut Frame<'_>| view::draw(frame, &table, Role::Print));
@@ -53,7 +55,7 @@ fn a_sweeps_runs_stand_in_the_order_of_the_plan() {
 fn the_chosen_row_is_always_seen_and_its_error_told() {
     let folder = folder();
     let mut table = Table::open(folder.path()).unwrap();
-    let row = |i: usize| Row { name: format!("run-{i}"), status: "pending".into(), ..Row::default() };
+    let row = |i: usize| Row { name: format!("run-{i}"), status: RunStatus::Pending, ..Row::default() };
     table.rows.extend((0..40).map(row));
     for (chosen, seen) in [(0, "▶ baseline_seed-1"), (1, "▶ factor-2_seed-1"), (43, "▶ run-39")] {
         table.chosen = chosen;

@@ -10,6 +10,7 @@ use crate::tui::Role;
 use crate::tui::view::{FAINT, FIRM, fitted, percent};
 use gradamp_study::columns::clip;
 use gradamp_study::duration::duration;
+use gradamp_study::run_folder::RunStatus;
 
 /// Columns of a row that are not the name: status, epochs, test accuracy, best, time.
 const FIGURES: usize = 13 + 12 + 8 + 8 + 13;
@@ -62,9 +63,9 @@ pub fn draw(frame: &mut Frame<'_>, table: &Table, role: Role) {
 fn counts(table: &Table, width: u16) -> Line<'static> {
     let mut words: Vec<(&str, usize)> = Vec::new();
     for row in &table.rows {
-        match words.iter_mut().find(|(word, _)| *word == row.status) {
+        match words.iter_mut().find(|(word, _)| *word == row.status.name()) {
             Some((_, n)) => *n += 1,
-            None => words.push((&row.status, 1)),
+            None => words.push((row.status.name(), 1)),
         }
     }
     let parts = words.into_iter().map(|(word, n)| format!("{n} {}", word.replace('_', " ")));
@@ -85,7 +86,7 @@ fn figures_of(row: &Row) -> [String; 5] {
         Some(seconds) => duration(seconds),
     };
     [
-        row.status.replace('_', " "),
+        row.status.name().replace('_', " "),
         format!("{done}/{epochs}"),
         accuracy(row.accuracy.0),
         accuracy(row.accuracy.1),
@@ -103,11 +104,11 @@ fn cells(name: &str, figures: &[String; 5], width: usize, is_narrow: bool) -> St
 }
 
 fn color(row: &Row) -> Color {
-    match row.status.as_str() {
-        "running" => Color::Green,
-        "finished" => Color::Reset,
-        "failed" | "diverged" => Color::Red,
-        "stopped_early" | "interrupted" => Color::Yellow,
-        _ => Color::Gray,
+    match row.status {
+        RunStatus::Running => Color::Green,
+        RunStatus::Finished => Color::Reset,
+        RunStatus::Failed | RunStatus::Diverged => Color::Red,
+        RunStatus::StoppedEarly | RunStatus::Interrupted => Color::Yellow,
+        RunStatus::Pending | RunStatus::Killed | RunStatus::StepLimit => Color::Gray,
     }
 }

@@ -69,7 +69,7 @@ fn a_run_a_pair_and_a_sweep_become_pages() {
     place.run("report off on -o pair.html").succeeds();
     let pair = page(&place, "pair.html");
     for part in [
-        "What the difference is worth",
+        "The difference, tested",
         "McNemar",
         "strategy.phase.1.amplify",
         "Test accuracy over time",

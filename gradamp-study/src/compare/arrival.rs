@@ -1,4 +1,4 @@
-//! How long runs take to a target accuracy: the claim is time.
+//! The time that runs take to reach a target accuracy.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::statistics::{MeanDifference, Method, RankSum, Summary, paired, rank_s
 pub struct Target {
     /// The accuracy.
     pub accuracy: f64,
-    /// Who chose it.
+    /// How it was chosen, in words.
     pub chosen: String,
     /// Epochs until it is reached.
     pub epochs: Contest,
@@ -48,14 +48,14 @@ pub struct Arrivals {
 
 impl Target {
     /// Times the arrival at `accuracy`; `None` where a run's epochs are gone.
-    pub fn of(accuracy: f64, chosen: String, a: &[Member], b: &[Member], method: Method) -> Option<Self> {
+    pub fn timed(accuracy: f64, chosen: String, a: &[Member], b: &[Member], method: Method) -> Option<Self> {
         if a.iter().chain(b).any(|member| member.data.is_none()) {
             return None;
         }
         let contest = |time: fn((usize, f64)) -> f64| {
             let times =
                 |group: &[Member]| group.iter().map(|member| member.reach(accuracy).map(time)).collect();
-            Contest::of(times(a), times(b), method)
+            Contest::between(times(a), times(b), method)
         };
         Some(Self {
             accuracy,
@@ -68,7 +68,7 @@ impl Target {
 
 impl Contest {
     /// Compares the times of two groups; `None` is a run that never arrives.
-    pub fn of(a: Vec<Option<f64>>, b: Vec<Option<f64>>, method: Method) -> Self {
+    pub fn between(a: Vec<Option<f64>>, b: Vec<Option<f64>>, method: Method) -> Self {
         let all = |values: &[Option<f64>]| values.iter().copied().collect::<Option<Vec<f64>>>();
         let test = match (all(&a), all(&b)) {
             (Some(a), Some(b)) if method == Method::Paired => paired(&a, &b),
@@ -80,12 +80,18 @@ impl Contest {
         };
         // With single runs there is nothing to rank.
         let ranks = (a.len() > 1 && b.len() > 1).then(|| rank_sum(&last(&a), &last(&b))).flatten();
-        Self { a: Arrivals::of(a), b: Arrivals::of(b), test, ranks, corrected_p: ranks.map(|ranks| ranks.p) }
+        Self {
+            a: Arrivals::new(a),
+            b: Arrivals::new(b),
+            test,
+            ranks,
+            corrected_p: ranks.map(|ranks| ranks.p),
+        }
     }
 }
 
 impl Arrivals {
-    fn of(values: Vec<Option<f64>>) -> Self {
+    fn new(values: Vec<Option<f64>>) -> Self {
         let arrived: Vec<f64> = values.iter().copied().flatten().collect();
         let mut sorted: Vec<f64> = values.iter().map(|value| value.unwrap_or(f64::INFINITY)).collect();
         sorted.sort_by(f64::total_cmp);
@@ -93,7 +99,7 @@ impl Arrivals {
         Self {
             runs: values.len(),
             values,
-            arrived: Summary::of(&arrived),
+            arrived: Summary::of_values(&arrived),
             median: median.filter(|median| median.is_finite()),
         }
     }

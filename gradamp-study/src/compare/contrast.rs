@@ -1,8 +1,8 @@
-//! One number of two groups, held against each other.
+//! One number of two groups, compared.
 
 use serde::{Deserialize, Serialize};
 
-use super::Options;
+use super::options::Options;
 use crate::statistics::{
     ALPHA, Design, Effect, MeanDifference, Method, Summary, cohens_dz, hedges_g, paired, seeds_needed, welch,
 };
@@ -16,7 +16,7 @@ pub struct Contrast {
     pub b: Summary,
     /// Mean of B − mean of A.
     pub difference: f64,
-    /// Whether it is there; `None` with fewer than two runs in a group, or without any spread.
+    /// The test of the difference; `None` with fewer than two runs in a group, or without any spread.
     pub test: Option<MeanDifference>,
     /// The p-value, corrected for all comparisons that were made side by side.
     pub corrected_p: Option<f64>,
@@ -24,7 +24,7 @@ pub struct Contrast {
     pub hedges_g: Option<Effect>,
     /// Of pairs, the difference in units of the spread of differences.
     pub cohens_dz: Option<Effect>,
-    /// How many seeds would show the difference that was asked for, or this one.
+    /// The number of seeds that would show the difference of the options, or this difference.
     pub seeds: Option<SeedsNeeded>,
 }
 
@@ -46,7 +46,7 @@ pub struct SeedsNeeded {
 impl Contrast {
     /// Compares the numbers of two groups; for [`Method::Paired`], `a[i]` and `b[i]` have the same seed. `None` where a
     /// group is empty.
-    pub fn of(a: &[f64], b: &[f64], method: Method, options: &Options) -> Option<Self> {
+    pub fn between(a: &[f64], b: &[f64], method: Method, options: &Options) -> Option<Self> {
         if a.is_empty() || b.is_empty() {
             return None;
         }
@@ -55,7 +55,7 @@ impl Contrast {
             Method::Welch => welch(a, b),
         };
         let is_paired = method == Method::Paired;
-        let summaries = (Summary::of(a), Summary::of(b));
+        let summaries = (Summary::of_values(a), Summary::of_values(b));
         let difference = summaries.1.mean - summaries.0.mean;
         Some(Self {
             a: summaries.0,
@@ -65,24 +65,24 @@ impl Contrast {
             corrected_p: test.map(|test| test.p),
             hedges_g: hedges_g(a, b),
             cohens_dz: is_paired.then(|| cohens_dz(a, b)).flatten(),
-            seeds: SeedsNeeded::of(a, b, method, options),
+            seeds: SeedsNeeded::estimate(a, b, method, options),
         })
     }
 }
 
 impl SeedsNeeded {
-    fn of(a: &[f64], b: &[f64], method: Method, options: &Options) -> Option<Self> {
+    fn estimate(a: &[f64], b: &[f64], method: Method, options: &Options) -> Option<Self> {
         let (design, sd) = match method {
             Method::Paired => {
                 let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| b - a).collect();
-                (Design::Paired, Summary::of(&differences).sd?)
+                (Design::Paired, Summary::of_values(&differences).sd?)
             }
             Method::Welch => {
-                let (a, b) = (Summary::of(a).sd?, Summary::of(b).sd?);
+                let (a, b) = (Summary::of_values(a).sd?, Summary::of_values(b).sd?);
                 (Design::Independent, (0.5 * (a * a + b * b)).sqrt())
             }
         };
-        let found = Summary::of(b).mean - Summary::of(a).mean;
+        let found = Summary::of_values(b).mean - Summary::of_values(a).mean;
         let difference = options.difference.unwrap_or(found.abs());
         let effect = difference / sd;
         let seeds = seeds_needed(design, effect, options.power, ALPHA);

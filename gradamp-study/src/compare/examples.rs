@@ -1,12 +1,12 @@
-//! The same test examples before two models.
+//! Two models on the same test examples.
 
 use serde::{Deserialize, Serialize};
 
 use super::member::Member;
 use crate::statistics::{Bootstrap, McNemar, bootstrap};
 
-/// What the test examples say: whether these models would differ on other examples of their kind. It says nothing of models
-/// that other seeds would give.
+/// Whether these models would differ on other examples of the same kind. The result does not extend to models that other seeds
+/// would give.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Examples {
     /// The difference of accuracies, drawn again over the test examples; with several seeds, of the means over them.
@@ -24,25 +24,25 @@ pub struct PairOfRuns {
     pub b: String,
     /// A's seed.
     pub seed: u64,
-    /// Whether one of them is right more often where only one is.
+    /// Whether one model is right more often on the examples on which only one model is right.
     pub mcnemar: McNemar,
 }
 
 /// A run and which examples it had right.
-type Judged<'a> = (&'a Member, &'a [bool]);
+type Evaluated<'a> = (&'a Member, &'a [bool]);
 
 impl Examples {
     /// Compares the last evaluations of two groups. `None` where the test examples are not the same.
     ///
     /// Test examples are chosen by the seed where `data.test_limit` leaves any out: then only runs of one seed share them.
-    pub fn of(a: &[Member], b: &[Member], is_paired: bool, resamples: usize) -> Option<Self> {
-        let (a, b) = (judged(a)?, judged(b)?);
+    pub fn between(a: &[Member], b: &[Member], is_paired: bool, resamples: usize) -> Option<Self> {
+        let (a, b) = (evaluated(a)?, evaluated(b)?);
         let is_limited = a.iter().chain(&b).any(has_limit);
         let (first, hits) = a.first()?;
-        let is_like_first = |judged: &Judged<'_>| {
-            let (member, other) = judged;
+        let is_like_first = |evaluated: &Evaluated<'_>| {
+            let (member, other) = evaluated;
             checksum(member) == checksum(first)
-                && has_limit(judged) == is_limited
+                && has_limit(evaluated) == is_limited
                 && other.len() == hits.len()
         };
         if !a.iter().chain(&b).all(is_like_first) || is_limited && !is_paired {
@@ -52,32 +52,32 @@ impl Examples {
         let differences: Vec<f64> = if is_limited {
             pairs().flat_map(|(a, b)| a.1.iter().zip(b.1).map(|(&a, &b)| value(b) - value(a))).collect()
         } else {
-            let mean = |group: &[Judged<'_>], i: usize| {
+            let mean = |group: &[Evaluated<'_>], i: usize| {
                 group.iter().map(|(_, hits)| value(hits[i])).sum::<f64>() / group.len() as f64
             };
             (0..hits.len()).map(|i| mean(&b, i) - mean(&a, i)).collect()
         };
         let is_pair = is_paired || a.len() == 1 && b.len() == 1;
-        let pairs = pairs().filter(|_| is_pair).filter_map(|(a, b)| PairOfRuns::of(a, b)).collect();
+        let pairs = pairs().filter(|_| is_pair).filter_map(|(a, b)| PairOfRuns::between(a, b)).collect();
         Some(Self { bootstrap: bootstrap(&differences, resamples, 0), pairs })
     }
 }
 
 impl PairOfRuns {
-    fn of((a, hits_a): &Judged<'_>, (b, hits_b): &Judged<'_>) -> Option<Self> {
-        let mcnemar = McNemar::of(hits_a, hits_b)?;
+    fn between((a, hits_a): &Evaluated<'_>, (b, hits_b): &Evaluated<'_>) -> Option<Self> {
+        let mcnemar = McNemar::of_hits(hits_a, hits_b)?;
         let (a, b) = (&a.numbers, &b.numbers);
         Some(Self { a: a.run.clone(), b: b.run.clone(), seed: a.seed, mcnemar })
     }
 }
 
 /// The runs with their last evaluations; `None` where one has none.
-fn judged(group: &[Member]) -> Option<Vec<Judged<'_>>> {
+fn evaluated(group: &[Member]) -> Option<Vec<Evaluated<'_>>> {
     group.iter().map(|member| Some((member, member.last_evaluation()?.hits.as_slice()))).collect()
 }
 
-/// Whether fewer than all test examples were judged, as far as can be known.
-fn has_limit((member, hits): &Judged<'_>) -> bool {
+/// Whether fewer than all test examples were evaluated, as far as can be known.
+fn has_limit((member, hits): &Evaluated<'_>) -> bool {
     let limit = member.data.as_ref().map_or(0, |data| data.settings.config.data.test_limit);
     limit > 0 && hits.len() >= limit
 }

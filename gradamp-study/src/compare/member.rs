@@ -1,9 +1,12 @@
 //! A run as a comparison sees it.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
-use crate::run_folder::RunData;
-use crate::run_folder::lines::{EpochLine, EvaluationLine};
+use crate::run_folder::lines::{EpochLine, EvaluationLine, best, last_evaluated};
+use crate::run_folder::{RunData, RunRecord, RunStatus};
+use crate::sweep::ResultLine;
 
 /// The numbers of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,7 +16,7 @@ pub struct RunNumbers {
     /// Its seed.
     pub seed: u64,
     /// How it ended; see `RunRecord`.
-    pub outcome: String,
+    pub outcome: RunStatus,
     /// Epochs that are done.
     pub epochs: usize,
     /// Fraction of the test examples that were right at the last evaluation.
@@ -28,6 +31,61 @@ pub struct RunNumbers {
     pub seconds: f64,
 }
 
+impl RunNumbers {
+    /// The numbers of the run in `folder`; `None` if it has never been evaluated on the test examples.
+    pub fn of_epochs(folder: &Path, record: &RunRecord, epochs: &[EpochLine]) -> Option<Self> {
+        let best = best(epochs);
+        Some(Self {
+            run: folder.display().to_string(),
+            seed: record.seed,
+            outcome: record.outcome,
+            epochs: epochs.last().map_or(0, |epoch| epoch.epoch + 1),
+            last_test_accuracy: last_evaluated(epochs)?.test_accuracy?,
+            best_epoch: best.map(|epoch| epoch.epoch),
+            best_validation_accuracy: best.and_then(|epoch| epoch.validation_accuracy),
+            test_accuracy_at_best: best.and_then(|epoch| epoch.test_accuracy),
+            seconds: epochs.iter().map(|epoch| epoch.seconds).sum(),
+        })
+    }
+
+    /// What `results.jsonl` says of the run whose folder was `folder`; `None` if it has never been evaluated on the test
+    /// examples.
+    pub fn of_line(folder: &Path, line: &ResultLine) -> Option<Self> {
+        Some(Self {
+            run: folder.display().to_string(),
+            seed: line.seed,
+            outcome: line.status,
+            epochs: line.epochs,
+            last_test_accuracy: line.last_test_accuracy?,
+            best_epoch: line.best_epoch,
+            best_validation_accuracy: line.best_validation_accuracy,
+            test_accuracy_at_best: line.test_accuracy_at_best,
+            seconds: line.seconds,
+        })
+    }
+}
+
+/// Runs that differ in the seed only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// What it is called.
+    pub name: String,
+    /// Its runs, by seed.
+    pub runs: Vec<RunNumbers>,
+}
+
+impl Group {
+    /// The group called `name`.
+    pub fn new(name: &str, members: &[Member]) -> Self {
+        Self { name: name.to_owned(), runs: members.iter().map(|member| member.numbers.clone()).collect() }
+    }
+
+    /// The seeds, in order.
+    pub fn seeds(&self) -> Vec<u64> {
+        self.runs.iter().map(|run| run.seed).collect()
+    }
+}
+
 /// A run of a group.
 #[derive(Clone, Debug)]
 pub struct Member {
@@ -40,25 +98,13 @@ pub struct Member {
 impl Member {
     /// The run; `None` where it has never been evaluated on the test examples.
     pub fn new(data: RunData) -> Option<Self> {
-        let last = data.last()?.test_accuracy?;
-        let best = data.best();
-        let numbers = RunNumbers {
-            run: data.root.display().to_string(),
-            seed: data.record.seed,
-            outcome: data.record.outcome.clone(),
-            epochs: data.epochs.last().map_or(0, |epoch| epoch.epoch + 1),
-            last_test_accuracy: last,
-            best_epoch: best.map(|epoch| epoch.epoch),
-            best_validation_accuracy: best.and_then(|epoch| epoch.validation_accuracy),
-            test_accuracy_at_best: best.and_then(|epoch| epoch.test_accuracy),
-            seconds: data.epochs.iter().map(|epoch| epoch.seconds).sum(),
-        };
+        let numbers = RunNumbers::of_epochs(&data.root, &data.record, &data.epochs)?;
         Some(Self { numbers, data: Some(data) })
     }
 
     /// Whether all epochs of its strategy are done.
     pub fn is_finished(&self) -> bool {
-        self.numbers.outcome == "finished"
+        self.numbers.outcome == RunStatus::Finished
     }
 
     /// The last evaluation on the test examples, example by example.

@@ -1,15 +1,17 @@
 //! The difference between runs, with tests and intervals.
 //!
 //! Two groups of runs, A and B, or a sweep's cells and their baselines. Every difference is **B − A**, and groups with the
-//! same seeds are compared pair by pair, since runs of one seed begin with the same parameters and see the same images in
+//! same seeds are compared pair by pair, because runs of one seed begin with the same parameters and see the same images in
 //! the same order.
 
+mod analysis;
 mod arrival;
 mod comparison;
 mod contrast;
 mod examples;
 mod folders;
 mod member;
+mod options;
 mod page;
 mod settings;
 mod show;
@@ -19,12 +21,14 @@ mod sweep_show;
 mod tests;
 mod warnings;
 
+pub use analysis::{BestCell, CellAnalysis, ChosenBy, Contrasts, SweepAnalysis};
 pub use arrival::{Arrivals, Contest, Target};
-pub use comparison::{Asked, Comparison, Group, Options, method};
+pub use comparison::Comparison;
 pub use contrast::{Contrast, SeedsNeeded};
 pub use examples::{Examples, PairOfRuns};
 pub use folders::run_folders;
-pub use member::{Member, RunNumbers};
+pub use member::{Group, Member, RunNumbers};
+pub use options::{ExpectedDifferences, Options};
 pub use page::Form;
 pub use settings::SettingDifference;
 pub use sweep::{CellComparison, SweepComparison};

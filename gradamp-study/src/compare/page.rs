@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::columns::columns;
 
-/// What a page is made for.
+/// The form of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Columns for a terminal.
@@ -37,7 +37,7 @@ impl Page {
         let _ = writeln!(self.text, "{text}"); // writing to a String cannot fail
     }
 
-    /// A line that leads to what follows.
+    /// A heading.
     pub fn heading(&mut self, text: &str) {
         match self.form {
             Form::Text => self.line(text),
@@ -45,7 +45,7 @@ impl Page {
         }
     }
 
-    /// Some lines.
+    /// A list.
     pub fn list(&mut self, items: impl IntoIterator<Item = String>) {
         if self.form == Form::Markdown {
             self.gap();
@@ -74,7 +74,7 @@ impl Page {
         }
     }
 
-    /// An empty line, but at the top.
+    /// An empty line, except at the top.
     fn gap(&mut self) {
         if !self.text.is_empty() {
             self.text.push('\n');
@@ -97,7 +97,7 @@ pub fn interval((from, to): (f64, f64), write: impl Fn(f64) -> String) -> String
     format!("{} to {}", write(from), write(to))
 }
 
-/// A chance, or `-` where none is known.
+/// A p-value, or `-` if there is none.
 pub fn chance(p: Option<f64>) -> String {
     match p {
         Some(p) if p < 0.0001 => "< 0.0001".into(),

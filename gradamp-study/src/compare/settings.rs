@@ -1,9 +1,9 @@
-//! In which settings runs differ, and whether that was asked for.
+//! The settings in which runs differ, and whether they are meant to.
 
 use serde::{Deserialize, Serialize};
 
-use super::comparison::Asked;
 use super::member::Member;
+use super::options::ExpectedDifferences;
 use crate::config::{Difference, KeyError, Resolved};
 use crate::resume;
 
@@ -24,11 +24,15 @@ pub struct SettingDifference {
 }
 
 /// In which settings A's first run and B's first run differ.
-pub fn between(a: &[Member], b: &[Member], asked: &Asked) -> Result<Vec<SettingDifference>, KeyError> {
+pub fn between(
+    a: &[Member],
+    b: &[Member],
+    expected: &ExpectedDifferences,
+) -> Result<Vec<SettingDifference>, KeyError> {
     let (Some(a), Some(b)) = (first(a), first(b)) else { return Ok(Vec::new()) };
     let mut differences = differences(a, b)?;
     for difference in &mut differences {
-        difference.asked = is_asked(&difference.key, asked);
+        difference.asked = is_expected(&difference.key, expected);
     }
     Ok(differences)
 }
@@ -65,13 +69,13 @@ fn differences(a: &Resolved, b: &Resolved) -> Result<Vec<SettingDifference>, Key
     Ok(found.map(difference).collect())
 }
 
-fn is_asked(key: &str, asked: &Asked) -> bool {
+fn is_expected(key: &str, expected: &ExpectedDifferences) -> bool {
     let is_below =
         |table: &str| key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    match asked {
-        Asked::Anything => true,
-        Asked::Keys(tables) => tables.iter().any(|table| is_below(table.trim_end_matches('.'))),
-        Asked::Amplification => {
+    match expected {
+        ExpectedDifferences::All => true,
+        ExpectedDifferences::Keys(tables) => tables.iter().any(|table| is_below(table.trim_end_matches('.'))),
+        ExpectedDifferences::Amplification => {
             let phase = key.strip_prefix("strategy.phase.").and_then(|rest| rest.split_once('.'));
             is_below("amplification")
                 || phase.is_some_and(|(_, rest)| rest == "amplify" || rest.starts_with("amplify."))

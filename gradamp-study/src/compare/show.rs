@@ -1,9 +1,10 @@
 //! A comparison of two groups as a page.
 
 use super::arrival::{Arrivals, Contest, Target};
-use super::comparison::{Comparison, Group};
+use super::comparison::Comparison;
 use super::contrast::{Contrast, SeedsNeeded};
 use super::examples::Examples;
+use super::member::Group;
 use super::page::{Form, Page, chance, interval, or_dash, points, signed};
 use super::warnings::list;
 use crate::columns::header;

@@ -1,16 +1,18 @@
-//! A sweep's cells, each held against its baseline.
+//! The cells of a sweep, each compared with its baseline.
 
 use serde::{Deserialize, Serialize};
 
-use super::comparison::{Asked, Comparison, Options};
+use super::analysis::{CellAnalysis, ChosenBy, SweepAnalysis};
+use super::comparison::Comparison;
 use super::member::{Member, RunNumbers};
+use super::options::{ExpectedDifferences, Options};
 use super::warnings;
-use crate::run_folder::RunData;
+use crate::run_folder::{RunData, RunStatus};
 use crate::statistics::{Correction, Summary};
-use crate::sweep::{Cell, ResultLine, Role, Status, SweepData};
+use crate::sweep::{Cell, ResultLine, Role, SweepData};
 use crate::{Error, Result};
 
-/// All that is known of a sweep.
+/// A sweep, cell by cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SweepComparison {
     /// The sweep's folder.
@@ -21,13 +23,14 @@ pub struct SweepComparison {
     pub correction: Correction,
     /// The cells in plan order, baselines and controls among them.
     pub cells: Vec<CellComparison>,
-    /// The cell that is best on the validation examples, where every cell has any: the one to choose.
+    /// The studied cell with the highest validation accuracy; `None` if a finished run has no validation accuracy. Baselines
+    /// and controls are never chosen.
     pub chosen: Option<String>,
-    /// What a reader has to know before believing any of it.
+    /// What a reader has to know before relying on the comparison.
     pub warnings: Vec<String>,
 }
 
-/// A cell of a sweep, and how it does against its baseline (A).
+/// A cell of a sweep, and its difference to its baseline (A).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CellComparison {
     /// Its name.
@@ -36,7 +39,7 @@ pub struct CellComparison {
     pub role: Role,
     /// Where it stands on each axis.
     pub axes: Vec<(String, String)>,
-    /// The cell that it is held against.
+    /// The cell that it is compared with.
     pub baseline: Option<String>,
     /// How many runs it was to have.
     pub planned: usize,
@@ -59,13 +62,13 @@ struct Row {
 }
 
 impl SweepComparison {
-    /// Holds every cell against its baseline, or against the cell called `baseline`.
+    /// Compares every cell with its baseline, or against the cell called `baseline`.
     ///
-    /// Runs that are not finished are left out and told of. A run whose folder is gone still has the numbers of
+    /// Runs that are not finished are left out, with a warning. A run whose folder is gone still has the numbers of
     /// `results.jsonl`.
     ///
     /// **Errors:** no such baseline; a sweep without any; a damaged run folder.
-    pub fn of(
+    pub fn read(
         data: &SweepData,
         options: &Options,
         correction: Correction,
@@ -74,38 +77,42 @@ impl SweepComparison {
         let mut warnings = data.warnings.clone();
         let rows = rows(data, &mut warnings)?;
         check_baselines(&rows, data, baseline)?;
+        let numbers = |row: &Row| {
+            let numbers = row.members.iter().map(|member| member.numbers.clone());
+            (row.cell.clone(), numbers.collect::<Vec<_>>())
+        };
+        let analysis = SweepAnalysis::new(rows.iter().map(numbers).collect(), options, correction, baseline);
+        let chosen = analysis.best.filter(|best| best.chosen_by == ChosenBy::Validation);
         let mut cells = Vec::new();
-        for row in &rows {
-            cells.push(CellComparison::of(row, &rows, baseline, options)?);
+        for (cell, row) in analysis.cells.into_iter().zip(&rows) {
+            let baseline = rows.iter().find(|row| Some(&row.cell.name) == cell.baseline.as_ref());
+            cells.push(CellComparison::new(cell, row, baseline, options)?);
         }
         let mut all = Self {
             root: data.root.display().to_string(),
             name: data.plan.name.clone(),
             correction,
-            chosen: chosen(&cells),
+            chosen: chosen.map(|best| best.name),
             cells,
             warnings,
         };
-        all.correct();
+        all.correct_times();
         all.warn(&rows);
         Ok(all)
     }
 
-    /// Corrects the p-values of each measure over all cells.
-    fn correct(&mut self) {
-        let (mut last, mut best, mut epochs, mut seconds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for comparison in self.cells.iter_mut().filter_map(|cell| cell.comparison.as_mut()) {
-            last.push(&mut comparison.last.corrected_p);
-            best.extend(comparison.best.as_mut().map(|best| &mut best.corrected_p));
-            if let Some(target) = &mut comparison.target {
-                epochs.push(&mut target.epochs.corrected_p);
-                seconds.push(&mut target.seconds.corrected_p);
-            }
+    /// Corrects the p-values of the times to a target over all cells.
+    fn correct_times(&mut self) {
+        let (mut epochs, mut seconds) = (Vec::new(), Vec::new());
+        let comparisons = self.cells.iter_mut().filter_map(|cell| cell.comparison.as_mut());
+        for target in comparisons.filter_map(|comparison| comparison.target.as_mut()) {
+            epochs.push(&mut target.epochs.corrected_p);
+            seconds.push(&mut target.seconds.corrected_p);
         }
-        [last, best, epochs, seconds].into_iter().for_each(|places| self.correction.correct(places));
+        [epochs, seconds].into_iter().for_each(|places| self.correction.correct(places));
     }
 
-    /// The cells that are held against `baseline`, in plan order.
+    /// The cells that are compared with `baseline`, in plan order.
     pub fn against(&self, baseline: Option<&str>) -> impl Iterator<Item = &CellComparison> {
         self.cells.iter().filter(move |cell| cell.baseline.as_deref() == baseline)
     }
@@ -129,7 +136,8 @@ impl SweepComparison {
             let Some(comparison) = &cell.comparison else { continue };
             if comparison.a.seeds() != comparison.b.seeds() {
                 self.warnings.push(format!(
-                    "{} has not the seeds of its baseline: they are compared as a whole and not pair by pair, which sees less",
+                    "{} and its baseline have different seeds: the test compares them as a whole and not pair by pair, and detects only \
+                     larger differences",
                     cell.name
                 ));
             }
@@ -138,45 +146,38 @@ impl SweepComparison {
 }
 
 impl CellComparison {
-    fn of(row: &Row, rows: &[Row], baseline: Option<&str>, options: &Options) -> Result<Self> {
-        let Row { cell, members } = row;
-        let baseline = match baseline {
-            Some(name) => (name != cell.name).then(|| name.to_owned()),
-            None => cell.baseline.clone().filter(|name| *name != cell.name),
-        };
-        let against = baseline.as_ref().and_then(|name| rows.iter().find(|row| row.cell.name == *name));
-        let comparison = match against {
-            Some(against) => compare(against, row, options)?,
+    fn new(analysis: CellAnalysis, row: &Row, baseline: Option<&Row>, options: &Options) -> Result<Self> {
+        let mut comparison = match baseline {
+            Some(baseline) => compare(baseline, row, options)?,
             None => None,
         };
-        let mut runs: Vec<RunNumbers> = members.iter().map(|member| member.numbers.clone()).collect();
-        runs.sort_by_key(|run| run.seed);
-        let summary = |of: fn(&RunNumbers) -> Option<f64>| {
-            let values: Option<Vec<f64>> = runs.iter().map(of).collect();
-            values.filter(|values| !values.is_empty()).map(|values| Summary::of(&values))
-        };
+        if let (Some(comparison), Some(against)) = (&mut comparison, analysis.against) {
+            // The same numbers, with p-values that are corrected over all cells.
+            (comparison.last, comparison.best) = (against.last, against.best);
+        }
+        let cell = analysis.cell;
         Ok(Self {
-            last: summary(|run| Some(run.last_test_accuracy)),
-            validation: summary(|run| run.best_validation_accuracy),
-            best: summary(|run| run.test_accuracy_at_best),
-            name: cell.name.clone(),
-            role: cell.role,
-            axes: cell.axes.clone(),
-            baseline,
             planned: cell.runs.len(),
-            runs,
+            name: cell.name,
+            role: cell.role,
+            axes: cell.axes,
+            baseline: analysis.baseline,
+            runs: analysis.runs,
+            last: analysis.last,
+            validation: analysis.validation,
+            best: analysis.best,
             comparison,
         })
     }
 }
 
-/// A cell (B) against its baseline (A). All cells of a baseline race to the same accuracy: by default the baseline's own.
+/// A cell (B) against its baseline (A). All cells of a baseline have the same target accuracy: by default the baseline's own.
 fn compare(baseline: &Row, row: &Row, options: &Options) -> Result<Option<Comparison>> {
     let last: Vec<f64> = baseline.members.iter().map(|member| member.numbers.last_test_accuracy).collect();
-    let own = || (Summary::of(&last).mean, "the baseline's mean last accuracy".to_owned());
+    let own = || (Summary::of_values(&last).mean, "the baseline's mean last accuracy".to_owned());
     let options = Options {
         target: Some(options.target.clone().unwrap_or_else(own)),
-        asked: Asked::Anything, // the study says what differs
+        expected: ExpectedDifferences::All, // the study says what differs
         ..options.clone()
     };
     let group = |row: &Row| (row.cell.name.clone(), row.members.clone());
@@ -192,9 +193,13 @@ fn rows(data: &SweepData, warnings: &mut Vec<String>) -> Result<Vec<Row>> {
         for line in cell.finished() {
             members.extend(member(data, line, warnings)?);
         }
-        for status in
-            [Status::Diverged, Status::Failed, Status::Interrupted, Status::StoppedEarly, Status::Pending]
-        {
+        for status in [
+            RunStatus::Diverged,
+            RunStatus::Failed,
+            RunStatus::Interrupted,
+            RunStatus::StoppedEarly,
+            RunStatus::Pending,
+        ] {
             let runs: Vec<&str> =
                 cell.runs.iter().filter(|run| run.status == status).map(|run| run.run.as_str()).collect();
             if !runs.is_empty() {
@@ -206,17 +211,19 @@ fn rows(data: &SweepData, warnings: &mut Vec<String>) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn left_out(cell: &Cell, status: Status, runs: &[&str]) -> String {
+fn left_out(cell: &Cell, status: RunStatus, runs: &[&str]) -> String {
     let (n, all) = (runs.len(), cell.runs.len());
     let name = &cell.name;
     match status {
-        Status::Diverged => format!(
-            "{name}: {n} of {all} runs diverged and are in no mean, which is kinder to this cell than it deserves: {}",
+        RunStatus::Diverged => format!(
+            "{name}: {n} of {all} runs diverged and are in no mean, so that the means of this cell are too high: {}",
             runs.join(", ")
         ),
-        Status::Pending => format!("{name}: {n} of {all} runs have not ended yet"),
-        Status::StoppedEarly => {
-            format!("{name}: {n} of {all} runs were stopped early, as hopeless, and are left out")
+        RunStatus::Pending => format!("{name}: {n} of {all} runs have not ended yet"),
+        RunStatus::StoppedEarly => {
+            format!(
+                "{name}: {n} of {all} runs were stopped early, at a rung of successive halving, and are left out"
+            )
         }
         _ => format!("{name}: {n} of {all} runs are left out ({status}): {}", runs.join(", ")),
     }
@@ -233,20 +240,7 @@ fn member(data: &SweepData, line: &ResultLine, warnings: &mut Vec<String>) -> Re
          test over examples",
         folder.display()
     ));
-    Ok(line.last_test_accuracy.map(|last_test_accuracy| Member {
-        numbers: RunNumbers {
-            run: folder.display().to_string(),
-            seed: line.seed,
-            outcome: line.status.name().to_owned(),
-            epochs: line.epochs,
-            last_test_accuracy,
-            best_epoch: line.best_epoch,
-            best_validation_accuracy: line.best_validation_accuracy,
-            test_accuracy_at_best: line.test_accuracy_at_best,
-            seconds: line.seconds,
-        },
-        data: None,
-    }))
+    Ok(RunNumbers::of_line(&folder, line).map(|numbers| Member { numbers, data: None }))
 }
 
 /// **Errors:** no cell called `baseline`; a sweep in which nothing has one.
@@ -263,13 +257,4 @@ fn check_baselines(rows: &[Row], data: &SweepData, baseline: Option<&str>) -> Re
         ))),
         _ => Ok(()),
     }
-}
-
-/// The cell with the best validation accuracy.
-fn chosen(cells: &[CellComparison]) -> Option<String> {
-    let with_runs: Vec<&CellComparison> = cells.iter().filter(|cell| !cell.runs.is_empty()).collect();
-    let accuracies: Option<Vec<f64>> =
-        with_runs.iter().map(|cell| cell.validation.map(|validation| validation.mean)).collect();
-    let best = with_runs.into_iter().zip(accuracies?).max_by(|a, b| a.1.total_cmp(&b.1));
-    best.map(|(cell, _)| cell.name.clone())
 }

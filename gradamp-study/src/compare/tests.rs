@@ -39,7 +39,8 @@ fn a_page_is_columns_for_a_terminal_and_markdown_that_can_be_pasted() {
 
 #[test]
 fn runs_that_never_arrive_are_counted_and_are_the_last() {
-    let contest = Contest::of(vec![Some(3.0), None, Some(5.0), None], vec![Some(2.0); 4], Method::Paired);
+    let contest =
+        Contest::between(vec![Some(3.0), None, Some(5.0), None], vec![Some(2.0); 4], Method::Paired);
     assert_eq!(
         (contest.a.runs, contest.a.arrived.n, contest.a.arrived.mean, contest.a.median),
         (4, 2, 4.0, None)
@@ -48,10 +49,13 @@ fn runs_that_never_arrive_are_counted_and_are_the_last() {
     assert_eq!(contest.test, None, "there is no mean of times that are not known");
     let ranks = contest.ranks.unwrap();
     assert!((ranks.p - 2.0 / 70.0).abs() < 1e-12 && ranks.u == 0.0, "{ranks:?}");
-    let contest =
-        Contest::of(vec![Some(3.0), None, Some(5.0)], vec![Some(2.0), Some(2.5), Some(4.0)], Method::Welch);
+    let contest = Contest::between(
+        vec![Some(3.0), None, Some(5.0)],
+        vec![Some(2.0), Some(2.5), Some(4.0)],
+        Method::Welch,
+    );
     assert_eq!(contest.a.median, Some(5.0));
-    let all = Contest::of(vec![Some(3.0), Some(5.0)], vec![Some(2.0), Some(2.5)], Method::Welch);
+    let all = Contest::between(vec![Some(3.0), Some(5.0)], vec![Some(2.0), Some(2.5)], Method::Welch);
     assert_eq!(all.test.unwrap().difference, -1.75);
 }
 
@@ -63,7 +67,7 @@ proptest! {
         let a: Vec<f64> = pairs.iter().map(|pair| f64::from(pair.0) / 1024.0).collect();
         let b: Vec<f64> = pairs.iter().map(|pair| f64::from(pair.1) / 1024.0).collect();
         let method = if is_paired { Method::Paired } else { Method::Welch };
-        let of = |a: &[f64], b: &[f64]| Contrast::of(a, b, method, &Options::default()).unwrap();
+        let of = |a: &[f64], b: &[f64]| Contrast::between(a, b, method, &Options::default()).unwrap();
         let (found, swapped) = (of(&a, &b), of(&b, &a));
         prop_assert_eq!((found.a, found.b), (swapped.b, swapped.a));
         prop_assert_eq!(found.difference, -swapped.difference);

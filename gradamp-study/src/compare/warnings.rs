@@ -1,68 +1,74 @@
-//! What a reader has to know before believing a comparison.
+//! What a reader has to know before relying on a comparison.
 
-use super::comparison::{Comparison, Group};
-use super::member::Member;
-use super::settings;
+use super::member::{Group, Member};
+use super::settings::{self, SettingDifference};
 use crate::config::KeyError;
 use crate::run_folder::{RunData, VERSION};
 use crate::statistics::Method;
 
-/// Fewer seeds say little about the spread between seeds.
+/// With fewer seeds than this, the spread between seeds is hardly known.
 pub const FEW_SEEDS: usize = 3;
 
-/// The best epochs are no fair choice.
+/// The test examples chose the best epochs.
 pub const NO_VALIDATION: &str = "NO VALIDATION SPLIT: the best epochs were chosen on the test examples themselves, so that \
     their accuracies are too good to be true; compare last epochs, or train with data.validation";
 
-/// The warnings, the gravest first.
-pub fn of(comparison: &Comparison, a: &[Member], b: &[Member]) -> Result<Vec<String>, KeyError> {
+/// The warnings about two groups, each with its letter and its members, the gravest warning first.
+pub fn about_groups(
+    best_is_fair: bool,
+    method: Method,
+    differences: &[SettingDifference],
+    groups: [(&'static str, &Group, &[Member]); 2],
+) -> Result<Vec<String>, KeyError> {
     let mut warnings = Vec::new();
-    if !comparison.best_is_fair {
+    if !best_is_fair {
         warnings.push(NO_VALIDATION.to_owned());
     }
-    warnings.extend(unasked(comparison));
-    for (letter, group) in [("A", a), ("B", b)] {
-        for (run, it) in settings::within(group)? {
+    let runs: usize = groups.iter().map(|(_, group, _)| group.runs.len()).sum();
+    warnings.extend(unexpected(differences, method == Method::Paired || runs > 2));
+    for (letter, _, members) in groups {
+        for (run, it) in settings::within(members)? {
             warnings.push(format!(
                 "the runs of {letter} differ in more than the seed: {} is {} in {}, and {} in {run}",
-                it.key, it.a, group[0].numbers.run, it.b
+                it.key, it.a, members[0].numbers.run, it.b
             ));
         }
     }
-    warnings.extend(places(a.iter().chain(b).filter_map(|member| member.data.as_ref())));
-    for member in a.iter().chain(b) {
+    let members = || groups.into_iter().flat_map(|(_, _, members)| members);
+    let data: Vec<&RunData> = members().filter_map(|member| member.data.as_ref()).collect();
+    warnings.extend(places(data.into_iter()));
+    for member in members() {
         warnings.extend(unfinished(member));
     }
-    for (letter, group) in comparison.groups() {
+    for (letter, group, _) in groups {
         warnings.extend(seeds(letter, group));
     }
-    if comparison.method == Method::Welch && (comparison.a.runs.len() > 1 || comparison.b.runs.len() > 1) {
-        let (a, b) = (list(&comparison.a.seeds()), list(&comparison.b.seeds()));
+    let [(_, a, _), (_, b, _)] = groups;
+    if method == Method::Welch && (a.runs.len() > 1 || b.runs.len() > 1) {
+        let (a, b) = (list(&a.seeds()), list(&b.seeds()));
         warnings.push(format!(
-            "the seeds are not the same ({a} in A, {b} in B): the groups are compared as a whole and not pair by pair, \
-             which sees less"
+            "A and B have different seeds ({a} in A, {b} in B): the test compares the groups as a whole and not pair by \
+             pair, and detects only larger differences"
         ));
     }
     Ok(warnings)
 }
 
-/// Settings that differ though nobody asked about them, or none that does.
-fn unasked(comparison: &Comparison) -> Vec<String> {
-    let differences = &comparison.differences;
-    let unasked: Vec<String> = differences
+/// Settings that differ although they are not meant to; or that none differs, where the groups are more than a run and
+/// its repetition.
+fn unexpected(differences: &[SettingDifference], is_repeat: bool) -> Vec<String> {
+    let unexpected: Vec<String> = differences
         .iter()
         .filter(|it| !it.asked)
         .map(|it| format!("{} ({} in A, {} in B)", it.key, it.a, it.b))
         .collect();
     let mut warnings = Vec::new();
-    if !unasked.is_empty() {
+    if !unexpected.is_empty() {
         warnings.push(format!(
             "A and B differ in more than was asked: {}; name what is meant with --differ KEY",
-            unasked.join(", ")
+            unexpected.join(", ")
         ));
     }
-    let is_repeat =
-        comparison.method == Method::Paired || comparison.a.runs.len() + comparison.b.runs.len() > 2;
     if differences.is_empty() && is_repeat {
         warnings.push("A and B have the same settings: what differs is chance, or the machine".into());
     }

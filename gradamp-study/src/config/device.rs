@@ -1,4 +1,4 @@
-//! Where a run computes, and how, as it is written.
+//! The device of a run, as settings and options name it.
 
 use std::fmt;
 use std::str::FromStr;

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::read::{nearest, quoted};
-use super::tree::Origin;
+use gradamp_core::error::nearest;
+
+use super::origin::Origin;
 
 /// A setting that cannot be used: its place, its key, what was found and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl KeyError {
         Self { path: path.to_owned(), ..self }
     }
 
-    /// A key that is none of `expected`.
+    /// The error of a key that is not among `expected`.
     pub(crate) fn unknown_key(expected: &'static [&'static str]) -> Self {
         Self { expected: Some(expected), ..Self::new("unknown key".into()) }
     }
@@ -38,7 +39,7 @@ impl KeyError {
     /// Says which key was unknown, and the nearest right one.
     pub(crate) fn naming(mut self, key: &str) -> Self {
         if let Some(expected) = self.expected.take() {
-            self.message = match nearest(key, expected) {
+            self.message = match nearest(key, expected.iter().copied()) {
                 Some(name) => format!("unknown key `{key}`; did you mean `{name}`?"),
                 None => format!("unknown key `{key}`; expected one of {}", quoted(expected)),
             };
@@ -56,7 +57,7 @@ impl KeyError {
         self
     }
 
-    /// The same error seen from the table that holds `key`.
+    /// The same error with `key` in front of its path.
     #[must_use]
     pub fn below(mut self, key: &str) -> Self {
         self.path = if self.path.is_empty() { key.to_owned() } else { format!("{key}.{}", self.path) };
@@ -78,3 +79,8 @@ impl fmt::Display for KeyError {
 }
 
 impl std::error::Error for KeyError {}
+
+/// The names in quotes, with commas.
+pub(super) fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+}

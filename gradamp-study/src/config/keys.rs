@@ -4,12 +4,12 @@ use gradamp_core::amplify::{AmplificationSettings, Strategy};
 use gradamp_data::DataSettings;
 
 use super::read::keys_of;
-use super::{LoopSettings, ModelSettings, OptimizerSettings};
+use super::{LoopSettings, ModelOptions, OptimizerSettings};
 
 /// The tables of a configuration, each with the keys that it takes.
 pub fn tables() -> [(&'static str, &'static [&'static str]); 6] {
     [
-        ("model", keys_of::<ModelSettings>()),
+        ("model", keys_of::<ModelOptions>()),
         ("data", keys_of::<DataSettings>()),
         ("train", keys_of::<LoopSettings>()),
         ("optimizer", keys_of::<OptimizerSettings>()),

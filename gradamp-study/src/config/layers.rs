@@ -1,14 +1,17 @@
-//! Layers of settings: defaults, then a preset, a file, `--set`, flags. Each upper one wins.
+//! Layers of settings: defaults, then a preset, a file, `--set`, flags. A later layer wins over an earlier layer.
 
 use std::path::{Path, PathBuf};
 
 use gradamp_data::Choice;
 
+use gradamp_core::error::nearest;
+
+use super::error::quoted;
 use super::text::read_file;
 use super::tree::{Node, Origin, Value};
 use super::{Config, KeyError, optimizer, phases, presets, read};
 
-/// Where settings are taken from, from the lowest layer to the highest.
+/// The sources of settings, from the lowest layer to the highest.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
     /// A preset's name.
@@ -34,7 +37,7 @@ pub struct Resolved {
     pub config: Config,
     /// What was written, with its origins.
     pub tree: Node,
-    /// What became of the settings that whoever wrote them may not expect, in lines to be shown.
+    /// What the settings lead to that their author may not expect, in lines to be shown.
     pub notes: Vec<String>,
 }
 
@@ -89,7 +92,7 @@ impl Resolved {
     /// Reads a tree of settings and checks every value.
     ///
     /// **Errors:** as those of [`Layers::resolve`].
-    pub fn of(tree: Node) -> Result<Self, KeyError> {
+    pub fn from_tree(tree: Node) -> Result<Self, KeyError> {
         let resolved = Self::read(tree)?;
         resolved.config.check().map_err(|error| resolved.place(error))?;
         Ok(resolved)
@@ -120,7 +123,7 @@ impl Resolved {
         node.origin.clone()
     }
 
-    /// Where the value at `path` was written; `Default` where nobody set it.
+    /// Where the value at `path` was written; `Default` if it was not set.
     pub fn origin(&self, path: &str) -> Origin {
         self.tree.get(path).map_or(Origin::Default, |node| node.origin.clone())
     }
@@ -226,9 +229,9 @@ pub struct Difference {
 pub(crate) fn preset_tree(name: &str) -> Result<Node, KeyError> {
     let Some(preset) = presets::find(name) else {
         let names = presets::ALL.map(|preset| preset.name);
-        let hint = read::nearest(name, &names).map(|name| format!(" (did you mean \"{name}\"?)"));
+        let hint = nearest(name, names).map(|name| format!(" (did you mean \"{name}\"?)"));
         let message =
-            format!("found {name:?}, expected one of {}{}", read::quoted(&names), hint.unwrap_or_default());
+            format!("found {name:?}, expected one of {}{}", quoted(&names), hint.unwrap_or_default());
         return Err(KeyError::new(message));
     };
     Node::parse(preset.text, &|line| Origin::Preset(preset.name, line))

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use gradamp_core::amplify::{AmplificationSettings, Phase, Strategy};
 use gradamp_core::train::{LossScaling, OnDivergence, TrainSettings};
 use gradamp_data::DataSettings;
-use gradamp_models::Architecture;
+use gradamp_models::{Architecture, ModelSettings};
 use serde::{Deserialize, Serialize};
 
 pub use device::{Device, Gpu, Memory, Precision};
@@ -35,7 +35,7 @@ pub(crate) use text::read_file;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The network.
-    pub model: ModelSettings,
+    pub model: ModelOptions,
     /// The images.
     pub data: DataSettings,
     /// The loop.
@@ -51,7 +51,7 @@ pub struct Config {
 /// `[model]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ModelSettings {
+pub struct ModelOptions {
     /// `vgg11`, `vgg13`, `vgg16`, `vgg19`, `resnet18` or `resnet34`.
     pub name: Architecture,
     /// Channels of the first stage; 64 is the full size.
@@ -61,7 +61,14 @@ pub struct ModelSettings {
     pub init: Option<PathBuf>,
 }
 
-impl Default for ModelSettings {
+impl ModelOptions {
+    /// The model for images of so many classes.
+    pub fn settings(&self, classes: usize) -> ModelSettings {
+        ModelSettings { architecture: self.name, width: self.width, classes }
+    }
+}
+
+impl Default for ModelOptions {
     fn default() -> Self {
         Self { name: Architecture::ResNet18, width: 64, init: None }
     }
@@ -137,8 +144,8 @@ impl Config {
             Err(KeyError::new(format!("found {found}, expected {expected}")).about(key))
         };
         let LoopSettings { batch_size, evaluate_every, checkpoint_seconds, .. } = &self.train;
-        if !(1..=gradamp_models::ModelSettings::MAX_WIDTH).contains(&self.model.width) {
-            let expected = format!("1 to {}", gradamp_models::ModelSettings::MAX_WIDTH);
+        if !(1..=ModelSettings::MAX_WIDTH).contains(&self.model.width) {
+            let expected = format!("1 to {}", ModelSettings::MAX_WIDTH);
             return fail("model.width", &self.model.width, &expected);
         }
         if !(1..=65536).contains(batch_size) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody set it.
+    /// The value was not set.
     Default,
     /// A line of a preset that ships inside the program.
     Preset(&'static str, usize),

@@ -6,9 +6,9 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use gradamp_core::error;
+use gradamp_core::error::{self, nearest};
 
-use super::KeyError;
+use super::error::{KeyError, quoted};
 use super::number::{LARGEST, as_whole};
 use super::tree::{Node, Value};
 
@@ -41,29 +41,15 @@ impl de::Error for KeyError {
     }
 
     fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Self {
-        let hint =
-            nearest(found, expected).map(|name| format!(" (did you mean \"{name}\"?)")).unwrap_or_default();
+        let hint = nearest(found, expected.iter().copied())
+            .map(|name| format!(" (did you mean \"{name}\"?)"))
+            .unwrap_or_default();
         KeyError::new(format!("found {found:?}, expected one of {}{hint}", quoted(expected)))
     }
 
     fn missing_field(field: &'static str) -> Self {
         KeyError::new(format!("the key `{field}` is missing"))
     }
-}
-
-/// The most similar of `names`, if it is similar at all.
-pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
-    let similarity = |candidate: &str| {
-        let lowered = name.to_lowercase().replace('-', "_");
-        strsim::normalized_damerau_levenshtein(&lowered, candidate)
-            .max(strsim::jaro_winkler(&lowered, candidate) - 0.25)
-    };
-    let best = names.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
-    (similarity(best) > 0.5).then_some(best)
-}
-
-pub(super) fn quoted(names: &[&str]) -> String {
-    names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
 }
 
 /// serde's names of types, in words.

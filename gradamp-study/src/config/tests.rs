@@ -381,7 +381,7 @@ fn typed(value: &Value) -> String {
 
 /// What a reader of the folder of a run finds of settings.
 fn read_back(text: &str) -> Config {
-    Resolved::of(Node::parse(text, &|_| Origin::Set).unwrap()).unwrap().config
+    Resolved::from_tree(Node::parse(text, &|_| Origin::Set).unwrap()).unwrap().config
 }
 
 proptest! {

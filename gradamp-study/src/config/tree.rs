@@ -37,7 +37,7 @@ pub enum Value {
     Table(Vec<(String, Node)>),
 }
 
-/// Settings of which the one excludes the other: whoever sets one takes back the other.
+/// Settings that exclude each other: setting one removes the other.
 const EXCLUSIVE: [(&str, &str); 2] = [("ratio", "count"), ("threshold", "quantile")];
 
 impl Node {

@@ -1,12 +1,12 @@
-//! What the difference between two runs is worth, by the numbers of `gradamp compare`.
+//! The difference between two runs, by the numbers of `gradamp compare`.
 
-use super::chart::{Format, significant};
+use super::chart::{Format, p_in_words, significant};
 use super::html::{Block, Cell, Section, Table};
-use super::run::Subject;
+use super::subject::Subject;
 use crate::Result;
 use crate::compare::{Comparison, Contest, Contrast, Examples, Options, Target};
 
-/// How every later run does against the first.
+/// Each later run compared with the first.
 ///
 /// **Errors:** settings that cannot be written. Runs that were never evaluated are no error here: there is nothing to
 /// compare yet.
@@ -22,7 +22,7 @@ pub fn section(runs: &[Subject]) -> Result<Option<Section>> {
         let b = (run.name.as_str(), vec![run.data.clone()]);
         blocks.extend(of_pair(&Comparison::of_runs(a, b, &Options::default())?));
     }
-    Ok(Some(Section::new("comparison", "What the difference is worth", blocks)))
+    Ok(Some(Section::new("comparison", "The difference, tested", blocks)))
 }
 
 fn of_pair(comparison: &Comparison) -> Vec<Block> {
@@ -83,12 +83,12 @@ fn in_words(comparison: &Comparison) -> String {
     };
     let examples = comparison.examples.as_ref().map(of_examples).unwrap_or_default();
     format!(
-        "{course}{examples} One run of each says nothing about other seeds: gradamp sweep makes several, and gradamp \
-         compare judges them."
+        "{course}{examples} One run of each says nothing about other seeds: gradamp sweep trains several seeds, and \
+         gradamp compare tests their difference."
     )
 }
 
-/// The same test examples before both.
+/// Both runs on the same test examples.
 fn of_examples(examples: &Examples) -> String {
     let mut text = String::new();
     if let Some(bootstrap) = &examples.bootstrap {
@@ -107,7 +107,7 @@ fn of_examples(examples: &Examples) -> String {
             " Only A is right on {} of them and only B on {} (McNemar's test, {}).",
             test.only_a,
             test.only_b,
-            super::p_in_words(test.p)
+            p_in_words(test.p)
         );
     }
     text
@@ -118,7 +118,7 @@ fn capitalised(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// The settings in which later runs differ from the first, marked where nobody asked for it.
+/// The settings in which later runs differ from the first, each in a table.
 pub fn differences(runs: &[Subject]) -> Result<Vec<Block>> {
     let [first, rest @ ..] = runs else { return Ok(Vec::new()) };
     let mut blocks = Vec::new();

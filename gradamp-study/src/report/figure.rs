@@ -2,7 +2,7 @@
 
 use super::chart::colour::{self, Theme};
 use super::chart::{Chart, Drawing, STYLE, escape};
-use super::html::Table;
+use super::table::Table;
 
 /// The layouts of a figure in a page: a class, the width it is laid out for.
 const NARROW: (&str, f64) = ("narrow", 330.0);

@@ -8,7 +8,9 @@ mod compared;
 mod figure;
 mod html;
 mod run;
+mod subject;
 mod sweep;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use figure::Figure;
 pub use html::Page;
-use run::Subject;
+use subject::Subject;
 
 use crate::run_folder::{RunData, RunFolder, VERSION, commit, timestamp};
 use crate::sweep::SweepData;
@@ -97,15 +99,4 @@ fn foot(folders: &[PathBuf]) -> String {
         folders.join(", "),
         timestamp().rfc3339()
     )
-}
-
-/// A chance, as it is written.
-fn p(value: f64) -> String {
-    if value < 1e-4 { "< 0.0001".into() } else { chart::significant(value, 2) }
-}
-
-/// A chance within a sentence: `p = 0.02` or `p < 0.0001`.
-fn p_in_words(value: f64) -> String {
-    let text = p(value);
-    if text.starts_with('<') { format!("p {text}") } else { format!("p = {text}") }
 }

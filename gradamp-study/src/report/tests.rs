@@ -10,8 +10,8 @@ use gradamp_core::train::SiteGradient;
 use serde::Serialize;
 
 use super::*;
-use crate::run_folder::RunRecord;
 use crate::run_folder::lines::{EpochLine, EvaluationLine, GradientLine, MetricsLine};
+use crate::run_folder::{RunRecord, RunStatus};
 
 pub(super) use laws::checked;
 
@@ -21,7 +21,7 @@ struct Invented {
     sites: usize,
     classes: usize,
     name: &'static str,
-    outcome: &'static str,
+    outcome: RunStatus,
     loss: fn(usize) -> f64,
 }
 
@@ -30,7 +30,7 @@ const PLAIN: Invented = Invented {
     sites: 4,
     classes: 3,
     name: "conv",
-    outcome: "finished",
+    outcome: RunStatus::Finished,
     loss: |epoch| 2.0 / (epoch + 1) as f64,
 };
 
@@ -64,7 +64,7 @@ impl Invented {
             classes: (0..self.classes).map(|class| format!("{} class {class}", self.name)).collect(),
             start: "2026-01-01T00:00:00Z".into(),
             end: None,
-            outcome: self.outcome.into(),
+            outcome: self.outcome,
             error: Some(self.name.into()),
             resumed: Vec::new(),
             expected_gains: gains,
@@ -208,7 +208,7 @@ fn curves_have_the_amplified_epochs_behind_them_and_the_learning_rate_beneath() 
 #[test]
 fn runs_that_have_barely_begun_are_shown() {
     for epochs in [0, 1] {
-        let html = page_of(&Invented { epochs, outcome: "running", ..PLAIN });
+        let html = page_of(&Invented { epochs, outcome: RunStatus::Running, ..PLAIN });
         assert!(
             html.contains("was killed") && html.contains(&format!("{epochs} of 1000 epochs are done")),
             "{epochs}"
@@ -221,7 +221,7 @@ fn runs_that_have_barely_begun_are_shown() {
 #[test]
 fn a_run_that_someone_writes_to_is_still_going_on() {
     let folder = tempfile::tempdir().unwrap();
-    Invented { outcome: "running", ..PLAIN }.write(folder.path());
+    Invented { outcome: RunStatus::Running, ..PLAIN }.write(folder.path());
     let held = crate::run_folder::RunFolder::open(folder.path()).unwrap();
     assert!(
         of_run(folder.path())
@@ -236,7 +236,7 @@ fn a_run_that_someone_writes_to_is_still_going_on() {
 fn losses_that_are_no_numbers_are_shown_as_such() {
     let html = page_of(&Invented { loss: |epoch| if epoch == 1 { f64::NAN } else { 1.0 }, ..PLAIN });
     assert!(html.contains("The loss was not finite in some epochs."));
-    page_of(&Invented { loss: |_| f64::NAN, outcome: "diverged", ..PLAIN });
+    page_of(&Invented { loss: |_| f64::NAN, outcome: RunStatus::Diverged, ..PLAIN });
     page_of(&Invented { loss: |_| 0.0, ..PLAIN });
     page_of(&Invented { loss: |epoch| 10_f64.powi(epoch as i32 * 150 - 200), ..PLAIN });
 }

@@ -10,8 +10,11 @@ use gradamp_core::{Backend, Parameters, Tensor, files};
 use gradamp_models::{Archive, Metadata, export, export_values};
 use serde::{Deserialize, Serialize};
 
+use super::disk::{read_sealed_json, write_json};
+use super::error::{Error, Result};
+use super::logs::{LogSeals, PerLog};
 use super::seal::FileSeal;
-use super::{Error, LogSeals, PerLog, Result, read_sealed_json, swap, write_json};
+use super::swap;
 
 /// The name of the last checkpoint.
 pub(super) const LAST: &str = "last";
@@ -88,7 +91,7 @@ impl Checkpoint {
             })?;
             let mut files = BTreeMap::new();
             for name in [MODEL, MOMENTUM] {
-                files.insert(name.to_owned(), FileSeal::of(&folder.join(name))?);
+                files.insert(name.to_owned(), FileSeal::read(&folder.join(name))?);
             }
             let LogSeals { lengths: logs, sha256: log_sha256 } = logs;
             let state = State { format: FORMAT, train: (*state).clone(), logs, log_sha256, files };
@@ -111,10 +114,10 @@ impl Checkpoint {
     /// holds the run's folder alone.
     ///
     /// **Errors:** a folder that cannot be removed.
-    pub fn sweep(&self) -> Result<()> {
+    pub fn remove_leftovers(&self) -> Result<()> {
         let is_whole = check(&self.path).is_ok();
         for folder in swap::leftovers(&self.path) {
-            // One that is not complete is needed by nobody.
+            // An incomplete version is never needed.
             if folder.exists() && (is_whole || !folder.join(STATE).exists()) {
                 fs::remove_dir_all(&folder).map_err(Error::io(&folder, "remove"))?;
             }
@@ -149,8 +152,8 @@ impl Checkpoint {
         Ok(self.newest(State::read)?.map(State::logs))
     }
 
-    /// Holds each file of the newest version against its seal, for whoever wants to know of all that are damaged; `None` where
-    /// there is no checkpoint.
+    /// Checks each file of the newest version against its seal, and goes on after a damaged file; `None` if there is no
+    /// checkpoint.
     pub(super) fn examine(&self) -> Option<Examined> {
         // What is replaced meanwhile is not damaged.
         let _ = self.newest(check);
@@ -216,7 +219,7 @@ pub(super) struct Examined {
 }
 
 /// Reads the model at `path`: a checkpoint's folder, any other folder with a `model.safetensors`, or a file. A model that has a
-/// seal beside it is held against its seal.
+/// seal beside it is checked against the seal.
 ///
 /// **Errors:** a file that is missing, damaged or of another format.
 pub fn read_model(path: &Path) -> Result<Archive> {
@@ -251,7 +254,7 @@ pub struct OpenCheckpoint {
 }
 
 impl OpenCheckpoint {
-    /// Reads all files in `folder` and holds them against their seals.
+    /// Reads all files in `folder` and checks them against their seals.
     fn read(folder: &Path) -> Result<Self> {
         let state = State::read(folder)?;
         let sealed = |name: &str| {
@@ -316,10 +319,10 @@ impl State {
         LogSeals { lengths: self.logs, sha256: self.log_sha256 }
     }
 
-    /// Holds one of the other files against its seal.
+    /// Checks one of the other files against its seal.
     fn check(&self, folder: &Path, name: &str) -> Result<()> {
         let path = folder.join(name);
-        self.seal(folder, name)?.check(&path, &FileSeal::of(&path)?)
+        self.seal(folder, name)?.check(&path, &FileSeal::read(&path)?)
     }
 
     /// The seal of one of the checkpoint's other files.
@@ -329,7 +332,7 @@ impl State {
     }
 }
 
-/// Holds all files in `folder` against their seals, without holding them in memory.
+/// Checks all files in `folder` against their seals, without loading them into memory.
 fn check(folder: &Path) -> Result<()> {
     let state = State::read(folder)?;
     [MODEL, MOMENTUM].into_iter().try_for_each(|name| state.check(folder, name))

@@ -1,4 +1,4 @@
-//! A run as its folder tells it: the source of every comparison, report and view.
+//! The data in a run's folder: the source of every comparison, report and view.
 
 use std::path::{Path, PathBuf};
 
@@ -6,11 +6,12 @@ use gradamp_core::amplify::DrawRecord;
 use gradamp_core::files;
 use serde::de::DeserializeOwned;
 
-use super::lines::{EpochLine, EvaluationLine, GradientLine, MetricsLine, StepLine};
-use super::{CONFIG, Error, Log, LogSeals, RECORD, Result, RunFolder, RunRecord};
+use super::disk::{CONFIG, RECORD};
+use super::lines::{self, EpochLine, EvaluationLine, GradientLine, MetricsLine, StepLine};
+use super::{Error, Log, LogSeals, Result, RunFolder, RunRecord};
 use crate::config::Resolved;
 
-/// All that a run's folder tells, of a run that is finished, interrupted or still going on.
+/// The data in the folder of a run that is finished, interrupted or going on.
 #[derive(Clone, Debug)]
 pub struct RunData {
     /// The folder.
@@ -41,7 +42,7 @@ impl RunData {
         let settings = RunFolder::settings_of(root)?;
         let path = root.join(RECORD);
         let record = RunRecord::parse(&path, files::read(&path).map_err(Error::io(&path, "read"))?)?;
-        let logs = SealedLogs::of(root)?;
+        let logs = SealedLogs::open(root)?;
         let (mut steps, mut epochs) = (Vec::new(), Vec::new());
         for line in logs.lines(Log::Metrics)? {
             match line {
@@ -66,8 +67,8 @@ impl RunData {
     /// **Errors:** as those of [`RunData::read`]; a run that has just begun has no record and no epochs.
     pub fn outline(root: &Path) -> Result<(Option<RunRecord>, Vec<EpochLine>)> {
         let record = RunRecord::read(root)?;
-        let logs = SealedLogs::of(root)?;
-        let epochs = if Log::Metrics.of(root).exists() { logs.lines(Log::Metrics)? } else { Vec::new() };
+        let logs = SealedLogs::open(root)?;
+        let epochs = if Log::Metrics.path_in(root).exists() { logs.lines(Log::Metrics)? } else { Vec::new() };
         let epoch = |line| match line {
             MetricsLine::Epoch(epoch) => Some(epoch),
             MetricsLine::Step(_) => None,
@@ -101,16 +102,16 @@ impl RunData {
 
     /// The last epoch that was evaluated on the test examples.
     pub fn last(&self) -> Option<&EpochLine> {
-        self.epochs.iter().rev().find(|epoch| epoch.test_accuracy.is_some())
+        lines::last_evaluated(&self.epochs)
     }
 
     /// The best epoch: by the validation examples where there are any, else by the test examples.
     pub fn best(&self) -> Option<&EpochLine> {
-        self.epochs.iter().rev().find(|epoch| epoch.best)
+        lines::best(&self.epochs)
     }
 }
 
-/// A run's logs, held against its last checkpoint.
+/// A run's logs, checked against its last checkpoint.
 #[derive(Debug)]
 pub(super) struct SealedLogs {
     root: PathBuf,
@@ -122,7 +123,7 @@ impl SealedLogs {
     /// a checkpoint covers.
     ///
     /// **Errors:** a `state.json` that is changed.
-    pub fn of(root: &Path) -> Result<Self> {
+    pub fn open(root: &Path) -> Result<Self> {
         let seals = RunFolder::last_of(root).logs()?.unwrap_or_default();
         Ok(Self { root: root.to_owned(), seals })
     }
@@ -131,12 +132,12 @@ impl SealedLogs {
     ///
     /// **Errors:** a log that was changed since the checkpoint; a line that is damaged or of another version.
     pub fn lines<T: DeserializeOwned>(&self, log: Log) -> Result<Vec<T>> {
-        let path = log.of(&self.root);
+        let path = log.path_in(&self.root);
         let bytes = self.bytes(log)?;
         parse_lines(&path, &bytes)
     }
 
-    /// Holds every log that is there against the checkpoint.
+    /// Checks every log that exists against the checkpoint.
     ///
     /// **Errors:** a log that was changed since the checkpoint.
     pub fn check(&self) -> Result<()> {
@@ -145,7 +146,7 @@ impl SealedLogs {
     }
 
     fn bytes(&self, log: Log) -> Result<Vec<u8>> {
-        let path = log.of(&self.root);
+        let path = log.path_in(&self.root);
         let bytes = files::read(&path).map_err(Error::io(&path, "read"))?;
         self.seals.check(log, &path, &bytes)?;
         Ok(bytes)

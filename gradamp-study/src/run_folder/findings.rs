@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use gradamp_core::files;
 
 use super::checkpoint::Examined;
-use super::{CHECKPOINTS, Checkpoint, Error, FileSeal, Log, LogSeals, RECORD, Result, RunFolder, RunRecord};
+use super::disk::{CHECKPOINTS, RECORD, partial_files};
+use super::{Checkpoint, Error, FileSeal, Log, LogSeals, Result, RunFolder, RunRecord};
 
 /// What was found of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +32,7 @@ const UNSEALED: &str = "unsealed by an earlier version of gradamp";
 
 impl Finding {
     /// The finding about the file at `path` that `checked` comes to.
-    pub fn of(path: &Path, checked: Result<()>) -> Self {
+    pub fn new(path: &Path, checked: Result<()>) -> Self {
         let verdict = match checked {
             Ok(()) => Verdict::Whole,
             Err(error) => Verdict::Damaged(about(path, &error)),
@@ -64,7 +65,7 @@ fn about(path: &Path, error: &Error) -> String {
     message.strip_prefix(&format!("{}: ", path.display())).map_or(message.clone(), str::to_owned)
 }
 
-/// Holds every file of the run in `root` against its seal. Nothing is changed, so that it may be called while the run goes on.
+/// Checks every file of the run in `root` against its seal. Changes nothing, so it may be called while the run goes on.
 ///
 /// **Errors:** a folder that holds no run.
 pub fn findings(root: &Path) -> Result<Vec<Finding>> {
@@ -75,7 +76,7 @@ pub fn findings(root: &Path) -> Result<Vec<Finding>> {
     let mut all = Vec::new();
     all.push(match record.as_ref().map(|record| record.as_ref().map(|record| &record.config)) {
         Ok(Some(Some(seal))) => {
-            Finding::of(&config, FileSeal::of(&config).and_then(|found| seal.check(&config, &found)))
+            Finding::new(&config, FileSeal::read(&config).and_then(|found| seal.check(&config, &found)))
         }
         Ok(Some(None)) => Finding::noted(&config, UNSEALED),
         Ok(None) => Finding::noted(&config, "its seal is in run.json, which is not there yet"),
@@ -83,34 +84,34 @@ pub fn findings(root: &Path) -> Result<Vec<Finding>> {
     });
     let was_saved = matches!(&record, Ok(Some(record)) if record.was_saved());
     match record {
-        Ok(Some(record)) if record.is_sealed() => all.push(Finding::of(&record_path, Ok(()))),
+        Ok(Some(record)) if record.is_sealed() => all.push(Finding::new(&record_path, Ok(()))),
         Ok(Some(_)) => all.push(Finding::noted(&record_path, UNSEALED)),
         Ok(None) => all.push(Finding::noted(&record_path, "is not there yet: the run was not begun")),
-        Err(error) => all.push(Finding::of(&record_path, Err(error))),
+        Err(error) => all.push(Finding::new(&record_path, Err(error))),
     }
     // The checkpoints before the logs: what they cover only grows.
     let (newest, best) = (last.examine(), RunFolder::best_of(root).examine());
     if newest.is_none() && was_saved {
-        all.push(Finding::of(last.path(), Err(last.missing())));
+        all.push(Finding::new(last.path(), Err(last.missing())));
     }
     for log in Log::ALL {
         all.push(of_log(root, log, was_saved, [&newest, &best]));
     }
     for examined in [newest, best].into_iter().flatten() {
-        all.extend(examined.files.into_iter().map(|(path, checked)| Finding::of(&path, checked)));
+        all.extend(examined.files.into_iter().map(|(path, checked)| Finding::new(&path, checked)));
     }
     for checkpoint in [last, RunFolder::best_of(root)] {
         all.extend(leftovers(&checkpoint));
     }
-    let partial = super::partial_files(&[root, &root.join(CHECKPOINTS)])?;
+    let partial = partial_files(&[root, &root.join(CHECKPOINTS)])?;
     let left = "was left half-written; the next start of the run removes it";
     all.extend(partial.iter().map(|path| Finding::noted(path, left)));
     Ok(all)
 }
 
-/// A log, which every checkpoint that knows of it has to agree with.
+/// A log, checked against the seals in both checkpoints.
 fn of_log(root: &Path, log: Log, is_expected: bool, checkpoints: [&Option<Examined>; 2]) -> Finding {
-    let path = log.of(root);
+    let path = log.path_in(root);
     let seals: Vec<&LogSeals> =
         checkpoints.into_iter().flatten().filter_map(|checkpoint| checkpoint.logs.as_ref()).collect();
     let bytes = match files::read(&path) {
@@ -118,10 +119,10 @@ fn of_log(root: &Path, log: Log, is_expected: bool, checkpoints: [&Option<Examin
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_expected => {
             return Finding::noted(&path, "is not there yet");
         }
-        Err(error) => return Finding::of(&path, Err(Error::io(&path, "read")(error))),
+        Err(error) => return Finding::new(&path, Err(Error::io(&path, "read")(error))),
     };
     if let Err(error) = seals.iter().try_for_each(|seals| seals.check(log, &path, &bytes)) {
-        return Finding::of(&path, Err(error));
+        return Finding::new(&path, Err(error));
     }
     let covered = seals.iter().map(|seals| *seals.lengths.get(log)).max().unwrap_or(0);
     let open = bytes.get(usize::try_from(covered).unwrap_or(usize::MAX)..).unwrap_or_default();
@@ -135,7 +136,7 @@ fn of_log(root: &Path, log: Log, is_expected: bool, checkpoints: [&Option<Examin
         notes.push(format!("{lines} {words} not yet covered by a checkpoint"));
     }
     match notes.is_empty() {
-        true => Finding::of(&path, Ok(())),
+        true => Finding::new(&path, Ok(())),
         false => Finding::noted(&path, notes.join("; ")),
     }
 }

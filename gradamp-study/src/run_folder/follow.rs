@@ -10,15 +10,16 @@ use gradamp_core::files;
 use serde::de::DeserializeOwned;
 
 use super::data::{SealedLogs, parse};
+use super::disk::RECORD;
 use super::lines::{EpochLine, GradientLine, MetricsLine, StepLine};
-use super::{Error, Log, Result, RunFolder, RunRecord};
+use super::{Error, Log, Result, RunFolder, RunRecord, RunStatus};
 use crate::config::Resolved;
 
 /// What is new in a run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// What was told so far no longer holds, for the run was begun anew or goes on from an earlier step: it is told
-    /// again from its beginning.
+    /// The changes so far no longer hold, because the run was begun anew or goes on from an earlier step: all changes come
+    /// again from the beginning.
     Restarted,
     /// `run.json` was written.
     Record(Box<RunRecord>),
@@ -54,7 +55,7 @@ pub struct Follower {
     metrics: Tail,
     draws: Tail,
     gradients: Tail,
-    /// Whether the logs were held against the last checkpoint.
+    /// Whether the logs were checked against the last checkpoint.
     is_checked: bool,
 }
 
@@ -79,7 +80,7 @@ impl Follower {
 
     /// A follower of the run in `root`, which may not be there yet.
     pub fn new(root: &Path) -> Self {
-        let tail = |log: Log| Tail::new(log.of(root));
+        let tail = |log: Log| Tail::new(log.path_in(root));
         Self {
             root: root.to_owned(),
             record: None,
@@ -116,7 +117,7 @@ impl Follower {
     fn look_on(&mut self) -> Result<Option<Vec<Change>>> {
         RunFolder::config_of(&self.root)?;
         if !self.is_checked {
-            SealedLogs::of(&self.root)?.check()?;
+            SealedLogs::open(&self.root)?.check()?;
             self.is_checked = true;
         }
         let mut changes = Vec::new();
@@ -132,7 +133,7 @@ impl Follower {
             self.record = Some(seen);
         }
         // The files are made after `run.json`, so a run that has just begun may lack them.
-        let is_over = self.record().is_some_and(|record| record.outcome != "running");
+        let is_over = self.record().is_some_and(|record| record.outcome != RunStatus::Running);
         let Some(lines) = self.metrics.lines::<MetricsLine>(is_over)? else { return Ok(None) };
         changes.extend(lines.into_iter().map(|line| match line {
             MetricsLine::Step(step) => Change::Step(step),
@@ -148,7 +149,7 @@ impl Follower {
 
     /// `run.json`, if it is there and is not the one that was read.
     fn read_record(&self) -> Result<Option<Seen>> {
-        let path = self.root.join(super::RECORD);
+        let path = self.root.join(RECORD);
         let stamp = match fs::metadata(&path) {
             Ok(metadata) => (metadata.len(), metadata.modified().ok()),
             Err(error) if error.kind() == ErrorKind::NotFound && self.record.is_none() => return Ok(None),

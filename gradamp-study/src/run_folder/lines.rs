@@ -290,6 +290,16 @@ mod ones_and_zeros {
     }
 }
 
+/// The last epoch that was evaluated on the test examples.
+pub fn last_evaluated(epochs: &[EpochLine]) -> Option<&EpochLine> {
+    epochs.iter().rev().find(|epoch| epoch.test_accuracy.is_some())
+}
+
+/// The best epoch: by the validation examples where there are any, else by the test examples.
+pub fn best(epochs: &[EpochLine]) -> Option<&EpochLine> {
+    epochs.iter().rev().find(|epoch| epoch.best)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

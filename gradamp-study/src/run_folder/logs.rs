@@ -76,12 +76,12 @@ impl Log {
     }
 
     /// The file of the run in `root`.
-    pub fn of(self, root: &Path) -> PathBuf {
+    pub fn path_in(self, root: &Path) -> PathBuf {
         root.join(self.name())
     }
 }
 
-/// What the files were at a checkpoint: a resumed run cuts them there, and whoever reads them holds them against it.
+/// The logs at a checkpoint: a resumed run cuts them there, and readers check them against it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogSeals {
     /// How long they were, in bytes.
@@ -91,7 +91,7 @@ pub struct LogSeals {
 }
 
 impl LogSeals {
-    /// Holds what a file holds now against what it held at the checkpoint; lines behind that are not judged.
+    /// Checks a log against the checkpoint; lines behind the checkpoint are not checked.
     ///
     /// **Errors:** a file that is shorter, or of which that part is changed.
     pub fn check(&self, log: Log, path: &Path, bytes: &[u8]) -> Result<()> {
@@ -167,7 +167,7 @@ pub struct JsonLines {
 
 impl JsonLines {
     fn open(root: &Path, log: Log, seals: &LogSeals) -> Result<Self> {
-        let path = log.of(root);
+        let path = log.path_in(root);
         let options = || File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let mut file = options().map_err(Error::io(&path, "open"))?;
         let mut bytes = Vec::new();
@@ -186,7 +186,7 @@ impl JsonLines {
         Ok(())
     }
 
-    /// Adds a line, and hands it to the system, so that whoever follows the file sees it.
+    /// Adds a line, and hands it to the system, so that a process that follows the file sees it.
     pub fn line(&mut self, value: &impl Serialize) -> Result<()> {
         self.lines(std::slice::from_ref(value))
     }

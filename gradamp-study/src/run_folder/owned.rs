@@ -2,7 +2,8 @@
 
 use std::path::{Component, Path};
 
-use super::{CHECKPOINTS, CONFIG, Error, Log, RECORD, Result};
+use super::disk::{CHECKPOINTS, CONFIG, RECORD};
+use super::{Error, Log, Result};
 
 const LOCK: &str = ".lock";
 /// What a run keeps in its folder besides its logs.

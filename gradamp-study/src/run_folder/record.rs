@@ -6,7 +6,8 @@ use gradamp_core::amplify::ParameterGain;
 use gradamp_core::files;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, FileSeal, RECORD, Result, parse_sealed_json};
+use super::disk::{RECORD, parse_sealed_json};
+use super::{Error, FileSeal, Result, RunStatus};
 use crate::gains;
 
 /// `run.json`
@@ -50,9 +51,9 @@ pub struct RunRecord {
     pub start: String,
     /// When it ended, or was last interrupted.
     pub end: Option<String>,
-    /// `running`, `finished`, `interrupted`, `step_limit`, `diverged` or `failed`. A run that says `running` and does
-    /// not run was killed.
-    pub outcome: String,
+    /// `running`, `finished`, `interrupted`, `step_limit`, `diverged` or `failed`. A run that says `running` while no
+    /// process holds its folder was killed.
+    pub outcome: RunStatus,
     /// The error that ended it.
     pub error: Option<String>,
     /// Every time it was continued.
@@ -83,7 +84,7 @@ fn unsealed() -> u32 {
 impl RunRecord {
     /// Whether all epochs of the run's strategy are done, and that was recorded.
     pub fn is_finished(&self) -> bool {
-        self.outcome == "finished"
+        self.outcome == RunStatus::Finished
     }
 
     /// The form that is written.
@@ -97,7 +98,7 @@ impl RunRecord {
 
     /// Whether a checkpoint was saved. Earlier versions of the program did not note it, but saved before they ended.
     pub fn was_saved(&self) -> bool {
-        if self.is_sealed() { self.saved } else { self.outcome != "running" }
+        if self.is_sealed() { self.saved } else { self.outcome != RunStatus::Running }
     }
 
     /// Reads the `run.json` of the run in `root`; `None` where there is none.

@@ -23,7 +23,7 @@ impl FileSeal {
     /// The seal of a file as it is now.
     ///
     /// **Errors:** a file that cannot be read.
-    pub fn of(path: &Path) -> Result<Self> {
+    pub fn read(path: &Path) -> Result<Self> {
         let mut file = files::open(path).map_err(Error::io(path, "read"))?;
         let (mut hash, mut bytes) = (Sha256::new(), 0);
         let mut block = vec![0; 1 << 20];

@@ -27,7 +27,7 @@ pub(super) fn replace(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Re
     remove(&old)
 }
 
-/// Puts a whole version in place, if a replacement was interrupted. `is_whole` judges what is in `NAME.new`.
+/// Puts a whole version in place, if a replacement was interrupted. `is_whole` says whether the content of `NAME.new` is whole.
 ///
 /// Returns whether there is a folder at `path` now.
 pub(super) fn recover(path: &Path, is_whole: impl Fn(&Path) -> bool) -> Result<bool> {
@@ -42,8 +42,8 @@ pub(super) fn recover(path: &Path, is_whole: impl Fn(&Path) -> bool) -> Result<b
     Ok(path.exists())
 }
 
-/// The version that [`recover`] would put in place, for readers, who change nothing. `is_complete` judges what is in
-/// `NAME.new`, which is filled before the old version leaves its place.
+/// The version that [`recover`] would put in place, for readers, who change nothing. `is_complete` says whether
+/// `NAME.new` is complete; it is filled before the old version leaves its place.
 pub(super) fn find(path: &Path, is_complete: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     let (new, old) = (beside(path, "new"), beside(path, "old"));
     let is_there = |path: &PathBuf| path.exists();

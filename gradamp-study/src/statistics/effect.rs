@@ -37,7 +37,7 @@ const LARGEST_T: f64 = 100.0;
 /// **Source:** L. V. Hedges, "Distribution theory for Glass's estimator of effect size and related estimators", Journal
 /// of Educational Statistics 6(2), 1981, equations 6 and 7.
 pub fn hedges_g(a: &[f64], b: &[f64]) -> Option<Effect> {
-    let (a, b) = (Summary::of(a), Summary::of(b));
+    let (a, b) = (Summary::of_values(a), Summary::of_values(b));
     let (n_a, n_b) = (a.n as f64, b.n as f64);
     let df = n_a + n_b - 2.0;
     let squares = (n_a - 1.0) * a.sd?.powi(2) + (n_b - 1.0) * b.sd?.powi(2);
@@ -52,7 +52,7 @@ pub fn hedges_g(a: &[f64], b: &[f64]) -> Option<Effect> {
 ///
 /// **Source:** D. Lakens, "Calculating and reporting effect sizes", Frontiers in Psychology 4:863, 2013, equation 6.
 pub fn cohens_dz(a: &[f64], b: &[f64]) -> Option<Effect> {
-    let differences = Summary::of(&pair_differences(a, b)?);
+    let differences = Summary::of_values(&pair_differences(a, b)?);
     let n = differences.n as f64;
     Effect::new(EffectKind::CohensDz, differences.mean / differences.sd?, n - 1.0, 1.0 / n.sqrt(), 1.0)
 }

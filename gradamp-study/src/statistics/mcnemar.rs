@@ -49,7 +49,7 @@ pub fn mcnemar(only_a: u64, only_b: u64) -> McNemar {
 
 impl McNemar {
     /// The test of two models by which examples each had right; `None` where the sets are not of the same size.
-    pub fn of(a: &[bool], b: &[bool]) -> Option<Self> {
+    pub fn of_hits(a: &[bool], b: &[bool]) -> Option<Self> {
         let count = |a_is: bool| a.iter().zip(b).filter(|&(&a, &b)| a != b && a == a_is).count() as u64;
         (a.len() == b.len()).then(|| mcnemar(count(true), count(false)))
     }

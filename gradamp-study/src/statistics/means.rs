@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::distributions::{student_critical, student_two_sided};
 use super::{ALPHA, Summary};
 
-/// How two groups are held against each other.
+/// How two groups are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
@@ -39,7 +39,7 @@ pub struct MeanDifference {
 /// **Source:** B. L. Welch, "The generalization of Student's problem when several different population variances are
 /// involved", Biometrika 34, 1947.
 pub fn welch(a: &[f64], b: &[f64]) -> Option<MeanDifference> {
-    let (a, b) = (Summary::of(a), Summary::of(b));
+    let (a, b) = (Summary::of_values(a), Summary::of_values(b));
     let (error_a, error_b) = (a.squared_error()?, b.squared_error()?);
     let error = error_a + error_b;
     let df = error.powi(2) / (error_a.powi(2) / (a.n as f64 - 1.0) + error_b.powi(2) / (b.n as f64 - 1.0));
@@ -50,7 +50,7 @@ pub fn welch(a: &[f64], b: &[f64]) -> Option<MeanDifference> {
 ///
 /// `None` with fewer than two pairs, groups of different sizes, or where all differences are equal.
 pub fn paired(a: &[f64], b: &[f64]) -> Option<MeanDifference> {
-    let differences = Summary::of(&pair_differences(a, b)?);
+    let differences = Summary::of_values(&pair_differences(a, b)?);
     let error = differences.squared_error()?.sqrt();
     MeanDifference::new(Method::Paired, differences.mean, error, differences.n as f64 - 1.0)
 }

@@ -1,4 +1,4 @@
-//! What a difference between runs is worth: means with intervals, tests, effect sizes, and how many seeds it takes.
+//! Means with intervals, tests of differences, effect sizes, and the number of seeds that a difference takes to be seen.
 //!
 //! Everywhere the first group is A, the second B, and a difference is **B − A**. Intervals cover 95 %. What cannot be
 //! said of so few or so equal values is `None` and no number.

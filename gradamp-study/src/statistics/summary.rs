@@ -22,7 +22,7 @@ pub struct Summary {
 
 impl Summary {
     /// Sums up `values`.
-    pub fn of(values: &[f64]) -> Self {
+    pub fn of_values(values: &[f64]) -> Self {
         let n = values.len();
         // Equal values are their own mean, which rounding would miss, and have no spread.
         let constant = values.first().copied().filter(|first| values.iter().all(|value| value == first));

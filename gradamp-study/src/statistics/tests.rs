@@ -64,7 +64,7 @@ fn distributions_agree_with_scipys() {
 #[test]
 fn summaries_agree_with_scipys() {
     for case in reference("summaries") {
-        let summary = Summary::of(&numbers(&case["values"]));
+        let summary = Summary::of_values(&numbers(&case["values"]));
         assert_close(summary.mean, number(&case["mean"]), 1e-12, &case);
         assert_close(summary.sd.unwrap(), number(&case["sd"]), 1e-12, &case);
         assert_interval(summary.ci.unwrap(), &case["ci"], 1e-10, &case);
@@ -116,9 +116,10 @@ fn mcnemars_test_agrees_with_statsmodels() {
         assert_eq!(found.method == McNemarMethod::Exact, case["exact"].as_bool().unwrap(), "{case}");
         assert_close(found.p, number(&case["p"]), 1e-10, &case);
     }
-    let found = McNemar::of(&[true, true, false, false, true], &[true, false, true, false, false]).unwrap();
+    let found =
+        McNemar::of_hits(&[true, true, false, false, true], &[true, false, true, false, false]).unwrap();
     assert_eq!((found.only_a, found.only_b), (2, 1));
-    assert_eq!(McNemar::of(&[true], &[]), None);
+    assert_eq!(McNemar::of_hits(&[true], &[]), None);
 }
 
 #[test]
@@ -166,9 +167,9 @@ fn bootstrap_intervals_agree_with_scipys() {
 
 #[test]
 fn what_cannot_be_said_is_not_said() {
-    assert!(Summary::of(&[]).mean.is_nan());
-    assert_eq!(Summary::of(&[0.1]), Summary { n: 1, mean: 0.1, sd: None, ci: None });
-    assert_eq!(Summary::of(&[0.1; 3]).sd, Some(0.0));
+    assert!(Summary::of_values(&[]).mean.is_nan());
+    assert_eq!(Summary::of_values(&[0.1]), Summary { n: 1, mean: 0.1, sd: None, ci: None });
+    assert_eq!(Summary::of_values(&[0.1; 3]).sd, Some(0.0));
     let same = [0.1, 0.1, 0.1];
     assert_eq!((welch(&same, &same), paired(&same, &[0.2, 0.3])), (None, None));
     assert_eq!(
@@ -178,7 +179,8 @@ fn what_cannot_be_said_is_not_said() {
     assert_eq!((welch(&[0.1], &same), rank_sum(&[], &same), bootstrap(&[], 100, 0)), (None, None, None));
     let alike = bootstrap(&[0.0; 10], 100, 0).unwrap();
     assert_eq!((alike.percentile, alike.bca), ((0.0, 0.0), None));
-    let summary: Summary = serde_json::from_str(&serde_json::to_string(&Summary::of(&[])).unwrap()).unwrap();
+    let summary: Summary =
+        serde_json::from_str(&serde_json::to_string(&Summary::of_values(&[])).unwrap()).unwrap();
     assert!(summary.mean.is_nan());
 }
 

@@ -1,4 +1,4 @@
-//! The axes of a study: what differs between its cells.
+//! The axes of a study: the settings that differ between its cells.
 
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -7,23 +7,23 @@ use super::names;
 use crate::config::tree::{Node, Origin, Value};
 use crate::config::{KeyError, read};
 
-/// One thing that differs between cells.
+/// A setting, or several settings that change together, that differs between cells.
 #[derive(Clone, Debug)]
 pub struct Axis {
     /// Its name in results: a key's path, or what the study calls it.
     pub name: String,
     /// Its name in the names of runs.
     pub label: String,
-    /// What it can be.
+    /// Its values.
     pub values: Values,
     /// Where it was written.
     pub origin: Origin,
 }
 
-/// What an axis can be.
+/// The values of an axis.
 #[derive(Clone, Debug)]
 pub enum Values {
-    /// One of these.
+    /// Each of these values.
     List(Vec<AxisValue>),
     /// A number between two others, to be drawn.
     Range {
@@ -49,11 +49,11 @@ pub struct AxisValue {
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Range {
-    /// Any number alike.
+    /// Every number has the same chance.
     Uniform([f64; 2]),
-    /// Any order of magnitude alike.
+    /// Every order of magnitude has the same chance.
     LogUniform([f64; 2]),
-    /// Any whole number alike, both ends included.
+    /// Every whole number has the same chance, both ends included.
     Integer([i64; 2]),
 }
 
@@ -115,7 +115,7 @@ impl Axis {
                 values[place.min(values.len() - 1)].clone() // no list is empty
             }
             Values::Range { key, range } => {
-                AxisValue::of(key, &Node { origin: self.origin.clone(), value: range.at(uniform) })
+                AxisValue::new(key, &Node { origin: self.origin.clone(), value: range.at(uniform) })
             }
         }
     }
@@ -123,7 +123,7 @@ impl Axis {
 
 impl AxisValue {
     /// The value that sets one key.
-    fn of(key: &str, node: &Node) -> Self {
+    fn new(key: &str, node: &Node) -> Self {
         Self { text: names::of_value(node), json: json(node), set: vec![(key.to_owned(), node.clone())] }
     }
 }
@@ -189,7 +189,7 @@ fn values_of(key: &str, node: &Node) -> Result<Values, KeyError> {
         Value::Array(items) if items.is_empty() => {
             Err(KeyError::new("is empty: an axis needs at least one value".into()).at("", &node.origin))
         }
-        Value::Array(items) => Ok(Values::List(items.iter().map(|item| AxisValue::of(key, item)).collect())),
+        Value::Array(items) => Ok(Values::List(items.iter().map(|item| AxisValue::new(key, item)).collect())),
         _ => {
             let range: Range = read(node)?;
             range.check().map_err(|message| KeyError::new(message).at("", &node.origin))?;

@@ -7,7 +7,7 @@ use gradamp_models::Architecture;
 use serde_json::Value as Json;
 
 use super::axis::{AxisValue, Values};
-use super::expand::{Draft, Place, settings_at};
+use super::draft::{Draft, Place, cell_name, settings_at};
 use super::names;
 use super::plan::Role;
 use super::study::{Baseline, Study};
@@ -17,8 +17,8 @@ use crate::config::{Config, KeyError, Resolved};
 /// Through what a factor acts.
 const THROUGH: &str = "amplification.through";
 
-/// Puts the baselines before the cells, each once; a cell that is the baseline itself becomes it. Says too which axes
-/// change nothing in the baseline.
+/// Puts the baselines before the cells, each once; a cell with the settings of its baseline becomes the
+/// baseline. Also returns, for each axis, whether it changes nothing in the baseline.
 pub fn with_baselines(
     study: &Study,
     places: &[Place],
@@ -42,7 +42,7 @@ pub fn with_baselines(
         if !names_of.contains_key(&text) {
             let shared =
                 || study.axes.iter().zip(place).zip(&free).filter(|(_, free)| !**free).map(|(at, _)| at);
-            let name = names::baseline(&names::cell(shared()));
+            let name = names::baseline(&cell_name(shared()));
             let axes = shared().map(|(axis, value)| (axis.name.clone(), value.json.clone())).collect();
             names_of.insert(text.clone(), name.clone());
             baselines.push(Draft {
@@ -64,7 +64,7 @@ pub fn with_baselines(
     Ok((free, baselines))
 }
 
-/// Whether the baseline is the same whatever the axis is, as far as the first place tells.
+/// Whether the baseline is the same for all values of the axis, judged by the first cell.
 fn is_free(study: &Study, place: &Place, axis: usize) -> bool {
     let is_inside = |key: &str, table: &str| {
         key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -96,7 +96,7 @@ fn baseline_of(baseline: &Baseline, cell: &Resolved) -> Result<Resolved, KeyErro
             for (key, node) in set {
                 tree.set(key, node.clone())?;
             }
-            Resolved::of(tree)
+            Resolved::from_tree(tree)
         }
         _ => unamplified(cell),
     }
@@ -111,8 +111,8 @@ fn normal(baseline: &Baseline, cell: &Resolved) -> Result<Resolved, KeyError> {
     }
 }
 
-/// The same settings with amplification off in all phases. What nothing depends on any more is left out, so that
-/// settings that mean the same are the same: `[amplification]`, and borders between phases of one learning rate.
+/// The same settings with amplification off in all phases. Settings without an effect are left out, so that
+/// equal trainings have equal settings: `[amplification]`, and borders between phases of one learning rate.
 fn unamplified(cell: &Resolved) -> Result<Resolved, KeyError> {
     let mut resolved = cell.clone();
     resolved.change("baseline", "", |config| {
@@ -148,7 +148,7 @@ pub fn key_of(config: &Config) -> Result<String, KeyError> {
     toml::to_string(config).map_err(|error| KeyError::new(error.to_string()))
 }
 
-/// Behind each amplified cell the runs whose factor acts through the learning rate.
+/// Adds the controls behind each amplified cell: runs whose factor acts through the learning rate.
 pub fn with_controls(drafts: Vec<Draft>) -> Result<Vec<Draft>, KeyError> {
     let mut all = Vec::with_capacity(2 * drafts.len());
     for draft in drafts {
@@ -156,7 +156,7 @@ pub fn with_controls(drafts: Vec<Draft>) -> Result<Vec<Draft>, KeyError> {
         let is_control = draft.settings.tree.get(THROUGH).is_some_and(is_other);
         let mut controls = Vec::new();
         if draft.role == Role::Cell && amplifies(&draft.settings.config) && !is_control {
-            for through in ways(draft.settings.config.model.name) {
+            for through in throughs(draft.settings.config.model.name) {
                 let mut tree = draft.settings.tree.clone();
                 let origin = Origin::Flag("--controls");
                 tree.set(THROUGH, Node { origin, value: Value::String((*through).into()) })?;
@@ -166,7 +166,7 @@ pub fn with_controls(drafts: Vec<Draft>) -> Result<Vec<Draft>, KeyError> {
                     name: names::control(&draft.name, through),
                     role: Role::Control,
                     axes,
-                    settings: Resolved::of(tree)?,
+                    settings: Resolved::from_tree(tree)?,
                     baseline: draft.baseline.clone(),
                     control_of: Some(draft.name.clone()),
                 });
@@ -178,9 +178,9 @@ pub fn with_controls(drafts: Vec<Draft>) -> Result<Vec<Draft>, KeyError> {
     Ok(all)
 }
 
-/// Through what a model's controls act: a learning rate for each parameter needs gains that do not depend on the path,
-/// so that there must be no branches.
-fn ways(model: Architecture) -> &'static [&'static str] {
+/// The values of `amplification.through` of a model's controls. A learning rate for each parameter needs gains that do not
+/// depend on the path, so the model must have no branches.
+fn throughs(model: Architecture) -> &'static [&'static str] {
     match model {
         Architecture::ResNet18 | Architecture::ResNet34 => &["mean_learning_rate"],
         _ => &["mean_learning_rate", "learning_rate"],

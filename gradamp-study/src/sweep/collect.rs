@@ -1,4 +1,4 @@
-//! How each run of a sweep stands, as its folder tells it, and the results made of that.
+//! The status of each run of a sweep, read from its folder, and the results made of it.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::data::{CSV, RESULTS, run_dir};
-use super::halving::{Progress, Standing, standings};
+use super::halving::{Fate, Progress, cell_fates};
 use super::plan::{Plan, PlannedRun, Role, plain};
-use super::results::{ResultLine, Status};
-use crate::run_folder::lines::EpochLine;
-use crate::run_folder::{Error, Result, RunData, read_json, write_file, write_json};
+use super::results::ResultLine;
+use crate::run_folder::lines::{EpochLine, best, last_evaluated};
+use crate::run_folder::{Error, Result, RunData, RunStatus, read_json, write_file, write_json};
 
-/// How a run stands.
+/// The status of a run, read from its folder.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// How far it is, whatever becomes of its cell.
-    pub status: Status,
+    /// How far the run is, without regard to its cell.
+    pub status: RunStatus,
     /// Whether it ended at a rung.
     pub at_limit: bool,
     /// Why it failed.
@@ -31,19 +31,19 @@ pub struct View {
     pub data: Option<String>,
 }
 
-/// `failures/NAME.json`: why a run failed that could not write it down itself.
+/// `failures/NAME.json`: why a run failed, written by the sweep if the run could not write it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Failed {
     error: String,
 }
 
-/// A claim on a run: for as long as it is held, no other process of the sweep does the run.
+/// A claim on a run: while it is held, no other process of the sweep trains the run.
 #[derive(Debug)]
 pub struct Claim(#[allow(dead_code, reason = "holds the lock")] File);
 
 impl Claim {
     /// Claims the run called `name`; `None` where it is claimed already.
-    pub fn take(root: &Path, name: &str) -> Result<Option<Self>> {
+    pub fn acquire(root: &Path, name: &str) -> Result<Option<Self>> {
         let path = claim_path(root, name);
         let file = open_lock(&path)?;
         match file.try_lock() {
@@ -54,7 +54,7 @@ impl Claim {
     }
 
     /// Whether the run is claimed.
-    pub fn is_taken(root: &Path, name: &str) -> bool {
+    pub fn is_held(root: &Path, name: &str) -> bool {
         let file = File::options().write(true).open(claim_path(root, name));
         file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
     }
@@ -72,8 +72,8 @@ fn open_lock(path: &Path) -> Result<File> {
     file.map_err(Error::io(path, "create this file"))
 }
 
-/// Makes a folder of a sweep, but not the sweep's own: a sweep whose folder was removed or renamed fails and builds nothing
-/// in its place.
+/// Makes a folder of a sweep, but not the sweep's own: if the sweep's folder was removed or renamed, the sweep fails
+/// instead of making it again.
 fn make_folder(path: &Path) -> Result<()> {
     match fs::create_dir(path) {
         Err(_) if path.is_dir() => Ok(()),
@@ -114,8 +114,8 @@ pub fn has_begun(root: &Path, name: &str) -> bool {
 }
 
 impl View {
-    /// How the run called `name` stands.
-    pub fn of(root: &Path, name: &str) -> Self {
+    /// Reads the status of the run called `name`.
+    pub fn read(root: &Path, name: &str) -> Self {
         let path = failure_path(root, name);
         let failure = match path.exists() {
             true => Some(match read_json::<Failed>(&path) {
@@ -125,7 +125,7 @@ impl View {
             false => None,
         };
         let mut view = Self {
-            status: if failure.is_some() { Status::Failed } else { Status::Pending },
+            status: if failure.is_some() { RunStatus::Failed } else { RunStatus::Pending },
             at_limit: false,
             error: failure.clone(),
             epochs: Vec::new(),
@@ -137,38 +137,38 @@ impl View {
         }
         let (record, epochs) = match RunData::outline(&run_dir(root, name)) {
             Ok(outline) => outline,
-            Err(error) => return Self { status: Status::Failed, error: Some(error.to_string()), ..view },
+            Err(error) => return Self { status: RunStatus::Failed, error: Some(error.to_string()), ..view },
         };
         view.epochs = epochs;
         let Some(record) = record else {
-            let killed = if failure.is_some() { Status::Failed } else { Status::Interrupted };
+            let killed = if failure.is_some() { RunStatus::Failed } else { RunStatus::Interrupted };
             return Self { status: killed, ..view };
         };
         view.version = record.version;
         view.data = Some(record.dataset_checksum);
-        let (status, error) = match record.outcome.as_str() {
-            "finished" => (Status::Finished, None),
-            "diverged" => (Status::Diverged, record.error),
-            "failed" => (Status::Failed, failure.or(record.error)),
-            _ if failure.is_some() => (Status::Failed, failure),
-            _ => (Status::Interrupted, None),
+        let (status, error) = match record.outcome {
+            RunStatus::Finished => (RunStatus::Finished, None),
+            RunStatus::Diverged => (RunStatus::Diverged, record.error),
+            RunStatus::Failed => (RunStatus::Failed, failure.or(record.error)),
+            _ if failure.is_some() => (RunStatus::Failed, failure),
+            _ => (RunStatus::Interrupted, None),
         };
-        Self { status, error, at_limit: record.outcome == "step_limit", ..view }
+        Self { status, error, at_limit: record.outcome == RunStatus::StepLimit, ..view }
     }
 
     fn progress(&self, total: usize) -> Progress {
         Progress {
-            failed: self.status == Status::Failed,
-            diverged: self.status == Status::Diverged,
+            failed: self.status == RunStatus::Failed,
+            diverged: self.status == RunStatus::Diverged,
             epochs: self.epochs.iter().map(|epoch| (epoch.validation_accuracy, epoch.train_loss)).collect(),
             total,
         }
     }
 }
 
-/// What becomes of each run: of those that compete, and of all others, which go to their end.
-pub fn fates(plan: &Plan, views: &[View]) -> Vec<Standing> {
-    let Some(halving) = &plan.halving else { return vec![Standing::GoesOn(None); plan.runs.len()] };
+/// The fate of each run. Runs that do not compete at rungs go to their end.
+pub fn fates(plan: &Plan, views: &[View]) -> Vec<Fate> {
+    let Some(halving) = &plan.halving else { return vec![Fate::Continues(None); plan.runs.len()] };
     let mut cells: Vec<(&str, Vec<Progress>)> = Vec::new();
     for (run, view) in plan.runs.iter().zip(views).filter(|(run, _)| run.role == Role::Cell) {
         let progress = view.progress(run.epochs);
@@ -178,10 +178,10 @@ pub fn fates(plan: &Plan, views: &[View]) -> Vec<Standing> {
         }
     }
     let (names, cells): (Vec<&str>, Vec<Vec<Progress>>) = cells.into_iter().unzip();
-    let by_cell: HashMap<&str, Standing> = names.into_iter().zip(standings(halving, &cells)).collect();
+    let by_cell: HashMap<&str, Fate> = names.into_iter().zip(cell_fates(halving, &cells)).collect();
     let fate = |run: &PlannedRun| {
         let cell = run.control_of.as_ref().unwrap_or(&run.cell);
-        by_cell.get(cell.as_str()).copied().unwrap_or(Standing::GoesOn(None))
+        by_cell.get(cell.as_str()).copied().unwrap_or(Fate::Continues(None))
     };
     plan.runs.iter().map(fate).collect()
 }
@@ -207,20 +207,22 @@ pub fn collect(root: &Path, plan: &Plan) -> Result<Vec<ResultLine>> {
     Ok(lines)
 }
 
-/// What the run folders tell, a line for each run of the plan.
+/// The results in the run folders, a line for each run of the plan.
 pub(super) fn results(root: &Path, plan: &Plan) -> Vec<ResultLine> {
-    let views: Vec<View> = plan.runs.iter().map(|run| View::of(root, &run.name)).collect();
+    let views: Vec<View> = plan.runs.iter().map(|run| View::read(root, &run.name)).collect();
     let fates = fates(plan, &views);
     plan.runs
         .iter()
         .zip(views)
         .zip(fates)
         .map(|((run, view), fate)| {
-            let is_going_on = view.status == Status::Interrupted && Claim::is_taken(root, &run.name);
+            let is_going_on = view.status == RunStatus::Interrupted && Claim::is_held(root, &run.name);
             let status = match (view.status, fate, view.at_limit) {
-                _ if is_going_on => Status::Pending,
-                (Status::Interrupted, Standing::Stopped(_), true) => Status::StoppedEarly,
-                (Status::Interrupted, Standing::GoesOn(_), true) if plan.halving.is_some() => Status::Pending,
+                _ if is_going_on => RunStatus::Pending,
+                (RunStatus::Interrupted, Fate::Stopped(_), true) => RunStatus::StoppedEarly,
+                (RunStatus::Interrupted, Fate::Continues(_), true) if plan.halving.is_some() => {
+                    RunStatus::Pending
+                }
                 (status, ..) => status,
             };
             line(run, view, status)
@@ -228,12 +230,12 @@ pub(super) fn results(root: &Path, plan: &Plan) -> Vec<ResultLine> {
         .collect()
 }
 
-/// What a reader should be told about runs that were trained on different data, though no axis says so.
+/// A warning about runs that were trained on different data although no axis is about data.
 pub fn different_data(root: &Path, plan: &Plan) -> Option<String> {
     if plan.axes.iter().any(|axis| axis.starts_with("data")) {
         return None;
     }
-    let data = |run: &PlannedRun| Some((View::of(root, &run.name).data?, run.name.clone()));
+    let data = |run: &PlannedRun| Some((View::read(root, &run.name).data?, run.name.clone()));
     let mut sets: HashMap<String, String> = HashMap::new();
     for (data, name) in plan.runs.iter().filter_map(data) {
         sets.entry(data).or_insert(name);
@@ -243,9 +245,8 @@ pub fn different_data(root: &Path, plan: &Plan) -> Option<String> {
     (names.len() > 1).then(|| format!("the runs were trained on different data: see {}", names.join(", ")))
 }
 
-fn line(run: &PlannedRun, view: View, status: Status) -> ResultLine {
-    let last = view.epochs.iter().rev().find(|epoch| epoch.test_accuracy.is_some());
-    let best = view.epochs.iter().rev().find(|epoch| epoch.best);
+fn line(run: &PlannedRun, view: View, status: RunStatus) -> ResultLine {
+    let (last, best) = (last_evaluated(&view.epochs), best(&view.epochs));
     ResultLine {
         run: run.name.clone(),
         cell: run.cell.clone(),
@@ -265,7 +266,7 @@ fn line(run: &PlannedRun, view: View, status: Status) -> ResultLine {
     }
 }
 
-/// The results as a table of commas: a column for each axis.
+/// The results as comma-separated values, with a column for each axis.
 pub(super) fn csv(plan: &Plan, lines: &[ResultLine]) -> String {
     let mut axes = plan.axes.clone();
     for axis in lines.iter().flat_map(|line| line.axes.keys()) {
@@ -335,13 +336,13 @@ mod tests {
     #[test]
     fn a_run_is_claimed_once_until_the_claim_is_given_up() {
         let root = tempfile::tempdir().unwrap();
-        assert!(!Claim::is_taken(root.path(), "a"), "nobody has asked for it yet");
-        let claim = Claim::take(root.path(), "a").unwrap();
-        assert!(claim.is_some() && Claim::is_taken(root.path(), "a"));
-        assert!(Claim::take(root.path(), "a").unwrap().is_none());
-        assert!(Claim::take(root.path(), "b").unwrap().is_some(), "another run");
+        assert!(!Claim::is_held(root.path(), "a"), "nobody has asked for it yet");
+        let claim = Claim::acquire(root.path(), "a").unwrap();
+        assert!(claim.is_some() && Claim::is_held(root.path(), "a"));
+        assert!(Claim::acquire(root.path(), "a").unwrap().is_none());
+        assert!(Claim::acquire(root.path(), "b").unwrap().is_some(), "another run");
         drop(claim);
-        assert!(!Claim::is_taken(root.path(), "a") && Claim::take(root.path(), "a").unwrap().is_some());
+        assert!(!Claim::is_held(root.path(), "a") && Claim::acquire(root.path(), "a").unwrap().is_some());
     }
 
     #[test]

@@ -1,20 +1,19 @@
-//! A sweep as its folder tells it: the source of comparisons and reports.
+//! The data in a sweep's folder: the source of comparisons and reports.
 
 use std::path::{Path, PathBuf};
 
 use gradamp_core::files;
 
-use super::findings;
 use super::plan::{Plan, Role, plain};
-use super::results::{ResultLine, Status};
-use crate::run_folder::{Error, Finding, Result, VERSION};
+use super::results::ResultLine;
+use crate::run_folder::{Error, Result, RunStatus, VERSION};
 use crate::shell;
 
 pub(super) const PLAN: &str = "plan.json";
 pub(super) const RESULTS: &str = "results.jsonl";
 pub(super) const CSV: &str = "results.csv";
 
-/// All that a sweep's folder tells, of a sweep that is finished, interrupted or still going on.
+/// The data in the folder of a sweep that is finished, interrupted or going on.
 #[derive(Clone, Debug)]
 pub struct SweepData {
     /// The folder.
@@ -23,7 +22,7 @@ pub struct SweepData {
     pub plan: Plan,
     /// `results.jsonl`: a line for each run of the plan, in plan order.
     pub results: Vec<ResultLine>,
-    /// What a reader should be told, such as results of another version of the program.
+    /// Warnings for the reader, such as results of another version of the program.
     pub warnings: Vec<String>,
 }
 
@@ -34,7 +33,7 @@ pub struct Cell {
     pub name: String,
     /// What its runs are there for.
     pub role: Role,
-    /// Where it stands on each axis, as people write it.
+    /// Its value on each axis, as text.
     pub axes: Vec<(String, String)>,
     /// The cell that it is to be compared with, if there is one.
     pub baseline: Option<String>,
@@ -68,7 +67,7 @@ impl SweepData {
         Ok(Self { root: root.to_owned(), plan, results, warnings })
     }
 
-    /// The whole lines of `results.jsonl` of the sweep in `root`, for who follows one that goes on.
+    /// The whole lines of `results.jsonl` of the sweep in `root`, for a reader that follows a sweep that is going on.
     ///
     /// **Errors:** a file that is missing; a line that is changed or of another version, with its number.
     pub fn results_so_far(root: &Path) -> Result<Vec<ResultLine>> {
@@ -82,13 +81,6 @@ impl SweepData {
     pub(super) fn are_results_sealed(root: &Path) -> bool {
         let text = files::read_to_string(&root.join(RESULTS)).unwrap_or_default();
         text.lines().all(ResultLine::is_sealed)
-    }
-
-    /// Holds every file of the sweep in `root` against its seal.
-    ///
-    /// **Errors:** a folder that holds no sweep.
-    pub fn findings(root: &Path) -> Result<Vec<Finding>> {
-        findings::findings(root)
     }
 
     /// The plan of the sweep in `root`.
@@ -128,7 +120,7 @@ impl SweepData {
         cells
     }
 
-    /// `plan.json` and `results.jsonl` of the sweep in `root`, for who follows one that goes on.
+    /// `plan.json` and `results.jsonl` of the sweep in `root`, for a reader that follows a sweep that is going on.
     pub fn files(root: &Path) -> [PathBuf; 2] {
         [root.join(PLAN), root.join(RESULTS)]
     }
@@ -155,14 +147,14 @@ impl SweepData {
 
     /// The runs that are not finished.
     pub fn unfinished(&self) -> impl Iterator<Item = &ResultLine> {
-        self.results.iter().filter(|line| line.status != Status::Finished)
+        self.results.iter().filter(|line| line.status != RunStatus::Finished)
     }
 }
 
 impl Cell {
     /// Those of its runs that are finished.
     pub fn finished(&self) -> impl Iterator<Item = &ResultLine> {
-        self.runs.iter().filter(|run| run.status == Status::Finished)
+        self.runs.iter().filter(|run| run.status == RunStatus::Finished)
     }
 }
 
@@ -174,7 +166,7 @@ pub(super) fn config_path(root: &Path, name: &str) -> PathBuf {
     root.join("configs").join(format!("{name}.toml"))
 }
 
-/// How results that are damaged come right.
+/// How damaged results are repaired.
 fn again(root: &Path) -> String {
     format!("`gradamp sweep --collect {}` makes it anew from the run folders", shell::path(root))
 }

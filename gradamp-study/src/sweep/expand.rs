@@ -6,14 +6,15 @@ use gradamp_core::random::{Purpose, Stream};
 
 use super::axis::{Axis, AxisValue, Values};
 use super::baseline::{key_of, with_baselines, with_controls};
+use super::draft::{Draft, Place, cell_name, settings_at};
 use super::names;
-use super::plan::{Axes, FORMAT, Plan, PlannedRun, Role};
+use super::plan::{FORMAT, Plan, PlannedRun, Role};
 use super::study::Study;
 use crate::config::tree::{Node, Origin, Value};
 use crate::config::{KeyError, Resolved};
 use crate::run_folder::VERSION;
 
-/// The most runs of a study; more are a slip of the keyboard.
+/// The largest number of runs of a study, as a guard against typing errors.
 const MOST_RUNS: usize = 100_000;
 /// A study's plan and the settings of each of its runs.
 #[derive(Clone, Debug)]
@@ -22,28 +23,9 @@ pub struct Expansion {
     pub plan: Plan,
     /// The settings of each run, in the plan's order.
     pub settings: Vec<Resolved>,
-    /// What a reader should be told.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
-
-/// A cell before its seeds.
-pub struct Draft {
-    /// Its name.
-    pub name: String,
-    /// What it is there for.
-    pub role: Role,
-    /// Where it stands on each axis.
-    pub axes: Axes,
-    /// Its settings, but for the seed.
-    pub settings: Resolved,
-    /// The cell that it is compared with.
-    pub baseline: Option<String>,
-    /// Of a control, the cell that it controls.
-    pub control_of: Option<String>,
-}
-
-/// Where a cell stands on each axis.
-pub type Place = Vec<AxisValue>;
 
 /// Makes all runs of a study and checks their settings.
 ///
@@ -56,7 +38,7 @@ pub fn expand(study: &Study, controls: bool) -> Result<Expansion, KeyError> {
         .map(|place| {
             let named = study.axes.iter().zip(place);
             Ok(Draft {
-                name: names::cell(named.clone()),
+                name: cell_name(named.clone()),
                 role: Role::Cell,
                 axes: named.map(|(axis, value)| (axis.name.clone(), value.json.clone())).collect(),
                 settings: settings_at(study, place)?,
@@ -164,7 +146,7 @@ fn places(study: &Study) -> Result<Vec<Place>, KeyError> {
                 let stream = stream(sample.seed).at(draw);
                 let at = |(j, axis): (usize, &Axis)| axis.at(f64::from(stream.uniform(j as u64)));
                 let place: Place = study.axes.iter().enumerate().map(at).collect();
-                if names.insert(names::cell(study.axes.iter().zip(&place))) {
+                if names.insert(cell_name(study.axes.iter().zip(&place))) {
                     drawn.push(place);
                 }
                 if drawn.len() == sample.runs {
@@ -188,15 +170,6 @@ fn nth(lists: &[&[AxisValue]], mut index: usize) -> Place {
     }
     place.reverse();
     place
-}
-
-/// The settings of the cell at `place`.
-pub fn settings_at(study: &Study, place: &[AxisValue]) -> Result<Resolved, KeyError> {
-    let mut tree = study.base.clone();
-    for (key, node) in place.iter().flat_map(|value| &value.set) {
-        tree.set(key, node.clone())?;
-    }
-    Resolved::of(tree)
 }
 
 /// **Errors:** two runs of one name, also where a file system knows no capitals; a name that is too long.

@@ -10,23 +10,23 @@ use super::results::ResultLine;
 use crate::run_folder::{self, Error, FileSeal, Finding, Result, RunFolder};
 use crate::shell;
 
-/// Holds every file of the sweep in `root` against its seal, and the results against the run folders. Nothing is changed.
+/// Checks every file of the sweep in `root` against its seal, and the results against the run folders. Changes nothing.
 ///
 /// **Errors:** a folder that holds no sweep.
 pub fn findings(root: &Path) -> Result<Vec<Finding>> {
     let path = SweepData::plan_of(root)?;
     let plan = match Plan::read(&path) {
         Ok(plan) => plan,
-        Err(error) => return Ok(vec![Finding::of(&path, Err(error))]),
+        Err(error) => return Ok(vec![Finding::new(&path, Err(error))]),
     };
-    let mut all = vec![Finding::of(&path, Ok(()))];
+    let mut all = vec![Finding::new(&path, Ok(()))];
     let configs = plan.runs.iter().map(|run| config_path(root, &run.name));
     for path in [root.join(STUDY), root.join(BASE)].into_iter().chain(configs) {
         all.extend(of_settings(root, &plan, &path));
     }
     all.extend(of_results(root, &plan));
     for (path, read) in failures(root, &plan) {
-        all.push(Finding::of(&path, read.map(drop)));
+        all.push(Finding::new(&path, read.map(drop)));
     }
     for run in plan.runs.iter().filter(|run| has_begun(root, &run.name)) {
         all.extend(run_folder::findings(&run_dir(root, &run.name))?);
@@ -34,16 +34,18 @@ pub fn findings(root: &Path) -> Result<Vec<Finding>> {
     Ok(all)
 }
 
-/// A file of settings, whose seal is in the plan; `None` for one that neither is there nor has to be.
+/// A file of settings, whose seal is in the plan; `None` if the file does not exist and need not exist.
 fn of_settings(root: &Path, plan: &Plan, path: &Path) -> Option<Finding> {
     let name = Plan::name_of(root, path);
     match plan.files.get(&name) {
-        Some(seal) => Some(Finding::of(path, FileSeal::of(path).and_then(|found| seal.check(path, &found)))),
+        Some(seal) => {
+            Some(Finding::new(path, FileSeal::read(path).and_then(|found| seal.check(path, &found))))
+        }
         None => path.exists().then(|| Finding::noted(path, "unsealed by an earlier version of gradamp")),
     }
 }
 
-/// The results: their seals, and whether they are what the run folders tell.
+/// The results: their seals, and whether they agree with the run folders.
 fn of_results(root: &Path, plan: &Plan) -> Vec<Finding> {
     let (path, table) = (root.join(RESULTS), root.join(CSV));
     if !path.exists() {
@@ -51,7 +53,7 @@ fn of_results(root: &Path, plan: &Plan) -> Vec<Finding> {
     }
     let lines = match SweepData::read(root) {
         Ok(data) => data.results,
-        Err(error) => return vec![Finding::of(&path, Err(error))],
+        Err(error) => return vec![Finding::new(&path, Err(error))],
     };
     let again = format!("`gradamp sweep --collect {}` makes it anew from the run folders", shell::path(root));
     let told = results(root, plan);
@@ -67,22 +69,22 @@ fn of_results(root: &Path, plan: &Plan) -> Vec<Finding> {
     let unsealed =
         (!SweepData::are_results_sealed(root)).then_some("unsealed by an earlier version of gradamp");
     let of_lines = match (stale, unsealed) {
-        (Some(error), _) => Finding::of(&path, Err(error)),
+        (Some(error), _) => Finding::new(&path, Err(error)),
         (None, Some(note)) => Finding::noted(&path, note),
-        (None, None) => Finding::of(&path, Ok(())),
+        (None, None) => Finding::new(&path, Ok(())),
     };
     vec![of_lines, of_table(&table, &csv(plan, &lines), &again)]
 }
 
-/// The table for people, which holds the same as the results.
+/// `results.csv`, which has the same content as `results.jsonl`.
 fn of_table(path: &Path, expected: &str, again: &str) -> Finding {
     let expected = FileSeal::of_bytes(expected.as_bytes());
-    let checked = FileSeal::of(path).and_then(|found| expected.check(path, &found));
+    let checked = FileSeal::read(path).and_then(|found| expected.check(path, &found));
     match checked {
         Err(Error::Broken { path, message }) => {
             let error = Error::broken(&path, format!("{message}; {again}"));
-            Finding::of(&path, Err(error))
+            Finding::new(&path, Err(error))
         }
-        other => Finding::of(path, other),
+        other => Finding::new(path, other),
     }
 }

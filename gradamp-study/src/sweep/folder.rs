@@ -1,4 +1,4 @@
-//! A sweep's folder: what is written there before the first run.
+//! A sweep's folder before the first run: the files that are written, and the checks that nothing is overwritten.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -50,7 +50,7 @@ pub fn check_runs(root: &Path, expansion: &Expansion) -> Result<()> {
     Ok(())
 }
 
-/// The first setting that makes another run of it.
+/// The first setting in which the run differs from the planned run.
 fn difference(found: &Resolved, planned: &Resolved) -> Result<Option<String>, KeyError> {
     // Where data lies may change, but not which data it is.
     let is_free = |path: &str| resume::is_free(path) && !path.starts_with("data.source");
@@ -59,7 +59,7 @@ fn difference(found: &Resolved, planned: &Resolved) -> Result<Option<String>, Ke
     Ok(first.map(|it| format!("{} is {} there and {} by {}", it.path, it.before, it.after, it.origin)))
 }
 
-/// Writes the study, the plan and each run's settings; says which runs are there that the plan does not hold.
+/// Writes the study, the plan and each run's settings; returns the runs in the folder that are not in the plan.
 ///
 /// **Errors:** a folder that cannot be written; one with a plan of another form.
 pub fn prepare(root: &Path, study: &Study, expansion: &Expansion) -> Result<Vec<String>> {
@@ -94,7 +94,7 @@ pub fn prepare(root: &Path, study: &Study, expansion: &Expansion) -> Result<Vec<
     Ok(gone.filter(|name| expansion.plan.run(name).is_none() && has_begun(root, name)).collect())
 }
 
-/// Writes a file, unless it says that already: several processes may begin at once.
+/// Writes a file unless it has this content already, because several processes may begin at once.
 fn write(path: &Path, text: &str) -> Result<(), run_folder::Error> {
     match files::read_to_string(path) {
         Ok(found) if found == text => Ok(()),
@@ -102,7 +102,7 @@ fn write(path: &Path, text: &str) -> Result<(), run_folder::Error> {
     }
 }
 
-/// Where a study's sweep goes if nobody says.
+/// The folder of a study's sweep, by default.
 pub fn default_root(study: &Study) -> PathBuf {
     Path::new("sweeps").join(&study.name)
 }

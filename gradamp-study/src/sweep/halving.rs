@@ -1,11 +1,11 @@
 //! Successive halving: at each rung only the best share of the cells goes on.
 //!
 //! A cell's seeds stay together: cells are compared by their means over the seeds, by validation accuracy where all
-//! have it, else by training loss. A cell of which a run diverged comes last, for its settings did that. A run that failed
-//! before the rung did so by a full disk or a kill and says nothing of its settings: its cell is judged by its other runs,
-//! and comes last only where there is none. Baselines run to their end, since everything is compared with them; a control
-//! goes as far as its cell. All is decided from what is on the disk, so that several processes come to the same, and a run
-//! that was stopped can be taken up later.
+//! have it, else by training loss. A cell with a run that diverged comes last, because its settings caused that. A run that failed
+//! before the rung, such as by a full disk, says nothing about its settings: its cell is ranked by its other runs,
+//! and comes last only if no run is left. Baselines run to their end, because all cells are compared with them; a control
+//! goes as far as its cell. All decisions are made from the files on the disk, so that several processes decide alike, and
+//! a run that was stopped can be resumed later.
 //!
 //! **Source:** Jamieson, Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", AISTATS
 //! 2016.
@@ -19,29 +19,29 @@ pub struct Progress {
     pub failed: bool,
     /// Whether its loss was not finite.
     pub diverged: bool,
-    /// Of each epoch, the validation accuracy where there is one, and the training loss.
+    /// The validation accuracy, if there is one, and the training loss of each epoch.
     pub epochs: Vec<(Option<f64>, f64)>,
     /// Epochs in all.
     pub total: usize,
 }
 
-/// What becomes of a cell.
+/// Whether a cell goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Its runs go on until so many epochs are done, and there they are compared; `None` for to their end.
-    GoesOn(Option<usize>),
-    /// It was not among the best after so many epochs.
+pub enum Fate {
+    /// Its runs go on until they have so many epochs and are compared; with `None` to their end.
+    Continues(Option<usize>),
+    /// The cell was not among the best after so many epochs.
     Stopped(usize),
 }
 
-/// What becomes of each cell, by its runs.
-pub fn standings(halving: &Halving, cells: &[Vec<Progress>]) -> Vec<Standing> {
-    let mut standings = vec![Standing::GoesOn(None); cells.len()];
+/// The fate of each cell, by its runs.
+pub fn cell_fates(halving: &Halving, cells: &[Vec<Progress>]) -> Vec<Fate> {
+    let mut fates = vec![Fate::Continues(None); cells.len()];
     let mut alive: Vec<usize> = (0..cells.len()).collect();
     for &rung in &halving.epochs {
         let is_there = |run: &Progress| run.failed || run.diverged || run.is_at(rung);
         if !alive.iter().all(|&cell| cells[cell].iter().all(is_there)) {
-            alive.iter().for_each(|&cell| standings[cell] = Standing::GoesOn(Some(rung)));
+            alive.iter().for_each(|&cell| fates[cell] = Fate::Continues(Some(rung)));
             break;
         }
         let by_accuracy = alive
@@ -53,11 +53,11 @@ pub fn standings(halving: &Halving, cells: &[Vec<Progress>]) -> Vec<Standing> {
         let mut ranked = alive.clone();
         ranked.sort_by(|a, b| score(b).total_cmp(&score(a))); // stable: of equals the first in the plan
         for loser in ranked.split_off(alive.len().div_ceil(halving.eta)) {
-            standings[loser] = Standing::Stopped(rung);
+            fates[loser] = Fate::Stopped(rung);
         }
-        alive.retain(|&cell| standings[cell] == Standing::GoesOn(None));
+        alive.retain(|&cell| fates[cell] == Fate::Continues(None));
     }
-    standings
+    fates
 }
 
 impl Progress {
@@ -67,7 +67,7 @@ impl Progress {
     }
 }
 
-/// The mean over the runs that have something to tell.
+/// The mean over the runs that reached the rung or diverged.
 fn score(runs: &[Progress], rung: usize, by_accuracy: bool) -> f64 {
     let of_run = |run: &Progress| match (run.diverged, by_accuracy) {
         (true, _) => f64::NEG_INFINITY,
@@ -101,27 +101,27 @@ mod tests {
     fn only_the_best_half_goes_on_once_all_are_there() {
         let mut cells: Vec<Vec<Progress>> =
             [0.2, 0.5, 0.4, 0.3, 0.1].map(|a| vec![run(&[a]), run(&[a])]).to_vec();
-        let going = |rung| Standing::GoesOn(Some(rung));
-        let stopped = Standing::Stopped;
+        let going = |rung| Fate::Continues(Some(rung));
+        let stopped = Fate::Stopped;
         let expected = [stopped(1), going(2), going(2), going(2), stopped(1)];
-        assert_eq!(standings(&HALVING(), &cells), expected);
+        assert_eq!(cell_fates(&HALVING(), &cells), expected);
         cells[4][1].epochs.clear();
-        assert_eq!(standings(&HALVING(), &cells), [going(1); 5], "one run is not there yet");
+        assert_eq!(cell_fates(&HALVING(), &cells), [going(1); 5], "one run is not there yet");
         cells[4][1].failed = true;
-        assert_eq!(standings(&HALVING(), &cells), expected, "and never will be");
+        assert_eq!(cell_fates(&HALVING(), &cells), expected, "and never will be");
         for (cell, last) in [(1, 0.1), (2, 0.9), (3, 0.95)] {
             cells[cell].iter_mut().for_each(|run| run.epochs.push((Some(last), 1.0)));
         }
-        let end = Standing::GoesOn(None);
-        assert_eq!(standings(&HALVING(), &cells), [stopped(1), stopped(2), end, end, stopped(1)]);
+        let end = Fate::Continues(None);
+        assert_eq!(cell_fates(&HALVING(), &cells), [stopped(1), stopped(2), end, end, stopped(1)]);
     }
 
     #[test]
     fn a_run_that_diverged_is_the_last_and_one_that_failed_pushes_no_other_out() {
         let halving = Halving { epochs: vec![1], eta: 2 };
-        let (end, stopped) = (Standing::GoesOn(None), Standing::Stopped(1));
+        let (end, stopped) = (Fate::Continues(None), Fate::Stopped(1));
         let against = |other: Progress| {
-            standings(&halving, &[vec![run(&[0.2]), run(&[0.2])], vec![run(&[0.9]), other]])
+            cell_fates(&halving, &[vec![run(&[0.2]), run(&[0.2])], vec![run(&[0.9]), other]])
         };
         let failed = |accuracies: &[f64]| Progress { failed: true, ..run(accuracies) };
         assert_eq!(against(failed(&[])), [stopped, end], "judged by the run that is left");
@@ -132,24 +132,24 @@ mod tests {
         // A cell of which nothing is left takes no place from one that lives, wherever it stands.
         let gone = || vec![failed(&[]), failed(&[])];
         let cells = [gone(), vec![run(&[0.1])], gone(), vec![run(&[0.2])]];
-        assert_eq!(standings(&halving, &cells), [stopped, end, stopped, end]);
+        assert_eq!(cell_fates(&halving, &cells), [stopped, end, stopped, end]);
         // Without accuracies a failed run's place is no reason to look at losses.
         let without = Progress { failed: true, total: 8, ..Progress::default() };
         let cells = [vec![run(&[0.1]), without.clone()], vec![run(&[0.2]), without]];
-        assert_eq!(standings(&halving, &cells), [stopped, end]);
+        assert_eq!(cell_fates(&halving, &cells), [stopped, end]);
     }
 
     #[test]
     fn losses_decide_where_accuracies_are_missing() {
         let halving = Halving { epochs: vec![1], eta: 2 };
-        let end = Standing::GoesOn(None);
+        let end = Fate::Continues(None);
         let by_loss = |losses: [f64; 2]| {
             let run = |loss| Progress { epochs: vec![(None, loss)], total: 8, ..Progress::default() };
-            standings(&halving, &losses.map(|loss| vec![run(loss)]))
+            cell_fates(&halving, &losses.map(|loss| vec![run(loss)]))
         };
-        assert_eq!(by_loss([1.0, 0.5]), [Standing::Stopped(1), end]);
-        assert_eq!(by_loss([0.4, f64::NAN]), [end, Standing::Stopped(1)]);
-        assert_eq!(by_loss([0.5, 0.5]), [end, Standing::Stopped(1)], "of equals the first");
+        assert_eq!(by_loss([1.0, 0.5]), [Fate::Stopped(1), end]);
+        assert_eq!(by_loss([0.4, f64::NAN]), [end, Fate::Stopped(1)]);
+        assert_eq!(by_loss([0.5, 0.5]), [end, Fate::Stopped(1)], "of equals the first");
     }
 
     proptest! {
@@ -159,10 +159,10 @@ mod tests {
         ) {
             let halving = Halving { epochs: vec![1], eta };
             let cells: Vec<_> = scores.iter().map(|&score| vec![run(&[score])]).collect();
-            let standings = standings(&halving, &cells);
+            let fates = cell_fates(&halving, &cells);
             let (mut on, mut off) = (Vec::new(), Vec::new());
-            for (standing, score) in standings.iter().zip(&scores) {
-                if *standing == Standing::GoesOn(None) { on.push(*score) } else { off.push(*score) }
+            for (fate, score) in fates.iter().zip(&scores) {
+                if *fate == Fate::Continues(None) { on.push(*score) } else { off.push(*score) }
             }
             prop_assert_eq!(on.len(), scores.len().div_ceil(eta));
             prop_assert!(on.iter().all(|a| off.iter().all(|b| a >= b)));

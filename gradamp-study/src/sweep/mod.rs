@@ -7,13 +7,14 @@
 //! | `plan.json` | all runs in their order, the seals of the settings, its own seal |
 //! | `configs/NAME.toml` | each run's settings, resolved: `gradamp train --config` makes the run by itself |
 //! | `runs/NAME/` | the run folders |
-//! | `failures/NAME.json` | why a run failed that could not write it down itself |
+//! | `failures/NAME.json` | why a run failed, written by the sweep if the run could not write it |
 //! | `results.csv`, `results.jsonl` | a line for each run of the plan, always made from the run folders |
 
 mod axis;
 mod baseline;
 mod collect;
 mod data;
+mod draft;
 mod expand;
 mod findings;
 mod folder;
@@ -28,13 +29,14 @@ mod tests;
 pub use collect::{Claim, View, collect, different_data, fates, forget_failure, has_begun, record_failure};
 pub use data::{Cell, SweepData};
 pub use expand::{Expansion, expand};
+pub use findings::findings;
 pub use folder::{check_runs, default_root, prepare};
-pub use halving::Standing;
+pub use halving::Fate;
 pub use plan::{Axes, Plan, PlannedRun, Role};
-pub use results::{ResultLine, Status};
+pub use results::ResultLine;
 pub use study::Study;
 
-/// The runs of a study, by their names, in their order.
+/// The names of the runs of a study, in plan order.
 ///
 /// **Errors:** a study that cannot be read or expanded, with the place.
 pub fn runs_of(path: &std::path::Path, study: String) -> Result<Vec<String>, crate::config::KeyError> {

@@ -1,6 +1,5 @@
 //! The names of runs: readable, stable, and safe for every file system.
 
-use super::axis::{Axis, AxisValue};
 use crate::config::tree::{Node, Value};
 
 /// The longest name of a run: file systems take 255 bytes, and a run's files have names of their own.
@@ -8,10 +7,9 @@ pub const LONGEST: usize = 160;
 /// The longest text of a value that has no name.
 const LONGEST_VALUE: usize = 40;
 
-/// `factor-2_lr-0.1`: the cell that stands at these values.
-pub fn cell<'a>(place: impl IntoIterator<Item = (&'a Axis, &'a AxisValue)>) -> String {
-    let part = |(axis, value): (&Axis, &AxisValue)| format!("{}-{}", axis.label, value.text);
-    let parts: Vec<String> = place.into_iter().map(part).collect();
+/// `factor-2_lr-0.1`: the cell with these values, each behind the label of its axis.
+pub fn cell<'a>(place: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let parts: Vec<String> = place.into_iter().map(|(label, value)| format!("{label}-{value}")).collect();
     if parts.is_empty() { "base".into() } else { parts.join("_") }
 }
 
@@ -30,7 +28,7 @@ pub fn run(cell: &str, seed: u64) -> String {
     format!("{cell}_seed-{seed}")
 }
 
-/// An axis in the names of runs: the last part of its path that says something.
+/// The label of an axis in the names of runs: the last part of its path other than `name`.
 pub fn label(name: &str) -> String {
     let mut parts = name.rsplit('.');
     let last = parts.next().unwrap_or(name);
@@ -70,7 +68,7 @@ pub fn number(value: f64) -> String {
     if is_plain { value.to_string() } else { format!("{value:e}") }
 }
 
-/// `text` in characters that every file system takes, and every shell.
+/// `text` in characters that every file system and every shell accepts.
 pub fn safe(text: &str) -> String {
     let is_safe = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
     let safe: String = text.trim().chars().map(|c| if is_safe(c) { c } else { '-' }).collect();

@@ -28,9 +28,9 @@ pub struct Plan {
     pub name: String,
     /// The axes' names, in the study's order.
     pub axes: Vec<String>,
-    /// Of the axes those that change nothing in the baseline.
+    /// The axes that change nothing in the baseline.
     pub amplification_axes: Vec<String>,
-    /// Which cells go on after how many epochs, where hopeless ones are stopped early.
+    /// Successive halving, if the study asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halving: Option<Halving>,
     /// The seals of the study and of each run's settings, by their names in the sweep's folder.
@@ -44,13 +44,13 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedRun {
-    /// Its name, and that of its folder.
+    /// Its name, which is the name of its folder too.
     pub name: String,
     /// The name of its cell: all runs that differ in the seed only.
     pub cell: String,
-    /// What it is there for.
+    /// Its role.
     pub role: Role,
-    /// Where it stands on each axis; a baseline only on those axes that change it.
+    /// Its value on each axis; a baseline has values only on the axes that change it.
     pub axes: Axes,
     /// The seed.
     pub seed: u64,
@@ -59,18 +59,18 @@ pub struct PlannedRun {
     /// The cell that it is to be compared with, if there is a baseline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
-    /// Of a control, the cell that it controls.
+    /// The cell that it controls, if it is a control.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_of: Option<String>,
 }
 
-/// What a run is there for.
+/// The role of a run in its sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// One of the combinations that are studied.
     Cell,
-    /// What cells are compared with.
+    /// A run that cells are compared with.
     Baseline,
     /// A cell's factor put into the learning rate instead of the gradient.
     Control,
@@ -102,7 +102,7 @@ impl Plan {
         read_json(path)
     }
 
-    /// What a file of the sweep in `root` is called in [`files`](Self::files).
+    /// The name of a file of the sweep in `root` in [`files`](Self::files).
     pub(super) fn name_of(root: &Path, path: &Path) -> String {
         let parts = path.strip_prefix(root).unwrap_or(path).components();
         parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")

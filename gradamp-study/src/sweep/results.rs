@@ -1,11 +1,9 @@
 //! A line of `results.jsonl`: how one run of a sweep went.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Axes, Role};
-use crate::run_folder::seal;
+use crate::run_folder::{RunStatus, seal};
 
 /// A line of `results.jsonl`, and a row of `results.csv`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,14 +13,14 @@ pub struct ResultLine {
     pub run: String,
     /// The name of its cell.
     pub cell: String,
-    /// What it is there for.
+    /// Its role.
     pub role: Role,
-    /// Where it stands on each axis.
+    /// Its value on each axis.
     pub axes: Axes,
     /// The seed.
     pub seed: u64,
     /// How far it is.
-    pub status: Status,
+    pub status: RunStatus,
     /// Why it failed.
     pub error: Option<String>,
     /// Epochs that are done.
@@ -35,11 +33,11 @@ pub struct ResultLine {
     pub best_validation_accuracy: Option<f64>,
     /// Fraction of the test examples that were right in the best epoch.
     pub test_accuracy_at_best: Option<f64>,
-    /// Mean training loss of the last epoch; none where it was not finite.
+    /// Mean training loss of the last epoch; `None` if it was not finite.
     pub last_train_loss: Option<f64>,
     /// Seconds of the run, evaluations included.
     pub seconds: f64,
-    /// The version of the program that made the run; empty where it has not begun.
+    /// The version of the program that made the run; empty if the run has not begun.
     pub version: String,
 }
 
@@ -63,43 +61,5 @@ impl ResultLine {
         let sealed = seal::LINE.unseal(line)?;
         serde_json::from_str(sealed.as_deref().unwrap_or(line))
             .map_err(|error| format!("is damaged or of another version: {error}"))
-    }
-}
-
-/// How far a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// All epochs are done.
-    Finished,
-    /// Its cell was not among the best at a rung of successive halving.
-    StoppedEarly,
-    /// An error ended it.
-    Failed,
-    /// Its loss was not finite.
-    Diverged,
-    /// It was interrupted or killed, and can be resumed.
-    Interrupted,
-    /// It has not begun, or is going on.
-    Pending,
-}
-
-impl Status {
-    /// The word for it in files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Status::Finished => "finished",
-            Status::StoppedEarly => "stopped_early",
-            Status::Failed => "failed",
-            Status::Diverged => "diverged",
-            Status::Interrupted => "interrupted",
-            Status::Pending => "pending",
-        }
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }

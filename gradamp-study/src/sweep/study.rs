@@ -36,7 +36,7 @@ pub struct Study {
     pub path: PathBuf,
     /// What it holds.
     pub text: String,
-    /// What it is called: its key `name`, else the file's name.
+    /// Its name: the key `name`, else the file's name.
     pub name: String,
     /// The file of settings that it names.
     pub config: Option<PathBuf>,
@@ -50,7 +50,7 @@ pub struct Study {
     pub sample: Option<(Sample, Origin)>,
     /// What cells are compared with.
     pub baseline: Baseline,
-    /// Whether hopeless cells are stopped early, and where that was written.
+    /// Successive halving, and where it was written.
     pub halving: Option<(Halving, Origin)>,
     /// Whether amplified cells get controls.
     pub controls: bool,
@@ -81,7 +81,7 @@ pub enum Baseline {
 const KEYS: [&str; 11] = [
     "name", "preset", "config", "base", "axes", "axis", "seeds", "sample", "baseline", "halving", "controls",
 ];
-/// Settings that are not a study's to make, and what is to be used instead.
+/// Settings that a study must not make, and what to use instead.
 const TAKEN: [(&str, &str); 2] = [
     ("train.seed", "give the study's `seeds` instead"),
     ("train.max_steps", "a sweep's runs go to the end of their strategy"),
@@ -123,7 +123,7 @@ impl Study {
             }
         }
         for (key, node) in entries {
-            study.take(key, node).map_err(|error| error.below(key))?;
+            study.read_entry(key, node).map_err(|error| error.below(key))?;
         }
         if study.seeds.is_empty() {
             let seed = study.base.get("train.seed").map(read::<u64>).transpose()?;
@@ -143,7 +143,7 @@ impl Study {
         }
     }
 
-    /// Puts a layer of settings over those below it.
+    /// Puts a layer of settings over the base so far.
     fn lay(&mut self, layer: &str, node: &Node) -> Result<(), KeyError> {
         match layer {
             "preset" => self.base.overlay(preset_tree(&read::<String>(node)?)?),
@@ -163,7 +163,7 @@ impl Study {
     }
 
     /// Reads one of the study's own keys.
-    fn take(&mut self, key: &str, node: &Node) -> Result<(), KeyError> {
+    fn read_entry(&mut self, key: &str, node: &Node) -> Result<(), KeyError> {
         match key {
             "preset" | "config" | "base" => {}
             "name" => self.name = names::safe(&read::<String>(node)?),
@@ -204,7 +204,7 @@ impl Study {
         Ok(())
     }
 
-    /// **Errors:** a setting that is not a study's to make; two axes of one name, or of one key; a range without
+    /// **Errors:** a setting that a study must not make; two axes of one name, or of one key; a range without
     /// `sample`.
     fn check_axes(&mut self) -> Result<(), KeyError> {
         for (key, instead) in TAKEN {

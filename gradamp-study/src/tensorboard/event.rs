@@ -18,7 +18,7 @@ pub fn file_version(time: f64) -> Vec<u8> {
     event
 }
 
-/// `Event { session_log: START }`: whoever has read another file of this run forgets what is at `step` and behind it.
+/// `Event { session_log: START }`: a reader of another file of this run discards what is at `step` and after it.
 pub fn start(time: f64, step: u64) -> Vec<u8> {
     let mut log = Vec::new();
     key(&mut log, 1, VARINT);

@@ -107,7 +107,7 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// Whether the run in `root` has an event file already, which would grow old if nobody wrote to it.
+    /// Whether the run in `root` has an event file already, which has to be kept up to date.
     pub fn is_in(root: &Path) -> bool {
         event_files(&root.join(FOLDER)).is_ok_and(|files| !files.is_empty())
     }

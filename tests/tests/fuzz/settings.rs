@@ -43,7 +43,7 @@ const WORDS: [&str; 30] = [
 ];
 
 fn read(text: &str) -> Result<Resolved, KeyError> {
-    Resolved::of(Node::parse(text, &|line| Origin::File("file".into(), line))?)
+    Resolved::from_tree(Node::parse(text, &|line| Origin::File("file".into(), line))?)
 }
 
 /// Settings that were accepted are the same when they are shown and read again.

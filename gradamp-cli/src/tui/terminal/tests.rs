@@ -58,7 +58,7 @@ fn the_terminal_comes_back_after_an_error_and_after_a_panic() {
         // Nothing but the hook gives it back.
         Ok("panic") => {
             std::panic::set_hook(Box::new(crate::last_resort));
-            std::mem::forget(Screen::take().unwrap());
+            std::mem::forget(Screen::acquire().unwrap());
             panic!("on purpose");
         }
         _ => {}

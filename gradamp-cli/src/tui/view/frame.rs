@@ -6,12 +6,13 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph};
 
-use super::super::dashboard::{Dashboard, Status, factors};
+use super::super::dashboard::{Dashboard, factors};
 use super::super::ui::{Pane, Role, Ui};
 use super::numbers::{count, percent, short};
 use crate::progress::amplification;
 use gradamp_study::duration::duration;
 use gradamp_study::rate::rate;
+use gradamp_study::run_folder::RunStatus;
 
 /// What matters less.
 pub const FAINT: Style = Style::new().add_modifier(Modifier::DIM);
@@ -66,18 +67,15 @@ fn title(dashboard: &Dashboard, width: u16) -> Line<'_> {
     fitted([Span::styled("gradamp", FIRM), Span::raw(&dashboard.name)], width)
 }
 
-fn status(dashboard: &Dashboard) -> (&str, Color) {
-    match &dashboard.status {
-        Status::Beginning => ("beginning", Color::Yellow),
-        Status::Running => ("running", Color::Green),
-        Status::Killed => ("killed", Color::Red),
-        Status::Lost => ("not to be found", Color::Red),
-        Status::Ended(word) => match word.as_str() {
-            "finished" => ("finished", Color::Cyan),
-            "step_limit" => ("step limit", Color::Yellow),
-            "diverged" | "failed" => (word, Color::Red),
-            other => (other, Color::Yellow),
-        },
+fn status(dashboard: &Dashboard) -> (&'static str, Color) {
+    match dashboard.status {
+        _ if dashboard.is_lost => ("not to be found", Color::Red),
+        RunStatus::Pending => ("beginning", Color::Yellow),
+        RunStatus::Running => ("running", Color::Green),
+        RunStatus::Finished => ("finished", Color::Cyan),
+        RunStatus::StepLimit => ("step limit", Color::Yellow),
+        RunStatus::Interrupted | RunStatus::StoppedEarly => (dashboard.status.name(), Color::Yellow),
+        RunStatus::Killed | RunStatus::Diverged | RunStatus::Failed => (dashboard.status.name(), Color::Red),
     }
 }
 

@@ -137,6 +137,17 @@ fn decimals(step: f64) -> usize {
         .unwrap_or(0) as usize
 }
 
+/// A p-value, as it is written.
+pub fn p(value: f64) -> String {
+    if value < 1e-4 { "< 0.0001".into() } else { significant(value, 2) }
+}
+
+/// A p-value within a sentence: `p = 0.02` or `p < 0.0001`.
+pub fn p_in_words(value: f64) -> String {
+    let text = p(value);
+    if text.starts_with('<') { format!("p {text}") } else { format!("p = {text}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

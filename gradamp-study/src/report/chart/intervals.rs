@@ -1,6 +1,6 @@
 //! Points with intervals, one below the other, against a reference.
 
-use super::lines::Stroke;
+use super::series::Stroke;
 use super::svg::{Anchor, fit, width_of};
 use super::{Axis, Chart, Drawing, Svg};
 

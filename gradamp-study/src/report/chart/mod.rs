@@ -11,16 +11,18 @@ mod lines;
 mod multiples;
 mod panel;
 mod scale;
+mod series;
 mod svg;
 #[cfg(test)]
 mod tests;
 
-pub use format::{Format, significant};
+pub use format::{Format, p, p_in_words, significant};
 pub use heatmap::{ColourScale, Heatmap};
 pub use intervals::{Intervals, Item};
-pub use lines::{Lane, LineChart, Series, Span, Strip, Stroke};
+pub use lines::{Lane, LineChart, Strip};
 pub use multiples::Multiples;
 pub use scale::{Axis, Scale};
+pub use series::{Series, Span, Stroke};
 pub use svg::{Svg, escape};
 
 /// The rules that the classes in a drawing follow; their colours are variables, see [`colour::variables`].

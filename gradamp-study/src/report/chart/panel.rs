@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::lines::{Series, Span, Stroke};
+use super::series::{Series, Span, Stroke};
 use super::svg::{Anchor, fit, n, width_of};
 use super::{Axis, Scale, Svg};
 

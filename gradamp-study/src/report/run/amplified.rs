@@ -5,8 +5,8 @@ use gradamp_core::amplify::{DrawRecord, Through};
 use super::super::chart::{Axis, ColourScale, Format};
 use super::super::figure::Figure;
 use super::super::html::{Block, Table};
+use super::super::subject::{Subject, spans_in_words};
 use super::gradients::Grid;
-use super::{Subject, spans_in_words};
 
 /// The figure of a run's draws, or a sentence where there were none.
 pub fn of_run(run: &Subject) -> Vec<Block> {

@@ -3,7 +3,7 @@
 use super::super::chart::{Axis, Chart, ColourScale, Format, Heatmap, Intervals, Item, Multiples, Stroke};
 use super::super::figure::Figure;
 use super::super::html::{Block, Cell, Table};
-use super::Subject;
+use super::super::subject::Subject;
 use crate::run_folder::lines::EvaluationLine;
 
 /// Most classes whose accuracies are drawn; of more, the worst and the best are.
@@ -24,7 +24,7 @@ pub fn of_one(run: &Subject) -> Vec<Block> {
     let Some(evaluation) = evaluation(run) else {
         return vec![Block::Text("No epoch was evaluated on the test examples yet.".into())];
     };
-    let classes = Classes::of(run, evaluation);
+    let classes = Classes::new(run, evaluation);
     let matrix = classes.matrix(&scale());
     let matrix = Heatmap { has_legend: true, ..matrix };
     let matrix = Figure::new("confusion", "Confusion matrix", classes.confusion_in_words(), matrix)
@@ -37,7 +37,7 @@ pub fn of_one(run: &Subject) -> Vec<Block> {
 pub fn of_several(runs: &[Subject]) -> Vec<Block> {
     let all: Vec<(&Subject, Classes)> = runs
         .iter()
-        .filter_map(|run| evaluation(run).map(|evaluation| (run, Classes::of(run, evaluation))))
+        .filter_map(|run| evaluation(run).map(|evaluation| (run, Classes::new(run, evaluation))))
         .collect();
     if all.is_empty() {
         return vec![Block::Text("No epoch was evaluated on the test examples yet.".into())];
@@ -77,7 +77,7 @@ struct Classes {
 }
 
 impl Classes {
-    fn of(run: &Subject, evaluation: &EvaluationLine) -> Self {
+    fn new(run: &Subject, evaluation: &EvaluationLine) -> Self {
         let known = &run.data.record.classes;
         let name = |class: usize| known.get(class).cloned().unwrap_or_else(|| format!("class {class}"));
         let names = (0..evaluation.confusion.len()).map(name).collect();

@@ -3,7 +3,7 @@
 use super::super::chart::{Axis, Format, Lane, LineChart, Series, Span, Strip, Stroke};
 use super::super::figure::Figure;
 use super::super::html::{Block, Table};
-use super::{Subject, spans_in_words};
+use super::super::subject::{Subject, spans_in_words};
 use crate::rate::rate;
 use crate::run_folder::lines::EpochLine;
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::chart::{Axis, Format, Intervals, Item, Stroke, significant};
 use super::super::figure::Figure;
 use super::super::html::{Block, Table};
-use super::Subject;
+use super::super::subject::Subject;
 
 /// Most rows of the chart; the table holds all.
 const MOST_ROWS: usize = 60;

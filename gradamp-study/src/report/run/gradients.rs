@@ -5,7 +5,7 @@ use gradamp_core::train::SiteGradient;
 use super::super::chart::{Axis, Chart, ColourScale, Format, Heatmap, LineChart, Multiples, Series, Stroke};
 use super::super::figure::Figure;
 use super::super::html::{Block, Table};
-use super::Subject;
+use super::super::subject::Subject;
 
 /// Most columns of a table of values; the others are in the run's folder.
 const MOST_COLUMNS: usize = 12;
@@ -23,7 +23,7 @@ pub(super) struct Grid {
 
 impl Grid {
     /// What `value` finds in every line of the run's gradients; sites without any value are left out.
-    pub(super) fn of(run: &Subject, value: impl Fn(&SiteGradient) -> Option<f64>) -> Self {
+    pub(super) fn new(run: &Subject, value: impl Fn(&SiteGradient) -> Option<f64>) -> Self {
         let mut epochs: Vec<usize> = run.data.gradients.iter().map(|line| line.epoch).collect();
         epochs.sort_unstable();
         epochs.dedup();
@@ -108,7 +108,7 @@ fn norm_axis() -> Axis {
 
 /// The figures of one run.
 pub fn of_one(run: &Subject) -> Vec<Block> {
-    let (before, after) = (Grid::of(run, before), Grid::of(run, after));
+    let (before, after) = (Grid::new(run, before), Grid::new(run, after));
     if after.is_empty() {
         return vec![Block::Text(
             "No gradients were measured; train.gradients_every says every how many steps they are.".into(),
@@ -135,7 +135,7 @@ pub fn of_one(run: &Subject) -> Vec<Block> {
 
 /// How far each step moved a site's parameters, against their size; `None` where nothing was measured.
 fn updates(run: &Subject) -> Option<Figure> {
-    let grid = Grid::of(run, |gradient| gradient.update_ratio);
+    let grid = Grid::new(run, |gradient| gradient.update_ratio);
     let measured = || grid.all().filter(|value| value.is_finite() && *value > 0.0);
     measured().next()?;
     let scale = ColourScale::sequential(Axis::log("‖Δw‖ / ‖w‖ of a step", Format::Number), grid.all());
@@ -161,7 +161,7 @@ fn updates(run: &Subject) -> Option<Figure> {
 
 /// The figures of several runs: maps side by side, profiles over each other.
 pub fn of_several(runs: &[Subject]) -> Vec<Block> {
-    let grids: Vec<Grid> = runs.iter().map(|run| Grid::of(run, after)).collect();
+    let grids: Vec<Grid> = runs.iter().map(|run| Grid::new(run, after)).collect();
     if grids.iter().all(Grid::is_empty) {
         return vec![Block::Text("No gradients were measured.".into())];
     }
@@ -183,7 +183,7 @@ pub fn of_several(runs: &[Subject]) -> Vec<Block> {
     let words = "The geometric mean over all epochs of the gradient's norm at each site.".to_owned();
     let profile = Figure::new("gradient-profile", "Gradient by depth", words, chart);
     let mut blocks = vec![Block::Figure(flow.broad()), Block::Figure(profile)];
-    let grids: Vec<Grid> = runs.iter().map(|run| Grid::of(run, |gradient| gradient.update_ratio)).collect();
+    let grids: Vec<Grid> = runs.iter().map(|run| Grid::new(run, |gradient| gradient.update_ratio)).collect();
     if grids.iter().any(|grid| grid.all().any(f64::is_finite)) {
         let line = |(i, (run, grid)): (usize, (&Subject, &Grid))| {
             Series::new(&run.name, Stroke::Colour(i), grid.profile(|_| true))

@@ -1,7 +1,7 @@
 //! The configuration, where two runs differ in it, and how to get the same again.
 
 use super::super::html::{Block, Cell, Section, Table};
-use super::Subject;
+use super::super::subject::Subject;
 use crate::Result;
 use crate::shell;
 

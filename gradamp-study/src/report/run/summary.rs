@@ -2,16 +2,16 @@
 
 use super::super::chart::Format;
 use super::super::html::{Block, Cell, Section, Table, Tile};
-use super::{Subject, spans_in_words};
-use crate::run_folder::{RunData, RunFolder};
+use super::super::subject::{Subject, spans_in_words};
+use crate::run_folder::{RunData, RunFolder, RunStatus};
 
 /// How a run stands, in words.
 pub fn status(run: &RunData) -> String {
-    match run.record.outcome.as_str() {
-        "running" if RunFolder::is_in_use(&run.root) => "still going on".into(),
-        "running" => "was killed, or its machine was".into(),
-        "step_limit" => "stopped at its limit of steps".into(),
-        other => other.into(),
+    match run.record.outcome {
+        RunStatus::Running if RunFolder::is_in_use(&run.root) => "still going on".into(),
+        RunStatus::Running => "was killed, or its machine was".into(),
+        RunStatus::StepLimit => "stopped at its limit of steps".into(),
+        other => other.to_string(),
     }
 }
 

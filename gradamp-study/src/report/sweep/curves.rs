@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::chart::{Axis, Chart, Format, LineChart, Multiples, Series, Stroke};
 use super::super::figure::Figure;
 use super::super::html::Block;
-use super::judged::Judged;
+use super::cell::MeasuredCell;
 use crate::run_folder::lines::EpochLine;
 use crate::run_folder::{RunData, RunRecord};
 use crate::sweep::{Cell, SweepData};
@@ -23,7 +23,7 @@ pub fn first_record(sweep: &SweepData) -> Option<RunRecord> {
 type Course = (Vec<(f64, f64)>, Vec<(f64, f64, f64)>);
 
 /// The figure; runs whose folders cannot be read are told.
-pub fn blocks(sweep: &SweepData, ranked: &[&Judged]) -> Vec<Block> {
+pub fn blocks(sweep: &SweepData, ranked: &[&MeasuredCell]) -> Vec<Block> {
     let mut unread = Vec::new();
     let mut course = |cell: &Cell| {
         let mut runs = Vec::new();
@@ -36,8 +36,8 @@ pub fn blocks(sweep: &SweepData, ranked: &[&Judged]) -> Vec<Block> {
         }
         over_seeds(&runs)
     };
-    let is_drawn = |cell: &&&Judged| !cell.is_baseline() && cell.accuracy.mean.is_finite();
-    let cells: Vec<&&Judged> = ranked.iter().filter(is_drawn).take(MOST_PANELS).collect();
+    let is_drawn = |cell: &&&MeasuredCell| !cell.is_baseline() && cell.accuracy.mean.is_finite();
+    let cells: Vec<&&MeasuredCell> = ranked.iter().filter(is_drawn).take(MOST_PANELS).collect();
     let mut baselines: BTreeMap<&str, Course> = BTreeMap::new();
     for cell in ranked.iter().filter(|cell| cell.is_baseline()) {
         baselines.insert(&cell.cell.name, course(&cell.cell));
@@ -45,7 +45,7 @@ pub fn blocks(sweep: &SweepData, ranked: &[&Judged]) -> Vec<Block> {
     let courses: Vec<Course> = cells.iter().map(|cell| course(&cell.cell)).collect();
     let bounds: Vec<f64> =
         courses.iter().chain(baselines.values()).flat_map(|(line, _)| line.iter().map(|(_, y)| *y)).collect();
-    let panel = |(cell, (line, band)): (&&&Judged, &Course)| -> (String, Box<dyn Chart>) {
+    let panel = |(cell, (line, band)): (&&&MeasuredCell, &Course)| -> (String, Box<dyn Chart>) {
         let mut own = Series::new("mean", Stroke::Colour(0), line.clone());
         own.band.clone_from(band);
         let mut series = vec![own];
@@ -82,8 +82,8 @@ pub fn blocks(sweep: &SweepData, ranked: &[&Judged]) -> Vec<Block> {
     blocks
 }
 
-fn words(cells: &[&&Judged], courses: &[Course]) -> String {
-    let end = |(cell, (line, _)): (&&&Judged, &Course)| {
+fn words(cells: &[&&MeasuredCell], courses: &[Course]) -> String {
+    let end = |(cell, (line, _)): (&&&MeasuredCell, &Course)| {
         let (epoch, accuracy) = *line.last()?;
         Some(format!("{} ends at {} after epoch {epoch}", cell.cell.name, Format::Percent(1).text(accuracy)))
     };

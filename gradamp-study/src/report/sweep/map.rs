@@ -3,8 +3,7 @@
 use super::super::chart::{Axis, Chart, ColourScale, Format, Heatmap, LineChart, Multiples, Series, Stroke};
 use super::super::figure::Figure;
 use super::super::html::Block;
-use super::axes::{StudyAxis, axes, short, value_on};
-use super::judged::{Judged, Measure};
+use super::cell::{Measure, MeasuredCell};
 use crate::sweep::Role;
 
 /// Most maps.
@@ -20,7 +19,7 @@ enum Shown {
 }
 
 impl Shown {
-    fn of(self, cell: &Judged) -> f64 {
+    fn value(self, cell: &MeasuredCell) -> f64 {
         match self {
             Shown::Difference => cell.difference().unwrap_or(f64::NAN),
             Shown::Mean => cell.accuracy.mean,
@@ -36,9 +35,9 @@ impl Shown {
 }
 
 /// The figures over the axes; none where nothing but the seed differs.
-pub fn blocks(cells: &[Judged], measure: Measure) -> Vec<Block> {
+pub fn blocks(cells: &[MeasuredCell], measure: Measure) -> Vec<Block> {
     let axes = axes(cells);
-    let studied: Vec<&Judged> = cells.iter().filter(|cell| cell.cell.role == Role::Cell).collect();
+    let studied: Vec<&MeasuredCell> = cells.iter().filter(|cell| cell.cell.role == Role::Cell).collect();
     let has_baseline = studied.iter().any(|cell| cell.against.is_some());
     let shown = if has_baseline { Shown::Difference } else { Shown::Mean };
     match axes.as_slice() {
@@ -57,12 +56,12 @@ fn over(
     a: &StudyAxis,
     b: &StudyAxis,
     others: &[StudyAxis],
-    studied: &[&Judged],
+    studied: &[&MeasuredCell],
     shown: Shown,
     measure: Measure,
 ) -> Figure {
     let (rows, columns) = ordered(a, b);
-    let values = || studied.iter().map(|cell| shown.of(cell));
+    let values = || studied.iter().map(|cell| shown.value(cell));
     let scale = match shown {
         Shown::Difference => ColourScale::diverging(
             Axis::linear("difference to the baseline, percentage points", Format::Points),
@@ -82,12 +81,12 @@ fn over(
     combinations.truncate(MOST_PANELS);
     let map = |chosen: &Vec<&str>| {
         let value = |row: &String, column: &String| {
-            let is_here = |cell: &&&Judged| {
+            let is_here = |cell: &&&MeasuredCell| {
                 value_on(cell, &rows.name) == Some(row)
                     && value_on(cell, &columns.name) == Some(column)
                     && combination(cell, others) == *chosen
             };
-            studied.iter().find(is_here).map_or(f64::NAN, |cell| shown.of(cell))
+            studied.iter().find(is_here).map_or(f64::NAN, |cell| shown.value(cell))
         };
         Heatmap {
             row_label: rows.name.clone(),
@@ -129,13 +128,13 @@ fn over(
     }
 }
 
-fn combination<'a>(cell: &'a Judged, others: &[StudyAxis]) -> Vec<&'a str> {
+fn combination<'a>(cell: &'a MeasuredCell, others: &[StudyAxis]) -> Vec<&'a str> {
     others.iter().map(|axis| value_on(cell, &axis.name).unwrap_or("–")).collect()
 }
 
 /// One axis: a line where its values are numbers; where they are not, the plot of intervals says it all.
-fn along(axis: &StudyAxis, studied: &[&Judged], shown: Shown, measure: Measure) -> Option<Figure> {
-    let points: Option<Vec<(f64, &Judged)>> = studied
+fn along(axis: &StudyAxis, studied: &[&MeasuredCell], shown: Shown, measure: Measure) -> Option<Figure> {
+    let points: Option<Vec<(f64, &MeasuredCell)>> = studied
         .iter()
         .map(|cell| {
             value_on(cell, &axis.name).and_then(|value| value.parse().ok()).map(|value| (value, *cell))
@@ -165,15 +164,62 @@ fn along(axis: &StudyAxis, studied: &[&Judged], shown: Shown, measure: Measure) 
 }
 
 /// Where it is best and where worst.
-fn words(studied: &[&Judged], shown: Shown) -> String {
-    let known = || studied.iter().filter(|cell| shown.of(cell).is_finite());
-    let best = known().max_by(|a, b| shown.of(a).total_cmp(&shown.of(b)));
-    let worst = known().min_by(|a, b| shown.of(a).total_cmp(&shown.of(b)));
+fn words(studied: &[&MeasuredCell], shown: Shown) -> String {
+    let known = || studied.iter().filter(|cell| shown.value(cell).is_finite());
+    let best = known().max_by(|a, b| shown.value(a).total_cmp(&shown.value(b)));
+    let worst = known().min_by(|a, b| shown.value(a).total_cmp(&shown.value(b)));
     match (best, worst) {
         (Some(best), Some(worst)) => {
-            let text = |cell: &Judged| format!("{} ({})", shown.text(shown.of(cell)), cell.cell.name);
+            let text =
+                |cell: &MeasuredCell| format!("{} ({})", shown.text(shown.value(cell)), cell.cell.name);
             format!("From {} to {}.", text(worst), text(best))
         }
         _ => "No cell has a finished run yet.".into(),
     }
+}
+
+/// An axis and its values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StudyAxis {
+    /// Its name.
+    pub name: String,
+    /// Its values: numbers by size, others in plan order.
+    pub values: Vec<String>,
+}
+
+/// The axes on which studied cells have more than one value: ratio and factor first, which belong on one map, then those with most
+/// values; in plan order among equals.
+pub fn axes(cells: &[MeasuredCell]) -> Vec<StudyAxis> {
+    let mut axes: Vec<StudyAxis> = Vec::new();
+    for (name, value) in
+        cells.iter().filter(|cell| cell.cell.role == Role::Cell).flat_map(|cell| &cell.cell.axes)
+    {
+        match axes.iter_mut().find(|axis| axis.name == *name) {
+            Some(axis) if axis.values.contains(value) => {}
+            Some(axis) => axis.values.push(value.clone()),
+            None => axes.push(StudyAxis { name: name.clone(), values: vec![value.clone()] }),
+        }
+    }
+    axes.retain(|axis| axis.values.len() > 1);
+    for axis in &mut axes {
+        let numbers: Option<Vec<f64>> = axis.values.iter().map(|value| value.parse().ok()).collect();
+        if numbers.is_some() {
+            let number = |value: &String| value.parse::<f64>().unwrap_or(f64::NAN);
+            axis.values.sort_by(|a, b| number(a).total_cmp(&number(b)));
+        }
+    }
+    let is_amount = |axis: &StudyAxis| matches!(short(&axis.name), "ratio" | "factor");
+    let both = axes.iter().filter(|axis| is_amount(axis)).count() == 2;
+    axes.sort_by_key(|axis| (!(both && is_amount(axis)), std::cmp::Reverse(axis.values.len())));
+    axes
+}
+
+/// A cell's value on an axis.
+pub fn value_on<'a>(cell: &'a MeasuredCell, axis: &str) -> Option<&'a str> {
+    cell.cell.axes.iter().find(|(name, _)| name == axis).map(|(_, value)| value.as_str())
+}
+
+/// The last part of a key, which tells what it is: `ratio` of `amplification.ratio`.
+pub fn short(name: &str) -> &str {
+    name.rsplit('.').find(|part| part.parse::<usize>().is_err()).unwrap_or(name)
 }

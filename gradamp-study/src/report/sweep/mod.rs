@@ -1,8 +1,7 @@
 //! The sections about a sweep.
 
-mod axes;
+mod cell;
 mod curves;
-mod judged;
 mod map;
 mod table;
 #[cfg(test)]
@@ -12,36 +11,32 @@ use std::path::Path;
 
 use gradamp_core::files;
 
-use super::chart::{Axis, Format, Intervals, Item, Stroke};
+use super::chart::{Axis, Format, Intervals, Item, Stroke, p_in_words};
 use super::figure::Figure;
 use super::html::{Block, Section, Tile};
 use crate::Result;
-use crate::run_folder::{Error, FileSeal, RunData};
+use crate::compare::{BestCell, ChosenBy, SweepAnalysis};
+use crate::run_folder::{Error, FileSeal, RunStatus};
 use crate::shell;
-use crate::sweep::{Role, Status, SweepData};
-use judged::{Judged, Measure, judge, measure};
+use crate::sweep::{Role, SweepData};
+use cell::{Measure, MeasuredCell};
 
 /// Most rows of the plot of intervals: the best, and the baselines.
 const MOST_ROWS: usize = 48;
 
 /// The sections about `sweep`.
 pub fn sections(sweep: &SweepData) -> Result<Vec<Section>> {
-    // A run whose folder was removed is told without its course; one that is damaged is no run to tell of.
-    for run in sweep.results.iter().filter(|run| run.status == Status::Finished) {
-        let folder = sweep.run_dir(&run.run);
-        if folder.exists() {
-            RunData::outline(&folder)?;
-        }
-    }
-    let measure = measure(sweep);
-    let cells = judge(sweep, measure);
-    let mut ranked: Vec<&Judged> = cells.iter().collect();
+    // The course of a run whose folder was removed is left out; a damaged run is an error.
+    let analysis = SweepAnalysis::read(sweep)?;
+    let measure = Measure::allowed_by(&analysis);
+    let cells = MeasuredCell::all(&analysis, measure);
+    let mut ranked: Vec<&MeasuredCell> = cells.iter().collect();
     ranked.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
     let mut results =
         vec![Block::Figure(intervals(&ranked, measure)), Block::Table(table::cells(&ranked, measure))];
-    results.extend(table::note(&cells, measure).map(Block::Text));
+    results.extend(table::note(&cells, measure, analysis.correction).map(Block::Text));
     let mut sections = vec![
-        Section::new("summary", "In short", summary(sweep, &cells, &ranked, measure)),
+        Section::new("summary", "In short", summary(sweep, &analysis, &cells, &ranked)),
         Section::new("cells", "Every cell against its baseline", results),
     ];
     let map = map::blocks(&cells, measure);
@@ -57,33 +52,41 @@ pub fn sections(sweep: &SweepData) -> Result<Vec<Section>> {
 }
 
 /// What cells are sorted by; those without a finished run come last.
-fn rank(cell: &Judged) -> f64 {
+fn rank(cell: &MeasuredCell) -> f64 {
     if cell.accuracy.mean.is_nan() { f64::NEG_INFINITY } else { cell.accuracy.mean }
 }
 
-/// The cell that a reader would choose: by its validation accuracy, where there is one.
-fn chosen(cells: &[Judged]) -> Option<&Judged> {
-    let by = |cell: &Judged| cell.validation.unwrap_or(cell.accuracy.mean);
-    let candidates = cells.iter().filter(|cell| cell.cell.role == Role::Cell && by(cell).is_finite());
-    candidates.max_by(|a, b| by(a).total_cmp(&by(b)))
-}
-
-fn summary(sweep: &SweepData, cells: &[Judged], ranked: &[&Judged], measure: Measure) -> Vec<Block> {
+fn summary(
+    sweep: &SweepData,
+    analysis: &SweepAnalysis,
+    cells: &[MeasuredCell],
+    ranked: &[&MeasuredCell],
+) -> Vec<Block> {
     let tile = |name: &str, value: String, note: String| Tile { name: name.into(), value, note };
     let percent = |value: f64| Format::Percent(2).text(value);
-    let count = |status: Status| sweep.results.iter().filter(|run| run.status == status).count();
+    let count = |status: RunStatus| sweep.results.iter().filter(|run| run.status == status).count();
     let total = sweep.results.len();
-    let done = count(Status::Finished);
-    let rest: Vec<String> =
-        [Status::Failed, Status::Diverged, Status::Interrupted, Status::StoppedEarly, Status::Pending]
-            .into_iter()
-            .filter(|status| count(*status) > 0)
-            .map(|status| format!("{} {}", count(status), status.name().replace('_', " ")))
-            .collect();
+    let done = count(RunStatus::Finished);
+    let rest: Vec<String> = [
+        RunStatus::Failed,
+        RunStatus::Diverged,
+        RunStatus::Interrupted,
+        RunStatus::StoppedEarly,
+        RunStatus::Pending,
+    ]
+    .into_iter()
+    .filter(|status| count(*status) > 0)
+    .map(|status| format!("{} {}", count(status), status.name().replace('_', " ")))
+    .collect();
     let mut tiles = vec![tile("Runs finished", format!("{done} of {total}"), rest.join(", "))];
-    if let Some(best) = chosen(cells) {
-        let how =
-            if best.validation.is_some() { "chosen by validation" } else { "chosen by the test examples" };
+    let named = |best: &BestCell| cells.iter().find(|cell| cell.cell.name == best.name);
+    if let Some((best, chosen_by)) =
+        analysis.best.as_ref().and_then(|best| Some((named(best)?, best.chosen_by)))
+    {
+        let how = match chosen_by {
+            ChosenBy::Validation => "chosen by validation",
+            ChosenBy::Test => "chosen by the test examples",
+        };
         tiles.push(tile(
             "Best cell, mean",
             percent(best.accuracy.mean),
@@ -92,7 +95,7 @@ fn summary(sweep: &SweepData, cells: &[Judged], ranked: &[&Judged], measure: Mea
         if let Some(against) = &best.against {
             let corrected = against
                 .corrected_p
-                .map_or("too few runs to test".into(), |p| format!("corrected {}", super::p_in_words(p)));
+                .map_or("too few runs to test".into(), |p| format!("corrected {}", p_in_words(p)));
             tiles.push(tile(
                 "Against its baseline",
                 format!("{} points", Format::Points.text(against.difference)),
@@ -104,7 +107,7 @@ fn summary(sweep: &SweepData, cells: &[Judged], ranked: &[&Judged], measure: Mea
         let note = baseline.cell.name.clone();
         tiles.push(tile("Baseline, mean", percent(baseline.accuracy.mean), note));
     }
-    let tested: Vec<&Judged> =
+    let tested: Vec<&MeasuredCell> =
         cells.iter().filter(|cell| cell.against.as_ref().is_some_and(|a| a.test.is_some())).collect();
     if !tested.is_empty() {
         let clear = |sign: f64| {
@@ -122,13 +125,13 @@ fn summary(sweep: &SweepData, cells: &[Judged], ranked: &[&Judged], measure: Mea
 
     let mut blocks = vec![Block::Tiles(tiles)];
     blocks.extend(sweep.warnings.iter().map(|warning| Block::Notice(format!("{warning}."))));
-    if count(Status::Pending) + count(Status::Interrupted) > 0 {
+    if count(RunStatus::Pending) + count(RunStatus::Interrupted) > 0 {
         blocks
             .push(Block::Notice(format!("The sweep is not complete: {done} of {total} runs are finished.")));
     }
-    if measure == Measure::AtLast && cells.len() > 2 {
+    if !analysis.is_validated() && cells.len() > 2 {
         blocks.push(Block::Notice(
-            "There was no validation split: whoever chooses the best cell by the test examples will find it too good. \
+            "Some runs have no validation split, so that the test examples chose the best cell, whose accuracy is too high. \
              Set data.validation in the study's base."
                 .into(),
         ));
@@ -137,11 +140,11 @@ fn summary(sweep: &SweepData, cells: &[Judged], ranked: &[&Judged], measure: Mea
 }
 
 /// All cells with their intervals.
-fn intervals(ranked: &[&Judged], measure: Measure) -> Figure {
-    let baselines: Vec<&&Judged> = ranked.iter().filter(|cell| cell.is_baseline()).collect();
-    let has_values = |cell: &&&Judged| cell.accuracy.mean.is_finite();
-    let shown: Vec<&&Judged> = ranked.iter().filter(has_values).take(MOST_ROWS).collect();
-    let item = |cell: &&&Judged| {
+fn intervals(ranked: &[&MeasuredCell], measure: Measure) -> Figure {
+    let baselines: Vec<&&MeasuredCell> = ranked.iter().filter(|cell| cell.is_baseline()).collect();
+    let has_values = |cell: &&&MeasuredCell| cell.accuracy.mean.is_finite();
+    let shown: Vec<&&MeasuredCell> = ranked.iter().filter(has_values).take(MOST_ROWS).collect();
+    let item = |cell: &&&MeasuredCell| {
         let stroke = match (cell.cell.role, cell.difference()) {
             (Role::Baseline | Role::Control, _) => Stroke::Quiet,
             (Role::Cell, Some(difference)) if difference < 0.0 => Stroke::Colour(1),

@@ -1,13 +1,14 @@
 //! Tables of cells, and of runs that did not finish.
 
-use super::super::chart::{Format, significant};
+use super::super::chart::{Format, p, significant};
 use super::super::html::{Block, Cell, Table};
-use super::judged::{Judged, Measure};
-use crate::statistics::Method;
-use crate::sweep::{Role, Status, SweepData};
+use super::cell::{Measure, MeasuredCell};
+use crate::run_folder::RunStatus;
+use crate::statistics::{Correction, Method};
+use crate::sweep::{Role, SweepData};
 
 /// Every cell, the best first.
-pub fn cells(ranked: &[&Judged], measure: Measure) -> Table {
+pub fn cells(ranked: &[&MeasuredCell], measure: Measure) -> Table {
     let head = [
         "cell",
         "role",
@@ -40,8 +41,8 @@ pub fn cells(ranked: &[&Judged], measure: Measure) -> Table {
             test.map_or_else(dash, |test| {
                 format!("{} to {}", Format::Points.text(test.ci.0), Format::Points.text(test.ci.1))
             }),
-            test.map_or_else(dash, |test| super::super::p(test.p)),
-            against.and_then(|against| against.corrected_p).map_or_else(dash, super::super::p),
+            test.map_or_else(dash, |test| p(test.p)),
+            against.and_then(|against| against.corrected_p).map_or_else(dash, p),
             percent(cell.last.mean),
             if cell.seconds.is_finite() { Format::Seconds.text(cell.seconds) } else { dash() },
         ];
@@ -52,7 +53,7 @@ pub fn cells(ranked: &[&Judged], measure: Measure) -> Table {
 }
 
 /// How the table's tests were made.
-pub fn note(cells: &[Judged], measure: Measure) -> Option<String> {
+pub fn note(cells: &[MeasuredCell], measure: Measure, correction: Correction) -> Option<String> {
     let tests: Vec<_> = cells.iter().filter_map(|cell| cell.against.as_ref()?.test.as_ref()).collect();
     if tests.is_empty() {
         return cells
@@ -69,7 +70,7 @@ pub fn note(cells: &[Judged], measure: Measure) -> Option<String> {
         }
     };
     Some(format!(
-        "Judged by {}. Tested by {method}; p is corrected by Holm's method for {} comparisons.",
+        "Compared by {}. Tested by {method}; p is corrected by the method of {correction} for {} comparisons.",
         measure.name(),
         tests.len()
     ))
@@ -78,7 +79,7 @@ pub fn note(cells: &[Judged], measure: Measure) -> Option<String> {
 /// The runs that did not finish, where there are any.
 pub fn unfinished(sweep: &SweepData) -> Option<Vec<Block>> {
     let mut table = Table::new("Runs that did not finish", &["run", "state", "epochs", "error"]);
-    let told = sweep.unfinished().filter(|run| run.status != Status::Pending);
+    let told = sweep.unfinished().filter(|run| run.status != RunStatus::Pending);
     for run in told {
         table.rows.push(vec![
             Cell::Text(run.run.clone()),
@@ -87,8 +88,11 @@ pub fn unfinished(sweep: &SweepData) -> Option<Vec<Block>> {
             Cell::Text(run.error.clone().unwrap_or_else(|| "–".into())),
         ]);
     }
-    let pending: Vec<&str> =
-        sweep.unfinished().filter(|run| run.status == Status::Pending).map(|run| run.run.as_str()).collect();
+    let pending: Vec<&str> = sweep
+        .unfinished()
+        .filter(|run| run.status == RunStatus::Pending)
+        .map(|run| run.run.as_str())
+        .collect();
     let mut blocks = Vec::new();
     if !table.rows.is_empty() {
         blocks.push(Block::Table(table));
@@ -97,9 +101,10 @@ pub fn unfinished(sweep: &SweepData) -> Option<Vec<Block>> {
         let summary = format!("{} runs have not begun, or are going on", pending.len());
         blocks.push(Block::Details(summary, vec![Block::Code("Pending runs".into(), pending.join("\n"))]));
     }
-    if sweep.results.iter().any(|run| run.role == Role::Baseline && run.status != Status::Finished) {
+    if sweep.results.iter().any(|run| run.role == Role::Baseline && run.status != RunStatus::Finished) {
         blocks.push(Block::Text(
-            "A baseline is among them: what is held against it rests on fewer seeds.".into(),
+            "A baseline is among them: the cells that are compared with it are compared over fewer seeds."
+                .into(),
         ));
     }
     (!blocks.is_empty()).then_some(blocks)

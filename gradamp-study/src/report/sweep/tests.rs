@@ -1,5 +1,6 @@
 //! Sweeps that nobody ran, with numbers that tell tests apart.
 
+use crate::run_folder::RunStatus;
 use std::fs;
 
 use serde_json::json;
@@ -37,7 +38,7 @@ fn sweep(root: &std::path::Path) -> SweepData {
                 role,
                 axes: axes.clone(),
                 seed,
-                status: Status::Finished,
+                status: RunStatus::Finished,
                 error: None,
                 epochs: 2,
                 last_test_accuracy: Some(accuracy - 0.01),
@@ -75,6 +76,10 @@ fn sweep(root: &std::path::Path) -> SweepData {
     SweepData { root: root.to_owned(), plan, results, warnings: vec!["runs of <two> versions".into()] }
 }
 
+fn cells(sweep: &SweepData) -> Vec<MeasuredCell> {
+    MeasuredCell::all(&SweepAnalysis::read(sweep).unwrap(), Measure::AtBest)
+}
+
 fn html(sweep: &SweepData) -> String {
     let page = super::super::html::Page {
         title: "study".into(),
@@ -86,18 +91,19 @@ fn html(sweep: &SweepData) -> String {
 }
 
 #[test]
-fn cells_are_judged_as_gradamp_compare_does() {
+fn cells_are_compared_as_gradamp_compare_does() {
     let root = tempfile::tempdir().unwrap();
     let mut sweep = sweep(root.path());
     // One cell has lost a seed, so that it cannot be compared pair by pair.
     let lost = sweep.results.iter_mut().find(|run| run.run == "factor-2_ratio-1_lr-0.1_seed-2").unwrap();
-    (lost.status, lost.error) = (Status::Failed, Some("out of <memory>".into()));
-    let compared = SweepComparison::of(&sweep, &Options::default(), Correction::Holm, None).unwrap();
-    let judged = judge(&sweep, measure(&sweep));
-    assert_eq!(judged.len(), compared.cells.len());
-    assert_eq!(chosen(&judged).map(|cell| cell.cell.name.clone()), compared.chosen);
+    (lost.status, lost.error) = (RunStatus::Failed, Some("out of <memory>".into()));
+    let compared = SweepComparison::read(&sweep, &Options::default(), Correction::Holm, None).unwrap();
+    let analysis = SweepAnalysis::read(&sweep).unwrap();
+    let measured = MeasuredCell::all(&analysis, Measure::allowed_by(&analysis));
+    assert_eq!(measured.len(), compared.cells.len());
+    assert_eq!(analysis.best.map(|best| best.name), compared.chosen);
     let mut tested = 0;
-    for (ours, theirs) in judged.iter().zip(&compared.cells) {
+    for (ours, theirs) in measured.iter().zip(&compared.cells) {
         assert_eq!(ours.cell.name, theirs.name);
         assert_eq!(Some(ours.accuracy), theirs.best);
         assert_eq!(Some(ours.last), theirs.last);
@@ -114,13 +120,45 @@ fn cells_are_judged_as_gradamp_compare_does() {
     assert!(tested >= 8, "{tested} cells were tested");
 }
 
+/// A control and a baseline may have the highest accuracies; neither is the cell to choose, for the page or for a comparison.
+#[test]
+fn the_best_cell_is_one_of_the_cells_studied_and_the_same_for_both() {
+    let root = tempfile::tempdir().unwrap();
+    for highest in ["baseline_lr-0.1", "factor-10_ratio-1_lr-0.4"] {
+        for is_validated in [true, false] {
+            let mut sweep = sweep(root.path());
+            for (planned, run) in sweep.plan.runs.iter_mut().zip(&mut sweep.results) {
+                if run.cell != highest {
+                    continue;
+                }
+                if planned.role == Role::Cell {
+                    (planned.role, run.role) = (Role::Control, Role::Control);
+                }
+                run.best_validation_accuracy = Some(0.99);
+                run.last_test_accuracy = Some(0.99);
+            }
+            if !is_validated {
+                sweep.results[0].best_validation_accuracy = None;
+            }
+            let compared =
+                SweepComparison::read(&sweep, &Options::default(), Correction::Holm, None).unwrap();
+            let best = SweepAnalysis::read(&sweep).unwrap().best.map(|best| best.name);
+            assert_eq!(best.as_deref(), Some("factor-2_ratio-0.5_lr-0.1"), "{highest}, {is_validated}");
+            assert_eq!(compared.chosen, best.filter(|_| is_validated), "{highest}, {is_validated}");
+        }
+    }
+}
+
 #[test]
 fn a_page_shows_every_cell_and_every_failure() {
     let root = tempfile::tempdir().unwrap();
     let mut sweep = sweep(root.path());
-    for (run, status) in
-        [(7, Status::Failed), (11, Status::Diverged), (14, Status::Pending), (1, Status::Interrupted)]
-    {
+    for (run, status) in [
+        (7, RunStatus::Failed),
+        (11, RunStatus::Diverged),
+        (14, RunStatus::Pending),
+        (1, RunStatus::Interrupted),
+    ] {
         sweep.results[run].status = status;
         sweep.results[run].error = Some("out of <memory>".into());
     }
@@ -148,7 +186,7 @@ fn a_page_shows_every_cell_and_every_failure() {
 fn sweeps_without_a_finished_run_or_a_baseline_are_shown() {
     let root = tempfile::tempdir().unwrap();
     let mut begun = sweep(root.path());
-    begun.results.iter_mut().for_each(|run| run.status = Status::Pending);
+    begun.results.iter_mut().for_each(|run| run.status = RunStatus::Pending);
     assert!(html(&begun).contains("No run is finished yet."));
     let mut alone = sweep(root.path());
     alone.plan.runs.iter_mut().for_each(|run| run.baseline = None);
@@ -166,11 +204,11 @@ fn sweeps_without_a_finished_run_or_a_baseline_are_shown() {
 #[test]
 fn ratio_and_factor_share_a_map() {
     let root = tempfile::tempdir().unwrap();
-    let mut cells = judge(&sweep(root.path()), Measure::AtBest);
+    let mut cells = cells(&sweep(root.path()));
     for (i, cell) in cells.iter_mut().enumerate() {
         cell.cell.axes.insert(0, ("model.name".into(), format!("model {}", i % 5)));
     }
-    let axes = axes::axes(&cells);
+    let axes = map::axes(&cells);
     let names: Vec<&str> = axes.iter().map(|axis| axis.name.as_str()).collect();
     assert_eq!(names, ["amplification.factor", "amplification.ratio", "model.name", "strategy.lr"]);
     assert_eq!(axes[2].values.len(), 5);
@@ -180,8 +218,8 @@ fn ratio_and_factor_share_a_map() {
 #[test]
 fn the_map_holds_every_cell_at_its_place() {
     let root = tempfile::tempdir().unwrap();
-    let cells = judge(&sweep(root.path()), Measure::AtBest);
-    let axes = axes::axes(&cells);
+    let cells = cells(&sweep(root.path()));
+    let axes = map::axes(&cells);
     let values: Vec<(&str, Vec<&str>)> = axes
         .iter()
         .map(|axis| (axis.name.as_str(), axis.values.iter().map(String::as_str).collect()))

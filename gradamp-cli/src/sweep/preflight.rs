@@ -1,4 +1,4 @@
-//! What is looked at before the first run begins: the data, and whether each model has what is to be amplified.
+//! The checks before the first run begins: the data, the models, and the layers that are to be amplified.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -23,7 +23,7 @@ pub struct Extent {
     pub evaluated: usize,
 }
 
-/// What is the same for all runs on the same batches.
+/// The facts that all runs on the same batches share.
 #[derive(Clone, Copy)]
 struct Batches {
     extent: Extent,
@@ -35,7 +35,7 @@ struct Batches {
 ///
 /// **Errors:** data that is missing or too small; a selection that matches no layer of a run's model; a device that is
 /// not there; each with the place of the setting.
-pub fn survey(expansion: &Expansion, device: Option<&Device>, say: &dyn Fn(&str)) -> Result<Vec<Extent>> {
+pub fn preflight(expansion: &Expansion, device: Option<&Device>, say: &dyn Fn(&str)) -> Result<Vec<Extent>> {
     let cpu = Cpu::with_threads(1)?;
     let said = Mutex::new(HashSet::new());
     let say_once = |line: &str| {
@@ -88,9 +88,9 @@ fn batches(config: &Config, cpu: &Cpu, say: &dyn Fn(&str)) -> Result<Batches, Er
     Ok(Batches { extent, classes, image: sources.train().image_shape() })
 }
 
-/// Everything that a trainer checks, on a model of a channel's width: its layers are those of the wide one.
+/// Everything that a trainer checks, on a model of width 1, which has the same layers as the wide model.
 fn check_model(config: &Config, batches: Batches, cpu: &Cpu) -> Result<(), Error> {
-    let settings = ModelSettings { architecture: config.model.name, width: 1, classes: batches.classes };
+    let settings = ModelSettings { width: 1, ..config.model.settings(batches.classes) };
     let mut parameters = Parameters::new(cpu, 0);
     let model = Model::new(&settings, &mut parameters).map_err(Error::external)?;
     Trainer::new(&model, parameters, batches.image, config.train_settings())?;
@@ -147,7 +147,7 @@ mod tests {
             study.base.set("data", shapes.clone()).unwrap();
             let expansion = expand(&study, true).unwrap();
             assert!(expansion.warnings.is_empty(), "{}: {:?}", path.display(), expansion.warnings);
-            let extents = survey(&expansion, Some(&Device::Cpu), &|_| {});
+            let extents = preflight(&expansion, Some(&Device::Cpu), &|_| {});
             let extents = extents.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             assert_eq!(extents.len(), expansion.plan.runs.len());
         }

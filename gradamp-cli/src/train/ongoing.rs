@@ -1,15 +1,15 @@
-//! How a run stands, as `run.json` tells: "running" until one thing ends it.
+//! The record of a run that is going on: `run.json` says `running` until the run ends.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{failure, interrupt};
-use gradamp_study::run_folder::{RunFolder, RunRecord, timestamp};
+use gradamp_study::run_folder::{RunFolder, RunRecord, RunStatus, timestamp};
 use gradamp_study::shell;
 
-/// The folder and the record of a run that goes on. Whatever ends it first is written down: its own end, an error on the way, a panic,
-/// or a second Ctrl-C.
+/// The folder and the record of a run that is going on. Writes what ends the run first: its last epoch, an error, a panic, or
+/// a second Ctrl-C.
 #[derive(Debug)]
-pub struct Standing(Arc<Open>);
+pub struct OngoingRun(Arc<Open>);
 
 #[derive(Debug)]
 struct Open {
@@ -18,7 +18,7 @@ struct Open {
     record: Mutex<Option<RunRecord>>,
 }
 
-impl Standing {
+impl OngoingRun {
     /// Writes that the run goes on.
     ///
     /// **Errors:** a folder that cannot be written.
@@ -29,7 +29,7 @@ impl Standing {
         interrupt::at_once(move || {
             let reason = "stopped at once by a second Ctrl-C, without saving";
             if let Some(open) = noted.upgrade() {
-                let _ = open.end("failed", Some(reason.into())); // where it cannot be written, the message tells
+                let _ = open.end(RunStatus::Failed, Some(reason.into())); // where it cannot be written, the message tells
             }
             let again = format!("gradamp train --resume {}", shell::path(&root));
             format!("error: {reason}; to go on from the last checkpoint: {again}")
@@ -59,25 +59,25 @@ impl Standing {
     /// Writes how the run ended, unless an end is written already.
     ///
     /// **Errors:** a folder that cannot be written.
-    pub fn end(&self, outcome: &str, error: Option<String>) -> gradamp_study::run_folder::Result<()> {
+    pub fn end(&self, outcome: RunStatus, error: Option<String>) -> gradamp_study::run_folder::Result<()> {
         self.0.end(outcome, error)
     }
 }
 
 impl Open {
-    fn end(&self, outcome: &str, error: Option<String>) -> gradamp_study::run_folder::Result<()> {
+    fn end(&self, outcome: RunStatus, error: Option<String>) -> gradamp_study::run_folder::Result<()> {
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(going) = record.take() else { return Ok(()) };
         let end = Some(timestamp().rfc3339());
-        self.folder.write_record(&RunRecord { end, outcome: outcome.into(), error, ..going })
+        self.folder.write_record(&RunRecord { end, outcome, error, ..going })
     }
 }
 
 /// Reached without an end only by a panic, whose message was kept.
-impl Drop for Standing {
+impl Drop for OngoingRun {
     fn drop(&mut self) {
         let reason = failure::last_panic().unwrap_or_else(|| "ended before it was done".into());
-        let _ = self.end("failed", Some(reason)); // nobody is left to be told
+        let _ = self.end(RunStatus::Failed, Some(reason)); // nobody is left to be told
     }
 }
 
@@ -89,13 +89,13 @@ mod tests {
 
     use super::*;
 
-    fn begin(root: &std::path::Path) -> Standing {
+    fn begin(root: &std::path::Path) -> OngoingRun {
         let record = json!({
             "version": "0", "commit": null, "model": "m", "parameters": 1, "seed": 1, "device": "cpu", "dataset": "d",
             "dataset_checksum": "0", "start": "now", "end": null, "outcome": "running", "error": null, "resumed": [],
             "expected_gains": null
         });
-        Standing::begin(RunFolder::create(root).unwrap(), serde_json::from_value(record).unwrap()).unwrap()
+        OngoingRun::begin(RunFolder::create(root).unwrap(), serde_json::from_value(record).unwrap()).unwrap()
     }
 
     fn written(root: &std::path::Path) -> (String, Value) {
@@ -107,20 +107,20 @@ mod tests {
     #[test]
     fn a_run_stands_as_what_ended_it_first() {
         let place = tempfile::tempdir().unwrap();
-        let standing = begin(place.path());
+        let ongoing = begin(place.path());
         assert_eq!(written(place.path()).0, "running");
-        standing.end("diverged", Some("the loss is NaN".into())).unwrap();
-        standing.end("failed", Some("a full disk".into())).unwrap();
-        drop(standing);
+        ongoing.end(RunStatus::Diverged, Some("the loss is NaN".into())).unwrap();
+        ongoing.end(RunStatus::Failed, Some("a full disk".into())).unwrap();
+        drop(ongoing);
         assert_eq!(written(place.path()), ("diverged".into(), "the loss is NaN".into()));
     }
 
     #[test]
     fn a_panic_leaves_no_run_running() {
         let place = tempfile::tempdir().unwrap();
-        let standing = begin(place.path());
+        let ongoing = begin(place.path());
         let panics = move || {
-            let _standing = standing;
+            let _ongoing = ongoing;
             panic!("as was asked")
         };
         assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());

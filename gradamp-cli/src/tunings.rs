@@ -1,0 +1,35 @@
+//! What `gradamp tune` measured, and where that is kept.
+
+use std::path::PathBuf;
+
+use gradamp_core::Error;
+use gradamp_wgpu::{Adapter, Precision, Tuning};
+
+use crate::failure::{Failure, Result};
+
+/// What was measured on `adapter`.
+///
+/// **Errors:** nothing was; a file that cannot be read.
+pub fn load(adapter: &Adapter, precision: Precision) -> Result<Tuning> {
+    let file = file(adapter, precision)?;
+    if !file.exists() {
+        let number = adapter.number;
+        return Err(Failure::usage(format!(
+            "train.tuned: nothing was measured on {adapter} with this driver and version ({} is not there); \
+             `gradamp tune --device gpu:{number}` measures",
+            file.display()
+        )));
+    }
+    Ok(Tuning::read(&file)?)
+}
+
+/// Where measurements on `adapter` are kept: `$GRADAMP_CACHE`, or the user's folder for caches.
+pub fn file(adapter: &Adapter, precision: Precision) -> Result<PathBuf> {
+    let own = std::env::var_os("GRADAMP_CACHE").map(PathBuf::from);
+    let folder = own
+        .or_else(|| Some(dirs::cache_dir()?.join("gradamp")))
+        .ok_or_else(|| Failure::failed("no folder for caches is known here; GRADAMP_CACHE can name one"))?;
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| Error::external(format!("{}: {error}", folder.display())))?;
+    Ok(folder.join(format!("tuning-{}.json", Tuning::key(adapter, precision))))
+}

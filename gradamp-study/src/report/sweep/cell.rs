@@ -1,0 +1,86 @@
+//! A cell as a page shows it: by one accuracy.
+
+use crate::compare::{CellAnalysis, Contrast, SweepAnalysis};
+use crate::statistics::Summary;
+use crate::sweep::{Cell, Role};
+
+/// The accuracy on the test examples by which a page compares cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// After the epoch that the validation examples chose.
+    AtBest,
+    /// After the last epoch, because a run has no validation accuracy: the test examples must not choose the epoch.
+    AtLast,
+}
+
+impl Measure {
+    /// The measure that the finished runs allow.
+    pub fn allowed_by(analysis: &SweepAnalysis) -> Self {
+        if analysis.is_validated() { Measure::AtBest } else { Measure::AtLast }
+    }
+
+    /// Its name in sentences and axes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Measure::AtBest => "test accuracy at the best validation epoch",
+            Measure::AtLast => "test accuracy after the last epoch",
+        }
+    }
+}
+
+/// A cell by one measure.
+#[derive(Clone, Debug)]
+pub struct MeasuredCell {
+    /// The cell.
+    pub cell: Cell,
+    /// The accuracies of the finished runs; NaN without any.
+    pub accuracy: Summary,
+    /// The accuracies after the last epoch.
+    pub last: Summary,
+    /// Mean seconds of a finished run, evaluations included.
+    pub seconds: f64,
+    /// Against the baseline (A), with a p-value corrected for all cells.
+    pub against: Option<Contrast>,
+}
+
+impl MeasuredCell {
+    /// The cells of an analysis in plan order.
+    pub fn all(analysis: &SweepAnalysis, measure: Measure) -> Vec<Self> {
+        analysis.cells.iter().map(|cell| Self::new(cell, measure)).collect()
+    }
+
+    fn new(analysis: &CellAnalysis, measure: Measure) -> Self {
+        let none = || Summary::of_values(&[]);
+        let (accuracy, against) = match (measure, &analysis.against) {
+            (Measure::AtBest, against) => {
+                (analysis.best, against.as_ref().and_then(|against| against.best.clone()))
+            }
+            (Measure::AtLast, against) => {
+                (analysis.last, against.as_ref().map(|against| against.last.clone()))
+            }
+        };
+        let seconds: Vec<f64> = analysis.cell.finished().map(|run| run.seconds).collect();
+        Self {
+            accuracy: accuracy.unwrap_or_else(none),
+            last: analysis.last.unwrap_or_else(none),
+            seconds: Summary::of_values(&seconds).mean,
+            against,
+            cell: analysis.cell.clone(),
+        }
+    }
+
+    /// Whether the difference to the baseline is clear.
+    pub fn is_clear(&self) -> bool {
+        self.against.as_ref().is_some_and(Contrast::is_clear)
+    }
+
+    /// The difference to the baseline.
+    pub fn difference(&self) -> Option<f64> {
+        self.against.as_ref().map(|against| against.difference)
+    }
+
+    /// Whether other cells are compared with it.
+    pub fn is_baseline(&self) -> bool {
+        self.cell.role == Role::Baseline
+    }
+}

@@ -1,0 +1,87 @@
+//! Tables of a page.
+
+use std::fmt::Write;
+
+use super::chart::escape;
+
+/// Most rows of a table; what is left out is said, and where to find it.
+const MOST_ROWS: usize = 600;
+
+/// A cell of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// Text, flush left.
+    Text(String),
+    /// A number, flush right.
+    Number(String),
+    /// A value of a setting or a path, in letters of equal width.
+    Code(String),
+}
+
+impl Cell {
+    fn html(&self, is_first: bool) -> String {
+        let (class, text) = match self {
+            Cell::Text(text) if text.chars().count() > 60 => (" class=\"text\"", escape(text)),
+            Cell::Text(text) => ("", escape(text)),
+            Cell::Number(text) => (" class=\"num\"", escape(text)),
+            Cell::Code(text) => ("", format!("<code>{}</code>", escape(text))),
+        };
+        if is_first {
+            format!("<th scope=\"row\"{class}>{text}</th>")
+        } else {
+            format!("<td{class}>{text}</td>")
+        }
+    }
+}
+
+/// A table; its first column names the rows.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// What it holds.
+    pub caption: String,
+    /// The columns' names.
+    pub head: Vec<String>,
+    /// The rows.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// An empty table.
+    pub fn new(caption: &str, head: &[&str]) -> Self {
+        Self {
+            caption: caption.into(),
+            head: head.iter().map(|&name| name.into()).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// A row of numbers behind a name.
+    pub fn add(&mut self, name: &str, numbers: impl IntoIterator<Item = String>) {
+        let numbers = numbers.into_iter().map(Cell::Number);
+        self.rows.push(std::iter::once(Cell::Text(name.into())).chain(numbers).collect());
+    }
+
+    /// The table in a box that scrolls by itself where it is too wide.
+    pub fn html(&self) -> String {
+        let caption = escape(&self.caption);
+        let mut html = format!(
+            "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{caption}\"><table><caption>{caption}</caption>\n<thead><tr>"
+        );
+        for (column, name) in self.head.iter().enumerate() {
+            let is_number = self.rows.iter().any(|row| matches!(row.get(column), Some(Cell::Number(_))));
+            let class = if is_number { " class=\"num\"" } else { "" };
+            let _ = write!(html, "<th scope=\"col\"{class}>{}</th>", escape(name)); // a String takes all
+        }
+        html.push_str("</tr></thead>\n<tbody>\n");
+        for row in self.rows.iter().take(MOST_ROWS) {
+            let cells: String = row.iter().enumerate().map(|(i, cell)| cell.html(i == 0)).collect();
+            let _ = writeln!(html, "<tr>{cells}</tr>");
+        }
+        html.push_str("</tbody></table>");
+        if let Some(more) = self.rows.len().checked_sub(MOST_ROWS + 1) {
+            let _ = write!(html, "<p class=\"how\">{} further rows are in the folder's files.</p>", more + 1);
+        }
+        html.push_str("</div>\n");
+        html
+    }
+}

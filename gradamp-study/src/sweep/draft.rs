@@ -1,0 +1,40 @@
+//! Cells before they become runs.
+
+use super::axis::{Axis, AxisValue};
+use super::names;
+use super::plan::{Axes, Role};
+use super::study::Study;
+use crate::config::{KeyError, Resolved};
+
+/// A cell before its seeds.
+pub struct Draft {
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+    /// Its value on each axis.
+    pub axes: Axes,
+    /// Its settings, except for the seed.
+    pub settings: Resolved,
+    /// The cell that it is compared with.
+    pub baseline: Option<String>,
+    /// The cell that it controls, if it is a control.
+    pub control_of: Option<String>,
+}
+
+/// The value of a cell on each axis.
+pub type Place = Vec<AxisValue>;
+
+/// The settings of the cell at `place`.
+pub fn settings_at(study: &Study, place: &[AxisValue]) -> Result<Resolved, KeyError> {
+    let mut tree = study.base.clone();
+    for (key, node) in place.iter().flat_map(|value| &value.set) {
+        tree.set(key, node.clone())?;
+    }
+    Resolved::from_tree(tree)
+}
+
+/// The name of the cell with these values on these axes.
+pub fn cell_name<'a>(place: impl IntoIterator<Item = (&'a Axis, &'a AxisValue)>) -> String {
+    names::cell(place.into_iter().map(|(axis, value)| (&*axis.label, &*value.text)))
+}

@@ -7,8 +7,8 @@ use crate::bench::Workload;
 use crate::device::{self, Chosen};
 use crate::failure::{Failure, Result};
 use crate::output;
-use gradamp_study::run_folder;
 use crate::tunings::file;
+use gradamp_study::run_folder;
 
 /// `gradamp tune`
 pub fn tune(args: &TuneArgs) -> Result<()> {

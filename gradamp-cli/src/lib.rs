@@ -20,7 +20,6 @@ mod report;
 mod resume;
 mod stderr;
 mod sweep;
-mod table;
 mod tensorboard;
 mod train;
 mod tui;

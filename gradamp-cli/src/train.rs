@@ -16,12 +16,12 @@ use crate::failure::{FAILED, Failure, INTERRUPTED, Result, SUCCESS};
 use crate::progress::Progress;
 use crate::resume;
 use crate::tui::{Dashboard, Live};
-use crate::{device, hangup, interrupt, output, table, tui};
+use crate::{device, hangup, interrupt, output, tui};
 use gradamp_study::config::{KeyError, LoopSettings, Resolved, presets};
 use gradamp_study::resume::{check_data, find_data};
 use gradamp_study::run_folder::{
     self, Follower, LoadedCheckpoint, LogSeals, Logs, Recorder, RunFolder, RunRecord, RunStatus, Session,
-    VERSION, commit, timestamp,
+    VERSION, commit, phase_table, timestamp,
 };
 use gradamp_study::tensorboard::EventWriter;
 use gradamp_study::{gains, shell};
@@ -96,7 +96,7 @@ fn finished(args: &TrainArgs, folder: &RunFolder, resolved: &Resolved) -> Result
     if !args.quiet {
         let root = folder.root().display();
         output::message(format_args!("{root}: already finished; nothing is left to do"));
-        let table = table::of_run(folder.root(), &resolved.config.strategy);
+        let table = phase_table(folder.root(), &resolved.config.strategy);
         output::result(format_args!("\n{table}\n{root}"));
     }
     Ok(SUCCESS)
@@ -277,7 +277,7 @@ impl<B: Backend> Run<'_, B> {
             Ok(outcome) => {
                 written?;
                 if !self.args.quiet {
-                    let table = table::of_run(folder.root(), &self.resolved.config.strategy);
+                    let table = phase_table(folder.root(), &self.resolved.config.strategy);
                     output::result(format_args!("\n{table}\n{root}"));
                 }
                 match outcome {

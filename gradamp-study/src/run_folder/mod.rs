@@ -29,6 +29,7 @@ mod recorder;
 pub(crate) mod seal;
 mod status;
 mod swap;
+mod table;
 
 pub use checkpoint::{Checkpoint, LoadedCheckpoint, OpenCheckpoint, read_model};
 pub use clock::{Timestamp, timestamp};
@@ -45,3 +46,4 @@ pub use record::{RunRecord, Session, VERSION, commit};
 pub use recorder::Recorder;
 pub use seal::FileSeal;
 pub use status::RunStatus;
+pub use table::phase_table;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::lines::MetricsLine;
+use crate::columns::columns;
+use crate::duration::duration;
+use crate::rate::rate;
 use gradamp_core::amplify::{DrawRecord, Strategy};
 use gradamp_core::files;
-use gradamp_study::columns::columns;
-use gradamp_study::duration::duration;
-use gradamp_study::rate::rate;
-use gradamp_study::run_folder::lines::MetricsLine;
 
 /// A row: a phase as far as it went.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,7 +25,7 @@ struct Row {
 }
 
 /// The table of the run in `folder`; lines that cannot be read are left out; `gradamp verify` reports damage.
-pub fn of_run(folder: &Path, strategy: &Strategy) -> String {
+pub fn phase_table(folder: &Path, strategy: &Strategy) -> String {
     let read = |name: &str| files::read_to_string(&folder.join(name)).unwrap_or_default();
     let mut rows: BTreeMap<usize, Row> = BTreeMap::new();
     let metrics = read("metrics.jsonl");
@@ -128,6 +128,6 @@ phase  epochs  learning rate  amplified sites   train    test        time
     1     1-2            0.1              off  50.0 %  45.7 %  1 min 05 s
     2       3           0.05                2  75.0 %  70.0 %         3 s
 ";
-        assert_eq!(of_run(folder.path(), &strategy), expected);
+        assert_eq!(phase_table(folder.path(), &strategy), expected);
     }
 }

@@ -40,3 +40,8 @@ pub use nn::Module;
 pub use parameters::{Initial, ParameterId, Parameters, Role};
 pub use reference::Reference;
 pub use tensor::{Shape, Tensor};
+
+/// The code blocks of docs/adding-a-backend.md are compiled and run as tests of the documentation.
+#[cfg(all(doctest, feature = "conformance"))]
+#[doc = include_str!("../../docs/adding-a-backend.md")]
+mod adding_a_backend {}

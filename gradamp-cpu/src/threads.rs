@@ -1,10 +1,11 @@
-//! Threads that share out tasks.
+//! Threads that compute the tasks of a kernel together.
 //!
-//! What a task is depends on the geometry alone, never on the number of threads; who does it does not matter. So
-//! results are the same bits for any number of threads, and a thread that is slow or busy elsewhere does fewer.
+//! The tasks of a kernel depend on the geometry alone, never on the number of threads, and any thread may compute any task.
+//! Results therefore have the same bits for any number of threads, and a thread that is slow or busy computes fewer tasks.
 //!
-//! A step is some two hundred kernels, many of them shorter than it takes to wake a thread. So helpers stay awake for a moment
-//! after each one, and nobody waits for a helper that still sleeps when the work is done.
+//! A training step runs some two hundred kernels, many of them shorter than the time it takes to wake a thread. Helper threads
+//! therefore stay awake for a moment after each kernel, and a kernel does not wait for helpers that are still asleep when its
+//! tasks are done.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,25 +13,26 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long a helper stays awake: longer than between two kernels of a step, short enough to leave the core to others.
+/// How long a helper stays awake after a kernel: longer than the pause between two kernels of a step, and short enough to leave
+/// the core to other programs.
 const AWAKE: Duration = Duration::from_micros(100);
 
 /// The calling thread and the helpers beside it.
 pub(crate) struct Threads {
     helpers: Vec<JoinHandle<()>>,
-    meeting: Arc<Meeting>,
-    /// Held by the caller that has the helpers; any other one works alone meanwhile.
+    slot: Arc<JobSlot>,
+    /// Locked by the caller that uses the helpers. Other callers compute alone in the meantime.
     caller: Mutex<()>,
 }
 
 impl Threads {
-    /// `count` threads in all, at least one; fewer where the system starts no more.
+    /// `count` threads in all, the calling thread among them, and at least one. Fewer if the system does not start as many.
     pub(crate) fn new(count: usize) -> Self {
         let mut threads = Self::alone();
         for i in 1..count {
-            let meeting = threads.meeting.clone();
+            let slot = threads.slot.clone();
             let builder = thread::Builder::new().name(format!("gradamp-cpu-{i}"));
-            match builder.spawn(move || meeting.help()) {
+            match builder.spawn(move || slot.help()) {
                 Ok(helper) => threads.helpers.push(helper),
                 Err(_) => break, // any number of threads gives the same bits
             }
@@ -38,9 +40,9 @@ impl Threads {
         threads
     }
 
-    /// The calling thread alone.
+    /// Only the calling thread.
     pub(crate) fn alone() -> Self {
-        Self { helpers: Vec::new(), meeting: Arc::default(), caller: Mutex::new(()) }
+        Self { helpers: Vec::new(), slot: Arc::default(), caller: Mutex::new(()) }
     }
 
     /// How many threads there are.
@@ -48,12 +50,12 @@ impl Threads {
         1 + self.helpers.len()
     }
 
-    /// Calls `f` on every task, on whichever thread is free.
+    /// Calls `f` on every task, each on the next free thread.
     pub(crate) fn each<T: Send>(&self, tasks: impl Iterator<Item = T> + Send, f: impl Fn(T) + Sync) {
         self.each_with(tasks, std::iter::repeat_with(|| ()), |task, ()| f(task));
     }
 
-    /// Like [`Threads::each`]; every thread takes one of the `scratches` for itself.
+    /// Like [`Threads::each`], with one of the `scratches` for each thread that takes part.
     pub(crate) fn each_with<T: Send, S: Send>(
         &self,
         tasks: impl Iterator<Item = T> + Send,
@@ -63,7 +65,7 @@ impl Threads {
         let mut scratches = scratches.take(self.count());
         let Some(mut own) = scratches.next() else { return };
         let few = tasks.size_hint().1.is_some_and(|most| most <= 1);
-        let caller = if few || self.helpers.is_empty() { None } else { self.have_helpers() };
+        let caller = if few || self.helpers.is_empty() { None } else { self.reserve_helpers() };
         let Some(_caller) = caller else {
             return tasks.for_each(|task| f(task, &mut own));
         };
@@ -83,11 +85,11 @@ impl Threads {
                 work(&mut scratch);
             }
         };
-        self.meeting.together(&help, || work(&mut own));
+        self.slot.run(&help, || work(&mut own));
     }
 
-    /// `None` where another caller has them, or the calling thread itself, within a task.
-    fn have_helpers(&self) -> Option<MutexGuard<'_, ()>> {
+    /// The right to use the helpers; `None` while another caller uses them, or if this call is made within a task.
+    fn reserve_helpers(&self) -> Option<MutexGuard<'_, ()>> {
         match self.caller.try_lock() {
             Ok(caller) => Some(caller),
             Err(TryLockError::Poisoned(caller)) => Some(caller.into_inner()), // a task panicked; nothing is left of it
@@ -98,55 +100,55 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        lock(&self.meeting.open).over = true;
-        self.meeting.bell.notify_all();
+        lock(&self.slot.state).shut_down = true;
+        self.slot.wake.notify_all();
         for helper in self.helpers.drain(..) {
             let _ = helper.join(); // it has caught what tasks may have panicked with
         }
     }
 }
 
-/// Where a caller and the helpers meet.
+/// The job that a caller has for the helpers, if any, and how the helpers learn of it.
 #[derive(Default)]
-struct Meeting {
-    open: Mutex<Open>,
-    /// Wakes those who sleep.
-    bell: Condvar,
-    /// How many jobs there have been.
+struct JobSlot {
+    state: Mutex<State>,
+    /// Wakes helpers that sleep.
+    wake: Condvar,
+    /// The number of jobs until now.
     jobs: AtomicUsize,
-    /// How many helpers are in the job.
+    /// The number of helpers that compute tasks of the job.
     inside: AtomicUsize,
-    /// Whether one of them panicked.
+    /// Whether one of these helpers panicked.
     panicked: AtomicBool,
 }
 
-/// What helpers are to do, as long as it is there.
+/// What the helpers run while a caller waits.
 type Job = &'static (dyn Fn() + Sync);
 
 #[derive(Default)]
-struct Open {
+struct State {
     job: Option<Job>,
     sleeping: usize,
-    over: bool,
+    shut_down: bool,
 }
 
-impl Meeting {
-    /// Calls `own` here, and `help` on every helper that comes before `own` is done.
+impl JobSlot {
+    /// Calls `own` on this thread, and `help` on every helper that is awake before `own` returns.
     #[allow(clippy::panic)] // a helper's panic goes on here, as if the caller had done the task
-    fn together(&self, help: &(dyn Fn() + Sync), own: impl FnOnce()) {
-        // SAFETY: nobody has it any more when this function returns or unwinds: `Closing` takes it away and waits for all who are
-        // in it.
+    fn run(&self, help: &(dyn Fn() + Sync), own: impl FnOnce()) {
+        // SAFETY: no helper uses the job any more when this function returns or unwinds: `Closing` removes the job and waits for
+        // all helpers that are inside.
         let job = unsafe { std::mem::transmute::<&(dyn Fn() + Sync), Job>(help) };
         let closing = Closing(self);
         // A caller that panicked together with a helper never asked, and that was another job's panic.
         self.panicked.store(false, Ordering::Release);
-        let mut open = lock(&self.open);
-        open.job = Some(job);
+        let mut state = lock(&self.state);
+        state.job = Some(job);
         self.jobs.fetch_add(1, Ordering::Release);
-        if open.sleeping > 0 {
-            self.bell.notify_all();
+        if state.sleeping > 0 {
+            self.wake.notify_all();
         }
-        drop(open);
+        drop(state);
         own();
         drop(closing);
         if self.panicked.swap(false, Ordering::AcqRel) {
@@ -154,7 +156,7 @@ impl Meeting {
         }
     }
 
-    /// A helper's life.
+    /// What a helper thread does until the end: waits for a job, and runs it.
     fn help(&self) {
         let mut seen = 0;
         while let Some(job) = self.next(&mut seen) {
@@ -165,39 +167,39 @@ impl Meeting {
         }
     }
 
-    /// Waits for a job later than `seen` and enters it; `None` when all is over.
+    /// Waits for a job after job number `seen`, and enters it; `None` when the threads shut down.
     fn next(&self, seen: &mut usize) -> Option<Job> {
         loop {
             wait(|| self.jobs.load(Ordering::Acquire) != *seen, Some(AWAKE));
-            let mut open = lock(&self.open);
-            while self.jobs.load(Ordering::Acquire) == *seen && !open.over {
-                open.sleeping += 1;
-                open = self.bell.wait(open).unwrap_or_else(PoisonError::into_inner);
-                open.sleeping -= 1;
+            let mut state = lock(&self.state);
+            while self.jobs.load(Ordering::Acquire) == *seen && !state.shut_down {
+                state.sleeping += 1;
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.sleeping -= 1;
             }
-            if open.over {
+            if state.shut_down {
                 return None;
             }
             *seen = self.jobs.load(Ordering::Acquire);
-            if let Some(job) = open.job {
-                self.inside.fetch_add(1, Ordering::AcqRel); // while `open` is held, so that nobody closes it
+            if let Some(job) = state.job {
+                self.inside.fetch_add(1, Ordering::AcqRel); // while `state` is held, so that nobody closes it
                 return Some(job);
             }
         }
     }
 }
 
-/// The end of a job: nobody enters any more, and when it is dropped nobody is inside.
-struct Closing<'a>(&'a Meeting);
+/// Ends a job when dropped: no helper enters it any more, and all helpers have left.
+struct Closing<'a>(&'a JobSlot);
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        lock(&self.0.open).job = None;
+        lock(&self.0.state).job = None;
         wait(|| self.0.inside.load(Ordering::Acquire) == 0, None);
     }
 }
 
-/// Waits until it is so, for some time at most: first without letting go of the core, then giving way to others.
+/// Waits until `is_so` returns true, at most for the time `most`: first spinning, then yielding the core to other threads.
 fn wait(is_so: impl Fn() -> bool, most: Option<Duration>) {
     const SPINS: usize = 300;
     for _ in 0..SPINS {
@@ -212,7 +214,8 @@ fn wait(is_so: impl Fn() -> bool, most: Option<Duration>) {
     }
 }
 
-/// A panic of a task is passed on by itself; what the mutexes hold is never half changed.
+/// Locks even if another thread panicked while it held the lock: the panic is reported to the caller elsewhere, and what the
+/// mutexes hold is never half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

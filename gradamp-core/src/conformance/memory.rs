@@ -2,7 +2,7 @@
 
 use super::case::{every, random};
 use super::{Broken, Violation};
-use crate::Backend;
+use crate::backend::Memory;
 
 pub(super) fn same(output: &'static str, found: &[f32], expected: &[f32]) -> Result<(), Violation> {
     // The sign of 0 counts, the payload of a NaN does not.
@@ -16,8 +16,8 @@ pub(super) fn same(output: &'static str, found: &[f32], expected: &[f32]) -> Res
     }
 }
 
-/// Bit for bit, also what is not finite; and the beginning alone where less is asked for.
-pub fn what_is_written_is_read<B: Backend>(backend: &B) -> Result<(), Violation> {
+/// A read gives what was written, bit for bit, also where a value is not finite. A short read gives the beginning.
+pub fn what_is_written_is_read<B: Memory>(backend: &B) -> Result<(), Violation> {
     let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0, f32::MAX, f32::MIN_POSITIVE / 4.0];
     every(&[1, 3, 64, 1001, 70_001], |&len| {
         let values: Vec<f32> = special.into_iter().chain(random(1, len)).take(len).collect();
@@ -33,7 +33,7 @@ pub fn what_is_written_is_read<B: Backend>(backend: &B) -> Result<(), Violation>
 }
 
 /// A short write changes the beginning only.
-pub fn a_write_leaves_the_rest<B: Backend>(backend: &B) -> Result<(), Violation> {
+pub fn a_write_leaves_the_rest<B: Memory>(backend: &B) -> Result<(), Violation> {
     every(&[(10, 3), (1001, 65), (70_001, 1)], |&(len, written)| {
         let mut values = random(1, len).to_vec();
         let mut buffer = backend.alloc(len)?;
@@ -46,8 +46,8 @@ pub fn a_write_leaves_the_rest<B: Backend>(backend: &B) -> Result<(), Violation>
     })
 }
 
-/// What single reads give, in the order of the sources, of which there may be none.
-pub fn read_all_equals_single_reads<B: Backend>(backend: &B) -> Result<(), Violation> {
+/// Reading several buffers, or none, gives what single reads give, in the order of the sources.
+pub fn read_all_equals_single_reads<B: Memory>(backend: &B) -> Result<(), Violation> {
     every(&[vec![], vec![1], vec![2, 5, 2, 70_001, 35, 1]], |lengths| {
         let mut buffers = Vec::new();
         for (number, &len) in lengths.iter().enumerate() {

@@ -35,7 +35,7 @@ mod hooks;
 mod im2col;
 mod keep_images;
 mod loss;
-mod memory;
+pub mod memory;
 mod modules;
 mod noise;
 mod placement;

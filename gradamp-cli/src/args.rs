@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use gradamp_core::train::OnDivergence;
 use gradamp_data::Choice;
 
+use crate::program;
 use gradamp_study::config::keys;
 use gradamp_study::config::number::{LARGEST, real, whole};
 use gradamp_study::config::tree::{Origin, Value};
@@ -252,7 +253,18 @@ pub fn command() -> clap::Command {
         };
         command.mut_args(taking_any).mut_subcommands(with_numbers)
     }
-    with_numbers(Cli::command())
+    let command = with_numbers(Cli::command());
+    match program::added() {
+        added if added.is_empty() => command,
+        added => with_names(command, &added.join("\n")),
+    }
+}
+
+/// Says at the end of each command's help that takes settings what was added to the program.
+fn with_names(command: clap::Command, names: &str) -> clap::Command {
+    let takes_settings = command.get_arguments().any(|arg| arg.get_id() == "set");
+    let command = command.mut_subcommands(|command| with_names(command, names));
+    if takes_settings { command.after_help(names.to_owned()) } else { command }
 }
 
 /// Whether an option takes a number.

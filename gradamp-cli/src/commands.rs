@@ -4,14 +4,14 @@ use std::path::Path;
 
 use gradamp_core::train::{Evaluation, evaluate};
 use gradamp_core::{Backend, Parameters};
-use gradamp_models::{Archive, Model, ModelSettings};
+use gradamp_models::{Archive, ModelSettings};
 use serde_json::json;
 
 use crate::args::{ConfigCommand, DataCommand, EvalArgs};
 use crate::dataset::{self, Data};
 use crate::device::{self, Task};
 use crate::failure::{Failure, Result};
-use crate::output;
+use crate::{output, program};
 use gradamp_study::config::{Config, Layers};
 use gradamp_study::resume::find_data;
 use gradamp_study::run_folder::{self, RunFolder};
@@ -23,6 +23,7 @@ pub fn config(command: &ConfigCommand) -> Result<()> {
             let resolved = args.layers().resolve()?;
             resolved.notes.iter().for_each(output::message);
             output::result(resolved.show()?.trim_end());
+            program::added().iter().for_each(|line| output::result(format_args!("# {line}")));
         }
         ConfigCommand::Check { file } => {
             Layers { file: Some(file.clone()), ..Layers::default() }.resolve()?;
@@ -81,7 +82,7 @@ impl Task for Evaluate<'_> {
     fn run<B: Backend>(self, backend: B) -> Result<Evaluation> {
         let batches = dataset::test_batches(self.config, self.data, &backend)?;
         let mut parameters = Parameters::new(&backend, 0);
-        let model = Model::new(self.settings, &mut parameters)?;
+        let model = gradamp_models::build(self.settings, &mut parameters)?;
         self.archive.import_wrapped(&mut parameters)?.iter().for_each(output::message);
         Ok(evaluate(&model, &mut parameters, &*batches)?)
     }

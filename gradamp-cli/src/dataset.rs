@@ -31,7 +31,10 @@ impl Data {
             Origin::Generated if settings.source == Source::Auto => say(&format!(
                 "data: no CIFAR-10 under data/ or $GRADAMP_DATA, so {train} + {test} generated shapes; to get CIFAR-10: {GET}"
             )),
-            Origin::Generated => say(&format!("data: {train} + {test} generated shapes")),
+            Origin::Generated => match settings.source {
+                Source::External(name) => say(&format!("data: {name}, {train} + {test} images")),
+                _ => say(&format!("data: {train} + {test} generated shapes")),
+            },
         }
         let checksum = pair.checksum();
         Ok(Self { pair, checksum })

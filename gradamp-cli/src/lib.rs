@@ -1,6 +1,7 @@
 //! The program `gradamp`: train, evaluate and measure networks with gradient amplification.
 //!
-//! The library holds the whole program, so that its parts can be tested; `main.rs` only calls [`run`].
+//! The library holds the whole program: `main.rs` only runs a [`Program`], and so does a third party that adds policies,
+//! models and data sets of its own.
 
 mod args;
 mod bench;
@@ -15,6 +16,7 @@ mod hangup;
 mod interrupt;
 mod output;
 mod printable;
+mod program;
 mod progress;
 mod report;
 mod resume;
@@ -36,9 +38,10 @@ use clap::FromArgMatches;
 use args::{BenchCommand, Cli, Command, DevicesArgs};
 pub use failure::{FAILED, Failure, INTERRUPTED, Result, SUCCESS, USAGE};
 use printable::printable;
+pub use program::Program;
 
 /// Runs the program with its command line; returns its exit code. Errors go to stderr as one message.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     std::panic::set_hook(Box::new(last_resort));
     interrupt::begin();
     let arguments: Vec<OsString> = arguments.into_iter().collect();

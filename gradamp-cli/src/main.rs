@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(gradamp_cli::run(std::env::args_os()))
+    gradamp_cli::Program::new().run()
 }

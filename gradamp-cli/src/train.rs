@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gradamp_core::train::{Control, Next, Observer, Outcome, Snapshot, TrainState, Trainer};
-use gradamp_core::{Backend, Error, Parameters};
-use gradamp_models::{Metadata, Model, ModelSettings};
+use gradamp_core::{Backend, Error, Module, Parameters};
+use gradamp_models::{Metadata, ModelSettings};
 
 use crate::args::{SettingsArgs, TrainArgs};
 use crate::dataset::{self, Data, Sources};
@@ -148,7 +148,7 @@ impl<B: Backend> Run<'_, B> {
         let settings = config.model.settings(classes.len());
         let sources = Sources::new(config, data, &self.backend).map_err(|error| self.setting(error))?;
         let mut parameters = Parameters::new(&self.backend, config.train.seed);
-        let model = Model::new(&settings, &mut parameters)?;
+        let model = gradamp_models::build(&settings, &mut parameters)?;
         say(&format!("{settings}: {} parameters, on {}", parameters.trained_elements(), self.backend.name()));
         if sources.are_resident() {
             say("the images lie on the device");
@@ -336,7 +336,7 @@ impl<B: Backend> Run<'_, B> {
         dataset: String,
         dataset_checksum: String,
         classes: Vec<String>,
-        trainer: &Trainer<'_, B, Model>,
+        trainer: &Trainer<'_, B, Box<dyn Module<B>>>,
     ) -> Result<RunRecord> {
         Ok(RunRecord {
             format: RunRecord::FORMAT,

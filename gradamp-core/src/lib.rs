@@ -23,6 +23,7 @@ pub mod optim;
 pub mod parameters;
 pub mod random;
 mod reference;
+pub mod registry;
 pub mod tensor;
 pub mod train;
 

@@ -54,5 +54,5 @@ pub use report::{Info, Verification, info, verify};
 pub use resident::Resident;
 pub use settings::DataSettings;
 pub use shapes::ShapesSettings;
-pub use source::{Choice, Source, discover, held, open};
+pub use source::{Choice, Source, discover, held, open, register, registered};
 pub use subset::{Parts, Subset, split};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::shapes::ShapesSettings;
-use crate::source::{Choice, Place, discover_place, find};
+use crate::source::{Choice, Place, discover_place, find, load_external};
 use crate::subset::{Parts, split};
 use crate::{Augmentation, DatasetPair, Error, Loader, Result, Source, Verification};
 
@@ -88,6 +88,9 @@ impl DataSettings {
     /// and is not found.
     pub fn load(&self) -> Result<DatasetPair> {
         self.check()?;
+        if let Source::External(name) = self.source {
+            return load_external(name, self.path.as_deref());
+        }
         match self.place()? {
             Some(place) => place.read(),
             None => self.shapes.generate(),
@@ -106,7 +109,7 @@ impl DataSettings {
     /// Where the data lies; `None` where it is generated.
     fn place(&self) -> Result<Option<Place>> {
         let place = match (self.source, &self.path) {
-            (Source::Shapes, _) => None,
+            (Source::Shapes | Source::External(_), _) => None,
             (source, Some(path)) => Some(find(path, source)?),
             (source, None) => discover_place(source)?,
         };

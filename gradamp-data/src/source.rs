@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use gradamp_core::registry::Registry;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::cifar::{Kind, LAYOUTS, Layout, Location, Scan, locate};
 use crate::{DatasetPair, Error, Result};
@@ -16,8 +17,8 @@ pub const DATA_VARIABLE: &str = "GRADAMP_DATA";
 pub const DATA_FOLDER: &str = "data";
 
 /// Which data set to use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Source {
     /// Whatever the path holds; without a path, CIFAR-10 where it is found, else the shapes set.
     #[default]
@@ -28,10 +29,43 @@ pub enum Source {
     Cifar100,
     /// The generated shapes.
     Shapes,
+    /// A data set of another crate, by the name under which [`register`] knows it.
+    External(&'static str),
+}
+
+/// Reads or generates the data of a set that is not in this crate.
+type Load = Box<dyn Fn(Option<&Path>) -> Result<DatasetPair> + Send + Sync>;
+
+static EXTERNAL: Registry<Load> = Registry::new("data.source", &["auto", "cifar10", "cifar100", "shapes"]);
+
+/// Lets settings name a data set of another crate, as in `data.source = "stripes"`. `load` reads it from
+/// the configured path, or generates it where there is none.
+///
+/// **Errors:** a name that is taken, or that has other characters than lower-case letters, digits, `_` and `-`.
+pub fn register(
+    name: &str,
+    load: impl Fn(Option<&Path>) -> Result<DatasetPair> + Send + Sync + 'static,
+) -> gradamp_core::Result<()> {
+    EXTERNAL.add(name, Box::new(load))
+}
+
+/// The names of the data sets that other crates have registered.
+pub fn registered() -> Vec<&'static str> {
+    EXTERNAL.added()
+}
+
+/// Reads or generates the data of the registered set called `name`.
+///
+/// **Errors:** a name that nobody has registered; what the set's own crate returns.
+pub(crate) fn load_external(name: &str, path: Option<&Path>) -> Result<DatasetPair> {
+    match EXTERNAL.find(name) {
+        Some((_, load)) => load(path),
+        None => Err(Error::setting("data.source", format!("{name:?} is registered by nobody"))),
+    }
 }
 
 impl Source {
-    /// All of them, in the order in which errors list them.
+    /// Those of this crate, in the order in which errors list them.
     pub const ALL: [Source; 4] = [Source::Auto, Source::Cifar10, Source::Cifar100, Source::Shapes];
 
     /// As it is written in a configuration.
@@ -41,7 +75,14 @@ impl Source {
             Source::Cifar10 => "cifar10",
             Source::Cifar100 => "cifar100",
             Source::Shapes => "shapes",
+            Source::External(name) => name,
         }
+    }
+
+    /// The data set called `name`, of this crate or registered by another one.
+    fn named(name: &str) -> Option<Self> {
+        let own = Self::ALL.into_iter().find(|source| source.name() == name);
+        own.or_else(|| EXTERNAL.find(name).map(|(name, _)| Self::External(name)))
     }
 
     fn layouts(self) -> Vec<Layout> {
@@ -49,7 +90,7 @@ impl Source {
             Source::Auto => true,
             Source::Cifar10 => layout.kind == Kind::Cifar10,
             Source::Cifar100 => layout.kind == Kind::Cifar100,
-            Source::Shapes => false,
+            Source::Shapes | Source::External(_) => false,
         };
         LAYOUTS.into_iter().filter(wanted).collect()
     }
@@ -65,10 +106,23 @@ impl FromStr for Source {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|source| source.name() == text).ok_or_else(|| {
-            let known = Self::ALL.map(Source::name).join(", ");
+        Self::named(text).ok_or_else(|| {
+            let known = EXTERNAL.names().join(", ");
             Error::setting("data.source", format!("expected one of {known}, found \"{text}\""))
         })
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = EXTERNAL.deserialize(deserializer)?;
+        Ok(Self::named(name).unwrap_or(Self::External(name)))
     }
 }
 
@@ -84,8 +138,7 @@ pub enum Choice {
 
 impl From<&Path> for Choice {
     fn from(text: &Path) -> Self {
-        let named = Source::ALL.into_iter().find(|source| text.as_os_str() == source.name());
-        named.map_or_else(|| Choice::At(text.to_owned()), Choice::Named)
+        text.to_str().and_then(Source::named).map_or_else(|| Choice::At(text.to_owned()), Choice::Named)
     }
 }
 

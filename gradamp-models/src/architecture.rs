@@ -3,18 +3,19 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use gradamp_core::error::nearest;
 
+use crate::external::EXTERNAL;
 use crate::{Error, Result};
 
 /// The architectures.
 ///
 /// **Source:** VGG: Simonyan, Zisserman, 2015, with batch norm and one linear classifier, as is usual for CIFAR. ResNet:
 /// He et al., 2016, with a 3x3 stem and projection shortcuts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "&'static str")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Architecture {
     /// 8 convolutions and a linear layer.
     Vgg11,
@@ -28,10 +29,12 @@ pub enum Architecture {
     ResNet18,
     /// 33 convolutions on the longest path and a linear layer.
     ResNet34,
+    /// A model of another crate, by the name under which [`register`](crate::register) knows it.
+    External(&'static str),
 }
 
 impl Architecture {
-    /// All of them.
+    /// Those of this crate.
     pub const ALL: [Self; 6] =
         [Self::Vgg11, Self::Vgg13, Self::Vgg16, Self::Vgg19, Self::ResNet18, Self::ResNet34];
 
@@ -44,6 +47,7 @@ impl Architecture {
             Self::Vgg19 => "vgg19",
             Self::ResNet18 => "resnet18",
             Self::ResNet34 => "resnet34",
+            Self::External(name) => name,
         }
     }
 }
@@ -54,9 +58,15 @@ impl fmt::Display for Architecture {
     }
 }
 
-impl From<Architecture> for &'static str {
-    fn from(architecture: Architecture) -> Self {
-        architecture.name()
+impl Serialize for Architecture {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Architecture {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -67,17 +77,12 @@ impl FromStr for Architecture {
         if let Some(found) = Self::ALL.into_iter().find(|a| a.name() == name) {
             return Ok(found);
         }
-        let nearest = nearest(name, Self::ALL.map(Self::name));
-        let known = Self::ALL.map(Self::name).join(", ");
-        Err(Error::Architecture { found: name.into(), nearest, known })
-    }
-}
-
-impl TryFrom<String> for Architecture {
-    type Error = Error;
-
-    fn try_from(name: String) -> Result<Self> {
-        name.parse()
+        if let Some((name, _)) = EXTERNAL.find(name) {
+            return Ok(Self::External(name));
+        }
+        let names = EXTERNAL.names();
+        let nearest = nearest(name, names.iter().copied());
+        Err(Error::Architecture { found: name.into(), nearest, known: names.join(", ") })
     }
 }
 
@@ -165,6 +170,20 @@ impl ModelSettings {
     ];
 }
 
+impl ModelSettings {
+    /// Reads what `Display` writes: the form in which a model file names its model.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (architecture, rest) = text.split_once(" of width ")?;
+        let (width, rest) = rest.split_once(" with ")?;
+        let classes = rest.strip_suffix(" classes")?;
+        Some(Self {
+            architecture: architecture.parse().ok()?,
+            width: width.parse().ok()?,
+            classes: classes.parse().ok()?,
+        })
+    }
+}
+
 impl fmt::Display for ModelSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of width {} with {} classes", self.architecture, self.width, self.classes)
@@ -204,6 +223,19 @@ mod tests {
         let expected = ModelSettings { architecture: Architecture::Vgg16, width: 64, classes: 10 };
         assert_eq!(settings, expected);
         assert!(serde_json::from_str::<ModelSettings>(r#"{"architecture": "vgg16", "widht": 3}"#).is_err());
+    }
+
+    #[test]
+    fn a_model_is_read_back_from_its_description() {
+        for architecture in Architecture::ALL {
+            let settings = ModelSettings { architecture, width: 7, classes: 12 };
+            assert_eq!(ModelSettings::parse(&settings.to_string()), Some(settings));
+        }
+        for text in
+            ["", "resnet18", "resnet18 of width x with 10 classes", "resnet19 of width 1 with 10 classes"]
+        {
+            assert_eq!(ModelSettings::parse(text), None);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use gradamp_core::{Backend, Parameters};
 
 use crate::archive::Archive;
-use crate::{Error, ModelSettings, Result};
+use crate::{Architecture, Error, ModelSettings, Result};
 
 /// What `AveragedModel` calls the number of models that it has averaged.
 const AVERAGES: &str = "n_averaged";
@@ -20,6 +20,9 @@ impl Archive {
     ///
     /// **Errors:** no model of this crate: which of its tensors was looked for, and what is there.
     pub fn settings(&self) -> Result<ModelSettings> {
+        if let Some(settings) = self.external() {
+            return Ok(settings);
+        }
         let prefix = self.prefix()?;
         let shape = |name: &str| self.shape(&format!("{prefix}{name}")).map(<[usize]>::to_vec);
         ModelSettings::of_tensors(shape).ok_or_else(|| {
@@ -41,7 +44,7 @@ impl Archive {
     ///
     /// **Errors:** no model, and as [`Archive::import`].
     pub fn import_wrapped<B: Backend>(&self, parameters: &mut Parameters<B>) -> Result<Option<String>> {
-        let prefix = self.prefix()?;
+        let prefix = if self.external().is_some() { String::new() } else { self.prefix()? };
         self.import(&prefix, parameters)?;
         if prefix.is_empty() {
             return Ok(None);
@@ -49,6 +52,13 @@ impl Archive {
         let averages =
             if self.names().iter().any(|name| is_count(name)) { " and a count of averages" } else { "" };
         Ok(Some(format!("{}: read without {prefix:?} before every name{averages}", self.origin())))
+    }
+
+    /// The model of another crate that the header names, if it is registered. Its tensors tell nothing: they may have
+    /// any names.
+    fn external(&self) -> Option<ModelSettings> {
+        let settings = ModelSettings::parse(self.metadata().get("model")?)?;
+        matches!(settings.architecture, Architecture::External(_)).then_some(settings)
     }
 
     /// What stands before all names.

@@ -1,52 +1,14 @@
-//! What a third party adds to gradamp in its own crate: an amplification policy, and a plain backward hook.
+//! What a third party adds to gradamp in its own crate: an amplification policy, a backward hook, an operation, a model
+//! and a data set.
 //!
-//! A **policy** decides which layers are amplified, and by what; the trainer asks it, carries its decision out, bounds it,
-//! records it, and repeats it in a run that is resumed. A **hook** meets every gradient and does what it likes with it.
-//! `tests/training.rs` trains with both.
+//! `main.rs` makes a program of its own of them; `tests/training.rs` trains with the library alone.
 
-use gradamp_core::amplify::{AmplificationPolicy, PolicyContext};
-use gradamp_core::{Backend, BackwardHook, Gradient, GradientAction, LayerKind, Result, Site};
+mod data;
+mod model;
+mod operation;
+mod policy;
 
-/// Amplifies the layers whose gradients shrank: those whose mean norm in the last epoch is below a share of the largest.
-#[derive(Debug)]
-pub struct Faded {
-    /// The share of the largest norm, in [0, 1].
-    pub share: f64,
-    /// What their gradients are multiplied by.
-    pub factor: f32,
-}
-
-impl AmplificationPolicy for Faded {
-    /// Looks back on one epoch. The trainer measures it, and asks for no decision before it is there.
-    fn memory(&self) -> usize {
-        1
-    }
-
-    fn decide(&self, context: &PolicyContext<'_>) -> Result<Vec<(usize, f32)>> {
-        let norm = |site: usize| context.statistics.last()?.site(site)?.output.mean_norm();
-        let norms = context.eligible.iter().filter_map(|&site| Some((site, norm(site)?)));
-        let largest = norms.clone().map(|(_, norm)| norm).fold(0.0, f64::max);
-        Ok(norms
-            .filter(|(_, norm)| *norm < self.share * largest)
-            .map(|(site, _)| (site, self.factor))
-            .collect())
-    }
-}
-
-/// Lets no gradient of a convolution's output grow beyond a norm. Asking for the norm waits for the device: a hook that
-/// runs at every step had better answer by a number it knows.
-#[derive(Debug)]
-pub struct Ceiling {
-    /// The largest norm.
-    pub norm: f32,
-}
-
-impl<B: Backend> BackwardHook<B> for Ceiling {
-    fn on_gradient(&mut self, site: &Site, gradient: &Gradient<B>) -> Result<GradientAction<B>> {
-        if site.kind != LayerKind::Conv {
-            return Ok(GradientAction::Keep);
-        }
-        let norm = gradient.statistics()?.sum_squares.sqrt();
-        Ok(if norm > self.norm { GradientAction::Scale(self.norm / norm) } else { GradientAction::Keep })
-    }
-}
+pub use data::stripes;
+pub use model::LeakyNet;
+pub use operation::leaky_relu;
+pub use policy::{Ceiling, Faded};

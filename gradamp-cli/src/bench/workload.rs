@@ -7,7 +7,7 @@ use gradamp_core::amplify::{AmplificationSettings, Amplifier, Amplify, History, 
 use gradamp_core::optim::{Rate, Sgd, SgdSettings};
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::{Backend, Hooks, LayerKind, Module, Parameters, Tape, Tensor, nn, ops};
-use gradamp_models::{Model, ModelSettings};
+use gradamp_models::ModelSettings;
 
 use crate::args::WorkloadArgs;
 use crate::failure::{Failure, Result};
@@ -21,7 +21,7 @@ const FACTOR: f32 = 1.0001;
 pub struct Workload<B: Backend> {
     /// The device.
     pub backend: B,
-    model: Model,
+    model: Box<dyn Module<B>>,
     parameters: Parameters<B>,
     sgd: Sgd<B>,
     images: Tensor<B>,
@@ -42,7 +42,7 @@ impl<B: Backend> Workload<B> {
         let architecture = model.parse().map_err(Failure::usage)?;
         let settings = ModelSettings { architecture, width, classes: CLASSES };
         let mut parameters = Parameters::new(&backend, 0);
-        let model = Model::new(&settings, &mut parameters).map_err(|error| match error {
+        let model = gradamp_models::build(&settings, &mut parameters).map_err(|error| match error {
             gradamp_models::Error::Core(error) => error.into(),
             other => Failure::usage(other),
         })?;

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use gradamp_core::train::Trainer;
 use gradamp_core::{Error, Parameters};
 use gradamp_cpu::Cpu;
-use gradamp_models::{Model, ModelSettings};
+use gradamp_models::ModelSettings;
 
 use crate::dataset::{Data, Sources};
 use crate::device;
@@ -92,7 +92,7 @@ fn batches(config: &Config, cpu: &Cpu, say: &dyn Fn(&str)) -> Result<Batches, Er
 fn check_model(config: &Config, batches: Batches, cpu: &Cpu) -> Result<(), Error> {
     let settings = ModelSettings { width: 1, ..config.model.settings(batches.classes) };
     let mut parameters = Parameters::new(cpu, 0);
-    let model = Model::new(&settings, &mut parameters).map_err(Error::external)?;
+    let model = gradamp_models::build(&settings, &mut parameters).map_err(Error::external)?;
     Trainer::new(&model, parameters, batches.image, config.train_settings())?;
     Ok(())
 }

@@ -21,7 +21,9 @@ mod draw;
 pub mod gain;
 mod history;
 mod policy;
+mod policy_name;
 mod policy_settings;
+mod registered;
 mod schedule;
 mod selection;
 mod settings;
@@ -33,12 +35,14 @@ pub use draw::{Draw, DrawRecord};
 pub use gain::{Gain, ParameterGain};
 pub use history::{EpochStatistics, History, Moments, SiteStatistics};
 pub use policy::{AmplificationPolicy, PolicyContext, Predictability, Timing};
+pub use policy_name::PolicyName;
 pub use policy_settings::{
     DepthSettings, EqualiseSettings, FluctuationSettings, Measure, Measured, Profile, Side,
 };
+pub use registered::{register_policy, registered_policies};
 pub use schedule::{Curve, Schedule, WarmUp};
 pub use selection::Selection;
-pub use settings::{AmplificationSettings, Placement, PolicyName, Redraw, Through};
+pub use settings::{AmplificationSettings, Placement, Redraw, Through};
 pub use strategy::{Amplify, Phase, Strategy};
 
 #[cfg(test)]

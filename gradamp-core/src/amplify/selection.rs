@@ -9,7 +9,9 @@ use super::policy::{
     AmplificationPolicy, Equalise, Fluctuation, List, PolicyContext, Predictability, Random, Timing,
     check_factors,
 };
-use super::settings::{AmplificationSettings, Placement, PolicyName, Through};
+use super::policy_name::PolicyName;
+use super::registered;
+use super::settings::{AmplificationSettings, Placement, Through};
 use super::through;
 use crate::Trace;
 use crate::glob::{self, Glob};
@@ -226,6 +228,7 @@ fn build_policy(
         PolicyName::Fluctuation => Arc::new(Fluctuation::new(settings, trace, eligible)?),
         PolicyName::Equalise => Arc::new(Equalise::new(settings)?),
         PolicyName::Depth => Arc::new(List::by_depth(eligible, &settings.depth)),
+        PolicyName::External(name) => registered::build(name, settings)?,
     })
 }
 

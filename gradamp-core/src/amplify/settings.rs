@@ -1,7 +1,10 @@
 //! What is amplified, how much and how often: the table `[amplification]`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::policy_name::PolicyName;
 use super::policy_settings::{DepthSettings, EqualiseSettings, FluctuationSettings, check_factor};
 use crate::LayerKind;
 use crate::error::number;
@@ -62,6 +65,9 @@ pub struct AmplificationSettings {
     pub equalise: EqualiseSettings,
     /// The settings of the policy `depth`.
     pub depth: DepthSettings,
+    /// For a policy of another crate: its own settings, numbers by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, f64>,
 }
 
 impl Default for AmplificationSettings {
@@ -83,34 +89,8 @@ impl Default for AmplificationSettings {
             fluctuation: FluctuationSettings::default(),
             equalise: EqualiseSettings::default(),
             depth: DepthSettings::default(),
+            options: BTreeMap::new(),
         }
-    }
-}
-
-/// The policies of this crate. A policy of your own implements [`AmplificationPolicy`](super::AmplificationPolicy).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum PolicyName {
-    /// A random subset of the eligible layers, all by one factor.
-    #[default]
-    Random,
-    /// The listed layers, each by a factor of its own.
-    List,
-    /// All eligible layers, by one factor.
-    All,
-    /// The layers whose gradients fluctuate more than a threshold, or less, by one factor.
-    Fluctuation,
-    /// All eligible layers, each by the factor that brings its gradient's norm to a common target.
-    Equalise,
-    /// All eligible layers, by factors that depend on their depth.
-    Depth,
-}
-
-impl PolicyName {
-    /// Whether the policy decides by measured gradients, so that a run has to measure some.
-    pub fn looks_back(self) -> bool {
-        matches!(self, PolicyName::Fluctuation | PolicyName::Equalise)
     }
 }
 
@@ -157,6 +137,29 @@ pub enum Through {
 }
 
 impl AmplificationSettings {
+    /// The value of one of [`AmplificationSettings::options`], `default` where it is not given.
+    pub fn option(&self, name: &str, default: f64) -> f64 {
+        self.options.get(name).copied().unwrap_or(default)
+    }
+
+    /// Checks that every one of [`AmplificationSettings::options`] is among `known`: what a policy of another crate
+    /// does before it reads them.
+    ///
+    /// **Errors:** the first option that is not.
+    pub fn check_options(&self, known: &[&str]) -> Result<()> {
+        match self.options.keys().find(|name| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(stray) => {
+                let message = format!(
+                    "is no option of the policy {}, expected {}",
+                    self.policy.name(),
+                    known.join(", ")
+                );
+                Err(Error::setting(format!("options.{stray}"), message))
+            }
+        }
+    }
+
     /// Checks every setting against its range, and that no two settings are given which exclude each other.
     ///
     /// **Errors:** the first wrong setting, by its field.

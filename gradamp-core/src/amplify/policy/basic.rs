@@ -2,8 +2,9 @@
 
 use super::{AmplificationPolicy, PolicyContext, Predictability, Timing};
 use crate::Trace;
+use crate::amplify::policy_name::PolicyName;
 use crate::amplify::policy_settings::DepthSettings;
-use crate::amplify::settings::{AmplificationSettings, PolicyName, Redraw};
+use crate::amplify::settings::{AmplificationSettings, Redraw};
 use crate::{Error, Result};
 
 /// A random subset of the eligible sites, all by one factor.

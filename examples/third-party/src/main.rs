@@ -1,0 +1,19 @@
+//! `gradamp` with a policy, a model and a data set of this crate:
+//!
+//! ```sh
+//! cargo run --release -p third-party -- train --config examples/third-party/stripes.toml
+//! ```
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use gradamp_cli::Program;
+use third_party::{Faded, LeakyNet, stripes};
+
+fn main() -> ExitCode {
+    Program::new()
+        .policy("faded", |settings| Ok(Arc::new(Faded::new(settings)?)))
+        .model("leaky", LeakyNet)
+        .data("stripes", |_| stripes())
+        .run()
+}

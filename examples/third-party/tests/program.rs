@@ -1,0 +1,82 @@
+//! The program of this crate, as a user runs it: settings name what is its own, and runs of it resume, sweep and report.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A run of the program in `folder`, which must end with `code`; its stdout and stderr.
+fn program(folder: &Path, code: i32, arguments: &[&str]) -> (String, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_third-party"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("GRADAMP_DATA")
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert_eq!(status.code(), Some(code), "{arguments:?}\n{stdout}\n{stderr}");
+    (stdout, stderr)
+}
+
+fn file(name: &str) -> String {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), name].iter().collect();
+    path.to_str().unwrap().to_owned()
+}
+
+/// The accuracy that `gradamp eval --json` tells.
+fn accuracy(folder: &Path, run: &str) -> f64 {
+    let (json, _) = program(folder, 0, &["eval", "--run", run, "--json", "--device", "cpu"]);
+    serde_json::from_str::<serde_json::Value>(&json).unwrap()["accuracy"].as_f64().unwrap()
+}
+
+#[test]
+fn a_run_with_policy_model_and_data_of_this_crate_trains_and_resumes_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (here, config) = (folder.path(), file("stripes.toml"));
+    let train = ["train", "--config", &config, "--device", "cpu", "--threads", "1"];
+    let (_, stderr) = program(here, 0, &[&train[..], &["--out", "whole"]].concat());
+    assert!(stderr.contains("data: stripes, 256 + 64 images"), "{stderr}");
+    assert!(stderr.contains("leaky of width 8 with 4 classes"), "{stderr}");
+    let draws = std::fs::read_to_string(here.join("whole/amplification.jsonl")).unwrap();
+    assert!(draws.contains("layers."), "the policy amplified layers of the model: {draws}");
+
+    program(here, 0, &[&train[..], &["--out", "half", "--max-steps", "13"]].concat());
+    program(here, 0, &["train", "--resume", "half", "--device", "cpu"]);
+    let model = |run: &str| std::fs::read(here.join(run).join("checkpoints/last/model.safetensors")).unwrap();
+    assert_eq!(model("whole"), model("half"));
+    assert!(accuracy(here, "whole") > 0.5, "stripes in four directions are easy to tell apart");
+    program(here, 0, &["report", "whole", "-o", "page.html"]);
+    assert!(std::fs::read_to_string(here.join("page.html")).unwrap().contains("leaky"));
+}
+
+#[test]
+fn a_sweep_over_the_policy_of_this_crate_ends_with_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = file("stripes-study.toml");
+    program(folder.path(), 0, &["sweep", &study, "--device", "cpu", "--out", "sweep"]);
+    let (table, _) = program(folder.path(), 0, &["compare", "sweep"]);
+    assert!(table.contains("factor-1.5") && table.contains("factor-2"), "{table}");
+    program(folder.path(), 0, &["report", "sweep", "-o", "page.html"]);
+    assert!(std::fs::read_to_string(folder.path().join("page.html")).unwrap().contains("factor-1.5"));
+}
+
+#[test]
+fn names_of_this_crate_are_listed_and_misspelt_ones_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = file("stripes.toml");
+    let (help, _) = program(folder.path(), 0, &["train", "--help"]);
+    let (shown, _) = program(folder.path(), 0, &["config", "show", "--config", &config]);
+    for names in ["(model.name): leaky", "(amplification.policy): faded", "(data.source): stripes"] {
+        assert!(help.contains(names), "{help}");
+        assert!(shown.contains(names), "{shown}");
+    }
+    assert!(shown.contains("share = 0.8"), "{shown}");
+    for (set, found) in [
+        ("model.name=leeky", "did you mean leaky?"),
+        ("amplification.policy=fadet", "did you mean \"faded\"?"),
+        ("data.source=stripe", "did you mean \"stripes\"?"),
+        ("amplification.options.shade=1", "amplification.options.shade"),
+    ] {
+        let (_, stderr) =
+            program(folder.path(), 2, &["train", "--config", &config, "--device", "cpu", "--set", set]);
+        assert!(stderr.contains(found), "{stderr}");
+    }
+}

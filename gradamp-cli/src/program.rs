@@ -1,0 +1,118 @@
+//! The program as a library: what a third party adds to it, and runs as a program of its own.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use gradamp_core::amplify::{self, AmplificationPolicy, AmplificationSettings};
+use gradamp_core::{Error, Result};
+use gradamp_cpu::Cpu;
+use gradamp_data::DatasetPair;
+use gradamp_models::{ModelDefinition, OnBackend};
+use gradamp_wgpu::Wgpu;
+
+use crate::{USAGE, output};
+
+/// The program, with policies, models and data sets of other crates beside its own.
+///
+/// Settings name them as they name what the program has: `amplification.policy = "faded"`, `model.name = "tiny"`,
+/// `data.source = "stripes"`. `--help` and `config show` list them; runs that use them resume, take part in sweeps and
+/// appear in reports.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use gradamp_core::amplify::{AmplificationPolicy, PolicyContext};
+///
+/// /// Amplifies the first eligible layer.
+/// #[derive(Debug)]
+/// struct First {
+///     factor: f32,
+/// }
+///
+/// impl AmplificationPolicy for First {
+///     fn decide(&self, context: &PolicyContext<'_>) -> gradamp_core::Result<Vec<(usize, f32)>> {
+///         Ok(vec![(context.eligible[0], self.factor)])
+///     }
+/// }
+///
+/// fn main() -> std::process::ExitCode {
+///     gradamp_cli::Program::new()
+///         .policy("first", |settings| Ok(Arc::new(First { factor: settings.factor })))
+///         .run()
+/// }
+/// ```
+///
+/// What is added stays for the life of the process, so a process makes one program.
+#[derive(Debug, Default)]
+#[must_use = "a program does nothing until it is run"]
+pub struct Program {
+    failed: Option<Error>,
+}
+
+impl Program {
+    /// The program `gradamp` as it ships.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an amplification policy, for `amplification.policy`; see [`amplify::register_policy`].
+    pub fn policy(
+        self,
+        name: &str,
+        build: impl Fn(&AmplificationSettings) -> Result<Arc<dyn AmplificationPolicy>> + Send + Sync + 'static,
+    ) -> Self {
+        self.note(amplify::register_policy(name, build))
+    }
+
+    /// Adds a model, for `model.name` and `--model`.
+    pub fn model(self, name: &str, definition: impl ModelDefinition) -> Self {
+        let definition = Arc::new(definition);
+        let backends = vec![OnBackend::new::<Cpu, _>(&definition), OnBackend::new::<Wgpu, _>(&definition)];
+        self.note(gradamp_models::register(name, backends))
+    }
+
+    /// Adds a data set, for `data.source` and `--data`; see [`gradamp_data::register`].
+    pub fn data(
+        self,
+        name: &str,
+        load: impl Fn(Option<&Path>) -> gradamp_data::Result<DatasetPair> + Send + Sync + 'static,
+    ) -> Self {
+        self.note(gradamp_data::register(name, load))
+    }
+
+    /// Runs the program with the command line of this process.
+    pub fn run(self) -> ExitCode {
+        ExitCode::from(self.run_with(std::env::args_os()))
+    }
+
+    /// Runs the program with `arguments`, the first of which is its name, and returns the exit code: 0 success, 1
+    /// failure, 2 usage (a name that is taken, too), 130 interrupted and saved.
+    pub fn run_with(self, arguments: impl IntoIterator<Item = OsString>) -> u8 {
+        match self.failed {
+            None => crate::run(arguments),
+            Some(error) => {
+                output::error(&error);
+                USAGE
+            }
+        }
+    }
+
+    /// The first name that could not be added is told when the program runs.
+    fn note(self, added: Result<()>) -> Self {
+        Self { failed: self.failed.or(added.err()) }
+    }
+}
+
+/// What was added to the program, in one line for each kind: for `--help` and `config show`.
+pub fn added() -> Vec<String> {
+    let kinds = [
+        ("models", "model.name", gradamp_models::registered()),
+        ("policies", "amplification.policy", amplify::registered_policies()),
+        ("data sets", "data.source", gradamp_data::registered()),
+    ];
+    let has_some = |(_, _, names): &(&str, &str, Vec<&str>)| !names.is_empty();
+    let line =
+        |(what, key, names): (&str, &str, Vec<&str>)| format!("More {what} ({key}): {}", names.join(", "));
+    kinds.into_iter().filter(has_some).map(line).collect()
+}

@@ -13,6 +13,8 @@
 //! The library prints nothing and starts no process. Where a caller has to be told something, the function returns it or
 //! takes a callback.
 
+#![forbid(unsafe_code)]
+
 pub mod columns;
 pub mod compare;
 pub mod config;

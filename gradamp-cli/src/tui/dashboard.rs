@@ -79,7 +79,7 @@ impl Dashboard {
             Change::Step(line) => self.apply_step(line),
             Change::Epoch(line) => self.apply_epoch(line),
             Change::Draw(draw) => {
-                self.say(&of_draw(&draw));
+                self.say(&for_draw(&draw));
                 self.draw = Some(draw);
             }
             Change::Gradient(line) => self.flow.push(line.epoch, &line.gradient),
@@ -193,7 +193,7 @@ impl Dashboard {
 }
 
 /// A draw as the log tells it.
-fn of_draw(draw: &DrawRecord) -> String {
+fn for_draw(draw: &DrawRecord) -> String {
     let epoch = draw.epoch.saturating_add(1);
     if draw.sites.is_empty() {
         return format!("epoch {epoch}: amplifies nothing from step {} on", draw.step.saturating_add(1));

@@ -24,7 +24,7 @@ impl Rates {
         match through {
             Through::Gradient => {}
             Through::LearningRate => {
-                let gains = gain::of_draw(trace, draw);
+                let gains = gain::for_draw(trace, draw);
                 let mut rates = vec![1.0; trace.parameters.len()];
                 for ParameterGain { path, gain } in &gains {
                     let Gain::Factor(factor) = gain else {
@@ -37,7 +37,7 @@ impl Rates {
                 own = Some(rates.into());
             }
             Through::MeanLearningRate => {
-                let gains = gain::of_draw(trace, draw);
+                let gains = gain::for_draw(trace, draw);
                 let sum: f64 = gains.iter().map(|parameter| parameter.gain.middle()).sum();
                 common = if gains.is_empty() { 1.0 } else { sum / gains.len() as f64 };
             }
@@ -48,7 +48,7 @@ impl Rates {
 
 /// **Errors:** a gain that depends on the path.
 pub(super) fn check_gains(trace: &Trace, draw: &Draw) -> Result<()> {
-    for ParameterGain { path, gain } in gain::of_draw(trace, draw) {
+    for ParameterGain { path, gain } in gain::for_draw(trace, draw) {
         if let Gain::DependsOnPath { .. } = gain {
             return Err(no_rate(&path));
         }

@@ -21,7 +21,7 @@ const CORE_ITEMS: usize = 250;
 const WITH_CYCLES: &[&str] = &["gradamp-core", "gradamp-models", "gradamp-data"];
 
 /// Crates that forbid unsafe code.
-const WITHOUT_UNSAFE: &[&str] = &["gradamp-core", "gradamp-models", "gradamp-data"];
+const WITHOUT_UNSAFE: &[&str] = &["gradamp-core", "gradamp-models", "gradamp-data", "gradamp-study"];
 
 /// Crates that are used without the program, so that their messages name fields and methods.
 const LIBRARIES: &[&str] = &["gradamp-core", "gradamp-wgpu", "gradamp-models", "gradamp-data", "gradamp-cpu"];

@@ -1,6 +1,6 @@
 //! The mean gain over the draws of a run, where it is known in advance.
 
-use super::{ParameterGain, gains, most, of_draw};
+use super::{ParameterGain, for_draw, gains, most};
 use crate::Result;
 use crate::Trace;
 use crate::amplify::draw::Draw;
@@ -8,7 +8,7 @@ use crate::amplify::history::History;
 use crate::amplify::policy::Predictability;
 use crate::amplify::selection::Selection;
 
-/// The mean gain of every parameter over the decisions of `selection`, in the form of [`of_draw`]. `None` if the gain is not known in
+/// The mean gain of every parameter over the decisions of `selection`, in the form of [`for_draw`]. `None` if the gain is not known in
 /// advance: it is known for policies whose decisions are all the same, and for random draws that no bound can change.
 ///
 /// Paths with equally many eligible layers have equal mean gains, even if their gains differ in a single draw.
@@ -17,14 +17,14 @@ use crate::amplify::selection::Selection;
 pub fn expected(trace: &Trace, selection: &Selection) -> Result<Option<Vec<ParameterGain>>> {
     Ok(match selection.policy().predictability() {
         Predictability::Unknown => None,
-        Predictability::Fixed => Some(of_draw(trace, &selection.draw(0, 0, &History::default())?)),
+        Predictability::Fixed => Some(for_draw(trace, &selection.draw(0, 0, &History::default())?)),
         Predictability::Drawn { count, factor } => {
             let eligible = selection.eligible();
             let factors = vec![factor; eligible.len()];
             let all =
                 Draw { sites: eligible.to_vec(), factors, placement: selection.placement(), power: None };
             if count == eligible.len() {
-                return Ok(Some(of_draw(trace, &selection.draw(0, 0, &History::default())?)));
+                return Ok(Some(for_draw(trace, &selection.draw(0, 0, &History::default())?)));
             }
             if selection.max_gain().is_some_and(|bound| most(trace, &all) > bound) {
                 return Ok(None); // each draw would be shrunk by itself

@@ -62,7 +62,7 @@ impl Gain {
 
 /// The gain of every parameter under one draw. The loss is the output of the trace's last node; parameters that the loss
 /// does not depend on are left out.
-pub fn of_draw(trace: &Trace, draw: &Draw) -> Vec<ParameterGain> {
+pub fn for_draw(trace: &Trace, draw: &Draw) -> Vec<ParameterGain> {
     gains(trace, &weights(draw), draw.placement, |product| product)
 }
 

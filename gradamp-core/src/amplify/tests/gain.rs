@@ -211,7 +211,7 @@ proptest! {
         let trace = net.trace().unwrap();
         let with = |factor| AmplificationSettings { factor, ..settings.clone() };
         let draw = Selection::new(&with(2.0), &trace, 0).unwrap().draw(0, 0, &History::default()).unwrap();
-        let gains = gain::of_draw(&trace, &draw);
+        let gains = gain::for_draw(&trace, &draw);
         let plain = net.gradients(&Hooks::new()).unwrap();
         let by_two = net.amplified(&with(2.0), 0).unwrap();
         let most = net.amplified(&with(65536.0), 0).unwrap();

@@ -9,6 +9,12 @@ use std::thread;
 
 use crate::{interrupt, output};
 
+mod terminal;
+
+pub use terminal::has_hung_up;
+#[cfg(unix)]
+pub use terminal::wait_for_input;
+
 /// Has the program stop once stdin ends, which the sweep that does this run holds open for as long as it lives and wants the
 /// run to go on.
 pub fn follow_sweep() {
@@ -30,7 +36,7 @@ pub fn follow_sweep() {
 /// Not where a hang-up is ignored, as under `nohup`, and not in the terminal's background: what was sent there and disowned is
 /// meant to survive the terminal.
 pub fn follow_terminal() {
-    if let Some(terminal) = system::Terminal::of_stderr()
+    if let Some(terminal) = terminal::Terminal::of_stderr()
         && !interrupt::is_hangup_ignored()
     {
         follow("terminal", move || {
@@ -44,104 +50,5 @@ pub fn follow_terminal() {
 fn follow(what: &str, watch: impl FnOnce() + Send + 'static) {
     if let Err(error) = thread::Builder::new().name(what.into()).spawn(watch) {
         output::message(format_args!("warning: no thread is left to notice the end of the {what}: {error}"));
-    }
-}
-
-pub use system::has_hung_up;
-#[cfg(unix)]
-pub use system::wait_for_input;
-
-#[cfg(unix)]
-mod system {
-    use std::io::{self, IsTerminal, stdin};
-    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-    use std::time::Duration;
-
-    use nix::errno::Errno;
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    use nix::unistd::{getpgrp, tcgetpgrp};
-
-    /// How often it is asked who is in the terminal's foreground.
-    const LOOK: u16 = 250;
-
-    /// The terminal that the program writes to.
-    pub struct Terminal(OwnedFd);
-
-    impl Terminal {
-        pub fn of_stderr() -> Option<Self> {
-            let stderr = io::stderr();
-            if !stderr.is_terminal() {
-                return None;
-            }
-            stderr.as_fd().try_clone_to_owned().ok().map(Self)
-        }
-
-        /// Waits until the terminal is gone; gives whether the program was in its foreground, or the terminal controls others.
-        pub fn wait_for_end(&self) -> bool {
-            let mut is_in_front = true;
-            loop {
-                match self.foreground() {
-                    Ok(is) => is_in_front = is,
-                    Err(Errno::ENOTTY) => is_in_front = true, // it is not this program's controlling terminal
-                    Err(_) => {}                              // it is going
-                }
-                match ready(self.0.as_fd(), PollFlags::empty(), LOOK.into()) {
-                    Ok(events) if has_ended(events) => return is_in_front,
-                    Ok(_) | Err(Errno::EINTR) => {}
-                    Err(_) => return false,
-                }
-            }
-        }
-
-        fn foreground(&self) -> nix::Result<bool> {
-            Ok(tcgetpgrp(&self.0)? == getpgrp())
-        }
-    }
-
-    /// Whether the terminal behind `stream` is gone.
-    pub fn has_hung_up(stream: &impl AsFd) -> bool {
-        ready(stream.as_fd(), PollFlags::empty(), PollTimeout::ZERO).is_ok_and(has_ended)
-    }
-
-    /// Waits so long for something to be read from stdin.
-    ///
-    /// **Errors:** a terminal that is gone. Whoever reads there finds an end again and again.
-    pub fn wait_for_input(wait: Duration) -> io::Result<()> {
-        let wait = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
-        match ready(stdin().as_fd(), PollFlags::POLLIN, wait) {
-            Ok(events) if has_ended(events) => Err(io::Error::other("the terminal is gone")),
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn has_ended(events: PollFlags) -> bool {
-        events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL)
-    }
-
-    fn ready(fd: BorrowedFd<'_>, wanted: PollFlags, wait: PollTimeout) -> nix::Result<PollFlags> {
-        let mut fds = [PollFd::new(fd, wanted)];
-        poll(&mut fds, wait)?;
-        Ok(fds[0].revents().unwrap_or(PollFlags::empty()))
-    }
-}
-
-/// A console that closes ends its programs by itself.
-#[cfg(not(unix))]
-mod system {
-    pub struct Terminal;
-
-    impl Terminal {
-        pub fn of_stderr() -> Option<Self> {
-            None
-        }
-
-        pub fn wait_for_end(&self) -> bool {
-            false
-        }
-    }
-
-    pub fn has_hung_up<T>(_: &T) -> bool {
-        false
     }
 }

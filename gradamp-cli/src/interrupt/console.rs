@@ -1,19 +1,19 @@
 //! Ctrl-C and the closing of the console, where the system has no signals.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Origin, request};
 use crate::failure::{Failure, Result};
 
 /// Whether the handler is there.
 static LISTENING: AtomicBool = AtomicBool::new(false);
 
-/// Has requests answered from now on.
-pub(super) fn listen() -> Result<()> {
+/// Calls `request` for every request from now on, which is always Ctrl-C.
+pub(super) fn listen(request: fn(bool), _: &Arc<AtomicBool>, _: &Arc<AtomicBool>) -> Result<()> {
     if LISTENING.swap(true, Ordering::SeqCst) {
         return Ok(());
     }
-    ctrlc::set_handler(|| request(Origin::Key)).map_err(Failure::failed)
+    ctrlc::set_handler(move || request(true)).map_err(Failure::failed)
 }
 
 /// Here a limit on the size of files is an error of writing already.

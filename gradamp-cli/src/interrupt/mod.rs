@@ -48,15 +48,6 @@ struct Plan {
     at_once: Option<Box<dyn FnOnce() -> String + Send>>,
 }
 
-/// Where a request comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
-    /// A person pressed Ctrl-C.
-    Key,
-    /// A process sent a signal, or the terminal hung up.
-    Process,
-}
-
 /// Prepares the program for what the system signals to any command: a limit on the size of files is an error of writing, as a full disk
 /// is, and no silent death.
 pub fn begin() {
@@ -67,7 +58,7 @@ pub fn begin() {
 pub fn listen() -> Result<&'static AtomicBool> {
     plan().leaving = None;
     LEAVES.store(false, Ordering::SeqCst);
-    system::listen()?;
+    system::listen(request, &STOP, &LEAVES)?;
     Ok(&STOP)
 }
 
@@ -80,7 +71,7 @@ pub fn listen_to_leave() -> Result<()> {
 pub fn leave_with(code: u8, words: impl Display) -> Result<()> {
     plan().leaving = Some((code, words.to_string()));
     LEAVES.store(true, Ordering::SeqCst);
-    system::listen()
+    system::listen(request, &STOP, &LEAVES)
 }
 
 /// What a stop has to wait for from now on, as in "stopping: finishing this step". It is said again where a stop was asked for already.
@@ -99,12 +90,12 @@ pub fn at_once(note: impl FnOnce() -> String + Send + 'static) {
 
 /// What Ctrl-C does where a full-screen view reads it as a key.
 pub fn stop() {
-    request(Origin::Key);
+    request(true);
 }
 
 /// Asks as a signal does, however often.
 pub fn ask_to_stop() {
-    request(Origin::Process);
+    request(false);
 }
 
 /// Whether a hang-up of the terminal is ignored, as under `nohup`.
@@ -112,13 +103,13 @@ pub fn is_hangup_ignored() -> bool {
     system::is_hangup_ignored()
 }
 
-fn request(origin: Origin) {
+/// Follows a request to stop. `is_key` says that a person pressed Ctrl-C; other requests come from a process or a terminal that hung up.
+fn request(is_key: bool) {
     let mut plan = plan();
     if let Some((code, words)) = &plan.leaving {
         end(*code, words);
     }
     STOP.store(true, Ordering::SeqCst);
-    let is_key = origin == Origin::Key;
     if is_key && std::mem::replace(&mut plan.pressed, true) {
         let words = plan.at_once.take().and_then(noted);
         end(FAILED, &words.unwrap_or_else(|| "error: stopped at once, without saving".into()));

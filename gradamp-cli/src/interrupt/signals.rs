@@ -10,7 +10,6 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 use signal_hook::{flag, low_level};
 
-use super::{LEAVES, Origin, STOP, request};
 use crate::failure::{FAILED, Failure, Result};
 use crate::output;
 
@@ -21,7 +20,10 @@ const REQUESTS: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
 static LISTENING: AtomicBool = AtomicBool::new(false);
 
 /// Handles requests to stop from now on, except signals that were ignored when the program began.
-pub(super) fn listen() -> Result<()> {
+///
+/// `request` is called for each, and is told whether Ctrl-C was pressed. If no thread can be started for it, a request raises `stop`,
+/// or ends the program if `leaves` is raised.
+pub(super) fn listen(request: fn(bool), stop: &Arc<AtomicBool>, leaves: &Arc<AtomicBool>) -> Result<()> {
     if LISTENING.swap(true, Ordering::SeqCst) {
         return Ok(());
     }
@@ -29,12 +31,11 @@ pub(super) fn listen() -> Result<()> {
     let mut signals = SignalsInfo::<WithRawSiginfo>::new(&heard).map_err(Failure::failed)?;
     let answer = move || {
         for signal in &mut signals {
-            let is_key = signal.si_signo == SIGINT && comes_from_terminal(signal.si_code);
-            request(if is_key { Origin::Key } else { Origin::Process });
+            request(signal.si_signo == SIGINT && comes_from_terminal(signal.si_code));
         }
     };
     if let Err(error) = thread::Builder::new().name("signals".into()).spawn(answer) {
-        listen_without_thread(&heard).map_err(Failure::failed)?;
+        listen_without_thread(&heard, stop, leaves).map_err(Failure::failed)?;
         output::message(format_args!(
             "no thread can be started to answer signals ({error}): they are obeyed without a message"
         ));
@@ -42,11 +43,15 @@ pub(super) fn listen() -> Result<()> {
     Ok(())
 }
 
-/// What can be done within the handlers themselves.
-fn listen_without_thread(signals: &[i32]) -> io::Result<()> {
+/// Follows requests within the handlers themselves.
+fn listen_without_thread(
+    signals: &[i32],
+    stop: &Arc<AtomicBool>,
+    leaves: &Arc<AtomicBool>,
+) -> io::Result<()> {
     for &signal in signals {
-        flag::register_conditional_shutdown(signal, FAILED.into(), Arc::clone(&LEAVES))?;
-        flag::register(signal, Arc::clone(&STOP))?;
+        flag::register_conditional_shutdown(signal, FAILED.into(), Arc::clone(leaves))?;
+        flag::register(signal, Arc::clone(stop))?;
     }
     Ok(())
 }

@@ -91,7 +91,7 @@ impl Group {
 pub struct Member {
     /// Its numbers.
     pub numbers: RunNumbers,
-    /// All that its folder tells; `None` where the folder is gone and the numbers are left.
+    /// The data in its folder; `None` if the folder is gone and only the numbers are left.
     pub data: Option<RunData>,
 }
 

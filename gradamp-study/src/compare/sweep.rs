@@ -236,7 +236,7 @@ fn member(data: &SweepData, line: &ResultLine, warnings: &mut Vec<String>) -> Re
         return Ok(Member::new(RunData::read(&folder)?));
     }
     warnings.push(format!(
-        "{}: this run's folder is gone; its accuracies are those of results.jsonl, and its cell has no time to target and no \
+        "{}: this run's folder is gone; the accuracies come from results.jsonl, and the cell has no time to target and no \
          test over examples",
         folder.display()
     ));

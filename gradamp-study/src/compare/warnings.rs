@@ -11,7 +11,7 @@ pub const FEW_SEEDS: usize = 3;
 
 /// The test examples chose the best epochs.
 pub const NO_VALIDATION: &str = "NO VALIDATION SPLIT: the best epochs were chosen on the test examples themselves, so that \
-    their accuracies are too good to be true; compare last epochs, or train with data.validation";
+    their accuracies are too high; compare last epochs, or train with data.validation";
 
 /// The warnings about two groups, each with its letter and its members, the gravest warning first.
 pub fn about_groups(
@@ -65,12 +65,13 @@ fn unexpected(differences: &[SettingDifference], is_repeat: bool) -> Vec<String>
     let mut warnings = Vec::new();
     if !unexpected.is_empty() {
         warnings.push(format!(
-            "A and B differ in more than was asked: {}; name what is meant with --differ KEY",
+            "A and B differ in settings that are meant to be equal: {}; --differ KEY allows a difference",
             unexpected.join(", ")
         ));
     }
     if differences.is_empty() && is_repeat {
-        warnings.push("A and B have the same settings: what differs is chance, or the machine".into());
+        warnings
+            .push("A and B have the same settings: any difference is due to chance or to the machine".into());
     }
     warnings
 }
@@ -89,7 +90,7 @@ pub fn places<'a>(runs: impl Iterator<Item = &'a RunData> + Clone) -> Vec<String
         vec![format!("{} with SHA-256 {checksum}…", run.record.dataset)]
     });
     if data.len() > 1 {
-        warnings.push(format!("the runs did not see the same data: {}", data.join(", ")));
+        warnings.push(format!("the runs were trained on different data: {}", data.join(", ")));
     }
     let versions = values(|run| {
         let resumed = run.record.resumed.iter().map(|session| session.version.clone());
@@ -127,7 +128,7 @@ fn unfinished(member: &Member) -> Option<String> {
     let of = member.data.as_ref().map(|data| format!(" of {}", data.settings.config.strategy.epochs()));
     let (epochs, of) = (run.epochs, of.unwrap_or_default());
     Some(format!(
-        "{} is not finished ({}, {epochs}{of} epochs): it is compared as it stands",
+        "{} is not finished ({}, {epochs}{of} epochs): the comparison uses the epochs that are done",
         run.run, run.outcome
     ))
 }
@@ -137,7 +138,7 @@ fn seeds(letter: &str, group: &Group) -> Vec<String> {
     let seeds = group.seeds();
     if let Some(pair) = seeds.windows(2).find(|pair| pair[0] == pair[1]) {
         warnings.push(format!(
-            "seed {} occurs more than once in {letter}: runs of one seed are copies and no evidence of their own",
+            "seed {} occurs more than once in {letter}: runs of one seed are copies and add no evidence",
             pair[0]
         ));
     }

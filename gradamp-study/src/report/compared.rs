@@ -76,7 +76,7 @@ fn in_words(comparison: &Comparison) -> String {
     let difference = comparison.last.difference;
     let points = significant((100.0 * difference).abs(), 3);
     let course = if difference == 0.0 {
-        format!("After their last epochs {a} and {b} are right equally often.")
+        format!("After their last epochs {a} and {b} have the same test accuracy.")
     } else {
         let side = if difference > 0.0 { "above" } else { "below" };
         format!("After its last epoch {b} is {points} percentage points {side} {a} in test accuracy.")

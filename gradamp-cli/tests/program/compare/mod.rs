@@ -156,13 +156,13 @@ fn what_makes_a_comparison_doubtful_is_said() {
             vec![made(1).with("outcome", "interrupted")],
             &["b/0 is not finished (interrupted, 3 of 3 epochs)"],
         ),
-        ("data", vec![made(1).with("dataset_checksum", "b")], &["the runs did not see the same data"]),
+        ("data", vec![made(1).with("dataset_checksum", "b")], &["the runs were trained on different data"]),
         ("version", vec![made(1).with("version", "0.0.9")], &["made by gradamp 0.0.9 and "]),
         ("device", vec![made(1).with("device", "gpu")], &["several devices", "cpu, gpu"]),
         (
             "batch",
             vec![made(1).set("batch_size = 64\n")],
-            &["differ in more than was asked: train.batch_size (128 in A, 64 in B)"],
+            &["differ in settings that are meant to be equal: train.batch_size (128 in A, 64 in B)"],
         ),
         (
             "group",

@@ -111,7 +111,7 @@ pub fn of_one(run: &Subject) -> Vec<Block> {
     let (before, after) = (Grid::new(run, before), Grid::new(run, after));
     if after.is_empty() {
         return vec![Block::Text(
-            "No gradients were measured; train.gradients_every says every how many steps they are.".into(),
+            "No gradients were measured; train.gradients_every sets the number of steps between measurements.".into(),
         )];
     }
     let scale = ColourScale::sequential(norm_axis(), before.all().chain(after.all()));

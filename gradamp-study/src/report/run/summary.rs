@@ -145,8 +145,8 @@ fn notices(run: &Subject) -> Vec<String> {
     }
     if data.best().is_some_and(|best| best.validation_accuracy.is_none()) {
         notices.push(
-            "There was no validation split, so the best epoch was chosen by the test examples that it is then \
-             judged by: its accuracy is too good. Set data.validation, or judge by the last epoch."
+            "There was no validation split, so the test examples chose the best epoch, and its accuracy is too \
+             high. Set data.validation, or compare last epochs."
                 .into(),
         );
     }

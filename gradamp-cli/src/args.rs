@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use gradamp_core::train::OnDivergence;
 use gradamp_data::Choice;
 
-use crate::program;
+use crate::added;
 use gradamp_study::config::keys;
 use gradamp_study::config::number::{LARGEST, real, whole};
 use gradamp_study::config::tree::{Origin, Value};
@@ -254,7 +254,7 @@ pub fn command() -> clap::Command {
         command.mut_args(taking_any).mut_subcommands(with_numbers)
     }
     let command = with_numbers(Cli::command());
-    match program::added() {
+    match added::lines() {
         added if added.is_empty() => command,
         added => with_names(command, &added.join("\n")),
     }

@@ -11,7 +11,7 @@ use crate::args::{ConfigCommand, DataCommand, EvalArgs};
 use crate::dataset::{self, Data};
 use crate::device::{self, Task};
 use crate::failure::{Failure, Result};
-use crate::{output, program};
+use crate::{added, output};
 use gradamp_study::config::{Config, Layers};
 use gradamp_study::resume::find_data;
 use gradamp_study::run_folder::{self, RunFolder};
@@ -23,7 +23,7 @@ pub fn config(command: &ConfigCommand) -> Result<()> {
             let resolved = args.layers().resolve()?;
             resolved.notes.iter().for_each(output::message);
             output::result(resolved.show()?.trim_end());
-            program::added().iter().for_each(|line| output::result(format_args!("# {line}")));
+            added::lines().iter().for_each(|line| output::result(format_args!("# {line}")));
         }
         ConfigCommand::Check { file } => {
             Layers { file: Some(file.clone()), ..Layers::default() }.resolve()?;

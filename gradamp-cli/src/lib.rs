@@ -3,6 +3,7 @@
 //! The library holds the whole program: `main.rs` only runs a [`Program`], and so does a third party that adds policies,
 //! models and data sets of its own.
 
+mod added;
 mod args;
 mod bench;
 mod check;

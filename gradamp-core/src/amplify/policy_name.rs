@@ -75,8 +75,7 @@ impl<'de> Deserialize<'de> for PolicyName {
 
 /// What makes the policies of other crates. A builder reads the settings that this name is part of, so its type is known
 /// to `registered.rs` alone.
-pub(super) static EXTERNAL: Registry<Box<dyn Any + Send + Sync>> =
-    Registry::new("amplification.policy", &NAMES);
+pub(super) static EXTERNAL: Registry<Box<dyn Any + Send + Sync>> = Registry::new("policy", &NAMES);
 
 #[cfg(test)]
 mod tests {

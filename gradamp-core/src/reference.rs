@@ -1,7 +1,7 @@
-//! The reference backend: the required methods of the traits of a
-//! [`Backend`](crate::Backend) only, as plain loops over `Vec<f32>`. Everything else,
-//! convolutions included, is composed of them by the trait's provided methods. Whoever writes a backend begins with a
-//! copy of this file.
+//! The reference backend: the required methods of a [`Backend`](crate::Backend)'s traits, as plain loops over `Vec<f32>`.
+//!
+//! The provided methods, convolutions among them, are composed of these. To write a backend, begin with a copy of this
+//! file; docs/adding-a-backend.md shows the steps.
 
 use std::ops::Range;
 
@@ -14,8 +14,9 @@ use crate::backend::{
 use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use crate::{Error, Result};
 
-/// A small, safe backend for tests and examples, and a template for backends: one thread, no state, memory from the
-/// system's allocator. It keeps every law of the conformance suite, and is 10 to 100 times slower than `gradamp_cpu::Cpu`.
+/// A small, safe backend for tests and examples, and a template for other backends: one thread, no state, memory from the
+/// system's allocator. It keeps every law of the conformance suite. For training, use `gradamp_cpu::Cpu`, which is much
+/// faster.
 #[derive(Clone, Debug, Default)]
 pub struct Reference;
 

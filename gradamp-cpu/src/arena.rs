@@ -1,9 +1,10 @@
-//! Memory that is used again: buffers are cut out of large regions and return there when dropped.
+//! An arena: buffers are cut out of large regions of memory, and return to their region when dropped.
 //!
-//! What returns joins the idle memory beside it, so that the small activations of late layers make room for the large gradients
-//! of early ones, and a step takes little more than what is alive at its worst moment. Regions are mapped from the system, which gives
-//! pages when they are first touched, and large ones where it has them: tiles of images are spread over more small pages than a processor
-//! remembers the places of.
+//! A buffer that returns is joined with the idle memory beside it. The memory of many small activations can so become that of one
+//! large gradient, and a training step needs little more memory than is in use at its worst moment.
+//!
+//! Regions are mapped from the system, which provides a page when it is first touched. Large pages are requested, since tiles of
+//! images are spread over more small pages than a processor caches addresses of.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,10 +17,10 @@ use memmap2::{MmapOptions, MmapRaw};
 /// Elements of a cache line: buffers begin on one, so that no vector load straddles two.
 const LINE: usize = 16;
 
-/// Elements of a region, at least. Of what is never touched the system gives nothing.
+/// The least number of elements of a region. The system provides no memory for pages that are never touched.
 const REGION: usize = 64 << 20 >> 2;
 
-/// Idle memory by its place, and a count of what was used for the first time.
+/// The regions with their idle memory, and a count of allocations from memory that was never used before.
 #[derive(Default)]
 pub(crate) struct Arena {
     regions: Mutex<Regions>,
@@ -35,7 +36,7 @@ struct Regions {
 
 struct Region {
     memory: Arc<MmapRaw>,
-    /// Elements that were in use at some time.
+    /// How many elements, from the beginning, were in use at some time.
     touched: usize,
 }
 
@@ -46,7 +47,7 @@ struct Place {
     element: usize,
 }
 
-/// f32 elements in main memory, 64-byte aligned; they go back to their pool when dropped.
+/// f32 elements in main memory, aligned to 64 bytes. The memory returns to its arena when the buffer is dropped.
 pub struct Buffer {
     memory: Arc<MmapRaw>,
     place: Place,
@@ -54,8 +55,8 @@ pub struct Buffer {
     arena: Arc<Arena>,
 }
 
-/// Elements that a buffer of `len` elements occupies: whole lines, and one more, so that buffers of one size do not all begin
-/// in the same cache set.
+/// Elements that a buffer of `len` elements occupies: whole cache lines and one more line, so that buffers of equal size do not
+/// all begin in the same cache set.
 fn occupied(len: usize) -> Option<usize> {
     len.checked_next_multiple_of(LINE)?.checked_add(LINE)
 }

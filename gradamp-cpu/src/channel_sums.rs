@@ -1,7 +1,8 @@
-//! Sums over rows of what is computed from them, channel by channel.
+//! Sums over rows, channel by channel.
 //!
-//! The sums of some columns stay in registers while rows pass by: in memory each would wait for its last store. A few rows at a
-//! time, so that they are in the first-level cache whichever columns come first; each column's order is that of the rows.
+//! The sums of a few vectors of channels stay in registers while the rows are read; in memory, each addition would wait for the
+//! last store. A few rows are read at a time, so that they stay in the first-level cache for all channels. Each channel is summed
+//! in the order of the rows.
 
 use crate::simd::{Vector, WIDEST, vectorised};
 
@@ -11,11 +12,10 @@ pub(crate) const SHORT: usize = 64;
 /// Vectors whose sums are in registers at a time.
 const VECTORS: usize = 4;
 
-/// Rows that all columns pass before the next ones.
-const STRIP: usize = 8;
+/// Rows that are summed for all channels before the next rows.
+const ROWS: usize = 8;
 
-/// How many rows of so many channels go through a kernel side by side, as if they were one: a row of a few vectors has too
-/// few sums to add to one while another one's is on its way.
+/// How many rows a kernel treats as one long row. A row of a few vectors has too few sums to keep the adders busy.
 pub(crate) fn together(channels: usize) -> usize {
     const ELEMENTS: usize = 128;
     (ELEMENTS / channels).max(1)
@@ -56,11 +56,11 @@ pub(crate) unsafe fn add_channels<V: Vector, const N: usize, const M: usize, con
     for start in (0..len).step_by(SHORT * wide) {
         let end = len.min(start + SHORT * wide);
         short.fill(0.0);
-        for start in (start..end).step_by(STRIP * wide) {
-            let inputs = inputs.map(|input| &input[start..end.min(start + STRIP * wide)]);
-            let strip = Strip { wide, padded, inputs, operands: &*room };
+        for start in (start..end).step_by(ROWS * wide) {
+            let inputs = inputs.map(|input| &input[start..end.min(start + ROWS * wide)]);
+            let part = Part { wide, padded, inputs, operands: &*room };
             // SAFETY: the caller's promise.
-            unsafe { strip.add_to(short, &f) };
+            unsafe { part.add_to(short, &f) };
         }
         for (short, sums) in short.chunks_exact(padded).zip(sums.chunks_exact_mut(channels)) {
             for row in short[..wide].chunks_exact(channels) {
@@ -73,14 +73,14 @@ pub(crate) unsafe fn add_channels<V: Vector, const N: usize, const M: usize, con
 }
 
 /// A few rows, `wide` numbers each; the last one may be shorter. Operands and sums are `padded` to whole vectors.
-struct Strip<'a, const N: usize> {
+struct Part<'a, const N: usize> {
     wide: usize,
     padded: usize,
     inputs: [&'a [f32]; N],
     operands: &'a [f32],
 }
 
-impl<const N: usize> Strip<'_, N> {
+impl<const N: usize> Part<'_, N> {
     /// # Safety
     ///
     /// The machine has V's instructions.

@@ -13,7 +13,7 @@ use crate::gemm::{Dense, Kernel, LANES, Panels, Right, ScratchSize, Stored, Tile
 use crate::windows::Windows;
 use crate::winograd::{Pixels, Winograd};
 
-/// y = conv2d(x, w) + bias: windows · w; and what is to be found in y, where its blocks are whole rows.
+/// y = conv2d(x, w) + bias: windows · w; and the wanted sums of y.
 pub(crate) fn conv2d(
     cpu: &Cpu,
     g: &Conv2d,
@@ -21,16 +21,16 @@ pub(crate) fn conv2d(
     w: &[f32],
     bias: Option<&[f32]>,
     y: &mut [f32],
-    found: Option<&mut BlockSums<'_>>,
+    sums: Option<&mut BlockSums<'_>>,
 ) -> Result<()> {
     if let Some(winograd) = Winograd::choose(g) {
-        return winograd.conv2d(cpu, g, Pixels::stored(x), w, bias, y, found);
+        return winograd.conv2d(cpu, g, Pixels::stored(x), w, bias, y, sums);
     }
     let kernel = cpu.kernel(g.c_out);
     let mut packed = cpu.allocate(Panels::elements(kernel, g.patch(), g.c_out))?;
     let w = Dense::new(&w[..g.patch() * g.c_out], g.c_out).pack_all(cpu.threads(), kernel, &mut packed);
     let y = &mut y[..g.n * g.pixels() * g.c_out];
-    multiply_windows(cpu, kernel, &Windows::new(g, x), w, bias.map(|bias| &bias[..g.c_out]), y, found)
+    multiply_windows(cpu, kernel, &Windows::new(g, x), w, bias.map(|bias| &bias[..g.c_out]), y, sums)
 }
 
 /// y = windows · b + bias for all windows, one block of rows a task.
@@ -41,22 +41,22 @@ fn multiply_windows(
     b: Panels<'_>,
     bias: Option<&[f32]>,
     y: &mut [f32],
-    found: Option<&mut BlockSums<'_>>,
+    sums: Option<&mut BlockSums<'_>>,
 ) -> Result<()> {
     let rows = y.len() / b.columns;
     let block = block_rows(kernel, rows);
     let size = ScratchSize::new(kernel, Stored::Plain, block, b.columns, false);
     let mut memory = cpu.allocate(size.elements() * cpu.threads().count())?;
     let g = Rows { rows, channels: b.columns };
-    let room = BlockSums::for_tasks(found, &g, block);
-    let blocks = y.chunks_mut(block * b.columns).zip(room).enumerate();
-    cpu.threads().each_with(blocks, size.cut(&mut memory), |(i, (y, found)), scratch| {
+    let outputs = BlockSums::for_tasks(sums, &g, block);
+    let blocks = y.chunks_mut(block * b.columns).zip(outputs).enumerate();
+    cpu.threads().each_with(blocks, size.cut(&mut memory), |(i, (y, sums)), scratch| {
         let rows = i * block..rows.min((i + 1) * block);
         let a = (Stored::Plain, windows);
         let tiles = multiply(kernel, a, Right::Packed(b), rows.clone(), 0..windows.patch(), scratch);
         store(&tiles, rows.len(), bias, y, |row| row * b.columns);
-        if let Some(found) = found {
-            found.compute(cpu, y);
+        if let Some(sums) = sums {
+            sums.compute(cpu, y);
         }
     });
     Ok(())

@@ -10,7 +10,7 @@ use crate::arena::{Arena, Buffer};
 use crate::gemm::{Isa, Kernel, Kernels, PORTABLE};
 use crate::threads::Threads;
 
-/// The CPU as a device: a cheap handle on its threads and its memory.
+/// The CPU as a device: a cheap handle to its threads and its memory.
 #[derive(Clone)]
 pub struct Cpu {
     shared: Arc<Shared>,
@@ -27,13 +27,13 @@ impl Cpu {
     /// As many threads as the machine runs at once, and its best instructions, or those that the environment
     /// variable `GRADAMP_ISA` (`avx512`, `avx2`, `neon`, `portable`) asks for.
     ///
-    /// **Errors:** `GRADAMP_ISA` asks for what is unknown or not there.
+    /// **Errors:** `GRADAMP_ISA` names an unknown instruction set, or one that the machine does not have.
     pub fn new() -> Result<Self> {
         Self::with_threads(available_threads())
     }
 
-    /// Like [`Cpu::new`] with `threads` threads, at least one, or as many as the system starts: see
-    /// [`Cpu::thread_count`]. Results do not depend on how many.
+    /// Like [`Cpu::new`] with `threads` threads, at least one. If the system starts fewer, there are fewer: see
+    /// [`Cpu::thread_count`]. Results do not depend on the number of threads.
     ///
     /// **Errors:** as [`Cpu::new`].
     pub fn with_threads(threads: usize) -> Result<Self> {
@@ -44,9 +44,9 @@ impl Cpu {
         Self::with_isa(threads, isa)
     }
 
-    /// Like [`Cpu::with_threads`] with chosen instructions.
+    /// Like [`Cpu::with_threads`] with a chosen instruction set.
     ///
-    /// **Errors:** the machine does not have them.
+    /// **Errors:** the machine does not have these instructions.
     pub fn with_isa(threads: usize, isa: Isa) -> Result<Self> {
         let kernels = isa.kernels().ok_or_else(|| {
             Error::setting("GRADAMP_ISA", format!("this machine has no {isa}; its best is {}", Isa::detect()))
@@ -63,7 +63,7 @@ impl Cpu {
         self.shared.isa
     }
 
-    /// How many threads there are: fewer than were asked for where the system started no more.
+    /// The number of threads: fewer than requested if the system did not start as many.
     pub fn thread_count(&self) -> usize {
         self.threads().count()
     }
@@ -94,7 +94,7 @@ impl Cpu {
     }
 }
 
-/// [`Cpu::new`]; where that fails, a warning on standard error and what the machine does have.
+/// [`Cpu::new`]. If that fails, prints a warning to standard error and uses the best instructions that the machine has.
 impl Default for Cpu {
     fn default() -> Self {
         let warn = |error: Error| eprintln!("warning: {error}");

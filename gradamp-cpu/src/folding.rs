@@ -1,5 +1,5 @@
-//! A rectified batch norm folded into Winograd's transforms, and its sums found as the input gradient is transformed back, or as a
-//! pool writes it.
+//! Fusion of a rectified batch norm with its neighbours: a Winograd convolution computes relu(batch_norm(x)) while it reads x, and
+//! the sums of the batch norm's gradient are computed where a convolution or a max-pool writes that gradient.
 
 use crate::arena::Buffer;
 use crate::batch_norm::{self, BlockSums, Quantity};
@@ -11,17 +11,19 @@ use gradamp_core::folding::{Folding, Rectified, Share};
 use gradamp_core::geometry::{Conv2d, Pool2d, Rows};
 use gradamp_core::{Error, Result};
 
-/// The CPU's form of it.
-fn rectified<'a>(g: &Rows, z: &Rectified<'a, Cpu>) -> batch_norm::Rectified<'a> {
-    batch_norm::Rectified::new(g, (&z.p).into(), z.x, z.z.map(|z| &**z))
+/// The operands as slices.
+fn rectified<'a>(g: &Rows, z: &Rectified<'a, Cpu>) -> batch_norm::RectifiedBatchNorm<'a> {
+    batch_norm::RectifiedBatchNorm::new(g, (&z.p).into(), z.x, z.z.map(|z| &**z))
 }
 
 impl Cpu {
-    /// Others do not fold.
-    fn way(&self, g: &Conv2d) -> Result<Winograd> {
+    /// The algorithm that computes a fused convolution.
+    ///
+    /// **Errors:** a convolution that no Winograd algorithm computes.
+    fn algorithm(&self, g: &Conv2d) -> Result<Winograd> {
         Winograd::choose(g).ok_or_else(|| Error::Backend {
             backend: self.name(),
-            message: format!("expected a convolution that goes by Winograd, found {g:?}"),
+            message: format!("expected a convolution that a Winograd algorithm computes, found {g:?}"),
         })
     }
 }
@@ -40,12 +42,12 @@ impl Folding<Cpu> for Cpu {
         y: &mut Buffer,
         moments: Option<[&mut Buffer; 2]>,
     ) -> Result<()> {
-        let (way, z, bias) = (self.way(g)?, rectified(&g.x_rows(), z), bias.map(|bias| &**bias));
+        let (algorithm, z, bias) = (self.algorithm(g)?, rectified(&g.x_rows(), z), bias.map(|bias| &**bias));
         let Some([mean, variance]) = moments else {
-            return way.conv2d(self, g, Pixels::folded(&z), w, bias, y, None);
+            return algorithm.conv2d(self, g, Pixels::rectified(&z), w, bias, y, None);
         };
         let mut found = BlockSums::new(Quantity::Moments);
-        way.conv2d(self, g, Pixels::folded(&z), w, bias, y, Some(&mut found))?;
+        algorithm.conv2d(self, g, Pixels::rectified(&z), w, bias, y, Some(&mut found))?;
         batch_norm::join_moments(&found.finish(self, &g.y_rows(), y), &g.y_rows(), mean, variance);
         Ok(())
     }
@@ -64,10 +66,10 @@ impl Folding<Cpu> for Cpu {
         let (rows, z) = (g.x_rows(), rectified(&g.x_rows(), z));
         let others = others.map(|share| {
             let Share { values, scale, own } = share;
-            batch_norm::Share { values, scale, own }
+            batch_norm::AddedGradient { values, scale, own }
         });
         let mut found = BlockSums::new(Quantity::Gradients(&z, others));
-        self.way(g)?.backward_input(self, g, w, dy, dz, Some(&mut found))?;
+        self.algorithm(g)?.backward_input(self, g, w, dy, dz, Some(&mut found))?;
         found.finish(self, &rows, dz).gradients(&rows, &z, dgamma, dbeta);
         Ok(())
     }
@@ -103,10 +105,8 @@ impl Folding<Cpu> for Cpu {
             (Some(z), Some(dx)) => Some((&**z, &mut **dx)),
             (z, _) => {
                 let message = match z {
-                    Some(_) => {
-                        "expects a place for dx beside that of dz, as there is a residual, and got none"
-                    }
-                    None => "expects dx in the place of dz, as there is no residual, and got another one",
+                    Some(_) => "there is a residual: expected a buffer for dx, got none",
+                    None => "there is no residual: dx takes the place of dz, but got another buffer for dx",
                 };
                 return Err(Error::shape("batch_norm_relu_backward", message));
             }

@@ -50,28 +50,27 @@ vectorised! {
     }
 }
 
-/// dx = dy at the noted places (summed where windows overlap), 0 elsewhere.
-/// And what is to be found in dx, image by image.
+/// dx = dy at the places of `index` (summed where windows overlap), 0 elsewhere; and the wanted sums of dx, image by image.
 pub(super) fn max_pool2d_backward(
     cpu: &Cpu,
     g: &Pool2d,
     index: &[f32],
     dy: &[f32],
     dx: &mut [f32],
-    found: Option<&mut BlockSums<'_>>,
+    sums: Option<&mut BlockSums<'_>>,
 ) {
     let (x_image, y_image) = (g.h_in * g.w_in * g.c, g.h_out * g.w_out * g.c);
     let images = index.chunks(y_image).zip(dy.chunks(y_image)).zip(dx.chunks_mut(x_image)).take(g.n);
     let rows = g.x_rows();
-    let room = BlockSums::for_tasks(found, &rows, g.h_in * g.w_in);
-    cpu.threads().each(images.zip(room), |(((index, dy), dx), found)| {
+    let outputs = BlockSums::for_tasks(sums, &rows, g.h_in * g.w_in);
+    cpu.threads().each(images.zip(outputs), |(((index, dy), dx), sums)| {
         dx.fill(0.0);
         for_each_tap(g, |from, tap, to| {
             let (index, dy) = (&index[from.clone()], &dy[from]);
             add_where(cpu, tap as f32, index, dy, &mut dx[to]);
         });
-        if let Some(found) = found {
-            found.compute(cpu, dx);
+        if let Some(sums) = sums {
+            sums.compute(cpu, dx);
         }
     });
 }

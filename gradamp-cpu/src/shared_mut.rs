@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Elements of which each task writes its own, though they do not lie together.
+/// A slice whose elements are shared out among tasks; the elements of a task need not be adjacent.
 #[derive(Clone, Copy)]
 pub(super) struct SharedMut<'a> {
     start: *mut f32,
@@ -11,7 +11,7 @@ pub(super) struct SharedMut<'a> {
     borrowed: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: it is a place in memory; who reads or writes there promises that nobody else does.
+// SAFETY: a pointer alone accesses nothing; whoever reads or writes through it promises that no other task does.
 unsafe impl Send for SharedMut<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for SharedMut<'_> {}
@@ -22,18 +22,22 @@ impl<'a> SharedMut<'a> {
         Self { start: values.as_mut_ptr(), len: values.len(), borrowed: PhantomData }
     }
 
-    /// Where some elements lie; a panic where there are none.
+    /// A pointer to the first of these elements.
+    ///
+    /// **Panics:** if the range is not within the slice.
     pub(super) fn at(&self, elements: Range<usize>) -> *mut f32 {
         assert!(elements.start <= elements.end && elements.end <= self.len);
         // Inside the slice, as was just asserted.
         self.start.wrapping_add(elements.start)
     }
 
-    /// Elements that are written; a panic where there are none.
+    /// These elements, to be written.
+    ///
+    /// **Panics:** if the range is not within the slice.
     ///
     /// # Safety
     ///
-    /// Nobody else reads or writes them as long as the slice lives.
+    /// No other code reads or writes these elements while the returned slice lives.
     #[allow(clippy::mut_from_ref)] // several tasks have the whole, each its own elements
     pub(super) unsafe fn written(&self, elements: Range<usize>) -> &'a mut [f32] {
         // SAFETY: inside the slice, as `at` asserts; the caller's promise.

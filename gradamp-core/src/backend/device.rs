@@ -12,7 +12,7 @@ use crate::keep_images::{ImageSet, KeptImages};
 /// What only some devices do. Every method has a default that is right for a device that computes at once, so that a new
 /// backend begins with an empty `impl`.
 pub trait Device: Layers + Optimiser {
-    /// Hands recorded work to the device without waiting for it: called at the end of a training step.
+    /// Hands recorded work to the device without waiting for it. The trainer calls this at the end of each step.
     fn submit(&self) -> Result<()> {
         Ok(())
     }
@@ -22,14 +22,14 @@ pub trait Device: Layers + Optimiser {
         Ok(())
     }
 
-    /// How many steps the host should run ahead of the device before it reads their results; 0 to read each step's.
+    /// How many steps the host runs ahead of the device before it reads their results. With 0, the host reads the results
+    /// of each step at once.
     fn steps_ahead(&self) -> usize {
         0
     }
 
-    /// How many buffers, and whatever else a device is told by, were ever made rather than taken from a pool: constant in
-    /// steady state.
-    /// `None` where the backend does not count.
+    /// The number of buffers and other objects of the device that were created rather than used again. It is constant in
+    /// steady state. `None` if the backend does not count.
     fn fresh_allocations(&self) -> Option<u64> {
         None
     }
@@ -54,8 +54,8 @@ pub trait Device: Layers + Optimiser {
         None
     }
 
-    /// Copies images to the device, where their batches are made from then on; see [`KeptImages`]. `None` where the
-    /// device does not do so, or has no room for them: then a host prepares the batches.
+    /// Copies images to the device, which then makes the batches; see [`KeptImages`]. `None` if the device does not support
+    /// this, or has no memory for the images: the host then prepares the batches.
     fn keep_images(&self, _images: &ImageSet<'_>) -> Result<Option<Arc<dyn KeptImages<Self>>>> {
         Ok(None)
     }

@@ -78,7 +78,7 @@ pub trait Layers: LinearAlgebra {
         index: &mut Self::Buffer,
     ) -> Result<()>;
 
-    /// dx = dy at the places that [`Layers::max_pool2d`] noted (summed where windows overlap), 0 elsewhere.
+    /// dx = dy at the places in the `index` of [`Layers::max_pool2d`] (summed where windows overlap), 0 elsewhere.
     fn max_pool2d_backward(
         &self,
         g: &Pool2d,
@@ -109,7 +109,9 @@ pub trait Layers: LinearAlgebra {
         dlogits: &mut Self::Buffer,
     ) -> Result<()>;
 
-    /// y = conv2d(x, w) + bias; see [`Conv2d`]. One image's windows are materialised at a time.
+    /// y = conv2d(x, w) + bias; see [`Conv2d`].
+    ///
+    /// The default stores the windows of one image at a time as a matrix, and multiplies it by w.
     fn conv2d(
         &self,
         g: &Conv2d,
@@ -184,7 +186,7 @@ pub trait Layers: LinearAlgebra {
         Ok(())
     }
 
-    /// y = relu(batch_norm(x) + residual), in one pass where a backend can.
+    /// y = relu(batch_norm(x) + residual). A backend may compute it in one pass over memory.
     fn batch_norm_relu(
         &self,
         g: &Rows,
@@ -202,7 +204,7 @@ pub trait Layers: LinearAlgebra {
     }
 
     /// The backward of [`Layers::batch_norm_relu`]: dz by [`Layers::relu_backward`] with y, then
-    /// [`Layers::batch_norm_backward`] of dz. With a residual, dz is its gradient, and is wanted too.
+    /// [`Layers::batch_norm_backward`] of dz. With a residual, dz is the residual's gradient and is an output too.
     fn batch_norm_relu_backward(
         &self,
         g: &Rows,

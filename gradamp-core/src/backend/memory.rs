@@ -23,11 +23,11 @@ pub trait Memory: Clone + Debug + Send + Sync + 'static {
     /// Copies the beginning of `src` to `dst`, waiting for all work before it.
     fn read(&self, src: &Self::Buffer, dst: &mut [f32]) -> Result<()>;
 
-    /// Copies the beginnings of several buffers (each with its number of elements), waiting once where a backend can, and
-    /// not at all where there are none.
+    /// Copies the beginnings of several buffers, each with its number of elements. A backend may wait once for all buffers; the
+    /// default waits for each.
     fn read_all(&self, sources: &[(&Self::Buffer, usize)]) -> Result<Vec<Vec<f32>>> {
         let read = |&(source, len): &(&Self::Buffer, usize)| {
-            let mut values = memory::filled(len, 0.0, "what is read from the device")?;
+            let mut values = memory::filled(len, 0.0, "values that are read from the device")?;
             self.read(source, &mut values).map(|()| values)
         };
         sources.iter().map(read).collect()

@@ -38,8 +38,9 @@ pub trait Optimiser: LinearAlgebra {
         self.write(&StepGate::new(norm, limit, skip_non_finite).to_array(), out)
     }
 
-    /// y\[i\] += deviation · n\[i\], where n are the normal numbers of `stream`; see [`Stream::normals`]. The host makes
-    /// them, so that all backends add the same.
+    /// y\[i\] += deviation · n\[i\], where n are the normal numbers of `stream`; see [`Stream::normals`].
+    ///
+    /// All backends add the same numbers. The default computes them on the host.
     fn add_noise(&self, len: usize, stream: Stream, deviation: f32, y: &mut Self::Buffer) -> Result<()> {
         let mut normals = vec![0.0; len];
         stream.normals(0, &mut normals);

@@ -1,33 +1,33 @@
-//! What is found in rows block by block: by a kernel of its own, or in the output of a convolution while it is in cache.
+//! Sums over blocks of rows: computed by a kernel of their own, or by the kernel that writes the rows, while they are in cache.
 
 use std::ops::Range;
 
 use gradamp_core::geometry::Rows;
 
-use super::rectified::{Rectified, Share};
+use super::rectified::{AddedGradient, RectifiedBatchNorm};
 use crate::channel_sums::{add_channels, add_rows, together};
 use crate::device::Cpu;
 use crate::elementwise::row_block;
 use crate::simd::vectorised;
 
-/// What is looked for: two numbers a channel.
+/// Which sums are computed: two numbers for each channel.
 #[derive(Clone, Copy)]
 pub(crate) enum Quantity<'a> {
-    /// The mean and the sum of squares around it.
+    /// The mean, and the sum of squared deviations from it.
     Moments,
-    /// The sums that the backward of a rectified batch norm begins with, the rows being its output's gradient when others have
-    /// given their share.
-    Gradients(&'a Rectified<'a>, Option<Share<'a>>),
+    /// The two sums with which the backward of a rectified batch norm begins. The rows are the gradient of its output; the
+    /// gradient from other readers, if any, is added to them first.
+    Gradients(&'a RectifiedBatchNorm<'a>, Option<AddedGradient<'a>>),
 }
 
-/// What was found in blocks of rows, as many rows in each but for the last.
+/// The sums of all blocks. All blocks have the same number of rows, except the last one, which may have fewer.
 pub(crate) struct BlockSums<'a> {
     quantity: Quantity<'a>,
     rows: usize,
     values: Vec<f64>,
 }
 
-/// One block, to be filled by the task that has its rows.
+/// The sums of one block, to be computed by the task that writes the rows.
 pub(crate) struct BlockSum<'a> {
     quantity: Quantity<'a>,
     pub(crate) rows: Range<usize>,
@@ -35,7 +35,7 @@ pub(crate) struct BlockSum<'a> {
 }
 
 impl BlockSum<'_> {
-    /// Finds what is wanted in the block's rows, once they are complete.
+    /// Computes the sums of the block's rows, which are complete.
     pub(crate) fn compute(self, cpu: &Cpu, rows: &mut [f32]) {
         match self.quantity {
             Quantity::Moments => add_block(cpu, rows, self.to),
@@ -54,8 +54,8 @@ impl<'a> BlockSums<'a> {
         Self { quantity, rows: 0, values: Vec::new() }
     }
 
-    /// All blocks of `block` rows.
-    fn room(&mut self, g: &Rows, block: usize) -> impl Iterator<Item = BlockSum<'_>> + Send {
+    /// One output for each block of `block` rows.
+    fn outputs(&mut self, g: &Rows, block: usize) -> impl Iterator<Item = BlockSum<'_>> + Send {
         self.rows = block;
         self.values = vec![0.0; g.rows.div_ceil(block) * 2 * g.channels];
         let (quantity, rows) = (self.quantity, g.rows);
@@ -66,36 +66,42 @@ impl<'a> BlockSums<'a> {
         })
     }
 
-    /// [`BlockSums::room`] for each task that writes a block, if anybody wants it.
+    /// One output for each task that writes a block; `None` for every task where no sums are wanted.
     pub(crate) fn for_tasks<'b>(
         wanted: Option<&'b mut BlockSums<'_>>,
         g: &Rows,
         block: usize,
     ) -> impl Iterator<Item = Option<BlockSum<'b>>> + Send {
-        let room = wanted.map(|blocks| blocks.room(g, block));
-        room.into_iter().flatten().map(Some).chain(std::iter::repeat_with(|| None))
+        let outputs = wanted.map(|blocks| blocks.outputs(g, block));
+        outputs.into_iter().flatten().map(Some).chain(std::iter::repeat_with(|| None))
     }
 
-    /// With all blocks filled: now, if no task has asked for room.
+    /// The sums of all blocks. Computes them now where the tasks did not.
     pub(crate) fn finish(mut self, cpu: &Cpu, g: &Rows, rows: &mut [f32]) -> Self {
         if self.values.is_empty() {
             let block = row_block(g);
-            let parts = self.room(g, block).zip(rows[..g.len()].chunks_mut(block * g.channels));
+            let parts = self.outputs(g, block).zip(rows[..g.len()].chunks_mut(block * g.channels));
             cpu.threads().each(parts, |(block, rows)| block.compute(cpu, rows));
         }
         self
     }
 
-    /// The moments of rows that are complete.
+    /// The moments of complete rows.
     pub(super) fn moments(cpu: &Cpu, g: &Rows, rows: &[f32]) -> Self {
         let (block, mut blocks) = (row_block(g), Self::new(Quantity::Moments));
-        let parts = blocks.room(g, block).zip(rows[..g.len()].chunks(block * g.channels));
+        let parts = blocks.outputs(g, block).zip(rows[..g.len()].chunks(block * g.channels));
         cpu.threads().each(parts, |(block, rows)| add_block(cpu, rows, block.to));
         blocks
     }
 
     /// dgamma and dbeta of a rectified batch norm, from the sums of all blocks, added in their order.
-    pub(crate) fn gradients(&self, g: &Rows, z: &Rectified<'_>, dgamma: &mut [f32], dbeta: &mut [f32]) {
+    pub(crate) fn gradients(
+        &self,
+        g: &Rows,
+        z: &RectifiedBatchNorm<'_>,
+        dgamma: &mut [f32],
+        dbeta: &mut [f32],
+    ) {
         for c in 0..g.channels {
             let sum = |at: usize| self.each(g).map(|(_, sums)| sums[at]).sum::<f64>();
             dbeta[c] = sum(c) as f32;
@@ -103,7 +109,7 @@ impl<'a> BlockSums<'a> {
         }
     }
 
-    /// Each block's number of rows, and what was found in them.
+    /// Each block's number of rows, and its sums.
     pub(super) fn each(&self, g: &Rows) -> impl Iterator<Item = (usize, &[f64])> {
         let (all, rows) = (g.rows, self.rows);
         let found = self.values.chunks(2 * g.channels).enumerate();

@@ -17,7 +17,7 @@ use crate::simd::vectorised;
 pub(crate) use backward::batch_norm_backward;
 pub(crate) use block_sums::{BlockSums, Quantity, batch_norm_statistics, join_moments};
 pub(crate) use operands::Operands;
-pub(crate) use rectified::{Rectified, Share};
+pub(crate) use rectified::{AddedGradient, RectifiedBatchNorm};
 
 /// y = (x − mean) / sqrt(variance + epsilon) · gamma + beta
 pub(crate) fn batch_norm(cpu: &Cpu, g: &Rows, p: Operands<'_>, x: &[f32], y: &mut [f32]) {

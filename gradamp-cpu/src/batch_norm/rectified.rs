@@ -1,4 +1,5 @@
-//! A rectified batch norm that a convolution reads: perhaps computed there, and its gradient's sums found where it is written.
+//! A batch norm with a rectifier behind it, as its neighbours compute it: a convolution that reads it, and the kernels that write
+//! its gradient.
 
 use std::ops::Range;
 
@@ -11,8 +12,8 @@ use gradamp_core::geometry::Rows;
 use super::backward::add_products as add_masked_products;
 use super::operands::Operands;
 
-/// z = relu((x − mean) · scale + beta + residual), the operands padded to whole vectors; z itself where there is a residual.
-pub(crate) struct Rectified<'a> {
+/// z = relu((x − mean) · scale + beta + residual). The operands are padded to whole vectors. With a residual, z itself is stored.
+pub(crate) struct RectifiedBatchNorm<'a> {
     pub(crate) x: &'a [f32],
     z: Option<&'a [f32]>,
     channels: usize,
@@ -22,7 +23,7 @@ pub(crate) struct Rectified<'a> {
     pub(super) inverse_deviation: Vec<f32>,
 }
 
-impl<'a> Rectified<'a> {
+impl<'a> RectifiedBatchNorm<'a> {
     pub(crate) fn new(g: &Rows, p: Operands<'_>, x: &'a [f32], z: Option<&'a [f32]>) -> Self {
         let c = g.channels;
         let padded = |values: &[f32]| {
@@ -72,8 +73,8 @@ impl<'a> Rectified<'a> {
         }
     }
 
-    /// From the gradient at z to that at x: dx = scale · (dz − dbeta/rows − x̂ · dgamma/rows). In its place; with a residual,
-    /// for which there are z and a place for dx, what the rectifier lets through is left there.
+    /// Computes the gradient of x from that of z: dx = scale · (dz − dbeta/rows − x̂ · dgamma/rows). Without a residual, dx
+    /// overwrites `gradient`. With one, which comes as z and a buffer for dx, `gradient` becomes the gradient behind the rectifier.
     pub(crate) fn backward(
         &self,
         cpu: &Cpu,
@@ -106,15 +107,15 @@ impl<'a> Rectified<'a> {
     }
 }
 
-/// What other readers of z have for its gradient.
+/// A gradient from the other readers of z, to be added.
 #[derive(Clone, Copy)]
-pub(crate) struct Share<'a> {
+pub(crate) struct AddedGradient<'a> {
     pub(crate) values: &'a [f32],
     pub(crate) scale: f32,
     pub(crate) own: f32,
 }
 
-impl Share<'_> {
+impl AddedGradient<'_> {
     /// gradient = own · gradient + scale · values, from the element `first` on.
     pub(super) fn add_to(&self, cpu: &Cpu, first: usize, gradient: &mut [f32]) {
         let values = &self.values[first..first + gradient.len()];
@@ -122,7 +123,7 @@ impl Share<'_> {
     }
 }
 
-/// dz where z > 0, else 0; with d = x − mean. As z is rounded where it is computed, so that it is open here where it was there.
+/// dz where z > 0, else 0; with d = x − mean. Computes z in the same steps as forward, so that both round alike.
 #[inline(always)]
 fn mask(d: f32, scale: f32, beta: f32, dz: f32) -> f32 {
     if d * scale + beta > 0.0 { dz } else { 0.0 }

@@ -85,7 +85,7 @@ struct Convolution<'a> {
     y: SharedMut<'a>,
 }
 
-/// y = the images' convolution with the weights + bias; and what is to be found in y, if it is easy to get.
+/// y = the images' convolution with the weights + bias; and the wanted sums of y, where its blocks are whole rows of pixels.
 pub(super) fn convolve<A: Algorithm>(
     cpu: &Cpu,
     images: (usize, Size, Size, isize),
@@ -93,7 +93,7 @@ pub(super) fn convolve<A: Algorithm>(
     weights: Weights<'_>,
     bias: Option<&[f32]>,
     y: &mut [f32],
-    found: Option<&mut BlockSums<'_>>,
+    sums: Option<&mut BlockSums<'_>>,
 ) -> Result<()> {
     let images = Images::new::<A>(images);
     let (depth, columns) = weights.shape();
@@ -113,17 +113,17 @@ pub(super) fn convolve<A: Algorithm>(
         let scratches = memory.chunks_mut(block.v_len + block.m_len);
         let rows = images.rows_of(block.tiles);
         let g = images.to.rows(images.tiles);
-        let room = BlockSums::for_tasks(found.filter(|_| rows.is_some()), &g, rows.unwrap_or(1));
-        threads.each_with((0..blocks).zip(room), scratches, |(i, found), scratch| {
+        let outputs = BlockSums::for_tasks(sums.filter(|_| rows.is_some()), &g, rows.unwrap_or(1));
+        threads.each_with((0..blocks).zip(outputs), scratches, |(i, sums), scratch| {
             let (v, m) = scratch.split_at_mut(block.v_len);
             it.transform_tiles::<A>(x, it.tiles(i), v);
             for (panel, u) in u.chunks(panel.len).enumerate() {
                 it.multiply::<A>(it.tiles(i), v, panel, u, m);
             }
-            if let Some(found) = found {
-                let elements = found.rows.start * columns..found.rows.end * columns;
+            if let Some(sums) = sums {
+                let elements = sums.rows.start * columns..sums.rows.end * columns;
                 // SAFETY: this task has written them all, and no other one reads or writes there.
-                found.compute(cpu, unsafe { it.y.written(elements) });
+                sums.compute(cpu, unsafe { it.y.written(elements) });
             }
         });
     } else {

@@ -38,7 +38,7 @@ use weights::Weights;
 
 pub(super) use tiles::Pixels;
 
-/// Which of the algorithms serves a convolution.
+/// The algorithm that computes a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Winograd {
     /// Tiles of 4x4 pixels.
@@ -50,7 +50,7 @@ pub(super) enum Winograd {
 }
 
 impl Winograd {
-    /// The algorithm that costs least; `None` where the direct sums do.
+    /// The algorithm with the least cost; `None` where the direct sums cost less.
     pub(super) fn choose(g: &Conv2d) -> Option<Self> {
         if (g.kh, g.kw) != (3, 3) {
             return None;
@@ -72,7 +72,7 @@ impl Winograd {
         (ours < direct).then_some(algorithm)
     }
 
-    /// y = conv2d(x, w) + bias; and what is to be found in y, where its blocks are whole rows.
+    /// y = conv2d(x, w) + bias; and the wanted sums of y, where its blocks are whole rows of pixels.
     pub(super) fn conv2d(
         self,
         cpu: &Cpu,
@@ -81,19 +81,19 @@ impl Winograd {
         w: &[f32],
         bias: Option<&[f32]>,
         y: &mut [f32],
-        found: Option<&mut BlockSums<'_>>,
+        sums: Option<&mut BlockSums<'_>>,
     ) -> Result<()> {
         let [from, to] = [(g.h_in, g.w_in, g.c_in), (g.h_out, g.w_out, g.c_out)];
         let planes = (g.n, from, to, -(g.padding as isize));
         let weights = Weights { w, c_in: g.c_in, c_out: g.c_out, turned: false };
         match self {
-            Self::Four => convolve::<Four>(cpu, planes, x, weights, bias, y, found),
-            Self::Pair => convolve::<Pair>(cpu, planes, x, weights, bias, y, found),
-            Self::Strided => convolve::<Strided>(cpu, planes, x, weights, bias, y, found),
+            Self::Four => convolve::<Four>(cpu, planes, x, weights, bias, y, sums),
+            Self::Pair => convolve::<Pair>(cpu, planes, x, weights, bias, y, sums),
+            Self::Strided => convolve::<Strided>(cpu, planes, x, weights, bias, y, sums),
         }
     }
 
-    /// dx: the convolution of dy with the weights turned around, padded by what is left of the kernel; and what is to be found in
+    /// dx: the convolution of dy with the weights turned around, padded by what is left of the kernel; and the wanted sums of
     /// dx.
     pub(super) fn backward_input(
         self,
@@ -102,16 +102,16 @@ impl Winograd {
         w: &[f32],
         dy: &[f32],
         dx: &mut [f32],
-        found: Option<&mut BlockSums<'_>>,
+        sums: Option<&mut BlockSums<'_>>,
     ) -> Result<()> {
         let dy = Pixels::stored(dy);
         let start = g.padding as isize - 2;
         let [from, to] = [(g.h_out, g.w_out, g.c_out), (g.h_in, g.w_in, g.c_in)];
         let weights = Weights { w, c_in: g.c_in, c_out: g.c_out, turned: true };
         match self {
-            Self::Four => convolve::<Four>(cpu, (g.n, from, to, start), dy, weights, None, dx, found),
-            Self::Pair => convolve::<Pair>(cpu, (g.n, from, to, start), dy, weights, None, dx, found),
-            Self::Strided => convolve::<Spread>(cpu, (g.n, from, to, 0), dy, weights, None, dx, found),
+            Self::Four => convolve::<Four>(cpu, (g.n, from, to, start), dy, weights, None, dx, sums),
+            Self::Pair => convolve::<Pair>(cpu, (g.n, from, to, start), dy, weights, None, dx, sums),
+            Self::Strided => convolve::<Spread>(cpu, (g.n, from, to, 0), dy, weights, None, dx, sums),
         }
     }
 

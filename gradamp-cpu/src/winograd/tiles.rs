@@ -3,14 +3,14 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::batch_norm::Rectified;
+use crate::batch_norm::RectifiedBatchNorm;
 use crate::shared_mut::SharedMut;
 use crate::simd::{Job, Vector, WIDEST};
 
 use super::layout::{Layout, Planes};
 use super::transforms::{MOST, Transform};
 
-/// Values of one tile on their way: those of pixels outside the image, or of channels beyond the last, are 0.
+/// The values of one tile in memory of fixed size. Values of pixels outside the image, and of channels beyond the last, are 0.
 struct Stage([f32; MOST * MOST * WIDEST]);
 
 impl Stage {
@@ -37,8 +37,8 @@ const fn whole(size: usize) -> [Range<usize>; 2] {
     [0..size, 0..size]
 }
 
-/// to = T · from · Tᵀ + bias for the vectors at these strides, those of `from` normalised first where there are operands. Of both tiles
-/// only a part is in memory, rows by columns: what is not is read as 0, and not written.
+/// to = T · from · Tᵀ + bias for the vectors at these strides. With the operands `normal`, the vectors of `from` are normalised
+/// first. Only a part of each tile, rows by columns, is in memory: vectors outside of this part are read as 0, and not written.
 ///
 /// # Safety
 ///
@@ -94,24 +94,24 @@ unsafe fn both_axes<T: Transform, V: Vector>(
     }
 }
 
-/// Pixels as a transform reads them: stored, or relu(batch_norm(x)) of what is stored.
+/// Pixels as a transform reads them: the stored values, or relu(batch_norm(x)) of the stored values x.
 #[derive(Clone, Copy)]
 pub(crate) struct Pixels<'a> {
     values: &'a [f32],
-    folded: Option<&'a Rectified<'a>>,
+    batch_norm: Option<&'a RectifiedBatchNorm<'a>>,
 }
 
 impl<'a> Pixels<'a> {
     pub(crate) fn stored(values: &'a [f32]) -> Self {
-        Self { values, folded: None }
+        Self { values, batch_norm: None }
     }
 
-    pub(crate) fn folded(z: &'a Rectified<'a>) -> Self {
-        Self { values: z.x, folded: Some(z) }
+    pub(crate) fn rectified(z: &'a RectifiedBatchNorm<'a>) -> Self {
+        Self { values: z.x, batch_norm: Some(z) }
     }
 }
 
-/// Transforms tiles of images: each one's values go to the places of an item.
+/// Transforms tiles of images; the values of each tile become one item of the layout.
 pub(super) struct FromPlanes<'a, T> {
     pub(super) transform: PhantomData<T>,
     pub(super) planes: Planes,
@@ -139,7 +139,7 @@ impl<T: Transform> Job for FromPlanes<'_, T> {
                 let from = inside.first + channel;
                 let from = &x.values[from..from + inside.extent(pixels, lanes)];
                 // SAFETY: the operands are padded to the widest vector, and channels are counted in vectors.
-                let normal = x.folded.map(|z| unsafe { z.operands::<V>(channel) });
+                let normal = x.batch_norm.map(|z| unsafe { z.operands::<V>(channel) });
                 let mut stage;
                 let (from, strides) = match lanes == V::LANES {
                     true => (from.as_ptr(), pixels),
@@ -171,7 +171,7 @@ impl<T: Transform> Job for FromPlanes<'_, T> {
     }
 }
 
-/// Transforms items to tiles of images and adds a bias; of a tile only what is inside its image is written.
+/// Transforms items to tiles of images and adds a bias. Pixels outside the image are not written.
 pub(super) struct ToPlanes<'a, T> {
     pub(super) transform: PhantomData<T>,
     pub(super) from: &'a [f32],

@@ -22,7 +22,7 @@ impl Data {
     /// **Errors:** what [`DataSettings::load`] finds wrong.
     pub fn load(settings: &DataSettings, say: &dyn Fn(&str)) -> Result<Self, Error> {
         remarks(settings).iter().for_each(|remark| say(remark));
-        let pair = settings.load()?;
+        let pair = settings.load().map_err(of_data)?;
         let (train, test) = (pair.train.len(), pair.test.len());
         match &pair.origin {
             Origin::Files { path, form } => {
@@ -56,6 +56,11 @@ impl Data {
     }
 }
 
+/// An error about the settings of data, with the keys of the configuration.
+fn of_data(error: gradamp_data::Error) -> gradamp_data::Error {
+    error.within("data")
+}
+
 /// Hints at another data set that the user may have meant.
 fn remarks(settings: &DataSettings) -> Vec<String> {
     let mut remarks = Vec::new();
@@ -64,7 +69,7 @@ fn remarks(settings: &DataSettings) -> Vec<String> {
             "data: {source} is the name of a data set; ./{source} is not read (it would be by its path, ./{source})"
         )),
         (Some(path), Source::Auto) => {
-            if let [taken, other] = gradamp_data::held(path)[..] {
+            if let [taken, other] = gradamp_data::sources_in(path)[..] {
                 remarks.push(format!(
                     "data: {} holds {taken} and {other}; {taken} is taken (data.source = \"{other}\" takes the other)",
                     path.display()
@@ -107,7 +112,7 @@ impl<B: Backend> Sources<B> {
     /// **Errors:** splits or batches that the data is too small for, with their keys; what the backend finds wrong.
     pub fn new(config: &Config, data: Data, backend: &B) -> Result<Self, Error> {
         let (settings, batch_size, seed) = (&config.data, config.train.batch_size, config.train.seed);
-        let parts = settings.split(data.pair, seed)?;
+        let parts = settings.split(data.pair, seed).map_err(of_data)?;
         let in_train = |error: gradamp_data::Error| match Error::from(error) {
             Error::Setting { field, message } if field == "batch_size" => {
                 Error::setting("train.batch_size", message)
@@ -149,7 +154,7 @@ impl<B: Backend> Sources<B> {
 
 /// The batches of the test set alone, made as those of [`Sources`].
 pub fn test_batches<B: Backend>(config: &Config, data: Data, backend: &B) -> Result<Box<dyn BatchSource<B>>> {
-    let parts = config.data.split(data.pair, config.train.seed)?;
+    let parts = config.data.split(data.pair, config.train.seed).map_err(of_data)?;
     let loader = config.data.test_loader(&parts, config.train.batch_size)?;
     Ok(resident_or_host(&config.data, loader, backend)?)
 }
@@ -189,7 +194,7 @@ fn chosen(data: &Path) -> DataSettings {
 pub fn info(data: &Path) -> Result<()> {
     let settings = chosen(data);
     remarks(&settings).iter().for_each(output::message);
-    output::result(gradamp_data::info(&settings.load()?));
+    output::result(gradamp_data::info(&settings.load().map_err(of_data)?));
     Ok(())
 }
 
@@ -197,8 +202,8 @@ pub fn info(data: &Path) -> Result<()> {
 pub fn verify(data: &Path) -> Result<()> {
     let settings = chosen(data);
     remarks(&settings).iter().for_each(output::message);
-    let Some(verification) = settings.verify()? else {
-        output::result(gradamp_data::info(&settings.load()?)); // generated data is whole
+    let Some(verification) = settings.verify().map_err(of_data)? else {
+        output::result(gradamp_data::info(&settings.load().map_err(of_data)?)); // generated data is whole
         return Ok(());
     };
     output::result(&verification);

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
-/// The constants that bring pixels to mean 0 and standard deviation 1, per channel.
+/// The constants that normalise pixels to mean 0 and standard deviation 1, per channel.
 ///
 /// y = (pixel / 255 − mean) / std
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ impl Normalisation {
     }
 }
 
-/// A set of labelled images: bytes, channels last.
+/// A set of labelled images, stored as bytes with channels last.
 ///
 /// **Shapes:** images `[n, h, w, c]`, labels `[n]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,7 +111,7 @@ impl Dataset {
         self.image_shape
     }
 
-    /// Bytes of one image.
+    /// The number of bytes of one image.
     pub fn image_bytes(&self) -> usize {
         self.image_shape.iter().product()
     }
@@ -141,7 +141,7 @@ impl Dataset {
         &self.normalisation
     }
 
-    /// How many examples each class has.
+    /// The number of examples of each class.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
         for &label in &self.labels {
@@ -150,8 +150,8 @@ impl Dataset {
         counts
     }
 
-    /// Mean and standard deviation of each channel, of pixels in [0, 1]: what [`Normalisation`] would be if it were
-    /// measured. Sums are integers, hence exact.
+    /// The mean and standard deviation of each channel, measured over pixels in [0, 1]. The sums are integers and therefore
+    /// exact.
     pub fn measure(&self) -> Normalisation {
         let channels = self.image_shape[2];
         let (mut sum, mut squares) = (vec![0u64; channels], vec![0u64; channels]);
@@ -201,17 +201,17 @@ pub enum Origin {
 /// A training set and the test set that belongs to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DatasetPair {
-    /// What a network learns from.
+    /// The set to train on.
     pub train: Dataset,
-    /// What it is judged by.
+    /// The set to evaluate on.
     pub test: Dataset,
-    /// Where both came from.
+    /// Where both sets came from.
     pub origin: Origin,
 }
 
 impl DatasetPair {
-    /// The SHA-256 of both sets' shapes, class names, labels and pixels, in hexadecimal: equal for equal content,
-    /// whatever files it was read from.
+    /// The SHA-256 of the shapes, class names, labels and pixels of both sets, in hexadecimal. It is equal for equal content,
+    /// whatever files the content was read from.
     pub fn checksum(&self) -> String {
         let mut hash = Sha256::new();
         self.train.digest(&mut hash);

@@ -1,13 +1,14 @@
-//! The one error type of this crate.
+//! The error type of this crate.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What can go wrong with data; every message names the file or key, the place, what was found and what was expected.
+/// What can go wrong with data. Every message names the file or the field of the settings, the place, what was expected and
+/// what was found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The system refused to read a file or folder.
+    /// A file or folder that the system cannot read.
     #[error("{}: cannot be read: {source}{}", file.display(), looked_up(file, source))]
     Read {
         /// The file or folder.
@@ -15,7 +16,7 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A file that its data set needs is not there.
+    /// A file of the data set is missing.
     #[error("{file}: missing; {expected}")]
     Missing {
         /// The file, behind its folder or archive.
@@ -23,7 +24,7 @@ pub enum Error {
         /// The data set and all files it needs.
         expected: String,
     },
-    /// A file is truncated, too long, corrupt, or holds what it must not.
+    /// A file that is truncated, too long or corrupt, or has content that is not allowed.
     #[error("{file}, {place}: expected {expected}, found {found}")]
     Format {
         /// The file, behind its folder or archive.
@@ -35,56 +36,58 @@ pub enum Error {
         /// What is there.
         found: String,
     },
-    /// A path that holds none of the data sets asked for.
+    /// A path that holds none of the requested data sets.
     #[error("{}: expected {expected}, found {found}", path.display())]
     NoDataset {
-        /// Where it was looked for.
+        /// The path.
         path: PathBuf,
-        /// The data sets and forms that would have been read.
+        /// The data sets and forms that are read.
         expected: String,
-        /// What lies there instead.
+        /// What is there instead.
         found: String,
     },
-    /// What is wrong with the data that `$GRADAMP_DATA` names.
+    /// An error in the data that the environment variable `GRADAMP_DATA` names.
     #[error("{error}; the environment variable GRADAMP_DATA names {}", path.display())]
     Variable {
-        /// What the variable holds.
+        /// The value of the variable.
         path: PathBuf,
-        /// What is wrong there.
+        /// The error.
         error: Box<Error>,
     },
-    /// Images, labels, class names or constants that do not fit each other.
+    /// Images, labels, class names or constants that do not match each other.
     #[error("data set {name}: {message}")]
     Dataset {
         /// The data set's name.
         name: String,
-        /// What was found and what was expected.
+        /// What was expected and what was found.
         message: String,
     },
-    /// A setting out of its range.
+    /// A field of the settings that is out of range.
     #[error("{key}: {message}")]
     Setting {
-        /// The setting, as the user would write it, such as `data.crop_padding`.
+        /// The field's name, such as `crop_padding`.
         key: String,
-        /// What was found and what was expected.
+        /// What was expected and what was found.
         message: String,
     },
-    /// The host has no memory left.
-    #[error("out of memory: {what} take {:.1} MiB; {advice}", *bytes as f64 / 1_048_576.0)]
+    /// The host has not enough memory.
+    #[error("out of memory: {what} take {:.1} MiB; {advice}{}", *bytes as f64 / 1_048_576.0, in_brackets(field))]
     Memory {
-        /// What it was for.
+        /// What the memory was for.
         what: String,
-        /// How much it was.
+        /// The number of bytes.
         bytes: usize,
         /// What would fit.
         advice: String,
+        /// The field of the settings that asked for the memory, if there is one.
+        field: Option<String>,
     },
-    /// A thread that prepares batches stopped before its work was done.
+    /// A thread that prepares batches ended before its work was done.
     #[error("loader: batch {batch} was not prepared: {message}")]
     Worker {
         /// The batch, counted from 0 in its epoch.
         batch: usize,
-        /// What stopped the thread.
+        /// Why the thread ended.
         message: String,
     },
 }
@@ -94,17 +97,18 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A place in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Place {
-    /// So many bytes from the file's beginning.
+    /// A number of bytes from the beginning of the file.
     Byte(u64),
-    /// A record (an image and its labels), counted from 0, and where it begins.
+    /// A record, which is an image with its labels.
     Record {
-        /// The record, from 0.
+        /// The number of the record, from 0.
         record: usize,
-        /// Bytes from the file's beginning.
+        /// The number of bytes from the beginning of the file.
         byte: u64,
     },
-    /// An element of a list in a pickle, counted from 0.
+    /// An element of a list in a pickle, from 0.
     Element(usize),
 }
 
@@ -118,7 +122,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Where a relative path was looked up, for one that leads nowhere: it may belong to another folder.
+/// For a relative path that does not exist, the folder from which it was looked up: it may belong to another folder.
 fn looked_up(file: &Path, error: &std::io::Error) -> String {
     match std::env::current_dir() {
         Ok(folder) if file.is_relative() && error.kind() == std::io::ErrorKind::NotFound => {
@@ -128,8 +132,27 @@ fn looked_up(file: &Path, error: &std::io::Error) -> String {
     }
 }
 
+/// The field of a setting in brackets; nothing without one.
+fn in_brackets(field: &Option<String>) -> String {
+    field.as_ref().map_or(String::new(), |field| format!(" ({field})"))
+}
+
 impl Error {
-    /// The error, with the variable's name where its content led to it.
+    /// The same error in a configuration that holds the settings under the key `table`: the name of a field is preceded by
+    /// `table.`, as in `data.crop_padding`.
+    #[must_use]
+    pub fn within(self, table: &str) -> Self {
+        match self {
+            Error::Setting { key, message } => Error::Setting { key: format!("{table}.{key}"), message },
+            Error::Memory { what, bytes, advice, field } => {
+                Error::Memory { what, bytes, advice, field: field.map(|field| format!("{table}.{field}")) }
+            }
+            Error::Variable { path, error } => Error::Variable { path, error: Box::new(error.within(table)) },
+            other => other,
+        }
+    }
+
+    /// The error, inside an [`Error::Variable`] where the path came from the environment variable.
     pub(crate) fn by_variable(self, variable: Option<&Path>) -> Self {
         match variable {
             Some(path) => Error::Variable { path: path.to_owned(), error: Box::new(self) },
@@ -161,5 +184,26 @@ impl From<Error> for gradamp_core::Error {
             Error::Setting { key, message } => gradamp_core::Error::setting(key, message),
             other => gradamp_core::Error::external(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_within_a_table_is_named_by_its_key() {
+        let setting = || Error::setting("workers", "expected 0 to 64, found 65");
+        assert_eq!(setting().within("data").to_string(), "data.workers: expected 0 to 64, found 65");
+        let nested = Error::Variable { path: "x".into(), error: Box::new(setting()) };
+        assert!(nested.within("data").to_string().starts_with("data.workers: "));
+        let memory = |field: Option<&str>| {
+            let field = field.map(str::to_owned);
+            let error =
+                Error::Memory { what: "images".into(), bytes: 1 << 20, advice: "few fit".into(), field };
+            error.within("shapes").within("data").to_string()
+        };
+        assert_eq!(memory(Some("train")), "out of memory: images take 1.0 MiB; few fit (data.shapes.train)");
+        assert_eq!(memory(None), "out of memory: images take 1.0 MiB; few fit");
     }
 }

@@ -1,8 +1,8 @@
 //! CIFAR-10, CIFAR-100 and generated shapes: readers, augmentation, batches.
 //!
-//! Data is read ([`open`]) or generated ([`ShapesSettings`]), split and limited ([`split`]), and served in batches
-//! ([`Loader`]) that threads prepare ahead. Every choice on the way is a counted random number, so that an epoch can be
-//! begun at any batch and has the same bits for any number of threads. [`DataSettings`] holds it all as one part of a
+//! A data set is read ([`open`]) or generated ([`ShapesSettings`]), split and limited ([`split`]), and served in batches
+//! ([`Loader`]) that threads prepare ahead. Every random choice is a counted random number, so that an epoch can start at
+//! any batch and has the same bits for any number of threads. [`DataSettings`] holds all settings, as one table of a
 //! configuration.
 //!
 //! ```
@@ -26,22 +26,22 @@
 //! ```
 //!
 //! A [`Loader`] is also a [`BatchSource`](gradamp_core::BatchSource) for every backend; where a backend keeps images on its
-//! device, [`Loader::keep_on`] gives the same batches made there.
+//! device, [`Loader::keep_on`] returns a source of the same batches, made on the device.
 
 #![forbid(unsafe_code)]
 
 pub mod any_path;
 mod cifar;
-pub mod dataset;
-pub mod error;
-pub mod loader;
+mod dataset;
+mod error;
+mod loader;
 mod ordered;
-pub mod report;
-pub mod resident;
-pub mod settings;
-pub mod shapes;
-pub mod source;
-pub mod subset;
+mod report;
+mod resident;
+mod settings;
+mod shapes;
+mod source;
+mod subset;
 
 pub use cifar::FileState;
 #[cfg(feature = "fuzzing")]
@@ -54,5 +54,7 @@ pub use report::{Info, Verification, info, verify};
 pub use resident::Resident;
 pub use settings::DataSettings;
 pub use shapes::ShapesSettings;
-pub use source::{Choice, Source, discover, held, open, register, registered};
-pub use subset::{Parts, Subset, split};
+pub use source::{
+    Choice, DATA_FOLDER, DATA_VARIABLE, Source, discover, open, register, registered, sources_in,
+};
+pub use subset::{Parts, SplitSizes, Subset, split};

@@ -1,4 +1,4 @@
-//! Batches for a trainer, prepared on other threads while a step runs.
+//! Batches for a trainer, which threads prepare while a training step runs.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,13 +22,34 @@ pub struct HostBatch {
 
 /// Serves a part of a data set in batches.
 ///
-/// What batch b of an epoch holds is a function of (part, batch size, mode, seed, epoch, b): the same bits for any
-/// number of workers, from whichever batch an epoch is begun.
+/// The content of batch b of an epoch is a function of (part, batch size, mode, seed, epoch, b). It has the same bits for
+/// any number of workers, and whichever batch an epoch starts with.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use gradamp_core::{BatchSource, Reference};
+/// use gradamp_data::{Augmentation, Loader, ShapesSettings, Subset};
+///
+/// let pair = ShapesSettings { train: 50, test: 20, seed: 1 }.generate()?;
+/// let part = Subset::all(Arc::new(pair.train));
+/// let augmentation = Augmentation { crop_padding: 4, flip: true, cutout: 0 };
+/// let loader = Loader::training(part, 16, 7, augmentation)?.workers(2);
+/// assert_eq!(loader.batches(), 3); // the last 2 of 50 examples do not fill a batch
+///
+/// // The batches of epoch 0, as tensors of a backend.
+/// for batch in loader.epoch(&Reference, 0, 0)? {
+///     let batch = batch?;
+///     assert_eq!(batch.images.shape()[..], [16, 32, 32, 3]);
+///     assert_eq!(batch.labels.shape()[..], [16]);
+/// }
+/// # Ok::<(), gradamp_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Loader {
     part: Subset,
     batch_size: usize,
-    /// Shuffling and augmentation, where it trains.
+    /// The seed and the augmentation of a training loader.
     training: Option<(u64, Augmentation)>,
     drop_last: bool,
     workers: usize,
@@ -36,17 +57,18 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// For training: every epoch in an order of its own, augmented. A last, smaller batch is left out.
+    /// A loader for training: every epoch has an order of its own, and images are augmented. A last, smaller batch is left
+    /// out.
     ///
     /// The order of an epoch is the permutation of `Stream::new(seed, Purpose::Shuffle).at(epoch)`, applied to the part.
     ///
-    /// **Errors:** a batch size of 0, or larger than the part: there would be no batch.
+    /// **Errors:** a batch size of 0, or one larger than the part, which would leave no batch.
     pub fn training(part: Subset, batch_size: usize, seed: u64, augmentation: Augmentation) -> Result<Self> {
         let loader = Self { training: Some((seed, augmentation)), ..Self::evaluation(part, batch_size)? };
         loader.drop_last(true)
     }
 
-    /// For evaluation: in the part's order, only normalised, with a last, smaller batch.
+    /// A loader for evaluation: examples in the part's order, images normalised only, and a last, smaller batch.
     ///
     /// **Errors:** a batch size of 0.
     pub fn evaluation(part: Subset, batch_size: usize) -> Result<Self> {
@@ -57,9 +79,9 @@ impl Loader {
         Ok(Self { part, batch_size, training: None, drop_last: false, workers: 1, table })
     }
 
-    /// Whether a last, smaller batch is left out.
+    /// Sets whether a last, smaller batch is left out.
     ///
-    /// **Errors:** that would leave no batch.
+    /// **Errors:** no batch would be left.
     pub fn drop_last(self, drop_last: bool) -> Result<Self> {
         if drop_last && self.batch_size > self.part.len() {
             let message = format!(
@@ -72,19 +94,19 @@ impl Loader {
         Ok(Self { drop_last, ..self })
     }
 
-    /// How many threads prepare batches, at most: fewer where the system starts no more, and 0 prepares them on the thread
-    /// that asks. The default is 1.
+    /// Sets the number of threads that prepare batches; the default is 1. Where the system starts fewer threads, fewer are
+    /// used. With 0, the thread that asks for a batch prepares it.
     #[must_use]
     pub fn workers(self, workers: usize) -> Self {
         Self { workers, ..self }
     }
 
-    /// The part of the data set that is served.
+    /// The part of the data set that the loader serves.
     pub fn part(&self) -> &Subset {
         &self.part
     }
 
-    /// Batches in an epoch.
+    /// The number of batches in an epoch.
     pub fn batches(&self) -> usize {
         match self.drop_last {
             true => self.part.len() / self.batch_size,
@@ -94,7 +116,7 @@ impl Loader {
 
     /// The batches of `epoch` (from 0) in the host's memory, beginning with batch `first`.
     ///
-    /// **Errors:** `first` past the epoch's end. An item is an error where a thread stopped early.
+    /// **Errors:** `first` past the end of the epoch. An item is an error where a thread failed.
     pub fn host_epoch(&self, epoch: usize, first: usize) -> Result<HostBatches> {
         let batches = self.rest(first)?;
         let (loader, order, augmentation) = (self.clone(), self.order(epoch), self.augmentation(epoch));
@@ -102,11 +124,12 @@ impl Loader {
         Ok(HostBatches(Ordered::new(batches, self.workers, produce)))
     }
 
-    /// The batches of an epoch from `first` on.
+    /// The numbers of the batches of an epoch, from `first` on.
     pub(crate) fn rest(&self, first: usize) -> Result<Range<usize>> {
         let batches = self.batches();
         if first > batches {
-            let message = format!("expected at most {batches}, the batches of an epoch, found {first}");
+            let message =
+                format!("expected at most {batches}, the number of batches of an epoch, found {first}");
             return Err(Error::setting("first batch", message));
         }
         Ok(first..batches)
@@ -124,7 +147,7 @@ impl Loader {
         }
     }
 
-    /// What happens to the images of `epoch`, and where its choices are drawn from.
+    /// The augmentation of `epoch`, and the random numbers that it draws from; `None` for evaluation.
     pub(crate) fn augmentation(&self, epoch: usize) -> Option<(Augmentation, Stream)> {
         let (seed, augmentation) = self.training?;
         Some((augmentation, Stream::new(seed, Purpose::Augment).at(epoch as u64)))
@@ -135,7 +158,9 @@ impl Loader {
         batch * self.batch_size..self.part.len().min((batch + 1) * self.batch_size)
     }
 
-    /// **Errors:** no memory for the images.
+    /// Makes a batch of `examples`.
+    ///
+    /// **Errors:** not enough memory for the images.
     fn prepare(&self, examples: &[usize], augmentation: Option<(Augmentation, Stream)>) -> Result<HostBatch> {
         let data = self.part.data();
         let shape @ [h, w, _] = data.image_shape();
@@ -145,6 +170,7 @@ impl Loader {
             what: format!("the images of a batch of {}", examples.len()),
             bytes: elements * size_of::<f32>(),
             advice: "a smaller batch fits".into(),
+            field: None,
         })?;
         for (&example, out) in examples.iter().zip(images.chunks_exact_mut(size)) {
             let choice = match augmentation {
@@ -158,7 +184,7 @@ impl Loader {
     }
 }
 
-/// The batches of one epoch, in order; dropping it ends the threads that prepare them.
+/// The batches of one epoch, in order. Dropping the iterator ends the threads that prepare them.
 pub struct HostBatches(Ordered<HostBatch>);
 
 impl Iterator for HostBatches {
@@ -238,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn evaluation_is_in_order_with_the_rest() {
+    fn evaluation_is_in_order_with_a_last_smaller_batch() {
         let batches = collect(&Loader::evaluation(part(11), 4).unwrap(), 3, 0);
         assert_eq!(batches.iter().map(|b| b.labels.len()).collect::<Vec<_>>(), [4, 4, 3]);
         assert_eq!(numbers(&batches), (0..11).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! Work done ahead on other threads, delivered in order.
+//! Work that threads do ahead, delivered in order.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,31 +7,31 @@ use std::thread::{Builder, JoinHandle};
 
 use crate::{Error, Result};
 
-/// Results a thread keeps ready before it waits: enough to bridge an uneven step, few enough to cost no memory.
+/// The results that a thread keeps ready before it waits: enough for uneven steps, and few enough to cost little memory.
 const READY: usize = 2;
 
 /// The results of `produce` over a range, in the range's order, whatever the number of threads.
 ///
-/// Thread k of W makes the results k, k + W, k + 2W, ... and hands them over by a bounded channel of its own, so taking
-/// from the channels in turn restores the order. Dropping it ends the threads.
+/// Thread k of W produces the results k, k + W, k + 2W, ... and sends them through a bounded channel of its own, so that
+/// receiving from the channels in rotation restores the order. Dropping the iterator ends the threads.
 pub(crate) struct Ordered<T> {
     remaining: Range<usize>,
     lanes: Vec<Lane<T>>,
     next_lane: usize,
-    /// Used where there are no threads.
+    /// Called by the iterator itself where there are no threads.
     produce: Arc<Produce<T>>,
 }
 
 type Produce<T> = dyn Fn(usize) -> Result<T> + Send + Sync;
 
 struct Lane<T> {
-    /// Taken when the lane is to end: a closed channel is what stops its thread.
+    /// `None` once the lane is to end: closing the channel stops its thread.
     results: Option<Receiver<Result<T>>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<T: Send + 'static> Ordered<T> {
-    /// Starts `workers` threads, or as many as the system gives; with 0, results are made when they are asked for.
+    /// Starts `workers` threads, or as many as the system allows. With 0, results are produced when they are requested.
     pub fn new(
         range: Range<usize>,
         workers: usize,
@@ -42,14 +42,14 @@ impl<T: Send + 'static> Ordered<T> {
         loop {
             match Self::start(range.clone(), workers, produce.clone()) {
                 Ok(ordered) => return ordered,
-                Err(started) => workers = started, // fewer at every turn, and none at all is right, too
+                Err(started) => workers = started, // fewer each time, at last none
             }
         }
     }
 
-    /// **Errors:** how many threads the system started, which have ended again, where that is fewer.
+    /// **Errors:** the system started fewer threads; the error is their number, and they have ended.
     fn start(range: Range<usize>, workers: usize, produce: Arc<Produce<T>>) -> Result<Self, usize> {
-        // Built up in place, so that an error drops and thereby ends the threads that were started.
+        // On an error, dropping `ordered` ends the threads that were started.
         let mut ordered = Self { remaining: range.clone(), lanes: Vec::new(), next_lane: 0, produce };
         for worker in 0..workers {
             let (sender, results) = sync_channel(READY);
@@ -74,7 +74,7 @@ impl<T: Send + 'static> Ordered<T> {
 impl<T> Iterator for Ordered<T> {
     type Item = Result<T>;
 
-    /// After an error there is nothing more.
+    /// The next result. After an error the iterator is finished.
     fn next(&mut self) -> Option<Result<T>> {
         let item = self.remaining.next()?;
         let lanes = self.lanes.len();
@@ -101,7 +101,7 @@ impl<T> Lane<T> {
         self.results.as_ref()?.recv().ok()
     }
 
-    /// Why the thread ended before its work was done.
+    /// Why the thread ended before its work was done: the message of its panic.
     fn reason(&mut self) -> String {
         let panic = self.thread.take().and_then(|thread| thread.join().err());
         let text = panic.as_ref().and_then(|panic| {
@@ -116,7 +116,7 @@ impl<T> Drop for Ordered<T> {
         self.lanes.iter_mut().for_each(|lane| lane.results = None);
         for lane in &mut self.lanes {
             if let Some(thread) = lane.thread.take() {
-                let _ = thread.join(); // its panic was reported by `next`, or nobody waits for it any more
+                let _ = thread.join(); // a panic was reported by `next`, or the result is no longer needed
             }
         }
     }
@@ -132,7 +132,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(40))]
 
         #[test]
-        fn the_order_stays(first in 0usize..20, length in 0usize..40, workers in 0usize..9) {
+        fn results_are_in_order(first in 0usize..20, length in 0usize..40, workers in 0usize..9) {
             let items: Result<Vec<usize>> = Ordered::new(first..first + length, workers, Ok).collect();
             prop_assert_eq!(items.unwrap(), (first..first + length).collect::<Vec<_>>());
         }

@@ -1,4 +1,4 @@
-//! What `gradamp data info` and `gradamp data verify` print.
+//! Summaries of a data set and of its files, as text.
 
 use std::fmt;
 use std::path::Path;
@@ -7,16 +7,17 @@ use crate::cifar::FileState;
 use crate::source::find;
 use crate::{Dataset, DatasetPair, Normalisation, Origin, Result, Source};
 
-/// A summary of a data set and its test set, to print.
+/// A summary of a training set and its test set; its `Display` is a report of several lines.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Info {
     /// The data set's name.
     pub name: String,
-    /// Where it came from.
+    /// Where the data set came from.
     pub origin: Origin,
     /// The shape of one image, `[h, w, c]`.
     pub image_shape: [usize; 3],
-    /// Each class with its training and its test examples.
+    /// Each class, with its numbers of training and test examples.
     pub classes: Vec<(String, usize, usize)>,
     /// Mean and standard deviation, measured over the training set.
     pub measured: Normalisation,
@@ -75,23 +76,24 @@ impl fmt::Display for Info {
     }
 }
 
-/// What became of every file of a data set, to print.
+/// The states of all files of a data set; its `Display` is a report with a line for each.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Verification {
-    /// Every file that the data set needs; then, where an archive itself is broken, the archive.
+    /// Every file that the data set needs, and then the archive, where the archive itself is broken.
     pub files: Vec<FileState>,
 }
 
 impl Verification {
-    /// Whether everything could be read.
+    /// Whether all files could be read.
     pub fn is_good(&self) -> bool {
         self.files.iter().all(|file| file.outcome.is_ok())
     }
 }
 
-/// Reads every file at `path`, also behind a broken one.
+/// Reads every file of the data set at `path`, including those behind a broken file.
 ///
-/// **Errors:** nothing at `path`, or no file of such a data set.
+/// **Errors:** nothing at `path`, or no file of the data set there.
 pub fn verify(path: impl AsRef<Path>, source: Source) -> Result<Verification> {
     Ok(Verification { files: find(path.as_ref(), source)?.scan()?.states() })
 }
@@ -101,7 +103,7 @@ impl fmt::Display for Verification {
         for state in &self.files {
             match &state.outcome {
                 Ok(()) => writeln!(f, "good  {}: {} examples", state.file, state.examples)?,
-                Err(error) => writeln!(f, "BAD   {error}")?, // it names the file
+                Err(error) => writeln!(f, "BAD   {error}")?, // the error names the file
             }
         }
         let bad = self.files.iter().filter(|file| file.outcome.is_err()).count();

@@ -1,4 +1,4 @@
-//! Batches of a data set that lies on a device.
+//! Batches of a data set that is kept on a device.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use gradamp_core::{Backend, Batch, BatchSource, Result};
 
 use crate::{Dataset, Loader};
 
-/// Serves the batches of a [`Loader`], bit for bit, from images that a backend keeps: the host hands over an order once an
-/// epoch, and the device does the rest.
+/// Serves the batches of a [`Loader`], bit for bit, from images that a backend keeps. The host sends the order once per epoch,
+/// and the device makes the batches.
 #[derive(Clone, Debug)]
 pub struct Resident<B: Backend> {
     loader: Loader,
@@ -17,9 +17,10 @@ pub struct Resident<B: Backend> {
 }
 
 impl Loader {
-    /// The same batches, made on the device of `backend` from its own copy of the data set; `None` where it keeps none.
+    /// The same batches, made on the device of `backend` from its own copy of the data set; `None` where the backend keeps no
+    /// images.
     ///
-    /// **Errors:** what the backend finds wrong.
+    /// **Errors:** those of the backend.
     pub fn keep_on<B: Backend>(&self, backend: &B) -> Result<Option<Resident<B>>> {
         let data = self.part().data();
         let table = data.normalisation().table();
@@ -30,15 +31,15 @@ impl Loader {
 }
 
 impl<B: Backend> Resident<B> {
-    /// The batches of another loader from the same copy of the data set, such as those of the validation examples that
-    /// were split off the training set; `None` where that loader serves another data set.
+    /// The batches of another loader from the same copy of the data set, such as the loader of the validation examples that
+    /// were split off the training set. `None` where the loader serves another data set.
     pub fn share(&self, loader: &Loader) -> Option<Self> {
         let same = Arc::ptr_eq(&self.data, loader.part().data());
         same.then(|| Self { loader: loader.clone(), ..self.clone() })
     }
 }
 
-/// The batches are on the backend that keeps the images, whichever one an epoch is asked for.
+/// The batches are tensors of the backend that keeps the images, whichever backend is passed to `epoch`.
 impl<B: Backend> BatchSource<B> for Resident<B> {
     fn examples(&self) -> usize {
         BatchSource::<B>::examples(&self.loader)
@@ -67,7 +68,7 @@ impl<B: Backend> BatchSource<B> for Resident<B> {
         first: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<Batch<B>>> + 'a>> {
         let batches = self.loader.rest(first)?;
-        // Each fits: `ImageSet::new` refuses more images than a u32 counts.
+        // The cast is exact, because `ImageSet::new` refuses more images than a u32 can count.
         let order: Vec<u32> = self.loader.order(epoch).into_iter().map(|example| example as u32).collect();
         let make = self.kept.epoch(&order, self.loader.augmentation(epoch))?;
         Ok(Box::new(batches.map(move |batch| make(self.loader.places(batch)))))
@@ -119,7 +120,7 @@ mod tests {
     #[test]
     fn a_data_set_is_shared_by_its_loaders_alone() {
         let all = data(9);
-        let part = |examples| Loader::evaluation(Subset::of(all.clone(), examples).unwrap(), 2).unwrap();
+        let part = |examples| Loader::evaluation(Subset::new(all.clone(), examples).unwrap(), 2).unwrap();
         let (train, validation) = (resident(&part(vec![0, 2, 3, 5, 8])), part(vec![7, 1, 4]));
         let shared = train.share(&validation).unwrap();
         assert!(Arc::ptr_eq(&shared.kept, &train.kept));
@@ -138,12 +139,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn it_serves_what_its_loader_serves(
+        fn resident_batches_equal_the_loaders(
             seed: u64, epoch in 0usize..5, batch_size in 1usize..9, first in 0usize..3, training: bool, drop_last: bool,
             crop_padding in 0usize..4, flip: bool, cutout in 0usize..5, skipped in 0usize..31,
         ) {
             let examples = (0..31).rev().filter(|&example| example != skipped).collect();
-            let part = Subset::of(data(31), examples).unwrap();
+            let part = Subset::new(data(31), examples).unwrap();
             let augmentation = Augmentation { crop_padding, flip, cutout };
             let loader = match training {
                 true => Loader::training(part, batch_size, seed, augmentation).unwrap(),

@@ -1,40 +1,40 @@
-//! The settings of data, as they stand under `[data]` in a configuration.
+//! The settings of the data.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::shapes::ShapesSettings;
-use crate::source::{Choice, Place, discover_place, find, load_external};
-use crate::subset::{Parts, split};
+use crate::source::{Choice, FoundData, discover_data, find, load_external};
+use crate::subset::{Parts, SplitSizes, split};
 use crate::{Augmentation, DatasetPair, Error, Loader, Result, Source, Verification};
 
-/// Which data, how much of it, and what happens to its images. 0 turns a limit, a split or a change of images off.
+/// Which data set to use, how much of it, and how its images are augmented. 0 turns a limit, a split or an augmentation off.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSettings {
-    /// Which data set.
+    /// The data set.
     pub source: Source,
-    /// A folder or archive; without it, data is looked for as [`discover`](crate::discover) says.
+    /// A folder or archive. Without it, [`discover`](crate::discover) looks for the data.
     #[serde(with = "crate::any_path", skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Training examples at most, after the validation split; 0 for all.
+    /// The most training examples, after the validation split; 0 for all.
     pub train_limit: usize,
-    /// Test examples at most; 0 for all.
+    /// The most test examples; 0 for all.
     pub test_limit: usize,
-    /// Training examples split off for validation; 0 for none.
+    /// The training examples split off for validation; 0 for none.
     pub validation: usize,
-    /// Black pixels around an image before it is cropped at random; 0 for no crop.
+    /// The black pixels added around an image before it is cropped at random; 0 for no crop.
     pub crop_padding: usize,
-    /// Whether half of the images are mirrored left to right.
+    /// Whether images are mirrored left to right, each with probability 1/2.
     pub flip: bool,
-    /// Side of the square that is cut out of every image, in pixels; 0 for none.
+    /// The side of the square that is cut out of every image, in pixels; 0 for none.
     pub cutout: usize,
-    /// Whether the images lie on the device, which then makes the batches, where it can. The batches are the same.
+    /// Whether a device that can do so keeps the images and makes the batches. The batches are the same.
     pub resident: bool,
-    /// Threads that prepare batches on the host; 0 prepares them between the steps.
+    /// The threads that prepare batches on the host; with 0, batches are prepared between the training steps.
     pub workers: usize,
-    /// The generated set.
+    /// The settings of the generated set.
     pub shapes: ShapesSettings,
 }
 
@@ -57,12 +57,14 @@ impl Default for DataSettings {
 }
 
 impl DataSettings {
-    /// **Errors:** a value out of its range, or a path for the generated set; each names its key.
+    /// Checks the ranges of all fields.
+    ///
+    /// **Errors:** a value out of range, or a path for the generated set; each names the field.
     pub fn check(&self) -> Result<()> {
         let ranges = [
-            ("data.crop_padding", self.crop_padding, 16),
-            ("data.cutout", self.cutout, 32),
-            ("data.workers", self.workers, 64),
+            ("crop_padding", self.crop_padding, 16),
+            ("cutout", self.cutout, 32),
+            ("workers", self.workers, 64),
         ];
         for (key, value, largest) in ranges {
             if value > largest {
@@ -71,61 +73,62 @@ impl DataSettings {
         }
         if let (Source::Shapes, Some(path)) = (self.source, &self.path) {
             let message = format!("the shapes set is generated and is not read from {}", path.display());
-            return Err(Error::setting("data.path", message));
+            return Err(Error::setting("path", message));
         }
-        self.shapes.check()
+        self.shapes.check().map_err(|error| error.within("shapes"))
     }
 
-    /// What happens to training images.
+    /// The augmentation of training images.
     pub fn augmentation(&self) -> Augmentation {
         Augmentation { crop_padding: self.crop_padding, flip: self.flip, cutout: self.cutout }
     }
 
-    /// Reads or generates the data. `auto` without a path takes CIFAR-10 where [`discover`](crate::discover) finds it, else generates
-    /// the shapes: the pair's [`Origin`](crate::Origin) tells which.
+    /// Reads or generates the data. [`Source::Auto`] without a path reads CIFAR-10 where [`discover`](crate::discover) finds
+    /// it, and generates the shapes otherwise; the pair's [`Origin`](crate::Origin) says which.
     ///
-    /// **Errors:** those of [`DataSettings::check`], [`discover`](crate::discover) and [`open`](crate::open); a data set that was asked for by name
-    /// and is not found.
+    /// **Errors:** those of [`DataSettings::check`], [`discover`](crate::discover) and [`open`](crate::open); a data set that
+    /// was requested by name and is not found.
     pub fn load(&self) -> Result<DatasetPair> {
         self.check()?;
         if let Source::External(name) = self.source {
             return load_external(name, self.path.as_deref());
         }
-        match self.place()? {
-            Some(place) => place.read(),
-            None => self.shapes.generate(),
+        match self.find()? {
+            Some(found) => found.read(),
+            None => self.shapes.generate().map_err(|error| error.within("shapes")),
         }
     }
 
-    /// Reads every file of the data, also behind a broken one. `None` where [`DataSettings::load`] would generate it.
+    /// Reads every file of the data, including those behind a broken file. `None` where [`DataSettings::load`] would generate
+    /// the data.
     ///
-    /// **Errors:** as [`DataSettings::load`], but for what is wrong in the files, which the verification tells.
+    /// **Errors:** those of [`DataSettings::load`], except for errors in the files, which the verification holds.
     pub fn verify(&self) -> Result<Option<Verification>> {
         self.check()?;
-        let verified = |place: Place| Ok(Verification { files: place.scan()?.states() });
-        self.place()?.map(verified).transpose()
+        let verified = |found: FoundData| Ok(Verification { files: found.scan()?.states() });
+        self.find()?.map(verified).transpose()
     }
 
-    /// Where the data lies; `None` where it is generated.
-    fn place(&self) -> Result<Option<Place>> {
-        let place = match (self.source, &self.path) {
+    /// Finds the data; `None` where it is generated.
+    fn find(&self) -> Result<Option<FoundData>> {
+        let found = match (self.source, &self.path) {
             (Source::Shapes | Source::External(_), _) => None,
             (source, Some(path)) => Some(find(path, source)?),
-            (source, None) => discover_place(source)?,
+            (source, None) => discover_data(source)?,
         };
-        match (self.source, place) {
+        match (self.source, found) {
             (Source::Cifar10 | Source::Cifar100, None) => {
                 let message = format!(
-                    "no {} found under data/; set data.path or GRADAMP_DATA to its folder or archive",
+                    "no {} found under data/; set the path, or GRADAMP_DATA, to its folder or archive",
                     self.source
                 );
-                Err(Error::setting("data.source", message))
+                Err(Error::setting("source", message))
             }
-            (_, place) => Ok(place),
+            (_, found) => Ok(found),
         }
     }
 
-    /// Takes the data that a command line chooses; see [`Choice::over`].
+    /// Sets the source and the path to those of a choice; see [`Choice::over`].
     pub fn choose(&mut self, choice: Choice) {
         (self.source, self.path) = choice.over(self.source);
     }
@@ -134,12 +137,13 @@ impl DataSettings {
     ///
     /// **Errors:** as many validation examples as training examples, or more.
     pub fn split(&self, pair: DatasetPair, seed: u64) -> Result<Parts> {
-        split(pair, seed, self.validation, self.train_limit, self.test_limit)
+        let Self { validation, train_limit, test_limit, .. } = *self;
+        split(pair, seed, &SplitSizes { validation, train_limit, test_limit })
     }
 
     /// The loader of the training examples.
     ///
-    /// **Errors:** a batch size of 0, or larger than the part.
+    /// **Errors:** a batch size of 0, or one larger than the part.
     pub fn train_loader(&self, parts: &Parts, batch_size: usize, seed: u64) -> Result<Loader> {
         let loader = Loader::training(parts.train.clone(), batch_size, seed, self.augmentation())?;
         Ok(loader.workers(self.workers))
@@ -152,7 +156,7 @@ impl DataSettings {
         Ok(Loader::evaluation(parts.test.clone(), batch_size)?.workers(self.workers))
     }
 
-    /// The loader of the validation examples; `None` where there are none.
+    /// The loader of the validation examples; `None` without a validation split.
     ///
     /// **Errors:** a batch size of 0.
     pub fn validation_loader(&self, parts: &Parts, batch_size: usize) -> Result<Option<Loader>> {
@@ -178,20 +182,17 @@ mod tests {
     }
 
     #[test]
-    fn values_out_of_range_name_their_key() {
+    fn values_out_of_range_name_their_field() {
         let message = |settings: DataSettings| settings.check().unwrap_err().to_string();
         let base = DataSettings::default;
         assert_eq!(
             message(DataSettings { crop_padding: 40, ..base() }),
-            "data.crop_padding: expected 0 to 16, found 40"
+            "crop_padding: expected 0 to 16, found 40"
         );
-        assert_eq!(message(DataSettings { cutout: 33, ..base() }), "data.cutout: expected 0 to 32, found 33");
-        assert_eq!(
-            message(DataSettings { workers: 65, ..base() }),
-            "data.workers: expected 0 to 64, found 65"
-        );
+        assert_eq!(message(DataSettings { cutout: 33, ..base() }), "cutout: expected 0 to 32, found 33");
+        assert_eq!(message(DataSettings { workers: 65, ..base() }), "workers: expected 0 to 64, found 65");
         let path = DataSettings { source: Source::Shapes, path: Some("x".into()), ..base() };
-        assert_eq!(message(path), "data.path: the shapes set is generated and is not read from x");
+        assert_eq!(message(path), "path: the shapes set is generated and is not read from x");
         assert!(base().check().is_ok());
     }
 

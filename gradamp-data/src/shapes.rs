@@ -1,8 +1,8 @@
-//! The built-in data set: generated 32x32 images of ten shapes, so that everything runs without a download.
+//! The built-in data set: generated 32x32 images of ten shapes, which need no download.
 //!
-//! A shape of random place, size, rotation and colour lies on a shaded background among small distractors and under
-//! noise. No single pixel tells the class, so that a linear classifier stays poor while a small convolutional network
-//! needs a few epochs.
+//! Each image shows a shape of random place, size, rotation and colour, on a shaded background with small distractors and
+//! noise. No single pixel determines the class, so that a linear classifier stays poor while a small convolutional network
+//! learns the set in a few epochs.
 //!
 //! Pixels are a function of (seed, split, example) and use additions, multiplications, divisions and comparisons only,
 //! which are exact to the bit everywhere: the checksum is the same on every machine.
@@ -24,28 +24,28 @@ const SIDE: usize = 32;
 /// Red, green, blue.
 const CHANNELS: usize = 3;
 const IMAGE: usize = SIDE * SIDE * CHANNELS;
-/// Points per pixel and axis at which an outline is tested.
+/// The number of points per pixel and axis at which an outline is tested.
 const SAMPLES: usize = 2;
 /// Standard deviation of the noise, in steps of a pixel value.
 const NOISE: f32 = 12.0;
-/// Bytes that a run takes beside its images, at least: its network, its threads.
+/// The least bytes that a run takes beside its images, for its network and threads.
 const SPARE: usize = 64 << 20;
-/// Bytes that a run notes about an image, such as its place in an epoch's order.
+/// The bytes that a run keeps for each image, such as its place in the order of an epoch.
 const PLACES: usize = 64;
-/// Examples that a thread draws before it asks for more.
+/// The examples that a thread draws at a time.
 const SHARE: usize = 64;
 /// The most examples of one set: 3 GB of pixels.
 const MAX_EXAMPLES: usize = 1_000_000;
 
-/// How many shapes are generated, and from which seed.
+/// The sizes and the seed of the generated sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShapesSettings {
-    /// Training examples.
+    /// The number of training examples.
     pub train: usize,
-    /// Test examples.
+    /// The number of test examples.
     pub test: usize,
-    /// The set's own seed: runs of different seeds see the same images.
+    /// The seed of the sets, which is independent of a run's seed: runs of different seeds see the same images.
     pub seed: u64,
 }
 
@@ -56,9 +56,11 @@ impl Default for ShapesSettings {
 }
 
 impl ShapesSettings {
-    /// **Errors:** a number of examples outside of 1 to 1,000,000.
+    /// Checks the ranges of all fields.
+    ///
+    /// **Errors:** a number of examples outside 1 to 1,000,000.
     pub fn check(&self) -> Result<()> {
-        for (key, value) in [("data.shapes.train", self.train), ("data.shapes.test", self.test)] {
+        for (key, value) in [("train", self.train), ("test", self.test)] {
             if !(1..=MAX_EXAMPLES).contains(&value) {
                 return Err(Error::setting(key, format!("expected 1 to {MAX_EXAMPLES}, found {value}")));
             }
@@ -68,18 +70,18 @@ impl ShapesSettings {
 
     /// Generates both sets, on all cores.
     ///
-    /// **Errors:** settings out of range; no memory for so many images.
+    /// **Errors:** settings out of range; not enough memory for the images.
     pub fn generate(&self) -> Result<DatasetPair> {
         self.check()?;
         let stream = Stream::new(self.seed, Purpose::Generate);
-        let train = generate(stream.at(0), "data.shapes.train", self.train)?;
-        let test = generate(stream.at(1), "data.shapes.test", self.test)?;
+        let train = generate(stream.at(0), "train", self.train)?;
+        let test = generate(stream.at(1), "test", self.test)?;
         Ok(DatasetPair { train, test, origin: Origin::Generated })
     }
 }
 
-/// Memory for the images that the setting `key` asks for, where as much again is left as the rest of a run takes at least.
-fn room(key: &str, n: usize) -> Result<Vec<u8>> {
+/// Memory for the images of the field `key`, provided that there is also as much as the rest of a run takes at least.
+fn image_memory(key: &str, n: usize) -> Result<Vec<u8>> {
     let fits = |n: usize| {
         let images = room_for(n * IMAGE, "images").ok()?;
         room_for::<u8>(SPARE + n * PLACES, "the run").ok().map(|_| images)
@@ -91,16 +93,21 @@ fn room(key: &str, n: usize) -> Result<Vec<u8>> {
             if fits(middle).is_some() { least = middle } else { most = middle }
         }
         let advice = match least / 1000 * 1000 {
-            0 => format!("not even 1000 fit into the memory that is left ({key})"),
-            fitting => format!("about {fitting} fit into the memory that is left ({key})"),
+            0 => "not even 1000 fit into the memory that is left".to_owned(),
+            fitting => format!("about {fitting} fit into the memory that is left"),
         };
-        Error::Memory { what: format!("{n} generated images"), bytes: n * IMAGE, advice }
+        Error::Memory {
+            what: format!("{n} generated images"),
+            bytes: n * IMAGE,
+            advice,
+            field: Some(key.to_owned()),
+        }
     };
     fits(n).ok_or_else(refused)
 }
 
 fn generate(stream: Stream, key: &str, n: usize) -> Result<Dataset> {
-    let mut images = room(key, n)?;
+    let mut images = image_memory(key, n)?;
     images.resize(n * IMAGE, 0);
     let label = |example: usize| example % CLASSES.len();
     let shares = Mutex::new(images.chunks_mut(SHARE * IMAGE).enumerate());
@@ -116,7 +123,7 @@ fn generate(stream: Stream, key: &str, n: usize) -> Result<Dataset> {
     };
     thread::scope(|scope| {
         for _ in 1..thread::available_parallelism().map_or(1, usize::from) {
-            // This thread does what others that the system does not start would have done.
+            // Where the system starts fewer threads, the others do more of the work.
             let _ = thread::Builder::new().spawn_scoped(scope, work);
         }
         work();
@@ -128,7 +135,7 @@ fn generate(stream: Stream, key: &str, n: usize) -> Result<Dataset> {
     Dataset::new("shapes", [SIDE, SIDE, CHANNELS], images, labels, classes, normalisation)
 }
 
-/// Numbers of one image, taken one after another.
+/// The random numbers of one image, drawn one after the other.
 struct Draws {
     stream: Stream,
     next: u64,
@@ -145,7 +152,7 @@ impl Draws {
         std::array::from_fn(|_| self.between(30.0, 225.0))
     }
 
-    /// (cos, sin) of an angle whose half has a tangent of at most `reach`, to either side.
+    /// (cos, sin) of a random angle. The tangent of half the angle lies between −`reach` and `reach`.
     fn direction(&mut self, reach: f32) -> (f32, f32) {
         let t = self.between(-reach, reach);
         let scale = 1.0 / (1.0 + t * t);
@@ -187,7 +194,7 @@ fn draw(stream: Stream, label: usize, image: &mut [u8]) {
     }
 }
 
-/// A colour for each corner, mixed in between.
+/// A background that blends from a random colour in each corner.
 fn background(draws: &mut Draws) -> Vec<[f32; CHANNELS]> {
     let base = draws.colour();
     let corners: [[f32; CHANNELS]; 4] =
@@ -200,7 +207,7 @@ fn background(draws: &mut Draws) -> Vec<[f32; CHANNELS]> {
     (0..SIDE * SIDE).map(mix).collect()
 }
 
-/// A colour that can be told from `other`: the first of some that is far enough away, else the farthest.
+/// A random colour that differs clearly from `other`: the first of nine that is far enough away, else the farthest.
 fn contrasting(draws: &mut Draws, other: [f32; CHANNELS]) -> [f32; CHANNELS] {
     let distance =
         |colour: &[f32; CHANNELS]| -> f32 { (0..CHANNELS).map(|c| (colour[c] - other[c]).abs()).sum() };
@@ -217,7 +224,7 @@ fn contrasting(draws: &mut Draws, other: [f32; CHANNELS]) -> [f32; CHANNELS] {
     farthest
 }
 
-/// Mixes `colour` into the pixels that `outline` covers, by the share of each that it covers.
+/// Blends `colour` into the pixels that `outline` covers, in proportion to the covered part of each pixel.
 fn paint(
     canvas: &mut [[f32; CHANNELS]],
     [x, y]: [f32; 2],
@@ -227,7 +234,7 @@ fn paint(
     outline: Outline,
 ) {
     let step = 1.0 / SAMPLES as f32;
-    // No outline reaches farther than 1.3 radii from its centre; a cast saturates at 0.
+    // No outline reaches farther than 1.3 radii from its centre. The cast saturates at 0.
     let span =
         |centre: f32| (centre - 1.3 * radius) as usize..((centre + 1.3 * radius) as usize + 1).min(SIDE);
     for (i, j) in span(y).flat_map(|i| span(x).map(move |j| (i, j))) {
@@ -291,6 +298,6 @@ mod tests {
     #[test]
     fn a_size_out_of_range_names_its_key() {
         let error = ShapesSettings { train: 0, ..ShapesSettings::default() }.generate().unwrap_err();
-        assert_eq!(error.to_string(), "data.shapes.train: expected 1 to 1000000, found 0");
+        assert_eq!(error.to_string(), "train: expected 1 to 1000000, found 0");
     }
 }

@@ -1,4 +1,4 @@
-//! Which data set, and where it is looked for.
+//! The data sets, and where they are found.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::cifar::{Kind, LAYOUTS, Layout, Location, Scan, locate};
 use crate::{DatasetPair, Error, Result};
 
-/// The environment variable that names a folder or archive with data.
+/// The environment variable that names a folder or archive of data.
 pub const DATA_VARIABLE: &str = "GRADAMP_DATA";
 
-/// Where data is looked for when [`DATA_VARIABLE`] is not set, from the working directory.
+/// The folder, relative to the working directory, that is searched for data where [`DATA_VARIABLE`] is not set.
 pub const DATA_FOLDER: &str = "data";
 
-/// Which data set to use.
+/// A data set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Source {
-    /// Whatever the path holds; without a path, CIFAR-10 where it is found, else the shapes set.
+    /// Whatever the path holds. Without a path, CIFAR-10 where it is found, else the generated shapes.
     #[default]
     Auto,
     /// CIFAR-10.
@@ -60,15 +60,15 @@ pub fn registered() -> Vec<&'static str> {
 pub(crate) fn load_external(name: &str, path: Option<&Path>) -> Result<DatasetPair> {
     match EXTERNAL.find(name) {
         Some((_, load)) => load(path),
-        None => Err(Error::setting("data.source", format!("{name:?} is registered by nobody"))),
+        None => Err(Error::setting("source", format!("{name:?} is registered by nobody"))),
     }
 }
 
 impl Source {
-    /// Those of this crate, in the order in which errors list them.
+    /// The sources of this crate, in the order in which errors list them.
     pub const ALL: [Source; 4] = [Source::Auto, Source::Cifar10, Source::Cifar100, Source::Shapes];
 
-    /// As it is written in a configuration.
+    /// The name in a configuration.
     pub fn name(self) -> &'static str {
         match self {
             Source::Auto => "auto",
@@ -108,7 +108,7 @@ impl FromStr for Source {
     fn from_str(text: &str) -> Result<Self> {
         Self::named(text).ok_or_else(|| {
             let known = EXTERNAL.names().join(", ");
-            Error::setting("data.source", format!("expected one of {known}, found \"{text}\""))
+            Error::setting("source", format!("expected one of {known}, found \"{text}\""))
         })
     }
 }
@@ -126,13 +126,13 @@ impl<'de> Deserialize<'de> for Source {
     }
 }
 
-/// Data as a command line names it: a data set by its name, or the place of one. A name wins over a folder of that
-/// name, which is meant by another path to it, such as `./cifar10`.
+/// Data named by a text: the name of a data set, or the path of one. A text that is both, such as `cifar10` beside a folder
+/// of that name, is the name; the folder is written `./cifar10`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// A data set, wherever it is found.
+    /// A data set by its name, wherever it is found.
     Named(Source),
-    /// A folder or archive.
+    /// The path of a folder or archive.
     At(PathBuf),
 }
 
@@ -149,9 +149,9 @@ impl From<&str> for Choice {
 }
 
 impl Choice {
-    /// The source and path that this choice makes of a configured source. A name takes the place of both. A path leaves
-    /// a configured CIFAR-10 or CIFAR-100 to be looked for there, and of `auto` and the generated shapes makes whatever
-    /// lies there.
+    /// The source and the path of this choice, given the source of a configuration. A name replaces both. A path keeps a
+    /// configured CIFAR-10 or CIFAR-100, which must then be there; instead of the generated shapes, the path's content is
+    /// read.
     pub fn over(self, configured: Source) -> (Source, Option<PathBuf>) {
         match self {
             Choice::Named(source) => (source, None),
@@ -161,29 +161,30 @@ impl Choice {
     }
 }
 
-/// Where data lies, and who said so.
-pub(crate) struct Place {
+/// Data that was found and not yet read.
+pub(crate) struct FoundData {
     location: Location,
-    /// What `$GRADAMP_DATA` holds, where the place was taken from it.
+    /// The value of [`DATA_VARIABLE`], where the path came from it.
     variable: Option<PathBuf>,
 }
 
-impl Place {
+impl FoundData {
     /// Reads all files.
     ///
-    /// **Errors:** as [`Location::scan`].
+    /// **Errors:** those of [`Location::scan`].
     pub fn scan(&self) -> Result<Scan> {
-        self.location.scan().map_err(|error| self.told(error))
+        self.location.scan().map_err(|error| self.explain(error))
     }
 
     /// Reads both sets.
     ///
-    /// **Errors:** the first fault of any file.
+    /// **Errors:** the first error of any file.
     pub fn read(&self) -> Result<DatasetPair> {
-        self.scan()?.into_pair().map_err(|error| self.told(error))
+        self.scan()?.into_pair().map_err(|error| self.explain(error))
     }
 
-    fn told(&self, error: Error) -> Error {
+    /// Adds the variable to an error, where the path came from it.
+    fn explain(&self, error: Error) -> Error {
         error.by_variable(self.variable.as_deref())
     }
 
@@ -194,25 +195,25 @@ impl Place {
 }
 
 /// Finds the files of `source` at `path`.
-pub(crate) fn find(path: &Path, source: Source) -> Result<Place> {
+pub(crate) fn find(path: &Path, source: Source) -> Result<FoundData> {
     if source == Source::Shapes {
         let message = format!("the shapes set is generated and is not read from {}", path.display());
-        return Err(Error::setting("data.path", message));
+        return Err(Error::setting("path", message));
     }
-    Ok(Place { location: locate(path, &source.layouts())?, variable: None })
+    Ok(FoundData { location: locate(path, &source.layouts())?, variable: None })
 }
 
-/// Reads CIFAR-10 or CIFAR-100 from `path`: a folder of its files, a .tar or .tar.gz, or a folder that holds one of
-/// these. The form (binary or python) is recognised by the files' names.
+/// Reads CIFAR-10 or CIFAR-100 from `path`, which is a folder of its files, a .tar or .tar.gz, or a folder that holds one of
+/// these. The names of the files determine the form (binary or python).
 ///
-/// **Errors:** nothing at `path`, another data set than `source`, a file that is missing, truncated, too long or
-/// corrupt, a label out of range; each with the file and the place.
+/// **Errors:** nothing at `path`; another data set than `source`; a file that is missing, truncated, too long or corrupt; a
+/// label out of range. Each names the file and the place.
 pub fn open(path: impl AsRef<Path>, source: Source) -> Result<DatasetPair> {
     find(path.as_ref(), source)?.read()
 }
 
-/// Of CIFAR-10 and CIFAR-100 those that the folder `path` holds; first the one that [`Source::Auto`] takes.
-pub fn held(path: &Path) -> Vec<Source> {
+/// The data sets, of CIFAR-10 and CIFAR-100, that the folder `path` holds. The one that [`Source::Auto`] reads comes first.
+pub fn sources_in(path: &Path) -> Vec<Source> {
     let taken = match locate(path, &Source::Auto.layouts()) {
         Ok(Location::Folder(_, layout)) => Some(layout.kind),
         Ok(Location::Archive(_, layouts)) => layouts.first().map(|layout| layout.kind),
@@ -224,26 +225,26 @@ pub fn held(path: &Path) -> Vec<Source> {
     sources.into_iter().map(|(source, _)| source).filter(holds).collect()
 }
 
-/// Where the data of `source` lies: at `$GRADAMP_DATA`, or without that variable under `data/`. `Auto` means CIFAR-10.
-/// `None` where there is no `data/` or nothing of the kind in it.
+/// Finds the data of `source`: at the path in [`DATA_VARIABLE`], or in [`DATA_FOLDER`] where the variable is not set.
+/// [`Source::Auto`] means CIFAR-10. `None` where there is no such folder, or no such data in it.
 ///
-/// **Errors:** a variable that names nothing readable, or nothing of the kind.
+/// **Errors:** the variable names a path that cannot be read, or that holds no such data.
 pub fn discover(source: Source) -> Result<Option<PathBuf>> {
-    Ok(discover_place(source)?.map(Place::into_path))
+    Ok(discover_data(source)?.map(FoundData::into_path))
 }
 
-pub(crate) fn discover_place(source: Source) -> Result<Option<Place>> {
+pub(crate) fn discover_data(source: Source) -> Result<Option<FoundData>> {
     let variable = std::env::var_os(DATA_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
     discover_at(variable.as_deref(), Path::new(DATA_FOLDER), source)
 }
 
-fn discover_at(variable: Option<&Path>, folder: &Path, source: Source) -> Result<Option<Place>> {
+fn discover_at(variable: Option<&Path>, folder: &Path, source: Source) -> Result<Option<FoundData>> {
     let source = if source == Source::Auto { Source::Cifar10 } else { source };
     match (source, variable) {
         (Source::Shapes, _) => Ok(None),
         (_, Some(path)) => {
             let found = find(path, source).map_err(|error| error.by_variable(Some(path)))?;
-            Ok(Some(Place { variable: Some(path.to_owned()), ..found }))
+            Ok(Some(FoundData { variable: Some(path.to_owned()), ..found }))
         }
         (_, None) if !folder.is_dir() => Ok(None),
         (_, None) => match find(folder, source) {
@@ -261,8 +262,9 @@ mod tests {
     fn data_is_discovered_at_the_variable_else_in_the_folder() {
         let folder = tempfile::TempDir::new().unwrap();
         let (data, elsewhere) = (folder.path().join("data"), folder.path().join("elsewhere"));
-        let at =
-            |variable: Option<&Path>, source| Ok(discover_at(variable, &data, source)?.map(Place::into_path));
+        let at = |variable: Option<&Path>, source| {
+            Ok(discover_at(variable, &data, source)?.map(FoundData::into_path))
+        };
         assert!(at(None, Source::Auto).unwrap().is_none(), "no data folder");
         for (place, file) in [(&data, "train.bin"), (&elsewhere, "test_batch.bin")] {
             let sub = place.join("sub");
@@ -287,14 +289,18 @@ mod tests {
     #[test]
     fn both_sets_in_a_folder_are_seen() {
         let folder = tempfile::TempDir::new().unwrap();
-        assert_eq!(held(folder.path()), []);
+        assert_eq!(sources_in(folder.path()), []);
         std::fs::create_dir(folder.path().join("a")).unwrap();
         std::fs::write(folder.path().join("a/test.bin"), "").unwrap();
-        assert_eq!(held(folder.path()), [Source::Cifar100]);
+        assert_eq!(sources_in(folder.path()), [Source::Cifar100]);
         std::fs::write(folder.path().join("cifar-10-python.tar"), "").unwrap();
-        assert_eq!(held(folder.path()), [Source::Cifar100, Source::Cifar10], "files before archives");
+        assert_eq!(sources_in(folder.path()), [Source::Cifar100, Source::Cifar10], "files before archives");
         std::fs::write(folder.path().join("data_batch_3.bin"), "").unwrap();
-        assert_eq!(held(folder.path()), [Source::Cifar10, Source::Cifar100], "the folder before those in it");
+        assert_eq!(
+            sources_in(folder.path()),
+            [Source::Cifar10, Source::Cifar100],
+            "the folder before those in it"
+        );
     }
 
     #[test]
@@ -322,6 +328,6 @@ mod tests {
             assert_eq!(source.to_string().parse::<Source>().unwrap(), source);
         }
         let message = "mnist".parse::<Source>().unwrap_err().to_string();
-        assert_eq!(message, "data.source: expected one of auto, cifar10, cifar100, shapes, found \"mnist\"");
+        assert_eq!(message, "source: expected one of auto, cifar10, cifar100, shapes, found \"mnist\"");
     }
 }

@@ -1,4 +1,4 @@
-//! Parts of a data set: limits and the validation split, drawn once a run and balanced over classes.
+//! Parts of a data set: limits and the validation split, drawn once per run and balanced over classes.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ impl Subset {
         Self { data, examples }
     }
 
-    /// The given examples, by their place in `data`.
+    /// The examples with these indices in `data`.
     ///
-    /// **Errors:** none at all, or one past the end.
-    pub fn of(data: Arc<Dataset>, examples: Vec<usize>) -> Result<Self> {
+    /// **Errors:** no examples; an index past the end.
+    pub fn new(data: Arc<Dataset>, examples: Vec<usize>) -> Result<Self> {
         let fault = |message: String| Error::Dataset { name: data.name().to_owned(), message };
         if let Some(past) = examples.iter().find(|&&example| example >= data.len()) {
             return Err(fault(format!("expected examples below {}, found {past}", data.len())));
@@ -34,12 +34,12 @@ impl Subset {
         Ok(Self { examples: examples.into(), data })
     }
 
-    /// The data set it is a part of.
+    /// The data set that the examples are a part of.
     pub fn data(&self) -> &Arc<Dataset> {
         &self.data
     }
 
-    /// The examples, by their place in the data set.
+    /// The indices of the examples in the data set.
     pub fn examples(&self) -> &[usize] {
         &self.examples
     }
@@ -51,42 +51,47 @@ impl Subset {
     }
 }
 
-/// What a run learns from and is judged by.
+/// The parts of the data that a run trains on and is evaluated on.
 #[derive(Clone, Debug)]
 pub struct Parts {
-    /// The training examples that remain.
+    /// The training examples.
     pub train: Subset,
-    /// Examples split off the training set; `None` where none were asked for.
+    /// The examples split off the training set; `None` without a validation split.
     pub validation: Option<Subset>,
     /// The test examples.
     pub test: Subset,
 }
 
-/// Splits `validation` examples off the training set, then keeps at most `train_limit` of the others and at most
-/// `test_limit` test examples; a limit of 0 keeps all.
+/// The sizes of the parts that [`split`] makes. The default splits nothing off and keeps everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SplitSizes {
+    /// The training examples split off for validation; 0 for none.
+    pub validation: usize,
+    /// The most training examples, after the validation split; 0 for all.
+    pub train_limit: usize,
+    /// The most test examples; 0 for all.
+    pub test_limit: usize,
+}
+
+/// Splits the validation examples off the training set, then limits the rest and the test set.
 ///
-/// The draw is a function of `seed` alone and balanced: the counts of two classes differ by at most 1 where the set's
-/// own do. The validation examples do not depend on the limits, and a smaller limit keeps some of what a larger one keeps.
-/// Each part is in the data set's order.
+/// The draw is a function of `seed` alone. It is balanced: where the counts of two classes in the set differ by at most 1,
+/// their counts in a part do too. The validation examples do not depend on the limits, and a smaller limit keeps a subset of
+/// what a larger one keeps. Each part is in the data set's order.
 ///
 /// **Errors:** as many validation examples as there are training examples, or more.
-pub fn split(
-    pair: DatasetPair,
-    seed: u64,
-    validation: usize,
-    train_limit: usize,
-    test_limit: usize,
-) -> Result<Parts> {
+pub fn split(pair: DatasetPair, seed: u64, sizes: &SplitSizes) -> Result<Parts> {
+    let &SplitSizes { validation, train_limit, test_limit } = sizes;
     let (train, test) = (Arc::new(pair.train), Arc::new(pair.test));
     if validation >= train.len() {
         let message =
             format!("expected fewer than the {} training examples, found {validation}", train.len());
-        return Err(Error::setting("data.validation", message));
+        return Err(Error::setting("validation", message));
     }
     let stream = Stream::new(seed, Purpose::Split);
     let mut order = balanced(&train, stream.at(0));
     let mut rest = order.split_off(validation);
-    let validation = if order.is_empty() { None } else { Some(Subset::of(train.clone(), sorted(order))?) };
+    let validation = if order.is_empty() { None } else { Some(Subset::new(train.clone(), sorted(order))?) };
     let mut test_order = balanced(&test, stream.at(1));
     for (examples, limit) in [(&mut rest, train_limit), (&mut test_order, test_limit)] {
         if limit > 0 {
@@ -94,14 +99,14 @@ pub fn split(
         }
     }
     Ok(Parts {
-        train: Subset::of(train, sorted(rest))?,
+        train: Subset::new(train, sorted(rest))?,
         validation,
-        test: Subset::of(test, sorted(test_order))?,
+        test: Subset::new(test, sorted(test_order))?,
     })
 }
 
-/// A random order in which every stretch from the beginning has the classes as evenly as the set allows: the first
-/// examples of all classes, then the second ones, and so on.
+/// A random order in which the first examples of all classes come first, then the second ones, and so on: every beginning of
+/// it has the classes as evenly as the set allows.
 fn balanced(data: &Dataset, stream: Stream) -> Vec<usize> {
     let mut seen = vec![0usize; data.classes().len()];
     let mut ranked: Vec<(usize, usize)> = Vec::with_capacity(data.len());
@@ -134,21 +139,16 @@ mod tests {
     }
 
     fn parts(n: usize, seed: u64, validation: usize, limit: usize) -> Result<Parts> {
-        split(
-            DatasetPair { train: set(n), test: set(n), origin: Origin::Generated },
-            seed,
-            validation,
-            limit,
-            limit,
-        )
+        let pair = DatasetPair { train: set(n), test: set(n), origin: Origin::Generated };
+        split(pair, seed, &SplitSizes { validation, train_limit: limit, test_limit: limit })
     }
 
     #[test]
     fn too_many_validation_examples_are_an_error() {
         let message = parts(5, 1, 5, 0).unwrap_err().to_string();
-        assert_eq!(message, "data.validation: expected fewer than the 5 training examples, found 5");
-        assert!(Subset::of(Arc::new(set(3)), vec![3]).is_err());
-        assert!(Subset::of(Arc::new(set(3)), vec![]).is_err());
+        assert_eq!(message, "validation: expected fewer than the 5 training examples, found 5");
+        assert!(Subset::new(Arc::new(set(3)), vec![3]).is_err());
+        assert!(Subset::new(Arc::new(set(3)), vec![]).is_err());
     }
 
     proptest! {

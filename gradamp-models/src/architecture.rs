@@ -1,4 +1,4 @@
-//! Which model: its architecture, width and number of classes.
+//! The settings of a model: its architecture, width and number of classes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use gradamp_core::error::nearest;
 use crate::external::EXTERNAL;
 use crate::{Error, Result};
 
-/// The architectures.
+/// An architecture.
 ///
 /// **Source:** VGG: Simonyan, Zisserman, 2015, with batch norm and one linear classifier, as is usual for CIFAR. ResNet:
 /// He et al., 2016, with a 3x3 stem and projection shortcuts.
@@ -34,11 +34,11 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// Those of this crate.
+    /// The architectures of this crate.
     pub const ALL: [Self; 6] =
         [Self::Vgg11, Self::Vgg13, Self::Vgg16, Self::Vgg19, Self::ResNet18, Self::ResNet34];
 
-    /// The name, as a user writes it.
+    /// The name in configurations and files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Vgg11 => "vgg11",
@@ -86,16 +86,16 @@ impl FromStr for Architecture {
     }
 }
 
-/// What it takes to build a model.
+/// The settings of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSettings {
     /// The architecture.
     pub architecture: Architecture,
-    /// Channels of the first stage, 64 in the standard models; every stage scales with it.
+    /// The channels of the first stage, 64 in the standard models. The widths of all stages are proportional to it.
     #[serde(default = "standard_width")]
     pub width: usize,
-    /// Classes.
+    /// The number of classes.
     #[serde(default = "ten_classes")]
     pub classes: usize,
 }
@@ -109,11 +109,18 @@ fn ten_classes() -> usize {
 }
 
 impl ModelSettings {
-    /// The largest width: a ResNet-18 of 2.9 billion parameters. A larger number is a slip of the keyboard.
+    /// The largest width, which gives a ResNet-18 of 2.9 billion parameters. A larger number is most likely a typing error.
     pub const MAX_WIDTH: usize = 1024;
     /// The largest number of classes.
     pub const MAX_CLASSES: usize = 1 << 20;
 
+    /// The standard model of `architecture`: width 64 and 10 classes.
+    pub fn new(architecture: Architecture) -> Self {
+        Self { architecture, width: standard_width(), classes: ten_classes() }
+    }
+
+    /// Checks the ranges of all fields.
+    ///
     /// **Errors:** a width or a number of classes out of range.
     pub fn check(&self) -> Result<()> {
         let ranges =
@@ -126,48 +133,6 @@ impl ModelSettings {
         }
         Ok(())
     }
-
-    /// The settings of the model that some named tensors (of these shapes, in PyTorch's layout) belong to.
-    /// `None` where they are no model of this crate, or parts of one.
-    pub fn of_tensors(shape: impl Fn(&str) -> Option<Vec<usize>>) -> Option<Self> {
-        let first = |name: &str| shape(name)?.first().copied();
-        let of = |architecture, stem: &str, head: &str| {
-            Some(Self { architecture, width: first(stem)?, classes: first(head)? })
-        };
-        // The deepest first: a deeper network has every tensor of a shallower one of its family, and more.
-        for architecture in Self::DEEPEST_FIRST {
-            let found = match crate::resnet::blocks(architecture) {
-                Some(blocks) => {
-                    let last = format!("layer3.{}.conv2.weight", blocks[2] - 1);
-                    shape(&last).and_then(|_| of(architecture, "conv1.weight", "linear.weight"))
-                }
-                None => {
-                    let last = format!("features.{}.running_mean", crate::vgg::last_norm(architecture));
-                    shape(&last).and_then(|_| of(architecture, "features.0.weight", "classifier.weight"))
-                }
-            };
-            if found.is_some() {
-                return found;
-            }
-        }
-        None
-    }
-
-    /// For each family the tensors by which [`Self::of_tensors`] finds its smallest model, the last layer's first.
-    pub(crate) fn telling_tensors() -> [[String; 3]; 2] {
-        let resnet = ["linear.weight", "conv1.weight", "layer3.1.conv2.weight"].map(str::to_owned);
-        let vgg_norm = format!("features.{}.running_mean", crate::vgg::last_norm(Architecture::Vgg11));
-        [resnet, ["classifier.weight".into(), "features.0.weight".into(), vgg_norm]]
-    }
-
-    const DEEPEST_FIRST: [Architecture; 6] = [
-        Architecture::ResNet34,
-        Architecture::ResNet18,
-        Architecture::Vgg19,
-        Architecture::Vgg16,
-        Architecture::Vgg13,
-        Architecture::Vgg11,
-    ];
 }
 
 impl ModelSettings {

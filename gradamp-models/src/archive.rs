@@ -1,4 +1,4 @@
-//! Safetensors files: named tensors and a few strings.
+//! Safetensors files: named tensors and some strings.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -18,7 +18,7 @@ pub type Metadata = BTreeMap<String, String>;
 pub struct Archive {
     origin: String,
     bytes: Vec<u8>,
-    /// Where the first tensor begins.
+    /// The offset of the first tensor.
     data: usize,
     header: safetensors::tensor::Metadata,
 }
@@ -32,7 +32,7 @@ impl Archive {
         Self::from_bytes(&path.display().to_string(), bytes)
     }
 
-    /// Reads a file that is in memory already; errors call it `origin`.
+    /// Reads the bytes of a file. `origin` is the name of the file in errors.
     ///
     /// **Errors:** as [`Archive::open`].
     pub fn from_bytes(origin: &str, bytes: Vec<u8>) -> Result<Self> {
@@ -62,7 +62,7 @@ impl Archive {
         }
     }
 
-    /// The file's name, as errors call it.
+    /// The name of the file in errors.
     pub fn origin(&self) -> &str {
         &self.origin
     }
@@ -79,12 +79,12 @@ impl Archive {
         names
     }
 
-    /// The shape of a tensor; `None` where there is none of this name.
+    /// The shape of a tensor; `None` where there is no tensor of this name.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.header.info(name).map(|info| &*info.shape)
     }
 
-    /// The values of a tensor of floating-point numbers, rounded to f32 where they are of 64 bits.
+    /// The values of a tensor of floating-point numbers; f64 values are rounded to f32.
     ///
     /// **Errors:** no tensor of this name; a tensor of another type.
     pub fn floats(&self, name: &str) -> Result<Vec<f32>> {
@@ -101,10 +101,10 @@ impl Archive {
         }
     }
 
-    /// The values of a tensor of whole numbers of any type, as a cast of a whole model leaves them. A number that has
-    /// outgrown 16-bit floats, and is infinity there, is their largest.
+    /// The values of a tensor of whole numbers, which may have any numeric type: casting a whole model casts its counters too.
+    /// An f16 infinity, which is a number too large for f16, is read as the largest f16.
     ///
-    /// **Errors:** no tensor of this name; a tensor of another type; a value that is no whole number, or beyond 63 bits.
+    /// **Errors:** no tensor of this name; a tensor of another type; a value that is not a whole number, or beyond 63 bits.
     pub fn integers(&self, name: &str) -> Result<Vec<i64>> {
         let (dtype, bytes) = self.tensor(name)?;
         let wide: Vec<i128> = match dtype {
@@ -173,7 +173,8 @@ pub(crate) enum Values {
     I64(i64),
 }
 
-/// A tensor to be written: `values` are asked for when its turn comes, so that one tensor is in memory at a time.
+/// A tensor to be written. Its values are read from `source` only when the tensor is written, so that one tensor is in memory
+/// at a time.
 pub(crate) struct Entry<T> {
     pub name: String,
     pub dtype: Dtype,
@@ -181,8 +182,8 @@ pub(crate) struct Entry<T> {
     pub source: T,
 }
 
-/// Writes a safetensors file, byte for byte as the format's own library does (wider types first, then by name), but with
-/// the metadata in a fixed order too: equal contents are equal bytes.
+/// Writes a safetensors file, byte for byte as the format's own library does (wider types first, then by name), except that
+/// the metadata have a fixed order too, so that equal contents give equal bytes.
 pub(crate) fn write_archive<T>(
     out: &mut dyn Write,
     file: &Path,

@@ -1,4 +1,4 @@
-//! Files that are whole or not there.
+//! Writing files atomically.
 
 use std::fs::{self, FileType, Metadata};
 use std::io::{self, BufWriter, Write};
@@ -7,24 +7,23 @@ use std::path::{Path, PathBuf};
 use crate::durable::{sync_file, sync_folder};
 use crate::{Error, Result};
 
-/// The most symbolic links that are followed to one file; Linux takes as many.
+/// The most symbolic links that are followed to a file; Linux has the same limit.
 const MOST_LINKS: usize = 40;
 
-/// Writes the file at `path` all at once: readers, and a machine that loses power, find the old file or the new one,
-/// never a part. `fill` writes to a file of another name in the same folder, which is then flushed to the disk and
-/// renamed.
+/// Writes the file at `path` atomically: readers find the old file or the new one and never a part of it, even after a loss
+/// of power. `fill` writes to a temporary file in the same folder, which is then flushed to the disk and renamed.
 ///
-/// A symbolic link stays, and the file that it leads to is written. A file that is there keeps its permissions, and its
-/// owner where the system allows.
+/// A symbolic link is kept, and the file that it leads to is written. An existing file keeps its permissions, and its owner
+/// where the system allows it.
 ///
-/// **Errors:** a folder that is missing, not writable or full, by name; a path at which there is something else than a
-/// file; what `fill` returns. The old file stays.
+/// **Errors:** a folder that is missing, not writable or full; a path of something other than a file; errors of `fill`. Each
+/// leaves the old file as it is.
 pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let path = &file_behind(path)?;
     let folder = folder_of(path);
     let old = fs::metadata(path).ok();
     let mut builder = tempfile::Builder::new();
-    #[cfg(unix)] // a new file has what the user's umask allows
+    #[cfg(unix)] // a new file gets the permissions that the user's umask allows
     builder.permissions(
         old.as_ref()
             .map_or_else(|| std::os::unix::fs::PermissionsExt::from_mode(0o666), Metadata::permissions),
@@ -46,9 +45,9 @@ pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result
     sync_folder(folder)
 }
 
-/// The path of the file that is written when `path` is: where its symbolic links lead, whether there is a file or not yet.
+/// The path of the file to which the symbolic links of `path` lead. The file need not exist.
 ///
-/// **Errors:** something else than a file, such as a folder, a device or a pipe; links that lead in a circle.
+/// **Errors:** something other than a file, such as a folder, a device or a pipe; links that lead in a circle.
 pub fn file_behind(path: &Path) -> Result<PathBuf> {
     let refused = |found| Error::NotAFile { file: path.display().to_string(), found };
     let mut end = path.to_owned();
@@ -60,7 +59,7 @@ pub fn file_behind(path: &Path) -> Result<PathBuf> {
             };
         };
         let folder = folder_of(&end);
-        // `/dev/stdout` and its like lead to what is open, which cannot be replaced by a file.
+        // Paths such as `/dev/stdout` lead to open handles, which cannot be replaced by a file.
         if folder.canonicalize().is_ok_and(|folder| folder.starts_with("/proc")) {
             return Err(refused("an open handle"));
         }
@@ -93,7 +92,7 @@ fn kind(found: FileType) -> &'static str {
     if found.is_dir() { "a folder" } else { "something else" }
 }
 
-/// Gives a new file the permissions of the one whose place it takes.
+/// Gives a new file the permissions of the file that it replaces.
 fn keep_access(new: &fs::File, old: &Metadata) -> io::Result<()> {
     #[cfg(unix)]
     {

@@ -1,9 +1,9 @@
-//! What is on the disk before the program says so.
+//! Flushing files and folders to the disk.
 //!
-//! A file's bytes are on the disk once the file is flushed, its name once its folder is, and the folder's name once the
-//! folder above is. Some file systems (CIFS, VirtualBox's shared folders, gocryptfs, others behind FUSE) cannot flush
-//! folders, and say so by EINVAL or EOPNOTSUPP; they have no stronger promise to give, so that these two pass. Every other
-//! error, EIO above all, means that something is lost, and is passed on.
+//! A file's bytes are on the disk once the file is flushed, its name once its folder is flushed, and the folder's name once
+//! the folder above it is flushed. Some file systems (CIFS, VirtualBox's shared folders, gocryptfs, others behind FUSE)
+//! cannot flush folders and return EINVAL or EOPNOTSUPP. They offer no stronger guarantee, so that these two errors are
+//! ignored. Every other error, above all EIO, means that data was lost, and is returned.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -11,18 +11,18 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
-/// Makes the folder at `path` and those above it that are missing, and brings the names of all of them to the disk.
+/// Creates the folder at `path` and the missing folders above it, and flushes the names of all of them to the disk.
 ///
-/// **Errors:** a folder that cannot be made or flushed.
+/// **Errors:** a folder that cannot be created or flushed.
 pub fn create_folders(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(Error::io(path, "make this folder"))?;
     sync_above(path)
 }
 
-/// Brings the name of the folder at `path`, and the names of the folders above it, to the disk: all those on its file
-/// system, since a process that was killed may have made any of them without flushing it.
+/// Flushes the name of the folder at `path`, and the names of all folders above it on the same file system, to the disk. A
+/// process that was killed may have created any of them without flushing it.
 ///
-/// **Errors:** a folder that cannot be flushed, by name.
+/// **Errors:** a folder that cannot be flushed; the error names it.
 pub fn sync_above(path: &Path) -> Result<()> {
     let whole = path.canonicalize().map_err(Error::io(path, "find"))?;
     #[cfg(unix)]
@@ -39,14 +39,14 @@ pub fn sync_above(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Brings the names in a folder to the disk, where its file system can; where folders cannot be opened (Windows), renaming
-/// sees to it.
+/// Flushes the names in a folder to the disk, where its file system can do so. On Windows, where folders cannot be opened,
+/// renaming a file flushes its name.
 ///
-/// **Errors:** a folder that is missing, and every failure of the disk.
+/// **Errors:** a missing folder; a failure of the disk.
 pub fn sync_folder(path: &Path) -> Result<()> {
     if cfg!(unix) {
         let folder = match File::open(path) {
-            // A folder that takes files and shows none can only be flushed with the whole disk.
+            // A folder that may be written to and not read can be flushed only with the whole disk.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(()),
             opened => opened.map(|folder| folder.sync_all()),
         };
@@ -55,14 +55,14 @@ pub fn sync_folder(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Brings a file's bytes to the disk, where its file system can.
+/// Flushes a file's bytes to the disk, where its file system can do so.
 ///
-/// **Errors:** every failure of the disk, the ones of earlier writes among them.
+/// **Errors:** a failure of the disk, including one of earlier writes.
 pub fn sync_file(file: &File) -> io::Result<()> {
     passes(file.sync_all())
 }
 
-/// The one place that tells "there is no flushing here" from "flushing failed".
+/// Distinguishes a file system that cannot flush, which is not an error, from a flush that failed.
 fn passes(flushed: io::Result<()>) -> io::Result<()> {
     flushed.or_else(|error| match error.kind() {
         ErrorKind::InvalidInput | ErrorKind::Unsupported => Ok(()),

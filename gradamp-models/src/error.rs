@@ -3,31 +3,31 @@
 use std::io;
 use std::path::Path;
 
-/// What can go wrong with a model's settings or its files; a message about a file names it and the place in it.
+/// What can go wrong with a model's settings or its files. A message about a file names the file and the place in it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A name that no model has.
+    /// An unknown name of an architecture.
     #[error("there is no model {found:?}{} The models are {known}", nearest.map_or_else(|| ".".into(), |name| format!(": did you mean {name}?")))]
     Architecture {
         /// The name.
         found: String,
-        /// The most similar name of a model, if one is similar.
+        /// The most similar known name, if one is similar.
         nearest: Option<&'static str>,
-        /// All names.
+        /// All known names.
         known: String,
     },
-    /// The operating system could not do what was asked of it.
+    /// A failed operation of the operating system.
     #[error("{file}: cannot {action}: {source}")]
     Io {
         /// The file or folder.
         file: String,
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
         /// The system's own error.
         source: io::Error,
     },
-    /// A file was to be written where there is something else.
+    /// A path to write to that is not a file.
     #[error("{file}: expected the path of a file to write, found {found}")]
     NotAFile {
         /// The path.
@@ -35,7 +35,7 @@ pub enum Error {
         /// What is there.
         found: &'static str,
     },
-    /// A file that is no safetensors file, or only a part of one.
+    /// A file that is not a safetensors file, or only a part of one.
     #[error("{file}: expected a whole safetensors file, found {bytes} bytes that are not one: {message}")]
     Format {
         /// The file.
@@ -52,15 +52,15 @@ pub enum Error {
         file: String,
         /// The tensor's name.
         tensor: String,
-        /// What was found and what was expected.
+        /// What was expected and what was found.
         message: String,
     },
-    /// A file of tensors that are no model of this crate.
+    /// A file whose tensors are not a model of this crate.
     #[error("{file}: {message}")]
     Unknown {
         /// The file.
         file: String,
-        /// What was looked for, and what is there.
+        /// What was expected and what was found.
         message: String,
     },
     /// A file of another model.
@@ -68,7 +68,7 @@ pub enum Error {
     Model {
         /// The file.
         file: String,
-        /// The model that is to be filled.
+        /// The model whose parameters are to be filled.
         expected: String,
         /// The model in the file.
         found: String,

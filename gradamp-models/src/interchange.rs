@@ -1,5 +1,5 @@
-//! A model's parameters as safetensors with PyTorch's names and layouts, and anything else that comes one tensor a
-//! parameter: velocities, gradients.
+//! A model's parameters as safetensors with PyTorch's names and layouts, and other tensors that belong to parameters, such as
+//! velocities and gradients.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -17,16 +17,16 @@ use crate::{Error, ModelSettings, Result, write_atomically};
 /// Values for some parameters, in this project's layout.
 pub type ParameterValues = Vec<(ParameterId, Vec<f32>)>;
 
-/// Writes all parameters, running statistics and counters, as PyTorch's `state_dict` holds them, atomically.
+/// Writes all parameters, running statistics and counters atomically, as PyTorch's `state_dict` holds them.
 ///
-/// **Errors:** a folder that cannot be written, by name.
+/// **Errors:** a folder that cannot be written to.
 pub fn export<B: Backend>(path: &Path, parameters: &Parameters<B>, metadata: &Metadata) -> Result<()> {
     write_atomically(path, |out| write_state(out, path, parameters, metadata))
 }
 
 /// The bytes that [`export`] would write.
 ///
-/// **Errors:** what the backend returns when it is read.
+/// **Errors:** those of the backend when values are read.
 pub fn to_bytes<B: Backend>(parameters: &Parameters<B>, metadata: &Metadata) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     write_state(&mut bytes, Path::new("memory"), parameters, metadata)?;
@@ -36,17 +36,17 @@ pub fn to_bytes<B: Backend>(parameters: &Parameters<B>, metadata: &Metadata) -> 
 /// Fills the parameters from a file that [`export`] or PyTorch wrote, and returns the file's metadata.
 /// See [`Archive::import`].
 ///
-/// **Errors:** a file that is missing or broken, and all that [`Archive::import`] refuses; then nothing has changed.
+/// **Errors:** a file that is missing or broken; those of [`Archive::import`]. The parameters are then unchanged.
 pub fn import<B: Backend>(path: &Path, parameters: &mut Parameters<B>) -> Result<Metadata> {
     let archive = Archive::open(path)?;
     archive.import("", parameters)?;
     Ok(archive.metadata())
 }
 
-/// Writes one tensor for every parameter that `values` answers for, under the parameter's name and in PyTorch's layout,
-/// atomically: an optimiser's velocities, say.
+/// Writes one tensor for every parameter for which `values` returns values, such as an optimiser's velocities. The tensors have
+/// the parameters' names and PyTorch's layouts, and the file is written atomically.
 ///
-/// **Errors:** a folder that cannot be written; what `values` returns; a number of values other than the parameter's.
+/// **Errors:** a folder that cannot be written to; errors of `values`; a number of values that differs from the parameter's.
 pub fn export_values<B: Backend>(
     path: &Path,
     parameters: &Parameters<B>,
@@ -68,10 +68,10 @@ pub fn export_values<B: Backend>(
     })
 }
 
-/// Reads what [`export_values`] wrote for all parameters that `expected` names, in this project's layout, and the file's
-/// metadata. See [`Archive::values`].
+/// Reads the values that [`export_values`] wrote for all parameters that `expected` selects, in this project's layout, and the
+/// file's metadata. See [`Archive::values`].
 ///
-/// **Errors:** a file that is missing or broken, and all that [`Archive::values`] refuses.
+/// **Errors:** a file that is missing or broken; those of [`Archive::values`].
 pub fn import_values<B: Backend>(
     path: &Path,
     parameters: &Parameters<B>,
@@ -82,11 +82,11 @@ pub fn import_values<B: Backend>(
 }
 
 impl Archive {
-    /// Fills the parameters, running statistics and counters from the tensors whose names begin with `prefix`.
-    /// Without counters (`num_batches_tracked`) in the file they become 0.
+    /// Fills the parameters, running statistics and counters from the tensors whose names begin with `prefix`. Counters
+    /// (`num_batches_tracked`) that the file does not have become 0.
     ///
-    /// **Errors:** another model, width or number of classes; a tensor that is missing, unexpected, or of another shape
-    /// or type. Then nothing has changed.
+    /// **Errors:** another model, width or number of classes; a tensor that is missing, unexpected, or of another shape or type.
+    /// The parameters are then unchanged.
     pub fn import<B: Backend>(&self, prefix: &str, parameters: &mut Parameters<B>) -> Result<()> {
         let counters: Vec<Arc<str>> = parameters.counters().iter().map(|(path, _)| path.clone()).collect();
         self.check(prefix, parameters, |_| true, &counters)?;
@@ -104,10 +104,10 @@ impl Archive {
         Ok(())
     }
 
-    /// The tensors whose names begin with `prefix`, one for each parameter that `expected` names, in this project's
-    /// layout. The parameters themselves are only asked for their names and shapes.
+    /// The values of the tensors whose names begin with `prefix`, one tensor for each parameter that `expected` selects, in this
+    /// project's layout. Only the names and shapes of the parameters are used.
     ///
-    /// **Errors:** as [`Archive::import`].
+    /// **Errors:** those of [`Archive::import`].
     pub fn values<B: Backend>(
         &self,
         prefix: &str,
@@ -131,7 +131,7 @@ impl Archive {
         parameters.iter().filter(|(_, p)| expected(p)).map(read).collect()
     }
 
-    /// Names and shapes against those of the parameters.
+    /// Compares the names and shapes with those of the parameters.
     fn check<B: Backend>(
         &self,
         prefix: &str,
@@ -140,8 +140,9 @@ impl Archive {
         counters: &[Arc<str>],
     ) -> Result<()> {
         let shape = |p: &Parameter<B>| torch_shape(p.role, p.value.shape());
-        let ours = ModelSettings::of_tensors(|name| Some(shape(parameters.get(parameters.find(name)?))));
-        let theirs = ModelSettings::of_tensors(|name| Some(self.shape(&format!("{prefix}{name}"))?.to_vec()));
+        let ours = ModelSettings::from_tensors(|name| Some(shape(parameters.get(parameters.find(name)?))));
+        let theirs =
+            ModelSettings::from_tensors(|name| Some(self.shape(&format!("{prefix}{name}"))?.to_vec()));
         if let (Some(ours), Some(theirs)) = (ours, theirs)
             && ours != theirs
         {
@@ -178,7 +179,7 @@ impl Archive {
         Ok(())
     }
 
-    /// The value of a counter, 0 where there is none.
+    /// The value of a counter; 0 where the file does not have it.
     fn count(&self, name: &str) -> Result<u64> {
         if self.shape(name).is_none() {
             return Ok(0);

@@ -1,4 +1,4 @@
-//! The import and export edge: this project's layouts against PyTorch's.
+//! Conversion between this project's layouts of parameters and PyTorch's.
 //!
 //! | role | here | PyTorch |
 //! |---|---|---|
@@ -8,7 +8,7 @@
 
 use gradamp_core::Role;
 
-/// A weight seen as `[k, c_in, c_out]`, with k the pixels of the kernel; `None` where both layouts are one.
+/// A weight seen as `[k, c_in, c_out]`, where k is the number of taps of the kernel; `None` where the two layouts are equal.
 fn weight(role: Role, shape: &[usize]) -> Option<[usize; 3]> {
     match (role, shape) {
         (Role::ConvWeight, &[kh, kw, c_in, c_out]) => Some([kh * kw, c_in, c_out]),
@@ -26,7 +26,7 @@ pub(crate) fn torch_shape(role: Role, shape: &[usize]) -> Vec<usize> {
     }
 }
 
-/// Values of a parameter of `shape` (in this project's terms), in PyTorch's order.
+/// The values of a parameter in PyTorch's order; `shape` is its shape in this project's layout.
 pub(crate) fn to_torch(role: Role, shape: &[usize], values: Vec<f32>) -> Vec<f32> {
     let Some([k, c_in, c_out]) = weight(role, shape) else { return values };
     let mut y = Vec::with_capacity(values.len());
@@ -38,7 +38,7 @@ pub(crate) fn to_torch(role: Role, shape: &[usize], values: Vec<f32>) -> Vec<f32
     y
 }
 
-/// The inverse of [`to_torch`]; `shape` is again in this project's terms.
+/// The inverse of [`to_torch`]; `shape` is again the shape in this project's layout.
 pub(crate) fn from_torch(role: Role, shape: &[usize], values: Vec<f32>) -> Vec<f32> {
     let Some([k, c_in, c_out]) = weight(role, shape) else { return values };
     let mut y = Vec::with_capacity(values.len());

@@ -1,33 +1,33 @@
-//! Checkpoints as other trainers leave them: PyTorch's wrappers (`DataParallel`, `torch.compile`, `AveragedModel`) put a
-//! prefix before every name, and the last one counts its averages beside the model.
+//! Checkpoints of other trainers: PyTorch's wrappers (`DataParallel`, `torch.compile`, `AveragedModel`) put a prefix before
+//! every name, and `AveragedModel` adds a counter of its averages.
 
 use gradamp_core::{Backend, Parameters};
 
 use crate::archive::Archive;
 use crate::{Architecture, Error, ModelSettings, Result};
 
-/// What `AveragedModel` calls the number of models that it has averaged.
+/// The name of `AveragedModel`'s counter.
 const AVERAGES: &str = "n_averaged";
 
-/// The last layers' weights, which tell the families apart.
+/// The weights of the last layers, which distinguish the families.
 const HEADS: [&str; 2] = ["linear.weight", "classifier.weight"];
 
-/// Names that an error lists.
+/// The most names that an error lists.
 const LISTED: usize = 4;
 
 impl Archive {
-    /// The model in this file, whatever stands before all of its names.
+    /// The settings of the model in this file, whatever prefix its names have.
     ///
-    /// **Errors:** no model of this crate: which of its tensors was looked for, and what is there.
+    /// **Errors:** no model of this crate; the message names a missing tensor and lists those of the file.
     pub fn settings(&self) -> Result<ModelSettings> {
         if let Some(settings) = self.external() {
             return Ok(settings);
         }
         let prefix = self.prefix()?;
         let shape = |name: &str| self.shape(&format!("{prefix}{name}")).map(<[usize]>::to_vec);
-        ModelSettings::of_tensors(shape).ok_or_else(|| {
-            let telling = ModelSettings::telling_tensors();
-            let family = telling.iter().find(|names| shape(&names[0]).is_some());
+        ModelSettings::from_tensors(shape).ok_or_else(|| {
+            let families = ModelSettings::characteristic_tensors();
+            let family = families.iter().find(|names| shape(&names[0]).is_some());
             let missing = family.and_then(|names| names.iter().find(|name| shape(name).is_none()));
             match (family, missing) {
                 (Some(names), Some(missing)) => {
@@ -39,10 +39,10 @@ impl Archive {
         })
     }
 
-    /// Fills the parameters as [`Archive::import`] does, whatever stands before all of the names. Says in a line what
-    /// was left out of them; `None` where the names are the model's own.
+    /// Fills the parameters as [`Archive::import`] does, whatever prefix the names in the file have. Returns a line that says
+    /// what was ignored; `None` where the names are the model's own.
     ///
-    /// **Errors:** no model, and as [`Archive::import`].
+    /// **Errors:** no model; those of [`Archive::import`].
     pub fn import_wrapped<B: Backend>(&self, parameters: &mut Parameters<B>) -> Result<Option<String>> {
         let prefix = if self.external().is_some() { String::new() } else { self.prefix()? };
         self.import(&prefix, parameters)?;
@@ -61,9 +61,9 @@ impl Archive {
         matches!(settings.architecture, Architecture::External(_)).then_some(settings)
     }
 
-    /// What stands before all names.
+    /// The prefix of all names.
     ///
-    /// **Errors:** no last layer of a model, or tensors beside the model.
+    /// **Errors:** no last layer of a model; tensors that do not belong to the model.
     fn prefix(&self) -> Result<String> {
         let names = self.names();
         let before_head = |name: &String| {
@@ -90,7 +90,7 @@ impl Archive {
         Error::Unknown { file: self.origin().into(), message }
     }
 
-    /// The first names, for an error.
+    /// The first names in the file, for an error.
     fn listed(&self) -> String {
         let names = self.names();
         let some = names.iter().take(LISTED).map(|name| shortened(name)).collect::<Vec<_>>().join(", ");
@@ -106,7 +106,7 @@ fn is_count(name: &str) -> bool {
     name.rsplit('.').next() == Some(AVERAGES)
 }
 
-/// A name from a file may be of any length.
+/// At most 80 characters of a name, since a name in a file may have any length.
 fn shortened(name: &str) -> String {
     match name.char_indices().nth(80) {
         Some((end, _)) => format!("{}...", &name[..end]),

@@ -61,11 +61,11 @@ fn settings_are_found_again_in_the_tensors() {
             let (_, parameters) = parameters(architecture, width, classes);
             let archive =
                 Archive::from_bytes("memory", to_bytes(&parameters, &Default::default()).unwrap()).unwrap();
-            let found = ModelSettings::of_tensors(|name| archive.shape(name).map(<[usize]>::to_vec));
+            let found = ModelSettings::from_tensors(|name| archive.shape(name).map(<[usize]>::to_vec));
             assert_eq!(found, Some(ModelSettings { architecture, width, classes }));
         }
     }
-    assert_eq!(ModelSettings::of_tensors(|_| None), None);
+    assert_eq!(ModelSettings::from_tensors(|_| None), None);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::{Kind, PIXELS, interleave};
+use super::layout::{Kind, PIXELS, interleave};
 use crate::error::{Error, Place, Result};
 
 /// Reads exactly `labels.len()` records.
@@ -54,7 +54,7 @@ pub(super) fn decode(
     Ok(())
 }
 
-/// Reads until `buffer` is full or the file ends; gives the number of bytes read.
+/// Reads until `buffer` is full or the file ends. Returns the number of bytes read.
 fn fill(file: &str, reader: &mut impl Read, start: u64, buffer: &mut [u8]) -> Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {

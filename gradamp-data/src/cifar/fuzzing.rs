@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Form, Kind, LAYOUTS, Layout, PIXELS, binary, locate, python};
+use super::layout::{Form, Kind, LAYOUTS, Layout, PIXELS};
+use super::{binary, locate, python};
 use crate::{DatasetPair, Result};
 
 /// Images `[n, 32, 32, 3]` and their labels `[n]`.

@@ -3,22 +3,24 @@
 
 use std::io::Read;
 
-use super::pickle::{self, Array, Element, Pickle, Value};
-use super::{Kind, PIXELS, interleave};
+use super::layout::{Kind, PIXELS, interleave};
+use super::pickle;
+use super::pickle::element::Element;
+use super::pickle::value::{Array, Id, Pickle, Value};
 use crate::error::{Error, Place, Result};
 
-/// Bytes a record may take beside its pixels: its file name, its labels and what surrounds them.
+/// The most bytes of a record beside its pixels: its file name, its labels and the instructions around them.
 const MAX_RECORD_EXTRA: usize = 512;
 
-/// Bytes a pixel's colour may take: before protocol 3, Python 3 writes bytes as text, which takes two from 128 up; in
-/// protocol 0 a zero takes six, but few pixels are zero.
+/// The most bytes of one colour of a pixel. Before protocol 3, Python 3 writes bytes as text, in which values from 128 up
+/// take two bytes. In protocol 0 a zero takes six bytes, but few pixels are zero.
 const MAX_COLOUR: usize = 2;
 
 /// Reads exactly `labels.len()` records.
 ///
 /// **Shapes:** images `[n, 32, 32, 3]`, labels `[n]`.
 ///
-/// **Errors:** a truncated or longer file, an unreadable byte, a pickle that builds anything else, another number of
+/// **Errors:** a truncated or longer file, an unreadable byte, a pickle that builds other data, another number of
 /// images or labels, a label out of range.
 pub(super) fn decode(
     kind: Kind,
@@ -81,7 +83,7 @@ fn copy_labels(file: &str, pickle: &Pickle<'_>, key: &str, classes: usize, label
     let held = pickle.get(key);
     let numbers: Vec<Result<i64, String>> = match held {
         Some(Value::List(items) | Value::Tuple(items)) if items.len() == n => {
-            let number = |&id: &pickle::Id| match pickle.value(id) {
+            let number = |&id: &Id| match pickle.value(id) {
                 &Value::Int(number) => Ok(number),
                 other => Err(other.describe()),
             };

@@ -6,35 +6,35 @@ use std::path::{Path, PathBuf};
 
 use gradamp_core::files;
 
-use super::archive;
-use super::{CHANNELS, Layout, PIXELS, SIDE};
+use super::layout::{CHANNELS, Form, Layout, PIXELS, SIDE};
+use super::{archive, binary, python};
 use crate::dataset::{Dataset, DatasetPair, Origin};
 use crate::error::{Error, Place, Result};
 
 /// Where a data set lies.
 #[derive(Clone, Debug)]
 pub(crate) enum Location {
-    /// A folder with a layout's files.
+    /// A folder with the files of a layout.
     Folder(PathBuf, Layout),
-    /// A .tar or .tar.gz, and what it may hold.
+    /// A .tar or .tar.gz, and the layouts that it may hold.
     Archive(PathBuf, Vec<Layout>),
 }
 
-/// What became of one file.
+/// The state of one file.
 #[derive(Debug)]
 pub struct FileState {
-    /// The file, behind its folder or archive.
+    /// The file's name, behind its folder or archive.
     pub file: String,
-    /// Examples it must hold.
+    /// The number of examples that the file must hold.
     pub examples: usize,
-    /// Whether it could be read.
+    /// Whether the file could be read.
     pub outcome: Result<()>,
 }
 
 /// Looks for one of `layouts`: `path` may be an archive, a folder of files, or a folder that holds such a folder or a
 /// published archive.
 ///
-/// **Errors:** nothing at `path`, or nothing that is looked for.
+/// **Errors:** nothing at `path`, or none of `layouts` there.
 pub(crate) fn locate(path: &Path, layouts: &[Layout]) -> Result<Location> {
     if !fs::metadata(path).map_err(|e| Error::read(path, e))?.is_dir() {
         files::open(path).map_err(|e| Error::read(path, e))?;
@@ -44,7 +44,7 @@ pub(crate) fn locate(path: &Path, layouts: &[Layout]) -> Result<Location> {
     for entry in fs::read_dir(path).map_err(|e| Error::read(path, e))? {
         entries.push(entry.map_err(|e| Error::read(path, e))?.path());
     }
-    entries.sort(); // the system's order is no order
+    entries.sort(); // the system lists entries in no particular order
     let folders = entries.iter().filter(|entry| entry.is_dir());
     for folder in std::iter::once(&path.to_owned()).chain(folders) {
         let has_any = |layout: &&Layout| layout.files().any(|(name, _)| is_there(&folder.join(name)));
@@ -68,8 +68,7 @@ pub(crate) fn locate(path: &Path, layouts: &[Layout]) -> Result<Location> {
     Err(Error::NoDataset { path: path.to_owned(), expected: any_of(layouts), found })
 }
 
-/// Whether there is a file of this name, even one that cannot be read: that is for an error to say. A folder is no file
-/// of a data set, whatever its name.
+/// Whether there is a file at `path`. It may be unreadable; reading it then returns the error. A folder does not count.
 fn is_there(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| !metadata.is_dir())
 }
@@ -79,15 +78,15 @@ fn any_of(layouts: &[Layout]) -> String {
     layouts.iter().map(one).collect::<Vec<_>>().join("; or ")
 }
 
-/// Everything that was read, and what became of each file.
+/// Everything that was read, and the state of each file.
 pub(crate) struct Scan {
     layout: Layout,
     path: PathBuf,
-    /// In the layout's order; `None` where a file was not met.
+    /// The files in the layout's order; `None` for a file that was not found.
     files: Vec<Option<FileState>>,
     train: Records,
     test: Records,
-    /// What stopped the reading of an archive between two files.
+    /// The error that stopped the reading of an archive between two files.
     stopped: Option<Error>,
 }
 
@@ -104,9 +103,9 @@ impl Records {
 }
 
 impl Location {
-    /// Reads all files, also behind one that cannot be read.
+    /// Reads all files, including those behind a file that cannot be read.
     ///
-    /// **Errors:** only where nothing could be read at all.
+    /// **Errors:** no file could be read.
     pub fn scan(&self) -> Result<Scan> {
         match self {
             Location::Folder(folder, layout) => {
@@ -116,8 +115,8 @@ impl Location {
                     if is_there(&path) {
                         let file = path.display().to_string();
                         match files::open(&path) {
-                            Ok(reader) => scan.take(index, file, reader),
-                            Err(error) => scan.note(index, file, Err(Error::read(&path, error))),
+                            Ok(reader) => scan.read_file(index, file, reader),
+                            Err(error) => scan.set_state(index, file, Err(Error::read(&path, error))),
                         }
                     }
                 }
@@ -136,9 +135,9 @@ fn scan_archive(path: &Path, layouts: &[Layout]) -> Result<Scan> {
         let holds = |layout: &&Layout| layout.files().any(|(file, _)| file == name);
         if let Some(&layout) = layouts.iter().find(holds) {
             let scan = scan.get_or_insert_with(|| Scan::new(path, layout));
-            // A second layout in the same archive is not read.
+            // A second layout in the same archive is ignored.
             if let Some(index) = scan.layout.files().position(|(file, _)| file == name) {
-                scan.take(index, format!("{shown}: {member}"), reader);
+                scan.read_file(index, format!("{shown}: {member}"), reader);
             }
         }
     })?;
@@ -153,6 +152,22 @@ fn scan_archive(path: &Path, layouts: &[Layout]) -> Result<Scan> {
     }
 }
 
+/// Reads one file.
+///
+/// **Shapes:** images `[n, 32, 32, 3]`, labels `[n]`.
+fn decode(
+    layout: &Layout,
+    file: &str,
+    reader: impl Read,
+    images: &mut [u8],
+    labels: &mut [u8],
+) -> Result<()> {
+    match layout.form {
+        Form::Binary => binary::decode(layout.kind, file, reader, images, labels),
+        Form::Python => python::decode(layout.kind, file, reader, images, labels),
+    }
+}
+
 impl Scan {
     fn new(path: &Path, layout: Layout) -> Self {
         let train = Records::new(layout.train.len() * layout.train_records);
@@ -161,8 +176,8 @@ impl Scan {
         Self { layout, path: path.to_owned(), files, train, test, stopped: None }
     }
 
-    /// Decodes one file into its place.
-    fn take(&mut self, index: usize, file: String, reader: impl Read) {
+    /// Decodes one file into the records of its set.
+    fn read_file(&mut self, index: usize, file: String, reader: impl Read) {
         if self.files[index].is_some() {
             let again = Error::format(&file, Place::Byte(0), "each file once", "a second one of this name");
             self.stopped.get_or_insert(again);
@@ -174,16 +189,16 @@ impl Scan {
             _ => (&mut self.test, 0..self.layout.test_records),
         };
         let images = &mut records.images[examples.start * PIXELS..examples.end * PIXELS];
-        let outcome = self.layout.decode(&file, reader, images, &mut records.labels[examples]);
-        self.note(index, file, outcome);
+        let outcome = decode(&self.layout, &file, reader, images, &mut records.labels[examples]);
+        self.set_state(index, file, outcome);
     }
 
-    fn note(&mut self, index: usize, file: String, outcome: Result<()>) {
+    fn set_state(&mut self, index: usize, file: String, outcome: Result<()>) {
         let examples = self.layout.files().nth(index).map_or(0, |(_, examples)| examples);
         self.files[index] = Some(FileState { file, examples, outcome });
     }
 
-    /// What became of every file; an error that belongs to no file stands under the archive's name.
+    /// The state of every file. An error that belongs to no file has the archive's name.
     pub fn states(self) -> Vec<FileState> {
         let Self { layout, path, files, stopped, .. } = self;
         let mut states: Vec<FileState> = layout
@@ -209,7 +224,7 @@ impl Scan {
 
     /// Both data sets.
     ///
-    /// **Errors:** the first fault of any file; where an archive ends early, that rather than the files behind it.
+    /// **Errors:** the first error of any file. Where an archive ends early, that error comes before the missing files.
     pub fn into_pair(mut self) -> Result<DatasetPair> {
         let layout = self.layout;
         let train = std::mem::replace(&mut self.train, Records::new(0));

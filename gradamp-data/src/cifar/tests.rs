@@ -1,12 +1,14 @@
 //! Folders and archives as a user has them, with few images in each file.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::layout::{Form, PIXELS, interleave};
 use super::*;
 use crate::{DatasetPair, Error, Result};
 

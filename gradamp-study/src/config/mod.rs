@@ -169,7 +169,7 @@ impl Config {
         self.optimizer.sgd.check().map_err(|error| error.within("sgd"))?;
         let loss_scaling = self.train.loss_scaling.as_ref().map_or(Ok(()), LossScaling::check);
         loss_scaling.map_err(|error| error.within("loss_scaling"))?;
-        self.data.check().map_err(gradamp_core::Error::from)?;
+        self.data.check().map_err(|error| gradamp_core::Error::from(error.within("data")))?;
         self.strategy.check().map_err(|error| error.within("strategy"))?;
         self.amplification.check().map_err(|error| error.within("amplification"))?;
         let looks_back = |phase: &Phase| {

@@ -1,55 +1,14 @@
-//! The names a pickle of the archives may use, and what applying them builds.
+//! The instructions that name functions: which values they build. Nothing is called.
 
 use std::borrow::Cow;
 
-use super::{Array, Element, Machine, Refusal, Value};
-
-/// A name that means something here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cifar) enum Global {
-    /// An empty array, filled by a later instruction.
-    Reconstruct,
-    /// The class of arrays.
-    NdArray,
-    /// An element type.
-    DType,
-    /// An array over given bytes (protocol 5).
-    FromBuffer,
-    /// A number of NumPy.
-    Scalar,
-    /// Python 3 writes bytes for protocol 2 as text with this.
-    Encode,
-}
-
-impl Global {
-    /// NumPy 2 moved `numpy.core` to `numpy._core`.
-    fn find(module: &str, name: &str) -> Option<Self> {
-        match (module, name) {
-            ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Some(Self::Reconstruct),
-            ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => Some(Self::FromBuffer),
-            ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Some(Self::Scalar),
-            ("numpy", "ndarray") => Some(Self::NdArray),
-            ("numpy", "dtype") => Some(Self::DType),
-            ("_codecs", "encode") => Some(Self::Encode),
-            _ => None,
-        }
-    }
-
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::Reconstruct => "numpy.core.multiarray._reconstruct",
-            Self::NdArray => "numpy.ndarray",
-            Self::DType => "numpy.dtype",
-            Self::FromBuffer => "numpy.core.numeric._frombuffer",
-            Self::Scalar => "numpy.core.multiarray.scalar",
-            Self::Encode => "_codecs.encode",
-        }
-    }
-}
+use super::element::Element;
+use super::machine::Machine;
+use super::value::{Array, Global, Id, Refusal, Value};
 
 impl<'a> Machine<'a> {
     pub(super) fn push_global(&mut self, module: &str, name: &str) -> Result<(), Refusal> {
-        match Global::find(module, name) {
+        match Global::parse(module, name) {
             Some(global) => self.push(Value::Global(global)),
             None => {
                 let shorten = |text: &str| text.escape_default().take(100).collect::<String>();
@@ -76,7 +35,7 @@ impl<'a> Machine<'a> {
             }
             (Global::DType, [code, ..]) if code.as_bytes().is_some() => {
                 let code = code.as_bytes().unwrap_or_default();
-                let Some(element) = Element::find(code) else {
+                let Some(element) = Element::parse(code) else {
                     let found = code.escape_ascii().take(20).map(char::from).collect::<String>();
                     return self
                         .refuse("an element type of whole numbers, such as \"u1\"", format!("\"{found}\""));
@@ -158,14 +117,8 @@ impl<'a> Machine<'a> {
     }
 
     /// Checks a shape against its bytes.
-    fn array(
-        &self,
-        element: Element,
-        shape: &[super::Id],
-        fortran: bool,
-        bytes: super::Id,
-    ) -> Result<Array, Refusal> {
-        let dimension = |id: &super::Id| match self.values[*id] {
+    fn array(&self, element: Element, shape: &[Id], fortran: bool, bytes: Id) -> Result<Array, Refusal> {
+        let dimension = |id: &Id| match self.values[*id] {
             Value::Int(n) => usize::try_from(n).ok(),
             _ => None,
         };

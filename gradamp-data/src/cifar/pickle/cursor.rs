@@ -1,6 +1,6 @@
 //! Reading a pickle's bytes.
 
-use super::Refusal;
+use super::value::Refusal;
 
 /// A position in a file that never runs past its end.
 pub(super) struct Cursor<'a> {

@@ -1,13 +1,13 @@
-//! The types of an array's elements.
+//! The types of array elements.
 
 use std::fmt;
 
-/// A whole number of some bytes.
+/// The type of a whole number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cifar) struct Element {
+pub(crate) struct Element {
     signed: bool,
     width: usize,
-    /// The highest byte comes first.
+    /// Whether the highest byte comes first.
     big_endian: bool,
 }
 
@@ -24,11 +24,11 @@ impl fmt::Display for Element {
 }
 
 impl Element {
-    /// What the pixels of images are.
+    /// An unsigned byte: the type of an image's values.
     pub const BYTE: Self = Self { signed: false, width: 1, big_endian: false };
 
-    /// The type with NumPy's code: a letter, and the number of bytes.
-    pub fn find(code: &[u8]) -> Option<Self> {
+    /// The type with NumPy's code: a letter and the number of bytes. `None` for other types.
+    pub fn parse(code: &[u8]) -> Option<Self> {
         let (signed, width) = match code {
             [b'i', width] => (true, width),
             [b'u', width] => (false, width),
@@ -38,17 +38,17 @@ impl Element {
         Some(Self { signed, width: width.into(), big_endian: false })
     }
 
-    /// This type with its bytes in the order that NumPy writes as `order`.
+    /// The type with the order of bytes that NumPy writes as `order`.
     pub fn ordered(self, order: &[u8]) -> Self {
         Self { big_endian: order == b">", ..self }
     }
 
-    /// Bytes of an element.
+    /// The number of bytes of an element.
     pub fn width(self) -> usize {
         self.width
     }
 
-    /// The number in `bytes`, which are as many as the type has; `None` where it is beyond 63 bits.
+    /// The number in `bytes`, of which there are `width`; `None` for a number beyond 63 bits.
     pub fn number(self, bytes: &[u8]) -> Option<i64> {
         let highest = if self.big_endian { bytes.first() } else { bytes.last() };
         let fill = if self.signed && highest.is_some_and(|byte| byte & 0x80 != 0) { u64::MAX } else { 0 };
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn numbers_of_every_type() {
         let number = |code: &[u8], order: &[u8], bytes: &[u8]| {
-            let element = Element::find(code).unwrap().ordered(order);
+            let element = Element::parse(code).unwrap().ordered(order);
             assert_eq!((element.width(), element.to_string().as_bytes()), (bytes.len(), code));
             element.number(bytes)
         };
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(number(b"i8", b"<", &[254, 255, 255, 255, 255, 255, 255, 255]), Some(-2));
         assert_eq!(number(b"u8", b">", &[255; 8]), None);
         for other in [&b"f4"[..], b"i3", b"u16", b"O8", b"", b"i"] {
-            assert_eq!(Element::find(other), None);
+            assert_eq!(Element::parse(other), None);
         }
     }
 }

@@ -11,7 +11,6 @@ pub mod backend;
 pub mod batch;
 pub mod error;
 pub mod files;
-pub mod folding;
 mod fusion;
 pub mod geometry;
 mod glob;
@@ -46,3 +45,8 @@ pub use tensor::{Shape, Tensor};
 #[cfg(all(doctest, feature = "conformance"))]
 #[doc = include_str!("../../docs/adding-a-backend.md")]
 mod adding_a_backend {}
+
+/// The code block of docs/adding-an-operation.md is compiled and run, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/adding-an-operation.md")]
+mod adding_an_operation {}

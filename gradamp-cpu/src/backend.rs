@@ -7,10 +7,10 @@ use crate::batch_norm::{BlockSums, Quantity};
 use crate::device::Cpu;
 use crate::{batch_norm, conv2d, elementwise, gemm, loss, pooling, sgd, windows};
 use gradamp_core::Result;
+use gradamp_core::backend::FusedKernels;
 use gradamp_core::backend::{
     BatchNormOperands, Device, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot, Statistics,
 };
-use gradamp_core::folding::Folding;
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::random::Stream;
 
@@ -253,7 +253,7 @@ impl Device for Cpu {
         Ok(())
     }
 
-    fn folding(&self) -> Option<&dyn Folding<Self>> {
+    fn fused_kernels(&self) -> Option<&dyn FusedKernels<Self>> {
         Some(self)
     }
 

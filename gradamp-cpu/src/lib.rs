@@ -40,7 +40,7 @@ mod channel_sums;
 mod conv2d;
 mod device;
 mod elementwise;
-mod folding;
+mod fused;
 mod gemm;
 mod loss;
 mod peak;

@@ -1,7 +1,7 @@
 //! `gradamp bench`: training steps, whole and operation by operation, against the clock.
 
 mod ceilings;
-mod folded;
+mod fused;
 mod operands;
 mod operation;
 mod ops;

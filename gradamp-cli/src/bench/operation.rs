@@ -8,7 +8,7 @@ use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_wgpu::ConvOp;
 
-use super::folded::Folded;
+use super::fused::FusedCall;
 use super::operands::{Call, Channels, of_convolution, of_pool, of_rows};
 
 /// A call of a backend, with all that its time depends on.
@@ -26,7 +26,7 @@ pub enum Operation {
         moments: bool,
     },
     /// One that knows of a rectified batch norm before it.
-    Folded(Folded),
+    Fused(FusedCall),
     /// A matrix product, as linear layers have.
     Product(Gemm),
     /// A bias for each channel.
@@ -89,7 +89,7 @@ impl Operation {
             Self::Convolution { op: ConvOp::Forward, moments: true, .. } => "convolution + statistics",
             Self::Convolution { op: ConvOp::InputGradient, .. } => "convolution, input gradient",
             Self::Convolution { op: ConvOp::WeightGradient, .. } => "convolution, weight gradient",
-            Self::Folded(folded) => folded.name(),
+            Self::Fused(call) => call.name(),
             Self::Product(_) => "matrix product",
             Self::AddBias(_) => "bias",
             Self::SumRows(_) => "sum of rows",
@@ -117,7 +117,7 @@ impl Operation {
     pub fn flops(&self) -> f64 {
         match self {
             Self::Convolution { g, .. } => 2.0 * g.multiplications() as f64,
-            Self::Folded(folded) => folded.flops(),
+            Self::Fused(call) => call.flops(),
             Self::Product(g) => 2.0 * (g.m * g.n * g.k) as f64,
             _ => 0.0,
         }
@@ -129,7 +129,7 @@ impl Operation {
         let volume = |shape: [usize; 4]| shape.iter().product::<usize>();
         let elements = match self {
             Self::Convolution { g, .. } => volume(g.x_shape()) + volume(g.w_shape()) + volume(g.y_shape()),
-            Self::Folded(folded) => folded.elements(),
+            Self::Fused(call) => call.elements(),
             Self::Product(g) => g.m * g.k + g.k * g.n + g.m * g.n,
             Self::AddBias(g) => 2 * g.len(),
             Self::SumRows(g) | Self::BatchNormStatistics(g) => g.len(),
@@ -165,7 +165,7 @@ impl Operation {
         let values = |len: usize| buffer(len, &|i| stream.uniform(i) - 0.5);
         let image = |shape: [usize; 4]| values(shape.iter().product());
         Ok(match *self {
-            Self::Folded(folded) => folded.call(b, &values)?,
+            Self::Fused(call) => call.call(b, &values)?,
             Self::Convolution { op, g, bias, moments } => {
                 let (mut x, mut w, mut y) = (image(g.x_shape())?, image(g.w_shape())?, image(g.y_shape())?);
                 let bias = if bias { Some(values(g.c_out)?) } else { None };
@@ -291,7 +291,7 @@ impl fmt::Display for Operation {
     /// Its shape.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Folded(folded) => folded.fmt(f),
+            Self::Fused(call) => call.fmt(f),
             Self::Convolution { g, .. } => f.write_str(&of_convolution(g)),
             Self::Product(g) => {
                 let Gemm { m, n, k, .. } = g;

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gradamp_core::backend::{
     Backend, BatchNormOperands, Device, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot,
 };
-use gradamp_core::folding::{Folding, Rectified, Share};
+use gradamp_core::backend::{BatchNormRelu, FusedKernels, GradientShare};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_wgpu::ConvOp;
 
-use super::folded::Folded;
+use super::fused::FusedCall;
 use super::operation::Operation;
 use super::workload::Workload;
 use crate::args::WorkloadArgs;
@@ -34,7 +34,7 @@ pub fn operations<B: Backend>(workload: &WorkloadArgs, backend: &B) -> Result<Ve
     Ok(found)
 }
 
-/// A backend that notes what it is asked for and computes nothing; its buffers hold nothing. It folds what `like` folds.
+/// A backend that notes what it is asked for and computes nothing; its buffers hold nothing. It fuses what `like` fuses.
 #[derive(Clone, Debug)]
 struct Survey<B> {
     like: B,
@@ -231,67 +231,67 @@ impl<B: Backend> Device for Survey<B> {
         self.note(Operation::Convolution { op, g: *g, bias, moments: true })
     }
 
-    fn folding(&self) -> Option<&dyn Folding<Self>> {
-        self.like.folding().is_some().then_some(self)
+    fn fused_kernels(&self) -> Option<&dyn FusedKernels<Self>> {
+        self.like.fused_kernels().is_some().then_some(self)
     }
 }
 
-impl<B: Backend> Folding<Survey<B>> for Survey<B> {
-    fn folds(&self, g: &Conv2d) -> bool {
-        self.like.folding().is_some_and(|folding| folding.folds(g))
+impl<B: Backend> FusedKernels<Survey<B>> for Survey<B> {
+    fn fuses(&self, g: &Conv2d) -> bool {
+        self.like.fused_kernels().is_some_and(|fused| fused.fuses(g))
     }
 
     fn conv2d(
         &self,
         g: &Conv2d,
-        _z: &Rectified<'_, Self>,
+        _z: &BatchNormRelu<'_, Self>,
         _w: &(),
         bias: Option<&()>,
         _y: &mut (),
         moments: Option<[&mut (); 2]>,
     ) -> Answer {
         let (bias, moments) = (bias.is_some(), moments.is_some());
-        self.note(Operation::Folded(Folded::Forward { g: *g, bias, moments }))
+        self.note(Operation::Fused(FusedCall::Forward { g: *g, bias, moments }))
     }
 
     fn conv2d_backward_input(
         &self,
         g: &Conv2d,
-        z: &Rectified<'_, Self>,
+        z: &BatchNormRelu<'_, Self>,
         _w: &(),
         _dy: &(),
-        others: Option<Share<'_, Self>>,
+        others: Option<GradientShare<'_, Self>>,
         _dz: &mut (),
         _dgamma: &mut (),
         _dbeta: &mut (),
     ) -> Answer {
         let (others, residual) = (others.is_some(), z.z.is_some());
-        self.note(Operation::Folded(Folded::InputGradient { g: *g, others, residual }))
+        self.note(Operation::Fused(FusedCall::InputGradient { g: *g, others, residual }))
     }
 
     fn max_pool2d_backward(
         &self,
         g: &Pool2d,
-        _z: &Rectified<'_, Self>,
+        _z: &BatchNormRelu<'_, Self>,
         _index: &(),
         _dy: &(),
         _dz: &mut (),
         _dgamma: &mut (),
         _dbeta: &mut (),
     ) -> Answer {
-        self.note(Operation::Folded(Folded::Pool(*g)))
+        self.note(Operation::Fused(FusedCall::Pool(*g)))
     }
 
     fn batch_norm_relu_backward(
         &self,
         g: &Rows,
-        _z: &Rectified<'_, Self>,
+        _z: &BatchNormRelu<'_, Self>,
         _dgamma: &(),
         _dbeta: &(),
         _dz: &mut (),
         dx: Option<&mut ()>,
     ) -> Answer {
-        self.note(Operation::Folded(Folded::Rest { g: *g, residual: dx.is_some() }))
+        self.note(Operation::Fused(FusedCall::Rest { g: *g, residual: dx.is_some() }))
     }
 }
 

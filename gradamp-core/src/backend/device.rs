@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::fused::FusedKernels;
 use super::layers::Layers;
 use super::optimiser::Optimiser;
 use crate::Result;
-use crate::folding::Folding;
 use crate::geometry::Conv2d;
 use crate::keep_images::{ImageSet, KeptImages};
 
@@ -49,8 +49,9 @@ pub trait Device: Layers + Optimiser {
         self.batch_norm_statistics(&g.y_rows(), y, mean, variance)
     }
 
-    /// How this backend's operations take a rectified batch norm before them into account; `None` where they do not.
-    fn folding(&self) -> Option<&dyn Folding<Self>> {
+    /// The kernels that compute a rectified batch norm together with its reader; `None` if the device has none, and then
+    /// each operation runs its own kernel.
+    fn fused_kernels(&self) -> Option<&dyn FusedKernels<Self>> {
         None
     }
 

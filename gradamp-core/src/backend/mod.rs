@@ -34,12 +34,14 @@
 //! ```
 
 mod device;
+mod fused;
 mod layers;
 mod linear_algebra;
 mod memory;
 mod optimiser;
 
 pub use device::Device;
+pub use fused::{BatchNormRelu, FusedKernels, GradientShare};
 pub use layers::{BatchNormOperands, Layers};
 pub use linear_algebra::LinearAlgebra;
 pub use memory::Memory;

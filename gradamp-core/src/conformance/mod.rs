@@ -27,7 +27,7 @@ pub mod agreement;
 mod axpby;
 mod batch_norm;
 mod conv2d;
-mod folding;
+mod fused;
 mod gate;
 mod gemm;
 mod gradients;
@@ -101,7 +101,8 @@ macro_rules! conformance {
             sum_squares_equals_its_default, sum_squares_show_nan_and_infinity, scale_channels_equals_its_twin,
             scale_channels_equals_its_default;
         noise: add_noise_equals_its_twin, add_noise_equals_its_default;
-        relu: relu_equals_its_twin, relu_backward_equals_its_twin, relu_keeps_nan;
+        relu: relu_equals_its_twin, relu_backward_equals_its_twin, relu_keeps_nan,
+            relu_backward_meets_differences;
         batch_norm: batch_norm_statistics_equal_their_twin, batch_norm_equals_its_twin,
             batch_norm_backward_equals_its_twin, batch_norm_relu_equals_its_twin,
             batch_norm_relu_equals_its_default, batch_norm_relu_backward_equals_its_twin,
@@ -118,12 +119,12 @@ macro_rules! conformance {
         conv2d: conv2d_equals_its_twin, conv2d_equals_its_default, conv2d_with_moments_equals_its_twin,
             conv2d_backward_input_equals_its_twin, conv2d_backward_input_equals_its_default,
             conv2d_backward_weight_equals_its_twin, conv2d_backward_weight_equals_its_default;
-        folding: folded_forward_equals_its_twin, folded_forward_equals_its_default,
-            folded_input_gradient_equals_its_twin, folded_input_gradient_equals_its_default,
-            folded_pool_equals_its_twin, folded_pool_equals_its_default, folded_rest_equals_its_twin, folded_rest_equals_its_default;
+        fused: fused_forward_equals_its_twin, fused_forward_equals_its_default,
+            fused_input_gradient_equals_its_twin, fused_input_gradient_equals_its_default,
+            fused_pool_equals_its_twin, fused_pool_equals_its_default, fused_rest_equals_its_twin, fused_rest_equals_its_default;
         gradients: conv2d_backward_meets_differences, linear_backward_meets_differences,
             batch_norm_backward_meets_differences, batch_norm_relu_backward_meets_differences,
-            folded_backward_meets_differences, skipped_backward_meets_differences, pooled_backward_meets_differences, relu_backward_meets_differences, max_pool2d_backward_meets_differences,
+            fused_backward_meets_differences, skipped_backward_meets_differences, pooled_backward_meets_differences, max_pool2d_backward_meets_differences,
             mean_pool_backward_meets_differences, add_backward_meets_differences,
             loss_backward_meets_differences, loss_scale_backward_meets_differences, shared_weights_meet_differences,
             residual_block_meets_differences;

@@ -23,9 +23,9 @@ impl<B: Backend> Module<B> for Fused {
 }
 
 /// conv(relu(batch_norm(x)))
-pub(super) struct Folded(pub(super) BatchNorm2d, pub(super) Relu, pub(super) Conv2d);
+pub(super) struct Chain(pub(super) BatchNorm2d, pub(super) Relu, pub(super) Conv2d);
 
-impl<B: Backend> Module<B> for Folded {
+impl<B: Backend> Module<B> for Chain {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
         let Self(bn, relu, conv) = self;
         let y = bn.forward(tape, x)?;

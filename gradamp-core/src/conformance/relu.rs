@@ -2,9 +2,9 @@
 
 use ndarray::{Array1, Zip};
 
-use super::Violation;
 use super::case::{Case, Expected, Found, Output, equals_twin, random, upload, wide};
-use crate::Backend;
+use super::{Violation, gradients};
+use crate::{Backend, Mode, nn};
 
 const LENGTHS: [usize; 6] = [1, 3, 66, 1024, 5003, 70_001];
 
@@ -93,4 +93,9 @@ pub(super) fn forward() -> impl Case {
 
 pub(super) fn backward() -> impl Case {
     ReluBackward { len: 70_001 }
+}
+
+/// Away from the kink.
+pub fn relu_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
+    gradients::check(backend, Mode::Train, &[2, 3, 2, 3], |_| Ok(Box::new(nn::Relu::new("relu"))))
 }

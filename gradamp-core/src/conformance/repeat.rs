@@ -3,7 +3,7 @@
 use super::case::{Case, Found};
 use super::network::{Form, gradients};
 use super::{
-    Broken, Violation, axpby, batch_norm, conv2d, folding, gate, gemm, loss, noise, pool, relu, rows, sgd,
+    Broken, Violation, axpby, batch_norm, conv2d, fused, gate, gemm, loss, noise, pool, relu, rows, sgd,
     statistics,
 };
 use crate::{Backend, Hooks};
@@ -37,8 +37,8 @@ fn every_kernel<B: Backend>(backend: &B) -> Result<Vec<(&'static str, Vec<Found>
     for case in conv2d::samples()? {
         found.push(("conv2d", case.run(backend)?));
     }
-    for case in folding::samples()? {
-        found.push(("folding", case.run(backend)?));
+    for case in fused::samples()? {
+        found.push(("fused", case.run(backend)?));
     }
     Ok(found)
 }

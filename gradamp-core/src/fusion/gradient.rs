@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::normalization::Shares;
-use super::value::folding;
+use super::value::fused_kernels;
 use super::{Normalization, RectifiedBatchNorm, Value};
-use crate::folding::{Folding, Rectified, Share};
+use crate::backend::{BatchNormRelu, FusedKernels, GradientShare};
 use crate::geometry::Conv2d;
 use crate::{Backend, Error, Result, Tensor};
 
@@ -66,12 +66,17 @@ impl<B: Backend> RectifiedBatchNorm<B> {
     /// The gradient at z as `kernel` writes it, and the sums over it, which `kernel` finds on the way.
     pub(crate) fn gradient(
         &self,
-        kernel: impl FnOnce(&dyn Folding<B>, &Rectified<'_, B>, &mut B::Buffer, [&mut B::Buffer; 2]) -> Result<()>,
+        kernel: impl FnOnce(
+            &dyn FusedKernels<B>,
+            &BatchNormRelu<'_, B>,
+            &mut B::Buffer,
+            [&mut B::Buffer; 2],
+        ) -> Result<()>,
     ) -> Result<(Tensor<B>, Sums<B>)> {
         let (backend, channels) = (self.norm.x.backend(), self.norm.g.channels);
         let mut sums = [backend.alloc(channels)?, backend.alloc(channels)?];
         let dz = Tensor::build(backend, self.norm.x.shape(), |dz| {
-            kernel(folding(backend)?, &self.operands(), dz, sums.each_mut())
+            kernel(fused_kernels(backend)?, &self.operands(), dz, sums.each_mut())
         })?;
         let [dgamma, dbeta] = sums.map(|sum| Tensor::from_buffer(backend, &[channels], sum));
         Ok((dz, Sums { norm: self.norm.clone(), dgamma: dgamma?, dbeta: dbeta? }))
@@ -80,7 +85,7 @@ impl<B: Backend> RectifiedBatchNorm<B> {
 
 impl<B: Backend> ConvInputGradient<B> {
     /// own · dz + scale · values, with what other readers have handed over.
-    fn compute(&self, others: Option<Share<'_, B>>) -> Result<(Tensor<B>, Sums<B>)> {
+    fn compute(&self, others: Option<GradientShare<'_, B>>) -> Result<(Tensor<B>, Sums<B>)> {
         let Self { g, z, w, dy } = self;
         z.gradient(|fused, z, dz, [dgamma, dbeta]| {
             fused.conv2d_backward_input(g, z, w.buffer(), dy.buffer(), others, dz, dgamma, dbeta)
@@ -107,7 +112,7 @@ impl<B: Backend> MaskedGradient<B> {
         // Without a residual dx takes the place of dy, with one dz does: unless somebody else holds dy.
         let mut dx = rectified.z.as_ref().map(|_| backend.alloc(dy.elements())).transpose()?;
         let (z, known) = (rectified.operands(), [dgamma.buffer(), dbeta.buffer()]);
-        let fused = folding(&backend)?;
+        let fused = fused_kernels(&backend)?;
         fused.batch_norm_relu_backward(&norm.g, &z, known[0], known[1], dy.buffer_mut()?, dx.as_mut())?;
         Ok(match dx {
             None => (Shares { dx: dy, dgamma, dbeta }, None),
@@ -191,7 +196,7 @@ impl<B: Backend> LazyGradient<B> {
     pub(crate) fn with(&self, own: f32, others: &Tensor<B>, scale: f32) -> Result<(Tensor<B>, Sums<B>)> {
         match &*self.recipe.borrow() {
             Some(Recipe::ConvInput(gradient)) => {
-                gradient.compute(Some(Share { values: others.buffer(), scale, own }))
+                gradient.compute(Some(GradientShare { values: others.buffer(), scale, own }))
             }
             _ => Err(Error::external("a gradient without a convolution cannot add another one on the way")),
         }

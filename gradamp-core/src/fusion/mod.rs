@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | batch norm (training) | a convolution | `conv2d_with_moments`: the statistics while y is in cache |
 //! | rectifier | a batch norm, perhaps plus a residual | `batch_norm_relu` |
-//! | convolution | a rectified batch norm that nobody else reads | [`Folding::conv2d`](crate::folding::Folding::conv2d) |
+//! | convolution | a rectified batch norm that nobody else reads | [`FusedKernels::conv2d`](crate::backend::FusedKernels::conv2d) |
 //!
 //! Backward has recipes of its own, in [`LazyGradient`]: what a rectifier hands to its batch norm, and what a
 //! convolution hands to a rectified batch norm.

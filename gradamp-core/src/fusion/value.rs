@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Normalization;
-use crate::folding::{Folding, Rectified};
+use crate::backend::{BatchNormRelu, FusedKernels};
 use crate::geometry::Conv2d;
 use crate::{Backend, Error, Result, Shape, Tensor};
 
@@ -49,8 +49,12 @@ impl<B: Backend> Clone for RectifiedBatchNorm<B> {
 }
 
 impl<B: Backend> RectifiedBatchNorm<B> {
-    pub(crate) fn operands(&self) -> Rectified<'_, B> {
-        Rectified { x: self.norm.x.buffer(), p: self.norm.operands(), z: self.z.as_ref().map(Tensor::buffer) }
+    pub(crate) fn operands(&self) -> BatchNormRelu<'_, B> {
+        BatchNormRelu {
+            x: self.norm.x.buffer(),
+            p: self.norm.operands(),
+            z: self.z.as_ref().map(Tensor::buffer),
+        }
     }
 }
 
@@ -203,8 +207,8 @@ impl<B: Backend> Convolution<B> {
             let (w, bias) = (w.buffer(), bias.as_ref().map(Tensor::buffer));
             match (x, moments) {
                 (ConvolutionInput::BatchNormRelu(norm), moments) => {
-                    let z = Rectified { x: norm.x.buffer(), p: norm.operands(), z: None };
-                    folding(backend)?.conv2d(g, &z, w, bias, y, moments)
+                    let z = BatchNormRelu { x: norm.x.buffer(), p: norm.operands(), z: None };
+                    fused_kernels(backend)?.conv2d(g, &z, w, bias, y, moments)
                 }
                 (ConvolutionInput::Tensor(x), None) => backend.conv2d(g, x.buffer(), w, bias, y),
                 (ConvolutionInput::Tensor(x), Some([mean, variance])) => {
@@ -216,8 +220,8 @@ impl<B: Backend> Convolution<B> {
 }
 
 /// The backend's fused kernels, which it has had before.
-pub(super) fn folding<B: Backend>(backend: &B) -> Result<&dyn Folding<B>> {
-    backend.folding().ok_or_else(|| Error::Backend {
+pub(super) fn fused_kernels<B: Backend>(backend: &B) -> Result<&dyn FusedKernels<B>> {
+    backend.fused_kernels().ok_or_else(|| Error::Backend {
         backend: backend.name(),
         message: "offers fused kernels at one time and not at another".into(),
     })

@@ -35,7 +35,7 @@ pub fn conv2d<B: Backend>(
     let w = tape.parameter(layer.weight);
     let g = Conv2d::new(x.shape(), w.shape(), layer.stride, layer.padding)?;
     let backend = tape.backend();
-    let is_fused = backend.folding().is_some_and(|folding| folding.folds(&g));
+    let is_fused = backend.fused_kernels().is_some_and(|fused| fused.fuses(&g));
     // A value with other readers has to be stored in any case.
     let unread = x.value().unread_batch_norm_relu().filter(|_| is_fused && x.has_one_reader());
     let input = match unread {

@@ -19,7 +19,7 @@ pub fn max_pool2d<B: Backend>(
     let (backend, input) = (tape.backend(), x.tensor()?);
     let mut index = backend.alloc(g.y_shape().iter().product())?;
     let y = Tensor::build(&backend, &g.y_shape(), |y| backend.max_pool2d(&g, input.buffer(), y, &mut index))?;
-    let z = x.value().rectified().filter(|_| backend.folding().is_some());
+    let z = x.value().rectified().filter(|_| backend.fused_kernels().is_some());
     let site = Some(tape.add_site(site, LayerKind::Pool)?);
     tape.record("max_pool2d", &[x], &[], site, y, MaxRule { g, index, z })
 }

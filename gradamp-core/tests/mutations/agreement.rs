@@ -108,7 +108,7 @@ fn a_wrong_kernel_stands_out_at_its_layer() {
         &[("conv", [false, true, true]), ("bn", [false, true, true]), ("relu", gradient)],
     );
     // Only the sums that are found beside it, in a training when nobody watches; then no other kernel looks for them.
-    expect("folded_pool", &[("bn", parameters)]);
+    expect("fused_pool", &[("bn", parameters)]);
     expect("batch_norm_relu_backward", &[]);
     expect("im2col", &[]); // the faulty one's convolutions are not composed of it
 }

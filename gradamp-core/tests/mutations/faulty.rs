@@ -8,8 +8,8 @@ use gradamp_core::Result;
 use gradamp_core::backend::{
     BatchNormOperands, Device, GateInput, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot,
 };
+use gradamp_core::backend::{BatchNormRelu, FusedKernels, GradientShare};
 use gradamp_core::conformance::HostImages;
-use gradamp_core::folding::{Folding, Rectified, Share};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
 use gradamp_core::random::Stream;
@@ -201,7 +201,7 @@ impl Device for Faulty {
     fn conv2d_with_moments(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer, mean: &mut Buffer, variance: &mut Buffer) -> Result<()> {
         self.spoil("conv2d_with_moments", variance, |variance| Reference.conv2d_with_moments(g, x, w, bias, y, mean, variance))
     }
-    fn folding(&self) -> Option<&dyn Folding<Self>> { Some(self) }
+    fn fused_kernels(&self) -> Option<&dyn FusedKernels<Self>> { Some(self) }
     fn keep_images(&self, images: &ImageSet<'_>) -> Result<Option<Arc<dyn KeptImages<Self>>>> {
         if self.kernel != "keep_images" { return Ok(None); }
         let (mut bytes, mut table) = (images.bytes.to_vec(), images.table.to_vec());
@@ -214,7 +214,7 @@ impl Device for Faulty {
 }
 
 /// z, written, and room for what nobody asked for.
-fn written(g: &Rows, z: &Rectified<'_, Faulty>) -> Result<[Buffer; 2]> {
+fn written(g: &Rows, z: &BatchNormRelu<'_, Faulty>) -> Result<[Buffer; 2]> {
     let [mut written, room] = [Reference.alloc(g.len())?, Reference.alloc(g.len())?];
     match z.z {
         Some(z) => written.clone_from(z),
@@ -224,35 +224,35 @@ fn written(g: &Rows, z: &Rectified<'_, Faulty>) -> Result<[Buffer; 2]> {
 }
 
 #[rustfmt::skip] // one line a kernel
-impl Folding<Faulty> for Faulty {
-    fn folds(&self, _g: &Conv2d) -> bool { true }
-    fn conv2d(&self, g: &Conv2d, z: &Rectified<'_, Self>, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer, moments: Option<[&mut Buffer; 2]>) -> Result<()> {
+impl FusedKernels<Faulty> for Faulty {
+    fn fuses(&self, _g: &Conv2d) -> bool { true }
+    fn conv2d(&self, g: &Conv2d, z: &BatchNormRelu<'_, Self>, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer, moments: Option<[&mut Buffer; 2]>) -> Result<()> {
         let [z, _] = written(&g.x_rows(), z)?;
-        self.spoil("folded_forward", y, |y| match moments {
+        self.spoil("fused_forward", y, |y| match moments {
             Some([mean, variance]) => Reference.conv2d_with_moments(g, &z, w, bias, y, mean, variance),
             None => Reference.conv2d(g, &z, w, bias, y),
         })
     }
-    fn conv2d_backward_input(&self, g: &Conv2d, z: &Rectified<'_, Self>, w: &Buffer, dy: &Buffer, others: Option<Share<'_, Self>>, dz: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
+    fn conv2d_backward_input(&self, g: &Conv2d, z: &BatchNormRelu<'_, Self>, w: &Buffer, dy: &Buffer, others: Option<GradientShare<'_, Self>>, dz: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
         let ([y, mut dx], rows) = (written(&g.x_rows(), z)?, g.x_rows());
         Reference.conv2d_backward_input(g, w, dy, dz)?;
-        if let Some(Share { values, scale, own }) = others {
+        if let Some(GradientShare { values, scale, own }) = others {
             Reference.axpby(rows.len(), scale, values, own, dz)?;
         }
-        self.spoil("folded_input_gradient", dgamma, |dgamma| Reference.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut dx, dgamma, dbeta))
+        self.spoil("fused_input_gradient", dgamma, |dgamma| Reference.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut dx, dgamma, dbeta))
     }
-    fn max_pool2d_backward(&self, g: &Pool2d, z: &Rectified<'_, Self>, index: &Buffer, dy: &Buffer, dz: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
+    fn max_pool2d_backward(&self, g: &Pool2d, z: &BatchNormRelu<'_, Self>, index: &Buffer, dy: &Buffer, dz: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
         let ([y, mut dx], rows) = (written(&g.x_rows(), z)?, g.x_rows());
         Layers::max_pool2d_backward(self, g, index, dy, dz)?;
-        self.spoil("folded_pool", dgamma, |dgamma| Reference.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut dx, dgamma, dbeta))
+        self.spoil("fused_pool", dgamma, |dgamma| Reference.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut dx, dgamma, dbeta))
     }
-    fn batch_norm_relu_backward(&self, g: &Rows, z: &Rectified<'_, Self>, dgamma: &Buffer, dbeta: &Buffer, dz: &mut Buffer, dx: Option<&mut Buffer>) -> Result<()> {
+    fn batch_norm_relu_backward(&self, g: &Rows, z: &BatchNormRelu<'_, Self>, dgamma: &Buffer, dbeta: &Buffer, dz: &mut Buffer, dx: Option<&mut Buffer>) -> Result<()> {
         let (rows, [y, mut new], [mut dgamma, mut dbeta]) = (*g, written(g, z)?, [dgamma, dbeta].map(Clone::clone));
         Reference.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut new, &mut dgamma, &mut dbeta)?;
         if dx.is_some() {
             let dy = dz.clone();
             Reference.relu_backward(rows.len(), &y, &dy, dz)?;
         }
-        self.spoil("folded_rest", dx.unwrap_or(dz), |dx| { dx[..rows.len()].copy_from_slice(&new[..rows.len()]); Ok(()) })
+        self.spoil("fused_rest", dx.unwrap_or(dz), |dx| { dx[..rows.len()].copy_from_slice(&new[..rows.len()]); Ok(()) })
     }
 }

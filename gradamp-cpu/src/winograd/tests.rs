@@ -6,7 +6,7 @@ use crate::Buffer;
 use crate::simd::Vector;
 use crate::tests::{blank, buffer, each_isa, random, same_bits};
 use gradamp_core::backend::{BatchNormOperands, Device, Layers, LinearAlgebra};
-use gradamp_core::folding::{Rectified, Share};
+use gradamp_core::backend::{BatchNormRelu, GradientShare};
 
 /// One number as a vector, in which the sums of small integers are exact.
 #[derive(Clone, Copy)]
@@ -163,25 +163,28 @@ fn numbers(cpu: &Cpu, channels: usize) -> [Buffer; 4] {
     })
 }
 
-fn folded<'a>(x: &'a Buffer, [mean, variance, gamma, beta]: &'a [Buffer; 4]) -> Rectified<'a, Cpu> {
+fn batch_norm_relu<'a>(
+    x: &'a Buffer,
+    [mean, variance, gamma, beta]: &'a [Buffer; 4],
+) -> BatchNormRelu<'a, Cpu> {
     let p = BatchNormOperands { mean, variance, gamma, beta, epsilon: 1e-5 };
-    Rectified { x, p, z: None }
+    BatchNormRelu { x, p, z: None }
 }
 
 #[test]
-fn a_folded_batch_norm_gives_the_bits_of_a_stored_one() {
+fn a_fused_batch_norm_gives_the_bits_of_a_stored_one() {
     for size in SIZES {
         let (g, [x, w, dy]) = example(size);
         each_isa(|cpu| {
             let ([x, w, dy], numbers) = ([&x, &w, &dy].map(|v| buffer(&cpu, v)), numbers(&cpu, g.c_in));
-            let (z, folding) = (folded(&x, &numbers), cpu.folding().unwrap());
+            let (z, fused) = (batch_norm_relu(&x, &numbers), cpu.fused_kernels().unwrap());
             let mut stored = blank(&cpu, x.len());
             cpu.batch_norm_relu(&g.x_rows(), &z.p, &x, None, &mut stored).unwrap();
             let outputs = || [dy.len(), g.c_out, g.c_out].map(|len| blank(&cpu, len));
             let ([mut y, mut mean, mut variance], mut found) = (outputs(), outputs());
             cpu.conv2d_with_moments(&g, &stored, &w, None, &mut y, &mut mean, &mut variance).unwrap();
             let [to, moments @ ..] = found.each_mut();
-            folding.conv2d(&g, &z, &w, None, to, Some(moments)).unwrap();
+            fused.conv2d(&g, &z, &w, None, to, Some(moments)).unwrap();
             assert!(found.iter().zip([&y, &mean, &variance]).all(|(a, b)| **a == **b), "{size:?}, {cpu:?}");
         });
     }
@@ -192,13 +195,13 @@ fn gradients(cpu: &Cpu, size: [usize; 5], residual: bool) -> [Vec<f32>; 5] {
     let (g, [x, w, dy]) = example(size);
     let ([x, w, dy], numbers) = ([&x, &w, &dy].map(|v| buffer(cpu, v)), numbers(cpu, g.c_in));
     let [written, theirs] = [9, 10].map(|seed| buffer(cpu, &random(seed, x.len())));
-    let z = Rectified { z: residual.then_some(&written), ..folded(&x, &numbers) };
-    let others = residual.then_some(Share { values: &theirs, scale: 0.5, own: 3.0 });
-    let folding = cpu.folding().unwrap();
+    let z = BatchNormRelu { z: residual.then_some(&written), ..batch_norm_relu(&x, &numbers) };
+    let others = residual.then_some(GradientShare { values: &theirs, scale: 0.5, own: 3.0 });
+    let fused = cpu.fused_kernels().unwrap();
     let [mut dz, mut dgamma, mut dbeta] = [x.len(), g.c_in, g.c_in].map(|len| blank(cpu, len));
-    folding.conv2d_backward_input(&g, &z, &w, &dy, others, &mut dz, &mut dgamma, &mut dbeta).unwrap();
+    fused.conv2d_backward_input(&g, &z, &w, &dy, others, &mut dz, &mut dgamma, &mut dbeta).unwrap();
     let (mut kept, mut dx) = (buffer(cpu, &dz), blank(cpu, x.len()));
-    folding
+    fused
         .batch_norm_relu_backward(&g.x_rows(), &z, &dgamma, &dbeta, &mut kept, residual.then_some(&mut dx))
         .unwrap();
     [dz, dgamma, dbeta, dx, kept].map(|v| v.to_vec())

@@ -1,4 +1,4 @@
-//! Fusion of a rectified batch norm with its neighbours: a Winograd convolution computes relu(batch_norm(x)) while it reads x, and
+//! Fused kernels of a rectified batch norm with its neighbours: a Winograd convolution computes relu(batch_norm(x)) while it reads x, and
 //! the sums of the batch norm's gradient are computed where a convolution or a max-pool writes that gradient.
 
 use crate::arena::Buffer;
@@ -7,12 +7,12 @@ use crate::device::Cpu;
 use crate::pooling;
 use crate::winograd::{Pixels, Winograd};
 use gradamp_core::backend::Memory;
-use gradamp_core::folding::{Folding, Rectified, Share};
+use gradamp_core::backend::{BatchNormRelu, FusedKernels, GradientShare};
 use gradamp_core::geometry::{Conv2d, Pool2d, Rows};
 use gradamp_core::{Error, Result};
 
 /// The operands as slices.
-fn rectified<'a>(g: &Rows, z: &Rectified<'a, Cpu>) -> batch_norm::RectifiedBatchNorm<'a> {
+fn rectified<'a>(g: &Rows, z: &BatchNormRelu<'a, Cpu>) -> batch_norm::RectifiedBatchNorm<'a> {
     batch_norm::RectifiedBatchNorm::new(g, (&z.p).into(), z.x, z.z.map(|z| &**z))
 }
 
@@ -28,15 +28,15 @@ impl Cpu {
     }
 }
 
-impl Folding<Cpu> for Cpu {
-    fn folds(&self, g: &Conv2d) -> bool {
+impl FusedKernels<Cpu> for Cpu {
+    fn fuses(&self, g: &Conv2d) -> bool {
         Winograd::choose(g).is_some()
     }
 
     fn conv2d(
         &self,
         g: &Conv2d,
-        z: &Rectified<'_, Cpu>,
+        z: &BatchNormRelu<'_, Cpu>,
         w: &Buffer,
         bias: Option<&Buffer>,
         y: &mut Buffer,
@@ -55,17 +55,17 @@ impl Folding<Cpu> for Cpu {
     fn conv2d_backward_input(
         &self,
         g: &Conv2d,
-        z: &Rectified<'_, Cpu>,
+        z: &BatchNormRelu<'_, Cpu>,
         w: &Buffer,
         dy: &Buffer,
-        others: Option<Share<'_, Cpu>>,
+        others: Option<GradientShare<'_, Cpu>>,
         dz: &mut Buffer,
         dgamma: &mut Buffer,
         dbeta: &mut Buffer,
     ) -> Result<()> {
         let (rows, z) = (g.x_rows(), rectified(&g.x_rows(), z));
         let others = others.map(|share| {
-            let Share { values, scale, own } = share;
+            let GradientShare { values, scale, own } = share;
             batch_norm::AddedGradient { values, scale, own }
         });
         let mut found = BlockSums::new(Quantity::Gradients(&z, others));
@@ -77,7 +77,7 @@ impl Folding<Cpu> for Cpu {
     fn max_pool2d_backward(
         &self,
         g: &Pool2d,
-        z: &Rectified<'_, Cpu>,
+        z: &BatchNormRelu<'_, Cpu>,
         index: &Buffer,
         dy: &Buffer,
         dz: &mut Buffer,
@@ -94,7 +94,7 @@ impl Folding<Cpu> for Cpu {
     fn batch_norm_relu_backward(
         &self,
         g: &Rows,
-        z: &Rectified<'_, Cpu>,
+        z: &BatchNormRelu<'_, Cpu>,
         dgamma: &Buffer,
         dbeta: &Buffer,
         dz: &mut Buffer,

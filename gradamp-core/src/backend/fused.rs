@@ -1,21 +1,24 @@
-//! relu(batch_norm(x)) folded into the convolution that reads it: computed where it is read, and kept in no memory.
+//! Kernels that compute relu(batch_norm(x)) together with the operation that reads it.
 //!
-//! Forward saves the pass that writes it and the memory that holds it from then on; the weight's gradient, which reads it more than
-//! once, has it computed again. Backward saves a pass too, for the convolution's input gradient is the batch norm's output
-//! gradient: the sums over it are found while it is in cache. So they are where somebody wrote z, and where others read it too: their
-//! share is added first; and where a pool reads it.
+//! Forward, a convolution computes relu(batch_norm(x)) as it reads x. The result is written nowhere, which saves a pass
+//! over memory and the memory itself; the convolution's weight gradient computes it a second time.
+//!
+//! Backward, the gradient at the rectifier's output is written by the operation that reads it: a convolution or a
+//! max-pool. The batch norm's gradient begins with two sums over that gradient. The kernel finds them while each block is
+//! in cache, after it has added the gradient that other readers handed over.
 
 use std::fmt::Debug;
 
+use super::layers::BatchNormOperands;
+use super::memory::Memory;
 use crate::Result;
-use crate::backend::{BatchNormOperands, Memory};
 use crate::geometry::{Conv2d, Pool2d, Rows};
 
 /// z = relu(batch_norm(x) + residual), as what it is computed from.
 ///
 /// **Shapes:** x and z `[rows, c]`, the operands `[c]`.
 #[derive(Debug)]
-pub struct Rectified<'a, B: Memory> {
+pub struct BatchNormRelu<'a, B: Memory> {
     /// What the batch norm reads.
     pub x: &'a B::Buffer,
     /// The batch norm's operands.
@@ -24,31 +27,32 @@ pub struct Rectified<'a, B: Memory> {
     pub z: Option<&'a B::Buffer>,
 }
 
-/// What other readers of a value have for its gradient, to be added to a convolution's: own · dz + scale · values.
+/// The gradient that other readers of a value have handed over. A kernel adds it to its own: own · dz + scale · values.
 #[derive(Debug)]
-pub struct Share<'a, B: Memory> {
-    /// Theirs, of the value's shape.
+pub struct GradientShare<'a, B: Memory> {
+    /// The other readers' gradient before its scalar, of the value's shape.
     pub values: &'a B::Buffer,
-    /// The scalar of theirs.
+    /// The scalar of the other readers' gradient.
     pub scale: f32,
-    /// The scalar of the convolution's own.
+    /// The scalar of the kernel's own gradient.
     pub own: f32,
 }
 
-/// A backend whose convolutions read z = relu(batch_norm(x)) without anybody having written it, and which finds the sums of z's
-/// gradient while it is written; see [`Device::folding`](crate::backend::Device::folding).
+/// Kernels of a backend that compute z = relu(batch_norm(x)) together with its reader; see
+/// [`Device::fused_kernels`](super::Device::fused_kernels).
 ///
-/// All values are those of the methods of [`Backend`](crate::Backend) that these stand for, up to the order of sums.
-pub trait Folding<B: Memory>: Debug {
-    /// Whether convolutions of this shape do so: where not, there is no such way, or it is not the faster one.
-    fn folds(&self, g: &Conv2d) -> bool;
+/// Each kernel stands for two or three methods of [`Backend`](super::Backend) and gives their values, up to the order of
+/// sums.
+pub trait FusedKernels<B: Memory>: Debug {
+    /// Whether convolutions of this shape have fused kernels. For other shapes the methods return an error.
+    fn fuses(&self, g: &Conv2d) -> bool;
 
-    /// y = conv2d(z, w) + bias for a z without residual; with `moments`, the mean and variance of y's channels, as [`Device::conv2d_with_moments`](crate::backend::Device::conv2d_with_moments)
-    /// gives them.
+    /// y = conv2d(z, w) + bias for a z without residual. With `moments`, the mean and variance of y's channels are written
+    /// too, as [`Device::conv2d_with_moments`](super::Device::conv2d_with_moments) writes them.
     fn conv2d(
         &self,
         g: &Conv2d,
-        z: &Rectified<'_, B>,
+        z: &BatchNormRelu<'_, B>,
         w: &B::Buffer,
         bias: Option<&B::Buffer>,
         y: &mut B::Buffer,
@@ -60,10 +64,10 @@ pub trait Folding<B: Memory>: Debug {
     fn conv2d_backward_input(
         &self,
         g: &Conv2d,
-        z: &Rectified<'_, B>,
+        z: &BatchNormRelu<'_, B>,
         w: &B::Buffer,
         dy: &B::Buffer,
-        others: Option<Share<'_, B>>,
+        others: Option<GradientShare<'_, B>>,
         dz: &mut B::Buffer,
         dgamma: &mut B::Buffer,
         dbeta: &mut B::Buffer,
@@ -73,7 +77,7 @@ pub trait Folding<B: Memory>: Debug {
     fn max_pool2d_backward(
         &self,
         g: &Pool2d,
-        z: &Rectified<'_, B>,
+        z: &BatchNormRelu<'_, B>,
         index: &B::Buffer,
         dy: &B::Buffer,
         dz: &mut B::Buffer,
@@ -88,7 +92,7 @@ pub trait Folding<B: Memory>: Debug {
     fn batch_norm_relu_backward(
         &self,
         g: &Rows,
-        z: &Rectified<'_, B>,
+        z: &BatchNormRelu<'_, B>,
         dgamma: &B::Buffer,
         dbeta: &B::Buffer,
         dz: &mut B::Buffer,

@@ -1,17 +1,17 @@
-//! What a backend that folds does otherwise: calls that know of a rectified batch norm before them.
+//! Calls of fused kernels: operations that know of a rectified batch norm before them.
 
 use std::fmt;
 
 use gradamp_core::Result;
 use gradamp_core::backend::Backend;
-use gradamp_core::folding::{Folding, Rectified, Share};
+use gradamp_core::backend::{BatchNormRelu, FusedKernels, GradientShare};
 use gradamp_core::geometry::{Conv2d, Pool2d, Rows};
 
 use super::operands::{Call, Channels, of_convolution, of_pool, of_rows};
 
-/// A call of a backend that folds.
+/// A call of a fused kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Folded {
+pub enum FusedCall {
     /// Batch norm, rectifier and convolution.
     Forward {
         /// The convolution's shapes.
@@ -41,9 +41,9 @@ pub enum Folded {
     },
 }
 
-use Folded::{Forward, InputGradient, Pool, Rest};
+use FusedCall::{Forward, InputGradient, Pool, Rest};
 
-impl Folded {
+impl FusedCall {
     /// What kind of operation it is.
     pub fn name(&self) -> &'static str {
         match self {
@@ -105,9 +105,9 @@ impl Folded {
                 let (w, mut y, mut found) =
                     (like(g.w_shape())?, like(g.y_shape())?, [values(g.c_out)?, values(g.c_out)?]);
                 Box::new(move || {
-                    let z = Rectified { x: &x, p: p.operands(), z: None };
+                    let z = BatchNormRelu { x: &x, p: p.operands(), z: None };
                     let moments = moments.then(|| found.each_mut());
-                    folding(&b)?.conv2d(&g, &z, &w, bias.as_ref(), &mut y, moments)
+                    fused_kernels(&b)?.conv2d(&g, &z, &w, bias.as_ref(), &mut y, moments)
                 })
             }
             InputGradient { g, others, residual } => {
@@ -115,33 +115,33 @@ impl Folded {
                 let (written, theirs) = (values(rows.len())?, values(rows.len())?);
                 Box::new(move || {
                     let [dgamma, dbeta] = sums.each_mut();
-                    let z = Rectified { x: &x, p: p.operands(), z: residual.then_some(&written) };
-                    let others = others.then_some(Share { values: &theirs, scale: 1.0, own: 1.0 });
-                    folding(&b)?.conv2d_backward_input(&g, &z, &w, &dy, others, &mut dz, dgamma, dbeta)
+                    let z = BatchNormRelu { x: &x, p: p.operands(), z: residual.then_some(&written) };
+                    let others = others.then_some(GradientShare { values: &theirs, scale: 1.0, own: 1.0 });
+                    fused_kernels(&b)?.conv2d_backward_input(&g, &z, &w, &dy, others, &mut dz, dgamma, dbeta)
                 })
             }
             Pool(g) => {
                 let (index, dy) = (like(g.y_shape())?, like(g.y_shape())?);
                 Box::new(move || {
                     let ([dgamma, dbeta], z) =
-                        (sums.each_mut(), Rectified { x: &x, p: p.operands(), z: None });
-                    folding(&b)?.max_pool2d_backward(&g, &z, &index, &dy, &mut dz, dgamma, dbeta)
+                        (sums.each_mut(), BatchNormRelu { x: &x, p: p.operands(), z: None });
+                    fused_kernels(&b)?.max_pool2d_backward(&g, &z, &index, &dy, &mut dz, dgamma, dbeta)
                 })
             }
             Rest { g, residual } => {
                 let (written, mut dx) = (values(rows.len())?, values(rows.len())?);
                 Box::new(move || {
                     let [dgamma, dbeta] = &sums;
-                    let z = Rectified { x: &x, p: p.operands(), z: residual.then_some(&written) };
+                    let z = BatchNormRelu { x: &x, p: p.operands(), z: residual.then_some(&written) };
                     let dx = residual.then_some(&mut dx);
-                    folding(&b)?.batch_norm_relu_backward(&g, &z, dgamma, dbeta, &mut dz, dx)
+                    fused_kernels(&b)?.batch_norm_relu_backward(&g, &z, dgamma, dbeta, &mut dz, dx)
                 })
             }
         })
     }
 }
 
-impl fmt::Display for Folded {
+impl fmt::Display for FusedCall {
     /// The shape, as of the operation whose place it takes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&match self {
@@ -153,7 +153,7 @@ impl fmt::Display for Folded {
 }
 
 /// What the survey found the backend to have.
-fn folding<B: Backend>(backend: &B) -> Result<&dyn Folding<B>> {
+fn fused_kernels<B: Backend>(backend: &B) -> Result<&dyn FusedKernels<B>> {
     let missing = || gradamp_core::Error::external(format!("{} does not fold", backend.name()));
-    backend.folding().ok_or_else(missing)
+    backend.fused_kernels().ok_or_else(missing)
 }

@@ -1,17 +1,17 @@
-//! The calls of a backend that folds, and what stands for them elsewhere.
+//! Calls of the fused kernels, and the methods that stand for them on a backend without such kernels.
 
 use super::super::Violation;
 use super::super::case::{Found, Output};
 use crate::backend::Memory;
-use crate::folding::{Folding, Rectified, Share};
+use crate::backend::{BatchNormRelu, FusedKernels, GradientShare};
 use crate::geometry::{Conv2d, Pool2d, Rows};
 use crate::{Backend, Result};
 
-/// Runs with z folded, or with what is done instead.
+/// Runs the fused kernels, or the methods that stand for them.
 pub(super) struct Run<'a, B: Backend> {
     pub(super) backend: &'a B,
     pub(super) rows: Rows,
-    pub(super) z: Rectified<'a, B>,
+    pub(super) z: BatchNormRelu<'a, B>,
 }
 
 /// Where a gradient at z and the sums over it go.
@@ -19,8 +19,8 @@ pub(super) type To<'a, B> = (&'a mut <B as Memory>::Buffer, [&'a mut <B as Memor
 
 impl<B: Backend> Run<'_, B> {
     /// The backend's own way with a convolution.
-    fn folding(&self, g: &Conv2d) -> Option<&dyn Folding<B>> {
-        self.backend.folding().filter(|folding| folding.folds(g))
+    fn fused_kernels(&self, g: &Conv2d) -> Option<&dyn FusedKernels<B>> {
+        self.backend.fused_kernels().filter(|fused| fused.fuses(g))
     }
 
     /// z, written.
@@ -42,8 +42,8 @@ impl<B: Backend> Run<'_, B> {
         y: &mut B::Buffer,
         moments: Option<[&mut B::Buffer; 2]>,
     ) -> Result<()> {
-        match (self.folding(g), moments) {
-            (Some(folding), moments) => folding.conv2d(g, &self.z, w, bias, y, moments),
+        match (self.fused_kernels(g), moments) {
+            (Some(fused), moments) => fused.conv2d(g, &self.z, w, bias, y, moments),
             (None, None) => self.backend.conv2d(g, &self.written()?, w, bias, y),
             (None, Some([mean, variance])) => {
                 self.backend.conv2d_with_moments(g, &self.written()?, w, bias, y, mean, variance)
@@ -53,7 +53,7 @@ impl<B: Backend> Run<'_, B> {
 
     /// The sums over dz alone.
     fn sums(&self, dz: &B::Buffer, [dgamma, dbeta]: [&mut B::Buffer; 2]) -> Result<()> {
-        let (b, Rectified { x, p, .. }) = (self.backend, &self.z);
+        let (b, BatchNormRelu { x, p, .. }) = (self.backend, &self.z);
         let mut dx = b.alloc(self.rows.len())?;
         b.batch_norm_relu_backward(&self.rows, p, x, &self.written()?, dz, None, &mut dx, dgamma, dbeta)
     }
@@ -63,14 +63,14 @@ impl<B: Backend> Run<'_, B> {
         g: &Conv2d,
         w: &B::Buffer,
         dy: &B::Buffer,
-        others: Option<Share<'_, B>>,
+        others: Option<GradientShare<'_, B>>,
         (dz, [dgamma, dbeta]): To<'_, B>,
     ) -> Result<()> {
-        if let Some(folding) = self.folding(g) {
-            return folding.conv2d_backward_input(g, &self.z, w, dy, others, dz, dgamma, dbeta);
+        if let Some(fused) = self.fused_kernels(g) {
+            return fused.conv2d_backward_input(g, &self.z, w, dy, others, dz, dgamma, dbeta);
         }
         self.backend.conv2d_backward_input(g, w, dy, dz)?;
-        if let Some(Share { values, scale, own }) = others {
+        if let Some(GradientShare { values, scale, own }) = others {
             self.backend.axpby(self.rows.len(), scale, values, own, dz)?;
         }
         self.sums(dz, [dgamma, dbeta])
@@ -83,8 +83,8 @@ impl<B: Backend> Run<'_, B> {
         dy: &B::Buffer,
         (dz, [dgamma, dbeta]): To<'_, B>,
     ) -> Result<()> {
-        if let Some(folding) = self.backend.folding() {
-            return folding.max_pool2d_backward(g, &self.z, index, dy, dz, dgamma, dbeta);
+        if let Some(fused) = self.backend.fused_kernels() {
+            return fused.max_pool2d_backward(g, &self.z, index, dy, dz, dgamma, dbeta);
         }
         self.backend.max_pool2d_backward(g, index, dy, dz)?;
         self.sums(dz, [dgamma, dbeta])
@@ -98,8 +98,8 @@ impl<B: Backend> Run<'_, B> {
         dx: Option<&mut B::Buffer>,
     ) -> Result<()> {
         let (b, rows) = (self.backend, &self.rows);
-        if let Some(folding) = b.folding() {
-            return folding.batch_norm_relu_backward(rows, &self.z, dgamma, dbeta, dz, dx);
+        if let Some(fused) = b.fused_kernels() {
+            return fused.batch_norm_relu_backward(rows, &self.z, dgamma, dbeta, dz, dx);
         }
         let [mut room, mut kept] = [b.alloc(rows.len())?, b.alloc(rows.len())?];
         let [dgamma, dbeta] = &mut [b.alloc(rows.channels)?, b.alloc(rows.channels)?];

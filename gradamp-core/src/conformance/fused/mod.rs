@@ -1,6 +1,7 @@
-//! z = relu(batch_norm(x)); y = conv2d(z, w) + bias, where nobody wrote z; and the gradients of one that has a residual
+//! The laws of [`FusedKernels`](crate::backend::FusedKernels): z = relu(batch_norm(x)) and y = conv2d(z, w) + bias in one
+//! kernel, and the gradients, with and without a residual in z.
 //!
-//! A backend that does not fold is held to its own composition, which is all that [`crate::folding::Folding`] stands for.
+//! A backend without fused kernels is held to the methods that stand for them.
 
 mod run;
 
@@ -15,12 +16,12 @@ use super::conv2d::{self, bias_of, dy, geometries, w};
 use super::pool::{self, MaxPoolBackward};
 use super::rows::shape;
 use crate::backend::BatchNormOperands;
-use crate::folding::{Rectified, Share};
+use crate::backend::{BatchNormRelu, GradientShare};
 use crate::geometry::{Conv2d, Pool2d, Rows};
 use crate::{Backend, Result};
 use run::{Outputs, Run};
 
-/// What a backend that folds does otherwise.
+/// A call of a fused kernel.
 #[derive(Debug)]
 enum Pass {
     /// The convolution, perhaps with the moments of its output.
@@ -89,7 +90,7 @@ impl Case for Pass {
         };
         let written = if self.residual() { Some(upload(backend, &z(&rows))?) } else { None };
         let run =
-            Run { backend, rows, z: Rectified { x: &upload(backend, &host.x)?, p, z: written.as_ref() } };
+            Run { backend, rows, z: BatchNormRelu { x: &upload(backend, &host.x)?, p, z: written.as_ref() } };
         match self {
             Forward { g, bias, moments } => {
                 let w = upload(backend, &w(g))?;
@@ -108,7 +109,7 @@ impl Case for Pass {
             BackwardInput { g, residual } => {
                 let (w, dy) = (upload(backend, &w(g))?, upload(backend, &dy(g))?);
                 let values = &upload(backend, &dz(&rows))?;
-                let others = residual.then_some(Share { values, scale: SCALES[0], own: SCALES[1] });
+                let others = residual.then_some(GradientShare { values, scale: SCALES[0], own: SCALES[1] });
                 let mut outputs = Outputs::new(backend, &rows)?;
                 run.backward_input(g, &w, &dy, others, outputs.to())?;
                 outputs.read(backend)
@@ -213,43 +214,43 @@ fn rest() -> Result<Vec<Pass>> {
 }
 
 /// y, and the mean and variance of each channel.
-pub fn folded_forward_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+pub fn fused_forward_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &forward()?)
 }
 
 /// As a batch norm, a rectifier and a convolution give it.
-pub fn folded_forward_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
+pub fn fused_forward_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &forward()?)
 }
 
 /// The gradient between the rectifier and the convolution, with the batch norm's sums over it; also where a residual and another
 /// reader take part.
-pub fn folded_input_gradient_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+pub fn fused_input_gradient_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &backward_input()?)
 }
 
 /// As the backward of a convolution and of a rectified batch norm give it.
-pub fn folded_input_gradient_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
+pub fn fused_input_gradient_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &backward_input()?)
 }
 
 /// The gradient between the rectifier and a max-pool, with the batch norm's sums over it.
-pub fn folded_pool_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+pub fn fused_pool_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &pools()?)
 }
 
 /// As the backward of a max-pool and of a rectified batch norm give it.
-pub fn folded_pool_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
+pub fn fused_pool_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &pools()?)
 }
 
 /// dx in the place of dz, or beside what the residual gets.
-pub fn folded_rest_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+pub fn fused_rest_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &rest()?)
 }
 
 /// As the backward of a rectified batch norm gives it.
-pub fn folded_rest_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
+pub fn fused_rest_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &rest()?)
 }
 

@@ -8,7 +8,7 @@ use super::board::Setup;
 use super::estimate::estimate;
 use super::preflight::{Extent, preflight};
 use super::runner;
-use super::show::{Show, table};
+use super::show::Show;
 use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
 use crate::{device, hangup, interrupt, output};
 use gradamp_study::columns::{columns, header};
@@ -121,7 +121,7 @@ fn run(
 /// **Errors:** runs that failed.
 fn finish(root: &Path, shard: Shard) -> Result<u8> {
     let data = SweepData::read(root)?;
-    output::result(format_args!("{}\n{}", table(&data.cells()), root.display()));
+    output::result(format_args!("{}\n{}", gradamp_study::sweep::cell_table(&data.cells()), root.display()));
     let warnings = data.warnings.iter().cloned().chain(different_data(root, &data.plan));
     warnings.for_each(|warning| output::message(format_args!("warning: {warning}")));
     let mine = || data.results.iter().enumerate().filter(|(i, _)| shard.holds(*i)).map(|(_, line)| line);

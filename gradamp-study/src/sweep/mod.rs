@@ -23,6 +23,7 @@ mod names;
 mod plan;
 mod results;
 mod study;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ pub use halving::Fate;
 pub use plan::{Axes, Plan, PlannedRun, Role};
 pub use results::ResultLine;
 pub use study::Study;
+pub use table::cell_table;
 
 /// The names of the runs of a study, in plan order.
 ///

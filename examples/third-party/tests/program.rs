@@ -1,5 +1,7 @@
 //! The program of this crate, as a user runs it: settings name what is its own, and runs of it resume, sweep and report.
 
+#![allow(clippy::unwrap_used)] // a test that cannot begin may stop where it is
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -58,6 +58,9 @@ impl<B: Backend> RectifiedBatchNorm<B> {
     }
 }
 
+/// A tensor, and the mean and biased variance of its channels if they were found as it was computed.
+pub(crate) type WithMoments<B> = (Tensor<B>, Option<[Tensor<B>; 2]>);
+
 /// A tensor that is computed at its first read. The values that operations pass on share it.
 pub(crate) struct Value<B: Backend> {
     shape: Shape,
@@ -120,7 +123,7 @@ impl<B: Backend> Value<B> {
 
     /// The tensor, and the mean and biased variance of its channels if they were found as it was computed: where it is
     /// a convolution that nobody has read.
-    pub(crate) fn with_moments(&self) -> Result<(Tensor<B>, Option<[Tensor<B>; 2]>)> {
+    pub(crate) fn with_moments(&self) -> Result<WithMoments<B>> {
         let mut state = self.lock();
         let mut moments = None;
         if let (None, Some(Recipe::Convolution(convolution))) = (&state.tensor, &state.recipe) {

@@ -36,7 +36,7 @@ pub enum Source {
 /// Reads or generates the data of a set that is not in this crate.
 type Load = Box<dyn Fn(Option<&Path>) -> Result<DatasetPair> + Send + Sync>;
 
-static EXTERNAL: Registry<Load> = Registry::new("data.source", &["auto", "cifar10", "cifar100", "shapes"]);
+static EXTERNAL: Registry<Load> = Registry::new("data set", &["auto", "cifar10", "cifar100", "shapes"]);
 
 /// Lets settings name a data set of another crate, as in `data.source = "stripes"`. `load` reads it from
 /// the configured path, or generates it where there is none.

@@ -18,7 +18,7 @@ use crate::shaders::kernel::{Kernel, Variant};
 /// The backend: a cheap handle on one opened adapter.
 ///
 /// A call records its work and returns. Recorded work runs in the order of the calls once it is submitted: by
-/// [`submit`](gradamp_core::Backend::submit) at the end of a step, by any read, or when much work has accumulated.
+/// [`submit`](gradamp_core::backend::Device::submit) at the end of a step, by any read, or when much work has accumulated.
 #[derive(Clone)]
 pub struct Wgpu(Arc<Shared>);
 

@@ -1,12 +1,4 @@
 //! Sites and backward hooks: how anyone looks at, scales or replaces a gradient on its way down.
-//!
-//! **Order.** A backward pass visits the layers in the reverse of their forward order. At each layer:
-//! 1. [`BackwardHook::on_gradient`] of its site, with the gradient of the layer's output, once all consumers have
-//!    added their shares (a container such as a residual block comes before the layers inside it);
-//! 2. the layer's own backward; [`BackwardHook::on_parameter_gradient`] for each of its parameters, in their order;
-//! 3. [`BackwardHook::on_input_gradient`] with what the layer is about to hand upstream.
-//!
-//! At each of these points the hooks run in the order in which they were added; each sees what the one before it left.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -80,7 +72,15 @@ pub enum GradientAction<B: Backend> {
     Replace(Tensor<B>),
 }
 
-/// Code that meets gradients during a backward pass; see the [module](self) for the order.
+/// Code that meets gradients during a backward pass.
+///
+/// **Order.** A backward pass visits the layers in the reverse of their forward order. At each layer:
+/// 1. [`on_gradient`](Self::on_gradient) of its site, with the gradient of the layer's output, once all consumers have
+///    added their shares (a container such as a residual block comes before the layers inside it);
+/// 2. the layer's own backward; [`on_parameter_gradient`](Self::on_parameter_gradient) for each of its parameters, in their order;
+/// 3. [`on_input_gradient`](Self::on_input_gradient) with what the layer is about to hand upstream.
+///
+/// At each of these points the hooks run in the order in which they were added; each sees what the one before it left.
 ///
 /// An error stops the step and names the site.
 pub trait BackwardHook<B: Backend>: Send {

@@ -32,6 +32,7 @@ mod gate;
 mod gemm;
 mod gradients;
 mod hooks;
+mod host_images;
 mod im2col;
 mod keep_images;
 mod loss;
@@ -46,7 +47,7 @@ mod rows;
 mod sgd;
 mod statistics;
 
-pub use keep_images::HostImages;
+pub use host_images::HostImages;
 pub use required::Required;
 pub use violation::{Broken, Violation};
 

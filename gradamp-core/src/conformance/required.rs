@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::HostImages;
+use super::host_images::HostImages;
 use crate::backend::{BatchNormOperands, Device, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot};
 use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use crate::keep_images::{ImageSet, KeptImages};

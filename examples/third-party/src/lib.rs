@@ -6,9 +6,11 @@
 mod data;
 mod model;
 mod operation;
+mod plain_vgg;
 mod policy;
 
 pub use data::stripes;
 pub use model::LeakyNet;
 pub use operation::leaky_relu;
+pub use plain_vgg::PlainVgg11;
 pub use policy::{Ceiling, Faded};

@@ -1,4 +1,4 @@
-//! `gradamp` with a policy, a model and a data set of this crate:
+//! `gradamp` with a policy, two models and a data set of this crate:
 //!
 //! ```sh
 //! cargo run --release -p third-party -- train --config examples/third-party/stripes.toml
@@ -8,12 +8,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use gradamp_cli::Program;
-use third_party::{Faded, LeakyNet, stripes};
+use third_party::{Faded, LeakyNet, PlainVgg11, stripes};
 
 fn main() -> ExitCode {
     Program::new()
         .policy("faded", |settings| Ok(Arc::new(Faded::new(settings)?)))
         .model("leaky", LeakyNet)
+        .model("plain-vgg11", PlainVgg11)
         .data("stripes", |_| stripes())
         .run()
 }

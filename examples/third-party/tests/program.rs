@@ -49,6 +49,39 @@ fn a_run_with_policy_model_and_data_of_this_crate_trains_and_resumes_bit_for_bit
     assert!(std::fs::read_to_string(here.join("page.html")).unwrap().contains("leaky"));
 }
 
+/// The lines of `metrics.jsonl` without times, which differ from run to run.
+fn losses(folder: &Path, run: &str) -> Vec<(u64, f64)> {
+    let text = std::fs::read_to_string(folder.join(run).join("metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    lines.filter_map(|line| Some((line["step"].as_u64()?, line["loss"].as_f64()?))).collect()
+}
+
+#[test]
+fn a_model_in_pytorchs_manner_computes_the_bits_of_the_one_that_ships() {
+    let folder = tempfile::tempdir().unwrap();
+    for model in ["vgg11", "plain-vgg11"] {
+        let data = ["--data", "shapes", "--set", "data.train_limit=64", "--set", "data.test_limit=16"];
+        let run = [
+            "train",
+            "--model",
+            model,
+            "--width",
+            "4",
+            "--batch-size",
+            "16",
+            "--epochs",
+            "2",
+            "--out",
+            model,
+        ];
+        let log = ["--set", "train.log_interval=1", "--device", "cpu"];
+        program(folder.path(), 0, &[&run[..], &data, &log].concat());
+    }
+    let found = losses(folder.path(), "plain-vgg11");
+    assert!(found.len() > 4, "{found:?}");
+    assert_eq!(found, losses(folder.path(), "vgg11"));
+}
+
 #[test]
 fn a_sweep_over_the_policy_of_this_crate_ends_with_a_report() {
     let folder = tempfile::tempdir().unwrap();
@@ -66,7 +99,9 @@ fn names_of_this_crate_are_listed_and_misspelt_ones_are_told() {
     let config = file("stripes.toml");
     let (help, _) = program(folder.path(), 0, &["train", "--help"]);
     let (shown, _) = program(folder.path(), 0, &["config", "show", "--config", &config]);
-    for names in ["(model.name): leaky", "(amplification.policy): faded", "(data.source): stripes"] {
+    for names in
+        ["(model.name): leaky, plain-vgg11", "(amplification.policy): faded", "(data.source): stripes"]
+    {
         assert!(help.contains(names), "{help}");
         assert!(shown.contains(names), "{shown}");
     }

@@ -41,6 +41,15 @@ pub use parameters::{Initial, ParameterId, Parameters, Role};
 pub use reference::Reference;
 pub use tensor::{Shape, Tensor};
 
+/// What nearly every user of this crate names: `use gradamp_core::prelude::*;`
+pub mod prelude {
+    pub use crate::backend::{Backend, Device, Layers, LinearAlgebra, Memory, Optimiser};
+    pub use crate::{
+        BackwardHook, BackwardRule, Gradient, GradientAction, Hooks, LayerKind, Module, Parameters, Pass,
+        Reference, Site, Tape, Tensor, Var,
+    };
+}
+
 /// The code blocks of docs/adding-a-backend.md are compiled and run as tests of the documentation.
 #[cfg(all(doctest, feature = "conformance"))]
 #[doc = include_str!("../../docs/adding-a-backend.md")]

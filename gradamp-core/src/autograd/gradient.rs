@@ -14,6 +14,19 @@ use crate::fusion::{GradientRecipe, LazyGradient, Normalization, Shares, Sums};
 use crate::{Error, Result, Shape, Tensor};
 
 /// The gradient of the loss with respect to some tensor: `scale` times some values. Clones share the values.
+///
+/// Scaling multiplies the scalar and touches no value, which is why amplification is free.
+///
+/// ```
+/// use gradamp_core::prelude::*;
+///
+/// let values = Tensor::from_slice(&Reference, &[2], &[1.0, -3.0])?;
+/// let gradient = Gradient::new(values).scaled(2.0);
+/// assert_eq!(gradient.scale(), 2.0);
+/// assert_eq!(gradient.unscaled()?.to_vec()?, [1.0, -3.0]);
+/// assert_eq!(gradient.values()?.to_vec()?, [2.0, -6.0]);
+/// # Ok::<(), gradamp_core::Error>(())
+/// ```
 pub struct Gradient<B: Backend> {
     source: Source<B>,
     shape: Shape,

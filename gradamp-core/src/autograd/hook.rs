@@ -107,6 +107,32 @@ struct Registry<B: Backend> {
 }
 
 /// The hooks of a training run, in the order in which they were added; clones share them.
+///
+/// ```
+/// use gradamp_core::prelude::*;
+///
+/// /// Doubles the gradient of every rectifier's output.
+/// struct Double;
+///
+/// impl<B: Backend> BackwardHook<B> for Double {
+///     fn on_gradient(&mut self, site: &Site, _: &Gradient<B>) -> gradamp_core::Result<GradientAction<B>> {
+///         Ok(if site.kind == LayerKind::Relu { GradientAction::Scale(2.0) } else { GradientAction::Keep })
+///     }
+/// }
+///
+/// let hooks = Hooks::new();
+/// let guard = hooks.add(Double);
+/// let mut parameters = Parameters::new(&Reference, 0);
+/// let mut tape = Tape::train(&mut parameters);
+/// let x = tape.leaf(Tensor::from_slice(&Reference, &[2], &[-1.0, 3.0])?);
+/// let y = gradamp_core::ops::relu(&mut tape, &x, &"relu".into())?;
+/// let gradients = tape.backward(&y, &hooks)?; // of the sum of y
+/// let dx = gradients.of(&x).map(Gradient::values).transpose()?;
+/// assert_eq!(dx.map(|dx| dx.to_vec()).transpose()?, Some(vec![0.0, 2.0]));
+/// drop(guard); // the hook is gone
+/// assert!(hooks.is_empty());
+/// # Ok::<(), gradamp_core::Error>(())
+/// ```
 pub struct Hooks<B: Backend> {
     registry: Arc<Mutex<Registry<B>>>,
 }

@@ -34,6 +34,29 @@ struct Node<B: Backend> {
 pub type Probe<'p, B> = Box<dyn FnMut(&Site, &Tensor<B>) -> Result<()> + 'p>;
 
 /// What one forward pass did.
+///
+/// ```
+/// use gradamp_core::prelude::*;
+/// use gradamp_core::nn::{Linear, Relu};
+/// use gradamp_core::ops;
+///
+/// let backend = Reference;
+/// let mut parameters = Parameters::new(&backend, 0);
+/// let linear = Linear::new(&mut parameters, "linear", [3, 2])?;
+/// let relu = Relu::new("relu");
+/// let labels = Tensor::from_slice(&backend, &[1], &[1.0])?;
+///
+/// let mut tape = Tape::train(&mut parameters);
+/// let x = tape.constant(Tensor::from_slice(&backend, &[1, 3], &[1.0, -2.0, 0.5])?);
+/// let y = linear.forward(&mut tape, x)?;
+/// let y = relu.forward(&mut tape, y)?;
+/// let loss = ops::softmax_cross_entropy(&mut tape, &y, &labels, 0.0)?;
+/// let gradients = tape.backward(&loss.var, &Hooks::new())?;
+///
+/// let weight = parameters.find("linear.weight").and_then(|id| gradients.parameter(id));
+/// assert_eq!(weight.map(|dw| dw.shape().to_vec()), Some(vec![3, 2]));
+/// # Ok::<(), gradamp_core::Error>(())
+/// ```
 pub struct Tape<'p, B: Backend> {
     parameters: &'p mut Parameters<B>,
     mode: Mode,

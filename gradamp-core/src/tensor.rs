@@ -175,7 +175,7 @@ impl<B: Optimiser> Tensor<B> {
 
     /// Sum, norms and zeros of the values: one pass on the device and a small read.
     pub fn statistics(&self) -> Result<Statistics> {
-        let found = Statistics::of(&self.backend, &[(self.buffer(), self.elements())])?;
+        let found = Statistics::compute(&self.backend, &[(self.buffer(), self.elements())])?;
         Ok(found[0])
     }
 }

@@ -40,8 +40,8 @@ fn first_gradients_agree_with_those_of_the_reference_backend() {
         let (on_cpu, expected) = (model(&cpu, architecture), model(&Reference, architecture));
         let batches = source.epoch(&cpu, 0, 0).unwrap().zip(source.epoch(&Reference, 0, 0).unwrap());
         let mut steps = batches.map(|(a, b)| {
-            let found = FirstStep::of(&on_cpu.0, &on_cpu.1, &a.unwrap()).unwrap();
-            let expected = FirstStep::of(&expected.0, &expected.1, &b.unwrap()).unwrap();
+            let found = FirstStep::compute(&on_cpu.0, &on_cpu.1, &a.unwrap()).unwrap();
+            let expected = FirstStep::compute(&expected.0, &expected.1, &b.unwrap()).unwrap();
             (found.switched(&expected), found.differences(&expected))
         });
         let (_, layers) = steps.find(|(switched, _)| *switched == 0).unwrap();

@@ -49,8 +49,8 @@ fn first_gradients_agree(gpu: &Wgpu, cpu: &Cpu, architecture: Architecture) {
     let few = loader(16 * BATCHES, 16);
     let batches = few.epoch(gpu, 0, 0).unwrap().zip(few.epoch(cpu, 0, 0).unwrap());
     let mut steps = batches.map(|(a, b)| {
-        let found = FirstStep::of(&on_gpu.0, &on_gpu.1, &a.unwrap()).unwrap();
-        let expected = FirstStep::of(&on_cpu.0, &on_cpu.1, &b.unwrap()).unwrap();
+        let found = FirstStep::compute(&on_gpu.0, &on_gpu.1, &a.unwrap()).unwrap();
+        let expected = FirstStep::compute(&on_cpu.0, &on_cpu.1, &b.unwrap()).unwrap();
         (found.switched(&expected), found.differences(&expected))
     });
     let (_, layers) = steps.find(|(switched, _)| *switched == 0).unwrap();

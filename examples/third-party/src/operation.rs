@@ -63,7 +63,7 @@ mod tests {
         let y = leaky_relu(&mut tape, &x, 0.25, &"leaky".into())?;
         assert_eq!(y.tensor()?.to_vec()?, [-0.5, -0.125, 0.5, 3.0]);
         let gradients = tape.backward(&y, &Hooks::new())?; // of the sum of y
-        assert_eq!(gradients.of(&x).unwrap().values()?.to_vec()?, [0.25, 0.25, 1.0, 1.0]);
+        assert_eq!(gradients.leaf(&x).unwrap().values()?.to_vec()?, [0.25, 0.25, 1.0, 1.0]);
         Ok(())
     }
 }

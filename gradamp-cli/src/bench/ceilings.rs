@@ -31,7 +31,7 @@ impl Ceilings {
     /// Measures; `registers` is the peak of registers alone, 0 where it is not known.
     ///
     /// **Errors:** those of the device.
-    pub fn of<B: Backend>(backend: &B, registers: f64, stopwatch: Stopwatch) -> Result<Self> {
+    pub fn measure<B: Backend>(backend: &B, registers: f64, stopwatch: Stopwatch) -> Result<Self> {
         let copy = Operation::Axpby { len: COPIED, adds: false };
         Ok(Self {
             registers,

@@ -57,13 +57,13 @@ impl Task for Ops<'_> {
         let Self { args, registers } = self;
         let operations = chosen(survey::operations(&args.workload, &backend)?, args.only.as_deref())?;
         let stopwatch = Stopwatch { rounds: args.rounds, stretch: 0.02 };
-        let before = Ceilings::of(&backend, registers, stopwatch)?;
+        let before = Ceilings::measure(&backend, registers, stopwatch)?;
         let mut lines = Vec::with_capacity(operations.len());
         for (operation, count) in operations {
             let seconds = stopwatch.seconds(&operation, &backend)?;
             lines.push(Line { operation, count, seconds });
         }
-        let ceilings = before.highest(Ceilings::of(&backend, registers, stopwatch)?);
+        let ceilings = before.highest(Ceilings::measure(&backend, registers, stopwatch)?);
         if args.json {
             let WorkloadArgs { model, width, batch } = &args.workload;
             output::result(json!({

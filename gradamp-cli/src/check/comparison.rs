@@ -35,7 +35,7 @@ impl Comparison {
     /// Trains on both.
     ///
     /// **Errors:** those of the device.
-    pub fn of<B: Backend>(backend: &B, cpu: &Cpu, settings: ModelSettings, steps: usize) -> Result<Self> {
+    pub fn run<B: Backend>(backend: &B, cpu: &Cpu, settings: ModelSettings, steps: usize) -> Result<Self> {
         let shapes = ShapesSettings { train: BATCH * BATCHES, test: 1, seed: SEED };
         let data = DataSettings { source: Source::Shapes, shapes, workers: 0, ..DataSettings::default() };
         let source = data.train_loader(&data.split(data.load()?, SEED)?, BATCH, SEED)?;
@@ -150,7 +150,7 @@ impl<B: Backend> Trainee<B> {
     }
 
     fn first_step(&self, batch: &Batch<B>) -> Result<FirstStep> {
-        FirstStep::of(&self.model, &self.parameters, batch)
+        FirstStep::compute(&self.model, &self.parameters, batch)
     }
 
     fn losses(&self, source: &Loader, steps: usize) -> Result<Vec<f32>> {

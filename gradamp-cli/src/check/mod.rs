@@ -56,7 +56,7 @@ impl Task for Check {
                 break;
             }
             let settings = ModelSettings { architecture, width: WIDTH, classes: 10 };
-            match Comparison::of(&backend, &cpu, settings, self.steps) {
+            match Comparison::run(&backend, &cpu, settings, self.steps) {
                 Ok(comparison) => {
                     say(&comparison.as_text());
                     faults.extend(comparison.faults());

@@ -169,7 +169,7 @@ impl<B: Backend> Gradients<B> {
     }
 
     /// The gradient of a leaf; `None` for other values and where the loss does not depend on it.
-    pub fn of(&self, leaf: &Var<B>) -> Option<&Gradient<B>> {
+    pub fn leaf(&self, leaf: &Var<B>) -> Option<&Gradient<B>> {
         self.values.get(leaf.id()?)?.as_ref()
     }
 }

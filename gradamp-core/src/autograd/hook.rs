@@ -127,7 +127,7 @@ struct Registry<B: Backend> {
 /// let x = tape.leaf(Tensor::from_slice(&Reference, &[2], &[-1.0, 3.0])?);
 /// let y = gradamp_core::ops::relu(&mut tape, &x, &"relu".into())?;
 /// let gradients = tape.backward(&y, &hooks)?; // of the sum of y
-/// let dx = gradients.of(&x).map(Gradient::values).transpose()?;
+/// let dx = gradients.leaf(&x).map(Gradient::values).transpose()?;
 /// assert_eq!(dx.map(|dx| dx.to_vec()).transpose()?, Some(vec![0.0, 2.0]));
 /// drop(guard); // the hook is gone
 /// assert!(hooks.is_empty());

@@ -131,7 +131,7 @@ impl<'p, B: Backend> Tape<'p, B> {
         Var::new(Value::computed(tensor), None)
     }
 
-    /// A value whose gradient [`Gradients::of`] will give.
+    /// A value whose gradient [`Gradients::leaf`] will give.
     pub fn leaf(&mut self, tensor: Tensor<B>) -> Var<B> {
         let id = Some(self.new_value());
         Var::new(Value::computed(tensor), id)

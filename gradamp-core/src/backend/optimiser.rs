@@ -29,7 +29,7 @@ pub trait Optimiser: LinearAlgebra {
         out: &mut Self::Buffer,
     ) -> Result<()> {
         let sources: Vec<_> = gradients.iter().map(|part| (part.gradient, part.len)).collect();
-        let found = Statistics::of(self, &sources)?;
+        let found = Statistics::compute(self, &sources)?;
         // In f64, where the square of a large gain does not overflow.
         let squares = gradients.iter().zip(found).map(|(part, found)| {
             f64::from(part.scale) * f64::from(part.scale) * f64::from(found.sum_squares)
@@ -163,7 +163,7 @@ impl Statistics {
     pub const LEN: usize = 5;
 
     /// The statistics of the beginnings of several buffers (each with its number of elements), in one read.
-    pub fn of<B: Optimiser>(backend: &B, sources: &[(&B::Buffer, usize)]) -> Result<Vec<Self>> {
+    pub fn compute<B: Optimiser>(backend: &B, sources: &[(&B::Buffer, usize)]) -> Result<Vec<Self>> {
         if sources.is_empty() {
             return Ok(Vec::new());
         }

@@ -52,7 +52,7 @@ pub struct LayerDifference {
 impl FirstStep {
     /// Computes the step in three passes, so that the kernels are those of a training: outputs of all layers, inner ones
     /// of fused operations too; gradients at all sites; gradients of parameters, which nobody watches.
-    pub fn of<B: Backend>(
+    pub fn compute<B: Backend>(
         model: &impl Module<B>,
         parameters: &Parameters<B>,
         batch: &Batch<B>,

@@ -123,7 +123,7 @@ impl<B: Backend> Subject<B> {
         let loss = tape.record("weigh", &[&y], &[], None, output, rule)?;
         let gradients = tape.backward(&loss, &Hooks::new())?;
         let mut all = Vec::new();
-        if let Some(dx) = gradients.of(&x) {
+        if let Some(dx) = gradients.leaf(&x) {
             all.push((Operand::X, "x".into(), dx.values()?.to_vec()?));
         }
         for (id, parameter) in self.parameters.iter() {

@@ -275,7 +275,7 @@ pub(super) fn gradients<B: Backend>(backend: &B, hooks: &Hooks<B>, form: Form) -
     )?;
     let gradients = tape.backward(&loss.var, hooks)?;
     let mut all = BTreeMap::new();
-    if let Some(dx) = gradients.of(&x) {
+    if let Some(dx) = gradients.leaf(&x) {
         all.insert("x".into(), dx.values()?.to_vec()?);
     }
     for (id, parameter) in parameters.iter() {

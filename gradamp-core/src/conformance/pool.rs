@@ -34,7 +34,7 @@ enum Images {
 }
 
 impl Images {
-    fn of(self, g: &Pool2d) -> Array4<f32> {
+    fn values(self, g: &Pool2d) -> Array4<f32> {
         let mut x = random(1, g.x_shape());
         match self {
             Self::Distinct => {}
@@ -82,7 +82,7 @@ struct MaxPool {
 
 impl Case for MaxPool {
     fn run<B: Backend>(&self, backend: &B) -> Result<Vec<Found>, Violation> {
-        let x = upload(backend, &self.images.of(&self.g))?;
+        let x = upload(backend, &self.images.values(&self.g))?;
         let len = self.g.y_shape().iter().product();
         let mut y = Output::new(backend, "y", len)?;
         let mut index = Output::new(backend, "index", len)?;
@@ -91,7 +91,7 @@ impl Case for MaxPool {
     }
 
     fn twin(&self) -> Vec<Expected> {
-        let (y, index) = max_pool2d(&self.g, &wide(&self.images.of(&self.g)));
+        let (y, index) = max_pool2d(&self.g, &wide(&self.images.values(&self.g)));
         vec![Expected::exact("y", y), Expected::exact("index", index.mapv(|i| i as f64))]
     }
 }
@@ -103,7 +103,7 @@ pub(super) struct MaxPoolBackward {
 
 impl MaxPoolBackward {
     fn index(&self) -> Array4<usize> {
-        max_pool2d(&self.g, &wide(&Images::Distinct.of(&self.g))).1
+        max_pool2d(&self.g, &wide(&Images::Distinct.values(&self.g))).1
     }
 
     /// The index as forward notes it, and dy.

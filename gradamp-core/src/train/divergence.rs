@@ -16,7 +16,7 @@ fn first_bad<B: Backend>(
     let all = parameters.iter().map(|(_, parameter)| parameter);
     let counted: Vec<_> = all.filter(|parameter| counts(parameter.role)).collect();
     let sources: Vec<_> = counted.iter().map(|p| (p.value.buffer(), p.value.elements())).collect();
-    let found = Statistics::of(parameters.backend(), &sources)?;
+    let found = Statistics::compute(parameters.backend(), &sources)?;
     let bad = found.iter().position(|statistics| !statistics.max_abs.is_finite());
     Ok(bad.map(|place| counted[place].path.to_string()))
 }

@@ -69,7 +69,7 @@ impl<B: Backend> BatchSource<B> for Noise {
 fn first_step<B: Backend>(backend: &B) -> FirstStep {
     let (net, parameters) = Net::new(backend);
     let batch = Noise.epoch(backend, 0, 0).unwrap().next().unwrap().unwrap();
-    FirstStep::of(&net, &parameters, &batch).unwrap()
+    FirstStep::compute(&net, &parameters, &batch).unwrap()
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn a_factor_multiplies_values_and_divides_their_scalar() {
     let y = ops::loss_scale(&mut tape, &x, 1024.0).unwrap();
     assert_eq!(y.tensor().unwrap().to_vec().unwrap(), [0.5, -1.0]);
     let gradients = tape.backward(&y, &Default::default()).unwrap();
-    let dx = gradients.of(&x).unwrap();
+    let dx = gradients.leaf(&x).unwrap();
     assert_eq!((dx.unscaled().unwrap().to_vec().unwrap(), dx.scale()), (vec![1024.0; 2], 1.0 / 1024.0));
     assert_eq!(dx.values().unwrap().to_vec().unwrap(), [1.0, 1.0]);
 

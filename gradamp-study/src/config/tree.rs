@@ -50,7 +50,7 @@ impl Node {
     ///
     /// **Errors:** what is no TOML, is deeper or holds more values than settings need, with its line.
     pub fn parse(text: &str, origin: &dyn Fn(usize) -> Origin) -> Result<Self, KeyError> {
-        let lines = Lines::of(text);
+        let lines = Lines::new(text);
         check_depth(text).map_err(|(at, message)| KeyError::new(message).at("", &origin(lines.at(at))))?;
         let table = DeTable::parse(text).map_err(|error| {
             let line = error.span().map_or(1, |span| lines.at(span.start));
@@ -302,7 +302,7 @@ impl Document<'_> {
 struct Lines(Vec<usize>);
 
 impl Lines {
-    fn of(text: &str) -> Self {
+    fn new(text: &str) -> Self {
         Self(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
     }
 

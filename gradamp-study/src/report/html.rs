@@ -68,17 +68,17 @@ pub struct Page {
 impl Page {
     /// All figures in their order.
     pub fn figures(&self) -> Vec<&Figure> {
-        fn of<'a>(blocks: &'a [Block]) -> Vec<&'a Figure> {
+        fn figures_in<'a>(blocks: &'a [Block]) -> Vec<&'a Figure> {
             let figures = |block: &'a Block| -> Vec<&'a Figure> {
                 match block {
                     Block::Figure(figure) => vec![figure],
-                    Block::Details(_, blocks) => of(blocks),
+                    Block::Details(_, blocks) => figures_in(blocks),
                     _ => Vec::new(),
                 }
             };
             blocks.iter().flat_map(figures).collect()
         }
-        self.sections.iter().flat_map(|section| of(&section.blocks)).collect()
+        self.sections.iter().flat_map(|section| figures_in(&section.blocks)).collect()
     }
 
     /// The page as one file of HTML that is also well-formed XML.

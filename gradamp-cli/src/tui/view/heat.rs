@@ -11,7 +11,7 @@ use super::super::flow::Measure;
 use super::super::ui::Ui;
 use super::frame::{FAINT, FIRM, fitted};
 use super::numbers::short;
-use super::plot::X;
+use super::plot::EpochAxis;
 use gradamp_study::columns::clip;
 
 /// From small to large. Colours tell more steps apart than shades do, and shades are there without colours.
@@ -79,7 +79,7 @@ fn draw(
     // Behind the picture: the last value, and the gain at the site.
     let value_width = if area.width >= 40 { 14 } else { 0 };
     let picture = area.width.saturating_sub(name_width + 1 + value_width);
-    let x = X::of(dashboard);
+    let x = EpochAxis::new(dashboard);
     let lines: Vec<Line<'_>> = groups
         .iter()
         .zip(&names)

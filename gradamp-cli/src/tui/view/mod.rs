@@ -17,7 +17,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 
 use super::dashboard::{Curves, Dashboard};
 use super::ui::{Pane, Ui};
-use plot::{Plot, Series, X};
+use plot::{EpochAxis, Plot, Series};
 
 pub use frame::{FAINT, FIRM, fitted, footer, help};
 pub use numbers::percent;
@@ -98,7 +98,7 @@ fn overview(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, ui: &Ui) -
 
 /// Accuracy and loss side by side, one above the other, or accuracy alone where there is no room for both.
 fn curves(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard) {
-    let x = X::of(dashboard);
+    let x = EpochAxis::new(dashboard);
     let accuracy = |x| Plot {
         title: "accuracy",
         series: series(&dashboard.accuracy),

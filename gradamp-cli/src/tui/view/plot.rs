@@ -15,7 +15,7 @@ use super::scale::Scale;
 
 /// The horizontal axis.
 #[derive(Debug)]
-pub struct X<'a> {
+pub struct EpochAxis<'a> {
     dashboard: &'a Dashboard,
     /// Its end, in steps.
     steps: f64,
@@ -23,9 +23,9 @@ pub struct X<'a> {
     epochs: Option<f64>,
 }
 
-impl<'a> X<'a> {
+impl<'a> EpochAxis<'a> {
     /// The whole run, or that half (quarter, ...) of it which the run has not left yet, in whole epochs.
-    pub fn of(dashboard: &'a Dashboard) -> Self {
+    pub fn new(dashboard: &'a Dashboard) -> Self {
         let done = dashboard.steps_done().max(1) as f64;
         let Some(per_epoch) = dashboard.steps_per_epoch().map(|steps| steps as f64) else {
             return Self { dashboard, steps: done, epochs: None };
@@ -117,7 +117,7 @@ pub struct Plot<'a> {
     pub series: [Series<'a>; 4],
     /// Whether values are fractions.
     pub is_percent: bool,
-    pub x: &'a X<'a>,
+    pub x: &'a EpochAxis<'a>,
     /// What values can be.
     pub bounds: (f64, f64),
 }
@@ -132,7 +132,7 @@ impl Plot<'_> {
             Constraint::Length(u16::from(has_labels)),
         ];
         let [head, middle, rule, labels] = Layout::vertical(rows).areas(area);
-        let scale = Scale::of(self.range(middle.width), usize::from(middle.height / 3).max(1), self.bounds);
+        let scale = Scale::over(self.range(middle.width), usize::from(middle.height / 3).max(1), self.bounds);
         frame.render_widget(self.head(&scale, head.width), head);
         if middle.is_empty() {
             return;
@@ -258,12 +258,12 @@ mod tests {
                 series("test", &test, false),
             ],
             is_percent: false,
-            x: &X::of(&dashboard),
+            x: &EpochAxis::new(&dashboard),
             bounds: (0.0, f64::MAX),
         };
         let range = plot.range(80);
         assert_eq!(range, Some((1.0, 3.0)));
-        let head = plot.head(&Scale::of(range, 3, plot.bounds), 80).to_string();
+        let head = plot.head(&Scale::over(range, 3, plot.bounds), 80).to_string();
         assert_eq!(head, "loss  test 1.00  ↑ 20.0");
     }
 
@@ -288,7 +288,7 @@ mod tests {
                 }))
                 .unwrap(),
             );
-            assert_eq!(X::of(&dashboard).epochs, Some(epochs), "{steps}");
+            assert_eq!(EpochAxis::new(&dashboard).epochs, Some(epochs), "{steps}");
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct Scale {
 impl Scale {
     /// Over `range`, in about `parts` steps but with two ticks at the least; a single value stands in the middle of
     /// something within `bounds`.
-    pub fn of(range: Option<(f64, f64)>, parts: usize, bounds: (f64, f64)) -> Self {
+    pub fn over(range: Option<(f64, f64)>, parts: usize, bounds: (f64, f64)) -> Self {
         let (mut low, mut high) = range.unwrap_or((0.0, 1.0));
         if high - low <= 1e-9 * high.abs().max(low.abs()).max(1e-30) {
             let around = (0.1 * high.abs()).max(1e-6);
@@ -64,13 +64,13 @@ mod tests {
     #[test]
     fn axes_have_round_numbers() {
         let ticks =
-            |low, high, parts| Scale::of(Some((low, high)), parts, (0.0, 1.0)).ticks().collect::<Vec<_>>();
+            |low, high, parts| Scale::over(Some((low, high)), parts, (0.0, 1.0)).ticks().collect::<Vec<_>>();
         assert_eq!(ticks(0.12, 0.57, 3), [0.2, 0.30000000000000004, 0.4, 0.5]);
         assert_eq!(ticks(101.0, 149.0, 2), [120.0, 140.0]);
         assert_eq!(ticks(0.0, 1.0, 1), [0.0, 1.0]);
-        assert_eq!(Scale::of(None, 2, (0.0, 1.0)).ticks().collect::<Vec<_>>(), [0.0, 0.5, 1.0]);
+        assert_eq!(Scale::over(None, 2, (0.0, 1.0)).ticks().collect::<Vec<_>>(), [0.0, 0.5, 1.0]);
         for value in [0.0, 1.0, 0.5, 1e30, -1e30, 1e-30] {
-            let scale = Scale::of(Some((value, value)), 3, (0.0, 1.0));
+            let scale = Scale::over(Some((value, value)), 3, (0.0, 1.0));
             assert!(scale.low < scale.high && scale.step > 0.0, "{value}: {scale:?}");
             assert!(scale.low <= value && value <= scale.high, "{value}: {scale:?}");
         }
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn ticks_have_as_many_digits_as_they_need() {
         let labels = |low, high, is_percent| {
-            let scale = Scale::of(Some((low, high)), 3, (0.0, 1.0));
+            let scale = Scale::over(Some((low, high)), 3, (0.0, 1.0));
             scale.ticks().map(|value| scale.label(value, is_percent)).collect::<Vec<_>>()
         };
         assert_eq!(labels(0.12, 0.57, true), ["20 %", "30 %", "40 %", "50 %"]);

@@ -1,21 +1,21 @@
 //! `gradamp compare` as a user runs it: on runs whose every number is known, and on a sweep that was made.
 
-mod made;
+mod fake_run;
 mod sweep;
 
 use std::fs;
 
 use serde_json::{Value, json};
 
-use self::made::{Made, OFF, ON};
+use self::fake_run::{FakeRun, OFF, ON};
 use crate::{Report, Workplace};
 
 /// `off/1..3` ends at 0.70, 0.71, 0.72 and `on/1..3` at 0.72, 0.74, 0.73.
 fn two_groups() -> Workplace {
     let place = Workplace::new();
     for (seed, off, on) in [(1, 0.70, 0.72), (2, 0.71, 0.74), (3, 0.72, 0.73)] {
-        Made::new(seed, off, OFF).write(&place, &format!("off/{seed}"));
-        Made { hits: "1111111110", ..Made::new(seed, on, ON) }.write(&place, &format!("on/{seed}"));
+        FakeRun::new(seed, off, OFF).write(&place, &format!("off/{seed}"));
+        FakeRun { hits: "1111111110", ..FakeRun::new(seed, on, ON) }.write(&place, &format!("on/{seed}"));
     }
     place
 }
@@ -140,10 +140,10 @@ fn the_numbers_that_are_asked_for_are_used() {
 #[test]
 fn what_makes_a_comparison_doubtful_is_said() {
     let place = two_groups();
-    let made = |seed| Made::new(seed, 0.7, ON);
+    let made = |seed| FakeRun::new(seed, 0.7, ON);
     let mut unfair = made(1);
     unfair.accuracies.iter_mut().for_each(|it| it.0 = None);
-    let cases: [(&str, Vec<Made>, &[&str]); 11] = [
+    let cases: [(&str, Vec<FakeRun>, &[&str]); 11] = [
         ("validation", vec![unfair], &["NO VALIDATION SPLIT"]),
         (
             "few",
@@ -169,10 +169,14 @@ fn what_makes_a_comparison_doubtful_is_said() {
             vec![made(1), made(2).set("batch_size = 64\n")],
             &["the runs of B differ in more than the seed: train.batch_size"],
         ),
-        ("same", vec![Made::new(1, 0.7, OFF), Made::new(2, 0.7, OFF)], &["A and B have the same settings"]),
+        (
+            "same",
+            vec![FakeRun::new(1, 0.7, OFF), FakeRun::new(2, 0.7, OFF)],
+            &["A and B have the same settings"],
+        ),
         (
             "none",
-            vec![made(1), Made { accuracies: Vec::new(), ..made(2) }],
+            vec![made(1), FakeRun { accuracies: Vec::new(), ..made(2) }],
             &["b/1 was never evaluated on test examples and is left out"],
         ),
     ];
@@ -195,8 +199,8 @@ fn what_makes_a_comparison_doubtful_is_said() {
 fn runs_of_one_seed_are_no_pairs() {
     let place = Workplace::new();
     for (i, seed) in [1, 2, 2].into_iter().enumerate() {
-        Made::new(seed, 0.7 + 0.01 * i as f64, OFF).write(&place, &format!("off/{i}"));
-        Made::new(seed, 0.8 - 0.01 * i as f64, ON).write(&place, &format!("on/{i}"));
+        FakeRun::new(seed, 0.7 + 0.01 * i as f64, OFF).write(&place, &format!("off/{i}"));
+        FakeRun::new(seed, 0.8 - 0.01 * i as f64, ON).write(&place, &format!("on/{i}"));
     }
     assert_eq!(compared(&place, "off on")["method"], "welch");
 }
@@ -206,10 +210,10 @@ fn settings_that_change_nothing_or_were_asked_about_are_no_reason_to_doubt() {
     let place = two_groups();
     let harmless = "threads = 3\nlog_interval = 1\ngradients_every = 7\ncheckpoint_seconds = 1.0\n[data]\nworkers = 2\nresident = false\n";
     for seed in 1..=3 {
-        Made::new(seed, 0.7 + 0.01 * seed as f64, ON)
+        FakeRun::new(seed, 0.7 + 0.01 * seed as f64, ON)
             .set(harmless)
             .write(&place, &format!("harmless/{seed}"));
-        Made::new(seed, 0.7 + 0.01 * seed as f64, &OFF.replace("lr = 0.1", "lr = 0.2"))
+        FakeRun::new(seed, 0.7 + 0.01 * seed as f64, &OFF.replace("lr = 0.1", "lr = 0.2"))
             .write(&place, &format!("lr/{seed}"));
     }
     assert_eq!(warnings(&compared(&place, "off harmless")), Vec::<String>::new());
@@ -223,7 +227,8 @@ fn settings_that_change_nothing_or_were_asked_about_are_no_reason_to_doubt() {
 #[test]
 fn only_runs_of_one_seed_share_test_examples_that_the_seed_has_chosen() {
     let place = Workplace::new();
-    let limited = |seed, hits| Made { hits, ..Made::new(seed, 0.7, ON).set("[data]\ntest_limit = 10\n") };
+    let limited =
+        |seed, hits| FakeRun { hits, ..FakeRun::new(seed, 0.7, ON).set("[data]\ntest_limit = 10\n") };
     limited(1, "1111100000").write(&place, "x");
     limited(1, "1111100011").write(&place, "y");
     limited(2, "1111100011").write(&place, "z");
@@ -247,13 +252,13 @@ fn what_cannot_be_compared_is_refused() {
     place.run("compare off off/2").fails(2, &["off/2 is in both groups"]);
     place.run("compare --a off/1 off/1 --b on/1").fails(2, &["off/1 is twice in group A"]);
     place.run("compare off on --baseline x").fails(2, &["--baseline names a cell of a sweep"]);
-    Made { accuracies: Vec::new(), ..Made::new(1, 0.0, ON) }.write(&place, "fresh");
+    FakeRun { accuracies: Vec::new(), ..FakeRun::new(1, 0.0, ON) }.write(&place, "fresh");
     place
         .run("compare off fresh")
         .fails(1, &["group B (fresh) is empty: none of its 1 runs was ever evaluated"]);
 
     let damage = |file: &str, change: fn(String) -> String| {
-        Made::new(1, 0.7, ON).write(&place, "bad");
+        FakeRun::new(1, 0.7, ON).write(&place, "bad");
         let path = place.path("bad").join(file);
         fs::write(&path, change(fs::read_to_string(&path).unwrap())).unwrap();
         place.run("compare off/1 bad")

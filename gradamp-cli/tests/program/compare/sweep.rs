@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::made::{Made, OFF, ON};
+use super::fake_run::{FakeRun, OFF, ON};
 use super::{assert_close, compared, warnings};
 use crate::Workplace;
 
@@ -98,7 +98,7 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
         {
             let run = format!("sweeps/s/runs/{name}_seed-{seed}");
             let _ = fs::remove_dir_all(place.path(&run)); // with the checkpoints, whose seals are of the logs before
-            Made::new(seed.into(), last, settings).write(&place, &run);
+            FakeRun::new(seed.into(), last, settings).write(&place, &run);
         }
     }
     let sweep = compared(&place, "sweeps/s");

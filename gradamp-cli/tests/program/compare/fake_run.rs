@@ -6,7 +6,7 @@ use crate::Workplace;
 
 /// A run as its folder would tell it, with accuracies that are chosen.
 #[derive(Clone)]
-pub struct Made {
+pub struct FakeRun {
     pub seed: u64,
     /// After each epoch, on the validation and on the test examples.
     pub accuracies: Vec<(Option<f64>, f64)>,
@@ -20,7 +20,7 @@ pub struct Made {
 pub const OFF: &str = "[strategy]\nlr = 0.1\nphase = [{ epochs = 3 }]\n";
 pub const ON: &str = "[strategy]\nlr = 0.1\nphase = [{ epochs = 3, amplify = true }]\n";
 
-impl Made {
+impl FakeRun {
     /// A finished run of three epochs that ends at `last`.
     pub fn new(seed: u64, last: f64, settings: &str) -> Self {
         let accuracies = [(0.30, 0.25), (0.80, last - 0.05), (0.70, last)];

@@ -131,8 +131,3 @@ fn last_resort(info: &PanicHookInfo<'_>) {
     failure::note_panic(&message);
     output::error(format_args!("error: {message}"));
 }
-
-/// The example of the README is compiled and run.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-mod readme {}

@@ -120,6 +120,7 @@ mod tests {
                 "fluctuation",
                 "equalise",
                 "depth",
+                "options",
             ],
         ),
         ("strategy", &["lr", "phase"]),

@@ -62,7 +62,7 @@ fn the_last_entry_that_matches_a_parameter_counts() {
 fn a_glob_that_matches_no_trained_parameter_is_an_error() {
     for (paths, message) in [
         ("hiden.weight", "\"hiden.weight\" matches no parameter; the nearest is \"hidden.weight\""),
-        ("block", "\"block\" matches no parameter"),
+        ("block", "\"block\" matches no parameter; the nearest is \"block.0.conv.weight\""),
         ("bn.running_*", "\"bn.running_*\" matches no parameter"),
     ] {
         let settings = SgdSettings { layer_rates: vec![rate("fc.*", 2.0), rate(paths, 2.0)], ..plain() };

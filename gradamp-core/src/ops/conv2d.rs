@@ -67,11 +67,12 @@ impl<B: Backend> BackwardRule<B> for Rule<B> {
         let scale = dy.scale();
         let dy = dy.into_unscaled()?;
         let backend = dy.backend().clone();
-        let x = x.transient()?;
-        let dw = Tensor::build(&backend, &g.w_shape(), |dw| {
-            backend.conv2d_backward_weight(&g, x.buffer(), dy.buffer(), dw)
-        })?;
+        let input = x.transient()?;
         drop(x);
+        let dw = Tensor::build(&backend, &g.w_shape(), |dw| {
+            backend.conv2d_backward_weight(&g, input.buffer(), dy.buffer(), dw)
+        })?;
+        drop(input);
         pass.parameter(0, Gradient::new(dw).scaled(scale))?;
         if pass.parameters() > 1 {
             let db =

@@ -1,7 +1,7 @@
 //! Names that other crates add to a list of this workspace: models, policies, data sets.
 //!
-//! A configuration names what it uses. A program registers what is its own before it reads the first configuration;
-//! from then on the names are as good as those that ship with the crates.
+//! A configuration names what it uses. A program registers its own entries before it reads the first
+//! configuration; from then on a configuration may use their names.
 
 use std::fmt;
 use std::sync::{PoisonError, RwLock};

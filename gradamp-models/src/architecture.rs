@@ -161,6 +161,7 @@ mod tests {
 
     #[test]
     fn every_name_parses_to_its_architecture() {
+        assert_eq!(EXTERNAL.names(), Architecture::ALL.map(Architecture::name));
         for architecture in Architecture::ALL {
             assert_eq!(architecture.to_string().parse::<Architecture>().unwrap(), architecture);
             let json = serde_json::to_string(&architecture).unwrap();

@@ -5,7 +5,7 @@ use gradamp_models::ModelDefinition;
 /// The model `plain-vgg11`: a VGG-11 as one would write it in PyTorch, layer by layer.
 ///
 /// It has the names and initial values of `vgg11` in `gradamp-models`, computes the same bits, and trains as fast:
-/// convolution, batch norm and rectifier are three calls here too, and what is fused is fused without a word of it.
+/// convolution, batch norm and rectifier are three calls, and the tape fuses them by itself.
 ///
 /// ```sh
 /// third-party bench step --model plain-vgg11 --width 64 --batch 64 --device cpu

@@ -135,14 +135,12 @@ impl<B: Backend> Gradient<B> {
 
     /// What the batch norm `norm` makes of this gradient at its output, before the scalar.
     pub(crate) fn through_batch_norm(self, norm: &Arc<Normalization<B>>) -> Result<Shares<B>> {
-        let lazy = match self.source {
-            Source::Lazy(lazy) => lazy,
-            _ => return norm.backward(&self.into_unscaled()?),
-        };
-        match lazy.through_batch_norm(norm)? {
-            Ok(shares) => Ok(shares),
-            Err(lazy) => norm.backward(&lazy.into_values()?.0),
+        if let Source::Lazy(lazy) = &self.source
+            && let Some(shares) = lazy.through_batch_norm(norm)?
+        {
+            return Ok(shares);
         }
+        norm.backward(&self.into_unscaled()?)
     }
 
     /// The sum of two gradients: a + b, where the scalars enter as the coefficients of one pass.

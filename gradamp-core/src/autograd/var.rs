@@ -13,7 +13,7 @@ use crate::{Backend, Result, Tensor};
 #[derive(Clone, Debug)]
 pub struct Var<B: Backend> {
     value: Arc<Value<B>>,
-    /// As many handles as there are clones of this variable: those who may still read the value.
+    /// Counts the clones of this variable. Each clone may still read the value.
     readers: Arc<()>,
     id: Option<usize>,
 }

@@ -151,40 +151,39 @@ impl<B: Backend> LazyGradient<B> {
 
     /// The values and their sums, without a copy where this is the last handle.
     pub(crate) fn into_values(self: Rc<Self>) -> Result<(Tensor<B>, Option<Sums<B>>)> {
-        let found = self.found()?;
-        match Rc::strong_count(&self) {
-            1 => {}
-            _ => return Ok(found.clone()),
-        }
-        let found = Rc::into_inner(self).and_then(|lazy| lazy.found.into_inner());
+        self.found()?;
+        let found = match Rc::try_unwrap(self) {
+            Ok(last) => last.found.into_inner(),
+            Err(shared) => shared.found.get().cloned(),
+        };
         found.ok_or_else(|| Error::external("a gradient's values were computed and not kept"))
     }
 
     /// What `norm` makes of this gradient at its output, in one kernel with the rectifier behind it; `None` where this
     /// is not what that rectifier handed over. The other handles find the values that the kernel has written.
     pub(crate) fn through_batch_norm(
-        self: Rc<Self>,
+        self: &Rc<Self>,
         norm: &Arc<Normalization<B>>,
-    ) -> Result<Result<Shares<B>, Rc<Self>>> {
+    ) -> Result<Option<Shares<B>>> {
         let has_residual = match &*self.recipe.borrow() {
             Some(Recipe::Masked(masked)) if Arc::ptr_eq(&masked.rectified.norm, norm) => {
                 masked.rectified.z.is_some()
             }
-            _ => return Ok(Err(self.clone())),
+            _ => return Ok(None),
         };
-        let wants_dz = Rc::strong_count(&self) > 1 && self.found.get().is_none();
+        let wants_dz = Rc::strong_count(self) > 1 && self.found.get().is_none();
         if wants_dz && !has_residual {
             self.found()?;
         }
-        let Some(Recipe::Masked(masked)) = self.recipe.take() else { return Ok(Err(self)) };
+        let Some(Recipe::Masked(masked)) = self.recipe.take() else { return Ok(None) };
         let (shares, dz) = masked.through_batch_norm(wants_dz && has_residual)?;
         if let Some(dz) = dz {
             self.found.get_or_init(|| (dz, None));
         }
-        Ok(Ok(shares))
+        Ok(Some(shares))
     }
 
-    /// Whether [`LazyGradient::with`] adds another gradient on the way.
+    /// Whether [`LazyGradient::with`] can add another gradient in the kernel that computes this one.
     pub(crate) fn adds(&self) -> bool {
         matches!(&*self.recipe.borrow(), Some(Recipe::ConvInput(_)))
     }

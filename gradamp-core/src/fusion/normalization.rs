@@ -26,10 +26,6 @@ pub(crate) struct Shares<B: Backend> {
 }
 
 impl<B: Backend> Normalization<B> {
-    pub(crate) fn is_of_batch(&self) -> bool {
-        self.is_of_batch
-    }
-
     pub(crate) fn operands(&self) -> BatchNormOperands<'_, B> {
         BatchNormOperands {
             mean: self.mean.buffer(),

@@ -82,7 +82,7 @@ impl<B: Backend> Value<B> {
 
     pub(crate) fn lazy(shape: Shape, recipe: Recipe<B>) -> Self {
         let rectified = match &recipe {
-            Recipe::BatchNormRelu(norm) if norm.is_of_batch() => {
+            Recipe::BatchNormRelu(norm) if norm.is_of_batch => {
                 Some(RectifiedBatchNorm { norm: norm.clone(), z: None })
             }
             _ => None,
@@ -93,7 +93,7 @@ impl<B: Backend> Value<B> {
     /// z = relu(batch_norm(x) + residual), which is computed now.
     pub(crate) fn rectified_sum(norm: Arc<Normalization<B>>, residual: &Tensor<B>) -> Result<Self> {
         let z = norm.rectify(Some(residual))?;
-        let rectified = norm.is_of_batch().then(|| RectifiedBatchNorm { norm, z: Some(z.clone()) });
+        let rectified = norm.is_of_batch.then(|| RectifiedBatchNorm { norm, z: Some(z.clone()) });
         let shape = *z.shape();
         Ok(Self { shape, state: Mutex::new(State { tensor: Some(z), recipe: None, rectified }) })
     }
@@ -106,7 +106,7 @@ impl<B: Backend> Value<B> {
     pub(crate) fn tensor(&self) -> Result<Tensor<B>> {
         let mut state = self.lock();
         if state.tensor.is_none() {
-            let tensor = state.compute(None)?;
+            let tensor = state.compute()?;
             state.keep(tensor);
         }
         state.tensor()
@@ -117,7 +117,7 @@ impl<B: Backend> Value<B> {
         let state = self.lock();
         match &state.tensor {
             Some(tensor) => Ok(tensor.clone()),
-            None => state.compute(None),
+            None => state.compute(),
         }
     }
 
@@ -175,9 +175,9 @@ impl<B: Backend> Value<B> {
 }
 
 impl<B: Backend> State<B> {
-    fn compute(&self, moments: Option<[&mut B::Buffer; 2]>) -> Result<Tensor<B>> {
+    fn compute(&self) -> Result<Tensor<B>> {
         match self.recipe.as_ref() {
-            Some(Recipe::Convolution(convolution)) => convolution.compute(moments),
+            Some(Recipe::Convolution(convolution)) => convolution.compute(None),
             Some(Recipe::BatchNorm(norm)) => norm.normalize(),
             Some(Recipe::BatchNormSum(norm, residual)) => {
                 let mut y = norm.normalize()?;
@@ -222,7 +222,9 @@ impl<B: Backend> Convolution<B> {
     }
 }
 
-/// The backend's fused kernels, which it has had before.
+/// The backend's fused kernels.
+///
+/// **Errors:** a backend that returned some when the recipe was made, and returns none now.
 pub(super) fn fused_kernels<B: Backend>(backend: &B) -> Result<&dyn FusedKernels<B>> {
     backend.fused_kernels().ok_or_else(|| Error::Backend {
         backend: backend.name(),

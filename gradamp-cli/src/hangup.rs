@@ -7,13 +7,8 @@
 use std::io::{self, Read};
 use std::thread;
 
+use crate::terminal::Terminal;
 use crate::{interrupt, output};
-
-mod terminal;
-
-pub use terminal::has_hung_up;
-#[cfg(unix)]
-pub use terminal::wait_for_input;
 
 /// Has the program stop once stdin ends, which the sweep that does this run holds open for as long as it lives and wants the
 /// run to go on.
@@ -36,7 +31,7 @@ pub fn follow_sweep() {
 /// Not where a hang-up is ignored, as under `nohup`, and not in the terminal's background: what was sent there and disowned is
 /// meant to survive the terminal.
 pub fn follow_terminal() {
-    if let Some(terminal) = terminal::Terminal::of_stderr()
+    if let Some(terminal) = Terminal::of_stderr()
         && !interrupt::is_hangup_ignored()
     {
         follow("terminal", move || {

@@ -21,9 +21,11 @@ mod program;
 mod progress;
 mod report;
 mod resume;
+mod screen;
 mod stderr;
 mod sweep;
 mod tensorboard;
+mod terminal;
 mod train;
 mod tui;
 mod tune;
@@ -118,7 +120,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
 
 /// What a bug prints: one plain line with its place.
 fn last_resort(info: &PanicHookInfo<'_>) {
-    tui::restore();
+    screen::restore();
     let place =
         info.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
     let payload = info.payload();

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::failure::{Failure, Result};
 use crate::printable::printable;
-use crate::{hangup, stderr};
+use crate::{stderr, terminal};
 
 /// Why a result could not be printed, the first time.
 static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
@@ -24,7 +24,7 @@ pub fn result(text: impl Display) {
 pub fn note(printed: io::Result<()>) {
     if let Err(error) = printed
         && error.kind() != ErrorKind::BrokenPipe
-        && !hangup::has_hung_up(&stdout())
+        && !terminal::has_hung_up(&stdout())
     {
         LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }

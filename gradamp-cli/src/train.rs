@@ -16,7 +16,7 @@ use crate::failure::{FAILED, Failure, INTERRUPTED, Result, SUCCESS};
 use crate::progress::Progress;
 use crate::resume;
 use crate::tui::{Dashboard, Live};
-use crate::{device, hangup, interrupt, output, tui};
+use crate::{device, hangup, interrupt, output, screen};
 use gradamp_study::config::{KeyError, LoopSettings, Resolved, presets};
 use gradamp_study::resume::{check_data, find_data};
 use gradamp_study::run_folder::{
@@ -234,7 +234,7 @@ impl<B: Backend> Run<'_, B> {
 
     /// The live dashboard, with what the folder tells already; `None`, and a line that says so, where it cannot be shown.
     fn dashboard(&self, folder: &RunFolder) -> Result<Option<Live>> {
-        if let Some(obstacle) = tui::obstacle() {
+        if let Some(obstacle) = screen::obstacle() {
             output::message(format_args!("no dashboard, for {obstacle}"));
             return Ok(None);
         }

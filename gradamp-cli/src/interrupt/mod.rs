@@ -5,9 +5,8 @@
 //! saving, and then not with the exit code that means saved. A signal that was ignored when the program began, as under `nohup` or
 //! after `trap '' INT`, stays ignored.
 
-#[cfg_attr(unix, path = "signals.rs")]
-#[cfg_attr(not(unix), path = "console.rs")]
-mod system;
+#[cfg(unix)]
+mod signals;
 
 use std::fmt::Display;
 use std::io::IsTerminal;
@@ -17,7 +16,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::failure::{FAILED, INTERRUPTED, Result};
-use crate::{output, tui};
+use crate::{output, screen};
+#[cfg(unix)]
+use signals as system;
 
 /// How long the end of a program that does not save waits for its note.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -137,7 +138,7 @@ fn noted(note: Box<dyn FnOnce() -> String + Send>) -> Option<String> {
 
 /// Ends the program at once, without waiting for its other threads.
 fn end(code: u8, words: &str) -> ! {
-    tui::restore();
+    screen::restore();
     if !words.is_empty() {
         output::message(words);
     }
@@ -146,4 +147,36 @@ fn end(code: u8, words: &str) -> ! {
 
 fn plan() -> MutexGuard<'static, Plan> {
     PLAN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ctrl-C and the closing of the console, where the system has no signals.
+#[cfg(not(unix))]
+mod system {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use crate::failure::{Failure, Result};
+
+    /// Whether the handler is there.
+    static LISTENING: AtomicBool = AtomicBool::new(false);
+
+    /// Calls `request` for every request from now on, which is always Ctrl-C.
+    pub(super) fn listen(request: fn(bool), _: &Arc<AtomicBool>, _: &Arc<AtomicBool>) -> Result<()> {
+        if LISTENING.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        ctrlc::set_handler(move || request(true)).map_err(Failure::failed)
+    }
+
+    /// Here a limit on the size of files is an error of writing already.
+    pub(super) fn survive_file_limits() {}
+
+    /// A console that closes ends its programs by itself.
+    pub(super) fn is_hangup_ignored() -> bool {
+        true
+    }
+
+    pub(super) fn exit(code: u8) -> ! {
+        std::process::exit(code.into())
+    }
 }

@@ -12,9 +12,9 @@ use gradamp_core::Backend;
 use gradamp_core::amplify::DrawRecord;
 use gradamp_core::train::{Control, EpochReport, Observer, Snapshot, StepReport};
 
-use super::terminal::Screen;
 use super::ui::{Action, Role, Ui};
 use super::{Dashboard, FRAME, Input, inputs, view};
+use crate::screen::{self, Screen};
 use crate::{interrupt, output};
 use gradamp_study::run_folder::Change;
 use gradamp_study::run_folder::lines::{EpochLine, GradientLine, StepLine};
@@ -46,7 +46,7 @@ impl Live {
             let _ = end.send(view.run()); // a run that waited long enough listens no more
         };
         if let Err(error) = thread::Builder::new().name("dashboard".into()).spawn(run) {
-            super::restore();
+            screen::restore();
             return Err(error);
         }
         Ok(Self { changes: Some(changes), ended })
@@ -64,7 +64,7 @@ impl Drop for Live {
         drop(self.changes.take()); // and with it the view
         // The view may wait for a terminal that never takes its frame; the run does not.
         let said = self.ended.recv_timeout(PATIENCE).unwrap_or_default();
-        super::restore();
+        screen::restore();
         said.into_iter().for_each(output::message);
     }
 }
@@ -126,7 +126,7 @@ impl View {
                 break;
             }
         }
-        super::restore();
+        screen::restore();
         self.kept.extend(self.said.try_iter());
         self.kept
     }

@@ -1,12 +1,10 @@
 //! The live dashboard: one state ([`Dashboard`]) and one view of it ([`view`]), for a training that goes on here
 //! ([`Live`]) and for the folder of one that goes on elsewhere (`gradamp watch`).
 
-pub mod ascii;
 mod curve;
 mod dashboard;
 mod flow;
 mod live;
-mod terminal;
 mod ui;
 pub mod view;
 
@@ -17,7 +15,6 @@ use ratatui::crossterm::event::{self, Event, KeyEvent};
 
 pub use dashboard::Dashboard;
 pub use live::Live;
-pub use terminal::{Screen, obstacle, restore};
 pub use ui::{Action, Role, Ui};
 
 /// The time from one frame to the next, at the least.
@@ -40,7 +37,7 @@ pub fn inputs(wait: Duration) -> io::Result<Vec<Input>> {
     // Where a terminal may be gone, the waiting is done here: the library that reads it would find its end for ever.
     #[cfg(unix)]
     let wait = {
-        crate::hangup::wait_for_input(wait)?;
+        crate::terminal::wait_for_input(wait)?;
         Duration::ZERO
     };
     let mut wait = wait;

@@ -12,6 +12,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::flow::Measure;
 use super::ui::Pane;
 use super::*;
+use crate::screen::ascii;
 use gradamp_study::run_folder::lines::{EpochLine, GradientLine, StepLine};
 use gradamp_study::run_folder::{Change, RunRecord, RunStatus};
 

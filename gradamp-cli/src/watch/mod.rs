@@ -11,8 +11,9 @@ use clap::Args;
 use ratatui::crossterm::event::{KeyCode, KeyEventKind, KeyModifiers};
 
 use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
-use crate::tui::{self, Action, FRAME, Input, Role, Screen, Ui};
-use crate::{hangup, interrupt, output};
+use crate::screen::{self, Screen, ascii};
+use crate::tui::{self, Action, FRAME, Input, Role, Ui};
+use crate::{hangup, interrupt, output, terminal};
 use gradamp_study::run_folder::Error;
 use gradamp_study::sweep::SweepData;
 
@@ -55,13 +56,13 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
     if args.once {
         let text = if is_sweep { once_table(args)? } else { once_run(args)? };
         let text = text.trim_end();
-        match tui::ascii::is_wanted() {
-            true => output::result(text.chars().map(tui::ascii::nearest).collect::<String>()),
+        match ascii::is_wanted() {
+            true => output::result(text.chars().map(ascii::nearest).collect::<String>()),
             false => output::result(text),
         }
         return Ok(SUCCESS);
     }
-    if let Some(obstacle) = tui::obstacle() {
+    if let Some(obstacle) = screen::obstacle() {
         return Err(Failure::usage(format!("{obstacle}; for one frame as plain text add --once")));
     }
     // What is wrong with the folder is told before the terminal is taken.
@@ -82,7 +83,7 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
         Ok(Ended::Left) => Ok(SUCCESS),
         Ok(Ended::Interrupted) => Ok(INTERRUPTED),
         // The same end, whether it is noticed here or by who follows the terminal.
-        Err(_) if hangup::has_hung_up(&std::io::stdin()) => Ok(INTERRUPTED),
+        Err(_) if terminal::has_hung_up(&std::io::stdin()) => Ok(INTERRUPTED),
         Err(error) => Err(Failure::failed(error)),
     }
 }

@@ -23,12 +23,11 @@ mod names;
 mod plan;
 mod results;
 mod study;
-mod table;
 #[cfg(test)]
 mod tests;
 
 pub use collect::{Claim, View, collect, different_data, fates, forget_failure, has_begun, record_failure};
-pub use data::{Cell, SweepData};
+pub use data::{Cell, SweepData, cell_table};
 pub use expand::{Expansion, expand};
 pub use findings::findings;
 pub use folder::{check_runs, default_root, prepare};
@@ -36,7 +35,6 @@ pub use halving::Fate;
 pub use plan::{Axes, Plan, PlannedRun, Role};
 pub use results::ResultLine;
 pub use study::Study;
-pub use table::cell_table;
 
 /// The names of the runs of a study, in plan order.
 ///

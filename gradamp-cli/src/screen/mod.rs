@@ -1,5 +1,10 @@
 //! The terminal while it shows full frames, and its restoration in every case.
 
+pub mod ascii;
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;
+
 use std::io::{self, BufWriter, IsTerminal, Stdout, stdout};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +20,6 @@ use ratatui::crossterm::terminal::{
 };
 use ratatui::{Frame, Terminal};
 
-use super::ascii;
 use crate::output;
 
 /// Whether the terminal is ours.
@@ -153,7 +157,3 @@ fn writing() -> Option<MutexGuard<'static, ()>> {
     }
     None
 }
-
-#[cfg(test)]
-#[cfg(unix)]
-mod tests;

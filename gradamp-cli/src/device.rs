@@ -157,10 +157,7 @@ pub fn open(adapter: &Adapter, options: &Options) -> Result<Wgpu, Error> {
 /// **Errors:** nothing was measured on it, where that is to be used.
 pub fn options(adapter: &Adapter, opening: &Opening) -> Result<Options> {
     let Opening { gpu_memory, precision, tuned, trusted, .. } = *opening;
-    let precision = match precision {
-        Precision::Mixed if adapter.fast_paths.f16 => gradamp_wgpu::Precision::Mixed,
-        _ => gradamp_wgpu::Precision::F32,
-    };
+    let precision = if adapter.fast_paths.f16 { precision } else { Precision::F32 };
     Ok(Options {
         memory: gpu_memory.map(|Memory(bytes)| bytes),
         precision,

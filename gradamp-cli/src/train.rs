@@ -147,7 +147,8 @@ impl<B: Backend> Run<'_, B> {
         let classes = data.classes().to_vec();
         let settings = config.model.settings(classes.len());
         let sources = Sources::new(config, data, &self.backend).map_err(|error| self.setting(error))?;
-        let mut parameters = Parameters::new(&self.backend, config.train.seed);
+        let mut parameters = Parameters::new(&self.backend, config.train.seed)
+            .with_initialisation(config.model.initialisation());
         let model = gradamp_models::build(&settings, &mut parameters)?;
         say(&format!("{settings}: {} parameters, on {}", parameters.trained_elements(), self.backend.name()));
         if sources.are_resident() {

@@ -37,7 +37,7 @@ pub use backend::Backend;
 pub use batch::{Batch, BatchSource};
 pub use error::{Error, Result};
 pub use nn::Module;
-pub use parameters::{Initial, ParameterId, Parameters, Role};
+pub use parameters::{Initial, InitialScheme, Initialisation, ParameterId, Parameters, Role};
 pub use reference::Reference;
 pub use tensor::{Shape, Tensor};
 

@@ -26,7 +26,7 @@ impl ParameterId {
 pub enum Role {
     /// `[kh, kw, c_in, c_out]`, PyTorch's `[c_out, c_in, kh, kw]`.
     ConvWeight,
-    /// `[c_in, c_out]`, PyTorch's `[c_out, c_in]`.
+    /// `[c_in, c_out]`, PyTorch's `[c_out, c_in]`; on images `[h, w, c_in, c_out]`, PyTorch's `[c_out, c_in · h · w]`.
     LinearWeight,
     /// `[c]`: the bias of a convolution or linear layer.
     Bias,
@@ -70,12 +70,78 @@ impl ParameterSet {
 pub enum Initial {
     /// One value everywhere.
     Constant(f32),
-    /// Uniform in ±1/√fan_in: PyTorch's default for the weights and biases of convolutions and linear layers.
-    ///
-    /// **Source:** `torch.nn.init.kaiming_uniform_` with a = √5, which `reset_parameters` calls.
-    Uniform {
+    /// A weight's values, as the [`Initialisation`] of the parameters says.
+    Weight {
         /// The number of inputs of one output.
         fan_in: usize,
+        /// The number of outputs that read one input.
+        fan_out: usize,
+    },
+    /// A bias's values, as the [`Initialisation`] of the parameters says.
+    Bias {
+        /// The number of inputs of one output.
+        fan_in: usize,
+    },
+}
+
+/// From which distribution the weights and biases of convolutions and linear layers are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Initialisation {
+    /// The distribution.
+    pub scheme: InitialScheme,
+    /// A factor for all values. Default: 1.
+    pub gain: f32,
+}
+
+impl Default for Initialisation {
+    fn default() -> Self {
+        Self { scheme: InitialScheme::Pytorch, gain: 1.0 }
+    }
+}
+
+impl Initialisation {
+    /// Checks the gain.
+    ///
+    /// **Errors:** a gain that is not above 0, or not finite.
+    pub fn check(&self) -> Result<()> {
+        match self.gain.is_finite() && self.gain > 0.0 {
+            true => Ok(()),
+            false => Err(Error::setting("gain", format!("expected a number above 0, found {}", self.gain))),
+        }
+    }
+}
+
+/// A distribution of initial weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum InitialScheme {
+    /// Weights and biases uniform in ±gain/√fan_in.
+    ///
+    /// **Source:** `reset_parameters` of PyTorch's `Conv2d` and `Linear`.
+    #[default]
+    Pytorch,
+    /// Weights normal with mean 0 and variance gain² · 2/fan_in; biases 0.
+    ///
+    /// **Source:** He et al., *Delving deep into rectifiers*, 2015; `torch.nn.init.kaiming_normal_`.
+    He,
+    /// Weights uniform in ±gain · √(6/(fan_in + fan_out)); biases 0.
+    ///
+    /// **Source:** Glorot, Bengio, *Understanding the difficulty of training deep feedforward neural networks*, 2010;
+    /// `torch.nn.init.xavier_uniform_`.
+    Xavier,
+}
+
+/// What initial values are drawn from.
+enum Distribution {
+    Constant(f32),
+    /// Uniform in ±bound.
+    Uniform {
+        bound: f32,
+    },
+    /// Normal with mean 0.
+    Normal {
+        deviation: f32,
     },
 }
 
@@ -95,6 +161,7 @@ pub struct Parameter<B: Backend> {
 pub struct Parameters<B: Backend> {
     backend: B,
     seed: u64,
+    initialisation: Initialisation,
     list: Vec<Parameter<B>>,
     /// The number of training batches that each batch norm has seen: PyTorch's `num_batches_tracked`.
     counters: Vec<(Arc<str>, u64)>,
@@ -103,7 +170,16 @@ pub struct Parameters<B: Backend> {
 impl<B: Backend> Parameters<B> {
     /// An empty list. `seed` decides the initial values of the parameters that are added.
     pub fn new(backend: &B, seed: u64) -> Self {
-        Self { backend: backend.clone(), seed, list: Vec::new(), counters: Vec::new() }
+        let initialisation = Initialisation::default();
+        Self { backend: backend.clone(), seed, initialisation, list: Vec::new(), counters: Vec::new() }
+    }
+
+    /// The same list, whose parameters from now on are drawn as `initialisation` says. Without this call they are drawn as
+    /// PyTorch does.
+    #[must_use]
+    pub fn with_initialisation(mut self, initialisation: Initialisation) -> Self {
+        self.initialisation = initialisation;
+        self
     }
 
     /// Registers a parameter. Its initial values are a function of the seed and the parameter's number.
@@ -115,17 +191,38 @@ impl<B: Backend> Parameters<B> {
         }
         let elements = Shape::new(shape)?.elements();
         let mut values = memory::room_for(elements, path)?;
-        match initial {
-            Initial::Constant(value) => values.resize(elements, value),
-            Initial::Uniform { fan_in } => {
-                let bound = 1.0 / (fan_in as f32).sqrt();
-                let stream = Stream::new(self.seed, Purpose::Initialise).at(self.list.len() as u64);
+        let stream = Stream::new(self.seed, Purpose::Initialise).at(self.list.len() as u64);
+        match self.distribution(initial) {
+            Distribution::Constant(value) => values.resize(elements, value),
+            Distribution::Uniform { bound } => {
                 values.extend((0..elements as u64).map(|i| (2.0 * stream.uniform(i) - 1.0) * bound));
+            }
+            Distribution::Normal { deviation } => {
+                values.resize(elements, 0.0);
+                stream.normals(0, &mut values);
+                values.iter_mut().for_each(|value| *value *= deviation);
             }
         }
         let value = Tensor::from_slice(&self.backend, shape, &values)?;
         self.list.push(Parameter { path: path.into(), role, value });
         Ok(ParameterId(self.list.len() - 1))
+    }
+
+    fn distribution(&self, initial: Initial) -> Distribution {
+        let Initialisation { scheme, gain } = self.initialisation;
+        match (initial, scheme) {
+            (Initial::Constant(value), _) => Distribution::Constant(value),
+            (Initial::Weight { fan_in, .. } | Initial::Bias { fan_in }, InitialScheme::Pytorch) => {
+                Distribution::Uniform { bound: gain / (fan_in as f32).sqrt() }
+            }
+            (Initial::Bias { .. }, _) => Distribution::Constant(0.0),
+            (Initial::Weight { fan_in, .. }, InitialScheme::He) => {
+                Distribution::Normal { deviation: gain * (2.0 / fan_in as f32).sqrt() }
+            }
+            (Initial::Weight { fan_in, fan_out }, InitialScheme::Xavier) => {
+                Distribution::Uniform { bound: gain * (6.0 / (fan_in + fan_out) as f32).sqrt() }
+            }
+        }
     }
 
     /// Registers a counter of training batches at `path` and returns its number.
@@ -202,5 +299,64 @@ impl<B: Backend> Parameters<B> {
         }
         parameter.value = Tensor::from_slice(&self.backend, parameter.value.shape(), values)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reference;
+
+    /// The values of a weight of 300 inputs and 100 outputs, and of its bias.
+    fn drawn(scheme: InitialScheme, gain: f32) -> [Vec<f32>; 2] {
+        let initialisation = Initialisation { scheme, gain };
+        let mut parameters = Parameters::new(&Reference, 3).with_initialisation(initialisation);
+        let weight = Initial::Weight { fan_in: 300, fan_out: 100 };
+        let ids = [
+            parameters.add("weight", Role::LinearWeight, &[300, 100], weight).unwrap(),
+            parameters.add("bias", Role::Bias, &[100], Initial::Bias { fan_in: 300 }).unwrap(),
+        ];
+        ids.map(|id| parameters.get(id).value.to_vec().unwrap())
+    }
+
+    fn deviation(values: &[f32]) -> f32 {
+        (values.iter().map(|x| x * x).sum::<f32>() / values.len() as f32).sqrt()
+    }
+
+    fn largest(values: &[f32]) -> f32 {
+        values.iter().fold(0.0, |most, x| most.max(x.abs()))
+    }
+
+    fn is_close(found: f32, expected: f32) -> bool {
+        (found / expected - 1.0).abs() < 0.02
+    }
+
+    #[test]
+    fn each_scheme_has_its_distribution() {
+        for gain in [1.0, 2.5] {
+            let [weight, bias] = drawn(InitialScheme::Pytorch, gain);
+            let bound = gain / 300.0f32.sqrt();
+            assert!(is_close(largest(&weight), bound) && is_close(deviation(&weight), bound / 3.0f32.sqrt()));
+            assert!(largest(&bias) < bound && largest(&bias) > 0.9 * bound);
+
+            let [weight, bias] = drawn(InitialScheme::He, gain);
+            let expected = gain * (2.0 / 300.0f32).sqrt();
+            assert!(is_close(deviation(&weight), expected) && largest(&weight) > 3.0 * expected, "normal");
+            assert_eq!(largest(&bias), 0.0);
+
+            let [weight, bias] = drawn(InitialScheme::Xavier, gain);
+            let bound = gain * (6.0 / 400.0f32).sqrt();
+            assert!(is_close(largest(&weight), bound) && is_close(deviation(&weight), bound / 3.0f32.sqrt()));
+            assert_eq!(largest(&bias), 0.0);
+        }
+    }
+
+    #[test]
+    fn a_gain_without_sense_is_refused() {
+        for gain in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            let error = Initialisation { gain, ..Initialisation::default() }.check().unwrap_err();
+            assert!(error.to_string().starts_with("gain: expected a number above 0"), "{error}");
+        }
+        assert!(Initialisation::default().check().is_ok());
     }
 }

@@ -27,7 +27,7 @@ impl Memory for Reference {
         "reference".into()
     }
 
-    fn alloc(&self, len: usize) -> Result<Vec<f32>> {
+    fn allocate(&self, len: usize) -> Result<Vec<f32>> {
         Ok(vec![0.0; len])
     }
 
@@ -219,28 +219,28 @@ impl Layers for Reference {
         smoothing: f32,
         logits: &Vec<f32>,
         labels: &Vec<f32>,
-        out: &mut Vec<f32>,
+        loss: &mut Vec<f32>,
+        correct: &mut Vec<f32>,
         dlogits: &mut Vec<f32>,
     ) -> Result<()> {
-        let (mut loss, mut correct) = (0.0, 0.0);
+        (loss[0], correct[0]) = (0.0, 0.0);
         for r in 0..g.rows {
             let row = &logits[r * g.channels..][..g.channels];
             let label = labels[r] as usize;
             let largest = (1..row.len()).fold(0, |best, k| if row[k] > row[best] { k } else { best });
             if largest == label {
-                correct += 1.0;
+                correct[0] += 1.0;
             }
             // Without the largest logit the exponentials would overflow.
             let sum: f32 = row.iter().map(|x| (x - row[largest]).exp()).sum();
             for (k, x) in row.iter().enumerate() {
                 let log_q = x - row[largest] - sum.ln();
                 let t = (1.0 - smoothing) * if k == label { 1.0 } else { 0.0 } + smoothing / row.len() as f32;
-                loss -= t * log_q;
+                loss[0] -= t * log_q;
                 dlogits[r * g.channels + k] = (log_q.exp() - t) / g.rows as f32;
             }
         }
-        out[0] = loss / g.rows as f32;
-        out[1] = correct;
+        loss[0] /= g.rows as f32;
         Ok(())
     }
 }

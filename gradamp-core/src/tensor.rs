@@ -69,7 +69,7 @@ impl<B: Memory> Tensor<B> {
         fill: impl FnOnce(&mut B::Buffer) -> Result<()>,
     ) -> Result<Self> {
         let shape = Shape::new(shape)?;
-        let mut buffer = backend.alloc(shape.elements())?;
+        let mut buffer = backend.allocate(shape.elements())?;
         fill(&mut buffer)?;
         Ok(Self { backend: backend.clone(), buffer: Arc::new(buffer), shape })
     }
@@ -163,7 +163,7 @@ impl<B: Optimiser> Tensor<B> {
     pub fn buffer_mut(&mut self) -> Result<&mut B::Buffer> {
         let elements = self.elements();
         if Arc::get_mut(&mut self.buffer).is_none() {
-            let mut copy = self.backend.alloc(elements)?;
+            let mut copy = self.backend.allocate(elements)?;
             self.backend.axpby(elements, 1.0, &self.buffer, 0.0, &mut copy)?;
             self.buffer = Arc::new(copy);
         }

@@ -48,7 +48,7 @@ fn stepped(settings: SgdSettings, factor: f32, skips: bool) -> (Vec<Taken>, Opti
     let x = pool.forward(&mut tape, x).unwrap();
     let logits = linear.forward(&mut tape, x).unwrap();
     let loss = ops::softmax_cross_entropy(&mut tape, &logits, &labels, 0.1).unwrap();
-    let gradients = tape.backward(&loss.var, &hooks).unwrap();
+    let gradients = tape.backward(&loss.mean, &hooks).unwrap();
     let mut sgd = Sgd::new(settings, &parameters).unwrap();
     sgd.skip_non_finite(skips);
     let gate = sgd.step(&mut parameters, &gradients, &Rate::from(1.0)).unwrap();

@@ -40,7 +40,7 @@ fn main() -> Result<()> {
         let g = Conv2d::new(&x_shape, &w_shape, stride, kernel / 2)?;
         let filled = |shape: [usize; 4]| -> Result<_> {
             let values: Vec<f32> = (0..shape.iter().product()).map(|i| (i % 17) as f32 - 8.0).collect();
-            let mut buffer = cpu.alloc(values.len())?;
+            let mut buffer = cpu.allocate(values.len())?;
             cpu.write(&values, &mut buffer)?;
             Ok(buffer)
         };

@@ -5,14 +5,13 @@ use std::ops::Range;
 use crate::arena::Buffer;
 use crate::batch_norm::{BlockSums, Quantity};
 use crate::device::Cpu;
-use crate::{batch_norm, conv2d, elementwise, gemm, loss, pooling, sgd, windows};
-use gradamp_core::Result;
-use gradamp_core::backend::FusedKernels;
+use crate::{activation, batch_norm, conv2d, elementwise, gemm, loss, pooling, sgd, windows};
 use gradamp_core::backend::{
-    BatchNormOperands, Device, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot, Statistics,
+    BatchNormOperands, Device, FusedKernels, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot, Statistics,
 };
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::random::Stream;
+use gradamp_core::{Error, Result};
 
 impl<'a> From<&BatchNormOperands<'a, Cpu>> for batch_norm::Operands<'a> {
     fn from(p: &BatchNormOperands<'a, Cpu>) -> Self {
@@ -27,8 +26,14 @@ impl Memory for Cpu {
         format!("cpu ({}, {} threads)", self.isa(), self.threads().count())
     }
 
-    fn alloc(&self, len: usize) -> Result<Buffer> {
-        self.allocate(len)
+    fn allocate(&self, len: usize) -> Result<Buffer> {
+        self.arena().allocate(len).ok_or_else(|| Error::Backend {
+            backend: self.name(),
+            message: format!(
+                "out of memory: cannot allocate {:.1} MiB; a smaller batch or a narrower model needs less",
+                len as f64 / f64::from(1 << 18)
+            ),
+        })
     }
 
     fn write(&self, src: &[f32], dst: &mut Buffer) -> Result<()> {
@@ -95,6 +100,26 @@ impl Layers for Cpu {
         Ok(())
     }
 
+    fn tanh(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        activation::tanh(self, &x[..len], &mut y[..len]);
+        Ok(())
+    }
+
+    fn tanh_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        activation::tanh_backward(self, &y[..len], &dy[..len], &mut dx[..len]);
+        Ok(())
+    }
+
+    fn sigmoid(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        activation::sigmoid(self, &x[..len], &mut y[..len]);
+        Ok(())
+    }
+
+    fn sigmoid_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        activation::sigmoid_backward(self, &y[..len], &dy[..len], &mut dx[..len]);
+        Ok(())
+    }
+
     fn batch_norm_statistics(
         &self,
         g: &Rows,
@@ -157,10 +182,12 @@ impl Layers for Cpu {
         smoothing: f32,
         logits: &Buffer,
         labels: &Buffer,
-        out: &mut Buffer,
+        loss: &mut Buffer,
+        correct: &mut Buffer,
         dlogits: &mut Buffer,
     ) -> Result<()> {
-        loss::softmax_cross_entropy(self.threads(), g, smoothing, logits, labels, out, dlogits);
+        (loss[0], correct[0]) =
+            loss::softmax_cross_entropy(self.threads(), g, smoothing, logits, labels, dlogits);
         Ok(())
     }
 

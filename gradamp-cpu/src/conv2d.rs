@@ -4,6 +4,7 @@
 mod tests;
 
 use gradamp_core::Result;
+use gradamp_core::backend::Memory;
 use gradamp_core::geometry::{Conv2d, Rows};
 
 use crate::batch_norm::BlockSums;

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use gradamp_core::backend::Memory;
 use gradamp_core::{Error, Result};
 
-use crate::arena::{Arena, Buffer};
+use crate::arena::Arena;
 use crate::gemm::{Isa, Kernel, Kernels, PORTABLE};
 use crate::threads::Threads;
 
@@ -77,20 +76,14 @@ impl Cpu {
         Kernels::for_columns(self.shared.kernels.large, columns)
     }
 
+    /// The memory from which buffers come.
+    pub(crate) fn arena(&self) -> &Arc<Arena> {
+        &self.shared.arena
+    }
+
     /// The micro-kernel for products with few rows and this many columns.
     pub(crate) fn small_kernel(&self, columns: usize) -> Kernel {
         Kernels::for_columns(self.shared.kernels.small, columns)
-    }
-
-    /// A buffer of `len` elements of unspecified contents.
-    pub(crate) fn allocate(&self, len: usize) -> Result<Buffer> {
-        self.shared.arena.allocate(len).ok_or_else(|| Error::Backend {
-            backend: self.name(),
-            message: format!(
-                "out of memory: cannot allocate {:.1} MiB; a smaller batch or a narrower model needs less",
-                len as f64 / f64::from(1 << 18)
-            ),
-        })
     }
 }
 

@@ -9,16 +9,16 @@ const BLOCK: usize = 64;
 
 /// t_k = (1 − s) · [k = l] + s/K; loss_r = −Σ_k t_k · ln q_k; dlogits[r, k] = (q_k − t_k) / rows; q = softmax
 ///
-/// In f64: the logits are few, and a loss near 0 keeps its digits. out: the mean loss, and how many are right.
+/// Returns the mean loss and the number of correct rows. Computes in f64: the logits are few, and a loss near 0 keeps its
+/// digits.
 pub(super) fn softmax_cross_entropy(
     threads: &Threads,
     g: &Rows,
     smoothing: f32,
     logits: &[f32],
     labels: &[f32],
-    out: &mut [f32],
     dlogits: &mut [f32],
-) {
+) -> (f32, f32) {
     let k = g.channels;
     let (smoothing, rows) = (f64::from(smoothing), g.rows as f64);
     let mut parts = vec![(0.0f64, 0u32); g.rows.div_ceil(BLOCK)];
@@ -27,7 +27,7 @@ pub(super) fn softmax_cross_entropy(
         .zip(labels[..g.rows].chunks(BLOCK))
         .zip(dlogits[..g.len()].chunks_mut(BLOCK * k))
         .zip(&mut parts);
-    threads.each(blocks, |(((logits, labels), dlogits), (loss, right))| {
+    threads.each(blocks, |(((logits, labels), dlogits), (loss, correct))| {
         for ((logits, &label), dlogits) in logits.chunks(k).zip(labels).zip(dlogits.chunks_mut(k)) {
             let label = label as usize;
             let mut largest = 0;
@@ -46,12 +46,11 @@ pub(super) fn softmax_cross_entropy(
                 }
                 *dz = ((z.exp() / sum - target) / rows) as f32;
             }
-            *right += u32::from(largest == label);
+            *correct += u32::from(largest == label);
         }
     });
-    let (loss, right) = parts.iter().fold((0.0, 0), |(loss, right), part| (loss + part.0, right + part.1));
-    out[0] = (loss / rows) as f32;
-    out[1] = right as f32;
+    let (loss, correct) = parts.iter().fold((0.0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+    ((loss / rows) as f32, correct as f32)
 }
 
 #[cfg(test)]
@@ -69,10 +68,10 @@ mod tests {
             let g = Rows { rows, channels: k };
             let logits: Vec<f32> = random(1, g.len()).iter().map(|z| 20.0 * z).collect();
             let labels: Vec<f32> = (0..rows).map(|r| (r * 7 % k) as f32).collect();
-            let (mut out, mut dlogits) = (blank(&cpu, 2), blank(&cpu, g.len()));
+            let [mut mean, mut count, mut dlogits] = [1, 1, g.len()].map(|len| blank(&cpu, len));
             let (z, l) = (buffer(&cpu, &logits), buffer(&cpu, &labels));
-            cpu.softmax_cross_entropy(&g, smoothing, &z, &l, &mut out, &mut dlogits).unwrap();
-            let (mut loss, mut right, mut expected) = (0.0, 0.0, vec![]);
+            cpu.softmax_cross_entropy(&g, smoothing, &z, &l, &mut mean, &mut count, &mut dlogits).unwrap();
+            let (mut loss, mut correct, mut expected) = (0.0, 0.0, vec![]);
             for (r, z) in wide(&logits).chunks(k).enumerate() {
                 let sum: f64 = z.iter().map(|z| z.exp()).sum();
                 let most = z.iter().cloned().fold(f64::MIN, f64::max);
@@ -81,11 +80,12 @@ mod tests {
                     let s = f64::from(smoothing);
                     let t = if label { 1.0 - s } else { 0.0 } + s / k as f64;
                     loss -= t * (z.exp() / sum).ln() / rows as f64;
-                    right += if label && *z == most { 1.0 } else { 0.0 };
+                    correct += if label && *z == most { 1.0 } else { 0.0 };
                     expected.push((z.exp() / sum - t) / rows as f64);
                 }
             }
-            assert_close(&out, &[loss, right], 1e-6);
+            assert_close(&mean, &[loss], 1e-6);
+            assert_eq!(count[..1], [correct]);
             assert_close(&dlogits, &expected, 1e-6);
         }
     }

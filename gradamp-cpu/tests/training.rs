@@ -27,7 +27,7 @@ fn loader(examples: usize, batch: usize) -> Loader {
 
 fn model<B: Backend>(backend: &B, architecture: Architecture) -> (Model, Parameters<B>) {
     let mut parameters = Parameters::new(backend, SEED);
-    let settings = ModelSettings { architecture, width: 2, classes: 10 };
+    let settings = ModelSettings { width: 2, ..ModelSettings::new(architecture) };
     (Model::new(&settings, &mut parameters).unwrap(), parameters)
 }
 
@@ -78,7 +78,7 @@ fn train<B: Backend>(backend: &B, settings: SgdSettings, steps: usize, mut then:
         let x = tape.constant(batch.images.clone());
         let logits = model.forward(&mut tape, x).unwrap();
         let loss = ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, 0.0).unwrap();
-        let gradients = tape.backward(&loss.var, &Hooks::new()).unwrap();
+        let gradients = tape.backward(&loss.mean, &Hooks::new()).unwrap();
         sgd.step(&mut parameters, &gradients, &0.1.into()).unwrap();
         then(&parameters);
     }

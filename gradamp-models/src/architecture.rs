@@ -1,11 +1,10 @@
-//! The settings of a model: its architecture, width and number of classes.
+//! The architectures that settings name.
 
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use gradamp_core::error::nearest;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::external::EXTERNAL;
 use crate::{Error, Result};
@@ -13,7 +12,7 @@ use crate::{Error, Result};
 /// An architecture.
 ///
 /// **Source:** VGG: Simonyan, Zisserman, 2015, with batch norm and one linear classifier, as is usual for CIFAR. ResNet:
-/// He et al., 2016, with a 3x3 stem and projection shortcuts.
+/// He et al., 2016, with a 3x3 stem and projection shortcuts. MLP: fully connected layers on the flattened image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Architecture {
@@ -29,14 +28,26 @@ pub enum Architecture {
     ResNet18,
     /// 33 convolutions on the longest path and a linear layer.
     ResNet34,
+    /// Fully connected layers, each followed by an activation, and a linear classifier.
+    Mlp,
     /// A model of another crate, by the name under which [`register`](crate::register) knows it.
     External(&'static str),
 }
 
 impl Architecture {
     /// The architectures of this crate.
-    pub const ALL: [Self; 6] =
-        [Self::Vgg11, Self::Vgg13, Self::Vgg16, Self::Vgg19, Self::ResNet18, Self::ResNet34];
+    pub const ALL: [Self; 7] =
+        [Self::Vgg11, Self::Vgg13, Self::Vgg16, Self::Vgg19, Self::ResNet18, Self::ResNet34, Self::Mlp];
+
+    /// Whether the architecture is a VGG.
+    pub fn is_vgg(self) -> bool {
+        matches!(self, Self::Vgg11 | Self::Vgg13 | Self::Vgg16 | Self::Vgg19)
+    }
+
+    /// Whether the architecture is a ResNet.
+    pub fn is_resnet(self) -> bool {
+        matches!(self, Self::ResNet18 | Self::ResNet34)
+    }
 
     /// The name in configurations and files.
     pub fn name(self) -> &'static str {
@@ -47,6 +58,7 @@ impl Architecture {
             Self::Vgg19 => "vgg19",
             Self::ResNet18 => "resnet18",
             Self::ResNet34 => "resnet34",
+            Self::Mlp => "mlp",
             Self::External(name) => name,
         }
     }
@@ -86,75 +98,6 @@ impl FromStr for Architecture {
     }
 }
 
-/// The settings of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelSettings {
-    /// The architecture.
-    pub architecture: Architecture,
-    /// The channels of the first stage, 64 in the standard models. The widths of all stages are proportional to it.
-    #[serde(default = "standard_width")]
-    pub width: usize,
-    /// The number of classes.
-    #[serde(default = "ten_classes")]
-    pub classes: usize,
-}
-
-fn standard_width() -> usize {
-    64
-}
-
-fn ten_classes() -> usize {
-    10
-}
-
-impl ModelSettings {
-    /// The largest width, which gives a ResNet-18 of 2.9 billion parameters. A larger number is most likely a typing error.
-    pub const MAX_WIDTH: usize = 1024;
-    /// The largest number of classes.
-    pub const MAX_CLASSES: usize = 1 << 20;
-
-    /// The standard model of `architecture`: width 64 and 10 classes.
-    pub fn new(architecture: Architecture) -> Self {
-        Self { architecture, width: standard_width(), classes: ten_classes() }
-    }
-
-    /// Checks the ranges of all fields.
-    ///
-    /// **Errors:** a width or a number of classes out of range.
-    pub fn check(&self) -> Result<()> {
-        let ranges =
-            [("width", self.width, 1, Self::MAX_WIDTH), ("classes", self.classes, 2, Self::MAX_CLASSES)];
-        for (key, found, least, most) in ranges {
-            if !(least..=most).contains(&found) {
-                let message = format!("expected a number from {least} to {most}, found {found}");
-                return Err(gradamp_core::Error::setting(key, message).into());
-            }
-        }
-        Ok(())
-    }
-}
-
-impl ModelSettings {
-    /// Reads what `Display` writes: the form in which a model file names its model.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (architecture, rest) = text.split_once(" of width ")?;
-        let (width, rest) = rest.split_once(" with ")?;
-        let classes = rest.strip_suffix(" classes")?;
-        Some(Self {
-            architecture: architecture.parse().ok()?,
-            width: width.parse().ok()?,
-            classes: classes.parse().ok()?,
-        })
-    }
-}
-
-impl fmt::Display for ModelSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of width {} with {} classes", self.architecture, self.width, self.classes)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,45 +121,6 @@ mod tests {
             let error = name.parse::<Architecture>().unwrap_err().to_string();
             assert!(error.contains(&format!("{name:?}")), "{error}");
             assert!(error.contains(&format!("did you mean {nearest}?")), "{error}");
-        }
-        let error = serde_json::from_str::<ModelSettings>(r#"{"architecture": "resnet19"}"#).unwrap_err();
-        assert!(error.to_string().contains("did you mean resnet18?"), "{error}");
-    }
-
-    #[test]
-    fn settings_have_the_standard_defaults_and_refuse_unknown_keys() {
-        let settings: ModelSettings = serde_json::from_str(r#"{"architecture": "vgg16"}"#).unwrap();
-        let expected = ModelSettings { architecture: Architecture::Vgg16, width: 64, classes: 10 };
-        assert_eq!(settings, expected);
-        assert!(serde_json::from_str::<ModelSettings>(r#"{"architecture": "vgg16", "widht": 3}"#).is_err());
-    }
-
-    #[test]
-    fn a_model_is_read_back_from_its_description() {
-        for architecture in Architecture::ALL {
-            let settings = ModelSettings { architecture, width: 7, classes: 12 };
-            assert_eq!(ModelSettings::parse(&settings.to_string()), Some(settings));
-        }
-        for text in
-            ["", "resnet18", "resnet18 of width x with 10 classes", "resnet19 of width 1 with 10 classes"]
-        {
-            assert_eq!(ModelSettings::parse(text), None);
-        }
-    }
-
-    #[test]
-    fn values_out_of_range_are_refused_by_name() {
-        let good = ModelSettings { architecture: Architecture::Vgg11, width: 1, classes: 2 };
-        assert!(good.check().is_ok());
-        let cases = [
-            (ModelSettings { width: 0, ..good }, "width", "found 0"),
-            (ModelSettings { width: 1025, ..good }, "width", "found 1025"),
-            (ModelSettings { classes: 1, ..good }, "classes", "found 1"),
-            (ModelSettings { classes: usize::MAX, ..good }, "classes", "found 18446744073709551615"),
-        ];
-        for (settings, key, found) in cases {
-            let error = settings.check().unwrap_err().to_string();
-            assert!(error.starts_with(key) && error.contains(found), "{error}");
         }
     }
 }

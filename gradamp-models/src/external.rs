@@ -40,7 +40,7 @@ impl OnBackend {
 }
 
 pub(crate) static EXTERNAL: Registry<Vec<OnBackend>> =
-    Registry::new("model", &["vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34"]);
+    Registry::new("model", &["vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "mlp"]);
 
 /// Lets settings name a model of another crate, on the backends that a program has.
 ///

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | convolution | `[kh, kw, c_in, c_out]` | `[c_out, c_in, kh, kw]` |
 //! | linear layer | `[c_in, c_out]` | `[c_out, c_in]` |
+//! | linear layer on images | `[h, w, c_in, c_out]` | `[c_out, c_in · h · w]` |
 //! | all others | `[c]` | `[c]` |
 
 use gradamp_core::Role;
@@ -11,7 +12,7 @@ use gradamp_core::Role;
 /// A weight seen as `[k, c_in, c_out]`, where k is the number of taps of the kernel; `None` where the two layouts are equal.
 fn weight(role: Role, shape: &[usize]) -> Option<[usize; 3]> {
     match (role, shape) {
-        (Role::ConvWeight, &[kh, kw, c_in, c_out]) => Some([kh * kw, c_in, c_out]),
+        (Role::ConvWeight | Role::LinearWeight, &[kh, kw, c_in, c_out]) => Some([kh * kw, c_in, c_out]),
         (Role::LinearWeight, &[c_in, c_out]) => Some([1, c_in, c_out]),
         _ => None,
     }
@@ -22,6 +23,7 @@ pub(crate) fn torch_shape(role: Role, shape: &[usize]) -> Vec<usize> {
     match (role, shape) {
         (Role::ConvWeight, &[kh, kw, c_in, c_out]) => vec![c_out, c_in, kh, kw],
         (Role::LinearWeight, &[c_in, c_out]) => vec![c_out, c_in],
+        (Role::LinearWeight, &[h, w, c_in, c_out]) => vec![c_out, c_in * h * w],
         _ => shape.to_vec(),
     }
 }
@@ -66,6 +68,9 @@ mod tests {
             for (p, q, c, n) in indices(kh, kw, i, o) {
                 prop_assert_eq!(torch[((n * i + c) * kh + p) * kw + q], values[((p * kw + q) * i + c) * o + n]);
             }
+            // PyTorch flattens an image by channel, row and column, so that a linear layer on images has the same order.
+            prop_assert_eq!(&to_torch(Role::LinearWeight, &shape, values.clone()), &torch);
+            prop_assert_eq!(torch_shape(Role::LinearWeight, &shape), vec![o, i * kh * kw]);
             prop_assert_eq!(torch_shape(Role::ConvWeight, &shape), vec![o, i, kh, kw]);
             prop_assert_eq!(from_torch(Role::ConvWeight, &shape, torch), values);
         }

@@ -2,7 +2,7 @@
 
 use gradamp_core::{Backend, Module, Parameters, Tape, Var};
 
-use crate::{Architecture, ModelSettings, ResNet, Result, Vgg, external, resnet, vgg};
+use crate::{Architecture, Mlp, ModelSettings, ResNet, Result, Vgg, external, mlp, resnet, vgg};
 
 /// A model of this crate.
 ///
@@ -30,6 +30,8 @@ pub enum Model {
     Vgg(Vgg),
     /// A ResNet.
     ResNet(ResNet),
+    /// A multilayer perceptron.
+    Mlp(Mlp),
 }
 
 /// Builds the model that `settings` name, of this crate or registered by another one.
@@ -57,8 +59,7 @@ fn unknown_here<B: Backend>(name: &str, parameters: &Parameters<B>) -> gradamp_c
 impl Model {
     /// Builds the model and registers its parameters. They are initialised as PyTorch does, from the seed of `parameters`.
     ///
-    /// **Errors:** a width or a number of classes out of range; a model of another crate, which [`build`] makes; out of
-    /// memory.
+    /// **Errors:** those of [`ModelSettings::check`]; a model of another crate, which [`build`] makes; out of memory.
     pub fn new<B: Backend>(settings: &ModelSettings, parameters: &mut Parameters<B>) -> Result<Self> {
         Ok(match settings.architecture {
             Architecture::Vgg11 | Architecture::Vgg13 | Architecture::Vgg16 | Architecture::Vgg19 => {
@@ -67,6 +68,7 @@ impl Model {
             Architecture::ResNet18 | Architecture::ResNet34 => {
                 Model::ResNet(ResNet::new(settings, parameters)?)
             }
+            Architecture::Mlp => Model::Mlp(Mlp::new(settings, parameters)?),
             // Only `build` has a place for a model of any type.
             Architecture::External(name) => return Err(unknown_here(name, parameters).into()),
         })
@@ -78,53 +80,25 @@ impl<B: Backend> Module<B> for Model {
         match self {
             Model::Vgg(model) => model.forward(tape, x),
             Model::ResNet(model) => model.forward(tape, x),
+            Model::Mlp(model) => model.forward(tape, x),
         }
     }
 }
 
 impl ModelSettings {
     /// The settings of the model whose tensors have these names and shapes. `shape` returns the shape of a named tensor in
-    /// PyTorch's layout, or `None` where there is none. The result is `None` for a model that is not of this crate, or for a
-    /// part of one.
+    /// PyTorch's layout, or `None` where there is none. The activation is the standard one, since tensors do not tell it. The
+    /// result is `None` for a model that is not of this crate, or for a part of one.
     pub fn from_tensors(shape: impl Fn(&str) -> Option<Vec<usize>>) -> Option<Self> {
-        let first = |name: &str| shape(name)?.first().copied();
-        let settings = |architecture, stem: &str, head: &str| {
-            Some(Self { architecture, width: first(stem)?, classes: first(head)? })
-        };
-        // The deepest comes first: a deeper network has every tensor of a shallower one of its family, and more.
-        for architecture in Self::DEEPEST_FIRST {
-            let found = match resnet::blocks(architecture) {
-                Some(blocks) => {
-                    let last = format!("layer3.{}.conv2.weight", blocks[2] - 1);
-                    shape(&last).and_then(|_| settings(architecture, "conv1.weight", "linear.weight"))
-                }
-                None => {
-                    let last = format!("features.{}.running_mean", vgg::last_norm(architecture));
-                    shape(&last)
-                        .and_then(|_| settings(architecture, "features.0.weight", "classifier.weight"))
-                }
-            };
-            if found.is_some() {
-                return found;
-            }
-        }
-        None
+        resnet::recognise(&shape).or_else(|| vgg::recognise(&shape)).or_else(|| mlp::recognise(&shape))
     }
 
-    /// For each family, the tensors by which [`Self::from_tensors`] recognises its smallest model; the weight of the last layer
-    /// comes first.
-    pub(crate) fn characteristic_tensors() -> [[String; 3]; 2] {
-        let resnet = ["linear.weight", "conv1.weight", "layer3.1.conv2.weight"].map(str::to_owned);
-        let vgg_norm = format!("features.{}.running_mean", vgg::last_norm(Architecture::Vgg11));
-        [resnet, ["classifier.weight".into(), "features.0.weight".into(), vgg_norm]]
+    /// For each family, the tensors that each of its models has; the weight of the last layer comes first.
+    pub(crate) fn characteristic_tensors() -> [&'static [&'static str]; 3] {
+        [
+            &["linear.weight", "conv1.weight", "layer3.1.conv2.weight"],
+            &["classifier.weight", "features.0.weight"],
+            &["classifier.weight", "fc1.weight"],
+        ]
     }
-
-    const DEEPEST_FIRST: [Architecture; 6] = [
-        Architecture::ResNet34,
-        Architecture::ResNet18,
-        Architecture::Vgg19,
-        Architecture::Vgg16,
-        Architecture::Vgg13,
-        Architecture::Vgg11,
-    ];
 }

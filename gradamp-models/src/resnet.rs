@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use gradamp_core::nn::{BatchNorm2d, Conv2d, Linear, MeanPool2d, Relu, join};
+use gradamp_core::nn::{
+    Activation, ActivationFunction, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d, join,
+};
 use gradamp_core::{Backend, Error, LayerKind, Module, Parameters, Tape, Var, ops};
 
-use crate::{Architecture, ModelSettings, Result};
+use crate::{Architecture, ModelSettings, Norm, Result};
 
 /// Blocks in each of the four stages; `None` for other families.
-pub(crate) fn blocks(architecture: Architecture) -> Option<[usize; 4]> {
+fn blocks(architecture: Architecture) -> Option<[usize; 4]> {
     match architecture {
         Architecture::ResNet18 => Some([2, 2, 2, 2]),
         Architecture::ResNet34 => Some([3, 4, 6, 3]),
@@ -16,47 +18,108 @@ pub(crate) fn blocks(architecture: Architecture) -> Option<[usize; 4]> {
     }
 }
 
+/// The settings of the ResNet whose tensors have these names and shapes, with the standard activation, which tensors do not
+/// tell. `None` for another model, or for a part of one.
+pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<ModelSettings> {
+    let width = *shape("conv1.weight")?.first()?;
+    let classes = *shape("linear.weight")?.first()?;
+    let has = |name: String| shape(&name).is_some();
+    // A deeper network has every tensor of a shallower one, and more.
+    let architecture = [Architecture::ResNet34, Architecture::ResNet18].into_iter().find(|architecture| {
+        let depth = blocks(*architecture).map_or(0, |blocks| blocks[2]);
+        has(format!("layer3.{}.conv2.weight", depth - 1))
+    })?;
+    let norm = if has("conv1.bias".into()) { Norm::None } else { Norm::Batch };
+    let skip = has("layer2.0.shortcut.0.weight".into());
+    Some(ModelSettings { width, classes, norm, skip, ..ModelSettings::new(architecture) })
+}
+
+/// How a ResNet's layers are made.
+#[derive(Clone, Copy, Debug)]
+struct Style {
+    norm: Norm,
+    activation: ActivationFunction,
+}
+
+impl Style {
+    /// A 3x3 convolution that keeps the image's size.
+    fn conv(self) -> Conv2dOptions {
+        Conv2dOptions { stride: 1, padding: 1, bias: self.norm == Norm::None }
+    }
+
+    fn norm<B: Backend>(
+        self,
+        parameters: &mut Parameters<B>,
+        path: &str,
+        c: usize,
+    ) -> gradamp_core::Result<Option<BatchNorm2d>> {
+        match self.norm {
+            Norm::Batch => BatchNorm2d::new(parameters, path, c).map(Some),
+            Norm::None => Ok(None),
+        }
+    }
+
+    /// The activation called `relu` and a number, or `act` and a number where it is not a ReLU.
+    fn activation(self, parent: &str, number: usize) -> Activation {
+        let name = if self.activation == ActivationFunction::Relu { "relu" } else { "act" };
+        Activation::new(&join(parent, &format!("{name}{number}")), self.activation)
+    }
+}
+
 /// y = relu2(bn2(conv2(relu1(bn1(conv1(x))))) + shortcut(x)): a site of its own around its layers' sites.
 ///
-/// The shortcut is the identity, or a 1x1 convolution and a batch norm where the shape changes.
+/// The shortcut is the identity, or a 1x1 convolution and a batch norm where the shape changes. By the model's settings
+/// there is no shortcut, there are no batch norms, or the activations `act1` and `act2` stand in place of the ReLUs.
 ///
 /// **Shapes:** x `[n, h, w, c_in]`, y `[n, h/stride, w/stride, c]`, rounded up.
 #[derive(Clone, Debug)]
-pub struct BasicBlock {
+struct BasicBlock {
     path: Arc<str>,
     conv1: Conv2d,
-    bn1: BatchNorm2d,
-    relu1: Relu,
+    bn1: Option<BatchNorm2d>,
+    activation1: Activation,
     conv2: Conv2d,
-    bn2: BatchNorm2d,
-    relu2: Relu,
-    shortcut: Option<(Conv2d, BatchNorm2d)>,
+    bn2: Option<BatchNorm2d>,
+    activation2: Activation,
+    shortcut: Shortcut,
+}
+
+/// What a block adds to its result.
+#[derive(Clone, Debug)]
+enum Shortcut {
+    None,
+    Identity,
+    Projection(Conv2d, Option<BatchNorm2d>),
 }
 
 impl BasicBlock {
     /// Registers the block's parameters under `path`.
-    ///
-    /// **Errors:** a path that is taken; out of memory.
-    pub fn new<B: Backend>(
+    fn new<B: Backend>(
         parameters: &mut Parameters<B>,
         path: &str,
         [c_in, c]: [usize; 2],
         stride: usize,
+        settings: &ModelSettings,
     ) -> Result<Self> {
+        let style = Style { norm: settings.norm, activation: settings.activation };
         let at = |name| join(path, name);
+        let first = Conv2dOptions { stride, ..style.conv() };
         Ok(Self {
             path: path.into(),
-            conv1: Conv2d::new(parameters, &at("conv1"), [c_in, c], 3, stride, 1, false)?,
-            bn1: BatchNorm2d::new(parameters, &at("bn1"), c)?,
-            relu1: Relu::new(&at("relu1")),
-            conv2: Conv2d::new(parameters, &at("conv2"), [c, c], 3, 1, 1, false)?,
-            bn2: BatchNorm2d::new(parameters, &at("bn2"), c)?,
-            relu2: Relu::new(&at("relu2")),
-            shortcut: if stride == 1 && c_in == c {
-                None
-            } else {
-                let conv = Conv2d::new(parameters, &at("shortcut.0"), [c_in, c], 1, stride, 0, false)?;
-                Some((conv, BatchNorm2d::new(parameters, &at("shortcut.1"), c)?))
+            conv1: Conv2d::new(parameters, &at("conv1"), [c_in, c], 3, first)?,
+            bn1: style.norm(parameters, &at("bn1"), c)?,
+            activation1: style.activation(path, 1),
+            conv2: Conv2d::new(parameters, &at("conv2"), [c, c], 3, style.conv())?,
+            bn2: style.norm(parameters, &at("bn2"), c)?,
+            activation2: style.activation(path, 2),
+            shortcut: match settings.skip {
+                false => Shortcut::None,
+                true if stride == 1 && c_in == c => Shortcut::Identity,
+                true => {
+                    let options = Conv2dOptions { stride, padding: 0, ..style.conv() };
+                    let conv = Conv2d::new(parameters, &at("shortcut.0"), [c_in, c], 1, options)?;
+                    Shortcut::Projection(conv, style.norm(parameters, &at("shortcut.1"), c)?)
+                }
             },
         })
     }
@@ -67,18 +130,21 @@ impl<B: Backend> Module<B> for BasicBlock {
         let (site, x) = tape.begin_site(&self.path, LayerKind::Block, x)?;
         let y = self.conv1.forward(tape, x.clone())?;
         let y = self.bn1.forward(tape, y)?;
-        let y = self.relu1.forward(tape, y)?;
+        let y = self.activation1.forward(tape, y)?;
         let y = self.conv2.forward(tape, y)?;
         let residual = match &self.shortcut {
-            None => x,
-            Some((conv, bn)) => {
+            Shortcut::None => None,
+            Shortcut::Identity => Some(x),
+            Shortcut::Projection(conv, bn) => {
                 let z = conv.forward(tape, x)?;
-                bn.forward(tape, z)?
+                Some(bn.forward(tape, z)?)
             }
         };
-        let y = self.bn2.forward(tape, y)?;
-        let y = ops::add(tape, &y, &residual)?;
-        let y = self.relu2.forward(tape, y)?;
+        let mut y = self.bn2.forward(tape, y)?;
+        if let Some(residual) = residual {
+            y = ops::add(tape, &y, &residual)?;
+        }
+        let y = self.activation2.forward(tape, y)?;
         tape.end_site(site, y)
     }
 }
@@ -90,8 +156,8 @@ impl<B: Backend> Module<B> for BasicBlock {
 #[derive(Clone, Debug)]
 pub struct ResNet {
     conv1: Conv2d,
-    bn1: BatchNorm2d,
-    relu1: Relu,
+    bn1: Option<BatchNorm2d>,
+    activation1: Activation,
     blocks: Vec<BasicBlock>,
     avgpool: MeanPool2d,
     linear: Linear,
@@ -100,15 +166,16 @@ pub struct ResNet {
 impl ResNet {
     /// Registers the model's parameters in the order of PyTorch's state_dict.
     ///
-    /// **Errors:** an architecture of another family; a width or a number of classes out of range.
+    /// **Errors:** an architecture of another family; those of [`ModelSettings::check`]; out of memory.
     pub fn new<B: Backend>(settings: &ModelSettings, parameters: &mut Parameters<B>) -> Result<Self> {
         settings.check()?;
         let depths = blocks(settings.architecture).ok_or_else(|| {
             Error::setting("architecture", format!("expected a ResNet, found {}", settings.architecture))
         })?;
         let mut c = settings.width;
-        let conv1 = Conv2d::new(parameters, "conv1", [3, c], 3, 1, 1, false)?;
-        let bn1 = BatchNorm2d::new(parameters, "bn1", c)?;
+        let style = Style { norm: settings.norm, activation: settings.activation };
+        let conv1 = Conv2d::new(parameters, "conv1", [3, c], 3, style.conv())?;
+        let bn1 = style.norm(parameters, "bn1", c)?;
         let mut blocks = Vec::new();
         for (stage, (depth, widths)) in depths.into_iter().zip([1, 2, 4, 8]).enumerate() {
             for block in 0..depth {
@@ -116,13 +183,13 @@ impl ResNet {
                 let stride = if block == 0 && stage > 0 { 2 } else { 1 };
                 let path = format!("layer{}.{block}", stage + 1);
                 let c_out = widths * settings.width;
-                blocks.push(BasicBlock::new(parameters, &path, [c, c_out], stride)?);
+                blocks.push(BasicBlock::new(parameters, &path, [c, c_out], stride, settings)?);
                 c = c_out;
             }
         }
         let linear = Linear::new(parameters, "linear", [c, settings.classes])?;
-        let (relu1, avgpool) = (Relu::new("relu1"), MeanPool2d::new("avgpool"));
-        Ok(Self { conv1, bn1, relu1, blocks, avgpool, linear })
+        let (activation1, avgpool) = (style.activation("", 1), MeanPool2d::new("avgpool"));
+        Ok(Self { conv1, bn1, activation1, blocks, avgpool, linear })
     }
 }
 
@@ -130,7 +197,7 @@ impl<B: Backend> Module<B> for ResNet {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> gradamp_core::Result<Var<B>> {
         let x = self.conv1.forward(tape, x)?;
         let x = self.bn1.forward(tape, x)?;
-        let mut x = self.relu1.forward(tape, x)?;
+        let mut x = self.activation1.forward(tape, x)?;
         for block in &self.blocks {
             x = block.forward(tape, x)?;
         }

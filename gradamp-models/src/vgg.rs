@@ -1,9 +1,9 @@
-//! VGG with batch norm.
+//! VGG, with a batch norm after each convolution or without.
 
-use gradamp_core::nn::{BatchNorm2d, Conv2d, Linear, MaxPool2d, Relu, join};
+use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MaxPool2d, join};
 use gradamp_core::{Backend, Error, Module, Parameters, Tape, Var};
 
-use crate::{Architecture, ModelSettings, Result};
+use crate::{Architecture, ModelSettings, Norm, Result};
 
 /// A layer of the plan: a convolution to so many widths, or a max-pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +12,9 @@ enum Step {
     Pool,
 }
 
-/// The plan: so many convolutions in each of the five stages, each stage closed by a pool. `None` for other families.
-fn plan(architecture: Architecture) -> Option<Vec<Step>> {
+/// The plan: the convolutions of five stages, `repeat` times as many as the standard model has, each stage closed by a
+/// pool. `None` for other families.
+fn plan(architecture: Architecture, repeat: usize) -> Option<Vec<Step>> {
     let depths = match architecture {
         Architecture::Vgg11 => [1, 1, 2, 2, 2],
         Architecture::Vgg13 => [2, 2, 2, 2, 2],
@@ -21,30 +22,60 @@ fn plan(architecture: Architecture) -> Option<Vec<Step>> {
         Architecture::Vgg19 => [2, 2, 4, 4, 4],
         _ => return None,
     };
-    let stage = |(depth, widths)| std::iter::repeat_n(Step::Conv(widths), depth).chain([Step::Pool]);
+    let stage = |(depth, widths)| std::iter::repeat_n(Step::Conv(widths), repeat * depth).chain([Step::Pool]);
     Some(depths.into_iter().zip([1, 2, 4, 8, 8]).flat_map(stage).collect())
 }
 
-/// The number of the last batch norm among the features.
-pub(crate) fn last_norm(architecture: Architecture) -> usize {
-    let plan = plan(architecture).unwrap_or_default();
-    let layers: usize = plan.iter().map(|step| if *step == Step::Pool { 1 } else { 3 }).sum();
-    layers.saturating_sub(3) // behind it: a rectifier and a pool
+/// The settings of the VGG whose tensors have these names and shapes, with the standard activation, which tensors do not
+/// tell. `None` for another model, or for a part of one.
+pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<ModelSettings> {
+    let width = *shape("features.0.weight")?.first()?;
+    let classes = *shape("classifier.weight")?.first()?;
+    // Each layer of a plan but a pool takes one place among the features for each of its parts.
+    let most = 3 * ModelSettings::MAX_REPEAT * 16 + 5;
+    let found: Vec<usize> = (0..most)
+        .filter(|i| shape(&format!("features.{i}.weight")).is_some_and(|shape| shape.len() == 4))
+        .collect();
+    let norm = if shape("features.1.running_mean").is_some() { Norm::Batch } else { Norm::None };
+    let candidates = (1..=ModelSettings::MAX_REPEAT).flat_map(|repeat| {
+        let vggs = Architecture::ALL.into_iter().filter(|architecture| architecture.is_vgg());
+        vggs.map(move |architecture| ModelSettings {
+            width,
+            classes,
+            norm,
+            repeat,
+            ..ModelSettings::new(architecture)
+        })
+    });
+    candidates.into_iter().find(|settings| convolutions(settings) == found)
+}
+
+/// The numbers of the convolutions among the features.
+fn convolutions(settings: &ModelSettings) -> Vec<usize> {
+    let parts = if settings.norm == Norm::Batch { 3 } else { 2 };
+    let (mut numbers, mut next) = (Vec::new(), 0);
+    for step in plan(settings.architecture, settings.repeat).unwrap_or_default() {
+        if step != Step::Pool {
+            numbers.push(next);
+        }
+        next += if step == Step::Pool { 1 } else { parts };
+    }
+    numbers
 }
 
 /// A step of [`Vgg::features`].
 #[derive(Clone, Debug)]
 enum Feature {
-    /// relu(batch_norm(conv(x)))
+    /// activation(norm(conv(x)))
     Conv {
         conv: Conv2d,
-        norm: BatchNorm2d,
-        relu: Relu,
+        norm: Option<BatchNorm2d>,
+        activation: Activation,
     },
     Pool(MaxPool2d),
 }
 
-/// `features`: convolution (with bias), batch norm and rectifier, over and over, and five max-pools; `classifier`: one
+/// `features`: convolution (with bias), batch norm and activation, over and over, and five max-pools; `classifier`: one
 /// linear layer.
 ///
 /// **Shapes:** x `[n, h, w, 3]` with h and w from 32 to 63, so that five poolings leave one pixel; y `[n, classes]`.
@@ -57,10 +88,10 @@ pub struct Vgg {
 impl Vgg {
     /// Registers the model's parameters in the order of PyTorch's state_dict.
     ///
-    /// **Errors:** an architecture of another family; a width or a number of classes out of range.
+    /// **Errors:** an architecture of another family; those of [`ModelSettings::check`]; out of memory.
     pub fn new<B: Backend>(settings: &ModelSettings, parameters: &mut Parameters<B>) -> Result<Self> {
         settings.check()?;
-        let plan = plan(settings.architecture).ok_or_else(|| {
+        let plan = plan(settings.architecture, settings.repeat).ok_or_else(|| {
             Error::setting("architecture", format!("expected a VGG, found {}", settings.architecture))
         })?;
         let mut features = Vec::new();
@@ -74,10 +105,19 @@ impl Vgg {
                 Step::Pool => Feature::Pool(MaxPool2d::new(&next(), 2, 2)),
                 Step::Conv(widths) => {
                     let c_out = widths * settings.width;
-                    let conv = Conv2d::new(parameters, &next(), [c, c_out], 3, 1, 1, true)?;
-                    let norm = BatchNorm2d::new(parameters, &next(), c_out)?;
+                    let conv = Conv2d::new(
+                        parameters,
+                        &next(),
+                        [c, c_out],
+                        3,
+                        Conv2dOptions { padding: 1, ..Conv2dOptions::default() },
+                    )?;
+                    let norm = match settings.norm {
+                        Norm::Batch => Some(BatchNorm2d::new(parameters, &next(), c_out)?),
+                        Norm::None => None,
+                    };
                     c = c_out;
-                    Feature::Conv { conv, norm, relu: Relu::new(&next()) }
+                    Feature::Conv { conv, norm, activation: Activation::new(&next(), settings.activation) }
                 }
             });
         }
@@ -92,10 +132,10 @@ impl<B: Backend> Module<B> for Vgg {
         for feature in &self.features {
             x = match feature {
                 Feature::Pool(pool) => pool.forward(tape, x)?,
-                Feature::Conv { conv, norm, relu } => {
+                Feature::Conv { conv, norm, activation } => {
                     let y = conv.forward(tape, x)?;
                     let y = norm.forward(tape, y)?;
-                    relu.forward(tape, y)?
+                    activation.forward(tape, y)?
                 }
             };
         }

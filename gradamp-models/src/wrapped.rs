@@ -25,18 +25,34 @@ impl Archive {
         }
         let prefix = self.prefix()?;
         let shape = |name: &str| self.shape(&format!("{prefix}{name}")).map(<[usize]>::to_vec);
-        ModelSettings::from_tensors(shape).ok_or_else(|| {
-            let families = ModelSettings::characteristic_tensors();
-            let family = families.iter().find(|names| shape(&names[0]).is_some());
-            let missing = family.and_then(|names| names.iter().find(|name| shape(name).is_none()));
-            match (family, missing) {
-                (Some(names), Some(missing)) => {
-                    let message = format!("is missing, and every model here that has a {} has it", names[0]);
-                    self.error(&format!("{prefix}{missing}"), format!("{message}; {}", self.listed()))
-                }
-                _ => self.no_model("its first and last layers have shapes that no model here has"),
+        let Some(found) = ModelSettings::from_tensors(shape) else {
+            return Err(self.unrecognised(&prefix));
+        };
+        // Tensors do not tell an activation; the header of a file of this project does.
+        let told = self.metadata().get("model").and_then(|model| ModelSettings::parse(model));
+        let is_same = |told: &ModelSettings| {
+            ModelSettings { activation: found.activation, ..told.canonical() } == found
+        };
+        Ok(told.filter(is_same).unwrap_or(found))
+    }
+
+    /// The error for a file without a model: names the tensor that is missing, if the other ones tell the family.
+    fn unrecognised(&self, prefix: &str) -> Error {
+        let has = |name: &&&str| self.shape(&format!("{prefix}{name}")).is_some();
+        let families = ModelSettings::characteristic_tensors();
+        // Of the families whose last layer is there, the one with the most tensors.
+        let family = families
+            .iter()
+            .filter(|names| has(&&names[0]))
+            .max_by_key(|names| names.iter().filter(has).count());
+        match family.and_then(|names| names.iter().find(|name| !has(name)).map(|missing| (names[0], missing)))
+        {
+            Some((last, missing)) => {
+                let message = format!("is missing, and every model here that has a {last} has it");
+                self.error(&format!("{prefix}{missing}"), format!("{message}; {}", self.listed()))
             }
-        })
+            None => self.no_model("its layers are those of no model here"),
+        }
     }
 
     /// Fills the parameters as [`Archive::import`] does, whatever prefix the names in the file have. Returns a line that says
@@ -71,9 +87,9 @@ impl Archive {
             (prefix.is_empty() || prefix.ends_with('.')).then(|| prefix.to_owned())
         };
         let Some(prefix) = names.iter().find_map(before_head) else {
-            let [resnet, vgg] = HEADS;
+            let [resnet, others] = HEADS;
             return Err(self.no_model(&format!(
-                "no tensor is named {resnet} (ResNet) or {vgg} (VGG), behind any prefix"
+                "no tensor is named {resnet} (ResNet) or {others} (VGG and MLP), behind any prefix"
             )));
         };
         match names.iter().find(|name| !name.starts_with(&prefix) && !is_count(name)) {
@@ -86,7 +102,8 @@ impl Archive {
     }
 
     fn no_model(&self, reason: &str) -> Error {
-        let message = format!("expected a VGG or ResNet of this project, but {reason}; {}", self.listed());
+        let message =
+            format!("expected a VGG, ResNet or MLP of this project, but {reason}; {}", self.listed());
         Error::Unknown { file: self.origin().into(), message }
     }
 

@@ -17,7 +17,8 @@ const TORCH: &[u8] = include_bytes!("resnet18_width1.safetensors");
 
 fn parameters(architecture: Architecture, width: usize, classes: usize, seed: u64) -> Parameters<Reference> {
     let mut parameters = Parameters::new(&Reference, seed);
-    Model::new(&ModelSettings { architecture, width, classes }, &mut parameters).unwrap();
+    Model::new(&ModelSettings { width, classes, ..ModelSettings::new(architecture) }, &mut parameters)
+        .unwrap();
     parameters
 }
 
@@ -216,7 +217,7 @@ fn torch_renamed(rename: impl Fn(&str) -> String, averages: Option<&str>) -> Vec
 
 #[test]
 fn wrappers_of_other_trainers_are_read_through() {
-    let settings = ModelSettings { architecture: Architecture::ResNet18, width: 1, classes: 2 };
+    let settings = ModelSettings { width: 1, classes: 2, ..ModelSettings::new(Architecture::ResNet18) };
     let mut plain = small();
     Archive::from_bytes("torch", TORCH.to_vec()).unwrap().import("", &mut plain).unwrap();
     for (prefix, averages) in [
@@ -252,7 +253,7 @@ fn a_file_of_no_model_says_what_was_looked_for() {
     let torchvision = torch_renamed(|name| name.replace("linear.", "fc."), None);
     let error = why(torchvision);
     assert!(
-        error.contains("no tensor is named linear.weight (ResNet) or classifier.weight (VGG)"),
+        error.contains("no tensor is named linear.weight (ResNet) or classifier.weight (VGG and MLP)"),
         "{error}"
     );
     assert!(

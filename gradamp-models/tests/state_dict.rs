@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used)] // a test ends where its preparations fail
 
+use gradamp_core::nn::ActivationFunction;
 use gradamp_core::{LayerKind, Parameters, Reference, nn};
-use gradamp_models::{Architecture, Archive, Model, ModelSettings, to_bytes};
+use gradamp_models::{Architecture, Archive, Metadata, Model, ModelSettings, Norm, to_bytes};
 
 fn parameters(architecture: Architecture, width: usize, classes: usize) -> (Model, Parameters<Reference>) {
     let mut parameters = Parameters::new(&Reference, 1);
-    let model = Model::new(&ModelSettings { architecture, width, classes }, &mut parameters).unwrap();
+    let model =
+        Model::new(&ModelSettings { width, classes, ..ModelSettings::new(architecture) }, &mut parameters)
+            .unwrap();
     (model, parameters)
 }
 
@@ -56,16 +59,81 @@ fn names_shapes_and_order_are_those_of_the_state_dict() {
 
 #[test]
 fn settings_are_found_again_in_the_tensors() {
-    for architecture in Architecture::ALL {
+    let mut all = Vec::new();
+    for standard in Architecture::ALL.map(ModelSettings::new) {
         for (width, classes) in [(1, 2), (3, 7)] {
-            let (_, parameters) = parameters(architecture, width, classes);
-            let archive =
-                Archive::from_bytes("memory", to_bytes(&parameters, &Default::default()).unwrap()).unwrap();
-            let found = ModelSettings::from_tensors(|name| archive.shape(name).map(<[usize]>::to_vec));
-            assert_eq!(found, Some(ModelSettings { architecture, width, classes }));
+            for norm in [Norm::Batch, Norm::None] {
+                all.push(ModelSettings { width, classes, norm, ..standard });
+            }
         }
     }
+    let small = |architecture| ModelSettings { width: 1, ..ModelSettings::new(architecture) };
+    for norm in [Norm::Batch, Norm::None] {
+        all.push(ModelSettings { skip: false, norm, ..small(Architecture::ResNet34) });
+        for repeat in [3, 7] {
+            all.push(ModelSettings { repeat, norm, ..small(Architecture::Vgg11) });
+        }
+        for repeat in [2, 8] {
+            all.push(ModelSettings { repeat, norm, ..small(Architecture::Vgg16) });
+            all.push(ModelSettings { repeat, norm, ..small(Architecture::Vgg19) });
+        }
+        for depth in [1, 6, 100] {
+            all.push(ModelSettings { depth, norm, ..small(Architecture::Mlp) });
+        }
+    }
+    for settings in all {
+        let mut parameters = Parameters::new(&Reference, 0);
+        Model::new(&settings, &mut parameters).unwrap();
+        let archive =
+            Archive::from_bytes("memory", to_bytes(&parameters, &Default::default()).unwrap()).unwrap();
+        let found = ModelSettings::from_tensors(|name| archive.shape(name).map(<[usize]>::to_vec));
+        assert_eq!(found, Some(settings));
+    }
     assert_eq!(ModelSettings::from_tensors(|_| None), None);
+}
+
+/// Tensors do not tell an activation. A file of this project names it in its header; for another file it is the standard one.
+#[test]
+fn an_activation_is_read_from_the_header() {
+    let settings = ModelSettings {
+        width: 2,
+        depth: 3,
+        activation: ActivationFunction::Tanh,
+        ..ModelSettings::new(Architecture::Mlp)
+    };
+    let mut parameters = Parameters::new(&Reference, 0);
+    Model::new(&settings, &mut parameters).unwrap();
+    let read = |model: &str| {
+        let metadata = Metadata::from([("model".to_owned(), model.to_owned())]);
+        Archive::from_bytes("memory", to_bytes(&parameters, &metadata).unwrap()).unwrap().settings().unwrap()
+    };
+    assert_eq!(read(&settings.to_string()), settings);
+    let standard = ModelSettings { activation: ActivationFunction::Sigmoid, ..settings };
+    assert_eq!(read("something else"), standard);
+    let other = ModelSettings { depth: 4, ..settings };
+    assert_eq!(
+        read(&other.to_string()),
+        standard,
+        "a header that does not fit the tensors counts for nothing"
+    );
+}
+
+#[test]
+fn a_vgg11_with_each_convolution_twice_is_a_vgg19() {
+    let twice = ModelSettings {
+        width: 1,
+        repeat: 2,
+        activation: ActivationFunction::Tanh,
+        ..ModelSettings::new(Architecture::Vgg11)
+    };
+    let mut parameters = Parameters::new(&Reference, 0);
+    Model::new(&twice, &mut parameters).unwrap();
+    let metadata = Metadata::from([("model".to_owned(), twice.to_string())]);
+    let archive = Archive::from_bytes("memory", to_bytes(&parameters, &metadata).unwrap()).unwrap();
+    assert_eq!(archive.settings().unwrap(), twice, "as the header says");
+    let vgg19 = ModelSettings { width: 1, ..ModelSettings::new(Architecture::Vgg19) };
+    let found = ModelSettings::from_tensors(|name| archive.shape(name).map(<[usize]>::to_vec));
+    assert_eq!(found, Some(vgg19), "as the tensors say");
 }
 
 #[test]

@@ -69,7 +69,10 @@ mod tests {
     /// What decides about a number in the checkpoints or the logs of a run. A setting that is new goes here, or, if it
     /// changes no bit, to [`FREE`].
     const FIXED: [(&str, &[&str]); 6] = [
-        ("model", &["name", "width", "init"]),
+        (
+            "model",
+            &["name", "width", "norm", "activation", "skip", "depth", "repeat", "initial", "gain", "init"],
+        ),
         ("data", &["train_limit", "test_limit", "validation", "crop_padding", "flip", "cutout", "shapes"]),
         (
             "train",

@@ -11,7 +11,8 @@ use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
 
 use crate::device::memory::Buffer;
-use crate::gpu::{Counters, Precision, Wgpu};
+use crate::gpu::{Counters, Wgpu};
+use gradamp_core::backend::Precision;
 
 impl Memory for Wgpu {
     type Buffer = Buffer;
@@ -23,7 +24,7 @@ impl Memory for Wgpu {
         }
     }
 
-    fn alloc(&self, len: usize) -> Result<Buffer> {
+    fn allocate(&self, len: usize) -> Result<Buffer> {
         self.allocate(len)
     }
 
@@ -74,7 +75,7 @@ impl LinearAlgebra for Wgpu {
     fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
         let [zeros, ones] = self.constants(g.channels)?;
         let p = BatchNormOperands { mean: &zeros, variance: &ones, gamma: &ones, beta: &zeros, epsilon: 0.0 };
-        let (mut dx, mut dbeta) = (self.alloc(g.len())?, self.alloc(g.channels)?);
+        let (mut dx, mut dbeta) = (self.allocate(g.len())?, self.allocate(g.channels)?);
         self.batch_norm_backward(g, &p, x, x, &mut dx, out, &mut dbeta)
     }
 
@@ -91,7 +92,7 @@ impl Wgpu {
     /// A zero and a one for each channel.
     fn constants(&self, channels: usize) -> Result<[Buffer; 2]> {
         let constant = |value| -> Result<Buffer> {
-            let mut buffer = self.alloc(channels)?;
+            let mut buffer = self.allocate(channels)?;
             self.write(&vec![value; channels], &mut buffer)?;
             Ok(buffer)
         };
@@ -101,11 +102,27 @@ impl Wgpu {
 
 impl Layers for Wgpu {
     fn relu(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        self.relu_kernel(len, x, y)
+        self.activation_kernel("relu", len, x, y)
     }
 
     fn relu_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
-        self.relu_backward_kernel(len, y, dy, dx)
+        self.activation_backward_kernel("relu_backward", len, y, dy, dx)
+    }
+
+    fn tanh(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.activation_kernel("tanh_forward", len, x, y)
+    }
+
+    fn tanh_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        self.activation_backward_kernel("tanh_backward", len, y, dy, dx)
+    }
+
+    fn sigmoid(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.activation_kernel("sigmoid", len, x, y)
+    }
+
+    fn sigmoid_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        self.activation_backward_kernel("sigmoid_backward", len, y, dy, dx)
     }
 
     fn batch_norm_statistics(
@@ -163,10 +180,11 @@ impl Layers for Wgpu {
         smoothing: f32,
         logits: &Buffer,
         labels: &Buffer,
-        out: &mut Buffer,
+        loss: &mut Buffer,
+        correct: &mut Buffer,
         dlogits: &mut Buffer,
     ) -> Result<()> {
-        self.softmax_cross_entropy_kernel(g, smoothing, logits, labels, out, dlogits)
+        self.softmax_cross_entropy_kernel(g, smoothing, logits, labels, loss, correct, dlogits)
     }
 
     fn conv2d(

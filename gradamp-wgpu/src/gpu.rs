@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytemuck::NoUninit;
+use gradamp_core::backend::Precision;
 use gradamp_core::geometry::Conv2d;
 use gradamp_core::{Error, Result};
 
@@ -41,17 +42,6 @@ struct Shared {
 struct Work {
     stream: Stream,
     pipelines: Pipelines,
-}
-
-/// How precisely convolutions multiply.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Precision {
-    /// Factors, products and sums are f32.
-    #[default]
-    F32,
-    /// Factors are rounded to f16; products, sums and all tensors are f32.
-    Mixed,
 }
 
 /// What a device has created and submitted since it was opened. A training step in steady state creates nothing and

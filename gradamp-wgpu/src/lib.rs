@@ -34,6 +34,7 @@ mod tune;
 pub use algorithm::ConvOp;
 pub use device::adapter::{Adapter, Api, Choice, FastPaths, Kind, Limits, NoAdapter, adapters};
 pub use device::memory::Buffer;
-pub use gpu::{Counters, Precision, Wgpu};
+pub use gpu::{Counters, Wgpu};
+pub use gradamp_core::backend::Precision;
 pub use open::{OpenError, Options};
 pub use tune::{Tuned, Tuning};

@@ -8,10 +8,11 @@ use wgpu::Features;
 
 use crate::algorithm::{ConvOp, Matrices};
 use crate::device::adapter::Adapter;
-use crate::gpu::{Precision, Setup, Wgpu};
+use crate::gpu::{Setup, Wgpu};
 use crate::ops::kernels;
 use crate::self_test::{self, Wrong};
 use crate::tune::Tuning;
+use gradamp_core::backend::Precision;
 
 /// How an adapter is opened.
 #[derive(Clone, Debug, Default)]

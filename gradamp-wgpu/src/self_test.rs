@@ -7,9 +7,10 @@ use gradamp_core::random::{Purpose, Stream};
 
 use crate::algorithm::{ConvOp, Matrices, Tile};
 use crate::device::memory::Buffer;
-use crate::gpu::{Precision, Wgpu};
+use crate::gpu::Wgpu;
 use crate::ops::conv2d;
 use crate::ops::conv2d::implicit_gemm::Product;
+use gradamp_core::backend::Precision;
 
 /// The limit of the error where factors are rounded to f16, relative to the largest result.
 const HALF_LIMIT: f64 = 5e-3;

@@ -17,9 +17,10 @@ use sha2::{Digest, Sha256};
 use crate::algorithm::{Algorithm, Algorithms, ConvOp};
 use crate::device::adapter::Adapter;
 use crate::device::memory::Buffer;
-use crate::gpu::{Precision, Wgpu};
+use crate::gpu::Wgpu;
 use crate::ops::kernels;
 use crate::shaders::Shader;
+use gradamp_core::backend::Precision;
 
 /// The fastest algorithms, as measured for one adapter, driver and set of kernels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -178,12 +179,12 @@ impl<'a> Trial<'a> {
             ConvOp::WeightGradient => ([x, y], w),
         };
         let ones = |len: usize| -> Result<Buffer> {
-            let mut buffer = gpu.alloc(len)?;
+            let mut buffer = gpu.allocate(len)?;
             gpu.write(&vec![1.0; len], &mut buffer)?;
             Ok(buffer)
         };
         let [a, b] = operands.map(ones);
-        Ok(Self { gpu, g, op, operands: [a?, b?], out: gpu.alloc(out)? })
+        Ok(Self { gpu, g, op, operands: [a?, b?], out: gpu.allocate(out)? })
     }
 
     fn run(&self, algorithm: Algorithm) -> Result<()> {
@@ -219,7 +220,7 @@ mod tests {
     use crate::algorithm::Tile;
     use crate::open::{OpenError, Options};
     use crate::testing;
-    use gradamp_core::backend::{Layers, Memory};
+    use gradamp_core::backend::Layers;
 
     /// A tuning survives being written and read, and a device that is opened with it uses its algorithms.
     #[test]
@@ -227,7 +228,7 @@ mod tests {
         for gpu in testing::gpus() {
             let g = Conv2d::new(&[2, 8, 8, 8], &[3, 3, 8, 16], 1, 1).unwrap();
             let [x, w, mut y] = [g.x_shape(), g.w_shape(), g.y_shape()]
-                .map(|shape| gpu.alloc(shape.iter().product()).unwrap());
+                .map(|shape| gpu.allocate(shape.iter().product()).unwrap());
             gpu.conv2d(&g, &x, &w, None, &mut y).unwrap();
             let used = gpu.convolutions();
             assert!(used.contains(&(ConvOp::Forward, g)) && !used.contains(&(ConvOp::WeightGradient, g)));

@@ -93,7 +93,7 @@ fn the_laws_of_kept_images_hold_where_images_are_kept() {
 fn long_and_short_copies_keep_their_order() {
     let Some(gpu) = gpu() else { return };
     let mut expected: Vec<f32> = (0..17 << 20).map(|i| (i % 1000) as f32).collect();
-    let mut buffer = gpu.alloc(expected.len()).unwrap();
+    let mut buffer = gpu.allocate(expected.len()).unwrap();
     gpu.write(&[-1.0; 5], &mut buffer).unwrap();
     gpu.write(&expected, &mut buffer).unwrap();
     gpu.write(&[-2.0; 3], &mut buffer).unwrap();
@@ -165,14 +165,14 @@ fn passes(gpu: &Wgpu, g: &Conv2d, share: f32) -> [Vec<f32>; 3] {
     let buffer = |shape: [usize; 4], step: usize| {
         let value = |i: usize| (((i * step) % 61) as f32 - 29.0) / 64.0 * (1.0 + share);
         let values: Vec<f32> = (0..shape.iter().product()).map(value).collect();
-        let mut buffer = gpu.alloc(values.len()).unwrap();
+        let mut buffer = gpu.allocate(values.len()).unwrap();
         gpu.write(&values, &mut buffer).unwrap();
         buffer
     };
     let (x, w, dy) = (buffer(g.x_shape(), 7), buffer(g.w_shape(), 11), buffer(g.y_shape(), 13));
     let read = |shape: [usize; 4], compute: &dyn Fn(&mut gradamp_wgpu::Buffer)| {
         let len = shape.iter().product();
-        let (mut out, mut values) = (gpu.alloc(len).unwrap(), vec![0.0; len]);
+        let (mut out, mut values) = (gpu.allocate(len).unwrap(), vec![0.0; len]);
         compute(&mut out);
         gpu.read(&out, &mut values).unwrap();
         values

@@ -37,7 +37,7 @@ fn loader(examples: usize, batch: usize) -> Loader {
 
 fn model<B: Backend>(backend: &B, architecture: Architecture, width: usize) -> (Model, Parameters<B>) {
     let mut parameters = Parameters::new(backend, SEED);
-    let settings = ModelSettings { architecture, width, classes: 10 };
+    let settings = ModelSettings { width, ..ModelSettings::new(architecture) };
     (Model::new(&settings, &mut parameters).unwrap(), parameters)
 }
 
@@ -153,7 +153,7 @@ fn a_step_in_steady_state_creates_nothing_and_submits_once() {
             let x = tape.constant(batch.images.clone());
             let logits = model.forward(&mut tape, x).unwrap();
             let loss = ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, 0.0).unwrap();
-            let gradients = tape.backward(&loss.var, &Hooks::new()).unwrap();
+            let gradients = tape.backward(&loss.mean, &Hooks::new()).unwrap();
             sgd.step(&mut parameters, &gradients, &0.01.into()).unwrap();
             gpu.submit().unwrap();
             gpu.counters()
@@ -227,7 +227,7 @@ fn a_device_that_is_lost_ends_a_run_with_an_error_that_says_so() {
         let steps = 2 * (gpu.steps_ahead() + 3);
         let error = train(&gpu, Architecture::Vgg11, steps, &mut loser).unwrap_err().to_string();
         assert!(error.contains("the device was lost") && error.contains(&gpu.adapter().name), "{error}");
-        assert!(gpu.alloc(1).is_err(), "and so does every later call");
+        assert!(gpu.allocate(1).is_err(), "and so does every later call");
     }
 }
 
@@ -235,8 +235,8 @@ fn a_device_that_is_lost_ends_a_run_with_an_error_that_says_so() {
 fn a_tensor_beyond_the_adapters_limit_is_an_error_with_both_sizes() {
     let Some(gpu) = open(&Options::default()) else { return };
     let limit = gpu.adapter().limits.tensor;
-    let error = gpu.alloc((limit / 4) as usize + 1).unwrap_err().to_string();
+    let error = gpu.allocate((limit / 4) as usize + 1).unwrap_err().to_string();
     let limit = format!("this adapter's limit is {:.1} MiB", limit as f64 / 1048576.0);
     assert!(error.contains(&limit) && error.contains("a smaller batch fits"), "{error}");
-    assert!(gpu.alloc(1000).is_ok(), "the device is as it was");
+    assert!(gpu.allocate(1000).is_ok(), "the device is as it was");
 }

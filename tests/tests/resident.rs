@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
 
 use gradamp_core::amplify::{AmplificationSettings, Amplify, Schedule, Strategy};
-use gradamp_core::nn::{BatchNorm2d, Conv2d, Linear, MeanPool2d, Relu};
+use gradamp_core::nn::{BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d, Relu};
 use gradamp_core::train::{TrainSettings, Trainer};
 use gradamp_core::{Backend, BatchSource, LayerKind, Module, Parameters, Result, Tape, Tensor, Var};
 use gradamp_cpu::Cpu;
@@ -77,7 +77,14 @@ impl Module<Wgpu> for Tiny {
 fn train(gpu: &Wgpu, train: &dyn BatchSource<Wgpu>, test: &dyn BatchSource<Wgpu>) -> Vec<Vec<u32>> {
     let mut parameters = Parameters::new(gpu, SEED);
     let model = Tiny {
-        conv: Conv2d::new(&mut parameters, "conv", [3, 8], 3, 2, 1, false).unwrap(),
+        conv: Conv2d::new(
+            &mut parameters,
+            "conv",
+            [3, 8],
+            3,
+            Conv2dOptions { stride: 2, padding: 1, bias: false },
+        )
+        .unwrap(),
         bn: BatchNorm2d::new(&mut parameters, "bn", 8).unwrap(),
         relu: Relu::new("relu"),
         pool: MeanPool2d::new("pool"),

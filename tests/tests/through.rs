@@ -25,7 +25,7 @@ fn train(
     let data = DataSettings { source: Source::Shapes, shapes, ..DataSettings::default() };
     let loader = data.train_loader(&data.split(data.load()?, 7)?, 16, 7)?;
     let mut parameters = Parameters::new(&Cpu::new()?, 7);
-    let model = Model::new(&ModelSettings { architecture, width: 4, classes: 10 }, &mut parameters)?;
+    let model = Model::new(&ModelSettings { width: 4, ..ModelSettings::new(architecture) }, &mut parameters)?;
     let amplification = AmplificationSettings {
         kinds: vec![kind],
         ratio: Some(0.5),

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use gradamp_core::nn::{BatchNorm2d, Conv2d, Linear, MeanPool2d};
+use gradamp_core::nn::{BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d};
 use gradamp_core::{Backend, Module, Parameters, Result, Tape, Var};
 use gradamp_models::ModelDefinition;
 
@@ -24,7 +24,13 @@ impl ModelDefinition for LeakyNet {
         for (i, widths) in [1, 2, 4].into_iter().enumerate() {
             let c_out = widths * width;
             layers.push(Layer {
-                conv: Conv2d::new(parameters, &format!("layers.{i}.conv"), [c, c_out], 3, 2, 1, false)?,
+                conv: Conv2d::new(
+                    parameters,
+                    &format!("layers.{i}.conv"),
+                    [c, c_out],
+                    3,
+                    Conv2dOptions { stride: 2, padding: 1, bias: false },
+                )?,
                 norm: BatchNorm2d::new(parameters, &format!("layers.{i}.norm"), c_out)?,
                 activation: format!("layers.{i}.activation").into(),
             });

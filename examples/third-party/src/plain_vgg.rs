@@ -1,4 +1,4 @@
-use gradamp_core::nn::{BatchNorm2d, Conv2d, Linear, MaxPool2d, Relu};
+use gradamp_core::nn::{BatchNorm2d, Conv2d, Conv2dOptions, Linear, MaxPool2d, Relu};
 use gradamp_core::{Backend, Module, Parameters, Result, Tape, Var};
 use gradamp_models::ModelDefinition;
 
@@ -44,7 +44,13 @@ impl ModelDefinition for PlainVgg11 {
                 continue;
             }
             let c_out = widths * width;
-            let conv = Conv2d::new(parameters, &path(&features), [c, c_out], 3, 1, 1, true)?;
+            let conv = Conv2d::new(
+                parameters,
+                &path(&features),
+                [c, c_out],
+                3,
+                Conv2dOptions { padding: 1, ..Conv2dOptions::default() },
+            )?;
             features.push(Layer::Conv(conv));
             features.push(Layer::Norm(BatchNorm2d::new(parameters, &path(&features), c_out)?));
             features.push(Layer::Relu(Relu::new(&path(&features))));

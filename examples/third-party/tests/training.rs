@@ -20,7 +20,7 @@ fn shapes() -> Result<Loader, gradamp_data::Error> {
 }
 
 fn model(parameters: &mut Parameters<Cpu>) -> Result<Model, gradamp_models::Error> {
-    Model::new(&ModelSettings { architecture: Architecture::ResNet18, width: 2, classes: 10 }, parameters)
+    Model::new(&ModelSettings { width: 2, ..ModelSettings::new(Architecture::ResNet18) }, parameters)
 }
 
 /// Batch norms are eligible, no gradient is multiplied by more than 8 on any path, and every step is measured.

@@ -155,7 +155,7 @@ impl Operation {
     pub fn call<B: Backend>(&self, backend: &B) -> Result<Call> {
         let b = backend.clone();
         let buffer = |len: usize, value: &dyn Fn(u64) -> f32| -> Result<B::Buffer> {
-            let mut buffer = backend.alloc(len)?;
+            let mut buffer = backend.allocate(len)?;
             let some: Vec<f32> = (0..len.min(PATTERN) as u64).map(value).collect();
             let values: Vec<f32> = some.into_iter().cycle().take(len).collect();
             backend.write(&values, &mut buffer)?;
@@ -261,8 +261,11 @@ impl Operation {
             }
             Self::Loss(g) => {
                 let labels = buffer(g.rows, &|i| stream.below(i, g.channels) as f32)?;
-                let (logits, mut out, mut dlogits) = (values(g.len())?, values(2)?, values(g.len())?);
-                Box::new(move || b.softmax_cross_entropy(&g, 0.0, &logits, &labels, &mut out, &mut dlogits))
+                let (logits, mut dlogits) = (values(g.len())?, values(g.len())?);
+                let (mut loss, mut correct) = (values(1)?, values(1)?);
+                Box::new(move || {
+                    b.softmax_cross_entropy(&g, 0.0, &logits, &labels, &mut loss, &mut correct, &mut dlogits)
+                })
             }
             Self::Sgd(ref lens) => {
                 let each = |&len: &usize| Ok((len, [values(len)?, values(len)?, values(len)?]));

@@ -62,7 +62,7 @@ impl<B: Backend> Memory for Survey<B> {
         "survey".into()
     }
 
-    fn alloc(&self, _len: usize) -> Answer {
+    fn allocate(&self, _len: usize) -> Answer {
         Ok(())
     }
 
@@ -155,7 +155,8 @@ impl<B: Backend> Layers for Survey<B> {
         _smoothing: f32,
         _logits: &(),
         _labels: &(),
-        _out: &mut (),
+        _loss: &mut (),
+        _correct: &mut (),
         _dlogits: &mut (),
     ) -> Answer {
         self.note(Operation::Loss(*g))

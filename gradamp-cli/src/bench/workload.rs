@@ -40,7 +40,7 @@ impl<B: Backend> Workload<B> {
             return Err(Failure::usage("--batch: expected at least 1, found 0"));
         }
         let architecture = model.parse().map_err(Failure::usage)?;
-        let settings = ModelSettings { architecture, width, classes: CLASSES };
+        let settings = ModelSettings { width, classes: CLASSES, ..ModelSettings::new(architecture) };
         let mut parameters = Parameters::new(&backend, 0);
         let model = gradamp_models::build(&settings, &mut parameters).map_err(|error| match error {
             gradamp_models::Error::Core(error) => error.into(),
@@ -100,7 +100,7 @@ impl<B: Backend> Workload<B> {
         let loss = ops::softmax_cross_entropy(&mut tape, &logits, &self.labels, 0.0)?;
         drop(logits);
         let hooks = if amplified { &self.amplified } else { &self.plain };
-        let gradients = tape.backward(&loss.var, hooks)?;
+        let gradients = tape.backward(&loss.mean, hooks)?;
         self.sgd.step(&mut self.parameters, &gradients, &Rate::from(1e-3))?;
         self.backend.submit()?;
         Ok(loss)

@@ -173,7 +173,7 @@ mod tests {
             parameters,
         };
         Comparison {
-            settings: ModelSettings { architecture: Architecture::Vgg11, width: 8, classes: 10 },
+            settings: ModelSettings { width: 8, ..ModelSettings::new(Architecture::Vgg11) },
             layers: vec![layer("conv1", gradient, Some(parameters)), layer("conv2", 1e-6, None)],
             switched: 0,
             losses,

@@ -55,7 +55,7 @@ impl Task for Check {
             if verdict.is_lost {
                 break;
             }
-            let settings = ModelSettings { architecture, width: WIDTH, classes: 10 };
+            let settings = ModelSettings { width: WIDTH, ..ModelSettings::new(architecture) };
             match Comparison::run(&backend, &cpu, settings, self.steps) {
                 Ok(comparison) => {
                     say(&comparison.as_text());

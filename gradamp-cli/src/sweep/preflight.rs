@@ -91,7 +91,7 @@ fn batches(config: &Config, cpu: &Cpu, say: &dyn Fn(&str)) -> Result<Batches, Er
 /// Everything that a trainer checks, on a model of width 1, which has the same layers as the wide model.
 fn check_model(config: &Config, batches: Batches, cpu: &Cpu) -> Result<(), Error> {
     let settings = ModelSettings { width: 1, ..config.model.settings(batches.classes) };
-    let mut parameters = Parameters::new(cpu, 0);
+    let mut parameters = Parameters::new(cpu, 0).with_initialisation(config.model.initialisation());
     let model = gradamp_models::build(&settings, &mut parameters).map_err(Error::external)?;
     Trainer::new(&model, parameters, batches.image, config.train_settings())?;
     Ok(())

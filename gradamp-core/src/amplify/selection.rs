@@ -243,7 +243,7 @@ fn by_kind_and_path(settings: &AmplificationSettings, sites: &[Site]) -> Result<
         .enumerate()
         .map(|(i, glob)| Glob::new(glob).map_err(|message| Error::setting(entry("paths", i), message)))
         .collect::<Result<Vec<_>>>()?;
-    let kind_fits = |site: &Site| kinds.is_empty() || kinds.contains(&site.kind);
+    let kind_fits = |site: &Site| kinds.is_empty() || kinds.iter().any(|kind| kind.includes(site.kind));
     let path_fits = |site: &Site| globs.is_empty() || globs.iter().any(|glob| glob.matches(&site.path));
 
     // An entry that matches nothing is a mistake, which the other entries would hide.
@@ -258,7 +258,7 @@ fn by_kind_and_path(settings: &AmplificationSettings, sites: &[Site]) -> Result<
         }
     }
     for (i, kind) in kinds.iter().enumerate() {
-        if !sites.iter().any(|site| site.kind == *kind && path_fits(site)) {
+        if !sites.iter().any(|site| kind.includes(site.kind) && path_fits(site)) {
             let mut present: Vec<LayerKind> = sites.iter().filter(|s| path_fits(s)).map(|s| s.kind).collect();
             present.sort_unstable();
             present.dedup();

@@ -19,6 +19,12 @@ pub enum LayerKind {
     BatchNorm,
     /// A rectifier.
     Relu,
+    /// A hyperbolic tangent.
+    Tanh,
+    /// A logistic sigmoid.
+    Sigmoid,
+    /// An activation of another kind. In settings, any activation.
+    Activation,
     /// A fully connected layer.
     Linear,
     /// A pooling layer.
@@ -29,12 +35,24 @@ pub enum LayerKind {
     Other,
 }
 
+impl LayerKind {
+    /// Whether a setting of this kind selects a layer of kind `other`: the same kind, or any activation if this kind is
+    /// [`LayerKind::Activation`].
+    pub fn includes(self, other: Self) -> bool {
+        use LayerKind::{Activation, Relu, Sigmoid, Tanh};
+        self == other || self == Activation && matches!(other, Relu | Tanh | Sigmoid)
+    }
+}
+
 impl fmt::Display for LayerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             LayerKind::Conv => "conv",
             LayerKind::BatchNorm => "batch_norm",
             LayerKind::Relu => "relu",
+            LayerKind::Tanh => "tanh",
+            LayerKind::Sigmoid => "sigmoid",
+            LayerKind::Activation => "activation",
             LayerKind::Linear => "linear",
             LayerKind::Pool => "pool",
             LayerKind::Block => "block",

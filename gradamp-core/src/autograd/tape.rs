@@ -51,7 +51,7 @@ pub type Probe<'p, B> = Box<dyn FnMut(&Site, &Tensor<B>) -> Result<()> + 'p>;
 /// let y = linear.forward(&mut tape, x)?;
 /// let y = relu.forward(&mut tape, y)?;
 /// let loss = ops::softmax_cross_entropy(&mut tape, &y, &labels, 0.0)?;
-/// let gradients = tape.backward(&loss.var, &Hooks::new())?;
+/// let gradients = tape.backward(&loss.mean, &Hooks::new())?;
 ///
 /// let weight = parameters.find("linear.weight").and_then(|id| gradients.parameter(id));
 /// assert_eq!(weight.map(|dw| dw.shape().to_vec()), Some(vec![3, 2]));

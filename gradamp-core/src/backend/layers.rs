@@ -36,6 +36,47 @@ pub trait Layers: LinearAlgebra {
         dx: &mut Self::Buffer,
     ) -> Result<()>;
 
+    /// y = tanh(x), NaN where x is NaN.
+    ///
+    /// The default computes on the host.
+    fn tanh(&self, len: usize, x: &Self::Buffer, y: &mut Self::Buffer) -> Result<()> {
+        on_host(self, len, [x], y, |[x]| x.tanh())
+    }
+
+    /// dx = (1 − y²) · dy; y is what [`Layers::tanh`] gave.
+    ///
+    /// The default computes on the host.
+    fn tanh_backward(
+        &self,
+        len: usize,
+        y: &Self::Buffer,
+        dy: &Self::Buffer,
+        dx: &mut Self::Buffer,
+    ) -> Result<()> {
+        // (1 − y) · (1 + y) keeps the digits that 1 − y² loses where y is near ±1.
+        on_host(self, len, [y, dy], dx, |[y, dy]| (1.0 - y) * (1.0 + y) * dy)
+    }
+
+    /// y = 1 / (1 + exp(−x)), NaN where x is NaN.
+    ///
+    /// The default computes on the host.
+    fn sigmoid(&self, len: usize, x: &Self::Buffer, y: &mut Self::Buffer) -> Result<()> {
+        on_host(self, len, [x], y, |[x]| 1.0 / (1.0 + (-x).exp()))
+    }
+
+    /// dx = y · (1 − y) · dy; y is what [`Layers::sigmoid`] gave.
+    ///
+    /// The default computes on the host.
+    fn sigmoid_backward(
+        &self,
+        len: usize,
+        y: &Self::Buffer,
+        dy: &Self::Buffer,
+        dx: &mut Self::Buffer,
+    ) -> Result<()> {
+        on_host(self, len, [y, dy], dx, |[y, dy]| y * (1.0 - y) * dy)
+    }
+
     /// mean\[c\] = 1/rows · Σ_r x[r, c]; variance\[c\] = 1/rows · Σ_r (x[r, c] − mean\[c\])²
     fn batch_norm_statistics(
         &self,
@@ -97,15 +138,16 @@ pub trait Layers: LinearAlgebra {
     ///
     /// t_k = (1 − s) · [k = l] + s/K; loss_r = −Σ_k t_k · ln q_k; dlogits[r, k] = (q_k − t_k) / rows
     ///
-    /// **Shapes:** logits and dlogits `[rows, K]`; labels `[rows]`, class indices stored as f32; out `[2]`: the mean
-    /// loss, and how many rows have their largest logit (the first of equals) at their label.
+    /// **Shapes:** logits and dlogits `[rows, K]`; labels `[rows]`, class indices stored as f32; loss `[]`, the mean of
+    /// loss_r; correct `[]`, the number of rows whose largest logit (the first of equals) is at their label.
     fn softmax_cross_entropy(
         &self,
         g: &Rows,
         smoothing: f32,
         logits: &Self::Buffer,
         labels: &Self::Buffer,
-        out: &mut Self::Buffer,
+        loss: &mut Self::Buffer,
+        correct: &mut Self::Buffer,
         dlogits: &mut Self::Buffer,
     ) -> Result<()>;
 
@@ -120,7 +162,7 @@ pub trait Layers: LinearAlgebra {
         bias: Option<&Self::Buffer>,
         y: &mut Self::Buffer,
     ) -> Result<()> {
-        let mut columns = self.alloc(g.pixels() * g.patch())?;
+        let mut columns = self.allocate(g.pixels() * g.patch())?;
         for image in 0..g.n {
             self.im2col(g, image..image + 1, x, &mut columns)?;
             let product = Gemm {
@@ -146,7 +188,7 @@ pub trait Layers: LinearAlgebra {
         dy: &Self::Buffer,
         dx: &mut Self::Buffer,
     ) -> Result<()> {
-        let mut columns = self.alloc(g.pixels() * g.patch())?;
+        let mut columns = self.allocate(g.pixels() * g.patch())?;
         for image in 0..g.n {
             let product = Gemm {
                 m: g.pixels(),
@@ -170,7 +212,7 @@ pub trait Layers: LinearAlgebra {
         dy: &Self::Buffer,
         dw: &mut Self::Buffer,
     ) -> Result<()> {
-        let mut columns = self.alloc(g.pixels() * g.patch())?;
+        let mut columns = self.allocate(g.pixels() * g.patch())?;
         for image in 0..g.n {
             self.im2col(g, image..image + 1, x, &mut columns)?;
             let product = Gemm {
@@ -195,7 +237,7 @@ pub trait Layers: LinearAlgebra {
         residual: Option<&Self::Buffer>,
         y: &mut Self::Buffer,
     ) -> Result<()> {
-        let mut z = self.alloc(g.len())?;
+        let mut z = self.allocate(g.len())?;
         self.batch_norm(g, p, x, &mut z)?;
         if let Some(residual) = residual {
             self.axpby(g.len(), 1.0, residual, 1.0, &mut z)?;
@@ -220,9 +262,22 @@ pub trait Layers: LinearAlgebra {
         let mut own = None;
         let dz = match dz {
             Some(dz) => dz,
-            None => own.insert(self.alloc(g.len())?),
+            None => own.insert(self.allocate(g.len())?),
         };
         self.relu_backward(g.len(), y, dy, dz)?;
         self.batch_norm_backward(g, p, x, dz, dx, dgamma, dbeta)
     }
+}
+
+/// out[i] = f(the i-th element of each operand): reads the operands, computes on the host, and writes.
+fn on_host<B: Memory, const N: usize>(
+    backend: &B,
+    len: usize,
+    operands: [&B::Buffer; N],
+    out: &mut B::Buffer,
+    f: impl Fn([f32; N]) -> f32,
+) -> Result<()> {
+    let operands = backend.read_all(&operands.map(|operand| (operand, len)))?;
+    let values: Vec<f32> = (0..len).map(|i| f(std::array::from_fn(|k| operands[k][i]))).collect();
+    backend.write(&values, out)
 }

@@ -15,7 +15,7 @@ pub trait Memory: Clone + Debug + Send + Sync + 'static {
     /// A buffer of at least `len` elements, of unspecified contents.
     ///
     /// **Errors:** out of memory.
-    fn alloc(&self, len: usize) -> Result<Self::Buffer>;
+    fn allocate(&self, len: usize) -> Result<Self::Buffer>;
 
     /// Copies `src` to the beginning of `dst`.
     fn write(&self, src: &[f32], dst: &mut Self::Buffer) -> Result<()>;

@@ -20,7 +20,7 @@
 //!
 //! /// x + y, on any backend.
 //! fn add<B: Backend>(backend: &B, x: &[f32], y: &[f32]) -> Result<Vec<f32>> {
-//!     let (mut on_device, mut sum) = (backend.alloc(x.len())?, backend.alloc(x.len())?);
+//!     let (mut on_device, mut sum) = (backend.allocate(x.len())?, backend.allocate(x.len())?);
 //!     backend.write(x, &mut on_device)?;
 //!     backend.write(y, &mut sum)?;
 //!     backend.axpby(x.len(), 1.0, &on_device, 1.0, &mut sum)?;
@@ -39,6 +39,7 @@ mod layers;
 mod linear_algebra;
 mod memory;
 mod optimiser;
+mod precision;
 
 pub use device::Device;
 pub use fused::{BatchNormRelu, FusedKernels, GradientShare};
@@ -46,6 +47,7 @@ pub use layers::{BatchNormOperands, Layers};
 pub use linear_algebra::LinearAlgebra;
 pub use memory::Memory;
 pub use optimiser::{GateInput, Optimiser, SgdSlot, SgdStep, Statistics, StepGate};
+pub use precision::Precision;
 
 /// A device that can train. Every type that implements the five traits is a backend.
 pub trait Backend: Memory + LinearAlgebra + Layers + Optimiser + Device {}

@@ -44,7 +44,7 @@ pub trait Optimiser: LinearAlgebra {
     fn add_noise(&self, len: usize, stream: Stream, deviation: f32, y: &mut Self::Buffer) -> Result<()> {
         let mut normals = vec![0.0; len];
         stream.normals(0, &mut normals);
-        let mut noise = self.alloc(len)?;
+        let mut noise = self.allocate(len)?;
         self.write(&normals, &mut noise)?;
         self.axpby(len, deviation, &noise, 1.0, y)
     }
@@ -168,7 +168,7 @@ impl Statistics {
             return Ok(Vec::new());
         }
         let mut values = vec![0.0; sources.len() * Self::LEN];
-        let mut out = backend.alloc(values.len())?;
+        let mut out = backend.allocate(values.len())?;
         for (i, &(x, len)) in sources.iter().enumerate() {
             backend.statistics(len, x, i * Self::LEN, &mut out)?;
         }

@@ -133,7 +133,7 @@ pub fn losses<B: Backend>(
             let batch = batch?;
             let mut tape = Tape::train(&mut parameters);
             let loss = loss(model, &mut tape, &batch)?;
-            let gradients = tape.backward(&loss.var, &Hooks::new())?;
+            let gradients = tape.backward(&loss.mean, &Hooks::new())?;
             sgd.step(&mut parameters, &gradients, &lr.into())?;
             losses.push(loss.read()?.0);
         }
@@ -193,7 +193,7 @@ fn backward<B: Backend>(
 ) -> Result<crate::Gradients<B>> {
     let mut tape = Tape::train(parameters);
     let loss = loss(model, &mut tape, batch)?;
-    tape.backward(&loss.var, hooks)
+    tape.backward(&loss.mean, hooks)
 }
 
 /// The gradients that a hook has seen.

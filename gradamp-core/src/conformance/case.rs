@@ -184,7 +184,7 @@ pub(super) fn upload<B: Backend, D: Dimension>(
 ) -> Result<B::Buffer, Violation> {
     let mut values: Vec<f32> = array.iter().copied().collect();
     values.resize(array.len() + MARGIN, f32::NAN);
-    let mut buffer = backend.alloc(values.len())?;
+    let mut buffer = backend.allocate(values.len())?;
     backend.write(&values, &mut buffer)?;
     Ok(buffer)
 }
@@ -215,7 +215,7 @@ impl<B: Backend> Output<B> {
         all.extend(values);
         let len = all.len() - begin;
         all.resize(begin + len + MARGIN, MARK);
-        let mut buffer = backend.alloc(all.len())?;
+        let mut buffer = backend.allocate(all.len())?;
         backend.write(&all, &mut buffer)?;
         Ok(Self { buffer, name, begin, len })
     }

@@ -9,7 +9,7 @@ use super::case::{random, within};
 use super::modules::{Add, Chain, Fused, Loss, LossScale, Pooled, Shared, Skipped};
 use super::network::{Net, randomise};
 use super::{Broken, Violation};
-use crate::nn::{BatchNorm2d, Conv2d, Linear, MaxPool2d, MeanPool2d, Module, Relu};
+use crate::nn::{BatchNorm2d, Conv2d, Conv2dOptions, Linear, MaxPool2d, MeanPool2d, Module, Relu};
 use crate::random::{Purpose, Stream};
 use crate::{Backend, Gradient, Hooks, LayerKind, ParameterId, Parameters, Pass, Result, Tape, Tensor};
 use crate::{BackwardRule, Mode};
@@ -190,7 +190,13 @@ pub(super) fn check<B: Backend>(
 /// With a bias, at stride 2.
 pub fn conv2d_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
     check(backend, Mode::Train, &[2, 4, 3, 2], |p| {
-        Ok(Box::new(Conv2d::new(p, "conv", [2, 3], 3, 2, 1, true)?))
+        Ok(Box::new(Conv2d::new(
+            p,
+            "conv",
+            [2, 3],
+            3,
+            Conv2dOptions { stride: 2, padding: 1, ..Conv2dOptions::default() },
+        )?))
     })
 }
 
@@ -219,7 +225,8 @@ pub fn batch_norm_relu_backward_meets_differences<B: Backend>(backend: &B) -> Re
 pub fn fused_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
     [Mode::Train, Mode::Evaluate].into_iter().try_for_each(|mode| {
         check(backend, mode, &[3, 2, 2, 3], |p| {
-            let conv = Conv2d::new(p, "conv", [3, 2], 3, 1, 1, true)?;
+            let conv =
+                Conv2d::new(p, "conv", [3, 2], 3, Conv2dOptions { padding: 1, ..Conv2dOptions::default() })?;
             Ok(Box::new(Chain(BatchNorm2d::new(p, "bn", 3)?, Relu::new("relu"), conv)))
         })
     })
@@ -240,7 +247,13 @@ fn in_both_modes<B: Backend>(backend: &B, x: &[usize], builds: [Build<B>; 2]) ->
 /// both modes.
 pub fn skipped_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
     fn skipped<B: Backend>(p: &mut Parameters<B>, residual: bool) -> Result<Box<dyn Module<B>>> {
-        let conv = Conv2d::new(p, "conv", [3, 3], 3, 1, 1, false)?;
+        let conv = Conv2d::new(
+            p,
+            "conv",
+            [3, 3],
+            3,
+            Conv2dOptions { padding: 1, bias: false, ..Conv2dOptions::default() },
+        )?;
         Ok(Box::new(Skipped(fused(p, residual)?, conv, Relu::new("last"))))
     }
     in_both_modes(backend, &[3, 2, 2, 3], [|p| skipped(p, false), |p| skipped(p, true)])

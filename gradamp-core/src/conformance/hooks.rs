@@ -201,7 +201,8 @@ pub fn a_hooks_error_names_its_place<B: Backend>(backend: &B) -> Result<(), Viol
 pub fn a_shared_parameter_is_met_once<B: Backend>(backend: &B) -> Result<(), Violation> {
     let path = "block.conv2.weight";
     let mut parameters = Parameters::new(backend, 0);
-    let weight = parameters.add(path, Role::ConvWeight, &[1, 1, 2, 2], Initial::Uniform { fan_in: 2 })?;
+    let weight =
+        parameters.add(path, Role::ConvWeight, &[1, 1, 2, 2], Initial::Weight { fan_in: 2, fan_out: 2 })?;
     let notes = Notes::new();
     let writer = notes.clone();
     let hooks = Hooks::new();

@@ -47,11 +47,19 @@ impl Case for Loss {
     fn run<B: Backend>(&self, backend: &B) -> Result<Vec<Found>, Violation> {
         let logits = upload(backend, &self.logits())?;
         let labels = upload(backend, &self.labels().mapv(|label| label as f32))?;
-        let mut out = Output::new(backend, "out", 2)?;
+        let mut loss = Output::new(backend, "loss", 1)?;
+        let mut correct = Output::new(backend, "correct", 1)?;
         let mut dlogits = Output::new(backend, "dlogits", self.g.len())?;
-        let (to_out, to_dlogits) = (&mut out.buffer, &mut dlogits.buffer);
-        backend.softmax_cross_entropy(&self.g, self.smoothing, &logits, &labels, to_out, to_dlogits)?;
-        Ok(vec![out.read(backend)?, dlogits.read(backend)?])
+        backend.softmax_cross_entropy(
+            &self.g,
+            self.smoothing,
+            &logits,
+            &labels,
+            &mut loss.buffer,
+            &mut correct.buffer,
+            &mut dlogits.buffer,
+        )?;
+        [loss, correct, dlogits].map(|output| output.read(backend)).into_iter().collect()
     }
 
     fn twin(&self) -> Vec<Expected> {
@@ -74,10 +82,11 @@ impl Case for Loss {
                 magnitudes[[r, k]] = (q * (4.0 + (x - max).abs()) + t + 1e-30) / rows as f64;
             }
         }
-        let out = Array1::from(vec![loss, correct]);
-        let out_magnitudes = Array1::from(vec![loss_magnitude, 0.0]);
+        let [loss, loss_magnitude, correct] =
+            [loss, loss_magnitude, correct].map(|value| Array1::from(vec![value]));
         vec![
-            Expected::rounded("out", out, roundings(rows + channels), &out_magnitudes),
+            Expected::rounded("loss", loss, roundings(rows + channels), &loss_magnitude),
+            Expected::exact("correct", correct),
             Expected::rounded("dlogits", dlogits, roundings(channels), &magnitudes),
         ]
     }

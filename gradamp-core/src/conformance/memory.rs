@@ -21,7 +21,7 @@ pub fn what_is_written_is_read<B: Memory>(backend: &B) -> Result<(), Violation> 
     let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0, f32::MAX, f32::MIN_POSITIVE / 4.0];
     every(&[1, 3, 64, 1001, 70_001], |&len| {
         let values: Vec<f32> = special.into_iter().chain(random(1, len)).take(len).collect();
-        let mut buffer = backend.alloc(len)?;
+        let mut buffer = backend.allocate(len)?;
         backend.write(&values, &mut buffer)?;
         for asked in [len, len.div_ceil(2)] {
             let mut read = vec![1.5; asked];
@@ -36,7 +36,7 @@ pub fn what_is_written_is_read<B: Memory>(backend: &B) -> Result<(), Violation> 
 pub fn a_write_leaves_the_rest<B: Memory>(backend: &B) -> Result<(), Violation> {
     every(&[(10, 3), (1001, 65), (70_001, 1)], |&(len, written)| {
         let mut values = random(1, len).to_vec();
-        let mut buffer = backend.alloc(len)?;
+        let mut buffer = backend.allocate(len)?;
         backend.write(&values, &mut buffer)?;
         values[..written].fill(7.0);
         backend.write(&values[..written], &mut buffer)?;
@@ -52,7 +52,7 @@ pub fn read_all_equals_single_reads<B: Memory>(backend: &B) -> Result<(), Violat
         let mut buffers = Vec::new();
         for (number, &len) in lengths.iter().enumerate() {
             let values = random(number as u64, len + 3).to_vec();
-            let mut buffer = backend.alloc(values.len())?;
+            let mut buffer = backend.allocate(values.len())?;
             backend.write(&values, &mut buffer)?;
             buffers.push((buffer, values));
         }

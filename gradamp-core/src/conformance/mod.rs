@@ -23,6 +23,7 @@ mod network;
 mod required;
 mod violation;
 
+mod activation;
 pub mod agreement;
 mod axpby;
 mod batch_norm;
@@ -104,6 +105,10 @@ macro_rules! conformance {
         noise: add_noise_equals_its_twin, add_noise_equals_its_default;
         relu: relu_equals_its_twin, relu_backward_equals_its_twin, relu_keeps_nan,
             relu_backward_meets_differences;
+        activation: tanh_equals_its_twin, tanh_equals_its_default, tanh_backward_equals_its_twin,
+            tanh_backward_equals_its_default, tanh_backward_meets_differences, sigmoid_equals_its_twin,
+            sigmoid_equals_its_default, sigmoid_backward_equals_its_twin, sigmoid_backward_equals_its_default,
+            sigmoid_backward_meets_differences;
         batch_norm: batch_norm_statistics_equal_their_twin, batch_norm_equals_its_twin,
             batch_norm_backward_equals_its_twin, batch_norm_relu_equals_its_twin,
             batch_norm_relu_equals_its_default, batch_norm_relu_backward_equals_its_twin,

@@ -77,7 +77,7 @@ impl<B: Backend> Module<B> for Loss {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
         let labels: Vec<f32> = (0..x.shape()[0]).map(|label| label as f32).collect();
         let labels = Tensor::from_slice(&tape.backend(), &[labels.len()], &labels)?;
-        Ok(ops::softmax_cross_entropy(tape, &x, &labels, self.smoothing)?.var)
+        Ok(ops::softmax_cross_entropy(tape, &x, &labels, self.smoothing)?.mean)
     }
 }
 

@@ -8,11 +8,14 @@ use ndarray::Array4;
 use super::case::{every, random};
 use super::{Broken, Violation};
 use crate::Mode;
-use crate::nn::{BatchNorm2d, Conv2d, Linear, MeanPool2d, Module, Relu, join};
+use crate::nn::{BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d, Module, Relu, join};
 use crate::{
     Backend, BackwardHook, Gradient, GradientAction, HookGuard, Hooks, LayerKind, Parameters, Result, Role,
     Site, Tape, Tensor, Var, ops,
 };
+
+/// A 3x3 convolution of this kind keeps the image's size.
+const SAME_SIZE: Conv2dOptions = Conv2dOptions { stride: 1, padding: 1, bias: false };
 
 /// A residual block with a projection at stride 2 and a second skip inside, a convolution over which its output skips, a batch norm
 /// that a convolution may fold (its planes are of two by two pixels, for which every 3x3 convolution of the CPU goes by Winograd), a
@@ -40,18 +43,30 @@ impl Net {
         let path = |name| join("block", name);
         Ok(Self {
             block: "block".into(),
-            conv1: Conv2d::new(parameters, &path("conv1"), [2, 3], 3, 2, 1, false)?,
+            conv1: Conv2d::new(
+                parameters,
+                &path("conv1"),
+                [2, 3],
+                3,
+                Conv2dOptions { stride: 2, ..SAME_SIZE },
+            )?,
             bn1: BatchNorm2d::new(parameters, &path("bn1"), 3)?,
             relu1: Relu::new(&path("relu1")),
-            conv2: Conv2d::new(parameters, &path("conv2"), [3, 3], 3, 1, 1, false)?,
+            conv2: Conv2d::new(parameters, &path("conv2"), [3, 3], 3, SAME_SIZE)?,
             bn2: BatchNorm2d::new(parameters, &path("bn2"), 3)?,
             relu2: Relu::new(&path("relu2")),
-            shortcut: Conv2d::new(parameters, &path("shortcut.0"), [2, 3], 1, 2, 0, false)?,
+            shortcut: Conv2d::new(
+                parameters,
+                &path("shortcut.0"),
+                [2, 3],
+                1,
+                Conv2dOptions { stride: 2, padding: 0, ..SAME_SIZE },
+            )?,
             shortcut_bn: BatchNorm2d::new(parameters, &path("shortcut.1"), 3)?,
-            skipped: Conv2d::new(parameters, "skipped", [3, 3], 3, 1, 1, false)?,
+            skipped: Conv2d::new(parameters, "skipped", [3, 3], 3, SAME_SIZE)?,
             bn3: BatchNorm2d::new(parameters, "bn3", 3)?,
             relu3: Relu::new("relu3"),
-            conv3: Conv2d::new(parameters, "conv3", [3, 3], 3, 1, 1, false)?,
+            conv3: Conv2d::new(parameters, "conv3", [3, 3], 3, SAME_SIZE)?,
             pool: MeanPool2d::new("pool"),
             linear: Linear::new(parameters, "linear", [3, 4])?,
         })
@@ -273,7 +288,7 @@ pub(super) fn gradients<B: Backend>(backend: &B, hooks: &Hooks<B>, form: Form) -
         &Tensor::from_slice(backend, &[2], &[2.0, 0.0])?,
         0.1,
     )?;
-    let gradients = tape.backward(&loss.var, hooks)?;
+    let gradients = tape.backward(&loss.mean, hooks)?;
     let mut all = BTreeMap::new();
     if let Some(dx) = gradients.leaf(&x) {
         all.insert("x".into(), dx.values()?.to_vec()?);

@@ -3,8 +3,8 @@
 use super::case::{Case, Found};
 use super::network::{Form, gradients};
 use super::{
-    Broken, Violation, axpby, batch_norm, conv2d, fused, gate, gemm, loss, noise, pool, relu, rows, sgd,
-    statistics,
+    Broken, Violation, activation, axpby, batch_norm, conv2d, fused, gate, gemm, loss, noise, pool, relu,
+    rows, sgd, statistics,
 };
 use crate::{Backend, Hooks};
 
@@ -31,6 +31,9 @@ fn every_kernel<B: Backend>(backend: &B) -> Result<Vec<(&'static str, Vec<Found>
         ("step_gate", gate::sample().run(backend)?),
         ("statistics", statistics::sample().run(backend)?),
     ];
+    for case in activation::samples() {
+        found.push(("activation", case.run(backend)?));
+    }
     for case in batch_norm::samples() {
         found.push(("batch_norm", case.run(backend)?));
     }

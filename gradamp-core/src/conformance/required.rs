@@ -24,8 +24,8 @@ impl<B: Backend> Memory for Required<B> {
     fn name(&self) -> String {
         format!("{} (required methods only)", self.0.name())
     }
-    fn alloc(&self, len: usize) -> Result<B::Buffer> {
-        self.0.alloc(len)
+    fn allocate(&self, len: usize) -> Result<B::Buffer> {
+        self.0.allocate(len)
     }
     fn write(&self, src: &[f32], dst: &mut B::Buffer) -> Result<()> {
         self.0.write(src, dst)
@@ -131,10 +131,11 @@ impl<B: Backend> Layers for Required<B> {
         smoothing: f32,
         logits: &B::Buffer,
         labels: &B::Buffer,
-        out: &mut B::Buffer,
+        loss: &mut B::Buffer,
+        correct: &mut B::Buffer,
         dlogits: &mut B::Buffer,
     ) -> Result<()> {
-        self.0.softmax_cross_entropy(g, smoothing, logits, labels, out, dlogits)
+        self.0.softmax_cross_entropy(g, smoothing, logits, labels, loss, correct, dlogits)
     }
 }
 

@@ -74,7 +74,7 @@ impl<B: Backend> RectifiedBatchNorm<B> {
         ) -> Result<()>,
     ) -> Result<(Tensor<B>, Sums<B>)> {
         let (backend, channels) = (self.norm.x.backend(), self.norm.g.channels);
-        let mut sums = [backend.alloc(channels)?, backend.alloc(channels)?];
+        let mut sums = [backend.allocate(channels)?, backend.allocate(channels)?];
         let dz = Tensor::build(backend, self.norm.x.shape(), |dz| {
             kernel(fused_kernels(backend)?, &self.operands(), dz, sums.each_mut())
         })?;
@@ -104,13 +104,13 @@ impl<B: Backend> MaskedGradient<B> {
         let norm = &rectified.norm;
         let backend = dy.backend().clone();
         let Some(Sums { dgamma, dbeta, .. }) = sums else {
-            let mut dz = wants_dz.then(|| backend.alloc(dy.elements())).transpose()?;
+            let mut dz = wants_dz.then(|| backend.allocate(dy.elements())).transpose()?;
             let shares = norm.backward_through_relu(&y.transient()?, &dy, dz.as_mut())?;
             let dz = dz.map(|dz| Tensor::from_buffer(&backend, dy.shape(), dz)).transpose()?;
             return Ok((shares, dz));
         };
         // Without a residual dx takes the place of dy, with one dz does: unless somebody else holds dy.
-        let mut dx = rectified.z.as_ref().map(|_| backend.alloc(dy.elements())).transpose()?;
+        let mut dx = rectified.z.as_ref().map(|_| backend.allocate(dy.elements())).transpose()?;
         let (z, known) = (rectified.operands(), [dgamma.buffer(), dbeta.buffer()]);
         let fused = fused_kernels(&backend)?;
         fused.batch_norm_relu_backward(&norm.g, &z, known[0], known[1], dy.buffer_mut()?, dx.as_mut())?;

@@ -88,8 +88,9 @@ impl<B: Backend> Normalization<B> {
         kernel: impl FnOnce(&mut B::Buffer, &mut B::Buffer, &mut B::Buffer) -> Result<()>,
     ) -> Result<Shares<B>> {
         let backend = self.x.backend();
-        let mut dx = backend.alloc(self.g.len())?;
-        let (mut dgamma, mut dbeta) = (backend.alloc(self.g.channels)?, backend.alloc(self.g.channels)?);
+        let mut dx = backend.allocate(self.g.len())?;
+        let (mut dgamma, mut dbeta) =
+            (backend.allocate(self.g.channels)?, backend.allocate(self.g.channels)?);
         kernel(&mut dx, &mut dgamma, &mut dbeta)?;
         Ok(Shares {
             dx: Tensor::from_buffer(backend, self.x.shape(), dx)?,

@@ -129,7 +129,7 @@ impl<B: Backend> Value<B> {
         if let (None, Some(Recipe::Convolution(convolution))) = (&state.tensor, &state.recipe) {
             let backend = convolution.w.backend();
             let channels = convolution.g.c_out;
-            let mut found = [backend.alloc(channels)?, backend.alloc(channels)?];
+            let mut found = [backend.allocate(channels)?, backend.allocate(channels)?];
             let tensor = convolution.compute(Some(found.each_mut()))?;
             let [mean, variance] = found.map(|buffer| Tensor::from_buffer(backend, &[channels], buffer));
             moments = Some([mean?, variance?]);

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Module, join};
 use crate::parameters::{Initial, Role};
 use crate::{Backend, ParameterId, Parameters, Result, Tape, Var, ops};
@@ -12,25 +14,45 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// A convolution with a square kernel of `size`, and PyTorch's default initialisation.
+    /// A convolution of `[c_in, c_out]` channels with a kernel of `size` × `size`, and the initialisation of
+    /// `parameters`.
     pub fn new<B: Backend>(
         parameters: &mut Parameters<B>,
         path: &str,
         [c_in, c_out]: [usize; 2],
         size: usize,
-        stride: usize,
-        padding: usize,
-        bias: bool,
+        options: Conv2dOptions,
     ) -> Result<Self> {
-        let initial = Initial::Uniform { fan_in: size * size * c_in };
+        let Conv2dOptions { stride, padding, bias } = options;
+        let (fan_in, fan_out) = (size * size * c_in, size * size * c_out);
+        let initial = Initial::Weight { fan_in, fan_out };
         let weight =
             parameters.add(&join(path, "weight"), Role::ConvWeight, &[size, size, c_in, c_out], initial)?;
         let bias = match bias {
-            true => Some(parameters.add(&join(path, "bias"), Role::Bias, &[c_out], initial)?),
+            true => {
+                Some(parameters.add(&join(path, "bias"), Role::Bias, &[c_out], Initial::Bias { fan_in })?)
+            }
             false => None,
         };
         let layer = ops::Convolution { weight, bias, stride, padding };
         Ok(Self { path: path.into(), layer })
+    }
+}
+
+/// What [`Conv2d::new`] need not be told; the defaults are PyTorch's.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2dOptions {
+    /// The distance between windows, in pixels, in both directions. Default: 1.
+    pub stride: usize,
+    /// Zeros around the image, in pixels, on each side. Default: 0.
+    pub padding: usize,
+    /// Whether each output channel has a bias. Default: true.
+    pub bias: bool,
+}
+
+impl Default for Conv2dOptions {
+    fn default() -> Self {
+        Self { stride: 1, padding: 0, bias: true }
     }
 }
 
@@ -94,6 +116,58 @@ impl<B: Backend> Module<B> for Relu {
     }
 }
 
+/// An activation function, applied element by element.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ActivationFunction {
+    /// max(x, 0); see [`ops::relu`].
+    #[default]
+    Relu,
+    /// tanh(x); see [`ops::tanh`].
+    Tanh,
+    /// 1 / (1 + exp(−x)); see [`ops::sigmoid`].
+    Sigmoid,
+}
+
+impl ActivationFunction {
+    /// Every activation function.
+    pub const ALL: [Self; 3] = [Self::Relu, Self::Tanh, Self::Sigmoid];
+
+    /// The name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relu => "relu",
+            Self::Tanh => "tanh",
+            Self::Sigmoid => "sigmoid",
+        }
+    }
+}
+
+/// A layer that applies an [`ActivationFunction`].
+#[derive(Clone, Debug)]
+pub struct Activation {
+    path: Arc<str>,
+    function: ActivationFunction,
+}
+
+impl Activation {
+    /// A layer at `path` that applies `function`.
+    pub fn new(path: &str, function: ActivationFunction) -> Self {
+        Self { path: path.into(), function }
+    }
+}
+
+impl<B: Backend> Module<B> for Activation {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        match self.function {
+            ActivationFunction::Relu => ops::relu(tape, &x, &self.path),
+            ActivationFunction::Tanh => ops::tanh(tape, &x, &self.path),
+            ActivationFunction::Sigmoid => ops::sigmoid(tape, &x, &self.path),
+        }
+    }
+}
+
 /// A max-pool; see [`ops::max_pool2d`].
 #[derive(Clone, Debug)]
 pub struct MaxPool2d {
@@ -143,15 +217,38 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// A layer with PyTorch's default initialisation.
+    /// A layer with the initialisation of `parameters`.
     pub fn new<B: Backend>(
         parameters: &mut Parameters<B>,
         path: &str,
         [c_in, c_out]: [usize; 2],
     ) -> Result<Self> {
-        let initial = Initial::Uniform { fan_in: c_in };
-        let weight = parameters.add(&join(path, "weight"), Role::LinearWeight, &[c_in, c_out], initial)?;
-        let bias = parameters.add(&join(path, "bias"), Role::Bias, &[c_out], initial)?;
+        Self::with_inputs(parameters, path, &[c_in], c_out)
+    }
+
+    /// A layer that reads images `[n, h, w, c]`, with a weight `[h, w, c, c_out]` and the initialisation of `parameters`.
+    ///
+    /// In PyTorch, a flattened image is ordered by channel, row and column. The weight's shape lets its values be converted.
+    pub fn on_images<B: Backend>(
+        parameters: &mut Parameters<B>,
+        path: &str,
+        image: [usize; 3],
+        c_out: usize,
+    ) -> Result<Self> {
+        Self::with_inputs(parameters, path, &image, c_out)
+    }
+
+    fn with_inputs<B: Backend>(
+        parameters: &mut Parameters<B>,
+        path: &str,
+        inputs: &[usize],
+        c_out: usize,
+    ) -> Result<Self> {
+        let fan_in = inputs.iter().product();
+        let shape = [inputs, &[c_out]].concat();
+        let initial = Initial::Weight { fan_in, fan_out: c_out };
+        let weight = parameters.add(&join(path, "weight"), Role::LinearWeight, &shape, initial)?;
+        let bias = parameters.add(&join(path, "bias"), Role::Bias, &[c_out], Initial::Bias { fan_in })?;
         Ok(Self { path: path.into(), weight, bias })
     }
 }

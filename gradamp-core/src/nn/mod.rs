@@ -4,7 +4,9 @@ mod layers;
 
 use std::sync::Arc;
 
-pub use layers::{BatchNorm2d, Conv2d, Linear, MaxPool2d, MeanPool2d, Relu};
+pub use layers::{
+    Activation, ActivationFunction, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MaxPool2d, MeanPool2d, Relu,
+};
 
 use crate::{Backend, Mode, Parameters, Result, Tape, Tensor, Trace, Var};
 
@@ -25,6 +27,16 @@ impl<B: Backend, M: Module<B> + ?Sized> Module<B> for &M {
 impl<B: Backend, M: Module<B> + ?Sized> Module<B> for Box<M> {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
         (**self).forward(tape, x)
+    }
+}
+
+/// A layer that may be left out; without it, y = x.
+impl<B: Backend, M: Module<B>> Module<B> for Option<M> {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        match self {
+            Some(layer) => layer.forward(tape, x),
+            None => Ok(x),
+        }
     }
 }
 

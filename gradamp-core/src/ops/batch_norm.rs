@@ -97,7 +97,7 @@ fn batch_statistics<B: Backend>(
     let [mean, variance] = match moments {
         Some(moments) => moments,
         None => {
-            let (mut mean, mut variance) = (backend.alloc(g.channels)?, backend.alloc(g.channels)?);
+            let (mut mean, mut variance) = (backend.allocate(g.channels)?, backend.allocate(g.channels)?);
             backend.batch_norm_statistics(&g, x.buffer(), &mut mean, &mut variance)?;
             let wrap = |buffer| Tensor::from_buffer(&backend, &[g.channels], buffer);
             [wrap(mean)?, wrap(variance)?]

@@ -7,8 +7,8 @@ use crate::{
 
 /// y = x · weight + bias
 ///
-/// **Shapes:** x `[n, c_in]`, weight `[c_in, c_out]`, bias `[c_out]`, y `[n, c_out]`. A x of more dimensions is read as
-/// `[n, c_in]`, the rest flattened.
+/// **Shapes:** x `[n, c_in]`, weight `[c_in, c_out]`, bias `[c_out]`, y `[n, c_out]`. An x of more dimensions is read as
+/// `[n, c_in]`, and a weight of more dimensions as `[c_in, c_out]`: what stands between the ends is flattened.
 /// **Errors:** shapes that do not fit.
 pub fn linear<B: Backend>(
     tape: &mut Tape<'_, B>,
@@ -18,9 +18,7 @@ pub fn linear<B: Backend>(
     site: &Arc<str>,
 ) -> Result<Var<B>> {
     let (w, b) = (tape.parameter(weight), tape.parameter(bias));
-    let &[c_in, c_out] = &**w.shape() else {
-        return Err(Error::shape("linear", format!("expects weight [c_in,c_out], got {:?}", w.shape())));
-    };
+    let [c_in, c_out] = matrix(&w);
     let n = x.shape().first().copied().unwrap_or(0);
     if n == 0 || x.shape()[1..].iter().product::<usize>() != c_in {
         let message = format!("weight {:?} expects {c_in} input features, got x {:?}", w.shape(), x.shape());
@@ -36,6 +34,12 @@ pub fn linear<B: Backend>(
     tape.record("linear", &[x], &[weight, bias], site, y, Rule { x: x_tensor, w, n })
 }
 
+/// The rows and columns of a weight.
+fn matrix<B: Backend>(w: &Tensor<B>) -> [usize; 2] {
+    let c_out = w.shape().last().copied().unwrap_or(1);
+    [w.elements() / c_out, c_out]
+}
+
 /// Keeps x for dw and w for dx.
 struct Rule<B: Backend> {
     x: Tensor<B>,
@@ -46,7 +50,7 @@ struct Rule<B: Backend> {
 impl<B: Backend> BackwardRule<B> for Rule<B> {
     fn backward(self: Box<Self>, dy: Gradient<B>, pass: &mut Pass<B>) -> Result<()> {
         let Self { x, w, n } = *self;
-        let (c_in, c_out) = (w.shape()[0], w.shape()[1]);
+        let [c_in, c_out] = matrix(&w);
         let scale = dy.scale();
         let dy = dy.into_unscaled()?;
         let backend = dy.backend().clone();

@@ -1,17 +1,22 @@
 use crate::geometry::Rows;
 use crate::{Backend, BackwardRule, Error, Gradient, Pass, Result, Tape, Tensor, Var};
 
-/// A batch's mean loss on the tape, and how many of its examples were right.
+/// A batch's mean loss, and the number of its examples that are classified correctly.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Loss<B: Backend> {
-    /// Where backward begins. Its tensor `[2]` holds the mean loss and the number of right examples.
-    pub var: Var<B>,
+    /// The mean loss `[]`, where backward begins.
+    pub mean: Var<B>,
+    /// The number of correct examples `[]`, beside the tape.
+    pub correct: Tensor<B>,
 }
 
 impl<B: Backend> Loss<B> {
-    /// Reads (mean loss, right examples) from the device.
+    /// Reads (mean loss, correct examples) from the device.
     pub fn read(&self) -> Result<(f32, usize)> {
-        let values = self.var.tensor()?.to_vec()?;
+        let mean = self.mean.tensor()?;
+        let sources = [&mean, &self.correct].map(|tensor| (tensor.buffer(), 1));
+        let values = mean.backend().read_all(&sources)?.concat();
         Ok((values[0], values[1] as usize))
     }
 }
@@ -42,22 +47,32 @@ pub fn softmax_cross_entropy<B: Backend>(
         ));
     }
     let (backend, x) = (tape.backend(), logits.tensor()?);
-    let mut dlogits = backend.alloc(g.len())?;
-    let out = Tensor::build(&backend, &[2], |out| {
-        backend.softmax_cross_entropy(&g, smoothing, x.buffer(), labels.buffer(), out, &mut dlogits)
+    let mut dlogits = backend.allocate(g.len())?;
+    let mut correct = backend.allocate(1)?;
+    let mean = Tensor::build(&backend, &[], |mean| {
+        backend.softmax_cross_entropy(
+            &g,
+            smoothing,
+            x.buffer(),
+            labels.buffer(),
+            mean,
+            &mut correct,
+            &mut dlogits,
+        )
     })?;
     let dlogits = Tensor::from_buffer(&backend, logits.shape(), dlogits)?;
-    Ok(Loss { var: tape.record(NAME, &[logits], &[], None, out, Rule { dlogits })? })
+    let mean = tape.record(NAME, &[logits], &[], None, mean, Rule { dlogits })?;
+    Ok(Loss { mean, correct: Tensor::from_buffer(&backend, &[], correct)? })
 }
 
-/// Keeps dlogits, which forward had in hand: the same pass computes both.
+/// Keeps dlogits, which the forward kernel computes together with the loss.
 struct Rule<B: Backend> {
     dlogits: Tensor<B>,
 }
 
 impl<B: Backend> BackwardRule<B> for Rule<B> {
     fn backward(self: Box<Self>, dy: Gradient<B>, pass: &mut Pass<B>) -> Result<()> {
-        // Nearly always the pass begins here, at a gradient of ones, and no value need be read.
+        // A pass that begins here has a gradient of ones: its scale is known without reading a value from the device.
         let outer = if dy.is_ones() { dy.scale() } else { dy.values()?.to_vec()?[0] };
         pass.give(0, Gradient::new(self.dlogits).scaled(outer))
     }

@@ -2,6 +2,7 @@
 //!
 //! Every forward has the same four steps: check (geometry), allocate, call (the backend), record (on the tape).
 
+mod activation;
 mod add;
 mod batch_norm;
 mod conv2d;
@@ -11,6 +12,7 @@ mod loss_scale;
 mod pool;
 mod relu;
 
+pub use activation::{sigmoid, tanh};
 pub use add::add;
 pub use batch_norm::{BatchNorm, batch_norm};
 pub use conv2d::{Convolution, conv2d};

@@ -17,7 +17,7 @@ pub fn max_pool2d<B: Backend>(
 ) -> Result<Var<B>> {
     let g = Pool2d::new(x.shape(), size, stride)?;
     let (backend, input) = (tape.backend(), x.tensor()?);
-    let mut index = backend.alloc(g.y_shape().iter().product())?;
+    let mut index = backend.allocate(g.y_shape().iter().product())?;
     let y = Tensor::build(&backend, &g.y_shape(), |y| backend.max_pool2d(&g, input.buffer(), y, &mut index))?;
     let z = x.value().rectified().filter(|_| backend.fused_kernels().is_some());
     let site = Some(tape.add_site(site, LayerKind::Pool)?);

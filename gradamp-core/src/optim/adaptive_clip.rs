@@ -62,7 +62,7 @@ impl AdaptiveClip {
             }
             let g = units(parameter)?;
             for x in [&parameter.value, &*gradient.values] {
-                let mut out = backend.alloc(g.channels)?;
+                let mut out = backend.allocate(g.channels)?;
                 backend.sum_squares(&g, x.buffer(), &mut out)?;
                 squares.push((out, g.channels));
             }

@@ -190,7 +190,7 @@ fn centralise<B: Backend>(parameters: &Parameters<B>, incoming: &mut [Incoming<'
             continue;
         }
         let g = Rows::new("centralise", gradient.values.shape())?;
-        let (mut sums, mut means) = (backend.alloc(g.channels)?, backend.alloc(g.channels)?);
+        let (mut sums, mut means) = (backend.allocate(g.channels)?, backend.allocate(g.channels)?);
         backend.sum_rows(&g, gradient.values.buffer(), &mut sums)?;
         backend.axpby(g.channels, -1.0 / g.rows as f32, &sums, 0.0, &mut means)?;
         gradient.replace(|old, new| {

@@ -42,7 +42,7 @@ pub fn evaluate_unless<B: Backend>(
         let x = tape.constant(images);
         let logits = model.forward(&mut tape, x)?;
         let loss = ops::softmax_cross_entropy(&mut tape, &logits, &labels, 0.0)?;
-        pending.push([loss.var.tensor()?, logits.tensor()?, labels]);
+        pending.push([loss.mean.tensor()?, logits.tensor()?, labels]);
         backend.submit()?;
         if pending.len() >= together {
             evaluation.add(&backend, take(&mut pending))?;
@@ -57,7 +57,7 @@ pub fn evaluate_unless<B: Backend>(
 }
 
 impl Evaluation {
-    /// Counts batches (mean loss and right examples, logits, labels), while the loss is a sum.
+    /// Adds batches of (mean loss, logits, labels) while `self.loss` is a sum over examples.
     fn add<B: Backend>(&mut self, backend: &B, batches: Vec<[Tensor<B>; 3]>) -> Result<()> {
         let sources: Vec<_> = batches.iter().flatten().map(|t| (t.buffer(), t.elements())).collect();
         for results in backend.read_all(&sources)?.as_chunks().0 {

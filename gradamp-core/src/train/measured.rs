@@ -81,7 +81,7 @@ impl<B: Backend> Measured<B> {
         Ok(Self {
             arriving,
             places,
-            buffer: backend.alloc(places.len())?,
+            buffer: backend.allocate(places.len())?,
             values: Vec::new(),
             sites: Vec::new(),
             gradients: vec![None; places.parameters],

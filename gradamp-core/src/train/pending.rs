@@ -1,6 +1,5 @@
 //! Steps whose results are still on the device. The host reads several steps at once instead of waiting for each.
 
-use std::iter;
 use std::time::Instant;
 
 use super::StepReport;
@@ -12,8 +11,10 @@ use crate::{Backend, Batch, Result, Tensor};
 pub(super) struct Pending<B: Backend> {
     /// The report, without the values that the device computes.
     pub(super) report: StepReport,
-    /// The mean loss and the number of correct examples.
+    /// The mean loss.
     pub(super) loss: Tensor<B>,
+    /// The number of correct examples.
+    pub(super) correct: Tensor<B>,
     /// The optimiser's gate.
     pub(super) gate: Option<Tensor<B>>,
     /// The measured gradients, in steps that are measured.
@@ -26,14 +27,13 @@ impl<B: Backend> Pending<B> {
     /// The buffers on the device, in the order in which [`Pending::complete`] reads them.
     fn sources(&self) -> impl Iterator<Item = (&B::Buffer, usize)> {
         let measured = self.measured.as_ref().map(|measured| (&measured.buffer, measured.places.len()));
-        let small = iter::once(&self.loss).chain(&self.gate);
+        let small = [&self.loss, &self.correct].into_iter().chain(&self.gate);
         small.map(|tensor| (tensor.buffer(), tensor.elements())).chain(measured)
     }
 
     fn complete(&mut self, mut values: impl FnMut() -> Vec<f32>) {
-        let loss = values();
-        self.report.loss = loss[0];
-        self.report.correct = loss[1] as usize;
+        self.report.loss = values()[0];
+        self.report.correct = values()[0] as usize;
         let gate = self.gate.as_ref().and_then(|_| values().first_chunk().copied()).map(StepGate::from_array);
         self.report.gradient_norm = gate.map(|gate| gate.norm);
         self.report.skipped = gate.is_some_and(|gate| !gate.applies);

@@ -78,7 +78,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         let loss =
             ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, self.settings.label_smoothing)?;
         drop(logits);
-        let gradients = tape.backward(&loss.var, &self.hooks)?;
+        let gradients = tape.backward(&loss.mean, &self.hooks)?;
         let mut measured = self.meter.end();
         if self.parameters.backend().steps_ahead() == 0 {
             // While the parameters are those that led to it.
@@ -107,7 +107,14 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
             skipped: false,
             seconds: 0.0,
         };
-        self.pending.push(Pending { report, loss: loss.var.tensor()?, gate, measured, batch });
+        self.pending.push(Pending {
+            report,
+            loss: loss.mean.tensor()?,
+            correct: loss.correct,
+            gate,
+            measured,
+            batch,
+        });
         Ok(())
     }
 

@@ -80,9 +80,9 @@ impl Memory for Faulty {
     type Buffer = Buffer;
 
     fn name(&self) -> String { format!("{:?} in {}", self.fault, self.kernel) }
-    fn alloc(&self, len: usize) -> Result<Buffer> {
-        if self.kernel == "alloc" { self.count.fetch_add(1, Ordering::Relaxed); }
-        Reference.alloc(len)
+    fn allocate(&self, len: usize) -> Result<Buffer> {
+        if self.kernel == "allocate" { self.count.fetch_add(1, Ordering::Relaxed); }
+        Reference.allocate(len)
     }
     fn write(&self, src: &[f32], dst: &mut Buffer) -> Result<()> { Reference.write(src, dst) }
     fn read(&self, src: &Buffer, dst: &mut [f32]) -> Result<()> { Reference.read(src, dst) }
@@ -129,6 +129,18 @@ impl Layers for Faulty {
     fn relu_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
         self.spoil("relu_backward", dx, |dx| Reference.relu_backward(len, y, dy, dx))
     }
+    fn tanh(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.spoil("tanh_equals", y, |y| Reference.tanh(len, x, y))
+    }
+    fn tanh_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        self.spoil("tanh_backward", dx, |dx| Reference.tanh_backward(len, y, dy, dx))
+    }
+    fn sigmoid(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.spoil("sigmoid_equals", y, |y| Reference.sigmoid(len, x, y))
+    }
+    fn sigmoid_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
+        self.spoil("sigmoid_backward", dx, |dx| Reference.sigmoid_backward(len, y, dy, dx))
+    }
     fn batch_norm_statistics(&self, g: &Rows, x: &Buffer, mean: &mut Buffer, variance: &mut Buffer) -> Result<()> {
         self.spoil("batch_norm_statistics", variance, |variance| Reference.batch_norm_statistics(g, x, mean, variance))
     }
@@ -150,8 +162,8 @@ impl Layers for Faulty {
     fn mean_pool_backward(&self, g: &MeanPool, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
         self.spoil("mean_pool_backward", dx, |dx| Reference.mean_pool_backward(g, dy, dx))
     }
-    fn softmax_cross_entropy(&self, g: &Rows, smoothing: f32, logits: &Buffer, labels: &Buffer, out: &mut Buffer, dlogits: &mut Buffer) -> Result<()> {
-        self.spoil("softmax_cross_entropy_equals", dlogits, |dlogits| Reference.softmax_cross_entropy(g, smoothing, logits, labels, out, dlogits))
+    fn softmax_cross_entropy(&self, g: &Rows, smoothing: f32, logits: &Buffer, labels: &Buffer, loss: &mut Buffer, correct: &mut Buffer, dlogits: &mut Buffer) -> Result<()> {
+        self.spoil("softmax_cross_entropy_equals", dlogits, |dlogits| Reference.softmax_cross_entropy(g, smoothing, logits, labels, loss, correct, dlogits))
     }
     fn conv2d(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer) -> Result<()> {
         self.spoil("conv2d_equals", y, |y| Reference.conv2d(g, x, w, bias, y))
@@ -197,7 +209,7 @@ impl Optimiser for Faulty {
 
 #[rustfmt::skip] // one line a kernel
 impl Device for Faulty {
-    fn fresh_allocations(&self) -> Option<u64> { (self.kernel == "alloc").then(|| self.count.load(Ordering::Relaxed)) }
+    fn fresh_allocations(&self) -> Option<u64> { (self.kernel == "allocate").then(|| self.count.load(Ordering::Relaxed)) }
     fn conv2d_with_moments(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer, mean: &mut Buffer, variance: &mut Buffer) -> Result<()> {
         self.spoil("conv2d_with_moments", variance, |variance| Reference.conv2d_with_moments(g, x, w, bias, y, mean, variance))
     }
@@ -215,7 +227,7 @@ impl Device for Faulty {
 
 /// z, written, and room for what nobody asked for.
 fn written(g: &Rows, z: &BatchNormRelu<'_, Faulty>) -> Result<[Buffer; 2]> {
-    let [mut written, room] = [Reference.alloc(g.len())?, Reference.alloc(g.len())?];
+    let [mut written, room] = [Reference.allocate(g.len())?, Reference.allocate(g.len())?];
     match z.z {
         Some(z) => written.clone_from(z),
         None => Reference.batch_norm_relu(g, &operands(&z.p), z.x, None, &mut written)?,

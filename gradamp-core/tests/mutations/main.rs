@@ -32,7 +32,7 @@ fn breaks(kernel: &'static str, fault: Fault, expected: fn(&Broken) -> bool) {
     assert!(met > 0, "no law of {kernel}");
 }
 
-const KERNELS: [&str; 32] = [
+const KERNELS: [&str; 36] = [
     "gemm",
     "im2col",
     "col2im",
@@ -44,6 +44,10 @@ const KERNELS: [&str; 32] = [
     "add_noise",
     "relu_equals",
     "relu_backward",
+    "tanh_equals",
+    "tanh_backward",
+    "sigmoid_equals",
+    "sigmoid_backward",
     "batch_norm_statistics",
     "batch_norm_equals",
     "batch_norm_backward",
@@ -113,7 +117,7 @@ fn a_short_read_is_seen() {
 
 #[test]
 fn allocations_in_steady_state_are_seen() {
-    let backend = Faulty::new("alloc", Fault::Sign);
+    let backend = Faulty::new("allocate", Fault::Sign);
     let laws = [steady_state_of_kernels_allocates_nothing, steady_state_of_steps_allocates_nothing];
     for violation in laws.map(|law| law(&backend).unwrap_err()) {
         assert!(matches!(violation.broken, Broken::Allocation { .. }), "{violation}");

@@ -28,7 +28,7 @@ pub fn parameters<B: Backend>(backend: &B) -> Parameters<B> {
         let initial = match role {
             Role::Gamma => Initial::Constant(1.0),
             Role::Beta | Role::Running => Initial::Constant(0.0),
-            _ => Initial::Uniform { fan_in: 9 },
+            _ => Initial::Weight { fan_in: 9, fan_out: 9 },
         };
         parameters.add(path, role, shape, initial).unwrap();
     }

@@ -48,7 +48,7 @@ impl Memory for Lagging {
     }
 
     fn name(&self) -> String { format!("{} ({} steps behind)", self.reference.name(), self.ahead) }
-    fn alloc(&self, len: usize) -> Result<Buffer> { self.reference.alloc(len) }
+    fn allocate(&self, len: usize) -> Result<Buffer> { self.reference.allocate(len) }
     fn write(&self, src: &[f32], dst: &mut Buffer) -> Result<()> { self.reference.write(src, dst) }
 }
 
@@ -73,7 +73,7 @@ impl Layers for Lagging {
     fn max_pool2d_backward(&self, g: &Pool2d, index: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> { self.reference.max_pool2d_backward(g, index, dy, dx) }
     fn mean_pool(&self, g: &MeanPool, x: &Buffer, y: &mut Buffer) -> Result<()> { self.reference.mean_pool(g, x, y) }
     fn mean_pool_backward(&self, g: &MeanPool, dy: &Buffer, dx: &mut Buffer) -> Result<()> { self.reference.mean_pool_backward(g, dy, dx) }
-    fn softmax_cross_entropy(&self, g: &Rows, smoothing: f32, logits: &Buffer, labels: &Buffer, out: &mut Buffer, dlogits: &mut Buffer) -> Result<()> { self.reference.softmax_cross_entropy(g, smoothing, logits, labels, out, dlogits) }
+    fn softmax_cross_entropy(&self, g: &Rows, smoothing: f32, logits: &Buffer, labels: &Buffer, loss: &mut Buffer, correct: &mut Buffer, dlogits: &mut Buffer) -> Result<()> { self.reference.softmax_cross_entropy(g, smoothing, logits, labels, loss, correct, dlogits) }
 }
 
 #[rustfmt::skip] // one line a kernel

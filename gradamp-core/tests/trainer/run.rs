@@ -3,7 +3,7 @@
 use gradamp_core::amplify::{
     AmplificationSettings, Amplify, DrawRecord, Phase, Placement, Redraw, Schedule, Strategy,
 };
-use gradamp_core::nn::{BatchNorm2d, Conv2d, Linear, MeanPool2d, Relu};
+use gradamp_core::nn::{BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d, Relu};
 use gradamp_core::optim::Sgd;
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::train::{
@@ -25,7 +25,13 @@ pub struct Tiny {
 impl Tiny {
     pub fn new<B: Backend>(parameters: &mut Parameters<B>) -> Result<Self> {
         Ok(Self {
-            conv: Conv2d::new(parameters, "conv", [2, 5], 3, 1, 1, false)?,
+            conv: Conv2d::new(
+                parameters,
+                "conv",
+                [2, 5],
+                3,
+                Conv2dOptions { padding: 1, bias: false, ..Conv2dOptions::default() },
+            )?,
             bn: BatchNorm2d::new(parameters, "bn", 5)?,
             relu: Relu::new("relu"),
             pool: MeanPool2d::new("pool"),

@@ -13,6 +13,7 @@ mod pack;
 use std::ops::Range;
 
 use gradamp_core::Result;
+use gradamp_core::backend::Memory;
 use gradamp_core::geometry::Gemm;
 
 use crate::device::Cpu;

@@ -8,6 +8,7 @@ use crate::gemm::Left;
 use crate::shared_mut::SharedMut;
 use crate::simd::WIDEST;
 use gradamp_core::Result;
+use gradamp_core::backend::Memory;
 use gradamp_core::geometry::Conv2d;
 
 use super::forward::Images;

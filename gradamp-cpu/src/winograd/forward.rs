@@ -9,6 +9,7 @@ use crate::gemm::{Kernel, LANES, Left};
 use crate::shared_mut::SharedMut;
 use crate::simd::WIDEST;
 use gradamp_core::Result;
+use gradamp_core::backend::Memory;
 
 use super::layout::{Layout, Planes};
 use super::tiles::{FromPlanes, Pixels, ToPlanes};

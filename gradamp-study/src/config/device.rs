@@ -75,30 +75,6 @@ impl fmt::Display for Device {
     }
 }
 
-/// How exactly a GPU multiplies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// All in f32.
-    #[default]
-    F32,
-    /// Factors of convolutions are rounded to f16; products, sums and tensors are f32.
-    Mixed,
-}
-
-impl Precision {
-    /// Every precision.
-    pub const ALL: [Self; 2] = [Precision::F32, Precision::Mixed];
-
-    /// The name, as in settings.
-    pub fn name(self) -> &'static str {
-        match self {
-            Precision::F32 => "f32",
-            Precision::Mixed => "mixed",
-        }
-    }
-}
-
 /// A number of bytes as people write it: `512 MiB`, `4GiB`, `1.5 GB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

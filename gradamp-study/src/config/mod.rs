@@ -4,6 +4,7 @@ mod device;
 mod error;
 pub mod keys;
 mod layers;
+mod model;
 pub mod number;
 mod optimizer;
 mod origin;
@@ -14,18 +15,17 @@ mod show;
 mod text;
 pub mod tree;
 
-use std::path::PathBuf;
-
 use gradamp_core::amplify::{AmplificationSettings, Phase, Strategy};
 use gradamp_core::train::{LossScaling, OnDivergence, TrainSettings};
 use gradamp_data::DataSettings;
-use gradamp_models::{Architecture, ModelSettings};
 use serde::{Deserialize, Serialize};
 
-pub use device::{Device, Gpu, Memory, Precision};
+pub use device::{Device, Gpu, Memory};
 pub use error::KeyError;
+pub use gradamp_core::backend::Precision;
 pub use layers::{Difference, Layers, Resolved};
 pub(crate) use layers::{file_tree, preset_tree};
+pub use model::ModelOptions;
 pub use optimizer::OptimizerSettings;
 pub(crate) use read::read;
 pub(crate) use text::read_file;
@@ -46,32 +46,6 @@ pub struct Config {
     pub amplification: AmplificationSettings,
     /// Phases of learning rate and amplification.
     pub strategy: Strategy,
-}
-
-/// `[model]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ModelOptions {
-    /// `vgg11`, `vgg13`, `vgg16`, `vgg19`, `resnet18` or `resnet34`.
-    pub name: Architecture,
-    /// Channels of the first stage; 64 is the full size.
-    pub width: usize,
-    /// A safetensors file to begin from instead of random values.
-    #[serde(with = "gradamp_data::any_path", skip_serializing_if = "Option::is_none")]
-    pub init: Option<PathBuf>,
-}
-
-impl ModelOptions {
-    /// The model for images of so many classes.
-    pub fn settings(&self, classes: usize) -> ModelSettings {
-        ModelSettings { architecture: self.name, width: self.width, classes }
-    }
-}
-
-impl Default for ModelOptions {
-    fn default() -> Self {
-        Self { name: Architecture::ResNet18, width: 64, init: None }
-    }
 }
 
 /// `[train]`
@@ -144,10 +118,7 @@ impl Config {
             Err(KeyError::new(format!("found {found}, expected {expected}")).about(key))
         };
         let LoopSettings { batch_size, evaluate_every, checkpoint_seconds, .. } = &self.train;
-        if !(1..=ModelSettings::MAX_WIDTH).contains(&self.model.width) {
-            let expected = format!("1 to {}", ModelSettings::MAX_WIDTH);
-            return fail("model.width", &self.model.width, &expected);
-        }
+        self.model.check()?;
         if !(1..=65536).contains(batch_size) {
             return fail("train.batch_size", batch_size, "1 to 65536");
         }

@@ -1,4 +1,4 @@
-//! Elementwise operations: axpby and ReLU.
+//! Elementwise operations: axpby and activations.
 
 use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
@@ -18,8 +18,16 @@ pub(crate) struct Params {
 }
 
 /// All kernels of `elementwise.wgsl`.
-pub(crate) const KERNELS: &[Kernel<'static>] =
-    &[kernel("scale"), kernel("axpby"), kernel("relu"), kernel("relu_backward")];
+pub(crate) const KERNELS: &[Kernel<'static>] = &[
+    kernel("scale"),
+    kernel("axpby"),
+    kernel("relu"),
+    kernel("relu_backward"),
+    kernel("tanh_forward"),
+    kernel("tanh_backward"),
+    kernel("sigmoid"),
+    kernel("sigmoid_backward"),
+];
 
 const fn kernel(entry: &'static str) -> Kernel<'static> {
     Kernel { shader: Shader::Elementwise, entry, parameters: &[] }
@@ -42,19 +50,28 @@ impl Wgpu {
         self.run(kernel(entry), &[x, y], &params, len.div_ceil(GROUP))
     }
 
-    pub(crate) fn relu_kernel(&self, len: usize, x: &Buffer, y: &Buffer) -> Result<()> {
+    /// The activation that the kernel `entry` computes.
+    pub(crate) fn activation_kernel(
+        &self,
+        entry: &'static str,
+        len: usize,
+        x: &Buffer,
+        y: &Buffer,
+    ) -> Result<()> {
         let params = Params { len: len as u32, alpha: 0.0, beta: 0.0 };
-        self.run(kernel("relu"), &[x, y], &params, len.div_ceil(GROUP))
+        self.run(kernel(entry), &[x, y], &params, len.div_ceil(GROUP))
     }
 
-    pub(crate) fn relu_backward_kernel(
+    /// The backward of an activation, which the kernel `entry` computes from its output y.
+    pub(crate) fn activation_backward_kernel(
         &self,
+        entry: &'static str,
         len: usize,
         y: &Buffer,
         dy: &Buffer,
         dx: &Buffer,
     ) -> Result<()> {
         let params = Params { len: len as u32, alpha: 0.0, beta: 0.0 };
-        self.run(kernel("relu_backward"), &[dy, y, dx], &params, len.div_ceil(GROUP))
+        self.run(kernel(entry), &[dy, y, dx], &params, len.div_ceil(GROUP))
     }
 }

@@ -32,12 +32,13 @@ impl Wgpu {
         smoothing: f32,
         logits: &Buffer,
         labels: &Buffer,
-        out: &Buffer,
+        loss: &Buffer,
+        correct: &Buffer,
         dlogits: &Buffer,
     ) -> Result<()> {
         let params = Params { rows: g.rows as u32, classes: g.channels as u32, smoothing };
         let results = self.allocate(2 * g.rows)?;
         self.run(kernel("row"), &[logits, labels, &results, dlogits], &params, g.rows.div_ceil(32))?;
-        self.run(kernel("total"), &[&results, out], &params, 1)
+        self.run(kernel("total"), &[&results, loss, correct], &params, 1)
     }
 }

@@ -1,10 +1,10 @@
 // Softmax cross-entropy against smoothed labels, and its gradient.
 //
 //   t_k = (1 − s) · [k = l] + s/K; loss_r = −Σ_k t_k · ln q_k; dlogits[r, k] = (q_k − t_k) / rows; q = softmax(logits[r])
-//   out = [the mean loss, the number of rows whose largest logit (the first among equals) is at their label]
+//   loss = the mean of loss_r; correct = the number of rows whose largest logit (the first among equals) is at their label
 //
 // logits and dlogits are [rows, K], labels [rows] with class indices as f32. An invocation of `row` computes one
-// row of results [rows, 2]: the loss, and 1 or 0 for a right or wrong answer. `total` adds them in one workgroup, in the order
+// row of results [rows, 2]: its loss, and 1 where it is correct or else 0. `total` adds them in one workgroup, in the order
 // of a tree.
 
 struct Params {
@@ -69,7 +69,8 @@ fn row(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index)
 }
 
 @group(0) @binding(0) var<storage, read> found: array<vec2<f32>>;
-@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@group(0) @binding(1) var<storage, read_write> loss: array<f32>;
+@group(0) @binding(2) var<storage, read_write> correct: array<f32>;
 
 var<workgroup> tree: array<vec2<f32>, 256>;
 
@@ -87,7 +88,7 @@ fn total(@builtin(local_invocation_index) local: u32) {
         }
     }
     if local == 0u {
-        out[0] = tree[0].x / f32(p.rows);
-        out[1] = tree[0].y;
+        loss[0] = tree[0].x / f32(p.rows);
+        correct[0] = tree[0].y;
     }
 }

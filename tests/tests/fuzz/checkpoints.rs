@@ -13,7 +13,7 @@ fn small() -> Parameters<Cpu> {
     static CPU: OnceLock<Cpu> = OnceLock::new();
     let cpu = CPU.get_or_init(|| Cpu::with_threads(1).unwrap());
     let mut parameters = Parameters::new(cpu, 5);
-    let settings = ModelSettings { architecture: Architecture::ResNet18, width: 1, classes: 2 };
+    let settings = ModelSettings { width: 1, classes: 2, ..ModelSettings::new(Architecture::ResNet18) };
     Model::new(&settings, &mut parameters).unwrap();
     parameters
 }

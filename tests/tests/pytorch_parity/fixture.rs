@@ -6,8 +6,9 @@ use std::path::Path;
 use gradamp_core::amplify::{
     AmplificationSettings, Amplifier, Amplify, History, Placement, Redraw, Schedule, Strategy,
 };
+use gradamp_core::nn::ActivationFunction;
 use gradamp_core::{Backend, Hooks, Parameters, Tensor, Trace, nn};
-use gradamp_models::{Archive, Model, ModelSettings};
+use gradamp_models::{Archive, Model, ModelSettings, Norm};
 use ndarray::{ArrayD, IxDyn};
 use serde::Deserialize;
 
@@ -18,6 +19,10 @@ pub struct Case {
     pub name: String,
     pub model: String,
     pub width: usize,
+    pub depth: Option<usize>,
+    pub norm: Option<Norm>,
+    pub skip: Option<bool>,
+    pub activation: Option<ActivationFunction>,
     pub classes: usize,
     pub batch: usize,
     pub sites: Vec<String>,
@@ -51,7 +56,16 @@ impl<B: Backend> Fixture<B> {
         let case = metadata.get("case").ok_or("its metadata holds no `case`")?;
         let case: Case = serde_json::from_str(case).map_err(|e| format!("`case` in its metadata: {e}"))?;
         let architecture = case.model.parse()?;
-        let settings = ModelSettings { architecture, width: case.width, classes: case.classes };
+        let standard = ModelSettings::new(architecture);
+        let settings = ModelSettings {
+            width: case.width,
+            classes: case.classes,
+            depth: case.depth.unwrap_or(standard.depth),
+            norm: case.norm.unwrap_or(standard.norm),
+            skip: case.skip.unwrap_or(standard.skip),
+            activation: case.activation.unwrap_or(standard.activation),
+            ..standard
+        };
 
         let shape = archive.shape("x").ok_or("tensor x: is missing")?;
         if shape.len() != 4 || shape[0] != case.batch {

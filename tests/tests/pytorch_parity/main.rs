@@ -30,7 +30,7 @@ fn the_fixtures_of_this_project_are_reproduced() {
 
 #[test]
 fn the_fixtures_of_the_named_folder_are_reproduced() {
-    if let Some(folder) = named_folder() {
+    for folder in named_folders() {
         check_folder(&folder, &Cpu::default());
     }
 }
@@ -39,7 +39,7 @@ fn the_fixtures_of_the_named_folder_are_reproduced() {
 fn the_gpu_reproduces_the_fixtures() {
     let Some(adapter) = gradamp_wgpu::testing::adapter().unwrap() else { return };
     let gpu = Wgpu::open(&adapter, &Options::default()).unwrap();
-    for folder in [Some(own_folder()), named_folder()].into_iter().flatten() {
+    for folder in [own_folder()].into_iter().chain(named_folders()) {
         check_folder(&folder, &gpu);
     }
 }
@@ -48,17 +48,20 @@ fn own_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-/// The folder of further fixtures. Where there is none, returns `None` and prints a line that says so.
-fn named_folder() -> Option<PathBuf> {
+/// The folder of further fixtures and its folder `plain`, which holds networks without batch norms or skip connections.
+/// Where there is none, returns nothing and prints a line that says so.
+fn named_folders() -> Vec<PathBuf> {
     // `join` leaves an absolute path as it is.
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let named = std::env::var_os("GRADAMP_FIXTURES").map(|folder| workspace.join(folder));
     let folder =
         named.or_else(|| Some(workspace.join("../shared/fixtures")).filter(|folder| folder.is_dir()));
-    if folder.is_none() {
+    let Some(folder) = folder else {
         print_always("SKIPPED: PyTorch parity on further fixtures; GRADAMP_FIXTURES names no folder of them");
-    }
-    folder
+        return Vec::new();
+    };
+    let plain = folder.join("plain");
+    [folder, plain].into_iter().filter(|folder| folder.is_dir()).collect()
 }
 
 /// Prints a line that is shown even if the test passes; the test harness hides the output of `println!`.

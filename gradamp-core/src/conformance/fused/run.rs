@@ -26,7 +26,7 @@ impl<B: Backend> Run<'_, B> {
     /// z, written.
     fn written(&self) -> Result<B::Buffer> {
         let (b, rows) = (self.backend, &self.rows);
-        let mut written = b.alloc(rows.len())?;
+        let mut written = b.allocate(rows.len())?;
         match self.z.z {
             Some(z) => b.axpby(rows.len(), 1.0, z, 0.0, &mut written)?,
             None => b.batch_norm_relu(rows, &self.z.p, self.z.x, None, &mut written)?,
@@ -54,7 +54,7 @@ impl<B: Backend> Run<'_, B> {
     /// The sums over dz alone.
     fn sums(&self, dz: &B::Buffer, [dgamma, dbeta]: [&mut B::Buffer; 2]) -> Result<()> {
         let (b, BatchNormRelu { x, p, .. }) = (self.backend, &self.z);
-        let mut dx = b.alloc(self.rows.len())?;
+        let mut dx = b.allocate(self.rows.len())?;
         b.batch_norm_relu_backward(&self.rows, p, x, &self.written()?, dz, None, &mut dx, dgamma, dbeta)
     }
 
@@ -101,8 +101,8 @@ impl<B: Backend> Run<'_, B> {
         if let Some(fused) = b.fused_kernels() {
             return fused.batch_norm_relu_backward(rows, &self.z, dgamma, dbeta, dz, dx);
         }
-        let [mut room, mut kept] = [b.alloc(rows.len())?, b.alloc(rows.len())?];
-        let [dgamma, dbeta] = &mut [b.alloc(rows.channels)?, b.alloc(rows.channels)?];
+        let [mut room, mut kept] = [b.allocate(rows.len())?, b.allocate(rows.len())?];
+        let [dgamma, dbeta] = &mut [b.allocate(rows.channels)?, b.allocate(rows.channels)?];
         let (z, p, x) = (self.written()?, &self.z.p, self.z.x);
         let to = Some(&mut kept);
         match dx {

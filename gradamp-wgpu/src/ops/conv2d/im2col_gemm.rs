@@ -124,7 +124,7 @@ mod tests {
             let stream = Stream::new(number, Purpose::Test);
             let mut values: Vec<f32> = (0..len as u64).map(|i| stream.uniform(i) - 0.5).collect();
             values.resize(len + 300, f32::NAN);
-            let mut buffer = gpu.alloc(values.len()).unwrap();
+            let mut buffer = gpu.allocate(values.len()).unwrap();
             gpu.write(&values, &mut buffer).unwrap();
             buffer
         };

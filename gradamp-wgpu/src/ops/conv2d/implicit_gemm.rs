@@ -12,9 +12,10 @@ use gradamp_core::geometry::Conv2d;
 
 use crate::algorithm::{ConvOp, Matrices, SHARED, SUBGROUP_INVOCATIONS, SUBGROUP_ROWS, Tile};
 use crate::device::memory::Buffer;
-use crate::gpu::{Precision, Wgpu};
+use crate::gpu::Wgpu;
 use crate::shaders::Shader;
 use crate::shaders::kernel::{Kernel, Variant};
+use gradamp_core::backend::Precision;
 
 /// The parameters of `conv2d.wgsl` and `conv2d_tiled.wgsl`.
 #[repr(C)]

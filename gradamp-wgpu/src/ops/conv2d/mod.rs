@@ -5,8 +5,9 @@ use gradamp_core::geometry::Conv2d;
 
 use crate::algorithm::{Algorithm, ConvOp, Matrices, SHARED, Tile};
 use crate::device::memory::Buffer;
-use crate::gpu::{Precision, Wgpu};
+use crate::gpu::Wgpu;
 use crate::ops::conv2d::implicit_gemm::{ENOUGH_GROUPS, Product};
+use gradamp_core::backend::Precision;
 
 pub(crate) mod im2col_gemm;
 pub(crate) mod implicit_gemm;

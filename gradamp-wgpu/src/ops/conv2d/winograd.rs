@@ -311,7 +311,7 @@ mod tests {
             let stream = Stream::new(number, Purpose::Test);
             let values: Vec<f32> =
                 (0..shape.iter().product::<usize>()).map(|i| stream.uniform(i as u64) - 0.5).collect();
-            let mut buffer = gpu.alloc(values.len()).unwrap();
+            let mut buffer = gpu.allocate(values.len()).unwrap();
             gpu.write(&values, &mut buffer).unwrap();
             buffer
         };
@@ -320,7 +320,7 @@ mod tests {
         for op in ConvOp::ALL {
             let shape = [g.y_shape(), g.x_shape(), g.w_shape()][op as usize];
             let len = shape.iter().product();
-            let [found, expected] = [0, 1].map(|_| gpu.alloc(len).unwrap());
+            let [found, expected] = [0, 1].map(|_| gpu.allocate(len).unwrap());
             match op {
                 ConvOp::Forward => gpu.winograd(g, tile, &x, &w, Some(&bias), &found).unwrap(),
                 ConvOp::InputGradient => gpu.winograd_backward_input(g, tile, &w, &dy, &found).unwrap(),

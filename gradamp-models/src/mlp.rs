@@ -1,0 +1,69 @@
+//! A multilayer perceptron on flattened images, in which gradients vanish or explode by the depth alone.
+
+use gradamp_core::nn::{Activation, BatchNorm2d, Linear};
+use gradamp_core::{Backend, Error, Module, Parameters, Tape, Var};
+
+use crate::{Architecture, ModelSettings, Norm, Result};
+
+/// The height, width and channels of an image.
+const IMAGE: [usize; 3] = [32, 32, 3];
+
+/// The settings of the MLP whose tensors have these names and shapes, with the standard activation, which tensors do not
+/// tell. `None` for another model, or for a part of one.
+pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<ModelSettings> {
+    let width = *shape("fc1.weight")?.first()?;
+    let classes = *shape("classifier.weight")?.first()?;
+    let layers = (1..=ModelSettings::MAX_DEPTH).take_while(|i| shape(&format!("fc{i}.weight")).is_some());
+    let norm = if shape("bn1.weight").is_some() { Norm::Batch } else { Norm::None };
+    let standard = ModelSettings::new(Architecture::Mlp);
+    Some(ModelSettings { width, classes, norm, depth: layers.count(), ..standard })
+}
+
+/// `fc1`, `bn1`, `act1`, `fc2`, ...: `depth` hidden layers of `width` units, each with its activation, and a linear
+/// `classifier`. The batch norms between them are there only if the settings say so.
+///
+/// **Shapes:** x `[n, 32, 32, 3]`, y `[n, classes]`.
+#[derive(Clone, Debug)]
+pub struct Mlp {
+    layers: Vec<(Linear, Option<BatchNorm2d>, Activation)>,
+    classifier: Linear,
+}
+
+impl Mlp {
+    /// Registers the model's parameters in the order of PyTorch's state_dict.
+    ///
+    /// **Errors:** another architecture; those of [`ModelSettings::check`]; out of memory.
+    pub fn new<B: Backend>(settings: &ModelSettings, parameters: &mut Parameters<B>) -> Result<Self> {
+        settings.check()?;
+        if settings.architecture != Architecture::Mlp {
+            let message = format!("expected mlp, found {}", settings.architecture);
+            return Err(Error::setting("architecture", message).into());
+        }
+        let mut layers = Vec::new();
+        for i in 1..=settings.depth {
+            let path = format!("fc{i}");
+            let linear = match i {
+                1 => Linear::on_images(parameters, &path, IMAGE, settings.width)?,
+                _ => Linear::new(parameters, &path, [settings.width, settings.width])?,
+            };
+            let norm = match settings.norm {
+                Norm::Batch => Some(BatchNorm2d::new(parameters, &format!("bn{i}"), settings.width)?),
+                Norm::None => None,
+            };
+            layers.push((linear, norm, Activation::new(&format!("act{i}"), settings.activation)));
+        }
+        let classifier = Linear::new(parameters, "classifier", [settings.width, settings.classes])?;
+        Ok(Self { layers, classifier })
+    }
+}
+
+impl<B: Backend> Module<B> for Mlp {
+    fn forward(&self, tape: &mut Tape<'_, B>, mut x: Var<B>) -> gradamp_core::Result<Var<B>> {
+        for (linear, norm, activation) in &self.layers {
+            let y = linear.forward(tape, x)?;
+            let y = norm.forward(tape, y)?;
+            x = activation.forward(tape, y)?;
+        }
+        self.classifier.forward(tape, x)
+    }
+}

@@ -1,0 +1,273 @@
+//! The settings of a model: its architecture, its size, and what stands between its layers.
+
+use std::fmt;
+
+use gradamp_core::nn::ActivationFunction;
+use serde::{Deserialize, Serialize};
+
+use crate::{Architecture, Result};
+
+/// What normalises the output of each convolution, or of each fully connected layer of an MLP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Norm {
+    /// A batch norm.
+    #[default]
+    Batch,
+    /// Nothing. A ResNet's convolutions then have biases; a VGG's always have them.
+    None,
+}
+
+impl Norm {
+    /// The name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Norm::Batch => "batch",
+            Norm::None => "none",
+        }
+    }
+}
+
+/// The settings of a model. [`ModelSettings::new`] gives the standard model of an architecture.
+///
+/// ```
+/// use gradamp_models::{Architecture, ModelSettings, Norm};
+///
+/// let plain = ModelSettings { norm: Norm::None, ..ModelSettings::new(Architecture::Vgg19) };
+/// assert_eq!(plain.to_string(), "vgg19 of width 64 with 10 classes, norm none");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ModelSettings {
+    /// The architecture.
+    pub architecture: Architecture,
+    /// The channels of the first stage, or the units of each hidden layer of an MLP: 64 in the standard models. The widths
+    /// of all stages are proportional to the first one's.
+    pub width: usize,
+    /// The number of classes.
+    pub classes: usize,
+    /// What normalises each layer's output. Standard: a batch norm, and nothing in an MLP.
+    pub norm: Norm,
+    /// The activation after each layer. Standard: ReLU, and the sigmoid in an MLP.
+    pub activation: ActivationFunction,
+    /// Whether a ResNet's blocks add their input to their output. Standard: true.
+    pub skip: bool,
+    /// The hidden layers of an MLP. Standard: 6.
+    pub depth: usize,
+    /// How many times a VGG has each of its convolutions, one after the other. Standard: 1.
+    pub repeat: usize,
+}
+
+impl ModelSettings {
+    /// The largest width, which gives a ResNet-18 of 2.9 billion parameters. A larger number is most likely a typing error.
+    pub const MAX_WIDTH: usize = 1024;
+    /// The largest number of classes.
+    pub const MAX_CLASSES: usize = 1 << 20;
+    /// The largest depth of an MLP.
+    pub const MAX_DEPTH: usize = 100;
+    /// The most times that a VGG has each of its convolutions.
+    pub const MAX_REPEAT: usize = 8;
+
+    /// The standard model of `architecture`: width 64 and 10 classes.
+    pub fn new(architecture: Architecture) -> Self {
+        let is_mlp = architecture == Architecture::Mlp;
+        Self {
+            architecture,
+            width: 64,
+            classes: 10,
+            norm: if is_mlp { Norm::None } else { Norm::Batch },
+            activation: if is_mlp { ActivationFunction::Sigmoid } else { ActivationFunction::Relu },
+            skip: true,
+            depth: 6,
+            repeat: 1,
+        }
+    }
+
+    /// Checks the ranges of all fields, and that the architecture has what they change.
+    ///
+    /// **Errors:** a number out of its range; a field that does not concern the architecture and differs from the standard
+    /// model's.
+    pub fn check(&self) -> Result<()> {
+        let ranges = [
+            ("width", self.width, 1, Self::MAX_WIDTH),
+            ("classes", self.classes, 2, Self::MAX_CLASSES),
+            ("depth", self.depth, 1, Self::MAX_DEPTH),
+            ("repeat", self.repeat, 1, Self::MAX_REPEAT),
+        ];
+        for (field, found, least, most) in ranges {
+            if !(least..=most).contains(&found) {
+                let message = format!("expected a number from {least} to {most}, found {found}");
+                return Err(gradamp_core::Error::setting(field, message).into());
+            }
+        }
+        let standard = Self::new(self.architecture);
+        let differs = [
+            ("norm", self.norm != standard.norm),
+            ("activation", self.activation != standard.activation),
+            ("skip", self.skip != standard.skip),
+            ("depth", self.depth != standard.depth),
+            ("repeat", self.repeat != standard.repeat),
+        ];
+        for (field, differs) in differs {
+            if let (true, Some(message)) = (differs, Self::unconcerned(self.architecture, field)) {
+                return Err(gradamp_core::Error::setting(field, message).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Why a field does not concern `architecture`; `None` if it does.
+    pub fn unconcerned(architecture: Architecture, field: &str) -> Option<String> {
+        let has = match field {
+            "skip" => architecture.is_resnet(),
+            "depth" => architecture == Architecture::Mlp,
+            "repeat" => architecture.is_vgg(),
+            "norm" | "activation" => !matches!(architecture, Architecture::External(_)),
+            _ => true,
+        };
+        let what = match field {
+            "skip" => "has no skip connections to leave out; a ResNet has",
+            "depth" => "has a fixed depth; that of mlp can be set",
+            "repeat" => "has no convolutions that can be repeated; a VGG has",
+            _ => "is registered by another crate, which decides this itself",
+        };
+        (!has).then(|| format!("the model {architecture} {what}"))
+    }
+
+    /// The settings by which the same network is recognised from its tensors: a VGG-11 with each convolution twice is a VGG-19.
+    pub(crate) fn canonical(self) -> Self {
+        match self.architecture {
+            Architecture::Vgg11 if self.repeat.is_multiple_of(2) => {
+                Self { architecture: Architecture::Vgg19, repeat: self.repeat / 2, ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// Reads what `Display` writes: the form in which a model file names its model.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (architecture, rest) = text.split_once(" of width ")?;
+        let (width, rest) = rest.split_once(" with ")?;
+        let mut parts = rest.split(", ");
+        let classes = parts.next()?.strip_suffix(" classes")?;
+        let mut settings = Self::new(architecture.parse().ok()?);
+        (settings.width, settings.classes) = (width.parse().ok()?, classes.parse().ok()?);
+        for part in parts {
+            let (name, value) = part.split_once(' ')?;
+            match name {
+                "norm" => {
+                    settings.norm = [Norm::Batch, Norm::None].into_iter().find(|n| n.name() == value)?
+                }
+                "activation" => {
+                    settings.activation =
+                        ActivationFunction::ALL.into_iter().find(|function| function.name() == value)?;
+                }
+                "skip" => settings.skip = value.parse().ok()?,
+                "depth" => settings.depth = value.parse().ok()?,
+                "repeat" => settings.repeat = value.parse().ok()?,
+                _ => return None,
+            }
+        }
+        Some(settings)
+    }
+}
+
+/// The architecture, width and classes, and every field that differs from the standard model's.
+impl fmt::Display for ModelSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let standard = Self::new(self.architecture);
+        write!(f, "{} of width {} with {} classes", self.architecture, self.width, self.classes)?;
+        if self.norm != standard.norm {
+            write!(f, ", norm {}", self.norm.name())?;
+        }
+        if self.activation != standard.activation {
+            write!(f, ", activation {}", self.activation.name())?;
+        }
+        if self.skip != standard.skip {
+            write!(f, ", skip {}", self.skip)?;
+        }
+        if self.depth != standard.depth {
+            write!(f, ", depth {}", self.depth)?;
+        }
+        if self.repeat != standard.repeat {
+            write!(f, ", repeat {}", self.repeat)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_model_is_read_back_from_its_description(
+            architecture in prop::sample::select(&Architecture::ALL),
+            norm in prop::sample::select(&[Norm::Batch, Norm::None]),
+            activation in prop::sample::select(&ActivationFunction::ALL),
+            (width, classes, depth, repeat) in (1usize..999, 2usize..999, 1usize..=100, 1usize..=8),
+            skip: bool,
+        ) {
+            let settings =
+                ModelSettings { architecture, width, classes, norm, activation, skip, depth, repeat };
+            prop_assert_eq!(ModelSettings::parse(&settings.to_string()), Some(settings));
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_description_is_not_read() {
+        for text in [
+            "",
+            "resnet18",
+            "resnet18 of width x with 10 classes",
+            "resnet19 of width 1 with 10 classes",
+            "resnet18 of width 1 with 10 classes, norm",
+            "resnet18 of width 1 with 10 classes, norm layer",
+            "resnet18 of width 1 with 10 classes, hat red",
+        ] {
+            assert_eq!(ModelSettings::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        let good = ModelSettings { width: 1, classes: 2, ..ModelSettings::new(Architecture::Vgg11) };
+        assert!(good.check().is_ok());
+        let mlp = ModelSettings::new(Architecture::Mlp);
+        let cases = [
+            (ModelSettings { width: 0, ..good }, "width", "found 0"),
+            (ModelSettings { width: 1025, ..good }, "width", "found 1025"),
+            (ModelSettings { classes: 1, ..good }, "classes", "found 1"),
+            (ModelSettings { classes: usize::MAX, ..good }, "classes", "found 18446744073709551615"),
+            (ModelSettings { depth: 101, ..mlp }, "depth", "from 1 to 100, found 101"),
+            (ModelSettings { repeat: 0, ..good }, "repeat", "from 1 to 8, found 0"),
+        ];
+        for (settings, key, found) in cases {
+            let error = settings.check().unwrap_err().to_string();
+            assert!(error.starts_with(key) && error.contains(found), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_does_not_concern_the_architecture_is_refused() {
+        let [vgg, resnet, mlp] =
+            [Architecture::Vgg11, Architecture::ResNet18, Architecture::Mlp].map(ModelSettings::new);
+        let external = ModelSettings::new(Architecture::External("tiny"));
+        let cases = [
+            (ModelSettings { skip: false, ..vgg }, "skip: the model vgg11 has no skip connections"),
+            (ModelSettings { skip: false, ..mlp }, "skip: the model mlp has no skip connections"),
+            (ModelSettings { depth: 3, ..resnet }, "depth: the model resnet18 has a fixed depth"),
+            (ModelSettings { repeat: 2, ..resnet }, "repeat: the model resnet18 has no convolutions"),
+            (ModelSettings { norm: Norm::None, ..external }, "norm: the model tiny is registered"),
+        ];
+        for (settings, expected) in cases {
+            let error = settings.check().unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+        assert!(ModelSettings { skip: false, norm: Norm::None, ..resnet }.check().is_ok());
+        assert!(ModelSettings { norm: Norm::Batch, depth: 100, ..mlp }.check().is_ok());
+        assert!(ModelSettings { repeat: 3, ..vgg }.check().is_ok());
+    }
+}

@@ -1,0 +1,107 @@
+//! `[model]`: which network, its size, and the values that it begins with.
+
+use std::path::PathBuf;
+
+use gradamp_core::nn::ActivationFunction;
+use gradamp_core::{InitialScheme, Initialisation};
+use gradamp_models::{Architecture, ModelSettings, Norm};
+use serde::{Deserialize, Serialize};
+
+use super::KeyError;
+
+/// `[model]`
+///
+/// A key that does not concern the network, such as `skip` of a VGG, has no value. Every other key has one: the written
+/// value or the standard model's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelOptions {
+    /// `vgg11`, `vgg13`, `vgg16`, `vgg19`, `resnet18`, `resnet34` or `mlp`.
+    pub name: Architecture,
+    /// Channels of the first stage, of which 64 is the full size, or units of each hidden layer of an `mlp`.
+    pub width: usize,
+    /// What normalises each layer's output: `batch` or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm: Option<Norm>,
+    /// The activation: `relu`, `tanh` or `sigmoid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<ActivationFunction>,
+    /// Whether a ResNet's blocks add their input to their output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skip: Option<bool>,
+    /// The hidden layers of an `mlp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<usize>,
+    /// How many times a VGG has each of its convolutions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<usize>,
+    /// How initial weights are drawn: `pytorch`, `he` or `xavier`.
+    pub initial: InitialScheme,
+    /// A factor for all initial weights and biases.
+    pub gain: f32,
+    /// A safetensors file to begin from instead of random values.
+    #[serde(with = "gradamp_data::any_path", skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+}
+
+impl ModelOptions {
+    /// The model for images of so many classes.
+    pub fn settings(&self, classes: usize) -> ModelSettings {
+        let standard = ModelSettings::new(self.name);
+        ModelSettings {
+            architecture: self.name,
+            width: self.width,
+            classes,
+            norm: self.norm.unwrap_or(standard.norm),
+            activation: self.activation.unwrap_or(standard.activation),
+            skip: self.skip.unwrap_or(standard.skip),
+            depth: self.depth.unwrap_or(standard.depth),
+            repeat: self.repeat.unwrap_or(standard.repeat),
+        }
+    }
+
+    /// How the model's parameters are drawn.
+    pub fn initialisation(&self) -> Initialisation {
+        Initialisation { scheme: self.initial, gain: self.gain }
+    }
+
+    /// Checks every value against its range, and that each written key concerns the network.
+    ///
+    /// **Errors:** the first key that is wrong, with what is expected.
+    pub(super) fn check(&self) -> Result<(), KeyError> {
+        let written = [
+            ("norm", self.norm.is_some()),
+            ("activation", self.activation.is_some()),
+            ("skip", self.skip.is_some()),
+            ("depth", self.depth.is_some()),
+            ("repeat", self.repeat.is_some()),
+        ];
+        for (key, is_written) in written {
+            if let (true, Some(message)) = (is_written, ModelSettings::unconcerned(self.name, key)) {
+                return Err(KeyError::new(message).about(&format!("model.{key}")));
+            }
+        }
+        match self.settings(10).check() {
+            Err(gradamp_models::Error::Core(error)) => return Err(error.within("model").into()),
+            checked => checked.map_err(|error| KeyError::new(error.to_string()))?,
+        }
+        self.initialisation().check().map_err(|error| error.within("model").into())
+    }
+}
+
+impl Default for ModelOptions {
+    fn default() -> Self {
+        Self {
+            name: Architecture::ResNet18,
+            width: 64,
+            norm: None,
+            activation: None,
+            skip: None,
+            depth: None,
+            repeat: None,
+            initial: InitialScheme::Pytorch,
+            gain: 1.0,
+            init: None,
+        }
+    }
+}

@@ -23,7 +23,6 @@ mod history;
 mod policy;
 mod policy_name;
 mod policy_settings;
-mod registered;
 mod schedule;
 mod selection;
 mod settings;
@@ -39,9 +38,8 @@ pub use policy_name::PolicyName;
 pub use policy_settings::{
     DepthSettings, EqualiseSettings, FluctuationSettings, Measure, Measured, Profile, Side,
 };
-pub use registered::{register_policy, registered_policies};
 pub use schedule::{Curve, Schedule, WarmUp};
-pub use selection::Selection;
+pub use selection::{Selection, register_policy, registered_policies};
 pub use settings::{AmplificationSettings, Placement, Redraw, Through};
 pub use strategy::{Amplify, Phase, Strategy};
 

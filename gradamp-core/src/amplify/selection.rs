@@ -9,8 +9,7 @@ use super::policy::{
     AmplificationPolicy, Equalise, Fluctuation, List, PolicyContext, Predictability, Random, Timing,
     check_factors,
 };
-use super::policy_name::PolicyName;
-use super::registered;
+use super::policy_name::{EXTERNAL, PolicyName};
 use super::settings::{AmplificationSettings, Placement, Through};
 use super::through;
 use crate::Trace;
@@ -212,6 +211,27 @@ impl Selection {
     }
 }
 
+type Builder = Box<dyn Fn(&AmplificationSettings) -> Result<Arc<dyn AmplificationPolicy>> + Send + Sync>;
+
+/// Lets settings name a policy of another crate, as in `policy = "faded"`.
+///
+/// `build` is called for each phase that the policy decides in. It reads [`AmplificationSettings::options`] and any other
+/// settings. [`AmplificationSettings::check_options`] returns an error for an option that the policy does not have.
+///
+/// **Errors:** a name that is taken, or that has other characters than lower-case letters, digits, `_` and `-`.
+pub fn register_policy(
+    name: &str,
+    build: impl Fn(&AmplificationSettings) -> Result<Arc<dyn AmplificationPolicy>> + Send + Sync + 'static,
+) -> Result<()> {
+    let build: Builder = Box::new(build);
+    EXTERNAL.add(name, Box::new(build))
+}
+
+/// The names of the policies that other crates have registered.
+pub fn registered_policies() -> Vec<&'static str> {
+    EXTERNAL.added()
+}
+
 /// The policy that `settings` name, for these eligible sites.
 ///
 /// **Errors:** settings that do not fit the policy, the placement or the model.
@@ -228,8 +248,18 @@ fn build_policy(
         PolicyName::Fluctuation => Arc::new(Fluctuation::new(settings, trace, eligible)?),
         PolicyName::Equalise => Arc::new(Equalise::new(settings)?),
         PolicyName::Depth => Arc::new(List::by_depth(eligible, &settings.depth)),
-        PolicyName::External(name) => registered::build(name, settings)?,
+        PolicyName::External(name) => build_registered(name, settings)?,
     })
+}
+
+/// The registered policy called `name`.
+///
+/// **Errors:** a name that nobody has registered; settings that do not fit the policy.
+fn build_registered(name: &str, settings: &AmplificationSettings) -> Result<Arc<dyn AmplificationPolicy>> {
+    match EXTERNAL.find(name).and_then(|(_, build)| build.downcast_ref::<Builder>()) {
+        Some(build) => build(settings),
+        None => Err(Error::setting("policy", format!("no policy {name:?} is registered"))),
+    }
 }
 
 fn by_kind_and_path(settings: &AmplificationSettings, sites: &[Site]) -> Result<Vec<usize>> {

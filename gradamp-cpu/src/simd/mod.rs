@@ -3,17 +3,16 @@
 //! A [`Job`] is a kernel written once over [`Vector`]. [`Cpu::run`] calls the copy for the instructions in use: the job is
 //! inlined into a function that may use them, so that plain loops in it are vectorised for them too.
 
-mod registers;
 mod vector;
 
 use crate::device::Cpu;
 use crate::gemm::Isa;
-use registers::Portable;
+use vector::Portable;
 #[cfg(target_arch = "x86_64")]
-use registers::x86;
+use vector::x86;
 
 #[cfg(target_arch = "aarch64")]
-pub(crate) use registers::neon;
+pub(crate) use vector::neon;
 pub(crate) use vector::{Job, Vector, WIDEST};
 
 impl Cpu {

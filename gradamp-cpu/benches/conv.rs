@@ -1,5 +1,5 @@
-//! Times the three passes of every convolution of a ResNet-18 (3x3 stem, 32x32 images), and the peak they are held
-//! against: `cargo bench -p gradamp-cpu --bench conv -- [WIDTH] [BATCH] [THREADS]`.
+//! Times the three passes of every convolution of a ResNet-18 (3x3 stem, 32x32 images), and measures the arithmetic peak to
+//! compare them with: `cargo bench -p gradamp-cpu --bench conv -- [WIDTH] [BATCH] [THREADS]`.
 
 use std::time::Instant;
 
@@ -8,7 +8,8 @@ use gradamp_core::backend::{Layers, Memory};
 use gradamp_core::geometry::Conv2d;
 use gradamp_cpu::Cpu;
 
-/// size, c_in, c_out (in widths; 0 is 3 channels), kernel, stride, how often
+/// Size, c_in and c_out (in multiples of the width; 0 stands for 3 channels), kernel, stride, and how many such convolutions the
+/// model has.
 const SHAPES: [(usize, usize, usize, usize, usize, usize); 11] = [
     (32, 0, 1, 3, 1, 1),
     (32, 1, 1, 3, 1, 4),
@@ -63,7 +64,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Seconds of one call: the median of a few.
+/// The median time of a call, in seconds.
 fn median(mut call: impl FnMut() -> Result<()>) -> Result<f64> {
     call()?;
     let mut times = Vec::new();

@@ -1,10 +1,10 @@
 //! An arena: buffers are cut out of large regions of memory, and return to their region when dropped.
 //!
-//! A buffer that returns is joined with the idle memory beside it. The memory of many small activations can so become that of one
-//! large gradient, and a training step needs little more memory than is in use at its worst moment.
+//! A buffer that returns is joined with the idle memory beside it. The memory of many small activations can thus hold one large
+//! gradient later, and a training step needs little more memory than its buffers occupy at the peak.
 //!
-//! Regions are mapped from the system, which provides a page when it is first touched. Large pages are requested, since tiles of
-//! images are spread over more small pages than a processor caches addresses of.
+//! Regions are mapped from the system, which provides a page when it is first touched. Large pages are requested, since the tiles
+//! of images are spread over more small pages than a processor's TLB holds.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use memmap2::{MmapOptions, MmapRaw};
 
-/// Elements of a cache line: buffers begin on one, so that no vector load straddles two.
+/// Elements of a cache line. Each buffer begins at the start of a cache line, so that no aligned vector load straddles two lines.
 const LINE: usize = 16;
 
-/// The least number of elements of a region. The system provides no memory for pages that are never touched.
+/// The smallest number of elements of a region: 64 MiB. The system provides no memory for pages that are never touched.
 const REGION: usize = 64 << 20 >> 2;
 
 /// The regions with their idle memory, and a count of allocations from memory that was never used before.
@@ -30,24 +30,24 @@ pub(crate) struct Arena {
 #[derive(Default)]
 struct Regions {
     mapped: Vec<Region>,
-    /// Lengths; no two of them touch.
+    /// The length of each idle piece of memory, by its beginning. No two pieces are adjacent.
     idle: BTreeMap<Place, usize>,
 }
 
 struct Region {
     memory: Arc<MmapRaw>,
-    /// How many elements, from the beginning, were in use at some time.
+    /// The number of elements, from the region's beginning, that have been in use at some time.
     touched: usize,
 }
 
-/// Where memory begins.
+/// A position in the arena: a region, and an element of this region.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     region: usize,
     element: usize,
 }
 
-/// f32 elements in main memory, aligned to 64 bytes. The memory returns to its arena when the buffer is dropped.
+/// A buffer of f32 elements in main memory, aligned to 64 bytes. The memory returns to its arena when the buffer is dropped.
 pub struct Buffer {
     memory: Arc<MmapRaw>,
     place: Place,
@@ -55,14 +55,14 @@ pub struct Buffer {
     arena: Arc<Arena>,
 }
 
-/// Elements that a buffer of `len` elements occupies: whole cache lines and one more line, so that buffers of equal size do not
-/// all begin in the same cache set.
+/// The number of elements that a buffer of `len` elements occupies: whole cache lines and one more line. Without the extra line,
+/// buffers whose size is a power of two would all begin in the same cache set. Returns `None` if the number overflows.
 fn occupied(len: usize) -> Option<usize> {
     len.checked_next_multiple_of(LINE)?.checked_add(LINE)
 }
 
 impl Arena {
-    /// A buffer of `len` elements of unspecified contents; `None` where the system has no memory left.
+    /// A buffer of `len` elements of unspecified contents; `None` if the system has no memory left.
     pub(crate) fn allocate(self: &Arc<Self>, len: usize) -> Option<Buffer> {
         let wanted = occupied(len)?;
         let mut regions = self.regions();
@@ -81,18 +81,19 @@ impl Arena {
         Some(Buffer { memory: region.memory.clone(), place, len, arena: self.clone() })
     }
 
-    /// How many buffers were given memory that none had before.
+    /// The number of buffers whose memory, or a part of it, no buffer had used before.
     pub(crate) fn fresh_allocations(&self) -> u64 {
         self.fresh.load(Ordering::Relaxed)
     }
 
     fn regions(&self) -> MutexGuard<'_, Regions> {
-        self.regions.lock().unwrap_or_else(PoisonError::into_inner) // nothing in here panics half-way
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner) // no code that holds the lock panics halfway
     }
 }
 
 impl Regions {
-    /// Cuts `wanted` elements out of the smallest idle memory that holds them; of equals, the first.
+    /// Cuts `wanted` elements out of the smallest idle piece that holds them, and out of the first one if several are equally
+    /// small. Returns `None` if no idle piece is large enough.
     fn cut(&mut self, wanted: usize) -> Option<Place> {
         let fits = self.idle.iter().filter(|&(_, &length)| length >= wanted);
         let (&place, &length) = fits.min_by_key(|&(_, length)| length)?;
@@ -103,7 +104,7 @@ impl Regions {
         Some(place)
     }
 
-    /// Takes back what [`Regions::cut`] gave, and joins it with its neighbours.
+    /// Returns memory that [`Regions::cut`] gave out, and joins it with the idle pieces before and after it.
     fn join(&mut self, mut place: Place, mut length: usize) {
         if let Some((&before, &other)) = self.idle.range(..place).next_back()
             && (before.region, before.element + other) == (place.region, place.element)
@@ -117,14 +118,15 @@ impl Regions {
         self.idle.insert(place, length);
     }
 
-    /// Maps another region, all of it idle: a large one, or one of `wanted` elements where the system has no more.
+    /// Maps another idle region: one of [`REGION`] elements, or one of `wanted` elements if these are more, or if the system
+    /// refuses the larger region. Returns `None` if the system refuses both.
     fn map(&mut self, wanted: usize) -> Option<()> {
         let map = |elements: usize| {
             let memory = MmapOptions::new().len(elements.checked_mul(size_of::<f32>())?).map_anon().ok()?;
             Some((MmapRaw::from(memory), elements))
         };
         let (memory, elements) = map(wanted.max(REGION)).or_else(|| map(wanted))?;
-        // Small pages do as well, only slower.
+        // If the system refuses large pages, small pages work too, only slower.
         #[cfg(target_os = "linux")]
         let _ = memory.advise(memmap2::Advice::HugePage);
         let place = Place { region: self.mapped.len(), element: 0 };
@@ -155,7 +157,7 @@ impl Deref for Buffer {
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as for `deref`; the buffer is borrowed mutably.
+        // SAFETY: as for `deref`; and the buffer is borrowed mutably, so that no other reference to its elements exists.
         unsafe {
             let start = self.memory.as_mut_ptr().cast::<f32>().add(self.place.element);
             std::slice::from_raw_parts_mut(start, self.len)
@@ -175,7 +177,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_dropped_buffer_serves_again() {
+    fn a_dropped_buffer_is_used_again() {
         let arena = Arc::new(Arena::default());
         for _ in 0..3 {
             let a = arena.allocate(1000).unwrap();
@@ -184,11 +186,11 @@ mod tests {
         }
         assert_eq!(arena.fresh_allocations(), 2);
         drop(arena.allocate(800).unwrap());
-        assert_eq!(arena.fresh_allocations(), 2, "a shorter batch fits");
+        assert_eq!(arena.fresh_allocations(), 2, "a smaller buffer fits into idle memory");
     }
 
     #[test]
-    fn small_buffers_that_return_make_room_for_a_large_one() {
+    fn the_memory_of_dropped_small_buffers_holds_a_large_one() {
         let arena = Arc::new(Arena::default());
         let small: Vec<_> = (0..10).map(|_| arena.allocate(1000).unwrap()).collect();
         let fresh = arena.fresh_allocations();
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_larger_than_a_region_has_one_of_its_own() {
+    fn a_buffer_larger_than_a_region_gets_a_region_of_its_own() {
         let arena = Arc::new(Arena::default());
         let (_small, mut large) = (arena.allocate(1).unwrap(), arena.allocate(REGION + 1).unwrap());
         large[REGION] = 1.0;
@@ -214,7 +216,8 @@ mod tests {
     }
 
     proptest! {
-        /// Buffers come and go: each begins on a line and keeps its values, and what all of them leave behind is whole.
+        /// Buffers are allocated and dropped in any order. Each begins at a cache line and keeps its values. After the last one is
+        /// dropped, the region is one idle piece again.
         #[test]
         fn no_buffer_writes_into_another(actions in prop::collection::vec((0usize..5000, any::<prop::sample::Index>()), 1..80)) {
             let arena = Arc::new(Arena::default());

@@ -1,38 +1,38 @@
 //! Sums over rows, channel by channel.
 //!
-//! The sums of a few vectors of channels stay in registers while the rows are read; in memory, each addition would wait for the
-//! last store. A few rows are read at a time, so that they stay in the first-level cache for all channels. Each channel is summed
-//! in the order of the rows.
+//! The sums of a few vectors of channels stay in registers while the rows are read. If they were in memory, each addition would
+//! wait for the store of the previous one. A few rows are read at a time, so that they stay in the first-level cache for all
+//! channels. Each channel is summed in the order of the rows.
 
 use crate::simd::{Vector, WIDEST, vectorised};
 
-/// Rows that are summed in f32 before the sum goes on in f64: few enough to lose nothing.
-pub(crate) const SHORT: usize = 64;
+/// Rows that are summed in f32 before their sum is added to an f64. The rounding error of so few additions is negligible.
+pub(crate) const ROWS_IN_F32: usize = 64;
 
 /// Vectors whose sums are in registers at a time.
 const VECTORS: usize = 4;
 
-/// Rows that are summed for all channels before the next rows.
+/// Rows that are summed at a time, for all channels, before the next rows are read.
 const ROWS: usize = 8;
 
-/// How many rows a kernel treats as one long row. A row of a few vectors has too few sums to keep the adders busy.
-pub(crate) fn together(channels: usize) -> usize {
+/// How many rows a kernel treats as one long row. With few channels, one row alone has too few sums to keep the adders busy.
+pub(crate) fn joined_rows(channels: usize) -> usize {
     const ELEMENTS: usize = 128;
     (ELEMENTS / channels).max(1)
 }
 
 vectorised! {
-    /// sums[c] += Σ_r x[r, c], or the sum of its squares.
+    /// sums[c] += Σ_r x[r, c]; if SQUARED, sums[c] += Σ_r x[r, c]².
     pub(crate) fn add_rows<'a, const SQUARED: bool>(x: &'a [f32], sums: &'a mut [f64]) {
-        let found = |[x]: [V; 1], _: [V; 0]| [if SQUARED { x * x } else { x }];
-        // SAFETY: the machine has V's instructions: a job's promise.
-        unsafe { add_channels(sums.len(), [x], [], sums, found) };
+        let terms = |[x]: [V; 1], _: [V; 0]| [if SQUARED { x * x } else { x }];
+        // SAFETY: the machine has V's instructions, as the caller of `Job::run` promises.
+        unsafe { add_channels(sums.len(), [x], [], sums, terms) };
     }
 }
 
-/// sums[k, c] += Σ_r f(inputs[r, c], operands[c])[k], in f32 over [`SHORT`] values at a time, then in f64.
+/// sums[k, c] += Σ_r f(inputs[r, c], operands[c])[k], in f32 over [`ROWS_IN_F32`] values at a time, then in f64.
 ///
-/// **Shapes:** inputs `[rows, channels]`, operands for some rows [`together`], sums `[K, channels]`.
+/// **Shapes:** inputs `[rows, channels]`, operands `[channels]` repeated for [`joined_rows`] rows, sums `[K, channels]`.
 ///
 /// # Safety
 ///
@@ -45,7 +45,7 @@ pub(crate) unsafe fn add_channels<V: Vector, const N: usize, const M: usize, con
     sums: &mut [f64],
     f: impl Fn([V; N], [V; M]) -> [V; K],
 ) {
-    let (len, wide) = (inputs[0].len(), channels * together(channels));
+    let (len, wide) = (inputs[0].len(), channels * joined_rows(channels));
     let inputs = inputs.map(|input| &input[..len]);
     let padded = wide.next_multiple_of(WIDEST);
     let mut room = vec![0.0f32; (M + K) * padded];
@@ -53,8 +53,8 @@ pub(crate) unsafe fn add_channels<V: Vector, const N: usize, const M: usize, con
     for (room, operand) in room.chunks_exact_mut(padded).zip(operands) {
         room[..wide].copy_from_slice(&operand[..wide]);
     }
-    for start in (0..len).step_by(SHORT * wide) {
-        let end = len.min(start + SHORT * wide);
+    for start in (0..len).step_by(ROWS_IN_F32 * wide) {
+        let end = len.min(start + ROWS_IN_F32 * wide);
         short.fill(0.0);
         for start in (start..end).step_by(ROWS * wide) {
             let inputs = inputs.map(|input| &input[start..end.min(start + ROWS * wide)]);
@@ -72,7 +72,8 @@ pub(crate) unsafe fn add_channels<V: Vector, const N: usize, const M: usize, con
     }
 }
 
-/// A few rows, `wide` numbers each; the last one may be shorter. Operands and sums are `padded` to whole vectors.
+/// A few long rows of `wide` numbers; the last row may be shorter. Operands and sums have rows of `padded` numbers, which are
+/// whole vectors.
 struct Part<'a, const N: usize> {
     wide: usize,
     padded: usize,
@@ -81,6 +82,8 @@ struct Part<'a, const N: usize> {
 }
 
 impl<const N: usize> Part<'_, N> {
+    /// Adds all rows of the part to the sums `short`.
+    ///
     /// # Safety
     ///
     /// The machine has V's instructions.
@@ -105,7 +108,7 @@ impl<const N: usize> Part<'_, N> {
         }
         let len = self.inputs[0].len();
         for start in (0..len).step_by(self.wide) {
-            // What is left of a row: of the last one, if it is shorter, everything.
+            // The columns behind the whole vectors. A last row that is shorter has not been added yet: all of its columns.
             let first = if start + self.wide > len { 0 } else { whole };
             for column in (first..self.wide.min(len - start)).step_by(V::LANES) {
                 let count = V::LANES.min(self.wide.min(len - start) - column);
@@ -126,7 +129,7 @@ impl<const N: usize> Part<'_, N> {
         std::array::from_fn(|m| unsafe { V::load(self.operands[m * self.padded + column..].as_ptr()) })
     }
 
-    /// Adds C vectors of columns of all whole rows.
+    /// Adds C vectors of columns, from `column` on, of all rows but a shorter last one.
     ///
     /// # Safety
     ///
@@ -140,7 +143,7 @@ impl<const N: usize> Part<'_, N> {
     ) {
         let at = |vector: usize| column + vector * V::LANES;
         let rows = self.inputs[0].len() / self.wide;
-        // SAFETY: the caller's promise; rows and sums are as long as that.
+        // SAFETY: the caller's promise: the columns lie within each row of `wide` numbers, and `short` has as many.
         unsafe {
             let operands: [[V; M]; C] = std::array::from_fn(|i| self.operands(at(i)));
             let mut sums: [[V; K]; C] = std::array::from_fn(|i| {
@@ -163,7 +166,7 @@ impl<const N: usize> Part<'_, N> {
         }
     }
 
-    /// Adds `count` numbers from `place` on, less than a vector.
+    /// Adds `count` numbers, fewer than a vector has, from the place `place` of the inputs to the column `column` of the sums.
     ///
     /// # Safety
     ///
@@ -178,7 +181,7 @@ impl<const N: usize> Part<'_, N> {
         f: &impl Fn([V; N], [V; M]) -> [V; K],
     ) {
         let mut room = [0.0; WIDEST];
-        // SAFETY: the caller's promise; the room is as large as the largest vector.
+        // SAFETY: the caller's promise; `room` is as large as the widest vector.
         unsafe {
             let inputs = self.inputs.map(|input| {
                 room[..count].copy_from_slice(&input[place..place + count]);

@@ -1,4 +1,5 @@
-//! A convolution and its two gradients as matrix products over windows that are gathered block by block.
+//! A convolution and its two gradients as matrix products. The convolution's windows are the rows of a matrix, which are copied
+//! block by block and never stored all at once.
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ use crate::gemm::{Dense, Kernel, LANES, Panels, Right, ScratchSize, Stored, Tile
 use crate::windows::Windows;
 use crate::winograd::{Pixels, Winograd};
 
-/// y = conv2d(x, w) + bias: windows · w; and the wanted sums of y.
+/// y = conv2d(x, w) + bias, as the product windows · w. If there are `sums`, computes those of y as well.
 pub(crate) fn conv2d(
     cpu: &Cpu,
     g: &Conv2d,
@@ -34,7 +35,7 @@ pub(crate) fn conv2d(
     multiply_windows(cpu, kernel, &Windows::new(g, x), w, bias.map(|bias| &bias[..g.c_out]), y, sums)
 }
 
-/// y = windows · b + bias for all windows, one block of rows a task.
+/// y = windows · b + bias for all windows. Each task computes one block of rows.
 fn multiply_windows(
     cpu: &Cpu,
     kernel: Kernel,
@@ -63,12 +64,13 @@ fn multiply_windows(
     Ok(())
 }
 
-/// Along one axis, the input pixels first, first + stride, ..: which taps of the kernel reach them, and from where.
+/// Along one axis, the input pixels first, first + stride, first + 2 · stride, ..: the taps of the kernel that read them.
 ///
-/// Pixel first + stride · u gets dy at (first + stride · u + padding − tap) / stride for the taps that leave no
-/// remainder. In descending order of taps those are neighbouring pixels of dy, beginning at u + start.
+/// Output pixel o reads input pixel o · stride + tap − padding. The gradient of input pixel first + stride · u is therefore a sum
+/// over the taps for which (first + stride · u + padding − tap) is a multiple of the stride; these taps are the same for every u.
+/// In descending order of the taps, the pixels of dy that they multiply are neighbours, and the first of them is u + start.
 #[derive(Clone, Copy)]
-struct Reach {
+struct Residue {
     first: usize,
     pixels: usize,
     taps: usize,
@@ -76,7 +78,7 @@ struct Reach {
     start: isize,
 }
 
-impl Reach {
+impl Residue {
     fn new(g: &Conv2d, first: usize, size_in: usize, kernel: usize) -> Self {
         let lowest = (first + g.padding) % g.stride;
         let taps = kernel.saturating_sub(lowest).div_ceil(g.stride);
@@ -84,14 +86,15 @@ impl Reach {
         Self { first, pixels: size_in.saturating_sub(first).div_ceil(g.stride), taps, lowest, start }
     }
 
-    /// The kernel's place of the i-th tap in descending order.
+    /// The position in the kernel of the i-th tap in descending order.
     fn place(&self, g: &Conv2d, i: usize) -> usize {
         self.lowest + (self.taps - 1 - i) * g.stride
     }
 }
 
-/// dx of a convolution: for each remainder of the pixels modulo the stride, windows of dy times the taps that reach
-/// those pixels, each tap's matrix transposed. At stride 1 that is one convolution with the kernel turned around.
+/// dx of a convolution. The pixels of dx are grouped by their remainder modulo the stride along both axes. Each group is a product:
+/// windows of dy, times the transposed matrices of the taps that read these pixels. At stride 1 there is one group, and dx is the
+/// convolution of dy with the rotated kernel.
 pub(crate) fn conv2d_backward_input(
     cpu: &Cpu,
     g: &Conv2d,
@@ -109,7 +112,7 @@ pub(crate) fn conv2d_backward_input(
     let mut rest = &mut packed[..];
     let mut products = Vec::new();
     for (a, b) in (0..g.stride).flat_map(|a| (0..g.stride).map(move |b| (a, b))) {
-        let (rows, columns) = (Reach::new(g, a, g.h_in, g.kh), Reach::new(g, b, g.w_in, g.kw));
+        let (rows, columns) = (Residue::new(g, a, g.h_in, g.kh), Residue::new(g, b, g.w_in, g.kw));
         let depth = rows.taps * columns.taps * g.c_out;
         let (part, others) = rest.split_at_mut(Panels::elements(kernel, depth, g.c_in));
         rest = others;
@@ -132,7 +135,7 @@ pub(crate) fn conv2d_backward_input(
     if let [(_, _, windows, w)] = &products[..] {
         return multiply_windows(cpu, kernel, windows, *w, None, dx, None);
     }
-    // One task is as many images as fill a block.
+    // Each task computes as many images as fill a block.
     let pixels = products.iter().map(|(rows, columns, ..)| rows.pixels * columns.pixels).max().unwrap_or(1);
     let block = block_rows(kernel, g.n * pixels);
     let images = block.div_ceil(pixels.max(1));
@@ -166,12 +169,12 @@ pub(crate) fn conv2d_backward_input(
     Ok(())
 }
 
-/// Packs the taps in descending order, each `[c_in, c_out]` transposed: `[taps · c_out, c_in]` in panels.
+/// Packs the taps in descending order. Each tap's matrix `[c_in, c_out]` is transposed: the panels hold `[taps · c_out, c_in]`.
 fn pack_taps(
     cpu: &Cpu,
     kernel: Kernel,
     g: &Conv2d,
-    (rows, columns): (Reach, Reach),
+    (rows, columns): (Residue, Residue),
     w: &[f32],
     to: &mut [f32],
 ) {
@@ -184,8 +187,8 @@ fn pack_taps(
     });
 }
 
-/// dw of a convolution: windowsᵀ · dy. The sum over pixels is cut into chunks, so that there is work for many threads
-/// also where dw is small; the chunks' sums are added in their order.
+/// dw of a convolution: windowsᵀ · dy. The sum over pixels is cut into chunks, so that many threads have work even if dw is small.
+/// The sums of the chunks are added in the order of the chunks.
 pub(crate) fn conv2d_backward_weight(
     cpu: &Cpu,
     g: &Conv2d,
@@ -196,11 +199,11 @@ pub(crate) fn conv2d_backward_weight(
     if let Some(winograd) = Winograd::choose(g) {
         return winograd.backward_weight(cpu, g, x, dy, dw);
     }
-    /// Elements of a block of dw: a quarter of a second-level cache of 1 MiB.
+    /// Elements of a block of dw: they fill a quarter of a second-level cache of 1 MiB.
     const BLOCK: usize = 64 * 1024;
-    /// Tasks that keep many threads busy.
+    /// The number of tasks that keeps many threads busy.
     const TASKS: usize = 32;
-    /// Pixels that are worth a sum of their own.
+    /// The smallest number of pixels for which a separate chunk pays.
     const PIXELS: usize = 1024;
 
     let kernel = cpu.kernel(g.c_out);
@@ -212,7 +215,7 @@ pub(crate) fn conv2d_backward_weight(
     let chunk = pixels.div_ceil(chunks);
     let chunks = pixels.div_ceil(chunk);
 
-    // Where many blocks read dy, it is packed once for all; elsewhere piece by piece, in less memory.
+    // If many blocks read dy, it is packed once for all of them. Otherwise each block packs it piece by piece, in less memory.
     let dense = Dense::new(&dy[..pixels * g.c_out], g.c_out);
     let packs_once = blocks >= 4;
     let mut packed = cpu.allocate(if packs_once { Panels::elements(kernel, pixels, g.c_out) } else { 0 })?;
@@ -246,7 +249,7 @@ pub(crate) fn conv2d_backward_weight(
     Ok(())
 }
 
-/// Copies line by line, without a call for each: rows of C are short.
+/// Copies cache line by cache line. Rows of C are short, so that a call of `memcpy` for each of them would be slower.
 fn copy_lines(from: &[f32], to: &mut [f32]) {
     let ((lines, rest), (to_lines, to_rest)) = (from.as_chunks::<LANES>(), to.as_chunks_mut::<LANES>());
     for (to, line) in to_lines.iter_mut().zip(lines) {
@@ -257,7 +260,7 @@ fn copy_lines(from: &[f32], to: &mut [f32]) {
     }
 }
 
-/// Stores rows of C + bias where `place` says that each begins.
+/// Stores rows of C + bias. Row r begins at element `place(r)` of `to`.
 #[inline(always)]
 fn store(
     tiles: &Tiles<'_>,

@@ -23,16 +23,16 @@ struct Shared {
 }
 
 impl Cpu {
-    /// As many threads as the machine runs at once, and its best instructions, or those that the environment
-    /// variable `GRADAMP_ISA` (`avx512`, `avx2`, `neon`, `portable`) asks for.
+    /// A CPU with as many threads as the machine runs at once, and with the instruction set that the environment variable
+    /// `GRADAMP_ISA` names (`avx512`, `avx2`, `neon`, `portable`). Without the variable, it uses the best that the machine has.
     ///
     /// **Errors:** `GRADAMP_ISA` names an unknown instruction set, or one that the machine does not have.
     pub fn new() -> Result<Self> {
         Self::with_threads(available_threads())
     }
 
-    /// Like [`Cpu::new`] with `threads` threads, at least one. If the system starts fewer, there are fewer: see
-    /// [`Cpu::thread_count`]. Results do not depend on the number of threads.
+    /// Like [`Cpu::new`], with `threads` threads, and with one thread if `threads` is 0. If the system does not start as many,
+    /// the CPU works with those that it started: see [`Cpu::thread_count`]. Results do not depend on the number of threads.
     ///
     /// **Errors:** as [`Cpu::new`].
     pub fn with_threads(threads: usize) -> Result<Self> {
@@ -43,7 +43,7 @@ impl Cpu {
         Self::with_isa(threads, isa)
     }
 
-    /// Like [`Cpu::with_threads`] with a chosen instruction set.
+    /// Like [`Cpu::with_threads`], with the instruction set `isa`.
     ///
     /// **Errors:** the machine does not have these instructions.
     pub fn with_isa(threads: usize, isa: Isa) -> Result<Self> {
@@ -57,7 +57,7 @@ impl Cpu {
         Self { shared: Arc::new(Shared { threads, isa, kernels, arena: Arc::default() }) }
     }
 
-    /// The instructions in use.
+    /// The instruction set in use.
     pub fn isa(&self) -> Isa {
         self.shared.isa
     }
@@ -71,23 +71,24 @@ impl Cpu {
         &self.shared.threads
     }
 
-    /// The micro-kernel for long products with this many columns.
+    /// The micro-kernel for products with many rows and with `columns` columns.
     pub(crate) fn kernel(&self, columns: usize) -> Kernel {
         Kernels::for_columns(self.shared.kernels.large, columns)
     }
 
-    /// The memory from which buffers come.
+    /// The arena from which buffers are allocated.
     pub(crate) fn arena(&self) -> &Arc<Arena> {
         &self.shared.arena
     }
 
-    /// The micro-kernel for products with few rows and this many columns.
+    /// The micro-kernel for products with few rows and with `columns` columns.
     pub(crate) fn small_kernel(&self, columns: usize) -> Kernel {
         Kernels::for_columns(self.shared.kernels.small, columns)
     }
 }
 
-/// [`Cpu::new`]. If that fails, prints a warning to standard error and uses the best instructions that the machine has.
+/// Like [`Cpu::new`]. If `GRADAMP_ISA` is wrong, prints a warning to standard error and uses the best instruction set of the
+/// machine.
 impl Default for Cpu {
     fn default() -> Self {
         let warn = |error: Error| eprintln!("warning: {error}");
@@ -100,7 +101,7 @@ impl Default for Cpu {
 }
 
 impl Cpu {
-    /// How many buffers were given memory that no buffer had before.
+    /// The number of buffers whose memory, or a part of it, no buffer had used before.
     pub(crate) fn fresh_buffers(&self) -> u64 {
         self.shared.arena.fresh_allocations()
     }

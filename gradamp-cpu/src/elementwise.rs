@@ -1,18 +1,19 @@
-//! Kernels without a window: scaled sums, bias, sums over rows, ReLU, statistics.
+//! Kernels that go over elements or rows: scaled sums, bias, sums over rows, ReLU, noise, statistics.
 
 use gradamp_core::backend::Statistics;
 use gradamp_core::geometry::Rows;
 use gradamp_core::random::Stream;
 
-use crate::channel_sums::{SHORT, add_rows};
+use crate::channel_sums::{ROWS_IN_F32, add_rows};
 use crate::device::Cpu;
 use crate::simd::vectorised;
 use crate::threads::Threads;
 
-/// Elements of one task: a quarter of a second-level cache, so that sharing out costs next to nothing.
+/// Elements of one task: 128 KiB. A task of this size takes long enough that handing it to a thread costs next to nothing.
 pub(crate) const CHUNK: usize = 32 * 1024;
 
-/// Elements of one task that makes normal numbers, which take much longer than memory does: whole pairs.
+/// Elements of one task that adds noise. Computing a normal number takes much longer than reading memory, so that tasks are
+/// smaller. The number is even because normal numbers are made in pairs.
 const NOISY: usize = 1024;
 
 /// y = alpha · x + beta · y
@@ -41,7 +42,7 @@ vectorised! {
     }
 }
 
-/// y = max(x, 0), NaN where x is NaN.
+/// y = max(x, 0), and NaN where x is NaN.
 pub(crate) fn relu(cpu: &Cpu, x: &[f32], y: &mut [f32]) {
     cpu.threads().each(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| rectify(cpu, x, y));
 }
@@ -114,7 +115,7 @@ pub(crate) fn scale_channels(threads: &Threads, g: &Rows, factors: &[f32], x: &[
     });
 }
 
-/// y[i] += deviation · n[i], with the normal numbers of `stream`
+/// y[i] += deviation · n[i], where n are the normal numbers of `stream`.
 pub(crate) fn add_noise(threads: &Threads, stream: Stream, deviation: f32, y: &mut [f32]) {
     threads.each(y.chunks_mut(NOISY).enumerate(), |(i, y)| {
         let mut normals = [0.0; NOISY];
@@ -126,13 +127,13 @@ pub(crate) fn add_noise(threads: &Threads, stream: Stream, deviation: f32, y: &m
     });
 }
 
-/// Rows of one task of a kernel over rows: a function of the geometry alone, at most 256 tasks.
+/// Rows of one task of a kernel over rows. They depend on the geometry alone, and make at most 256 tasks.
 pub(crate) fn row_block(g: &Rows) -> usize {
-    (CHUNK / g.channels).max(SHORT).max(g.rows.div_ceil(256))
+    (CHUNK / g.channels).max(ROWS_IN_F32).max(g.rows.div_ceil(256))
 }
 
-/// Per-channel sums over rows: `sum` adds those of a block of rows to `kinds · channels` accumulators; the blocks'
-/// sums are added in the order of the blocks. Each block takes one of the `parts` with it.
+/// Sums over rows, `kinds` for each channel. `sum` adds the sums of a block of rows to `kinds · channels` accumulators; it also
+/// gets the next one of `parts`. The accumulators of all blocks are then added in the order of the blocks.
 pub(crate) fn block_sums<P: Send>(
     threads: &Threads,
     g: &Rows,
@@ -155,7 +156,7 @@ pub(crate) fn block_sums<P: Send>(
     partials
 }
 
-/// out = the sum of `parts`, each as long as out, added in their order.
+/// out = the sum of `parts`, each as long as `out`, added in the order of the parts.
 pub(crate) fn add_parts(threads: &Threads, parts: &[f32], out: &mut [f32]) {
     const PIECE: usize = CHUNK / 4;
     let elements = out.len();
@@ -180,10 +181,10 @@ pub(crate) fn statistics(threads: &Threads, x: &[f32]) -> Statistics {
         zeros: u64,
     }
     const LANES: usize = 16;
-    let larger = |a: f32, b: f32| if b > a || b.is_nan() { b } else { a }; // a NaN stays
+    let larger = |a: f32, b: f32| if b > a || b.is_nan() { b } else { a }; // NaN if one of them is NaN
     let mut parts = vec![Part::default(); x.len().div_ceil(CHUNK)];
     threads.each(parts.iter_mut().zip(x.chunks(CHUNK)), |(part, x)| {
-        for x in x.chunks(SHORT * LANES) {
+        for x in x.chunks(ROWS_IN_F32 * LANES) {
             let mut lanes = [[0.0f32; LANES]; 4];
             let mut zeros = [0u32; LANES];
             for x in x.chunks(LANES) {

@@ -1,5 +1,6 @@
-//! Fused kernels of a rectified batch norm with its neighbours: a Winograd convolution computes relu(batch_norm(x)) while it reads x, and
-//! the sums of the batch norm's gradient are computed where a convolution or a max-pool writes that gradient.
+//! Kernels that fuse a rectified batch norm with the operations next to it. A Winograd convolution computes relu(batch_norm(x))
+//! while it reads x. A convolution or a max-pool that writes the gradient of the batch norm's output also computes the two sums
+//! with which the batch norm's gradient begins.
 
 use crate::arena::Buffer;
 use crate::batch_norm::{self, BlockSums, Quantity};
@@ -11,7 +12,7 @@ use gradamp_core::backend::{BatchNormRelu, FusedKernels, GradientShare};
 use gradamp_core::geometry::{Conv2d, Pool2d, Rows};
 use gradamp_core::{Error, Result};
 
-/// The operands as slices.
+/// The operands of a rectified batch norm as slices.
 fn rectified<'a>(g: &Rows, z: &BatchNormRelu<'a, Cpu>) -> batch_norm::RectifiedBatchNorm<'a> {
     batch_norm::RectifiedBatchNorm::new(g, (&z.p).into(), z.x, z.z.map(|z| &**z))
 }
@@ -19,7 +20,7 @@ fn rectified<'a>(g: &Rows, z: &BatchNormRelu<'a, Cpu>) -> batch_norm::RectifiedB
 impl Cpu {
     /// The algorithm that computes a fused convolution.
     ///
-    /// **Errors:** a convolution that no Winograd algorithm computes.
+    /// **Errors:** no Winograd algorithm computes this convolution.
     fn algorithm(&self, g: &Conv2d) -> Result<Winograd> {
         Winograd::choose(g).ok_or_else(|| Error::Backend {
             backend: self.name(),
@@ -105,8 +106,10 @@ impl FusedKernels<Cpu> for Cpu {
             (Some(z), Some(dx)) => Some((&**z, &mut **dx)),
             (z, _) => {
                 let message = match z {
-                    Some(_) => "there is a residual: expected a buffer for dx, got none",
-                    None => "there is no residual: dx takes the place of dz, but got another buffer for dx",
+                    Some(_) => "expected a buffer for dx, since there is a residual; got none",
+                    None => {
+                        "expected no buffer for dx, which overwrites dz since there is no residual; got one"
+                    }
                 };
                 return Err(Error::shape("batch_norm_relu_backward", message));
             }

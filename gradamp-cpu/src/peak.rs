@@ -1,4 +1,4 @@
-//! What the cores can do at most, to hold kernels against.
+//! The arithmetic peak of the cores, measured. Benchmarks compare kernels with it.
 
 use std::hint::black_box;
 use std::thread;
@@ -13,16 +13,16 @@ const STEPS: usize = 2_000_000;
 const TRIES: usize = 15;
 
 impl Cpu {
-    /// Multiplications and additions a second that all threads reach together where nothing but registers takes part, as
-    /// measured now: the best of a few tries. Threads that the system does not start take no part.
+    /// Measures how many multiplications and additions a second all threads reach together if all operands are in registers.
+    /// Returns the best of several tries. Threads that the system does not start are not counted.
     pub fn peak(&self) -> f64 {
         let (threads, isa) = (self.threads().count(), self.isa());
         let once = |()| {
             let start = Instant::now();
-            // Threads of their own, since the backend's may give all tasks to one.
+            // New threads, since the threads of the backend may leave all tasks to one of them.
             let lanes: usize = thread::scope(|scope| {
-                let ask = |_| thread::Builder::new().spawn_scoped(scope, move || multiply_add(isa)).ok();
-                let others: Vec<_> = (1..threads).filter_map(ask).collect();
+                let spawn = |_| thread::Builder::new().spawn_scoped(scope, move || multiply_add(isa)).ok();
+                let others: Vec<_> = (1..threads).filter_map(spawn).collect();
                 let own = multiply_add(isa);
                 others.into_iter().map(|other| other.join().unwrap_or(0)).sum::<usize>() + own
             });
@@ -32,7 +32,7 @@ impl Cpu {
     }
 }
 
-/// The loop with the widest vectors of `isa`; how wide they are.
+/// Runs the loop with the widest vectors of `isa`. Returns their number of lanes.
 fn multiply_add(isa: Isa) -> usize {
     #[cfg(target_arch = "x86_64")]
     {
@@ -47,7 +47,7 @@ fn multiply_add(isa: Isa) -> usize {
             return 8;
         }
     }
-    let _ = isa; // the same everywhere else
+    let _ = isa; // all other instruction sets use the loop below
     let (a, b) = (black_box([0.999_f32; 4]), black_box([0.001_f32; 4]));
     let mut sums = [a; SUMS];
     for _ in 0..STEPS {

@@ -1,4 +1,4 @@
-//! Max-pool over windows and the mean over all pixels; forward above backward. One image is one task.
+//! Max-pool over windows, and mean-pool over all pixels of an image. Each image is one task.
 
 use gradamp_core::geometry::{MeanPool, Pool2d};
 
@@ -8,8 +8,8 @@ use crate::device::Cpu;
 use crate::simd::vectorised;
 use crate::threads::Threads;
 
-/// Calls `f(window's row in y, tap, pixel's row in x)` for every pixel of every window of an image, each a range of
-/// the image's elements.
+/// Calls `f(y_range, tap, x_range)` for every pixel of every window of an image. The ranges hold all channels: `y_range` those of
+/// the window in y, `x_range` those of the pixel in x.
 fn for_each_tap(g: &Pool2d, mut f: impl FnMut(std::ops::Range<usize>, usize, std::ops::Range<usize>)) {
     for i in 0..g.h_out {
         for j in 0..g.w_out {
@@ -23,7 +23,8 @@ fn for_each_tap(g: &Pool2d, mut f: impl FnMut(std::ops::Range<usize>, usize, std
     }
 }
 
-/// y = the largest of each window, index = its place, the first of equals; a NaN is larger than any number.
+/// y = the largest element of each window, and index = its tap, the first one if several are equal. A NaN is larger than any
+/// number.
 pub(super) fn max_pool2d(cpu: &Cpu, g: &Pool2d, x: &[f32], y: &mut [f32], index: &mut [f32]) {
     let (x_image, y_image) = (g.h_in * g.w_in * g.c, g.h_out * g.w_out * g.c);
     let images = x.chunks(x_image).zip(y.chunks_mut(y_image)).zip(index.chunks_mut(y_image)).take(g.n);
@@ -50,7 +51,8 @@ vectorised! {
     }
 }
 
-/// dx = dy at the places of `index` (summed where windows overlap), 0 elsewhere; and the wanted sums of dx, image by image.
+/// dx = dy at the taps in `index` (summed where windows overlap), and 0 elsewhere. If there are `sums`, computes those of dx as
+/// well; their blocks are images.
 pub(super) fn max_pool2d_backward(
     cpu: &Cpu,
     g: &Pool2d,
@@ -119,7 +121,7 @@ mod tests {
             [(1, 2, 2, 1, 2, 2), (3, 7, 5, 3, 3, 2), (2, 9, 8, 17, 2, 2), (1, 5, 5, 2, 3, 1)]
         {
             let g = Pool2d::new(&[n, h, w, c], size, stride).unwrap();
-            // Few distinct values, so that windows hold equals; no negative zero, which `total_cmp` tells apart.
+            // Few distinct values, so that windows hold equal elements. No negative zero, since `total_cmp` orders it before 0.
             let x: Vec<f32> = random(1, n * h * w * c).iter().map(|x| (x * 4.0).round() + 0.0).collect();
             let dy = random(2, n * g.h_out * g.w_out * c);
             let (mut y, mut index) = (vec![f32::NAN; dy.len()], vec![f32::NAN; dy.len()]);

@@ -9,7 +9,7 @@ use crate::simd::vectorised;
 /// A piece of one parameter: gradient, velocity, parameter.
 type Part<'a> = (SgdStep, &'a [f32], Option<&'a mut [f32]>, &'a mut [f32]);
 
-/// Takes the step of every slot; see [`SgdStep`]. The pieces of all parameters are shared out together.
+/// Takes the step of every slot; see [`SgdStep`]. The pieces of all parameters are the tasks of one call of the threads.
 pub(super) fn sgd(cpu: &Cpu, slots: Vec<SgdSlot<'_, Cpu>>) {
     let mut parts: Vec<Part<'_>> = Vec::new();
     for SgdSlot { mut step, len, gradient, gate, velocity, parameter } in slots {
@@ -63,7 +63,7 @@ vectorised! {
 #[inline(always)]
 fn direction(step: &SgdStep, g: f32, w: f32) -> f32 {
     let g = step.gradient_scale * g;
-    // Not `clamp`, which refuses a NaN bound; a NaN gradient stays one.
+    // Not `clamp`, which panics if a bound is NaN. A NaN gradient stays NaN.
     let g = if g > step.clip_value { step.clip_value } else { g };
     let g = if g < -step.clip_value { -step.clip_value } else { g };
     g + step.weight_decay * w

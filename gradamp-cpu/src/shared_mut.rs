@@ -1,4 +1,4 @@
-//! A slice that several tasks write at once.
+//! A slice that several tasks write at the same time.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -11,36 +11,37 @@ pub(super) struct SharedMut<'a> {
     borrowed: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: a pointer alone accesses nothing; whoever reads or writes through it promises that no other task does.
+// SAFETY: the pointer alone accesses nothing. Code that reads or writes through it promises that no other task accesses the same
+// elements.
 unsafe impl Send for SharedMut<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for SharedMut<'_> {}
 
 impl<'a> SharedMut<'a> {
-    /// All of `values`.
+    /// Shares `values` among tasks.
     pub(super) fn new(values: &'a mut [f32]) -> Self {
         Self { start: values.as_mut_ptr(), len: values.len(), borrowed: PhantomData }
     }
 
-    /// A pointer to the first of these elements.
+    /// A pointer to the first element of the range.
     ///
     /// **Panics:** if the range is not within the slice.
     pub(super) fn at(&self, elements: Range<usize>) -> *mut f32 {
         assert!(elements.start <= elements.end && elements.end <= self.len);
-        // Inside the slice, as was just asserted.
+        // Inside the slice, by the assertion above.
         self.start.wrapping_add(elements.start)
     }
 
-    /// These elements, to be written.
+    /// The elements of the range, to be written.
     ///
     /// **Panics:** if the range is not within the slice.
     ///
     /// # Safety
     ///
     /// No other code reads or writes these elements while the returned slice lives.
-    #[allow(clippy::mut_from_ref)] // several tasks have the whole, each its own elements
+    #[allow(clippy::mut_from_ref)] // several tasks hold a copy, and each writes only its own elements
     pub(super) unsafe fn written(&self, elements: Range<usize>) -> &'a mut [f32] {
-        // SAFETY: inside the slice, as `at` asserts; the caller's promise.
+        // SAFETY: the range is inside the slice, as `at` asserts; the caller promises that nobody else accesses it.
         unsafe { std::slice::from_raw_parts_mut(self.at(elements.clone()), elements.len()) }
     }
 }

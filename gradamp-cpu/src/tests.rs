@@ -1,4 +1,4 @@
-//! What the kernels' tests share, and the kernels without a file of their own.
+//! Functions that the tests of all kernels share, and the tests of kernels on elements and rows.
 
 use crate::arena::Buffer;
 use crate::device::{Cpu, available_threads};
@@ -14,14 +14,14 @@ pub(super) fn random(seed: u64, len: usize) -> Vec<f32> {
     (0..len as u64).map(|i| 2.0 * stream.uniform(i) - 1.0).collect()
 }
 
-/// Every instruction set that this machine has.
+/// Calls `test` with a CPU for each instruction set that this machine has.
 pub(super) fn each_isa(test: impl Fn(Cpu)) {
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
         test(Cpu::with_isa(2, isa).unwrap());
     }
 }
 
-/// The same bits on 1, 2, 3 and 7 threads, for every instruction set.
+/// Asserts that `run` gives the same bits on 1, 2, 3 and 7 threads, for each instruction set that this machine has.
 pub(super) fn same_bits(run: impl Fn(Cpu) -> Vec<f32>) {
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
         let bits = |threads| -> Vec<u32> {
@@ -34,7 +34,7 @@ pub(super) fn same_bits(run: impl Fn(Cpu) -> Vec<f32>) {
     }
 }
 
-/// The norm of the difference is below `tolerance` times the norm.
+/// Asserts that the norm of the difference is at most `tolerance` times the norm of `expected`.
 pub(super) fn assert_close(found: &[f32], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len());
     let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
@@ -50,7 +50,7 @@ pub(super) fn buffer(cpu: &Cpu, values: &[f32]) -> Buffer {
     buffer
 }
 
-/// A buffer of `len` NaNs: what a kernel must overwrite.
+/// A buffer of `len` NaNs, each of which a kernel must overwrite.
 pub(super) fn blank(cpu: &Cpu, len: usize) -> Buffer {
     buffer(cpu, &vec![f32::NAN; len])
 }
@@ -59,7 +59,7 @@ pub(super) fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
 }
 
-/// Odd, short, long enough for several tasks, and a channel count beyond a task.
+/// Rows and channels: short, odd, long enough for several tasks, and with more channels than a task has elements.
 const ROWS: [(usize, usize); 5] = [(1, 1), (7, 3), (5000, 17), (300, 513), (2, 40_000)];
 
 #[test]
@@ -121,21 +121,21 @@ fn bias_and_row_sums_follow_their_formulas() {
 }
 
 #[test]
-fn statistics_summarise_and_show_a_nan() {
+fn statistics_follow_their_formulas_and_a_nan_makes_the_maximum_nan() {
     let cpu = Cpu::with_threads(2).unwrap();
     let mut x = random(1, 100_003);
     x[5] = 0.0;
     x[99_999] = -3.0;
-    let of = |x: &[f32]| {
+    let statistics = |x: &[f32]| {
         let mut out = blank(&cpu, 7);
         cpu.statistics(x.len(), &buffer(&cpu, x), 2, &mut out).unwrap();
         out[2..7].to_vec()
     };
     let sum = |f: fn(f64) -> f64| wide(&x).into_iter().map(f).sum::<f64>();
     let expected = [sum(|x| x), sum(f64::abs), sum(|x| x * x), 3.0, 1.0];
-    assert_close(&of(&x), &expected, 1e-6);
+    assert_close(&statistics(&x), &expected, 1e-6);
     x[50_000] = f32::NAN;
-    assert!(of(&x)[3].is_nan());
+    assert!(statistics(&x)[3].is_nan());
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn threads_change_no_bit_of_a_reduction() {
 }
 
 #[test]
-fn memory_is_taken_from_the_system_once() {
+fn a_repeated_step_takes_no_new_memory_from_the_system() {
     let cpu = Cpu::with_threads(2).unwrap();
     let g = Gemm { m: 200, n: 70, k: 90, ..Gemm::default() };
     let step = || {

@@ -1,7 +1,7 @@
 //! Threads that compute the tasks of a kernel together.
 //!
-//! The tasks of a kernel depend on the geometry alone, never on the number of threads, and any thread may compute any task.
-//! Results therefore have the same bits for any number of threads, and a thread that is slow or busy computes fewer tasks.
+//! The tasks of a kernel depend on the geometry alone, never on the number of threads. Results therefore have the same bits for
+//! any number of threads. Any thread may compute any task, so that a thread that is slow or busy computes fewer tasks.
 //!
 //! A training step runs some two hundred kernels, many of them shorter than the time it takes to wake a thread. Helper threads
 //! therefore stay awake for a moment after each kernel, and a kernel does not wait for helpers that are still asleep when its
@@ -13,11 +13,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long a helper stays awake after a kernel: longer than the pause between two kernels of a step, and short enough to leave
-/// the core to other programs.
+/// How long a helper stays awake after a kernel. This is longer than the pause between two kernels of a step, and short enough not
+/// to keep the core from other programs.
 const AWAKE: Duration = Duration::from_micros(100);
 
-/// The calling thread and the helpers beside it.
+/// The calling thread and its helper threads.
 pub(crate) struct Threads {
     helpers: Vec<JoinHandle<()>>,
     slot: Arc<JobSlot>,
@@ -26,7 +26,7 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
-    /// `count` threads in all, the calling thread among them, and at least one. Fewer if the system does not start as many.
+    /// `count` threads, one of which is the calling thread. There are fewer if the system does not start as many.
     pub(crate) fn new(count: usize) -> Self {
         let mut threads = Self::alone();
         for i in 1..count {
@@ -34,7 +34,7 @@ impl Threads {
             let builder = thread::Builder::new().name(format!("gradamp-cpu-{i}"));
             match builder.spawn(move || slot.help()) {
                 Ok(helper) => threads.helpers.push(helper),
-                Err(_) => break, // any number of threads gives the same bits
+                Err(_) => break, // fewer threads give the same bits, only later
             }
         }
         threads
@@ -45,17 +45,17 @@ impl Threads {
         Self { helpers: Vec::new(), slot: Arc::default(), caller: Mutex::new(()) }
     }
 
-    /// How many threads there are.
+    /// The number of threads, with the calling thread.
     pub(crate) fn count(&self) -> usize {
         1 + self.helpers.len()
     }
 
-    /// Calls `f` on every task, each on the next free thread.
+    /// Calls `f` for every task, on the next thread that is free. Returns when all tasks are done.
     pub(crate) fn each<T: Send>(&self, tasks: impl Iterator<Item = T> + Send, f: impl Fn(T) + Sync) {
         self.each_with(tasks, std::iter::repeat_with(|| ()), |task, ()| f(task));
     }
 
-    /// Like [`Threads::each`], with one of the `scratches` for each thread that takes part.
+    /// Like [`Threads::each`]. Each thread that takes part owns one of the `scratches` and passes it to `f`.
     pub(crate) fn each_with<T: Send, S: Send>(
         &self,
         tasks: impl Iterator<Item = T> + Send,
@@ -88,11 +88,11 @@ impl Threads {
         self.slot.run(&help, || work(&mut own));
     }
 
-    /// The right to use the helpers; `None` while another caller uses them, or if this call is made within a task.
+    /// The right to use the helpers. `None` while another caller uses them, or if the call comes from within a task.
     fn reserve_helpers(&self) -> Option<MutexGuard<'_, ()>> {
         match self.caller.try_lock() {
             Ok(caller) => Some(caller),
-            Err(TryLockError::Poisoned(caller)) => Some(caller.into_inner()), // a task panicked; nothing is left of it
+            Err(TryLockError::Poisoned(caller)) => Some(caller.into_inner()), // a task of an earlier job panicked
             Err(TryLockError::WouldBlock) => None,
         }
     }
@@ -103,26 +103,26 @@ impl Drop for Threads {
         lock(&self.slot.state).shut_down = true;
         self.slot.wake.notify_all();
         for helper in self.helpers.drain(..) {
-            let _ = helper.join(); // it has caught what tasks may have panicked with
+            let _ = helper.join(); // helpers catch the panics of tasks, so that none is lost here
         }
     }
 }
 
-/// The job that a caller has for the helpers, if any, and how the helpers learn of it.
+/// The job that a caller has for the helpers, if there is one, and how the helpers learn of it.
 #[derive(Default)]
 struct JobSlot {
     state: Mutex<State>,
     /// Wakes helpers that sleep.
     wake: Condvar,
-    /// The number of jobs until now.
+    /// The number of jobs so far.
     jobs: AtomicUsize,
-    /// The number of helpers that compute tasks of the job.
+    /// The number of helpers that are computing tasks of the job.
     inside: AtomicUsize,
     /// Whether one of these helpers panicked.
     panicked: AtomicBool,
 }
 
-/// What the helpers run while a caller waits.
+/// The function that the helpers run while a caller computes tasks too. It borrows from the caller: see [`JobSlot::run`].
 type Job = &'static (dyn Fn() + Sync);
 
 #[derive(Default)]
@@ -133,14 +133,14 @@ struct State {
 }
 
 impl JobSlot {
-    /// Calls `own` on this thread, and `help` on every helper that is awake before `own` returns.
-    #[allow(clippy::panic)] // a helper's panic goes on here, as if the caller had done the task
+    /// Calls `own` on this thread, and `help` on every helper that wakes up before `own` returns.
+    #[allow(clippy::panic)] // a helper's panic is the caller's panic, as if the caller had computed the task
     fn run(&self, help: &(dyn Fn() + Sync), own: impl FnOnce()) {
-        // SAFETY: no helper uses the job any more when this function returns or unwinds: `Closing` removes the job and waits for
-        // all helpers that are inside.
+        // SAFETY: when this function returns or unwinds, no helper uses the job any more: `CloseOnDrop` removes the job and waits
+        // until all helpers have left it.
         let job = unsafe { std::mem::transmute::<&(dyn Fn() + Sync), Job>(help) };
-        let closing = Closing(self);
-        // A caller that panicked together with a helper never asked, and that was another job's panic.
+        let closing = CloseOnDrop(self);
+        // If the caller of an earlier job panicked together with a helper, the flag is still set. It does not concern this job.
         self.panicked.store(false, Ordering::Release);
         let mut state = lock(&self.state);
         state.job = Some(job);
@@ -156,7 +156,7 @@ impl JobSlot {
         }
     }
 
-    /// What a helper thread does until the end: waits for a job, and runs it.
+    /// The loop of a helper thread: waits for a job and runs it, until the threads shut down.
     fn help(&self) {
         let mut seen = 0;
         while let Some(job) = self.next(&mut seen) {
@@ -167,7 +167,7 @@ impl JobSlot {
         }
     }
 
-    /// Waits for a job after job number `seen`, and enters it; `None` when the threads shut down.
+    /// Waits for a job after job number `seen`, and joins it. Returns `None` when the threads shut down.
     fn next(&self, seen: &mut usize) -> Option<Job> {
         loop {
             wait(|| self.jobs.load(Ordering::Acquire) != *seen, Some(AWAKE));
@@ -182,40 +182,41 @@ impl JobSlot {
             }
             *seen = self.jobs.load(Ordering::Acquire);
             if let Some(job) = state.job {
-                self.inside.fetch_add(1, Ordering::AcqRel); // while `state` is held, so that nobody closes it
+                self.inside.fetch_add(1, Ordering::AcqRel); // while `state` is locked, so that the job is not closed before
                 return Some(job);
             }
         }
     }
 }
 
-/// Ends a job when dropped: no helper enters it any more, and all helpers have left.
-struct Closing<'a>(&'a JobSlot);
+/// Closes the job when dropped: no other helper joins the job, and all helpers that have joined it are waited for.
+struct CloseOnDrop<'a>(&'a JobSlot);
 
-impl Drop for Closing<'_> {
+impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
         lock(&self.0.state).job = None;
         wait(|| self.0.inside.load(Ordering::Acquire) == 0, None);
     }
 }
 
-/// Waits until `is_so` returns true, at most for the time `most`: first spinning, then yielding the core to other threads.
-fn wait(is_so: impl Fn() -> bool, most: Option<Duration>) {
+/// Waits until `condition` returns true, or until the time `most` has passed. Spins for a while, then yields the core to other
+/// threads.
+fn wait(condition: impl Fn() -> bool, most: Option<Duration>) {
     const SPINS: usize = 300;
     for _ in 0..SPINS {
-        if is_so() {
+        if condition() {
             return;
         }
         std::hint::spin_loop();
     }
     let start = Instant::now();
-    while !is_so() && most.is_none_or(|most| start.elapsed() < most) {
+    while !condition() && most.is_none_or(|most| start.elapsed() < most) {
         thread::yield_now();
     }
 }
 
-/// Locks even if another thread panicked while it held the lock: the panic is reported to the caller elsewhere, and what the
-/// mutexes hold is never half changed.
+/// Locks the mutex even if another thread panicked while it held the lock. No code panics between two writes to the same mutex, and
+/// the caller learns of the panic by other means.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -239,9 +240,9 @@ mod tests {
         }
     }
 
-    /// Short jobs one after the other, and pauses in which helpers fall asleep.
+    /// Runs short jobs one after the other, with pauses in which the helpers fall asleep.
     #[test]
-    fn no_task_is_lost_or_done_after_the_end() {
+    fn all_tasks_of_a_job_are_done_when_it_returns() {
         let threads = Threads::new(4);
         for job in 0..3000 {
             let mut done = [0u8; 5];
@@ -257,7 +258,7 @@ mod tests {
     fn helpers_take_part() {
         let threads = Threads::new(2);
         let (first, second) = (AtomicBool::new(false), AtomicBool::new(false));
-        // Each of the two tasks waits for the other one, which one thread alone cannot do.
+        // Each of the two tasks waits until the other one has begun, which takes two threads.
         threads.each([(&first, &second), (&second, &first)].into_iter(), |(own, other)| {
             own.store(true, Ordering::Release);
             wait(|| other.load(Ordering::Acquire), None);
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn several_callers_and_tasks_within_tasks_get_on() {
+    fn several_callers_and_nested_tasks_finish() {
         let threads = Threads::new(3);
         thread::scope(|scope| {
             for _ in 0..3 {
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_both_at_once_does_not_reach_the_next_job() {
+    fn panics_of_caller_and_helper_at_once_do_not_reach_the_next_job() {
         let threads = Threads::new(2);
         for _ in 0..20 {
             let came = AtomicUsize::new(0);
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_either_goes_on_at_the_caller_and_the_next_job_is_done() {
+    fn a_panic_of_any_task_reaches_the_caller_and_the_next_job_runs() {
         let threads = Threads::new(2);
         let caller = thread::current().id();
         for caller_panics in [true, false, true, false] {

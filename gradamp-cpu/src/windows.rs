@@ -1,15 +1,15 @@
-//! Windows of images as rows of a matrix: gathered block by block for the products, or whole by im2col.
+//! The windows of a convolution as the rows of a matrix. Matrix products copy them block by block; im2col stores all of them.
 
 use std::ops::Range;
 
 use gradamp_core::geometry::Conv2d;
 
-use crate::gemm::{LANES, Matrix, STRIDE};
+use crate::gemm::{LANES, Matrix, PACKED_STRIDE};
 use crate::threads::Threads;
 
-/// The windows of `[n, h, w, c]` images as a matrix `[n·h_out·w_out, taps_h·taps_w·c]` that is never stored whole.
+/// The windows of `[n, h, w, c]` images as the rows of a matrix `[n·h_out·w_out, taps_h·taps_w·c]` that is not stored.
 ///
-/// Window (i, j) begins at pixel (i · step + top, j · step + left); its elements outside the image are 0.
+/// Window (i, j) begins at pixel (i · step + top, j · step + left). Its elements outside the image are 0.
 #[derive(Clone, Copy)]
 pub(super) struct Windows<'a> {
     pub(super) x: &'a [f32],
@@ -26,7 +26,7 @@ pub(super) struct Windows<'a> {
 }
 
 impl<'a> Windows<'a> {
-    /// Those that a convolution multiplies with its weight.
+    /// The windows of `x` that a convolution multiplies by its weight.
     pub(super) fn new(g: &Conv2d, x: &'a [f32]) -> Self {
         Self {
             x,
@@ -48,15 +48,16 @@ impl<'a> Windows<'a> {
         self.taps_h * self.taps_w * self.c
     }
 
-    /// Row `p` of the windows of row `i`: where that row of pixels begins in x. `None` where it is outside the image.
+    /// Where in x the pixels begin that row `p` of a window reads, for the windows of output row `i`. `None` if they are outside the
+    /// image.
     fn pixels(&self, image: usize, i: usize, p: usize) -> Option<usize> {
         let row = self.top.checked_add_unsigned(i * self.step + p)?;
         let row = usize::try_from(row).ok().filter(|&row| row < self.h)?;
         Some((image * self.h + row) * self.w * self.c)
     }
 
-    /// The part of a window's row at column `j` that is inside the image: where it begins in its row of pixels, and
-    /// which elements of the window's row it is. Channels are last, so that it is one run in memory.
+    /// The part of a window's row that is inside the image, for the window at output column `j`: where it begins in its row of
+    /// pixels, and which elements of the window's row it holds. Channels are last, so that this part is contiguous in memory.
     fn inside(&self, j: usize) -> (usize, Range<usize>) {
         let left = self.left.saturating_add_unsigned(j * self.step);
         let first = left.min(0).unsigned_abs().min(self.taps_w);
@@ -64,7 +65,8 @@ impl<'a> Windows<'a> {
         (left.clamp(0, self.w as isize).unsigned_abs() * self.c, first * self.c..end * self.c)
     }
 
-    /// Copies some elements of the windows (i, columns of pixels), each to a row of `to`, `stride` apart.
+    /// Copies the elements `columns` of the windows in row `i`, columns `js`, of an image. Each window goes to a row of `to`; rows
+    /// begin `stride` elements apart.
     fn copy_windows(
         &self,
         (image, i, js): (usize, usize, Range<usize>),
@@ -105,8 +107,8 @@ impl<'a> Windows<'a> {
     }
 }
 
-/// Copies `count` elements; a whole line where there are fewer and both sides have room, which takes one load and one store. What
-/// is too much of it lies where the window's next row will be, or behind its last.
+/// Copies `count` elements. If they are fewer than a cache line, and both slices have room, it copies a whole line by one load and
+/// one store. The superfluous elements land where the window's next row is copied afterwards, or behind the window's last row.
 fn copy_run(from: &[f32], to: &mut [f32], count: usize) {
     match (from.first_chunk::<LANES>(), to.first_chunk_mut::<LANES>()) {
         (Some(from), Some(to)) if count <= LANES => *to = *from,
@@ -122,14 +124,14 @@ impl Matrix for Windows<'_> {
             let (j, line) = (row % self.w_out, row / self.w_out);
             let count = (self.w_out - j).min(rows.end - row);
             let place = (line / self.h_out, line % self.h_out, j..j + count);
-            self.copy_windows(place, columns.clone(), to, STRIDE);
+            self.copy_windows(place, columns.clone(), to, PACKED_STRIDE);
             row += count;
-            to = to.get_mut(count * STRIDE..).unwrap_or_default();
+            to = to.get_mut(count * PACKED_STRIDE..).unwrap_or_default();
         }
     }
 }
 
-/// The windows of some images as rows of `columns`; one row of windows is one task.
+/// Stores the windows of the images `images` as the rows of `columns`. Each row of windows is one task.
 pub(super) fn im2col(threads: &Threads, g: &Conv2d, images: Range<usize>, x: &[f32], columns: &mut [f32]) {
     let windows = Windows::new(g, x);
     let tasks = columns.chunks_mut(g.w_out * g.patch()).take(images.len() * g.h_out).enumerate();
@@ -139,7 +141,7 @@ pub(super) fn im2col(threads: &Threads, g: &Conv2d, images: Range<usize>, x: &[f
     });
 }
 
-/// The sum over windows for some images of dx; one image is one task.
+/// Computes the images `images` of dx: each pixel is the sum of its elements in all windows. Each image is one task.
 pub(super) fn col2im(threads: &Threads, g: &Conv2d, images: Range<usize>, columns: &[f32], dx: &mut [f32]) {
     let windows = Windows::new(g, &[]);
     let image = g.h_in * g.w_in * g.c_in;

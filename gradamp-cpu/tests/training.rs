@@ -1,4 +1,4 @@
-//! Training on the CPU backend, held against the reference backend, and its memory in steady state.
+//! Training on the CPU backend, compared with the reference backend; and its memory after the first steps.
 
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
 
@@ -31,7 +31,8 @@ fn model<B: Backend>(backend: &B, architecture: Architecture) -> (Model, Paramet
     (Model::new(&settings, &mut parameters).unwrap(), parameters)
 }
 
-/// Some batches, since in one of them a rectifier's input may lie within rounding of 0; see [`FirstStep::switched`].
+/// Tries several batches, since a rectifier's input may be so close to 0 that rounding decides its sign; see
+/// [`FirstStep::switched`].
 #[test]
 fn first_gradients_agree_with_those_of_the_reference_backend() {
     let cpu = Cpu::default();
@@ -52,7 +53,7 @@ fn first_gradients_agree_with_those_of_the_reference_backend() {
     }
 }
 
-/// All methods together, but for one of the two that exclude each other.
+/// Two settings that together switch on every option: LARS and clipping by value exclude each other.
 fn optimisers() -> [SgdSettings; 2] {
     let all = SgdSettings {
         weight_decay: 0.1,
@@ -68,8 +69,13 @@ fn optimisers() -> [SgdSettings; 2] {
     [all.clone(), SgdSettings { clip_value: None, lars, ..all }]
 }
 
-/// Steps of SGD on one batch; after each step `then` is called.
-fn train<B: Backend>(backend: &B, settings: SgdSettings, steps: usize, mut then: impl FnMut(&Parameters<B>)) {
+/// Takes steps of SGD on one batch and calls `after_step` after each.
+fn train<B: Backend>(
+    backend: &B,
+    settings: SgdSettings,
+    steps: usize,
+    mut after_step: impl FnMut(&Parameters<B>),
+) {
     let (model, mut parameters) = model(backend, Architecture::Vgg11);
     let batch = loader(4, 4).epoch(backend, 0, 0).unwrap().next().unwrap().unwrap();
     let mut sgd = Sgd::new(settings, &parameters).unwrap();
@@ -80,7 +86,7 @@ fn train<B: Backend>(backend: &B, settings: SgdSettings, steps: usize, mut then:
         let loss = ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, 0.0).unwrap();
         let gradients = tape.backward(&loss.mean, &Hooks::new()).unwrap();
         sgd.step(&mut parameters, &gradients, &0.1.into()).unwrap();
-        then(&parameters);
+        after_step(&parameters);
     }
 }
 
@@ -104,7 +110,7 @@ fn a_step_with_every_option_of_the_optimiser_agrees_with_the_reference_backend()
 }
 
 #[test]
-fn a_steady_step_with_every_option_of_the_optimiser_takes_no_memory_from_the_system() {
+fn after_the_first_steps_no_option_of_the_optimiser_takes_memory_from_the_system() {
     let cpu = Cpu::default();
     for settings in optimisers() {
         let mut counts = Vec::new();

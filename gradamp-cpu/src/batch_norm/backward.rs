@@ -1,6 +1,6 @@
 //! The gradients of a batch norm, with or without a rectifier behind it.
 
-use crate::channel_sums::{add_channels, together};
+use crate::channel_sums::{add_channels, joined_rows};
 use crate::device::Cpu;
 use crate::elementwise::{block_sums, mask as mask_all, row_block};
 use crate::simd::vectorised;
@@ -8,9 +8,12 @@ use gradamp_core::geometry::Rows;
 
 use super::operands::Operands;
 
-/// With x̂ = (x − mean) / sqrt(variance + epsilon), and dz = dy where `y`, if there is one, is above 0, else 0:
+/// The gradients of a batch norm. With the rectifier's output `y`, dz is dy where y > 0, and 0 elsewhere; without it, dz is dy.
 ///
+/// With x̂ = (x − mean) / sqrt(variance + epsilon):
 /// dbeta = Σ_r dz; dgamma = Σ_r dz · x̂; dx = gamma / sqrt(variance + epsilon) · (dz − dbeta/rows − x̂ · dgamma/rows)
+///
+/// If there is a buffer `dz`, it receives dz.
 pub(crate) fn batch_norm_backward(
     cpu: &Cpu,
     g: &Rows,
@@ -25,8 +28,8 @@ pub(crate) fn batch_norm_backward(
 ) {
     let c = g.channels;
     let (x, dy, dx) = (&x[..g.len()], &dy[..g.len()], &mut dx[..g.len()]);
-    let mean = &p.mean[..c].repeat(together(c))[..];
-    // [dbeta | Σ_r dz · (x − mean)]; where dz is stored, it takes the place of dy and its mask.
+    let mean = &p.mean[..c].repeat(joined_rows(c))[..];
+    // sums: [dbeta | Σ_r dz · (x − mean)]. Once dz is stored, the second pass reads dz instead of dy and its mask y.
     let (sums, y, dy) = match (y, dz) {
         (Some(y), Some(dz)) => {
             let dz = &mut dz[..g.len()];
@@ -53,7 +56,7 @@ pub(crate) fn batch_norm_backward(
         shift[i] = (sums[i] / rows) as f32;
         slope[i] = (sums[c + i] * inverse_wide * inverse_wide / rows) as f32;
     }
-    let [scale, shift, slope] = [scale, shift, slope].map(|values| values.repeat(together(c)));
+    let [scale, shift, slope] = [scale, shift, slope].map(|values| values.repeat(joined_rows(c)));
     let block = row_block(g) * c;
     let parts = x.chunks(block).zip(dy.chunks(block)).zip(dx.chunks_mut(block));
     match y {
@@ -81,28 +84,28 @@ fn products<const MASKED: bool>(
     })
 }
 
-/// dy where y > 0, else 0; or dy.
+/// If MASKED, dy where y > 0, and 0 elsewhere. Otherwise dy.
 #[inline(always)]
 fn mask<const MASKED: bool>(dy: f32, y: f32) -> f32 {
     if !MASKED || y > 0.0 { dy } else { 0.0 }
 }
 
 vectorised! {
-    /// sums += [Σ_r dz | Σ_r dz · (x − mean)], dz = mask(dy, y); the mean for some rows [`together`].
+    /// sums += [Σ_r dz | Σ_r dz · (x − mean)], with dz = mask(dy, y). The mean is repeated for [`joined_rows`] rows.
     pub(super) fn add_products<'a, const MASKED: bool>(
         x: &'a [f32], y: &'a [f32], dy: &'a [f32], mean: &'a [f32], sums: &'a mut [f64],
     ) {
-        let found = |[x, y, dy]: [V; 3], [mean]: [V; 1]| {
+        let terms = |[x, y, dy]: [V; 3], [mean]: [V; 1]| {
             let dz = if MASKED { dy.where_positive(y) } else { dy };
             [dz, dz * (x - mean)]
         };
-        // SAFETY: the machine has V's instructions: a job's promise.
-        unsafe { add_channels(sums.len() / 2, [x, y, dy], [mean], sums, found) };
+        // SAFETY: the machine has V's instructions, as the caller of `Job::run` promises.
+        unsafe { add_channels(sums.len() / 2, [x, y, dy], [mean], sums, terms) };
     }
 }
 
 vectorised! {
-    /// dx = scale · (dz − shift − (x − mean) · slope), dz = mask(dy, y); the operands for some rows [`together`].
+    /// dx = scale · (dz − shift − (x − mean) · slope), with dz = mask(dy, y). The operands are repeated for [`joined_rows`] rows.
     fn centre_rows<'a, const MASKED: bool>(
         x: &'a [f32], y: &'a [f32], dy: &'a [f32], mean: &'a [f32], scale: &'a [f32], shift: &'a [f32],
         slope: &'a [f32], dx: &'a mut [f32],

@@ -1,22 +1,23 @@
-//! Sums over blocks of rows: computed by a kernel of their own, or by the kernel that writes the rows, while they are in cache.
+//! Sums over blocks of rows. Either a separate kernel computes them, or the kernel that writes the rows does, while the rows are
+//! in cache.
 
 use std::ops::Range;
 
 use gradamp_core::geometry::Rows;
 
 use super::rectified::{AddedGradient, RectifiedBatchNorm};
-use crate::channel_sums::{add_channels, add_rows, together};
+use crate::channel_sums::{add_channels, add_rows, joined_rows};
 use crate::device::Cpu;
 use crate::elementwise::row_block;
 use crate::simd::vectorised;
 
-/// Which sums are computed: two numbers for each channel.
+/// Which two numbers are computed for each channel.
 #[derive(Clone, Copy)]
 pub(crate) enum Quantity<'a> {
     /// The mean, and the sum of squared deviations from it.
     Moments,
-    /// The two sums with which the backward of a rectified batch norm begins. The rows are the gradient of its output; the
-    /// gradient from other readers, if any, is added to them first.
+    /// The two sums with which the backward of a rectified batch norm begins: Σ_r dz and Σ_r dz · (x − mean). The rows are the
+    /// gradient of the rectifier's output. If other operations read this output, their gradient is added to the rows first.
     Gradients(&'a RectifiedBatchNorm<'a>, Option<AddedGradient<'a>>),
 }
 
@@ -27,7 +28,7 @@ pub(crate) struct BlockSums<'a> {
     values: Vec<f64>,
 }
 
-/// The sums of one block, to be computed by the task that writes the rows.
+/// Where the sums of one block go. The task that writes the block's rows computes them.
 pub(crate) struct BlockSum<'a> {
     quantity: Quantity<'a>,
     pub(crate) rows: Range<usize>,
@@ -35,7 +36,7 @@ pub(crate) struct BlockSum<'a> {
 }
 
 impl BlockSum<'_> {
-    /// Computes the sums of the block's rows, which are complete.
+    /// Computes the sums of the block's rows. All of `rows` must have been written.
     pub(crate) fn compute(self, cpu: &Cpu, rows: &mut [f32]) {
         match self.quantity {
             Quantity::Moments => add_block(cpu, rows, self.to),
@@ -54,7 +55,7 @@ impl<'a> BlockSums<'a> {
         Self { quantity, rows: 0, values: Vec::new() }
     }
 
-    /// One output for each block of `block` rows.
+    /// One [`BlockSum`] for each block of `block` rows.
     fn outputs(&mut self, g: &Rows, block: usize) -> impl Iterator<Item = BlockSum<'_>> + Send {
         self.rows = block;
         self.values = vec![0.0; g.rows.div_ceil(block) * 2 * g.channels];
@@ -66,7 +67,7 @@ impl<'a> BlockSums<'a> {
         })
     }
 
-    /// One output for each task that writes a block; `None` for every task where no sums are wanted.
+    /// One [`BlockSum`] for each task that writes a block of `block` rows. If `wanted` is `None`, every task gets `None`.
     pub(crate) fn for_tasks<'b>(
         wanted: Option<&'b mut BlockSums<'_>>,
         g: &Rows,
@@ -76,7 +77,7 @@ impl<'a> BlockSums<'a> {
         outputs.into_iter().flatten().map(Some).chain(std::iter::repeat_with(|| None))
     }
 
-    /// The sums of all blocks. Computes them now where the tasks did not.
+    /// Computes the sums of all blocks now, unless the tasks that wrote the rows have computed them.
     pub(crate) fn finish(mut self, cpu: &Cpu, g: &Rows, rows: &mut [f32]) -> Self {
         if self.values.is_empty() {
             let block = row_block(g);
@@ -86,7 +87,7 @@ impl<'a> BlockSums<'a> {
         self
     }
 
-    /// The moments of complete rows.
+    /// The moments of rows that have been written before.
     pub(super) fn moments(cpu: &Cpu, g: &Rows, rows: &[f32]) -> Self {
         let (block, mut blocks) = (row_block(g), Self::new(Quantity::Moments));
         let parts = blocks.outputs(g, block).zip(rows[..g.len()].chunks(block * g.channels));
@@ -94,7 +95,7 @@ impl<'a> BlockSums<'a> {
         blocks
     }
 
-    /// dgamma and dbeta of a rectified batch norm, from the sums of all blocks, added in their order.
+    /// dgamma and dbeta of a rectified batch norm: the sums of all blocks, added in the order of the blocks.
     pub(crate) fn gradients(
         &self,
         g: &Rows,
@@ -109,11 +110,11 @@ impl<'a> BlockSums<'a> {
         }
     }
 
-    /// Each block's number of rows, and its sums.
+    /// For each block the number of its rows, and its sums.
     pub(super) fn each(&self, g: &Rows) -> impl Iterator<Item = (usize, &[f64])> {
         let (all, rows) = (g.rows, self.rows);
-        let found = self.values.chunks(2 * g.channels).enumerate();
-        found.map(move |(i, found)| ((all - i * rows).min(rows), found))
+        let blocks = self.values.chunks(2 * g.channels).enumerate();
+        blocks.map(move |(i, sums)| ((all - i * rows).min(rows), sums))
     }
 }
 
@@ -122,8 +123,8 @@ pub(crate) fn batch_norm_statistics(cpu: &Cpu, g: &Rows, x: &[f32], mean: &mut [
     join_moments(&BlockSums::moments(cpu, g, x), g, mean, variance);
 }
 
-/// The moments of all rows, in f64 (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for
-/// computing sample variances", 1979).
+/// Joins the moments of all blocks in f64 and gives mean and variance (Chan, Golub, LeVeque, "Updating formulae and a pairwise
+/// algorithm for computing sample variances", 1979).
 pub(crate) fn join_moments(blocks: &BlockSums<'_>, g: &Rows, mean: &mut [f32], variance: &mut [f32]) {
     let c = g.channels;
     for (channel, (mean, variance)) in mean[..c].iter_mut().zip(&mut variance[..c]).enumerate() {
@@ -138,20 +139,21 @@ pub(crate) fn join_moments(blocks: &BlockSums<'_>, g: &Rows, mean: &mut [f32], v
         *mean = centre as f32;
         *variance = (squares / count).max(0.0) as f32;
         if squares.is_nan() {
-            *variance = f32::NAN; // max above would hide it
+            *variance = f32::NAN; // `max` above has turned the NaN into 0
         }
     }
 }
 
-/// `[mean | Σ (x − mean)²]` of a block of rows, in two passes, the second one in cache: its mean, then the squares around that mean.
+/// `[mean | Σ (x − mean)²]` of a block of rows. The first pass computes the mean, the second pass the squared deviations from it.
+/// The second pass reads the block from cache.
 pub(super) fn add_block(cpu: &Cpu, x: &[f32], moments: &mut [f64]) {
     let c = moments.len() / 2;
     let rows = (x.len() / c) as f64;
     add_rows::<false>(cpu, x, &mut moments[..c]);
     let centre: Vec<f32> = moments[..c].iter().map(|sum| (sum / rows) as f32).collect();
-    // The second pass also finds by how much the first one's mean is off.
+    // The second pass also sums the deviations themselves, which corrects the rounding error of the first pass's mean.
     moments[..c].fill(0.0);
-    add_deviations(cpu, x, &centre.repeat(together(c)), moments);
+    add_deviations(cpu, x, &centre.repeat(joined_rows(c)), moments);
     let (means, squares) = moments.split_at_mut(c);
     for ((mean, square), &centre) in means.iter_mut().zip(squares).zip(&centre) {
         let rest = *mean / rows;
@@ -161,13 +163,13 @@ pub(super) fn add_block(cpu: &Cpu, x: &[f32], moments: &mut [f64]) {
 }
 
 vectorised! {
-    /// sums[c] += Σ_r (x[r, c] − centre[c]); squares[c] += Σ_r (x[r, c] − centre[c])²; centre for some rows [`together`].
+    /// sums += [Σ_r (x[r, c] − centre[c]) | Σ_r (x[r, c] − centre[c])²]. The centre is repeated for [`joined_rows`] rows.
     fn add_deviations<'a>(x: &'a [f32], centre: &'a [f32], sums: &'a mut [f64]) {
-        let found = |[x]: [V; 1], [centre]: [V; 1]| {
+        let terms = |[x]: [V; 1], [centre]: [V; 1]| {
             let deviation = x - centre;
             [deviation, deviation * deviation]
         };
-        // SAFETY: the machine has V's instructions: a job's promise.
-        unsafe { add_channels(sums.len() / 2, [x], [centre], sums, found) };
+        // SAFETY: the machine has V's instructions, as the caller of `Job::run` promises.
+        unsafe { add_channels(sums.len() / 2, [x], [centre], sums, terms) };
     }
 }

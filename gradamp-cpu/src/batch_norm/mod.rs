@@ -9,7 +9,7 @@ mod tests;
 
 use gradamp_core::geometry::Rows;
 
-use crate::channel_sums::together;
+use crate::channel_sums::joined_rows;
 use crate::device::Cpu;
 use crate::elementwise::row_block;
 use crate::simd::vectorised;
@@ -36,7 +36,7 @@ pub(crate) fn batch_norm_relu(
     normalise::<true>(cpu, g, p, x, residual, y);
 }
 
-/// y = (x − mean) · scale + beta + residual, rectified or not
+/// y = (x − mean) · scale + beta + residual; if RELU, y is rectified.
 fn normalise<const RELU: bool>(
     cpu: &Cpu,
     g: &Rows,
@@ -47,7 +47,7 @@ fn normalise<const RELU: bool>(
 ) {
     let (c, block) = (g.channels, row_block(g) * g.channels);
     let (x, y) = (&x[..g.len()], &mut y[..g.len()]);
-    let [mean, scale, beta] = [p.mean, &p.scale(), p.beta].map(|values| values[..c].repeat(together(c)));
+    let [mean, scale, beta] = [p.mean, &p.scale(), p.beta].map(|values| values[..c].repeat(joined_rows(c)));
     let (mean, scale, beta) = (&mean[..], &scale[..], &beta[..]);
     let parts = x.chunks(block).zip(y.chunks_mut(block));
     match residual {
@@ -62,7 +62,7 @@ fn normalise<const RELU: bool>(
 }
 
 vectorised! {
-    /// y = (x − mean) · scale + beta; the operands for some rows [`together`].
+    /// y = (x − mean) · scale + beta; if RELU, y is rectified. The operands are repeated for [`joined_rows`] rows.
     fn scale_rows<'a, const RELU: bool>(
         x: &'a [f32], mean: &'a [f32], scale: &'a [f32], beta: &'a [f32], y: &'a mut [f32],
     ) {
@@ -77,7 +77,8 @@ vectorised! {
 }
 
 vectorised! {
-    /// y = (x − mean) · scale + beta + residual; the operands for some rows [`together`].
+    /// y = (x − mean) · scale + beta + residual; if RELU, y is rectified. Mean, scale and beta are repeated for [`joined_rows`]
+    /// rows.
     fn scale_and_add_rows<'a, const RELU: bool>(
         x: &'a [f32], mean: &'a [f32], scale: &'a [f32], beta: &'a [f32], residual: &'a [f32], y: &'a mut [f32],
     ) {
@@ -93,7 +94,7 @@ vectorised! {
     }
 }
 
-/// max(y, 0), NaN where y is NaN; or y.
+/// If RELU, max(y, 0), and NaN where y is NaN. Otherwise y.
 #[inline(always)]
 fn rectify<const RELU: bool>(y: f32) -> f32 {
     if RELU && y <= 0.0 { 0.0 } else { y }

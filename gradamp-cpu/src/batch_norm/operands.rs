@@ -1,4 +1,4 @@
-//! What a batch norm multiplies and adds, channel by channel.
+//! The numbers per channel that a batch norm reads.
 
 /// The per-channel operands of a batch norm, as slices; see [`gradamp_core::backend::BatchNormOperands`].
 #[derive(Clone, Copy)]

@@ -1,9 +1,9 @@
-//! A batch norm with a rectifier behind it, as its neighbours compute it: a convolution that reads it, and the kernels that write
-//! its gradient.
+//! A batch norm followed by a rectifier, as fused kernels compute it: a convolution that reads its output, and the kernels that
+//! write its gradient.
 
 use std::ops::Range;
 
-use crate::channel_sums::{add_channels, together};
+use crate::channel_sums::{add_channels, joined_rows};
 use crate::device::Cpu;
 use crate::elementwise::{row_block, scale_and_add};
 use crate::simd::{Vector, WIDEST, vectorised};
@@ -12,7 +12,8 @@ use gradamp_core::geometry::Rows;
 use super::backward::add_products as add_masked_products;
 use super::operands::Operands;
 
-/// z = relu((x − mean) · scale + beta + residual). The operands are padded to whole vectors. With a residual, z itself is stored.
+/// z = relu((x − mean) · scale + beta + residual). The operands are padded to whole vectors. Without a residual, z is computed
+/// from x wherever it is read. With a residual, the field `z` holds its values.
 pub(crate) struct RectifiedBatchNorm<'a> {
     pub(crate) x: &'a [f32],
     z: Option<&'a [f32]>,
@@ -45,7 +46,7 @@ impl<'a> RectifiedBatchNorm<'a> {
         }
     }
 
-    /// The operands of a vector of channels.
+    /// Mean, scale and beta of one vector of channels, from `channel` on.
     ///
     /// # Safety
     ///
@@ -56,25 +57,27 @@ impl<'a> RectifiedBatchNorm<'a> {
         [&self.mean, &self.scale, &self.beta].map(|values| unsafe { V::load(values[channel..].as_ptr()) })
     }
 
-    /// The operands of some rows [`together`].
-    fn together(&self) -> [Vec<f32>; 3] {
-        let (c, rows) = (self.channels, together(self.channels));
+    /// Mean, scale and beta, repeated for [`joined_rows`] rows.
+    fn repeated_operands(&self) -> [Vec<f32>; 3] {
+        let (c, rows) = (self.channels, joined_rows(self.channels));
         [&self.mean, &self.scale, &self.beta].map(|values| values[..c].repeat(rows))
     }
 
-    /// sums += [Σ_r dz | Σ_r dz · (x − mean)] over some rows, dz being `gradient` where z > 0, else 0.
+    /// sums += [Σ_r dz | Σ_r dz · (x − mean)] over `rows`. dz is `gradient` where z > 0, and 0 elsewhere.
     pub(super) fn add_sums(&self, cpu: &Cpu, rows: Range<usize>, gradient: &[f32], sums: &mut [f64]) {
         let part = rows.start * self.channels..rows.end * self.channels;
         let x = &self.x[part.clone()];
-        let [mean, scale, beta] = &self.together();
+        let [mean, scale, beta] = &self.repeated_operands();
         match self.z {
             Some(z) => add_masked_products::<true>(cpu, x, &z[part], gradient, mean, sums),
             None => add_products(cpu, x, gradient, mean, scale, beta, sums),
         }
     }
 
-    /// Computes the gradient of x from that of z: dx = scale · (dz − dbeta/rows − x̂ · dgamma/rows). Without a residual, dx
-    /// overwrites `gradient`. With one, which comes as z and a buffer for dx, `gradient` becomes the gradient behind the rectifier.
+    /// Computes the gradient of x from `gradient`, the gradient of z: dx = scale · (dz − dbeta/rows − x̂ · dgamma/rows).
+    ///
+    /// Without a residual, dx overwrites `gradient`. With a residual (z, and a buffer for dx), dx goes to this buffer, and
+    /// `gradient` becomes dz, which is the residual's gradient too.
     pub(crate) fn backward(
         &self,
         cpu: &Cpu,
@@ -89,8 +92,8 @@ impl<'a> RectifiedBatchNorm<'a> {
         let shift: Vec<f32> = dbeta[..g.channels].iter().map(|&sum| per_row(sum, 1.0)).collect();
         let slope: Vec<f32> =
             dgamma.iter().zip(&self.inverse_deviation).map(|(&sum, &d)| per_row(sum, d)).collect();
-        let [shift, slope] = [shift, slope].map(|values| values.repeat(together(g.channels)));
-        let [mean, scale, beta] = &self.together();
+        let [shift, slope] = [shift, slope].map(|values| values.repeat(joined_rows(g.channels)));
+        let [mean, scale, beta] = &self.repeated_operands();
         let block = row_block(g) * g.channels;
         let parts = self.x.chunks(block).zip(gradient[..g.len()].chunks_mut(block));
         match residual {
@@ -107,7 +110,7 @@ impl<'a> RectifiedBatchNorm<'a> {
     }
 }
 
-/// A gradient from the other readers of z, to be added.
+/// The gradient that the other readers of z give: `scale` · `values`. `own` is the factor of the gradient to which it is added.
 #[derive(Clone, Copy)]
 pub(crate) struct AddedGradient<'a> {
     pub(crate) values: &'a [f32],
@@ -116,35 +119,35 @@ pub(crate) struct AddedGradient<'a> {
 }
 
 impl AddedGradient<'_> {
-    /// gradient = own · gradient + scale · values, from the element `first` on.
+    /// gradient = own · gradient + scale · values. `gradient` begins at the element `first` of `values`.
     pub(super) fn add_to(&self, cpu: &Cpu, first: usize, gradient: &mut [f32]) {
         let values = &self.values[first..first + gradient.len()];
         scale_and_add(cpu, self.scale, values, self.own, gradient);
     }
 }
 
-/// dz where z > 0, else 0; with d = x − mean. Computes z in the same steps as forward, so that both round alike.
+/// dz where z > 0, and 0 elsewhere, with d = x − mean. Computes z in the same steps as forward does, so that both round alike.
 #[inline(always)]
 fn mask(d: f32, scale: f32, beta: f32, dz: f32) -> f32 {
     if d * scale + beta > 0.0 { dz } else { 0.0 }
 }
 
 vectorised! {
-    /// sums += [Σ_r dz | Σ_r dz · (x − mean)] of masked dz.
+    /// sums += [Σ_r dz | Σ_r dz · (x − mean)], with dz set to 0 where z is not above 0.
     fn add_products<'a>(
         x: &'a [f32], dz: &'a [f32], mean: &'a [f32], scale: &'a [f32], beta: &'a [f32], sums: &'a mut [f64],
     ) {
-        let found = |[x, dz]: [V; 2], [mean, scale, beta]: [V; 3]| {
+        let terms = |[x, dz]: [V; 2], [mean, scale, beta]: [V; 3]| {
             let dz = dz.where_positive(x.normalised(mean, scale, beta));
             [dz, dz * (x - mean)]
         };
-        // SAFETY: the machine has V's instructions: a job's promise.
-        unsafe { add_channels(sums.len() / 2, [x, dz], [mean, scale, beta], sums, found) };
+        // SAFETY: the machine has V's instructions, as the caller of `Job::run` promises.
+        unsafe { add_channels(sums.len() / 2, [x, dz], [mean, scale, beta], sums, terms) };
     }
 }
 
 vectorised! {
-    /// dx = scale · (dz − shift − (x − mean) · slope) of masked dz, in its place.
+    /// dz = scale · (mask(dz) − shift − (x − mean) · slope): the gradient of x takes the place of dz.
     fn centre_rows<'a>(
         x: &'a [f32], mean: &'a [f32], scale: &'a [f32], beta: &'a [f32], shift: &'a [f32], slope: &'a [f32],
         dz: &'a mut [f32],

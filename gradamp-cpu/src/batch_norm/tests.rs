@@ -1,4 +1,4 @@
-//! The formulas in f64, and what sums of squares get wrong.
+//! Batch norm against its formulas in f64, on inputs for which a variance from Σ x² would lose all digits.
 
 use super::*;
 use crate::tests::{assert_close, each_isa, random};
@@ -13,7 +13,7 @@ fn naive_moments(g: &Rows, x: &[f32]) -> (Vec<f64>, Vec<f64>) {
 }
 
 #[test]
-fn moments_survive_a_mean_far_from_zero_and_an_outlier_in_front() {
+fn moments_are_exact_with_a_mean_far_from_zero_and_with_an_outlier_in_the_first_row() {
     each_isa(|cpu| {
         for (rows, channels) in [(1, 1), (3, 5), (5000, 17), (200, 513)] {
             let g = Rows { rows, channels };
@@ -33,7 +33,7 @@ fn moments_survive_a_mean_far_from_zero_and_an_outlier_in_front() {
 }
 
 #[test]
-fn a_nan_shows_in_its_channel_s_moments() {
+fn a_nan_makes_the_moments_of_its_channel_nan() {
     let g = Rows { rows: 100, channels: 2 };
     let mut x = random(1, g.len());
     x[40] = f32::NAN;

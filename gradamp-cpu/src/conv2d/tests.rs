@@ -1,4 +1,4 @@
-//! The three passes against sums over products, and im2col with col2im.
+//! The three passes of a convolution, im2col and col2im against plain loops over all products.
 
 use super::*;
 use crate::tests::{assert_close, blank, buffer, each_isa, random, same_bits};
@@ -27,7 +27,7 @@ fn geometry([n, h, w, c_in, kh, kw, c_out, stride, padding]: [usize; 9]) -> Conv
     Conv2d::new(&[n, h, w, c_in], &[kh, kw, c_in, c_out], stride, padding).unwrap()
 }
 
-/// Calls `f` with every product of the convolution: the places of its factors in x and w, and of its sum in y.
+/// Calls `f(ix, iw, iy)` for every product of the convolution: y[iy] is the sum of x[ix] · w[iw].
 fn each_product(g: &Conv2d, mut f: impl FnMut(usize, usize, usize)) {
     for pixel in 0..g.n * g.pixels() {
         let (n, i, j) = (pixel / g.pixels(), pixel / g.w_out % g.h_out, pixel % g.w_out);
@@ -107,11 +107,12 @@ fn threads_change_no_bit() {
 }
 
 #[test]
-fn im2col_and_col2im_go_over_windows() {
+fn im2col_gathers_windows_and_col2im_adds_them_up() {
     for case in SHAPES.map(Case::new) {
         let g = case.g;
         let cpu = Cpu::with_threads(2).unwrap();
-        // With the unit weight of one window element, the products name its places.
+        // With one output channel, each product stands for one element of one window: its position in x, in the window, and the
+        // window's number.
         let unit = Conv2d { c_out: 1, ..g };
         let images = g.n / 2..g.n;
         let rows = images.start * g.pixels()..images.end * g.pixels();

@@ -1,4 +1,4 @@
-//! Which instructions the machine has.
+//! Instruction sets, and which of them the machine has.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,10 +12,10 @@ use super::micro_kernels::neon;
 #[cfg(target_arch = "x86_64")]
 use super::micro_kernels::x86;
 
-/// The vector instructions a product is computed with.
+/// A set of vector instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
-    /// What the compiler makes of plain Rust.
+    /// The instructions that the compiler uses for plain Rust.
     Portable,
     /// NEON of 64-bit ARM: vectors of 4.
     Neon,
@@ -26,20 +26,20 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// All of them, the best last.
+    /// All instruction sets, from the slowest to the fastest.
     pub const ALL: [Isa; 4] = [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512];
 
-    /// The best that this machine has.
+    /// The fastest instruction set that this machine has.
     pub fn detect() -> Self {
         Self::ALL.into_iter().rev().find(|isa| isa.is_available()).unwrap_or(Isa::Portable)
     }
 
-    /// Whether this machine has it.
+    /// Whether this machine has these instructions.
     pub fn is_available(self) -> bool {
         self.kernels().is_some()
     }
 
-    /// Its micro-kernels; `None` where the machine has no such instructions.
+    /// The micro-kernels in these instructions; `None` if the machine does not have them.
     pub(crate) fn kernels(self) -> Option<Kernels> {
         match self {
             Isa::Portable => Some(PORTABLE),
@@ -49,7 +49,7 @@ impl Isa {
             Isa::Avx2 => x86::avx2(),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => x86::avx512(),
-            #[allow(unreachable_patterns)] // those of other machines
+            #[allow(unreachable_patterns)] // the instruction sets of other architectures
             Isa::Neon | Isa::Avx2 | Isa::Avx512 => None,
         }
     }

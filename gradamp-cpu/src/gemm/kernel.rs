@@ -1,33 +1,36 @@
-//! What a micro-kernel is given: how its operands lie in memory, and the size of its tile.
+//! The interface of a micro-kernel: how its operands lie in memory, and the size of its tile.
 
-/// The summed dimension is cut into pieces of this length: a panel of B then fits the first-level cache.
+/// The summed dimension is cut into pieces of at most this length, so that a panel of B fits the first-level cache.
 pub(crate) const DEPTH: usize = 256;
 
-/// Elements between two rows of a packed block of A: [`DEPTH`] and a line, so that rows do not share cache sets.
-pub(crate) const STRIDE: usize = DEPTH + 16;
+/// Elements from one row of a packed block of A to the next: [`DEPTH`] and one cache line more, so that rows do not share cache
+/// sets.
+pub(crate) const PACKED_STRIDE: usize = DEPTH + 16;
 
 /// How a block of A lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Left {
-    /// Rows [`STRIDE`] elements apart.
+pub(crate) enum LeftLayout {
+    /// Rows [`PACKED_STRIDE`] elements apart.
     Rows,
-    /// Steps of the summed dimension so many elements apart, each with the elements of all rows.
+    /// One step of the summed dimension after the other, this number of elements apart. Each step holds an element of every row.
     Steps(usize),
-    /// `[tile, depth / LANES, tile's rows, LANES]`: a tile is read from its first element to its last.
+    /// `[tile, depth / LANES, rows of a tile, LANES]`. The micro-kernel reads a tile from its first element to its last.
     Lanes,
 }
 
-impl Left {
-    /// From one tile to the next.
+impl LeftLayout {
+    /// Elements from one tile of `rows` rows to the next.
     pub(crate) fn tile(self, rows: usize, depth: usize) -> usize {
         match self {
-            Left::Rows => rows * STRIDE,
-            Left::Steps(_) => rows,
-            Left::Lanes => rows * depth.next_multiple_of(LANES),
+            LeftLayout::Rows => rows * PACKED_STRIDE,
+            LeftLayout::Steps(_) => rows,
+            LeftLayout::Lanes => rows * depth.next_multiple_of(LANES),
         }
     }
 
-    /// What the micro-kernels may assume about their operands.
+    /// Checks that every element which a micro-kernel with tiles of `rows` by `columns` reads or writes lies in its slice.
+    ///
+    /// **Panics:** if an element does not.
     pub(crate) fn check(
         self,
         [rows, columns]: [usize; 2],
@@ -40,22 +43,22 @@ impl Left {
         assert!(depth > 0 && tiles > 0);
         let last = (tiles - 1) * self.tile(rows, depth)
             + match self {
-                Left::Rows => (rows - 1) * STRIDE + depth,
-                Left::Steps(step) => (depth - 1) * step + rows,
-                Left::Lanes => self.tile(rows, depth),
+                LeftLayout::Rows => (rows - 1) * PACKED_STRIDE + depth,
+                LeftLayout::Steps(step) => (depth - 1) * step + rows,
+                LeftLayout::Lanes => self.tile(rows, depth),
             };
         assert!(a.len() >= last && b.len() >= depth * columns && c.len() >= tiles * rows * columns);
     }
 }
 
-/// Neighbours along the summed dimension in [`Left::Lanes`]: a cache line.
+/// Elements of a cache line: as many neighbours along the summed dimension lie side by side in [`LeftLayout::Lanes`].
 pub(crate) const LANES: usize = 16;
 
-/// Adds the product of a block of A and a panel of B to tiles of C, or writes it there.
+/// Computes the product of a block of A and a panel of B.
 ///
-/// The arguments: how A lies, how many tiles, the summed dimension's length, A, B `[depth, columns]`, C
-/// `[tiles, rows, columns]`, and whether to add.
-pub(crate) type Multiply = fn(Left, usize, usize, &[f32], &[f32], &mut [f32], bool);
+/// The arguments: the layout of A, the number of tiles, the length `depth` of the summed dimension, A, B `[depth, columns]`, C
+/// `[tiles, rows, columns]`, and whether to add the product to C. If not, the product overwrites C.
+pub(crate) type Multiply = fn(LeftLayout, usize, usize, &[f32], &[f32], &mut [f32], bool);
 
 /// A micro-kernel and the size of its tile of C.
 #[derive(Clone, Copy)]
@@ -69,7 +72,7 @@ impl Kernel {
     /// See [`Multiply`].
     pub(crate) fn multiply(
         &self,
-        left: Left,
+        left: LeftLayout,
         tiles: usize,
         depth: usize,
         a: &[f32],
@@ -81,17 +84,17 @@ impl Kernel {
     }
 }
 
-/// The micro-kernels of an instruction set; each for products with many columns and with few.
+/// The micro-kernels of an instruction set. Each field holds one for products with many columns and one for products with few.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernels {
-    /// As large as the registers hold: for long products.
+    /// Tiles as large as the registers hold: for products with many rows.
     pub(crate) large: [Kernel; 2],
-    /// Smaller, of which little is wasted where rows are few: for Winograd's products.
+    /// Smaller tiles, of which fewer rows are wasted if there are few rows: for Winograd's products.
     pub(crate) small: [Kernel; 2],
 }
 
 impl Kernels {
-    /// Of the two, the one that wastes less on so many columns.
+    /// The narrow kernel if its tile holds all `columns`, else the wide one.
     pub(crate) fn for_columns([wide, narrow]: [Kernel; 2], columns: usize) -> Kernel {
         if columns <= narrow.columns { narrow } else { wide }
     }

@@ -1,37 +1,46 @@
-//! The micro-kernels: tiles of C as outer products in registers, in plain Rust and in vector instructions.
+//! The micro-kernels, in plain Rust and in vector instructions.
 //!
-//! A tile of C is R rows of V vectors, all in registers. For each step along the summed dimension V vectors of B are
-//! loaded and R elements of A broadcast.
+//! A micro-kernel sums outer products in registers. A tile of C is R rows of V vectors, all in registers. At each step along the
+//! summed dimension, V vectors of B are loaded and R elements of A are broadcast.
 
-use super::kernel::{Kernel, Kernels, LANES, Left, STRIDE};
+use super::kernel::{Kernel, Kernels, LANES, LeftLayout, PACKED_STRIDE};
 
 const ROWS: usize = 4;
 const COLUMNS: usize = 8;
 const KERNEL: Kernel = Kernel { rows: ROWS, columns: COLUMNS, multiply: multiply_portable };
 
-/// A tile of 4 by 8: eight vectors of four, which any machine with vectors can hold.
+/// A tile of 4 by 8. Any machine with vectors can hold its eight vectors of four in registers.
 pub(crate) const PORTABLE: Kernels = Kernels { large: [KERNEL; 2], small: [KERNEL; 2] };
 
 /// See [`Multiply`](super::kernel::Multiply).
-fn multiply_portable(left: Left, tiles: usize, depth: usize, a: &[f32], b: &[f32], c: &mut [f32], add: bool) {
+fn multiply_portable(
+    left: LeftLayout,
+    tiles: usize,
+    depth: usize,
+    a: &[f32],
+    b: &[f32],
+    c: &mut [f32],
+    add: bool,
+) {
     let b = &b.as_chunks::<COLUMNS>().0[..depth];
     let tile = left.tile(ROWS, depth);
     for (i, c) in c.chunks_exact_mut(ROWS * COLUMNS).take(tiles).enumerate() {
         let a = &a[i * tile..];
         let mut sums = [[0.0f32; COLUMNS]; ROWS];
         match left {
-            Left::Rows => {
-                let a: [&[f32]; ROWS] = std::array::from_fn(|r| &a[r * STRIDE..r * STRIDE + depth]);
+            LeftLayout::Rows => {
+                let a: [&[f32]; ROWS] =
+                    std::array::from_fn(|r| &a[r * PACKED_STRIDE..r * PACKED_STRIDE + depth]);
                 for (k, b) in b.iter().enumerate() {
                     accumulate(&mut sums, std::array::from_fn(|r| a[r][k]), b);
                 }
             }
-            Left::Steps(step) => {
+            LeftLayout::Steps(step) => {
                 for (a, b) in a.chunks(step).zip(b) {
                     accumulate(&mut sums, std::array::from_fn(|r| a[r]), b);
                 }
             }
-            Left::Lanes => {
+            LeftLayout::Lanes => {
                 for (a, b) in a.chunks_exact(ROWS * LANES).zip(b.chunks(LANES)) {
                     for (k, b) in b.iter().enumerate() {
                         accumulate(&mut sums, std::array::from_fn(|r| a[r * LANES + k]), b);
@@ -56,13 +65,13 @@ fn accumulate(sums: &mut [[f32; COLUMNS]; ROWS], a: [f32; ROWS], b: &[f32; COLUM
     }
 }
 
-/// Makes `$name`, a [`Multiply`](super::kernel::Multiply) in the instructions of one instruction set.
+/// Defines `$name`, a [`Multiply`](super::kernel::Multiply) in one instruction set.
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 macro_rules! micro_kernel {
     ($name:ident, $tile:ident, $feature:literal, $lanes:literal, $vector:ty, $zero:ident, $load:ident, $store:ident,
      $broadcast:ident, $fma:ident, $add:ident) => {
         fn $name<const R: usize, const V: usize>(
-            left: Left,
+            left: LeftLayout,
             tiles: usize,
             depth: usize,
             a: &[f32],
@@ -74,25 +83,27 @@ macro_rules! micro_kernel {
             let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
             for tile in 0..tiles {
                 // SAFETY: this function leaves the module only inside a `Kernel` that was made after its instructions
-                // were detected; `check` saw that every element the tiles read or write lies in its slice.
+                // were detected; `check` has asserted that every element the tiles read or write lies in its slice.
                 unsafe {
                     let a = a.add(tile * left.tile(R, depth));
                     let c = c.add(tile * R * V * $lanes);
                     match left {
-                        Left::Rows => $tile::<R, V, STRIDE, 1>(depth, 1, LANES, a, b, c, add),
-                        Left::Steps(step) => $tile::<R, V, 1, 0>(depth, step, LANES * step, a, b, c, add),
-                        Left::Lanes => $tile::<R, V, LANES, 1>(depth, 1, LANES * R, a, b, c, add),
+                        LeftLayout::Rows => $tile::<R, V, PACKED_STRIDE, 1>(depth, 1, LANES, a, b, c, add),
+                        LeftLayout::Steps(step) => {
+                            $tile::<R, V, 1, 0>(depth, step, LANES * step, a, b, c, add)
+                        }
+                        LeftLayout::Lanes => $tile::<R, V, LANES, 1>(depth, 1, LANES * R, a, b, c, add),
                     }
                 }
             }
         }
 
-        /// A's element of row r at step k lies at r · ROW + k / LANES · block + k % LANES · step; STEP is 0 or what step
-        /// is.
+        /// A's element of row r at step k lies at r · ROW + k / LANES · block + k % LANES · step. STEP equals `step` if it is known
+        /// when the kernel is compiled, and is 0 otherwise.
         ///
         /// # Safety
         ///
-        /// The machine has the instructions; a, b and c hold the elements that [`Left::check`] asks for.
+        /// The machine has the instructions; a, b and c hold the elements that [`LeftLayout::check`] asks for.
         #[target_feature(enable = $feature)]
         unsafe fn $tile<const R: usize, const V: usize, const ROW: usize, const STEP: usize>(
             depth: usize,
@@ -120,7 +131,7 @@ macro_rules! micro_kernel {
                         }
                     }
                 }
-                // Beyond their slices after the last step, where nothing is read any more.
+                // After the last step the pointers may point behind their slices. Nothing is read through them then.
                 (a, b) = (a.wrapping_add(block), b.wrapping_add(LANES * V * $lanes));
                 left -= steps;
             }
@@ -142,7 +153,7 @@ macro_rules! micro_kernel {
 pub(crate) mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Kernel, Kernels, LANES, Left, STRIDE};
+    use super::{Kernel, Kernels, LANES, LeftLayout, PACKED_STRIDE};
 
     /// 28 sums, 2 vectors of B, and a broadcast fit the 32 registers of AVX-512; 16 sums keep the adders busy.
     pub(crate) fn avx512() -> Option<Kernels> {
@@ -201,7 +212,7 @@ pub(crate) mod x86 {
 pub(crate) mod neon {
     use std::arch::aarch64::*;
 
-    use super::{Kernel, Kernels, LANES, Left, STRIDE};
+    use super::{Kernel, Kernels, LANES, LeftLayout, PACKED_STRIDE};
     use crate::simd::neon::{multiply_add, zero};
 
     /// 24 sums, up to 4 vectors of B, and a broadcast fit the 32 registers of NEON.

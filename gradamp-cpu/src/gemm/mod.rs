@@ -1,9 +1,9 @@
-//! The matrix product that everything dense goes through: packed blocks, micro-kernels chosen at run time.
+//! Matrix products: operands are packed in blocks, and micro-kernels, chosen at run time, multiply them.
 //!
-//! C = A · B is computed in blocks that one thread owns from beginning to end. A block of A is copied ([`Matrix`])
-//! to rows at a fixed stride, a block of B to panels as wide as the micro-kernel ([`Panels`]); the micro-kernel then
-//! adds its product to a block of C that stays in the second-level cache ([`Tiles`]) until the caller takes it away.
-//! The summed dimension is cut at fixed places and added up in order, so the number of threads changes no bit.
+//! C = A · B is computed in blocks. One thread computes a block from beginning to end. A block of A is copied ([`Matrix`])
+//! to rows at a fixed stride, and a block of B to panels as wide as the micro-kernel ([`Panels`]). The micro-kernel then
+//! adds their product to a block of C ([`Tiles`]), which stays in the second-level cache until the caller stores it.
+//! The summed dimension is cut at fixed positions and added up in order, so that the number of threads changes no bit.
 
 mod isa;
 mod kernel;
@@ -20,41 +20,41 @@ use crate::device::Cpu;
 use kernel::DEPTH;
 
 pub use isa::Isa;
-pub(crate) use kernel::{Kernel, Kernels, LANES, Left, STRIDE};
+pub(crate) use kernel::{Kernel, Kernels, LANES, LeftLayout, PACKED_STRIDE};
 pub(crate) use micro_kernels::PORTABLE;
 pub(crate) use pack::{Dense, Matrix, Panels, Tiles};
 
-/// What the rows of the stored left operand are.
+/// How the left operand is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
-    /// `[m, k]`: the rows of C.
+    /// `[m, k]`: its rows belong to the rows of C.
     Plain,
-    /// `[k, m]`: the summed dimension.
+    /// `[k, m]`: its rows are steps of the summed dimension.
     Transposed,
 }
 
 /// The right operand.
 #[derive(Clone, Copy)]
 pub(crate) enum Right<'a> {
-    /// Packed whole, to be read by every block of C.
+    /// Packed as a whole, before the product. Every block of C reads it.
     Packed(Panels<'a>),
-    /// `[k, n]`, packed piece by piece by the block of C that needs it.
+    /// Stored as `[k, n]`. Every block of C packs it for itself, piece by piece.
     Plain(Dense<'a>),
 }
 
-/// What a thread works in: a packed block of A, one of B where it packs its own, and a block of C.
+/// The memory that a thread works in: a packed block of A, a packed block of B for [`Right::Plain`], and a block of C.
 pub(crate) struct Scratch<'a> {
     a: &'a mut [f32],
     b: &'a mut [f32],
     c: &'a mut [f32],
 }
 
-/// The lengths of a [`Scratch`]'s parts.
+/// The lengths of the parts `a`, `b` and `c` of a [`Scratch`].
 #[derive(Clone, Copy)]
 pub(crate) struct ScratchSize([usize; 3]);
 
 impl ScratchSize {
-    /// Enough for blocks of `rows` rows and `columns` columns of C.
+    /// The lengths for blocks of C of `rows` rows and `columns` columns. `packs_right` is true for [`Right::Plain`].
     pub(crate) fn new(
         kernel: Kernel,
         stored: Stored,
@@ -65,7 +65,7 @@ impl ScratchSize {
         let columns = columns.next_multiple_of(kernel.columns);
         let rows = rows.next_multiple_of(kernel.rows);
         let stored_rows = if stored == Stored::Plain { rows } else { DEPTH };
-        Self([stored_rows * STRIDE, if packs_right { DEPTH * columns } else { 0 }, rows * columns])
+        Self([stored_rows * PACKED_STRIDE, if packs_right { DEPTH * columns } else { 0 }, rows * columns])
     }
 
     /// Elements for one thread.
@@ -84,7 +84,7 @@ impl ScratchSize {
     }
 }
 
-/// Rows of C in one block: a multiple of the micro-kernel's, and at least 16 blocks where there are rows enough.
+/// Rows of C in one block: a multiple of the micro-kernel's rows. If there are enough rows, they make at least 16 blocks.
 pub(crate) fn block_rows(kernel: Kernel, rows: usize) -> usize {
     rows.div_ceil(16).next_multiple_of(kernel.rows).min(8 * kernel.rows)
 }
@@ -114,10 +114,10 @@ pub(crate) fn multiply<'c>(
                 (Panels::new(kernel, end - start, columns, scratch.b), 0..end - start)
             }
         };
-        // As many tiles at a time as a packed block of A holds.
+        // The number of tiles that a packed block of A holds.
         let (step, left) = match stored {
-            Stored::Plain => (tiles, Left::Rows),
-            Stored::Transposed => (DEPTH / kernel.rows, Left::Steps(STRIDE)),
+            Stored::Plain => (tiles, LeftLayout::Rows),
+            Stored::Transposed => (DEPTH / kernel.rows, LeftLayout::Steps(PACKED_STRIDE)),
         };
         for first in (0..tiles).step_by(step) {
             let last = tiles.min(first + step);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_product_is_the_sum_of_products() {
+    fn a_product_agrees_with_plain_loops() {
         for (m, n, k) in [(1, 1, 1), (5, 7, 3), (14, 32, 16), (15, 33, 257), (40, 10, 300), (130, 65, 70)] {
             for bits in 0..4 {
                 let g = Gemm {

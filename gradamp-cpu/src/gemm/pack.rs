@@ -1,13 +1,13 @@
-//! How operands are laid out for the micro-kernels, and how C leaves them.
+//! The layouts in which the micro-kernels read their operands, and in which they write C.
 
 use std::ops::Range;
 
-use super::kernel::{Kernel, STRIDE};
+use super::kernel::{Kernel, PACKED_STRIDE};
 use crate::threads::Threads;
 
-/// A left operand whose parts can be copied: stored, or gathered from images.
+/// A left operand: a matrix whose blocks can be copied. It is stored, or its elements are gathered from images.
 pub(crate) trait Matrix: Sync {
-    /// Copies a block to rows that begin [`STRIDE`] elements apart.
+    /// Copies a block to rows that begin [`PACKED_STRIDE`] elements apart.
     fn copy(&self, rows: Range<usize>, columns: Range<usize>, to: &mut [f32]);
 }
 
@@ -19,7 +19,7 @@ pub(crate) struct Dense<'a> {
 }
 
 impl<'a> Dense<'a> {
-    /// Rows of `columns` elements.
+    /// The matrix whose rows of `columns` elements are `values`.
     pub(crate) fn new(values: &'a [f32], columns: usize) -> Self {
         Self { values, columns }
     }
@@ -28,7 +28,7 @@ impl<'a> Dense<'a> {
         &self.values[row * self.columns..(row + 1) * self.columns]
     }
 
-    /// Packs a panel of `width` columns of `rows`: `[rows, width]`, zero where the matrix has no such column.
+    /// Packs `width` columns, those of panel number `panel`, of the rows `rows` to `[rows, width]`. Columns beyond the matrix are 0.
     pub(crate) fn pack(&self, panel: usize, width: usize, rows: Range<usize>, to: &mut [f32]) {
         let from = self.columns.min(panel * width);
         let columns = from..self.columns.min(from + width);
@@ -54,11 +54,11 @@ impl<'a> Dense<'a> {
         Panels::new(kernel, rows, self.columns, to)
     }
 
-    /// Packs a panel of `width` rows as the columns of the transposed matrix: `[columns, width]`, zero where the
-    /// matrix has no such row.
+    /// Packs `width` columns of the transposed matrix, those of panel number `panel`, to `[columns, width]`. Columns beyond the
+    /// transposed matrix are 0.
     pub(crate) fn pack_transposed(&self, panel: usize, width: usize, to: &mut [f32]) {
         let rows = self.values.len() / self.columns;
-        // A few columns at a time, so that what is written stays in cache over all rows.
+        // A few columns at a time, so that the written part of the panel stays in cache while all rows are read.
         const COLUMNS: usize = 16;
         for (part, to) in to.chunks_mut(COLUMNS * width).enumerate() {
             for lane in 0..width {
@@ -78,7 +78,7 @@ impl<'a> Dense<'a> {
 
 impl Matrix for Dense<'_> {
     fn copy(&self, rows: Range<usize>, columns: Range<usize>, to: &mut [f32]) {
-        for (row, to) in rows.zip(to.chunks_mut(STRIDE)) {
+        for (row, to) in rows.zip(to.chunks_mut(PACKED_STRIDE)) {
             to[..columns.len()].copy_from_slice(&self.row(row)[columns.clone()]);
         }
     }
@@ -94,7 +94,7 @@ pub(crate) struct Panels<'a> {
 }
 
 impl<'a> Panels<'a> {
-    /// Of a matrix `[depth, columns]`.
+    /// The panels of a matrix `[depth, columns]`, which `packed` holds.
     pub(crate) fn new(kernel: Kernel, depth: usize, columns: usize, packed: &'a [f32]) -> Self {
         Self { packed, width: kernel.columns, depth, columns }
     }
@@ -109,7 +109,7 @@ impl<'a> Panels<'a> {
         self.columns.div_ceil(self.width)
     }
 
-    /// Some rows of a panel.
+    /// The rows `rows` of panel number `panel`.
     pub(super) fn piece(&self, panel: usize, rows: Range<usize>) -> &'a [f32] {
         let start = panel * self.depth;
         &self.packed[(start + rows.start) * self.width..(start + rows.end) * self.width]
@@ -126,19 +126,19 @@ pub(crate) struct Tiles<'a> {
 }
 
 impl<'a> Tiles<'a> {
-    /// Of a matrix `[rows, columns]`, rows a multiple of the kernel's.
+    /// The tiles of a matrix `[rows, columns]`, to be stored in `values`. `rows` is a multiple of the kernel's rows.
     pub(super) fn new(kernel: Kernel, rows: usize, columns: usize, values: &'a mut [f32]) -> Self {
         Self { values, rows, tile_rows: kernel.rows, columns, width: kernel.columns }
     }
 
-    /// Some tiles of a panel, to write.
+    /// The tiles `tiles` of panel number `panel`, to be written.
     pub(super) fn tiles(&mut self, panel: usize, tiles: Range<usize>) -> &mut [f32] {
         let start = panel * self.rows;
         let rows = start + tiles.start * self.tile_rows..start + tiles.end * self.tile_rows;
         &mut self.values[rows.start * self.width..rows.end * self.width]
     }
 
-    /// Hands the first `count` rows to `f`, panel by panel: the row, the column at which the panel begins, and the values.
+    /// Calls `f(row, column, values)` for the first `count` rows of each panel. `column` is the one at which the panel begins.
     #[inline(always)]
     pub(crate) fn rows(&self, count: usize, mut f: impl FnMut(usize, usize, &[f32])) {
         let panels = self.values.chunks_exact(self.rows * self.width);

@@ -1,7 +1,7 @@
 //! Vectors of f32, and kernels that are compiled once for each instruction set.
 //!
-//! A [`Job`] is a kernel written once over [`Vector`]. [`Cpu::run`] calls the copy for the instructions in use: the job is
-//! inlined into a function that may use them, so that plain loops in it are vectorised for them too.
+//! A [`Job`] is a kernel written once, over any [`Vector`]. [`Cpu::run`] calls the copy for the instruction set in use. The job is
+//! inlined into a function that may use these instructions, so that the compiler vectorises the job's plain loops for them too.
 
 mod vector;
 
@@ -16,9 +16,9 @@ pub(crate) use vector::neon;
 pub(crate) use vector::{Job, Vector, WIDEST};
 
 impl Cpu {
-    /// Runs the job with the instructions in use.
+    /// Runs the job with the instruction set in use.
     pub(crate) fn run(&self, job: impl Job) {
-        // SAFETY: a `Cpu` is made with instructions that were detected, or with the portable ones.
+        // SAFETY: the instruction set of a `Cpu` was detected on this machine, or is the portable one.
         unsafe {
             match self.isa() {
                 Isa::Portable => job.run::<Portable>(),
@@ -28,15 +28,16 @@ impl Cpu {
                 Isa::Avx2 => x86::run_avx2(job),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512 => x86::run_avx512(job),
-                #[allow(unreachable_patterns)] // those of other machines
+                #[allow(unreachable_patterns)] // the instruction sets of other architectures
                 Isa::Neon | Isa::Avx2 | Isa::Avx512 => job.run::<Portable>(),
             }
         }
     }
 }
 
-/// Makes a function over slices that takes the [`Cpu`] as its first argument, and whose plain loops are compiled for each
-/// instruction set. Lengths that the compiler sees to be equal are what it needs.
+/// Defines a function over slices whose plain loops are compiled once for each instruction set. The function takes the [`Cpu`] as
+/// its first argument. The compiler vectorises a loop only if it can prove that all slices are as long as the loop: zip them, or
+/// cut them to one length first.
 macro_rules! vectorised {
     ($(#[$about:meta])* $visibility:vis fn $name:ident<$a:lifetime $(, const $flag:ident: bool)?>($($argument:ident: $kind:ty),* $(,)?)
      $body:block) => {

@@ -2,38 +2,45 @@
 
 use std::ops::{Add, Mul, Sub};
 
-/// The most lanes of a vector.
+/// The number of lanes of the widest vector.
 pub(crate) const WIDEST: usize = 16;
 
-/// Some f32 next to each other in a register.
+/// A vector of f32 in a register.
 ///
-/// Values exist only where the machine has the instructions for them: [`Vector::zero`] and [`Vector::load`] make them.
+/// A value exists only on a machine that has the instructions for it. Only [`Vector::zero`] and [`Vector::load`] make values, and
+/// their callers promise that the machine has these instructions.
 pub(crate) trait Vector: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {
-    /// How many.
+    /// The number of elements.
     const LANES: usize;
 
+    /// A vector of zeros.
+    ///
     /// # Safety
     ///
-    /// The machine has the instructions.
+    /// The machine has the instructions for this vector.
     unsafe fn zero() -> Self;
 
+    /// Reads [`Vector::LANES`] elements.
+    ///
     /// # Safety
     ///
-    /// The machine has the instructions; [`Vector::LANES`] elements can be read.
+    /// The machine has the instructions for this vector; the elements can be read.
     unsafe fn load(from: *const f32) -> Self;
 
+    /// Writes [`Vector::LANES`] elements.
+    ///
     /// # Safety
     ///
-    /// [`Vector::LANES`] elements can be written.
+    /// The elements can be written.
     unsafe fn store(self, to: *mut f32);
 
     /// self · factor
     fn times(self, factor: f32) -> Self;
 
-    /// relu((self − mean) · scale + beta), each step rounded; NaN where self is NaN.
+    /// relu((self − mean) · scale + beta), rounded after each operation. NaN where self is NaN.
     fn normalised(self, mean: Self, scale: Self, beta: Self) -> Self;
 
-    /// self where `mask` is above 0, else 0.
+    /// self where `mask` is above 0, and 0 elsewhere.
     fn where_positive(self, mask: Self) -> Self;
 
     /// self + factor · other
@@ -42,7 +49,7 @@ pub(crate) trait Vector: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Ou
 
 /// A kernel over vectors.
 pub(crate) trait Job {
-    /// Does it all. Implementations are `#[inline(always)]`, as is everything they call with a vector.
+    /// Runs the kernel. Implementations are `#[inline(always)]`, and so are all functions that they call with a vector.
     ///
     /// # Safety
     ///
@@ -50,7 +57,7 @@ pub(crate) trait Job {
     unsafe fn run<V: Vector>(self);
 }
 
-/// Four lanes that the compiler maps to whatever the machine has.
+/// Four lanes in plain Rust. The compiler maps them to the vectors that the machine has.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([f32; 4]);
 
@@ -88,7 +95,7 @@ impl Vector for Portable {
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: the caller's promise; an array of f32 is aligned as one is.
+        // SAFETY: the caller's promise; an array of f32 has the alignment of f32.
         Self(unsafe { *from.cast::<[f32; 4]>() })
     }
 
@@ -124,7 +131,7 @@ impl Vector for Portable {
     }
 }
 
-/// Makes `$name`, a [`Vector`] that is one register of an instruction set.
+/// Defines `$name`, a [`Vector`] that is one register of an instruction set.
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 macro_rules! vector {
     ($name:ident, $vector:ty, $lanes:literal, $zero:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident,
@@ -188,7 +195,8 @@ macro_rules! vector {
 
             #[inline(always)]
             fn normalised(self, mean: Self, scale: Self, beta: Self) -> Self {
-                // SAFETY: a value exists, so the machine has its instructions. The maximum is its second operand where one is NaN.
+                // SAFETY: a value exists, so the machine has its instructions.
+                // The result is NaN where y is NaN: NEON's maximum is NaN then, and x86's is the second operand.
                 unsafe {
                     let y = $add($mul($sub(self.0, mean.0), scale.0), beta.0);
                     Self($max($zero(), y))
@@ -306,7 +314,7 @@ pub(crate) mod neon {
         vdupq_n_f32(0.0)
     }
 
-    /// a · b + c, in the order of the other machines' instruction.
+    /// a · b + c, with the operands in the order in which x86's instruction takes them.
     #[target_feature(enable = "neon")]
     #[inline]
     pub(crate) fn multiply_add(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {

@@ -1,10 +1,10 @@
-//! The weight gradient: at each point, a sum over tiles.
+//! The weight gradient by Winograd's algorithms: at each point, a sum over tiles.
 
 use std::marker::PhantomData;
 
 use crate::device::Cpu;
 use crate::elementwise::add_parts;
-use crate::gemm::Left;
+use crate::gemm::LeftLayout;
 use crate::shared_mut::SharedMut;
 use crate::simd::WIDEST;
 use gradamp_core::Result;
@@ -13,20 +13,20 @@ use gradamp_core::geometry::Conv2d;
 
 use super::forward::Images;
 use super::layout::Layout;
-use super::tiles::{Between, FromPlanes, Pixels};
+use super::tiles::{BetweenLayouts, FromPlanes, Pixels};
 use super::transforms::Algorithm;
 
-/// Tiles that are transformed at a time: with the sums they fit a second-level cache of 1 MiB.
+/// Tiles that are transformed at a time. Together with the sums they fit a second-level cache of 1 MiB.
 const TILES: usize = 32;
-/// Channels of a block of dw, either way.
+/// The largest number of input channels of a block of dw, and of output channels.
 const CHANNELS: usize = 64;
-/// Tasks that keep many threads busy.
+/// The number of tasks that keeps many threads busy.
 const TASKS: usize = 32;
-/// Tiles that are worth sums of their own.
+/// The smallest number of tiles for which a separate chunk pays.
 const CHUNK: usize = 128;
 
-/// dw = Gᵀ[ Σ_tiles (Bᵀ x) ⊗ (A dy) ], a block of channels at a time. The sum over tiles is cut into chunks, so that there is
-/// work for many threads also where dw is small; the chunks' sums are added in their order.
+/// dw = Gᵀ[ Σ_tiles (Bᵀ x) ⊗ (A dy) ], a block of channels at a time. The sum over tiles is cut into chunks, so that many threads
+/// have work even if dw is small. The sums of the chunks are added in the order of the chunks.
 pub(super) fn backward_weight<A: Algorithm>(
     cpu: &Cpu,
     g: &Conv2d,
@@ -45,7 +45,7 @@ pub(super) fn backward_weight<A: Algorithm>(
     let chunk = images.tiles.div_ceil(chunks);
     let chunks = images.tiles.div_ceil(chunk);
 
-    // Bᵀ x: at each point [tile, channel]; A dy: [panel, tile, width]; their products: [panel, channel, width].
+    // At each point: Bᵀ x is [tile, channel], A dy is [panel, tile, width], their product is [panel, channel, width].
     let (width, panels) = (kernel.columns, columns.div_ceil(kernel.columns));
     let step = rows + WIDEST;
     let padded = rows.next_multiple_of(kernel.rows);
@@ -99,11 +99,11 @@ pub(super) fn backward_weight<A: Algorithm>(
                 let panels = m.chunks_exact(dy_layout.run_stride).take(columns.len().div_ceil(width));
                 for (m, sums) in panels.zip(sums.chunks_exact_mut(sum_layout.run_stride)) {
                     let (tiles, add) = (rows.len().div_ceil(kernel.rows), start > tiles.start);
-                    kernel.multiply(Left::Steps(step), tiles, some.len(), v, m, sums, add);
+                    kernel.multiply(LeftLayout::Steps(step), tiles, some.len(), v, m, sums, add);
                 }
             }
         }
-        cpu.run(Between::<A::WeightGradient> {
+        cpu.run(BetweenLayouts::<A::WeightGradient> {
             transform: PhantomData,
             from: sums,
             from_layout: sum_layout,

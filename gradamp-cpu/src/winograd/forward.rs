@@ -1,11 +1,11 @@
-//! Forward, and the input gradient, which is a convolution too.
+//! Convolutions by Winograd's algorithms: the forward pass, and the input gradient, which is a convolution of dy.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::batch_norm::BlockSums;
 use crate::device::Cpu;
-use crate::gemm::{Kernel, LANES, Left};
+use crate::gemm::{Kernel, LANES, LeftLayout};
 use crate::shared_mut::SharedMut;
 use crate::simd::WIDEST;
 use gradamp_core::Result;
@@ -28,13 +28,14 @@ pub(super) struct Images {
 }
 
 impl Images {
-    /// Rows of the output in a block of tiles, if each block is whole rows of pixels and all have as many.
-    fn rows_of(&self, block: usize) -> Option<usize> {
+    /// The number of output pixels in a block of tiles, provided that each block is whole rows of pixels and that all blocks have
+    /// equally many; `None` otherwise.
+    fn rows_per_block(&self, block: usize) -> Option<usize> {
         let Planes { h, w, across, step, .. } = self.to;
         (h.is_multiple_of(step) && block.is_multiple_of(across)).then_some(block / across * step * w)
     }
 
-    /// Of n images each, from and to; the first window begins at the last number.
+    /// n images of the size `from`, and n images of the size `to`. The first window begins at pixel `start` along both axes.
     pub(super) fn new<A: Algorithm>((n, from, to, start): (usize, Size, Size, isize)) -> Self {
         let step = A::Output::TO;
         let (down, across) = (to.0.div_ceil(step), to.1.div_ceil(step));
@@ -44,7 +45,7 @@ impl Images {
     }
 }
 
-/// What a block of tiles looks like when transformed, and its products with a panel of weights.
+/// The layouts of a block of transformed tiles (v), and of its products with a panel of weights (m).
 #[derive(Clone, Copy)]
 struct Block {
     kernel: Kernel,
@@ -58,7 +59,7 @@ struct Block {
 
 impl Block {
     fn new<A: Algorithm>(kernel: Kernel, depth: usize, tiles: usize) -> Self {
-        /// Transformed elements of a block: a quarter of a second-level cache of 1 MiB.
+        /// Elements of a block of transformed tiles: they fill a quarter of a second-level cache of 1 MiB.
         const BLOCK: usize = 64 * 1024;
         let padded = depth.next_multiple_of(LANES);
         let block = (BLOCK / (A::POINTS * padded)).clamp(32, 128).min(tiles).next_multiple_of(kernel.rows);
@@ -76,7 +77,7 @@ impl Block {
     }
 }
 
-/// What a task needs to know.
+/// What the tasks of a convolution share.
 struct Convolution<'a> {
     cpu: &'a Cpu,
     images: Images,
@@ -86,7 +87,8 @@ struct Convolution<'a> {
     y: SharedMut<'a>,
 }
 
-/// y = the images' convolution with the weights + bias; and the wanted sums of y, where its blocks are whole rows of pixels.
+/// y = the convolution of x with the weights, plus bias. If there are `sums`, computes those of y too, provided that each block is
+/// whole rows of pixels.
 pub(super) fn convolve<A: Algorithm>(
     cpu: &Cpu,
     images: (usize, Size, Size, isize),
@@ -102,9 +104,10 @@ pub(super) fn convolve<A: Algorithm>(
     let block = Block::new::<A>(kernel, depth, images.tiles);
     let panel = Panel::new::<A>(kernel, depth);
     let (blocks, panels) = (images.tiles.div_ceil(block.tiles), columns.div_ceil(kernel.columns));
-    let it = Convolution { cpu, images, block, panel, bias, y: SharedMut::new(y) };
+    let convolution = Convolution { cpu, images, block, panel, bias, y: SharedMut::new(y) };
     let threads = cpu.threads();
-    // Of weights and tiles, the smaller ones are transformed once for all tasks, the others by the task that needs them.
+    // If there are fewer output channels than tiles, all weights are transformed first, and each task transforms its block of tiles.
+    // Otherwise all tiles are transformed first, and each task transforms its panel of weights.
     if columns <= images.tiles {
         let mut u = cpu.allocate(panels * panel.len)?;
         threads.each(u.chunks_mut(panel.len).enumerate(), |(i, u)| {
@@ -112,25 +115,25 @@ pub(super) fn convolve<A: Algorithm>(
         });
         let mut memory = cpu.allocate(threads.count() * (block.v_len + block.m_len))?;
         let scratches = memory.chunks_mut(block.v_len + block.m_len);
-        let rows = images.rows_of(block.tiles);
+        let rows = images.rows_per_block(block.tiles);
         let g = images.to.rows(images.tiles);
         let outputs = BlockSums::for_tasks(sums.filter(|_| rows.is_some()), &g, rows.unwrap_or(1));
         threads.each_with((0..blocks).zip(outputs), scratches, |(i, sums), scratch| {
             let (v, m) = scratch.split_at_mut(block.v_len);
-            it.transform_tiles::<A>(x, it.tiles(i), v);
+            convolution.transform_tiles::<A>(x, convolution.tiles(i), v);
             for (panel, u) in u.chunks(panel.len).enumerate() {
-                it.multiply::<A>(it.tiles(i), v, panel, u, m);
+                convolution.multiply::<A>(convolution.tiles(i), v, panel, u, m);
             }
             if let Some(sums) = sums {
                 let elements = sums.rows.start * columns..sums.rows.end * columns;
-                // SAFETY: this task has written them all, and no other one reads or writes there.
-                sums.compute(cpu, unsafe { it.y.written(elements) });
+                // SAFETY: this task has written all of these elements, and no other task reads or writes them.
+                sums.compute(cpu, unsafe { convolution.y.written(elements) });
             }
         });
     } else {
         let mut v = cpu.allocate(blocks * block.v_len)?;
         threads.each(v.chunks_mut(block.v_len).enumerate(), |(i, v)| {
-            it.transform_tiles::<A>(x, it.tiles(i), v);
+            convolution.transform_tiles::<A>(x, convolution.tiles(i), v);
         });
         let mut memory = cpu.allocate(threads.count() * (panel.len + block.m_len))?;
         let scratches = memory.chunks_mut(panel.len + block.m_len);
@@ -138,7 +141,7 @@ pub(super) fn convolve<A: Algorithm>(
             let (u, m) = scratch.split_at_mut(panel.len);
             weights.transform::<A>(cpu, panel, i, u);
             for (block, v) in v.chunks(block.v_len).enumerate() {
-                it.multiply::<A>(it.tiles(block), v, i, u, m);
+                convolution.multiply::<A>(convolution.tiles(block), v, i, u, m);
             }
         });
     }
@@ -146,7 +149,7 @@ pub(super) fn convolve<A: Algorithm>(
 }
 
 impl Convolution<'_> {
-    /// The tiles of a block.
+    /// The tiles of block number `block`.
     fn tiles(&self, block: usize) -> Range<usize> {
         block * self.block.tiles..self.images.tiles.min((block + 1) * self.block.tiles)
     }
@@ -158,7 +161,7 @@ impl Convolution<'_> {
         self.cpu.run(FromPlanes { transform, planes, x, tiles, channels, layout, to: v });
     }
 
-    /// The output's tiles in a panel's channels.
+    /// Computes these tiles of y, in the channels of panel number `panel`.
     fn multiply<A: Algorithm>(&self, tiles: Range<usize>, v: &[f32], panel: usize, u: &[f32], m: &mut [f32]) {
         let Block { kernel, depth, .. } = self.block;
         let first = panel * kernel.columns;
@@ -166,7 +169,7 @@ impl Convolution<'_> {
         let points = v.chunks(self.block.v.point_stride).zip(u.chunks(self.panel.point));
         let points = points.zip(m.chunks_mut(self.block.m.point_stride));
         for ((v, u), m) in points {
-            kernel.multiply(Left::Lanes, tiles.len().div_ceil(kernel.rows), depth, v, u, m, false);
+            kernel.multiply(LeftLayout::Lanes, tiles.len().div_ceil(kernel.rows), depth, v, u, m, false);
         }
         let (layout, planes, bias, y) = (self.block.m, self.images.to, self.bias, self.y);
         let transform = PhantomData::<A::Output>;

@@ -1,11 +1,12 @@
-//! Where things lie: tiles in images, and transformed values in a thread's memory.
+//! Layouts: tiles in images, and transformed values in a thread's memory.
 
 use std::ops::Range;
 
 use crate::simd::WIDEST;
 use gradamp_core::geometry::Rows;
 
-/// Images cut into tiles that begin `step` pixels apart, the first one `start` pixels from the corner.
+/// Images that are cut into tiles: `down` by `across` in each image. Tiles begin `step` pixels apart along both axes, and the first
+/// tile begins at pixel `start`.
 #[derive(Clone, Copy)]
 pub(super) struct Planes {
     pub(super) h: usize,
@@ -17,7 +18,7 @@ pub(super) struct Planes {
     pub(super) start: isize,
 }
 
-/// The part of a tile that is inside its image: which of its pixels, and where the first one's channels are.
+/// The part of a tile that is inside its image: rows and columns of the tile, and the position in memory of its first pixel.
 pub(super) struct Inside {
     rows: Range<usize>,
     columns: Range<usize>,
@@ -25,7 +26,7 @@ pub(super) struct Inside {
 }
 
 impl Planes {
-    /// A tile of `size` by `size` pixels.
+    /// The part inside its image of tile number `tile`, which has `size` by `size` pixels.
     pub(super) fn tile(&self, tile: usize, size: usize) -> Inside {
         let (line, j) = (tile / self.across, tile % self.across);
         let (image, i) = (line / self.down, line % self.down);
@@ -42,29 +43,30 @@ impl Planes {
         Inside { rows, columns, first: ((image * self.h + row) * self.w + column) * self.channels }
     }
 
-    /// All pixels of the images, which are cut into so many tiles.
+    /// All pixels of the images as rows of channels. The images are cut into `tiles` tiles in all.
     pub(super) fn rows(&self, tiles: usize) -> Rows {
         let images = tiles / (self.down * self.across).max(1);
         Rows { rows: images * self.h * self.w, channels: self.channels }
     }
 
-    /// From a row of pixels to the next, and from a pixel to the next.
+    /// Elements from one row of pixels to the next, and from one pixel to the next.
     pub(super) fn strides(&self) -> [usize; 2] {
         [self.w * self.channels, self.channels]
     }
 }
 
 impl Inside {
+    /// Whether all pixels of the tile are inside the image.
     pub(super) fn is_whole(&self, size: usize) -> bool {
         self.rows.len() == size && self.columns.len() == size
     }
 
-    /// Which of a tile's vectors there are.
-    pub(super) fn part(&self) -> [Range<usize>; 2] {
+    /// The rows and the columns of the tile that are inside the image.
+    pub(super) fn ranges(&self) -> [Range<usize>; 2] {
         [self.rows.clone(), self.columns.clone()]
     }
 
-    /// Elements from the first to the last of its vectors.
+    /// Elements from the first lane of the first pixel to the last lane of the last pixel, at these strides.
     pub(super) fn extent(&self, [row, column]: [usize; 2], lanes: usize) -> usize {
         if self.rows.is_empty() {
             return 0;
@@ -72,7 +74,7 @@ impl Inside {
         (self.rows.len() - 1) * row + (self.columns.len() - 1) * column + lanes
     }
 
-    /// Each pixel: its place in a tile of `size` by `size`, and in the images.
+    /// For each pixel its number in a tile of `size` by `size`, and its position in the images, at these strides.
     pub(super) fn pixels(
         &self,
         size: usize,
@@ -87,25 +89,25 @@ impl Inside {
     }
 }
 
-/// Where values lie: by item (a tile, or a row of a matrix), channel and point (a product, or a tap).
+/// Where a value lies in memory, by its item (a tile, or a row of a matrix), its channel, and its point (a product, or a tap).
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
-    /// Items lie in groups of so many.
+    /// The number of items in a group.
     pub(super) group: usize,
-    /// From one group to the next.
+    /// Elements from one group to the next.
     pub(super) group_stride: usize,
-    /// From one item of a group to the next.
+    /// Elements from one item of a group to the next.
     pub(super) item_stride: usize,
-    /// Channels lie in runs of so many, a multiple of [`WIDEST`].
+    /// The number of adjacent channels, a multiple of [`WIDEST`].
     pub(super) run: usize,
-    /// From one run to the next.
+    /// Elements from one run of adjacent channels to the next.
     pub(super) run_stride: usize,
-    /// From one point to the next.
+    /// Elements from one point to the next.
     pub(super) point_stride: usize,
 }
 
 impl Layout {
-    /// A matrix for each point, `[item, item_stride]`.
+    /// A matrix `[items, item_stride]` for each point.
     pub(super) fn matrices(item_stride: usize, point_stride: usize) -> Self {
         Self {
             group: usize::MAX,
@@ -117,14 +119,17 @@ impl Layout {
         }
     }
 
+    /// The position of an item, relative to the first one.
     pub(super) fn item(&self, item: usize) -> usize {
         item / self.group * self.group_stride + item % self.group * self.item_stride
     }
 
+    /// The position of a channel, relative to the first one.
     pub(super) fn channel(&self, channel: usize) -> usize {
         channel / self.run * self.run_stride + channel % self.run
     }
 
+    /// The strides of a tile of `size` by `size` points: from row to row, and from column to column.
     pub(super) fn strides(&self, size: usize) -> [usize; 2] {
         [size * self.point_stride, self.point_stride]
     }

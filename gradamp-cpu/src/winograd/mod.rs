@@ -1,19 +1,19 @@
-//! Winograd's convolutions: a 3x3 window's products, several pixels at a time, with a quarter of the multiplications at stride
-//! 1, and little more than half of them at stride 2.
+//! Winograd's algorithms for 3x3 convolutions. They compute a tile of several pixels at a time, with a quarter of the
+//! multiplications at stride 1, and with little more than half of them at stride 2.
 //!
 //! | pass | transformed | products at each point | transformed back |
 //! |---|---|---|---|
 //! | forward | x, w | \[tiles, c_in\] · \[c_in, c_out\] | y |
-//! | input gradient | dy, w turned around | \[tiles, c_out\] · \[c_out, c_in\] | dx |
+//! | input gradient | dy, rotated w | \[tiles, c_out\] · \[c_out, c_in\] | dx |
 //! | weight gradient | x, dy | \[c_in, tiles\] · \[tiles, c_out\] | dw |
 //!
-//! A thread transforms a block of tiles into its own memory, multiplies it there by weights that were packed for the
-//! micro-kernel, and transforms the products back: nothing that is 36 / 16 of an image's size travels to main memory. The
-//! values land where the micro-kernel reads them. BlockSums depend on the geometry alone, so the number of threads changes
-//! no bit.
+//! A thread transforms a block of tiles into its own memory, in the layout that the micro-kernel reads. There it multiplies the
+//! block by weights that were packed for the micro-kernel, and transforms the products back. The transformed tiles have 36 / 16
+//! times the size of the image, but stay in cache. Blocks depend on the geometry alone, so that the number of threads changes no
+//! bit.
 //!
-//! The transforms are in `transforms.rs` and `strided.rs`. In f32 the result is off by some 1e-6 of its norm: the transforms add up values a few
-//! times as large as what they give.
+//! The transforms are in `transforms.rs` and `strided.rs`. In f32 the result is off by some 1e-6 of its norm, because the
+//! transforms add values that are a few times as large as their result.
 
 mod backward_weight;
 mod forward;
@@ -32,31 +32,31 @@ use crate::batch_norm::BlockSums;
 use crate::device::Cpu;
 use crate::simd::WIDEST;
 use forward::convolve;
-use strided::{Spread, Strided};
+use strided::{Strided, Transposed};
 use transforms::{Algorithm, Four, Pair};
 use weights::Weights;
 
 pub(super) use tiles::Pixels;
 
-/// The algorithm that computes a convolution.
+/// A Winograd algorithm for 3x3 convolutions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Winograd {
-    /// Tiles of 4x4 pixels.
+    /// Tiles of 4x4 pixels at stride 1.
     Four,
-    /// A tile is a whole plane of 2x2 pixels.
+    /// Stride 1 on images of 2x2 pixels: each image is one tile.
     Pair,
     /// Tiles of 4x4 pixels at stride 2.
     Strided,
 }
 
 impl Winograd {
-    /// The algorithm with the least cost; `None` where the direct sums cost less.
+    /// The algorithm with the least cost; `None` if the direct sums cost less, or if no algorithm computes this convolution.
     pub(super) fn choose(g: &Conv2d) -> Option<Self> {
         if (g.kh, g.kw) != (3, 3) {
             return None;
         }
-        // What a tile costs in multiply-adds: storing a sum takes the time of a few, transforming a channel of a tile that of
-        // some hundred. Estimated from counts of instructions, not measured. Channels come in vectors.
+        // The cost of a tile, in multiply-adds. Storing a sum takes as long as STORE of them, and transforming a channel of a tile
+        // as long as `transform` of them. Both are estimated from counts of instructions, not measured. Channels come in vectors.
         const STORE: usize = 4;
         let (algorithm, points, transform) = match (g.stride, g.padding) {
             (1, 1) if (g.h_in, g.w_in) == (2, 2) => return Some(Self::Pair),
@@ -72,7 +72,8 @@ impl Winograd {
         (ours < direct).then_some(algorithm)
     }
 
-    /// y = conv2d(x, w) + bias; and the wanted sums of y, where its blocks are whole rows of pixels.
+    /// y = conv2d(x, w) + bias. If there are `sums`, computes those of y too, provided that each block is whole rows of pixels.
+    /// Otherwise [`BlockSums::finish`] has to compute them.
     pub(super) fn conv2d(
         self,
         cpu: &Cpu,
@@ -85,7 +86,7 @@ impl Winograd {
     ) -> Result<()> {
         let [from, to] = [(g.h_in, g.w_in, g.c_in), (g.h_out, g.w_out, g.c_out)];
         let planes = (g.n, from, to, -(g.padding as isize));
-        let weights = Weights { w, c_in: g.c_in, c_out: g.c_out, turned: false };
+        let weights = Weights { w, c_in: g.c_in, c_out: g.c_out, rotated: false };
         match self {
             Self::Four => convolve::<Four>(cpu, planes, x, weights, bias, y, sums),
             Self::Pair => convolve::<Pair>(cpu, planes, x, weights, bias, y, sums),
@@ -93,8 +94,8 @@ impl Winograd {
         }
     }
 
-    /// dx: the convolution of dy with the weights turned around, padded by what is left of the kernel; and the wanted sums of
-    /// dx.
+    /// dx: the convolution of dy, padded by 2 − padding, with the rotated weights. The `sums` are those of dx, and are computed as
+    /// by [`Winograd::conv2d`].
     pub(super) fn backward_input(
         self,
         cpu: &Cpu,
@@ -107,15 +108,15 @@ impl Winograd {
         let dy = Pixels::stored(dy);
         let start = g.padding as isize - 2;
         let [from, to] = [(g.h_out, g.w_out, g.c_out), (g.h_in, g.w_in, g.c_in)];
-        let weights = Weights { w, c_in: g.c_in, c_out: g.c_out, turned: true };
+        let weights = Weights { w, c_in: g.c_in, c_out: g.c_out, rotated: true };
         match self {
             Self::Four => convolve::<Four>(cpu, (g.n, from, to, start), dy, weights, None, dx, sums),
             Self::Pair => convolve::<Pair>(cpu, (g.n, from, to, start), dy, weights, None, dx, sums),
-            Self::Strided => convolve::<Spread>(cpu, (g.n, from, to, 0), dy, weights, None, dx, sums),
+            Self::Strided => convolve::<Transposed>(cpu, (g.n, from, to, 0), dy, weights, None, dx, sums),
         }
     }
 
-    /// dw: at each point, the products of transformed x and dy summed over tiles.
+    /// dw: at each point, the products of transformed x and transformed dy, summed over tiles.
     pub(super) fn backward_weight(
         self,
         cpu: &Cpu,

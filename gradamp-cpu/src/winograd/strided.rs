@@ -1,7 +1,8 @@
-//! Winograd's convolutions at stride 2.
+//! Winograd's algorithms at stride 2.
 //!
-//! The middle tap meets every other pixel alone, the outer two meet the pixels between as a convolution of two taps: F(4, 2) at
-//! the points ±a, ±b, ∞, here a = 1/2 and b = 5/4. With γ = 1 / 2a(a² − b²) and δ = 1 / 2b(b² − a²):
+//! Along one axis, the middle tap multiplies every other pixel. The outer two taps multiply the pixels between, as a convolution of
+//! two taps at stride 1. The latter is computed by F(4, 2) at the points ±a, ±b, ∞, here with a = 1/2 and b = 5/4. With
+//! γ = 1 / 2a(a² − b²) and δ = 1 / 2b(b² − a²):
 //!
 //! ```text
 //!      −ab²  −b²    a     1  0         γ   γa
@@ -11,19 +12,20 @@
 //!       a²b²  0  −a²−b²   0  1         0    1          a³ −a³ b³ −b³ 1
 //! ```
 //!
-//! That makes 5 products for the outer taps of 4 pixels and 4 for the middle one: 9 along an axis instead of 12.
+//! For 4 output pixels, the outer taps take 5 products and the middle tap takes 4. These are 9 products along an axis instead
+//! of 12.
 //!
-//! The input gradient goes the other way: of the pixels of dx, every other one meets the middle tap, those between meet the
-//! outer two.
+//! The input gradient is a transposed convolution. Every other pixel of dx is a product with the middle tap, and the pixels between
+//! are sums of products with the outer two.
 
 use crate::simd::Vector;
 
 use super::transforms::{Algorithm, MOST, Transform, transform};
 
-/// 4x4 pixels at stride 2: 81 products instead of 144.
+/// The forward pass on tiles of 4x4 output pixels: 81 products instead of 144.
 pub(super) enum Strided {}
-/// The input gradient at stride 2, a tile of 8x8 pixels of which each meets a part of the taps: 81 products instead of 144.
-pub(super) enum Spread {}
+/// The input gradient on tiles of 8x8 pixels of dx: 81 products instead of 144.
+pub(super) enum Transposed {}
 
 impl Algorithm for Strided {
     type Input = StridedInput;
@@ -35,18 +37,18 @@ impl Algorithm for Strided {
     const SKIPPED: usize = 0;
 }
 
-/// The weights come turned around.
-impl Algorithm for Spread {
-    type Input = SpreadInput;
+/// Reads the rotated weights.
+impl Algorithm for Transposed {
+    type Input = TransposedInput;
     type Weight = StridedWeight;
-    type Output = SpreadOutput;
-    type OutputGradient = SpreadOutputGradient;
+    type Output = TransposedOutput;
+    type OutputGradient = TransposedOutputGradient;
     type WeightGradient = StridedWeightGradient;
     const STEP: usize = 4;
     const SKIPPED: usize = 0;
 }
 
-/// The points of two taps, their powers and the factors of G.
+/// The points a and b of F(4, 2), their squares, and the factors γ and δ.
 const C: f32 = 0.5;
 const D: f32 = 1.25;
 const C2: f32 = C * C;
@@ -54,7 +56,7 @@ const D2: f32 = D * D;
 const GAMMA: f32 = 1.0 / (2.0 * C * (C2 - D2));
 const DELTA: f32 = 1.0 / (2.0 * D * (D2 - C2));
 
-/// Bᵀ for two taps.
+/// Bᵀ of F(4, 2).
 #[inline(always)]
 fn pixels_of_two<V: Vector>(d: [V; 5]) -> [V; 5] {
     let (even, odd) = (d[3].plus(-D2, d[1]), d[2].plus(-D2, d[0]));
@@ -68,7 +70,7 @@ fn pixels_of_two<V: Vector>(d: [V; 5]) -> [V; 5] {
     ]
 }
 
-/// Aᵀ for two taps.
+/// Aᵀ of F(4, 2).
 #[inline(always)]
 fn outputs_of_two<V: Vector>(m: [V; 5]) -> [V; 4] {
     let (sum, difference) = (m[0] + m[1], m[0] - m[1]);
@@ -81,7 +83,7 @@ fn outputs_of_two<V: Vector>(m: [V; 5]) -> [V; 4] {
     ]
 }
 
-/// A for two taps.
+/// A of F(4, 2).
 #[inline(always)]
 fn gradients_of_two<V: Vector>(y: [V; 4]) -> [V; 5] {
     let (even, odd) = (y[0].plus(C2, y[2]), y[1].plus(C2, y[3]));
@@ -120,17 +122,17 @@ transform!(StridedWeightGradient, 9 => 3, |u| {
     ]
 });
 
-transform!(SpreadInput, 5 => 9, |d| {
+transform!(TransposedInput, 5 => 9, |d| {
     let [a, b, c, e, f] = pixels_of_two([d[0], d[1], d[2], d[3], d[4]]);
     [a, b, c, e, f, d[0], d[1], d[2], d[3]]
 });
 
-transform!(SpreadOutput, 9 => 8, |m| {
+transform!(TransposedOutput, 9 => 8, |m| {
     let [a, b, c, d] = outputs_of_two([m[0], m[1], m[2], m[3], m[4]]);
     [m[5], a, m[6], b, m[7], c, m[8], d]
 });
 
-transform!(SpreadOutputGradient, 8 => 9, |y| {
+transform!(TransposedOutputGradient, 8 => 9, |y| {
     let [a, b, c, d, e] = gradients_of_two([y[1], y[3], y[5], y[7]]);
     [a, b, c, d, e, y[0], y[2], y[4], y[6]]
 });

@@ -1,4 +1,5 @@
-//! What the laws of the convolutions do not see: that the transforms are exact, and what they serve.
+//! Tests beyond the laws of convolutions: the transforms are exact, the cheapest algorithm is chosen, fused kernels give the bits of
+//! separate ones.
 
 use super::transforms::{MOST, Transform};
 use super::*;
@@ -8,7 +9,7 @@ use crate::tests::{blank, buffer, each_isa, random, same_bits};
 use gradamp_core::backend::{BatchNormOperands, Device, Layers, LinearAlgebra};
 use gradamp_core::backend::{BatchNormRelu, GradientShare};
 
-/// One number as a vector, in which the sums of small integers are exact.
+/// A vector of one lane, with which a test reads a transform's matrix.
 #[derive(Clone, Copy)]
 struct One(f32);
 
@@ -80,14 +81,15 @@ fn close(a: &[Vec<f32>], b: &[Vec<f32>]) -> bool {
     a.concat().iter().zip(b.concat()).all(|(a, b)| (a - b).abs() < 1e-6)
 }
 
-/// Σ_points Aᵀ[i, p] · G[p, k] · Bᵀ[p, j] is 1 where pixel j meets weight k in output i, else 0.
-fn is_a_convolution<A: Algorithm>(meets: impl Fn(usize, usize, usize) -> bool) {
+/// Asserts that Σ_p Aᵀ[i, p] · G[p, k] · Bᵀ[p, j] is 1 where the output i contains the product of pixel j and weight k, and is 0
+/// elsewhere; `contains(j, k, i)` says where that is.
+fn assert_convolution<A: Algorithm>(contains: impl Fn(usize, usize, usize) -> bool) {
     let (a, g, b) = (matrix::<A::Output>(), matrix::<A::Weight>(), matrix::<A::Input>());
     for (i, a) in a.iter().enumerate() {
         for k in 0..3 {
             for j in 0..b[0].len() {
                 let sum: f32 = a.iter().zip(&g).zip(&b).map(|((a, g), b)| a * g[k] * b[j]).sum();
-                let expected = if meets(j + A::SKIPPED, k, i) { 1.0 } else { 0.0 };
+                let expected = if contains(j + A::SKIPPED, k, i) { 1.0 } else { 0.0 };
                 assert!((sum - expected).abs() < 1e-6, "output {i}, weight {k}, pixel {j}: {sum}");
             }
         }
@@ -97,33 +99,34 @@ fn is_a_convolution<A: Algorithm>(meets: impl Fn(usize, usize, usize) -> bool) {
 }
 
 #[test]
-fn the_matrices_make_convolutions() {
-    is_a_convolution::<Four>(|j, k, i| j == i + k);
-    is_a_convolution::<Pair>(|j, k, i| j == i + k);
-    is_a_convolution::<Strided>(|j, k, i| j == 2 * i + k);
-    is_a_convolution::<Spread>(|j, k, i| 2 * j + 1 == i + k);
+fn the_transforms_compute_convolutions() {
+    assert_convolution::<Four>(|j, k, i| j == i + k);
+    assert_convolution::<Pair>(|j, k, i| j == i + k);
+    assert_convolution::<Strided>(|j, k, i| j == 2 * i + k);
+    assert_convolution::<Transposed>(|j, k, i| 2 * j + 1 == i + k);
 }
 
 #[test]
-fn it_serves_where_it_multiplies_less() {
-    let of = |size, c_in, c_out, kernel, stride, padding| {
+fn an_algorithm_is_chosen_where_it_costs_less_than_direct_sums() {
+    let choose = |size, c_in, c_out, kernel, stride, padding| {
         Winograd::choose(
             &Conv2d::new(&[1, size, size, c_in], &[kernel, kernel, c_in, c_out], stride, padding).unwrap(),
         )
     };
-    assert_eq!(of(32, 64, 64, 3, 1, 1), Some(Winograd::Four));
-    assert_eq!(of(4, 512, 512, 3, 1, 1), Some(Winograd::Four));
-    assert_eq!(of(2, 512, 512, 3, 1, 1), Some(Winograd::Pair));
-    assert_eq!(of(32, 3, 64, 3, 1, 1), None);
-    assert_eq!(of(32, 64, 128, 3, 2, 1), Some(Winograd::Strided));
-    assert_eq!(of(4, 64, 128, 3, 2, 1), None, "half a tile of the output is nothing");
-    assert_eq!(of(32, 64, 128, 3, 2, 0), None);
-    assert_eq!(of(32, 64, 128, 3, 3, 1), None);
-    assert_eq!(of(32, 64, 64, 1, 1, 0), None);
-    assert_eq!(of(1, 64, 64, 3, 1, 1), None);
+    assert_eq!(choose(32, 64, 64, 3, 1, 1), Some(Winograd::Four));
+    assert_eq!(choose(4, 512, 512, 3, 1, 1), Some(Winograd::Four));
+    assert_eq!(choose(2, 512, 512, 3, 1, 1), Some(Winograd::Pair));
+    assert_eq!(choose(32, 3, 64, 3, 1, 1), None);
+    assert_eq!(choose(32, 64, 128, 3, 2, 1), Some(Winograd::Strided));
+    assert_eq!(choose(4, 64, 128, 3, 2, 1), None, "the output has 2x2 pixels, less than a tile");
+    assert_eq!(choose(32, 64, 128, 3, 2, 0), None);
+    assert_eq!(choose(32, 64, 128, 3, 3, 1), None);
+    assert_eq!(choose(32, 64, 64, 1, 1, 0), None);
+    assert_eq!(choose(1, 64, 64, 3, 1, 1), None);
 }
 
-/// Weights transformed once, tiles transformed once, and whole planes; several chunks of tiles; blocks of whole rows.
+/// Images, size, c_in, c_out and stride. Among them are convolutions whose weights are transformed first, and whose tiles are;
+/// images that are one tile; several chunks of tiles; and blocks that are whole rows of pixels.
 const SIZES: [[usize; 5]; 6] = [
     [5, 27, 40, 70, 1],
     [3, 5, 70, 40, 1],
@@ -133,7 +136,7 @@ const SIZES: [[usize; 5]; 6] = [
     [2, 32, 24, 16, 1],
 ];
 
-/// Its convolution, and x, w and dy.
+/// The convolution of this size, and random x, w and dy.
 fn example([n, size, c_in, c_out, stride]: [usize; 5]) -> (Conv2d, [Vec<f32>; 3]) {
     let g = Conv2d::new(&[n, size, size, c_in], &[3, 3, c_in, c_out], stride, 1).unwrap();
     let random = |seed, shape: [usize; 4]| random(seed, shape.iter().product());
@@ -144,19 +147,19 @@ fn example([n, size, c_in, c_out, stride]: [usize; 5]) -> (Conv2d, [Vec<f32>; 3]
 fn threads_change_no_bit() {
     for size in SIZES {
         let (g, [x, w, dy]) = example(size);
-        let way = Winograd::choose(&g).unwrap();
+        let algorithm = Winograd::choose(&g).unwrap();
         same_bits(|cpu| {
             let [x, w, dy] = [&x, &w, &dy].map(|v| buffer(&cpu, v));
             let [mut y, mut dx, mut dw] = [&dy, &x, &w].map(|v| blank(&cpu, v.len()));
-            way.conv2d(&cpu, &g, Pixels::stored(&x), &w, None, &mut y, None).unwrap();
-            way.backward_input(&cpu, &g, &w, &dy, &mut dx, None).unwrap();
-            way.backward_weight(&cpu, &g, &x, &dy, &mut dw).unwrap();
+            algorithm.conv2d(&cpu, &g, Pixels::stored(&x), &w, None, &mut y, None).unwrap();
+            algorithm.backward_input(&cpu, &g, &w, &dy, &mut dx, None).unwrap();
+            algorithm.backward_weight(&cpu, &g, &x, &dy, &mut dw).unwrap();
             [y, dx, dw].map(|v| v.to_vec()).concat()
         });
     }
 }
 
-/// The numbers per channel of a batch norm: mean, variance, gamma and beta.
+/// Mean, variance, gamma and beta of a batch norm, all random.
 fn numbers(cpu: &Cpu, channels: usize) -> [Buffer; 4] {
     [(5, 0.0), (6, 1.5), (7, 0.5), (8, 0.0)].map(|(seed, more)| {
         buffer(cpu, &random(seed, channels).iter().map(|value| value + more).collect::<Vec<_>>())
@@ -172,7 +175,7 @@ fn batch_norm_relu<'a>(
 }
 
 #[test]
-fn a_fused_batch_norm_gives_the_bits_of_a_stored_one() {
+fn a_convolution_of_a_fused_batch_norm_gives_the_bits_of_separate_kernels() {
     for size in SIZES {
         let (g, [x, w, dy]) = example(size);
         each_isa(|cpu| {
@@ -190,7 +193,7 @@ fn a_fused_batch_norm_gives_the_bits_of_a_stored_one() {
     }
 }
 
-/// dz, dgamma and dbeta, then dx, and what a residual gets.
+/// dz, dgamma, dbeta, dx, and the gradient of the residual, all computed by fused kernels.
 fn gradients(cpu: &Cpu, size: [usize; 5], residual: bool) -> [Vec<f32>; 5] {
     let (g, [x, w, dy]) = example(size);
     let ([x, w, dy], numbers) = ([&x, &w, &dy].map(|v| buffer(cpu, v)), numbers(cpu, g.c_in));
@@ -217,7 +220,7 @@ fn threads_change_no_bit_of_the_gradients_of_a_rectified_batch_norm() {
 }
 
 #[test]
-fn another_reader_s_share_is_added_as_a_sum_of_two_adds_it() {
+fn the_share_of_another_reader_is_added_with_the_bits_of_axpby() {
     for size in SIZES {
         each_isa(|cpu| {
             let [alone, summed] = [false, true].map(|residual| gradients(&cpu, size, residual));

@@ -1,4 +1,4 @@
-//! The transforms over all channels of a tile.
+//! Kernels that apply a transform to all channels of tiles.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -10,14 +10,15 @@ use crate::simd::{Job, Vector, WIDEST};
 use super::layout::{Layout, Planes};
 use super::transforms::{MOST, Transform};
 
-/// The values of one tile in memory of fixed size. Values of pixels outside the image, and of channels beyond the last, are 0.
-struct Stage([f32; MOST * MOST * WIDEST]);
+/// One vector of channels of each pixel of a tile. Values of pixels outside the image, and of channels beyond the last, are 0.
+struct TileBuffer([f32; MOST * MOST * WIDEST]);
 
-impl Stage {
+impl TileBuffer {
     fn new() -> Self {
         Self([0.0; MOST * MOST * WIDEST])
     }
 
+    /// The first `lanes` channels of pixel number `place`.
     fn place(&mut self, place: usize, lanes: usize) -> &mut [f32] {
         &mut self.0[place * WIDEST..][..lanes]
     }
@@ -27,24 +28,27 @@ impl Stage {
     }
 }
 
-/// Elements from the first to the last of `size` by `size` vectors.
+/// Elements from the first lane of the first vector to the last lane of the last vector, of `size` by `size` vectors.
 fn extent(size: usize, [row, column]: [usize; 2], lanes: usize) -> usize {
     (size - 1) * (row + column) + lanes
 }
 
-/// All vectors of a tile.
+/// The rows and the columns of a whole tile.
 const fn whole(size: usize) -> [Range<usize>; 2] {
     [0..size, 0..size]
 }
 
-/// to = T · from · Tᵀ + bias for the vectors at these strides. With the operands `normal`, the vectors of `from` are normalised
-/// first. Only a part of each tile, rows by columns, is in memory: vectors outside of this part are read as 0, and not written.
+/// to = T · from · Tᵀ + bias, for tiles of vectors at the given strides. With the operands `normal`, the vectors of `from` are
+/// normalised and rectified first.
+///
+/// Only some rows and columns of each tile are in memory: `read` of `from`, and `written` of `to`. Vectors outside of them are read
+/// as 0, and are not written.
 ///
 /// # Safety
 ///
-/// The machine has V's instructions; the vectors from the parts' first to their last can be read and written.
+/// The machine has V's instructions; the vectors in `read` can be read, and those in `written` can be written.
 #[inline(always)]
-#[allow(clippy::needless_range_loop)] // rows and columns change places between the two halves: indices say it plainly
+#[allow(clippy::needless_range_loop)] // indices show that the second half transforms rows where the first transforms columns
 unsafe fn both_axes<T: Transform, V: Vector>(
     (from, [from_row, from_column], read): (*const f32, [usize; 2], [Range<usize>; 2]),
     normal: Option<[V; 3]>,
@@ -117,7 +121,7 @@ pub(super) struct FromPlanes<'a, T> {
     pub(super) planes: Planes,
     pub(super) x: Pixels<'a>,
     pub(super) tiles: Range<usize>,
-    /// The first one is a multiple of [`WIDEST`].
+    /// The first channel is a multiple of [`WIDEST`].
     pub(super) channels: Range<usize>,
     pub(super) layout: Layout,
     pub(super) to: &'a mut [f32],
@@ -144,25 +148,26 @@ impl<T: Transform> Job for FromPlanes<'_, T> {
                 let (from, strides) = match lanes == V::LANES {
                     true => (from.as_ptr(), pixels),
                     false => {
-                        stage = Stage::new();
+                        stage = TileBuffer::new();
                         for (pixel, from) in inside.pixels(T::FROM, pixels) {
                             stage.place(pixel, lanes).copy_from_slice(&x.values[from + channel..][..lanes]);
                         }
-                        let [rows, columns] = inside.part();
+                        let [rows, columns] = inside.ranges();
                         let first = rows.start * T::FROM + columns.start;
-                        (stage.place(first, lanes).as_ptr(), Stage::strides(T::FROM))
+                        (stage.place(first, lanes).as_ptr(), TileBuffer::strides(T::FROM))
                     }
                 };
-                // SAFETY: the slice taken above holds all vectors, and so does the stage. Each of the four is compiled by itself.
+                // The four calls differ in constants, so that the compiler makes a loop for each of them.
+                // SAFETY: the slice above holds all vectors of the tile, and so does `stage`.
                 unsafe {
                     match (inside.is_whole(T::FROM), normal) {
                         (true, None) => both_axes::<T, V>((from, strides, whole(T::FROM)), None, to, None),
-                        (false, None) => both_axes::<T, V>((from, strides, inside.part()), None, to, None),
+                        (false, None) => both_axes::<T, V>((from, strides, inside.ranges()), None, to, None),
                         (true, normal) => {
                             both_axes::<T, V>((from, strides, whole(T::FROM)), normal, to, None)
                         }
                         (false, normal) => {
-                            both_axes::<T, V>((from, strides, inside.part()), normal, to, None)
+                            both_axes::<T, V>((from, strides, inside.ranges()), normal, to, None)
                         }
                     }
                 }
@@ -180,7 +185,7 @@ pub(super) struct ToPlanes<'a, T> {
     pub(super) tiles: Range<usize>,
     pub(super) channels: Range<usize>,
     pub(super) bias: Option<&'a [f32]>,
-    /// Nobody else writes these channels of these tiles.
+    /// No other task accesses these channels of these tiles.
     pub(super) y: SharedMut<'a>,
 }
 
@@ -202,7 +207,7 @@ impl<T: Transform> Job for ToPlanes<'_, T> {
                     Some(bias) => {
                         let mut values = [0.0; WIDEST];
                         values[..lanes].copy_from_slice(&bias[channel..channel + lanes]);
-                        // SAFETY: as many as the widest vector has.
+                        // SAFETY: `values` has as many elements as the widest vector.
                         Some(unsafe { V::load(values.as_ptr()) })
                     }
                     None => None,
@@ -210,24 +215,24 @@ impl<T: Transform> Job for ToPlanes<'_, T> {
                 let to = inside.first + channel;
                 let to = y.at(to..to + inside.extent(pixels, lanes));
                 if lanes == V::LANES {
-                    // SAFETY: the slice and the range hold all vectors, and nobody else writes them.
+                    // SAFETY: the slice and the range hold all vectors, and no other task accesses them.
                     unsafe {
                         if is_whole {
                             both_axes::<T, V>(from, None, (to, pixels, whole(T::TO)), bias);
                         } else {
-                            both_axes::<T, V>(from, None, (to, pixels, inside.part()), bias);
+                            both_axes::<T, V>(from, None, (to, pixels, inside.ranges()), bias);
                         }
                     }
                     continue;
                 }
-                let mut stage = Stage::new();
-                let staged = (stage.0.as_mut_ptr(), Stage::strides(T::TO), whole(T::TO));
+                let mut stage = TileBuffer::new();
+                let staged = (stage.0.as_mut_ptr(), TileBuffer::strides(T::TO), whole(T::TO));
                 // SAFETY: the slice and the stage hold all vectors.
                 unsafe { both_axes::<T, V>(from, None, staged, bias) };
                 for (pixel, to) in inside.pixels(T::TO, pixels) {
                     let from = stage.place(pixel, lanes).as_ptr();
                     let to = y.at(to + channel..to + channel + lanes);
-                    // SAFETY: both hold so many elements, and nobody else writes them.
+                    // SAFETY: both hold `lanes` elements, and no other task accesses them.
                     unsafe { to.copy_from_nonoverlapping(from, lanes) };
                 }
             }
@@ -235,55 +240,56 @@ impl<T: Transform> Job for ToPlanes<'_, T> {
     }
 }
 
-/// Transforms items to items, as weights are.
-pub(super) struct Between<'a, T> {
+/// Transforms items to items of another layout, for example weights to panels.
+pub(super) struct BetweenLayouts<'a, T> {
     pub(super) transform: PhantomData<T>,
     pub(super) from: &'a [f32],
     pub(super) from_layout: Layout,
     pub(super) items: usize,
     pub(super) channels: usize,
     pub(super) to_layout: Layout,
-    /// Where the first item's first channel goes.
+    /// The position in `to` of the first channel of the first item.
     pub(super) start: usize,
-    /// Nobody else writes these channels of these items.
+    /// No other task accesses these channels of these items.
     pub(super) to: SharedMut<'a>,
 }
 
-impl<T: Transform> Job for Between<'_, T> {
+impl<T: Transform> Job for BetweenLayouts<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let Self { from, from_layout, items, channels, to_layout, start, to, .. } = self;
-        let (taken, given) = (from_layout.strides(T::FROM), to_layout.strides(T::TO));
+        let (from_strides, to_strides) = (from_layout.strides(T::FROM), to_layout.strides(T::TO));
         for item in 0..items {
             for channel in (0..channels).step_by(V::LANES) {
                 let source = from_layout.item(item) + from_layout.channel(channel);
                 let place = start + to_layout.item(item) + to_layout.channel(channel);
                 let lanes = V::LANES.min(channels - channel);
-                let source = &from[source..source + extent(T::FROM, taken, lanes)];
-                let to = to.at(place..place + extent(T::TO, given, lanes));
+                let source = &from[source..source + extent(T::FROM, from_strides, lanes)];
+                let to = to.at(place..place + extent(T::TO, to_strides, lanes));
                 if lanes == V::LANES {
-                    // SAFETY: the slice and the range hold all vectors, and nobody else writes them.
+                    // SAFETY: the slice and the range hold all vectors, and no other task accesses them.
                     unsafe {
-                        let (from, to) =
-                            ((source.as_ptr(), taken, whole(T::FROM)), (to, given, whole(T::TO)));
+                        let from = (source.as_ptr(), from_strides, whole(T::FROM));
+                        let to = (to, to_strides, whole(T::TO));
                         both_axes::<T, V>(from, None, to, None);
                     }
                     continue;
                 }
-                let (mut before, mut after) = (Stage::new(), Stage::new());
+                let (mut before, mut after) = (TileBuffer::new(), TileBuffer::new());
                 for (place, row, column) in square(T::FROM) {
-                    let source = &source[row * taken[0] + column * taken[1]..][..lanes];
+                    let source = &source[row * from_strides[0] + column * from_strides[1]..][..lanes];
                     before.place(place, lanes).copy_from_slice(source);
                 }
-                let staged = (before.0.as_ptr(), Stage::strides(T::FROM), whole(T::FROM));
-                let given_back = (after.0.as_mut_ptr(), Stage::strides(T::TO), whole(T::TO));
-                // SAFETY: the stages hold all vectors.
-                unsafe { both_axes::<T, V>(staged, None, given_back, None) };
+                let staged = (before.0.as_ptr(), TileBuffer::strides(T::FROM), whole(T::FROM));
+                let transformed = (after.0.as_mut_ptr(), TileBuffer::strides(T::TO), whole(T::TO));
+                // SAFETY: `before` and `after` hold all vectors.
+                unsafe { both_axes::<T, V>(staged, None, transformed, None) };
                 for (place, row, column) in square(T::TO) {
                     let from = after.place(place, lanes).as_ptr();
-                    // SAFETY: the range holds so many elements there, and nobody else writes them.
+                    // SAFETY: the range holds `lanes` elements there, and no other task accesses them.
                     unsafe {
-                        to.add(row * given[0] + column * given[1]).copy_from_nonoverlapping(from, lanes);
+                        to.add(row * to_strides[0] + column * to_strides[1])
+                            .copy_from_nonoverlapping(from, lanes);
                     }
                 }
             }
@@ -291,7 +297,7 @@ impl<T: Transform> Job for Between<'_, T> {
     }
 }
 
-/// All places of `size` by `size`, with row and column.
+/// Number, row and column of each place of a square.
 fn square(size: usize) -> impl Iterator<Item = (usize, usize, usize)> {
     (0..size * size).map(move |place| (place, place / size, place % size))
 }

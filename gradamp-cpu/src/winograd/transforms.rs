@@ -1,10 +1,11 @@
-//! The matrices of Winograd's convolutions, as sums that share their parts.
+//! The matrices of Winograd's algorithms, each written as sums that share common terms.
 //!
-//! With a window's pixels d, weights g and outputs y = Aᵀ[(G g) ⊙ (Bᵀ d)], along one axis and then along the other.
+//! For the pixels d of a window, the weights g and the outputs y: y = Aᵀ[(G g) ⊙ (Bᵀ d)]. The transforms are applied along one axis
+//! and then along the other.
 //!
-//! F(4, 3) at the points 0, ±a, ±b, ∞ (Lavin, Gray, "Fast algorithms for convolutional neural networks", 2015, where a is 1 and
-//! b is 2). Here a = 5/8 and b = 3/2: the same sums, but powers of the points stay near 1, and the result is off by half as much.
-//! With α = 1 / 2a²(a² − b²) and β = 1 / 2b²(b² − a²):
+//! F(4, 3) at the points 0, ±a, ±b, ∞ (Lavin, Gray, "Fast algorithms for convolutional neural networks", 2015, with a = 1 and
+//! b = 2). Here a = 5/8 and b = 3/2. The number of operations is the same, but the powers of the points stay near 1, which halves
+//! the rounding error. With α = 1 / 2a²(a² − b²) and β = 1 / 2b²(b² − a²):
 //!
 //! ```text
 //!      a²b²   0   −a²−b²  0    1  0         1/a²b²  0    0
@@ -15,7 +16,7 @@
 //!       0    a²b²   0   −a²−b² 0  1           0     0    1
 //! ```
 //!
-//! A plane of two pixels with a padding of one: y = [g1 d0 + g2 d1, g0 d0 + g1 d1], three products instead of four:
+//! An axis of two pixels with a padding of one: y = [g1 d0 + g2 d1, g0 d0 + g1 d1], by three products instead of four:
 //!
 //! ```text
 //!      1  1        0  1  0         1  1  0
@@ -23,20 +24,21 @@
 //!      1  0        1 −1  0
 //! ```
 //!
-//! Backward: the convolution's gradients are the transposed maps. dw = Gᵀ[(Bᵀ d) ⊙ (A dy)].
+//! The gradients are computed with the transposed matrices: dw = Gᵀ[(Bᵀ d) ⊙ (A dy)].
 
 use crate::simd::Vector;
 
-/// The most points, pixels or weights along one axis.
+/// The largest number of points, pixels or weights along one axis.
 pub(super) const MOST: usize = 9;
 
-/// A matrix that multiplies vectors, along one axis.
+/// A matrix whose elements multiply vectors of channels, along one axis.
 pub(super) trait Transform {
-    /// How many vectors go in.
+    /// The number of input vectors.
     const FROM: usize;
-    /// How many come out; what is behind them is of no use.
+    /// The number of output vectors.
     const TO: usize;
-    /// The product. Of `d` the first [`Transform::FROM`] count.
+    /// The product of the matrix and the first [`Transform::FROM`] vectors of `d`. The result is in the first [`Transform::TO`]
+    /// vectors; the contents of the others are unspecified.
     fn apply<V: Vector>(d: [V; MOST]) -> [V; MOST];
 }
 
@@ -53,17 +55,17 @@ pub(super) trait Algorithm {
     /// Gᵀ
     type WeightGradient: Transform;
 
-    /// Products of a tile.
+    /// The number of products of a tile.
     const POINTS: usize = Self::Input::TO * Self::Input::TO;
-    /// From one tile's window to the next.
+    /// Pixels from the window of one tile to the window of the next.
     const STEP: usize = Self::Output::TO;
-    /// A window begins so many pixels after where the convolution's does.
+    /// The number of pixels at the beginning of a window, along one axis, that are always padding and are not transformed.
     const SKIPPED: usize;
 }
 
 /// F(4x4, 3x3): 36 products instead of 144.
 pub(super) enum Four {}
-/// A plane of 2x2 pixels with a padding of 1: 9 products instead of 36.
+/// Images of 2x2 pixels with a padding of 1: 9 products instead of 36.
 pub(super) enum Pair {}
 
 impl Algorithm for Four {
@@ -75,7 +77,7 @@ impl Algorithm for Four {
     const SKIPPED: usize = 0;
 }
 
-/// Its window of 4 pixels begins and ends in the padding: the two between are transformed.
+/// The first and the last of a window's 4 pixels are padding. Only the two between them are transformed.
 impl Algorithm for Pair {
     type Input = PairInput;
     type Weight = PairWeight;
@@ -102,7 +104,7 @@ macro_rules! transform {
 }
 pub(super) use transform;
 
-/// The points' powers and the factors of G.
+/// The points a and b of F(4, 3), their squares, and the factors α and β.
 const A: f32 = 0.625;
 const B: f32 = 1.5;
 const A2: f32 = A * A;

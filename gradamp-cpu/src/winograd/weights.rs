@@ -1,4 +1,4 @@
-//! Transformed weights in the micro-kernel's panels.
+//! Weights, transformed and packed in panels for the micro-kernel.
 
 use std::marker::PhantomData;
 
@@ -8,7 +8,7 @@ use crate::shared_mut::SharedMut;
 use crate::simd::WIDEST;
 
 use super::layout::Layout;
-use super::tiles::Between;
+use super::tiles::BetweenLayouts;
 use super::transforms::Algorithm;
 
 /// The weights `[3, 3, c_in, c_out]` of a convolution, or of its input gradient.
@@ -17,12 +17,12 @@ pub(super) struct Weights<'a> {
     pub(super) w: &'a [f32],
     pub(super) c_in: usize,
     pub(super) c_out: usize,
-    /// For the input gradient: the taps in descending order, each one's matrix transposed.
-    pub(super) turned: bool,
+    /// Whether the kernel is rotated by 180° and the matrix of each tap is transposed, as the input gradient requires.
+    pub(super) rotated: bool,
 }
 
-/// What a panel of transformed weights looks like: `[point, depth, width]`, points a line further apart than they need, lest
-/// all of them meet in the same cache sets.
+/// The layout of a panel of transformed weights: `[point, depth, width]`. Points are one cache line further apart than they need to
+/// be, since all points would share the same cache sets otherwise.
 #[derive(Clone, Copy)]
 pub(super) struct Panel {
     width: usize,
@@ -38,14 +38,14 @@ impl Panel {
 }
 
 impl Weights<'_> {
-    /// Rows and columns of a tap's matrix.
+    /// Rows and columns of the matrix of a tap.
     pub(super) fn shape(&self) -> (usize, usize) {
-        if self.turned { (self.c_out, self.c_in) } else { (self.c_in, self.c_out) }
+        if self.rotated { (self.c_out, self.c_in) } else { (self.c_in, self.c_out) }
     }
 
-    /// Transforms the columns of a panel.
+    /// Transforms the columns of panel number `index`.
     pub(super) fn transform<A: Algorithm>(&self, cpu: &Cpu, panel: Panel, index: usize, to: &mut [f32]) {
-        /// Rows that are transposed at a time: a line of w.
+        /// Rows that are transposed at a time: as many as a cache line of w has elements.
         const ROWS: usize = 16;
         let (depth, columns) = self.shape();
         let (first, matrix) = (index * panel.width, self.c_in * self.c_out);
@@ -54,9 +54,9 @@ impl Weights<'_> {
         let to = SharedMut::new(to);
         let transform = |from: &[f32], from_layout, items, start| {
             let transform = PhantomData::<A::Weight>;
-            cpu.run(Between { transform, from, from_layout, items, channels, to_layout, start, to });
+            cpu.run(BetweenLayouts { transform, from, from_layout, items, channels, to_layout, start, to });
         };
-        if !self.turned {
+        if !self.rotated {
             transform(&self.w[first..], Layout::matrices(self.c_out, matrix), depth, 0);
             return;
         }

@@ -23,7 +23,7 @@ pub enum ConvOp {
 }
 
 impl ConvOp {
-    /// All three, the forward operation first.
+    /// All operations, the forward operation first.
     pub const ALL: [ConvOp; 3] = [ConvOp::Forward, ConvOp::InputGradient, ConvOp::WeightGradient];
 }
 
@@ -108,8 +108,8 @@ impl Tile {
         }
     }
 
-    /// The layout of both operands in workgroup memory: the number of lines and the length of a line. The unit is a quad
-    /// of channels, and with cooperative matrices a single value.
+    /// The layout of each of the two operands in workgroup memory: the number of lines, and the length of a line. Lengths count
+    /// quads of channels, or single values with cooperative matrices.
     pub(crate) fn lines(self, op: ConvOp) -> [[usize; 2]; 2] {
         let (rows, columns, single) = match self {
             Tile::Subgroup(_) => return [[0, 0]; 2],
@@ -128,8 +128,8 @@ impl Tile {
         }
     }
 
-    /// Whether the operands fit into `memory` bytes of workgroup memory, as quads of f32 or, with cooperative matrices, as
-    /// single f16.
+    /// Whether the operands fit into `memory` bytes of workgroup memory. They are quads of f32, or single values in f16 with
+    /// cooperative matrices.
     pub(crate) fn fits(self, op: ConvOp, memory: u32) -> bool {
         let bytes = if let Tile::Cooperative(..) = self { 2 } else { 16 };
         let elements: usize = self.lines(op).into_iter().map(|[lines, length]| lines * length).sum();
@@ -154,8 +154,8 @@ impl Matrices {
         MATRIX_SIDES.into_iter().flat_map(|side| Self::LANES.map(|lanes| Self { side, lanes }))
     }
 
-    /// The cooperative matrices of an adapter; `None` without them, or where its subgroups are not all of one size. Metal
-    /// does not report the size; it is 32.
+    /// The cooperative matrices of an adapter; `None` if it has none, or if its subgroups differ in size. Metal does not report the
+    /// size of a subgroup, which is 32.
     pub(crate) fn supported(adapter: &Adapter) -> Option<Self> {
         let [least, most] = if adapter.api == Api::Metal { [32; 2] } else { adapter.limits.subgroup };
         let matrices = Self { side: adapter.fast_paths.cooperative? as usize, lanes: least as usize };
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn matrices_divide_evenly_among_subgroups_and_every_kind_has_a_tile() {
+    fn matrices_divide_evenly_among_subgroups_and_all_matrices_have_a_tile() {
         for matrices in Matrices::all() {
             let [down, across] = matrices.subgroups();
             assert_eq!(down * across * matrices.lanes, SHARED_INVOCATIONS, "{matrices:?}");
@@ -207,7 +207,7 @@ mod tests {
                 let (high, wide) = (rows / down / matrices.side, columns / across / matrices.side);
                 assert_eq!([high * down * matrices.side, wide * across * matrices.side], [rows, columns]);
             }
-            // Thirty-two subgroups have no matrix of 16 x 16 each in the smaller tiles.
+            // The smaller tiles have fewer matrices of 16 x 16 than there are subgroups, which are thirty-two.
             let count = if matrices == (Matrices { side: 16, lanes: 8 }) { 2 } else { 4 };
             assert_eq!(tiles.len(), count, "{matrices:?}: {tiles:?}");
         }

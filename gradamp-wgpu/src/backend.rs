@@ -1,4 +1,4 @@
-//! The backend's traits; each method calls the kernel of the same name.
+//! The implementation of the backend's traits. Each method calls the kernel of the same name.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl LinearAlgebra for Wgpu {
         self.sum_rows_kernel(g, x, out)
     }
 
-    /// By the batch norm's backward: with a mean of 0, a variance of 1 and dy = x, dgamma is Σ_r x².
+    /// Computed by batch norm's backward: with a mean of 0, a variance of 1 and dy = x, dgamma is Σ_r x².
     fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
         let [zeros, ones] = self.constants(g.channels)?;
         let p = BatchNormOperands { mean: &zeros, variance: &ones, gamma: &ones, beta: &zeros, epsilon: 0.0 };
@@ -79,7 +79,7 @@ impl LinearAlgebra for Wgpu {
         self.batch_norm_backward(g, &p, x, x, &mut dx, out, &mut dbeta)
     }
 
-    /// By the batch norm, with a mean of 0, a variance of 1 and the factors as gamma.
+    /// Computed by batch norm, with a mean of 0, a variance of 1 and the factors as gamma.
     fn scale_channels(&self, g: &Rows, factors: &Buffer, x: &Buffer, y: &mut Buffer) -> Result<()> {
         let [zeros, ones] = self.constants(g.channels)?;
         let p =
@@ -89,7 +89,7 @@ impl LinearAlgebra for Wgpu {
 }
 
 impl Wgpu {
-    /// A zero and a one for each channel.
+    /// A buffer of zeros and a buffer of ones, with one number for each channel.
     fn constants(&self, channels: usize) -> Result<[Buffer; 2]> {
         let constant = |value| -> Result<Buffer> {
             let mut buffer = self.allocate(channels)?;
@@ -262,7 +262,7 @@ impl Device for Wgpu {
         self.flush(false)
     }
 
-    /// A software rasteriser shares the host's cores: while it works, nothing is won by running ahead.
+    /// 0 on a software rasteriser: it computes on the host's cores, so that running ahead of it gains nothing.
     fn steps_ahead(&self) -> usize {
         if self.adapter().is_software() { 0 } else { 8 }
     }

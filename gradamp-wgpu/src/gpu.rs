@@ -1,4 +1,4 @@
-//! The opened adapter, and what the operations ask of it.
+//! The opened adapter, and the calls through which operations use it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::device::pipeline::Pipelines;
 use crate::device::stream::Stream;
 use crate::shaders::kernel::{Kernel, Variant};
 
-/// The backend: a cheap handle on one opened adapter.
+/// The GPU backend: a handle to one opened adapter, cheap to clone.
 ///
 /// A call records its work and returns. Recorded work runs in the order of the calls once it is submitted: by
 /// [`submit`](gradamp_core::backend::Device::submit) at the end of a step, by any read, or when much work has accumulated.
@@ -63,14 +63,14 @@ pub struct Counters {
     pub submissions: u64,
 }
 
-/// What [`Wgpu::new`] needs to know.
+/// The settings of [`Wgpu::new`].
 pub(crate) struct Setup {
     pub(crate) precision: Precision,
     /// The algorithms to use instead of the default ones.
     pub(crate) tuned: Algorithms,
-    /// The most bytes of tensors; `None` for as many as the device has.
+    /// The largest number of bytes of tensors; `None` for as many as the device has.
     pub(crate) memory: Option<u64>,
-    /// Whether a software adapter, too, runs the kernels that are made for GPUs.
+    /// Whether a software adapter also runs the kernels that are made for GPUs.
     pub(crate) tiled: bool,
     /// The kernels that may run, with checks at run time; `None` for all, without checks.
     pub(crate) allowed: Option<Vec<Variant>>,
@@ -105,8 +105,8 @@ impl Wgpu {
         self.0.precision
     }
 
-    /// The side of the cooperative matrices that multiply convolutions; `None` where they are not used, not supported, or
-    /// failed their self-test.
+    /// The side of the cooperative matrices that multiply convolutions; `None` if they are not used, not supported, or have failed
+    /// their self-test.
     pub fn cooperative(&self) -> Option<usize> {
         self.matrices().map(|matrices| matrices.side)
     }
@@ -132,8 +132,8 @@ impl Wgpu {
         *used.entry((op, *g)).or_insert_with(|| tuned().unwrap_or_else(default))
     }
 
-    /// The operations of convolutions that were computed so far, the most multiplications first; [`Wgpu::tune`] takes
-    /// them.
+    /// The operations of convolutions that were computed so far, ordered from the most multiplications to the fewest: an argument
+    /// for [`Wgpu::tune`].
     pub fn convolutions(&self) -> Vec<(ConvOp, Conv2d)> {
         let used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> = used.keys().copied().collect();
@@ -141,8 +141,8 @@ impl Wgpu {
         all
     }
 
-    /// The size of a subgroup where operands are best broadcast within subgroups: on software rasterisers, whose subgroups
-    /// have one size and whose workgroup memory is slow. `None` elsewhere.
+    /// The size of a subgroup, if kernels should broadcast operands within subgroups: on software rasterisers, whose subgroups have
+    /// one size and whose workgroup memory is slow. Otherwise `None`.
     pub(crate) fn broadcast_lanes(&self) -> Option<usize> {
         let adapter = &self.0.adapter;
         let [least, most] = adapter.limits.subgroup;
@@ -180,7 +180,7 @@ impl Wgpu {
 
     /// A buffer of at least `len` elements, with unspecified content.
     ///
-    /// **Errors:** a tensor beyond the adapter's limit; out of memory; an earlier fault of the device.
+    /// **Errors:** the buffer is larger than the adapter's limit for a tensor; out of memory; an earlier fault of the device.
     pub(crate) fn allocate(&self, len: usize) -> Result<Buffer> {
         self.check()?;
         let bytes = 4 * len as u64;
@@ -210,7 +210,7 @@ impl Wgpu {
         })
     }
 
-    /// A buffer of at least `len` elements; `None` where there is no memory for it.
+    /// A buffer of at least `len` elements; `None` if there is no memory for it.
     ///
     /// **Errors:** a fault of the device.
     pub(crate) fn try_allocate(&self, len: usize) -> Result<Option<Buffer>> {
@@ -219,7 +219,7 @@ impl Wgpu {
         Ok(buffer)
     }
 
-    /// Records `groups` workgroups of `kernel` over `buffers`, which are in the order of the kernel's bindings.
+    /// Records `groups` workgroups of `kernel`. `buffers` are in the order of the kernel's bindings.
     pub(crate) fn run(
         &self,
         kernel: Kernel<'_>,
@@ -235,8 +235,8 @@ impl Wgpu {
         Ok(())
     }
 
-    /// Adds the multiplications of the kernel that was recorded last. Much work is submitted before a watchdog resets the
-    /// device.
+    /// Adds the multiplications of the kernel that was recorded last, and submits the recorded work if it has become much, so that
+    /// no watchdog resets the device.
     pub(crate) fn count_multiplications(&self, multiplications: u64) {
         self.work().stream.count_multiplications(multiplications);
     }
@@ -259,7 +259,7 @@ impl Wgpu {
         done.map_err(|message| self.error(message))
     }
 
-    /// Submits the recorded work, and with `wait` waits until the device has done it.
+    /// Submits the recorded work. If `wait`, waits until the device has done it.
     pub(crate) fn flush(&self, wait: bool) -> Result<()> {
         self.check()?;
         let stream = &mut self.work().stream;
@@ -272,7 +272,7 @@ impl Wgpu {
         done.map_err(|message| self.error(message))
     }
 
-    /// **Errors:** the first fault of the device, in whatever call comes after it.
+    /// **Errors:** the first fault of the device, if one has occurred.
     fn check(&self) -> Result<()> {
         match self.0.faults.first() {
             Some(message) => Err(self.error(message)),
@@ -288,7 +288,7 @@ impl Wgpu {
         self.0.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Submits work after this many multiplications.
+    /// Sets the number of multiplications after which recorded work is submitted.
     #[cfg(test)]
     pub(crate) fn limit_multiplications(&self, most: u64) {
         self.work().stream.most_multiplications = most;
@@ -327,7 +327,7 @@ impl Faults {
         self.0.0.store(true, Ordering::Release);
     }
 
-    /// The first fault; `None` where there was none.
+    /// The first fault; `None` if there was none.
     fn first(&self) -> Option<String> {
         if !self.0.0.load(Ordering::Acquire) {
             return None;

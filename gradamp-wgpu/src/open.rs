@@ -17,7 +17,7 @@ use gradamp_core::backend::Precision;
 /// How an adapter is opened.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The most bytes of device memory for tensors; `None` for as many as the device has.
+    /// The largest number of bytes of device memory for tensors; `None` for as many as the device has.
     pub memory: Option<u64>,
     /// How precisely convolutions multiply. An adapter without f16 uses f32.
     pub precision: Precision,
@@ -25,9 +25,9 @@ pub struct Options {
     pub tuning: Option<Tuning>,
     /// Whether shaders check every access against its buffer. This is slower; tests use it.
     pub checked: bool,
-    /// Whether a software adapter, too, runs the kernels that are made for GPUs. This is slower; tests use it.
+    /// Whether a software adapter also runs the kernels that are made for GPUs. This is slower; tests use it.
     pub tiled: bool,
-    /// Whether the self-test, which finds a driver that computes wrongly, is left out: to examine such a driver.
+    /// Whether the self-test is skipped. The self-test refuses a driver that computes wrongly; skip it to examine such a driver.
     pub trusted: bool,
 }
 
@@ -95,7 +95,7 @@ impl From<OpenError> for Error {
 impl Wgpu {
     /// Opens `adapter`.
     ///
-    /// **Errors:** the driver's message; a driver that fails the self-test; a tuning of another adapter.
+    /// **Errors:** the driver refuses, with its message; the driver fails the self-test; the tuning was measured on another adapter.
     pub fn open(adapter: &Adapter, options: &Options) -> Result<Self, OpenError> {
         let precision = if adapter.fast_paths.f16 { options.precision } else { Precision::F32 };
         let tuned = match &options.tuning {
@@ -134,8 +134,8 @@ fn request(adapter: &Adapter, precision: Precision) -> Result<(wgpu::Device, wgp
     let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
     if precision == Precision::Mixed && Matrices::supported(adapter).is_some() {
         wanted |= Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-        // SAFETY: cooperative matrices are the only experimental feature that is requested, and their kernels run only
-        // after they passed a self-test.
+        // SAFETY: cooperative matrices are the only experimental feature that is requested. Training uses their kernels only after
+        // they have passed a self-test.
         experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
     }
     let descriptor = wgpu::DeviceDescriptor {

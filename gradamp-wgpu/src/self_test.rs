@@ -1,4 +1,4 @@
-//! Small convolutions with known results, computed before a device is trusted.
+//! The self-test of a device: small convolutions whose results are compared with the host's, before the device is used.
 
 use gradamp_core::Result;
 use gradamp_core::backend::Memory;
@@ -12,7 +12,7 @@ use crate::ops::conv2d;
 use crate::ops::conv2d::implicit_gemm::Product;
 use gradamp_core::backend::Precision;
 
-/// The limit of the error where factors are rounded to f16, relative to the largest result.
+/// The limit of the error, relative to the largest result, if factors are rounded to f16.
 const HALF_LIMIT: f64 = 5e-3;
 
 /// An operation of a convolution whose result is wrong.
@@ -25,8 +25,8 @@ pub(crate) struct Wrong {
     pub(crate) limit: f64,
 }
 
-/// Computes the three operations of a convolution, whose kernels use most of the features that all kernels use, and
-/// compares them with the host's results. The inner result is an error where they differ.
+/// Computes the three operations of a convolution and compares them with the host's results. Their kernels use most of the features
+/// that any kernel uses. The inner result is an error if a result is wrong.
 pub(crate) fn arithmetic(gpu: &Wgpu) -> Result<Result<(), Wrong>> {
     Test::new(gpu, 2, 4, 16)?.run()
 }
@@ -50,7 +50,7 @@ impl Test<'_> {
 /// Whether cooperative matrices give the same results as the host, to the precision of f16.
 pub(crate) fn cooperative(gpu: &Wgpu, matrices: Matrices) -> bool {
     let is_right = || -> Result<bool> {
-        // As many channels as a tile has rows or columns, so that a tile divides the product.
+        // There are as many channels as a tile has rows or columns, so that tiles divide the product evenly.
         let Some(tile) = matrices.tiles().last() else { return Ok(false) };
         let [rows, columns] = tile.size(ConvOp::WeightGradient);
         let test = Test::new(gpu, 2, 8, rows.max(columns))?;
@@ -93,7 +93,7 @@ impl<'a> Test<'a> {
         Ok(Self { gpu, g, x: upload(x)?, w: upload(w)?, dy: upload(dy)?, values })
     }
 
-    /// The result of the device, by an implicit product with `tile`, or by the default algorithm where it is `None`.
+    /// The result of the device, by an implicit product with `tile`, or by the default algorithm if `tile` is `None`.
     fn on_device(&self, op: ConvOp, tile: Option<Tile>) -> Result<Vec<f32>> {
         let Self { gpu, g, x, w, dy, .. } = self;
         let len = if op == ConvOp::WeightGradient { g.patch() * g.c_out } else { g.n * g.pixels() * g.c_out };
@@ -148,7 +148,7 @@ fn difference(found: &[f32], expected: &[f64]) -> f64 {
     let largest = expected.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
     let differences =
         found.iter().zip(expected).map(|(&found, expected)| (f64::from(found) - expected).abs());
-    // A NaN must not vanish in a maximum.
+    // A plain maximum would drop a NaN.
     differences.fold(0.0, |worst: f64, next| if worst.is_nan() || next <= worst { worst } else { next })
         / largest
 }
@@ -170,7 +170,7 @@ mod tests {
             test.run().unwrap().unwrap();
             for operand in 0..3 {
                 let value = test.values[operand][7];
-                test.values[operand][7] += 0.01; // now the host has another number than the device
+                test.values[operand][7] += 0.01; // the host's number now differs from the device's
                 let Wrong { error, limit, .. } = test.run().unwrap().unwrap_err();
                 assert!(error > limit, "{error}");
                 test.values[operand][7] = value;
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(tested, [true, false]);
     }
 
-    /// On an adapter that claims to have them.
+    /// Opens an adapter that claims to have cooperative matrices although it has none.
     #[test]
     fn cooperative_matrices_that_fail_their_test_are_not_used() {
         let Some(adapter) = crate::testing::adapter().unwrap() else { return };
@@ -198,17 +198,17 @@ mod tests {
         for side in [8, 16] {
             let fast_paths = FastPaths { cooperative: Some(side), ..adapter.fast_paths };
             let limits = Limits { subgroup: [32, 32], ..adapter.limits };
-            let boaster = Adapter { fast_paths, limits, ..adapter.clone() };
-            assert_eq!(Matrices::supported(&boaster), Some(Matrices { side: side as usize, lanes: 32 }));
+            let claiming = Adapter { fast_paths, limits, ..adapter.clone() };
+            assert_eq!(Matrices::supported(&claiming), Some(Matrices { side: side as usize, lanes: 32 }));
             let options =
                 Options { precision: Precision::Mixed, tiled: true, checked: true, ..Options::default() };
-            let gpu = Wgpu::open(&boaster, &options).unwrap();
+            let gpu = Wgpu::open(&claiming, &options).unwrap();
             assert_eq!((gpu.precision(), gpu.cooperative()), (Precision::Mixed, None));
             Test::new(&gpu, 2, 8, 64).unwrap().run().unwrap().unwrap();
         }
     }
 
-    /// Mesa's software rasteriser has them from version 25 on, where its subgroups have 8 invocations.
+    /// Mesa's software rasteriser has cooperative matrices from version 25 on; its subgroups have 8 invocations then.
     #[test]
     fn cooperative_matrices_round_factors_and_nothing_else() {
         let Some(adapter) = crate::testing::adapter().unwrap() else { return };

@@ -1,8 +1,8 @@
-//! Tuning: which algorithm is the fastest for each convolution, measured on the adapter.
+//! Tuning: measures on the adapter which algorithm is the fastest for each convolution.
 //!
-//! Nothing is measured unless [`Wgpu::tune`] is called, and measurements are used only where
-//! [`Options::tuning`](crate::Options::tuning) holds them: the default algorithms repeat bit for bit, and another algorithm
-//! sums in another order.
+//! Nothing is measured unless [`Wgpu::tune`] is called, and measurements are used only if they are given in
+//! [`Options::tuning`](crate::Options::tuning). Another algorithm adds in another order, so that it gives other bits than the
+//! default algorithm.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -60,11 +60,11 @@ impl Tuning {
     pub fn key(adapter: &Adapter, precision: Precision) -> String {
         let texts = Shader::ALL.iter().map(|shader| shader.text().to_owned());
         let variants = kernels().into_iter().map(|kernel| format!("{kernel:?}"));
-        Self::key_of(adapter, precision, texts.chain(variants))
+        Self::hash(adapter, precision, texts.chain(variants))
     }
 
-    /// The `kernels` are the texts of the shaders and the parameters of all variants.
-    fn key_of(adapter: &Adapter, precision: Precision, kernels: impl Iterator<Item = String>) -> String {
+    /// The key for an adapter, a precision and `kernels`: the texts of the shaders, and the parameters of all variants.
+    fn hash(adapter: &Adapter, precision: Precision, kernels: impl Iterator<Item = String>) -> String {
         let mut hash = Sha256::new();
         hash.update(format!("{adapter} {} {precision:?}", adapter.driver));
         kernels.for_each(|part| hash.update(part));
@@ -77,7 +77,7 @@ impl Tuning {
 
     /// Reads a file that holds the text of [`Tuning::to_json`].
     ///
-    /// **Errors:** a file that cannot be read or has other content; an impossible geometry. Each names the file.
+    /// **Errors:** the file cannot be read, does not hold a tuning, or holds an impossible geometry. The error names the file.
     pub fn read(path: &Path) -> Result<Self> {
         let fail = |message: String| Error::external(format!("{}: {message}", path.display()));
         let text = gradamp_core::files::read_to_string(path).map_err(|error| fail(error.to_string()))?;
@@ -88,12 +88,12 @@ impl Tuning {
 
     /// The tuning as JSON.
     ///
-    /// **Errors:** a number that JSON does not have, such as an infinite time.
+    /// **Errors:** JSON cannot represent a number, for example an infinite time.
     pub fn to_json(&self) -> Result<String> {
         serde_json::to_string_pretty(self).map_err(Error::external)
     }
 
-    /// Adds the measurements of `older` for convolutions that were not measured again.
+    /// Adds the measurements of `older`, except those of convolutions that this tuning has measured again.
     #[must_use]
     pub fn with_older(mut self, older: Self) -> Self {
         let same = |a: &Tuned, b: &Tuned| {
@@ -108,6 +108,8 @@ impl Tuning {
         self
     }
 
+    /// The measured algorithm for each operation of each convolution.
+    ///
     /// **Errors:** an impossible geometry.
     pub(crate) fn algorithms(&self) -> Result<Algorithms> {
         let entry = |t: &Tuned| Ok(((t.op, Conv2d::new(&t.x, &t.w, t.stride, t.padding)?), t.algorithm));
@@ -124,8 +126,8 @@ impl Tuned {
 }
 
 impl Wgpu {
-    /// Measures every algorithm for each of `convolutions`, which are usually those of a training step
-    /// ([`Wgpu::convolutions`]), and calls `progress` with each result.
+    /// Measures every algorithm for each of `convolutions`, and calls `progress` with each result. The convolutions are usually those
+    /// of a training step: see [`Wgpu::convolutions`].
     ///
     /// **Errors:** out of memory; a fault of the device.
     pub fn tune(
@@ -156,7 +158,7 @@ impl Wgpu {
     }
 }
 
-/// One operation of one convolution, to be timed.
+/// An operation of a convolution with its operands, to measure algorithms on.
 struct Trial<'a> {
     gpu: &'a Wgpu,
     g: &'a Conv2d,
@@ -165,10 +167,10 @@ struct Trial<'a> {
     out: Buffer,
 }
 
-/// The number of stretches of repetitions; the result is their median.
-const STRETCHES: usize = 5;
-/// The least duration of a stretch: long enough for the clock.
-const STRETCH: Duration = Duration::from_millis(8);
+/// The number of series of repetitions. The result is the median of their times.
+const SERIES: usize = 5;
+/// The shortest duration of a series, long enough for the clock's resolution.
+const SERIES_TIME: Duration = Duration::from_millis(8);
 
 impl<'a> Trial<'a> {
     fn new(gpu: &'a Wgpu, g: &'a Conv2d, op: ConvOp) -> Result<Self> {
@@ -200,17 +202,17 @@ impl<'a> Trial<'a> {
     fn seconds(&self, algorithm: Algorithm) -> Result<f64> {
         self.run(algorithm)?; // compiles the kernels
         self.gpu.synchronize()?;
-        let stretch = |times: u32| -> Result<f64> {
+        let series = |times: u32| -> Result<f64> {
             let start = Instant::now();
             (0..times).try_for_each(|_| self.run(algorithm))?;
             self.gpu.synchronize()?;
             Ok(start.elapsed().as_secs_f64() / f64::from(times))
         };
-        let once = stretch(1)?;
-        let times = (STRETCH.as_secs_f64() / once).ceil().clamp(1.0, 1000.0) as u32;
-        let mut all = (0..STRETCHES).map(|_| stretch(times)).collect::<Result<Vec<f64>>>()?;
+        let once = series(1)?;
+        let times = (SERIES_TIME.as_secs_f64() / once).ceil().clamp(1.0, 1000.0) as u32;
+        let mut all = (0..SERIES).map(|_| series(times)).collect::<Result<Vec<f64>>>()?;
         all.sort_by(f64::total_cmp);
-        Ok(all[STRETCHES / 2])
+        Ok(all[SERIES / 2])
     }
 }
 
@@ -237,12 +239,12 @@ mod tests {
             assert_eq!((calls, tuning.convolutions.len()), (3, 3));
             assert_eq!(tuning.key, Tuning::key(gpu.adapter(), Precision::F32));
 
-            let others = gpu.tune(&[(ConvOp::Forward, g)], |_| ()).unwrap();
-            let both = others.clone().with_older(tuning.clone());
+            let newer = gpu.tune(&[(ConvOp::Forward, g)], |_| ()).unwrap();
+            let both = newer.clone().with_older(tuning.clone());
             assert_eq!(both.convolutions.len(), 3);
-            assert_eq!(both.convolutions[0], others.convolutions[0]);
+            assert_eq!(both.convolutions[0], newer.convolutions[0]);
 
-            // Another algorithm than the default one, whichever was the fastest.
+            // Replaces the measured algorithms by one that is never the default.
             let other = Algorithm::Winograd(Tile::Shared(4, 4));
             tuning.convolutions.iter_mut().for_each(|tuned| tuned.algorithm = other);
             let folder = tempfile::tempdir().unwrap();
@@ -263,7 +265,7 @@ mod tests {
         let Some(adapter) = crate::testing::adapter().unwrap() else { return };
         let texts = ["one", "two"];
         let key = |adapter: &Adapter, precision, texts: [&'static str; 2]| {
-            Tuning::key_of(adapter, precision, texts.into_iter().map(str::to_owned))
+            Tuning::hash(adapter, precision, texts.into_iter().map(str::to_owned))
         };
         let first = key(&adapter, Precision::F32, texts);
         assert_eq!(key(&adapter.clone(), Precision::F32, texts), first);

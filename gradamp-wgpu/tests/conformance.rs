@@ -1,5 +1,5 @@
-//! Every law, on one GPU: that of `GRADAMP_TEST_ADAPTER` (a number or a part of its name), else the best real one, else
-//! the software rasteriser. A machine without any skips them.
+//! Checks every law of the conformance suite on one adapter, which [`gradamp_wgpu::testing::adapter`] chooses. On a machine without an
+//! adapter the laws are skipped.
 
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
 
@@ -12,7 +12,7 @@ use gradamp_core::geometry::Conv2d;
 use gradamp_core::keep_images::ImageSet;
 use gradamp_wgpu::{Adapter, Options, Precision, Wgpu};
 
-/// The laws take turns: some count what the device allocates meanwhile.
+/// Laws run one after the other, since some count the device's allocations.
 static GPU: LazyLock<Option<Mutex<Wgpu>>> = LazyLock::new(|| {
     let options = Options { checked: true, ..Options::default() };
     adapter().map(|adapter| Mutex::new(Wgpu::open(&adapter, &options).unwrap()))
@@ -24,7 +24,7 @@ fn adapter() -> Option<Adapter> {
 
 fn gpu() -> Option<MutexGuard<'static, Wgpu>> {
     let gpu = GPU.as_ref()?;
-    Some(gpu.lock().unwrap_or_else(PoisonError::into_inner)) // a broken law leaves no half-made state
+    Some(gpu.lock().unwrap_or_else(PoisonError::into_inner)) // a law that fails leaves the device usable
 }
 
 gradamp_core::conformance!(*match gpu() {
@@ -32,26 +32,26 @@ gradamp_core::conformance!(*match gpu() {
     None => return,
 });
 
-/// Software rasterisers have kernels of their own for products, and longer chunks for sums; those made for GPUs must hold
-/// there too.
+/// Software rasterisers use other kernels for products than GPUs, and longer chunks for sums. This test runs the kernels made for GPUs
+/// on any adapter.
 #[test]
-fn the_laws_of_products_and_sums_hold_for_what_gpus_run() {
+fn the_laws_of_products_and_sums_hold_for_the_kernels_of_gpus() {
     let Some(_turn) = gpu() else { return };
     let Some(adapter) = adapter() else { return };
     let options = Options { checked: true, tiled: true, ..Options::default() };
     let tiled = Wgpu::open(&adapter, &options).unwrap();
-    let others = laws::<Wgpu>().into_iter().filter(|law| {
+    let laws = laws::<Wgpu>().into_iter().filter(|law| {
         ["conv2d::", "gemm::", "rows::", "batch_norm::", "repeat::", "gradients::conv", "gradients::linear"]
             .iter()
             .any(|name| law.name.starts_with(name))
     });
-    let held = others.map(|law| assert_law(&tiled, law.name)).count();
-    assert!(held > 20, "{held} laws");
+    let checked = laws.map(|law| assert_law(&tiled, law.name)).count();
+    assert!(checked > 20, "{checked} laws");
 }
 
-/// Mesa's rasteriser has subgroups as wide as its vectors: who asks for a width has tested that one.
+/// Mesa's rasteriser has subgroups as wide as its vectors. A run with `LP_NATIVE_VECTOR_WIDTH` therefore tests subgroups of this width.
 #[test]
-fn subgroups_are_as_wide_as_was_asked_for() {
+fn the_rasteriser_s_subgroups_have_the_requested_width() {
     let Ok(bits) = std::env::var("LP_NATIVE_VECTOR_WIDTH") else { return };
     let Some(adapter) = adapter().filter(|adapter| adapter.name.starts_with("llvmpipe")) else { return };
     assert_eq!(adapter.limits.subgroup, [bits.parse::<u32>().unwrap() / 32; 2]);
@@ -60,11 +60,11 @@ fn subgroups_are_as_wide_as_was_asked_for() {
 #[test]
 fn a_machine_without_an_adapter_skips_and_says_so() {
     if !cfg!(target_os = "linux") {
-        return; // elsewhere drivers are found by other means
+        return; // other systems find their drivers in another way
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "what_is_written_is_read"]).env_remove("GRADAMP_TEST_ADAPTER");
-    // What the Vulkan loader reads instead of the machine's list of drivers.
+    // These variables replace the Vulkan loader's list of drivers.
     let output =
         command.env("VK_DRIVER_FILES", "/nowhere").env("VK_ICD_FILENAMES", "/nowhere").output().unwrap();
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
@@ -72,9 +72,9 @@ fn a_machine_without_an_adapter_skips_and_says_so() {
     assert!(err.contains("SKIPPED: a test on a GPU; this machine has no graphics adapter"), "{err}");
 }
 
-/// A software rasteriser leaves images to the host unless it is asked to do as GPUs do.
+/// A software rasteriser leaves images to the host, unless it is opened with the kernels made for GPUs.
 #[test]
-fn the_laws_of_kept_images_hold_where_images_are_kept() {
+fn the_laws_of_kept_images_hold_with_the_kernels_of_gpus() {
     let Some(_turn) = gpu() else { return };
     let Some(adapter) = adapter() else { return };
     let software = adapter.is_software();
@@ -84,11 +84,11 @@ fn the_laws_of_kept_images_hold_where_images_are_kept() {
     assert!(gpu.keep_images(&images).unwrap().is_some());
     assert_eq!(open(false).keep_images(&images).unwrap().is_none(), software);
     let kept = laws::<Wgpu>().into_iter().filter(|law| law.name.starts_with("keep_images::"));
-    let held = kept.map(|law| assert_law(&gpu, law.name)).count();
-    assert_eq!(held, 3);
+    let checked = kept.map(|law| assert_law(&gpu, law.name)).count();
+    assert_eq!(checked, 3);
 }
 
-/// A copy that is too long for the staging belt keeps its place among short ones.
+/// A copy too long for the chunks of uploads runs in its order among short copies.
 #[test]
 fn long_and_short_copies_keep_their_order() {
     let Some(gpu) = gpu() else { return };
@@ -103,9 +103,9 @@ fn long_and_short_copies_keep_their_order() {
     assert!(found == expected);
 }
 
-/// Images that do not fit are the host's to serve; a device that is lost is an error.
+/// Images that do not fit into the device's memory are left to the host. A lost device is an error instead.
 #[test]
-fn images_without_room_are_not_kept() {
+fn images_that_do_not_fit_are_not_kept() {
     let Some(_turn) = gpu() else { return };
     let Some(adapter) = adapter() else { return };
     let options = Options { memory: Some(8 << 20), tiled: true, ..Options::default() };
@@ -118,11 +118,11 @@ fn images_without_room_are_not_kept() {
     assert!(keep(1000).unwrap().is_some());
     assert!(keep(4000).unwrap().is_none());
     gpu.destroy();
-    let _ = gpu.synchronize(); // the device tells of its loss when it is asked to do something
+    let _ = gpu.synchronize(); // the device reports its loss at the next call
     assert!(keep(4000).is_err());
 }
 
-/// Factors that f16 holds are not rounded, and then mixed precision gives what f32 gives.
+/// If f16 represents the factors exactly, mixed precision gives the results of f32. Otherwise the results differ a little.
 #[test]
 fn mixed_precision_rounds_factors_and_nothing_else() {
     let Some(_turn) = gpu() else { return };
@@ -136,10 +136,11 @@ fn mixed_precision_rounds_factors_and_nothing_else() {
             ([2, 8, 8, 16], [3, 3, 16, 32], 1),
             ([2, 7, 5, 3], [3, 3, 3, 8], 1),
             ([1, 9, 8, 8], [1, 1, 8, 6], 2),
-            ([2, 8, 8, 128], [3, 3, 128, 128], 1), // by cooperative matrices, where there are any
+            ([2, 8, 8, 128], [3, 3, 128, 128], 1), // by cooperative matrices, if there are any
         ] {
             let g = Conv2d::new(&x, &w, stride, w[0] / 2).unwrap();
-            let [held, beyond] = [0.0, 1e-4].map(|share| [&mixed, &exact].map(|gpu| passes(gpu, &g, share)));
+            let [exact_in_f16, rounded] =
+                [0.0, 1e-4].map(|share| [&mixed, &exact].map(|gpu| passes(gpu, &g, share)));
             for pass in 0..3 {
                 let difference = |[found, expected]: &[[Vec<f32>; 3]; 2]| {
                     let largest =
@@ -147,20 +148,20 @@ fn mixed_precision_rounds_factors_and_nothing_else() {
                     let differences = found[pass].iter().zip(&expected[pass]).map(|(a, b)| (a - b).abs());
                     differences.fold(0.0, f32::max) / largest
                 };
-                let (held, beyond) = (difference(&held), difference(&beyond));
-                assert!(held < 1e-6, "{g:?}, pass {pass}: {held}");
-                // A driver may leave out a rounding that only passes through a register.
+                let (exact_in_f16, rounded) = (difference(&exact_in_f16), difference(&rounded));
+                assert!(exact_in_f16 < 1e-6, "{g:?}, pass {pass}: {exact_in_f16}");
+                // A driver may omit the rounding of a value that stays in a register.
                 let least = if tiled { 1e-6 } else { 0.0 };
                 assert!(
-                    (least..5e-3).contains(&beyond),
-                    "{g:?}, pass {pass}: {beyond} where factors are rounded"
+                    (least..5e-3).contains(&rounded),
+                    "{g:?}, pass {pass}: {rounded} where factors are rounded"
                 );
             }
         }
     }
 }
 
-/// The three passes of a convolution of multiples of 1/64, each larger by a share of itself.
+/// The results of the three passes of a convolution. Its factors are multiples of 1/64, times 1 + `share`.
 fn passes(gpu: &Wgpu, g: &Conv2d, share: f32) -> [Vec<f32>; 3] {
     let buffer = |shape: [usize; 4], step: usize| {
         let value = |i: usize| (((i * step) % 61) as f32 - 29.0) / 64.0 * (1.0 + share);

@@ -9,7 +9,7 @@ use wgpu::{Backends, CooperativeScalarType, DeviceType, Features};
 /// The sides of the cooperative matrices that the kernels are written for.
 pub(crate) const MATRIX_SIDES: [usize; 2] = [8, 16];
 
-/// One GPU behind one graphics API. A card that two APIs drive appears twice.
+/// A graphics adapter: a GPU, or a software rasteriser, as one graphics API offers it. A card that two APIs offer appears twice.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Adapter {
@@ -18,7 +18,7 @@ pub struct Adapter {
     pub number: usize,
     /// The card's name, as its driver reports it.
     pub name: String,
-    /// The manufacturer's name, or its PCI number where the name is not known.
+    /// The manufacturer's name, or the PCI number of an unknown manufacturer.
     pub vendor: String,
     /// The graphics API.
     pub api: Api,
@@ -64,13 +64,13 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The device's memory; `None` where its API does not say.
+    /// The device's memory; `None` if the API does not report it.
     pub memory: Option<u64>,
     /// The largest tensor: the smaller of the limits of a buffer and of a binding.
     pub tensor: u64,
     /// The memory that one workgroup shares.
     pub workgroup_memory: u32,
-    /// The most invocations of one workgroup.
+    /// The largest number of invocations of one workgroup.
     pub invocations: u32,
     /// The sizes of the smallest and the largest subgroup, in invocations.
     pub subgroup: [u32; 2],
@@ -184,7 +184,7 @@ pub enum Choice {
     Best,
     /// The adapter with this number.
     Number(usize),
-    /// The first adapter whose name contains this text, whatever the case. The name may be a software rasteriser's.
+    /// The first adapter whose name contains this text, in upper or lower case. It may be a software rasteriser.
     Name(String),
 }
 
@@ -229,7 +229,7 @@ impl fmt::Display for Choice {
         match self {
             Choice::Best => f.write_str("a GPU"),
             Choice::Number(number) => write!(f, "an adapter of number {number}"),
-            Choice::Name(name) => write!(f, "an adapter whose name holds {name:?}"),
+            Choice::Name(name) => write!(f, "an adapter whose name contains {name:?}"),
         }
     }
 }
@@ -250,7 +250,7 @@ impl fmt::Display for NoAdapter {
         write!(f, "expected {choice}, found ")?;
         match (&adapters[..], choice) {
             ([], _) => return f.write_str("no adapter that can compute"),
-            // `Choice::Best` takes every other adapter.
+            // `Choice::Best` fails only if all adapters are software rasterisers.
             (_, Choice::Best) => f.write_str("software rasterisers only: ")?,
             _ => {}
         }
@@ -312,7 +312,7 @@ fn vendor(number: u32) -> String {
     }
 }
 
-/// Bytes of the memory that holds a device's tensors; `None` where the API does not say.
+/// Bytes of the memory that holds a device's tensors; `None` if the API does not report them.
 fn device_memory(raw: &wgpu::Adapter) -> Option<u64> {
     match raw.get_info().backend {
         #[cfg(not(target_vendor = "apple"))]
@@ -350,7 +350,7 @@ fn metal(raw: &wgpu::Adapter) -> Option<u64> {
     Some(adapter.raw_device().recommendedMaxWorkingSetSize())
 }
 
-/// The memory of a discrete card; for any other device the larger of its own and its share of the host's.
+/// The memory of a discrete card. For any other device, the larger of its own memory and its share of the host's memory.
 #[cfg(windows)]
 #[allow(unsafe_code, reason = "handles of the graphics API")]
 fn dx12(raw: &wgpu::Adapter) -> Option<u64> {
@@ -375,7 +375,7 @@ mod tests {
         for (text, wanted) in [
             ("", "expected a GPU"),
             ("3", "expected an adapter of number 3"),
-            ("RTX", "expected an adapter whose name holds \"RTX\""),
+            ("RTX", "expected an adapter whose name contains \"RTX\""),
         ] {
             let Ok(choice) = text.parse::<Choice>();
             let message = choice.find(Vec::new()).unwrap_err().to_string();
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_is_the_first_of_the_best_kind_and_never_a_rasteriser() {
+    fn the_best_adapter_is_the_first_of_the_best_kind_and_never_a_rasteriser() {
         use Kind::{Discrete, Integrated, Other, Software, Virtual};
         let Some(adapter) = crate::testing::adapter().unwrap() else { return };
         for (kinds, best) in [
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn an_adapter_is_found_by_a_part_of_its_name_whatever_the_case() {
+    fn an_adapter_is_found_by_a_part_of_its_name_in_upper_or_lower_case() {
         let Some(adapter) = crate::testing::adapter().unwrap() else { return };
         let names = ["NVIDIA GeForce RTX 3080", "llvmpipe (LLVM 15.0.6)"].into_iter().zip(0..);
         let all: Vec<_> =

@@ -1,4 +1,4 @@
-//! Device memory. Freed blocks are kept and handed out again, so that a training step in steady state creates none.
+//! Device memory. Freed blocks are kept and handed out again, so that after the first steps of training no block is created.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,9 +42,9 @@ type FreeList = HashMap<u64, BTreeMap<u64, Arc<Block>>>;
 
 /// Allocates device memory and keeps freed blocks for reuse.
 ///
-/// A freed block may be handed out at once: kernels run in the order in which they were recorded, so the block's next user
-/// runs after its last one. A block is a whole buffer and not a part of one large buffer, because the graphics API tracks
-/// barriers per buffer.
+/// A freed block may be handed out at once. Kernels run in the order in which they were recorded, so that the next kernel that uses
+/// the block runs after the last one that used it before. A block is a whole buffer and not a part of one large buffer, because
+/// the graphics API tracks barriers per buffer.
 #[derive(Debug)]
 pub(crate) struct Allocator {
     free: Mutex<FreeList>,
@@ -105,7 +105,7 @@ impl Allocator {
             Some(raw) => raw,
             None => {
                 self.trim();
-                // The device frees memory only when the work that used it is done.
+                // The device frees a block's memory only when the work that uses the block is done.
                 let _ = device.poll(wgpu::PollType::wait_indefinitely());
                 create().ok_or(Shortage::Device)?
             }
@@ -129,15 +129,15 @@ impl Allocator {
     }
 }
 
-/// The size of the smallest class that holds `bytes`. There are eight classes between two powers of two, so that at most
-/// an eighth is wasted and a block can serve buffers of nearly equal size.
+/// The size of the smallest class that holds `bytes`. There are eight classes between two powers of two. At most an eighth of a
+/// block is wasted, and a freed block fits buffers of nearly the same size.
 fn size_class(bytes: u64) -> u64 {
     let bytes = bytes.max(256);
     let unit = (bytes.next_power_of_two() / 16).max(256);
     bytes.next_multiple_of(unit)
 }
 
-/// Creates a buffer; `None` where there is no memory for it.
+/// Creates a buffer; `None` if there is no memory for it.
 pub(crate) fn create_buffer(
     device: &wgpu::Device,
     size: u64,

@@ -1,4 +1,4 @@
-//! The graphics adapters, and what an opened one works with: memory, copies, compiled kernels and the order of work.
+//! Graphics adapters; and for an opened adapter its memory, its copies, its compiled kernels and the order of its work.
 
 pub(crate) mod adapter;
 pub(crate) mod memory;

@@ -18,7 +18,7 @@ pub(crate) struct Pipeline {
 #[derive(Debug)]
 pub(crate) struct Pipelines {
     by_kernel: HashMap<Variant, Arc<Pipeline>>,
-    /// The kernels that may run, whose accesses are then checked at run time; all, without checks, where it is `None`.
+    /// The kernels that may run; their accesses are then checked at run time. `None`: all kernels may run, without checks.
     allowed: Option<Vec<Variant>>,
 }
 
@@ -33,7 +33,7 @@ impl Pipelines {
 
     /// The pipeline of `kernel`, which is compiled now if it is new.
     ///
-    /// **Errors:** a kernel that is not allowed; the device's message where it refuses the shader.
+    /// **Errors:** the kernel is not allowed; the device refuses the shader, with the device's message.
     pub(crate) fn get(&mut self, device: &wgpu::Device, kernel: Kernel<'_>) -> Result<Arc<Pipeline>, String> {
         let key = Variant::from(kernel);
         if let Some(pipeline) = self.by_kernel.get(&key) {
@@ -41,7 +41,9 @@ impl Pipelines {
         }
         let checked = self.allowed.is_some();
         if self.allowed.as_ref().is_some_and(|allowed| !allowed.contains(&key)) {
-            return Err(format!("{key:?} is not among the kernels that the tests validate"));
+            return Err(format!(
+                "kernel {key:?} is missing from the list of kernels that the tests validate"
+            ));
         }
         let source = kernel.source().map_err(|error| error.to_string())?;
         let number = self.by_kernel.len() as u32;
@@ -65,8 +67,8 @@ fn compile(
         wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(source.into()) };
     let module = match checked {
         true => device.create_shader_module(descriptor),
-        // SAFETY: the shaders are this crate's. They check every index against a geometry that the host has checked
-        // against its buffers, every loop ends, and no divisor is 0. The tests run them with checks.
+        // SAFETY: all shaders belong to this crate. They check every index against a geometry that the host has checked against
+        // its buffers; every loop ends; no divisor is 0. The tests run the same shaders with checks.
         false => unsafe {
             device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
         },

@@ -9,13 +9,14 @@ use crate::device::memory::{Block, create_buffer, mib};
 use crate::device::pipeline::Pipeline;
 use crate::device::uploads::Uploads;
 
-/// The most buffers that one kernel binds.
+/// The largest number of buffers that one kernel binds.
 pub(crate) const MAX_BINDINGS: usize = 8;
 /// The workgroups in a row of the dispatch grid; rows lie along the second dimension. The shaders repeat this number.
 const GRID_ROW: u64 = 32768;
-/// The number of cached bind groups at which the cache is emptied. Freed blocks leave bind groups behind.
+/// The number of cached bind groups at which the cache is emptied. Bind groups of freed blocks stay in the cache until then.
 const MAX_BIND_GROUPS: usize = 1 << 16;
-/// The longest copy that goes through [`Uploads`], whose memory is kept. A longer one, such as a data set, does not.
+/// The longest copy that goes through [`Uploads`], which keeps its memory. The memory for a longer copy, such as a data set, is freed
+/// after the copy.
 const MAX_STAGED: usize = 64 << 20;
 
 type GroupKey = (u32, [u64; MAX_BINDINGS]);
@@ -37,7 +38,7 @@ pub(crate) struct Stream {
     downloads: Vec<wgpu::Buffer>,
     /// The number of buffers for reading created so far.
     pub(crate) downloads_created: u64,
-    /// The number of dispatches after which the stream submits, so that no watchdog meets a long submission.
+    /// The number of dispatches after which the stream submits. A watchdog may reset a GPU that works long on one submission.
     most_dispatches: usize,
     /// The number of multiplications after which the stream submits.
     pub(crate) most_multiplications: u64,
@@ -70,7 +71,7 @@ impl Stream {
         self.serial - 1
     }
 
-    /// Records `groups` workgroups of a kernel over `blocks`, in the order of its bindings.
+    /// Records `groups` workgroups of a kernel. `blocks` are its buffers, in the order of the kernel's bindings.
     pub(crate) fn dispatch(
         &mut self,
         pipeline: &Pipeline,
@@ -123,7 +124,7 @@ impl Stream {
         }
     }
 
-    /// Adds the multiplications of the kernel that was recorded last, and submits where the limit is reached.
+    /// Adds the multiplications of the kernel that was recorded last, and submits if the limit is reached.
     pub(crate) fn count_multiplications(&mut self, multiplications: u64) {
         self.multiplications += multiplications;
         if self.multiplications >= self.most_multiplications {
@@ -141,7 +142,7 @@ impl Stream {
             self.submit();
         }
         if bytes.len() > MAX_STAGED {
-            self.submit(); // otherwise copies that are recorded would run after this one
+            self.submit(); // otherwise the copies recorded so far would run after this one
             self.queue.write_buffer(&block.raw, 0, bytes);
             return Ok(());
         }
@@ -196,7 +197,7 @@ impl Stream {
         let slice = staging.slice(..total);
         let (sender, receiver) = std::sync::mpsc::channel();
         slice.map_async(wgpu::MapMode::Read, move |result| {
-            let _ = sender.send(result); // fails only when the wait below failed
+            let _ = sender.send(result); // fails only if the wait below has failed
         });
         self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| error.to_string())?;
         let mapped = receiver.recv().map_err(|error| error.to_string())?;
@@ -213,7 +214,7 @@ impl Stream {
         Ok(())
     }
 
-    /// A buffer for reading of at least `size` bytes: the smallest that fits, or a new one where none does.
+    /// A buffer for reading of at least `size` bytes: the smallest existing one that is large enough, else a new one.
     fn staging(&mut self, size: u64) -> Result<wgpu::Buffer, String> {
         let fits = self.downloads.iter().enumerate().filter(|(_, buffer)| buffer.size() >= size);
         if let Some((place, _)) = fits.min_by_key(|(_, buffer)| buffer.size()) {

@@ -4,10 +4,10 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use crate::device::memory::{create_buffer, mib};
 
-/// The least size of a chunk: the copies of one step fit into it. A larger copy gets a chunk of its own size.
+/// The smallest size of a chunk. The copies of one step fit into it. A larger copy gets a chunk of its own size.
 const CHUNK: u64 = 4 << 20;
-/// The number of submissions whose copies may be in flight at once. The sets of chunks are used in rotation, so that no
-/// chunk is created once each set has been used.
+/// The number of submissions whose copies may be in flight at once. The sets of chunks are used in rotation. After each set has been
+/// used once, no more chunks are created.
 const SETS: usize = 3;
 /// The alignment of a mapped range.
 const ALIGNMENT: u64 = wgpu::MAP_ALIGNMENT;
@@ -78,13 +78,14 @@ impl Uploads {
         self.sets[self.current].chunks.iter().for_each(|chunk| chunk.buffer.unmap());
     }
 
-    /// Asks to map the current chunks again, and moves on to the next set. Call after the submission that reads them.
+    /// Requests that the current chunks are mapped again, and moves on to the next set. Call after the submission that reads the
+    /// chunks.
     pub(crate) fn submitted(&mut self, submission: wgpu::SubmissionIndex) {
         let set = &mut self.sets[self.current];
         for chunk in &mut set.chunks {
             let (sender, receiver) = channel();
             chunk.buffer.slice(..).map_async(wgpu::MapMode::Write, move |result| {
-                let _ = sender.send(result); // fails only when the chunk was dropped
+                let _ = sender.send(result); // fails only if the chunk was dropped
             });
             chunk.mapping = Some(receiver);
         }
@@ -94,7 +95,7 @@ impl Uploads {
 }
 
 impl ChunkSet {
-    /// Waits until the host may write to the chunks. Drops the chunks of a lost device.
+    /// Waits until the host may write to the chunks. Drops chunks that cannot be mapped because the device is lost.
     fn reclaim(&mut self, device: &wgpu::Device) {
         let Some(submission) = self.submission.take() else { return };
         let mut waits = true;

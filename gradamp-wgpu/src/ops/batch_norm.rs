@@ -69,7 +69,7 @@ impl Wgpu {
         self.run(kernel("join_moments", v4), &[&partials, mean, variance], &params, chunks.joining_groups())
     }
 
-    /// Batch norm, plus the `residual` if there is one, then a ReLU where `relu`.
+    /// Batch norm, plus `residual` if there is one, then a ReLU if `relu`.
     pub(crate) fn batch_norm_kernel(
         &self,
         g: &Rows,
@@ -90,7 +90,7 @@ impl Wgpu {
         self.run(kernel("forward", options), &buffers, &params, chunks.groups())
     }
 
-    /// The gradients of batch norm. With `y`, the output of a ReLU behind it, dy counts only where y > 0.
+    /// The gradients of batch norm. If a ReLU follows the batch norm, `y` is the ReLU's output, and dy counts only where y > 0.
     pub(crate) fn batch_norm_backward_kernel(
         &self,
         g: &Rows,

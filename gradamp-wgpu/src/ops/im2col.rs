@@ -60,7 +60,7 @@ impl Wgpu {
         self.im2col_rows(g, images, g.patch(), x, columns)
     }
 
-    /// As im2col, into rows of `row` elements, which are at least a window's. The elements behind the window become 0.
+    /// Like im2col, with rows of `row` elements, at least as many as a window has. The elements after the window become 0.
     pub(crate) fn im2col_rows(
         &self,
         g: &Conv2d,

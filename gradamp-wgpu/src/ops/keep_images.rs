@@ -38,7 +38,7 @@ const fn kernel(entry: &'static str) -> Kernel<'static> {
     Kernel { shader: Shader::Augment, entry, parameters: &[] }
 }
 
-/// The most bytes of a set, and the most pixels of a shift or a cutout: the shader adds two of them in an i32.
+/// The largest number of bytes of a set, and of pixels of a shift or a cutout. The shader adds two such numbers in an i32.
 const MAX: usize = 1 << 30;
 /// The images of a workgroup of `choose`, and the pixels of a workgroup of `apply`.
 const CHOOSE_GROUP: usize = 64;
@@ -56,8 +56,8 @@ struct DeviceImages {
 }
 
 impl Wgpu {
-    /// Copies `images` to the device. `None` where there is no memory for them, and on a software rasteriser: it shares the
-    /// host's cores and gathers bytes far slower, 16 ms for 128 images of CIFAR's size, for which the host takes 1 ms.
+    /// Copies `images` to the device. Returns `None` if there is no memory for them, and on a software rasteriser. The rasteriser runs
+    /// on the host's cores, but takes 16 ms to gather 128 images of CIFAR's size, for which the host's own code takes 1 ms.
     pub(crate) fn keep(&self, images: &ImageSet<'_>) -> Result<Option<Arc<dyn KeptImages<Self>>>> {
         if !self.runs_tiled() || images.bytes.len() > MAX {
             return Ok(None);
@@ -80,7 +80,7 @@ impl Wgpu {
         Ok(Some(Arc::new(DeviceImages { gpu: self.clone(), n, shape, bytes, labels, table })))
     }
 
-    /// A new buffer that begins with `bytes`; `None` where there is no memory for it.
+    /// A new buffer that begins with `bytes`; `None` if there is no memory for it.
     fn try_upload(&self, bytes: &[u8]) -> Result<Option<Buffer>> {
         let Some(buffer) = self.try_allocate(bytes.len().div_ceil(4))? else { return Ok(None) };
         self.upload(bytes, &buffer)?;
@@ -148,7 +148,7 @@ impl KeptImages<Wgpu> for DeviceImages {
         let len = order.len();
         let buffer = self.gpu.allocate(len)?;
         self.gpu.upload(bytemuck::cast_slice(order), &buffer)?;
-        // The default augmentation changes nothing, whatever is drawn.
+        // The default augmentation changes nothing, whichever random numbers are drawn.
         let nothing = (Augmentation::default(), Stream::new(0, Purpose::Augment));
         let (augmentation, epoch) = augmentation.unwrap_or(nothing);
         let choices = self.choose(&buffer, len, augmentation, epoch)?;

@@ -1,4 +1,4 @@
-//! The operations: which kernels compute each of them, and with what parameters.
+//! The operations. Each module chooses the kernels of its operation and their parameters.
 
 use crate::shaders::kernel::Variant;
 

@@ -1,21 +1,21 @@
-//! How the rows of a matrix `[rows, channels]` are divided among invocations.
+//! The division of the rows of a matrix `[rows, channels]` among invocations.
 
 use bytemuck::{Pod, Zeroable};
 
 /// The invocations of a workgroup that computes chunks.
 const GROUP: usize = 256;
 
-/// The invocations of a workgroup that joins the partial sums of chunks. Each invocation adds about four of them before the
-/// tree begins, so that several vectors share a workgroup where there are few chunks.
+/// The invocations of a workgroup that joins the partial sums of chunks. Each invocation adds about four partial sums before the tree
+/// begins. If there are few chunks, several vectors of channels share a workgroup.
 const JOINING: usize = 128;
 
-/// The most rows of a chunk that is summed: the rounding error of a variance grows with their number.
+/// The largest number of rows of a chunk that is summed. The rounding error of a variance grows with this number.
 const LONGEST: usize = 64;
 
-/// A matrix cut into chunks of `chunk` consecutive rows. An invocation computes one vector of channels in one chunk, and its
-/// neighbours the vectors beside it, so that together they read whole rows.
+/// A matrix cut into chunks of `chunk` consecutive rows. An invocation computes one vector of channels in one chunk. Neighbouring
+/// invocations compute the neighbouring vectors, so that together they read whole rows.
 ///
-/// The numbers depend on the geometry and the kind of device only, since a sum must not depend on the size of a device.
+/// The numbers depend on the geometry and the kind of device only, since the bits of a sum must not depend on the number of cores.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub(crate) struct RowChunks {
@@ -30,19 +30,19 @@ pub(crate) struct RowChunks {
 }
 
 impl RowChunks {
-    /// For elementwise kernels: enough chunks to fill a large GPU, each long enough that values which belong to its channels
-    /// are loaded once for several rows.
+    /// The chunks of elementwise kernels. There are enough to fill a large GPU, and each has several rows, so that the numbers per
+    /// channel are loaded once for several rows.
     pub(crate) fn for_elements(rows: usize, channels: usize) -> Self {
         Self::for_vectors(rows, vectors(channels))
     }
 
-    /// As [`for_elements`](Self::for_elements), for rows of `vectors` vectors.
+    /// Like [`for_elements`](Self::for_elements), for rows of `vectors` vectors.
     pub(crate) fn for_vectors(rows: usize, vectors: usize) -> Self {
         Self::new(rows, vectors, ((rows * vectors) >> 18).clamp(4, 16))
     }
 
-    /// For sums: fewer chunks, since each leaves a partial sum. A chunk is a multiple of the rows that a kernel loads at
-    /// once. A software rasteriser gets longer chunks: it has few cores to fill, and its barriers are slow.
+    /// The chunks of sums. There are fewer, since each chunk leaves a partial sum. The rows of a chunk are a multiple of the rows that
+    /// a kernel loads at once. A software rasteriser gets longer chunks, since it has few cores and slow barriers.
     pub(crate) fn for_sums(rows: usize, channels: usize, software: bool) -> Self {
         let vectors = vectors(channels);
         let least = if software { LONGEST } else { 8 };
@@ -60,23 +60,23 @@ impl RowChunks {
         }
     }
 
-    /// The workgroups that compute all chunks.
+    /// The number of workgroups that compute all chunks.
     pub(crate) fn groups(&self) -> usize {
         (self.count as usize * self.channels as usize).div_ceil(GROUP)
     }
 
-    /// The workgroups that join the partial sums of all vectors.
+    /// The number of workgroups that join the partial sums of all vectors.
     pub(crate) fn joining_groups(&self) -> usize {
         self.channels.div_ceil(self.span) as usize
     }
 }
 
-/// The option `V4` of a kernel over `channels` channels: 1, for vectors of four channels, where that leaves no remainder.
+/// The option `V4` of a kernel over `channels` channels: 1 (vectors of four channels) if the channels are a multiple of four, else 0.
 pub(crate) fn v4(channels: usize) -> usize {
     usize::from(channels.is_multiple_of(4))
 }
 
-/// The vectors in a row of `channels` channels.
+/// The number of vectors in a row of `channels` channels.
 pub(crate) fn vectors(channels: usize) -> usize {
     match v4(channels) {
         0 => channels,

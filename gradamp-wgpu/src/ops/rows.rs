@@ -1,4 +1,4 @@
-//! Adding a bias to every row, and summing all rows.
+//! Adds a bias to every row; sums all rows.
 
 use gradamp_core::Result;
 use gradamp_core::geometry::Rows;

@@ -30,7 +30,7 @@ const fn kernel(entry: &'static str) -> Kernel<'static> {
     Kernel { shader: Shader::Statistics, entry, parameters: &[] }
 }
 
-/// The workgroups that share a tensor: one for every 16 vec4 of each invocation, and at most 1024, which fill any device.
+/// The number of workgroups for a tensor: each of their 256 invocations reads 16 vec4. There are at most 1024, which fill any device.
 fn groups(len: usize) -> usize {
     len.div_ceil(256 * 4 * 16).clamp(1, 1024)
 }
@@ -51,8 +51,8 @@ impl Wgpu {
         self.run(kernel("join_summaries"), &[&parts, out], &params, 1)
     }
 
-    /// The norm of several tensors is the square root of the sum of their squared norms, so that each part of a tensor leaves
-    /// one number: its norm times the tensor's scale.
+    /// Computes the gate of a step. Each part of a gradient leaves one number, its norm times the gradient's scale; the norm of all
+    /// gradients is the square root of the sum of the squares of these numbers.
     pub(crate) fn gate_kernel(
         &self,
         gradients: &[GateInput<'_, Self>],

@@ -1,4 +1,4 @@
-//! Every kernel is valid WGSL, fits the smallest adapter, and can be translated to each graphics API's language.
+//! Checks that every kernel is valid WGSL, fits the smallest adapter, and can be translated to the language of each graphics API.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -14,10 +14,10 @@ use crate::algorithm::{ConvOp, Matrices, Tile};
 use crate::device::stream::MAX_BINDINGS;
 use crate::shaders::Shader;
 
-/// The bytes of immediates that Vulkan, Metal and DX12 all provide.
+/// The number of bytes of immediates that each of Vulkan, Metal and DX12 provides at least.
 const LEAST_IMMEDIATES: u32 = 128;
 
-/// A kernel as naga parsed and validated it.
+/// A kernel, parsed and validated by naga.
 struct Parsed {
     kernel: Variant,
     name: String,
@@ -31,8 +31,8 @@ fn parsed() -> Vec<Parsed> {
     kernels().into_iter().map(parse).collect()
 }
 
-/// Validates against the features that SPIR-V, Metal and HLSL have in common, so that every kernel can be translated to
-/// all three. Cooperative matrices are the exception: HLSL has none, and they run on Vulkan and Metal only.
+/// Allows a kernel only the features that SPIR-V, Metal and HLSL have in common, so that every kernel can be translated to all three.
+/// Cooperative matrices are the exception: HLSL has none, so that their kernels run on Vulkan and Metal only.
 fn parse(kernel: Variant) -> Parsed {
     let name = format!("{}.{} {:?}", kernel.shader.name(), kernel.entry, kernel.parameters);
     let source = kernel.kernel().source().unwrap();
@@ -82,7 +82,7 @@ fn no_template_syntax_is_left() {
 }
 
 #[test]
-fn every_entry_is_listed() {
+fn every_entry_point_is_in_the_list_of_kernels() {
     let (mut listed, mut written) = (BTreeSet::new(), BTreeSet::new());
     for parsed in parsed() {
         let shader = parsed.kernel.shader.name();
@@ -157,7 +157,7 @@ fn tiled(kernel: &Variant) -> Option<(Tile, ConvOp)> {
     Some((tile, op))
 }
 
-/// Holds every kernel against WebGPU's default limits, which every adapter provides.
+/// Compares every kernel with WebGPU's default limits, which every adapter provides.
 #[test]
 fn every_kernel_fits_the_smallest_adapter() {
     let limits = wgpu::Limits::default();
@@ -171,7 +171,7 @@ fn every_kernel_fits_the_smallest_adapter() {
         };
         let (shared, immediates) = (bytes(AddressSpace::WorkGroup), bytes(AddressSpace::Immediate));
         match tiled(&parsed.kernel) {
-            // The host chooses a tile by the memory that `fits` counts, which must be exactly what the kernel uses.
+            // The host chooses a tile by the memory that `fits` counts. It must be exactly the memory that the kernel uses.
             Some((tile, op)) => assert!(!tile.fits(op, shared - 1), "{}: {shared}", parsed.name),
             None => {
                 assert!(shared <= limits.max_compute_workgroup_storage_size, "{}: {shared}", parsed.name)
@@ -185,7 +185,7 @@ fn every_kernel_fits_the_smallest_adapter() {
 }
 
 #[test]
-fn every_kernel_becomes_metal() {
+fn every_kernel_is_translated_to_metal() {
     for parsed in parsed() {
         let options = msl::Options {
             lang_version: (2, 4),
@@ -202,7 +202,7 @@ fn every_kernel_becomes_metal() {
 }
 
 #[test]
-fn every_kernel_becomes_hlsl() {
+fn every_kernel_is_translated_to_hlsl() {
     for parsed in parsed().into_iter().filter(|parsed| !is_cooperative(&parsed.kernel)) {
         let options = hlsl::Options {
             immediates_target: Some(hlsl::BindTarget::default()),
@@ -220,13 +220,15 @@ fn every_kernel_becomes_hlsl() {
 }
 
 #[test]
-fn every_kernel_becomes_valid_spirv() {
+fn every_kernel_is_translated_to_valid_spirv() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kernel.spv");
     let has_validator = Command::new("spirv-val").arg("--version").output().is_ok();
     if !has_validator {
-        let _ =
-            writeln!(std::io::stderr(), "skipped: spirv-val is not installed, so that naga alone validates");
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: spirv-val is not installed; only naga validates the kernels"
+        );
     }
     for parsed in parsed() {
         let options = spv::Options { lang_version: (1, 3), ..Default::default() };
@@ -236,7 +238,7 @@ fn every_kernel_becomes_valid_spirv() {
         };
         let words = spv::write_vec(&parsed.module, &parsed.info, &options, Some(&pipeline))
             .unwrap_or_else(|error| panic!("{}: {error}", parsed.name));
-        // The validator of Debian does not know cooperative matrices.
+        // Debian's spirv-val does not support cooperative matrices.
         if has_validator && !is_cooperative(&parsed.kernel) {
             std::fs::write(&path, bytemuck::cast_slice(&words)).unwrap();
             let validator = Command::new("spirv-val").args(["--target-env", "vulkan1.1"]).arg(&path).output();

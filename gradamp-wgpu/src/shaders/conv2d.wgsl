@@ -19,7 +19,7 @@ struct Params {
     // For the weight gradient the pixels of one part of the sum; for the input gradient the parity of the pixels,
     // row · 65536 + column.
     part: u32, parity: u32,
-    // The number of parts of the sum, and of products, whose operands and results lie one behind the other.
+    // The number of parts of the sum, and of products, whose operands and results are stored one after the other.
     parts: u32, batches: u32,
 }
 
@@ -236,7 +236,7 @@ fn backward_input(
 /// dw[p, q, c, o] = Σ_{n, i, j} x[n, i·stride + p − padding, j·stride + q − padding, c] · dy[n, i, j, o]
 ///
 /// An invocation computes two quads of rows (p, q, c) times 16 channels, summed over one part of the pixels. The parts lie
-/// one behind the other in `out`, and a second kernel adds them in their order. a is x, b is dy.
+/// one after the other in `out`, and a second kernel adds them in their order. a is x, b is dy.
 @compute @workgroup_size(64)
 fn backward_weight(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -278,7 +278,7 @@ fn backward_weight(
         let left = place.z * p.stride - p.padding;
         // The window of a pixel beyond the end is placed outside the image.
         let corner = vec3((batch * p.n + place.x) * p.h_in, select(p.h_in + p.kh, top, counts), left);
-        place = onward(place, lanes, p.h_out, p.w_out);
+        place = advance(place, lanes, p.h_out, p.w_out);
         //@ for l in 0..{LANES}
         {
             let window = subgroupBroadcast(corner, {l}u);

@@ -21,7 +21,7 @@ struct Params {
     // For the weight gradient the pixels of one part of the sum; for the input gradient the parity of the pixels,
     // row · 65536 + column.
     part: u32, parity: u32,
-    // The number of parts of the sum, and of products, whose operands and results lie one behind the other.
+    // The number of parts of the sum, and of products, whose operands and results are stored one after the other.
     parts: u32, batches: u32,
 }
 

@@ -9,7 +9,7 @@ enable wgpu_cooperative_matrix;
 
 /// dw[p, q, c, o] = Σ_{n, i, j} x[n, i·stride + p − padding, j·stride + q − padding, c] · dy[n, i, j, o]
 ///
-/// Rows are (p, q, c), columns output channels, and the sum runs over one part of the pixels. The parts lie one behind the
+/// Rows are (p, q, c), columns output channels, and the sum runs over one part of the pixels. The parts are stored one after the
 /// other in `out`, and a second kernel adds them in their order. a is x, b is dy.
 @compute @workgroup_size(256)
 fn backward_weight(
@@ -81,7 +81,7 @@ fn backward_weight(
                     next_a{r} = load_a(((batch * p.n + place{r}.x) * p.h_in + top) * p.w_in + left, quad, p.c_in);
                 }
                 m{r} += 16u;
-                place{r} = onward(place{r}, sixteen, p.h_out, p.w_out);
+                place{r} = advance(place{r}, sixteen, p.h_out, p.w_out);
             }
             //@ end
             //@ for r in 0..{LOADS_B}

@@ -1,4 +1,4 @@
-//! Kernels: one entry point of one variant of one shader.
+//! Kernels. A kernel is one entry point of one variant of a shader.
 
 use gradamp_core::Result;
 

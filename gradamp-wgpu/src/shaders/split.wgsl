@@ -6,8 +6,8 @@ fn split(m: u32, height: u32, width: u32) -> vec3<u32> {
     return vec3(image, line - image * height, m - line * width);
 }
 
-/// The pixel that lies `by` behind `at`. Needs no division.
-fn onward(at: vec3<u32>, by: vec3<u32>, height: u32, width: u32) -> vec3<u32> {
+/// The pixel `by` after `at`, both given as image, row and column. Needs no division.
+fn advance(at: vec3<u32>, by: vec3<u32>, height: u32, width: u32) -> vec3<u32> {
     var next = at + by;
     let line_ends = u32(next.z >= width);
     next.z -= line_ends * width;
@@ -20,7 +20,7 @@ fn onward(at: vec3<u32>, by: vec3<u32>, height: u32, width: u32) -> vec3<u32> {
 
 /// The pixel after `at`.
 fn following(at: vec3<u32>, height: u32, width: u32) -> vec3<u32> {
-    return onward(at, vec3(0u, 0u, 1u), height, width);
+    return advance(at, vec3(0u, 0u, 1u), height, width);
 }
 
 /// Along one axis, the last window that starts at or before a pixel, and the pixel's place in that window.

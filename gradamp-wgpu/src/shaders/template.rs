@@ -1,7 +1,7 @@
-//! WGSL with loops that are unrolled and numbers that are put in before a driver sees them.
+//! Templates of WGSL. The host expands them before a driver compiles them: it unrolls loops and inserts numbers.
 //!
-//! A driver keeps an array in registers only where every index is a constant, and not every driver unrolls. So a
-//! register tile is written as a loop over names:
+//! A driver keeps an array in registers only if every index is a constant, and not every driver unrolls loops. A register tile is
+//! therefore written as a loop over names:
 //!
 //! ```wgsl
 //! //@ for i in 0..{TM}
@@ -12,8 +12,8 @@
 //! //@ end
 //! ```
 //!
-//! `{NAME}` is replaced where NAME is a parameter or a loop's variable, and `{A*4+i}` by the value of that sum of
-//! products; any other brace is WGSL's own.
+//! `{NAME}` is replaced if NAME is a parameter or the variable of a loop. `{A*4+i}` is replaced by the value of this sum of
+//! products. Any other brace is left as a brace of WGSL.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub type Parameters = BTreeMap<&'static str, i64>;
 
 /// The WGSL of `source` for `parameters`.
 ///
-/// **Errors:** a directive that cannot be read, an `end` too many or too few; the message gives the line.
+/// **Errors:** a directive that cannot be parsed; a missing or superfluous `end`. The message gives the line.
 pub fn expand(name: &str, source: &str, parameters: &Parameters) -> Result<String> {
     let lines: Vec<&str> = source.lines().collect();
     let mut scope = Scope(parameters.iter().map(|(&name, &value)| (name.to_owned(), value)).collect());
@@ -32,11 +32,12 @@ pub fn expand(name: &str, source: &str, parameters: &Parameters) -> Result<Strin
     let end = block(name, &lines, 0, &mut scope, Some(&mut out))?;
     match end == lines.len() {
         true => Ok(out),
-        false => Err(fail(name, end, "an end or else without a beginning")),
+        false => Err(fail(name, end, "found an `end` or `else` without `for` or `if`")),
     }
 }
 
-/// Expands the lines from `at` to the end of their block; gives the line that ends it. Without `out` only looks for it.
+/// Expands the lines from `at` to the end of their block, and returns the index of the line that ends the block. If `out` is `None`,
+/// only finds this line.
 fn block(
     name: &str,
     lines: &[&str],
@@ -66,7 +67,7 @@ fn block(
                         scope.0.pop();
                     }
                 }
-                at = closed(name, lines, end)?;
+                at = after_end(name, lines, end)?;
             }
             ["if", condition] => {
                 let holds = match out.is_some() {
@@ -77,19 +78,19 @@ fn block(
                 if lines.get(end).is_some_and(|line| line.trim() == "//@ else") {
                     end = block(name, lines, end + 1, scope, out.as_deref_mut().filter(|_| !holds))?;
                 }
-                at = closed(name, lines, end)?;
+                at = after_end(name, lines, end)?;
             }
-            _ => return Err(fail(name, at, "expected for, if, else or end")),
+            _ => return Err(fail(name, at, "expected `for`, `if`, `else` or `end`")),
         }
     }
     Ok(at)
 }
 
-/// The line behind the `end` at `at`.
-fn closed(name: &str, lines: &[&str], at: usize) -> Result<usize> {
+/// The index of the line after `at`, which must be an `end`.
+fn after_end(name: &str, lines: &[&str], at: usize) -> Result<usize> {
     match lines.get(at).map(|line| line.trim()) {
         Some("//@ end") => Ok(at + 1),
-        _ => Err(fail(name, at, "expected an end")),
+        _ => Err(fail(name, at, "expected an `end`")),
     }
 }
 
@@ -97,18 +98,17 @@ fn fail(name: &str, line: usize, message: &str) -> Error {
     Error::shape("shader template", format!("{name}.wgsl, line {}: {message}", line + 1))
 }
 
-/// The names that stand for numbers, the innermost last.
+/// The names that stand for numbers. The variable of the innermost loop is last.
 struct Scope(Vec<(String, i64)>);
 
 impl Scope {
-    /// Copies `line`, with the values of `{…}` in it.
+    /// Appends `line` to `out`, with each `{…}` replaced by its value.
     fn substitute(&self, line: &str, out: &mut String) {
         let mut rest = line;
         while let Some(open) = rest.find('{') {
-            let (before, behind) = rest.split_at(open);
+            let (before, after) = rest.split_at(open);
             out.push_str(before);
-            let inner =
-                behind[1..].split_once('}').and_then(|(inner, rest)| Some((self.value(inner)?, rest)));
+            let inner = after[1..].split_once('}').and_then(|(inner, rest)| Some((self.value(inner)?, rest)));
             rest = match inner {
                 Some((value, rest)) => {
                     out.push_str(&value.to_string());
@@ -116,7 +116,7 @@ impl Scope {
                 }
                 None => {
                     out.push('{');
-                    &behind[1..]
+                    &after[1..]
                 }
             };
         }
@@ -130,7 +130,7 @@ impl Scope {
         Some(value(from)?..value(to)?)
     }
 
-    /// Whether `NAME` is not 0, or `!NAME` is.
+    /// Whether the condition is true: `NAME` if NAME is not 0, and `!NAME` if NAME is 0.
     fn holds(&self, condition: &str) -> Option<bool> {
         match condition.strip_prefix('!') {
             Some(name) => Some(self.value(name)? == 0),

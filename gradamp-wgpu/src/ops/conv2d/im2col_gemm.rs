@@ -1,13 +1,13 @@
-//! Convolutions of images, whose three channels do not fill a quad: im2col stores the windows as rows of whole quads, and
-//! the convolution becomes a 1x1 convolution over them.
+//! Convolutions of images whose channels, usually three, do not fill a quad. im2col stores the windows as rows of whole quads, and
+//! the convolution becomes a 1x1 convolution over these rows.
 //!
 //! | operation | product |
 //! |---|---|
 //! | forward | \[pixel, patch\] · \[patch, c_out\] |
 //! | weight gradient, transposed | \[pixel, c_out\]ᵀ · \[pixel, patch\] |
 //!
-//! The weight gradient is computed transposed, because c_out fills the lanes of a subgroup where a small patch does not.
-//! There is no input gradient, since training never asks for the gradient of an image.
+//! The weight gradient is computed transposed, because c_out fills the lanes of a subgroup and a small patch does not.
+//! There is no input gradient, since training does not need the gradient of an image.
 
 use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
@@ -35,7 +35,7 @@ pub(crate) const KERNELS: &[Kernel<'static>] = &[EXTEND, TRANSPOSE];
 const EXTEND: Kernel<'static> = Kernel { shader: Shader::Im2colGemm, entry: "extend", parameters: &[] };
 const TRANSPOSE: Kernel<'static> = Kernel { shader: Shader::Im2colGemm, entry: "transpose", parameters: &[] };
 
-/// The most bytes of stored windows; a batch of 512 images of CIFAR takes 56 MiB.
+/// The largest number of bytes of stored windows. A batch of 512 images of CIFAR takes 56 MiB.
 const MAX_BYTES: usize = 64 << 20;
 
 /// Whether this algorithm can compute the operation.
@@ -103,7 +103,7 @@ mod tests {
     use crate::algorithm::Algorithm;
     use crate::testing;
 
-    /// Both operations against the implicit product on the same device, with NaN behind every operand.
+    /// Compares both operations with the implicit product on the same device. NaNs follow every operand in memory.
     #[test]
     fn both_operations_equal_the_implicit_product() {
         for gpu in testing::gpus() {

@@ -51,10 +51,10 @@ pub(crate) struct SumParams {
 
 const SUM_PARTS: Kernel<'static> = Kernel { shader: Shader::SumParts, entry: "sum_parts", parameters: &[] };
 
-/// The workgroups that fill a large GPU.
+/// The number of workgroups that fills a large GPU.
 pub(crate) const ENOUGH_GROUPS: usize = 256;
 
-/// What determines the kernel of a product.
+/// The properties of a product that determine its kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct ProductKernel {
     op: ConvOp,
@@ -157,11 +157,11 @@ pub(crate) struct Product<'a> {
     pub(crate) tile: Tile,
     /// For an input gradient: the parity (i mod stride, j mod stride) of its pixels.
     pub(crate) parity: [usize; 2],
-    /// For a weight gradient: the number of parts of the sum, whose results lie one behind the other.
+    /// For a weight gradient: the number of parts of the sum. The results of the parts are stored one after the other.
     pub(crate) parts: usize,
     /// The pixels of one part.
     pub(crate) part: usize,
-    /// The number of products of this geometry, whose operands and results lie one behind the other.
+    /// The number of products of this geometry. Their operands, and their results, are stored one after the other.
     pub(crate) batches: usize,
 }
 
@@ -171,7 +171,7 @@ impl<'a> Product<'a> {
         Self { g, op, tile, parity: [0, 0], parts: 1, part: g.n * g.pixels(), batches: 1 }
     }
 
-    /// The pixels that are the rows of the product, or over which it sums.
+    /// The number of pixels that are the rows of the product, or for a weight gradient the number over which it sums.
     fn pixels(&self) -> usize {
         let Self { g, op, parity: [row, column], .. } = self;
         match op {
@@ -199,7 +199,7 @@ impl<'a> Product<'a> {
         [rows.div_ceil(tile[0]), columns.div_ceil(tile[1])]
     }
 
-    /// The tiles of one product in one part.
+    /// The number of tiles of one product in one part.
     pub(crate) fn units(&self) -> usize {
         self.tiles().into_iter().product()
     }
@@ -212,7 +212,7 @@ impl<'a> Product<'a> {
         Self { parts: pixels.div_ceil(part), part, ..self }
     }
 
-    /// The multiplications of this dispatch. Each parity of an input gradient has an equal share of the geometry's.
+    /// The multiplications of this dispatch. Each parity of an input gradient counts as an equal share of all multiplications.
     fn multiplications(&self) -> u64 {
         let parities = if self.op == ConvOp::InputGradient { self.g.stride.pow(2) } else { 1 };
         self.g.multiplications() * self.batches as u64 / parities as u64
@@ -319,8 +319,8 @@ impl Wgpu {
     }
 }
 
-/// The number of parts in which to sum a weight gradient: enough to keep every core busy, but none so short that its own
-/// cost shows.
+/// The number of parts in which to sum a weight gradient: enough to keep every core busy, but so few that the cost of adding the
+/// parts is small.
 fn parts(product: &Product<'_>) -> usize {
     let wanted = match product.tile {
         Tile::Subgroup(_) => 64,

@@ -139,15 +139,15 @@ fn shared_tile(op: ConvOp, g: &Conv2d, memory: u32) -> Tile {
     let enough = |&&(rows, columns): &&(usize, usize)| {
         let tile = Tile::Shared(rows, columns);
         let product = Product::new(g, op, tile);
-        let waste = product.size()[1] <= 8 * columns && columns > 4; // half of the columns lie beyond the matrix
+        let waste = product.size()[1] <= 8 * columns && columns > 4; // half of a tile's columns would be beyond the matrix
         !waste && tile.fits(op, memory) && product.units() >= ENOUGH_GROUPS
     };
     let &(rows, columns) = SHARED.iter().find(enough).unwrap_or(&(4, 4));
     Tile::Shared(rows, columns)
 }
 
-/// The largest tile of cooperative matrices that divides the product, since they write whole fragments row by row; `None`
-/// where no tile does.
+/// The largest tile of cooperative matrices that divides the product evenly; `None` if no tile does. Cooperative matrices write
+/// whole fragments only, to consecutive rows.
 pub(crate) fn cooperative_tile(op: ConvOp, g: &Conv2d, matrices: Matrices) -> Option<Tile> {
     let quads = g.c_in.is_multiple_of(4) && g.c_out.is_multiple_of(4);
     let in_rows = quads && (op != ConvOp::InputGradient || g.stride == 1);
@@ -163,10 +163,10 @@ mod tests {
     use crate::testing;
 
     #[test]
-    fn tiles_are_large_where_there_is_enough_work_and_never_mostly_beyond_the_matrix() {
+    fn tiles_are_large_if_there_is_enough_work_and_never_half_beyond_the_matrix() {
         for (n, side, channels, tile) in [
             (128, 32, 128, Tile::Shared(8, 8)),
-            (128, 32, 64, Tile::Shared(8, 4)), // half of 128 columns would lie beyond the matrix
+            (128, 32, 64, Tile::Shared(8, 4)), // half of 128 columns would be beyond the matrix
             (1, 32, 64, Tile::Shared(4, 4)),
             (8, 4, 8, Tile::Shared(4, 4)),
         ] {
@@ -175,9 +175,9 @@ mod tests {
         }
     }
 
-    /// With a limit of three convolutions, the third one ends a submission, whatever the operation and the stride.
+    /// With a limit of three convolutions, the third one ends a submission, for every operation and stride.
     #[test]
-    fn many_multiplications_are_submitted() {
+    fn work_is_submitted_after_many_multiplications() {
         for gpu in testing::gpus() {
             for stride in [1, 2] {
                 let g = Conv2d::new(&[2, 8, 8, 16], &[3, 3, 16, 16], stride, 1).unwrap();

@@ -55,14 +55,14 @@ const fn kernel(entry: &'static str, parameters: Options) -> Kernel<'static> {
     Kernel { shader: Shader::Winograd, entry, parameters }
 }
 
-/// The places of a transformed tile, 6 x 6, and so the number of products.
+/// The number of places of a transformed tile, 6 x 6. Each place is one product.
 const PLACES: usize = 36;
-/// The most bytes of transformed values at a time: as much as the caches hold on a software rasteriser, and little of a
-/// GPU's memory.
+/// The largest number of bytes of transformed values at a time. They fit the host's caches on a software rasteriser, and are little
+/// of a GPU's memory.
 const SCRATCH: usize = 16 << 20;
 
-/// Whether this algorithm is the fastest on a software rasteriser, as measured there. The transforms cost as much as an
-/// implicit product of about 64 channels, and tiles waste work beyond the image and in the last rows of a product.
+/// Whether this algorithm is the fastest on a software rasteriser, by a rule that was found by measurement. The transforms cost as
+/// much as an implicit product of about 64 channels. Tiles waste work beyond the image and in the last rows of a product.
 pub(crate) fn pays(op: ConvOp, g: &Conv2d, tile: Tile) -> bool {
     let channels = if op == ConvOp::WeightGradient { 64 } else { 128 };
     let (h, w) = if op == ConvOp::InputGradient { (g.h_in, g.w_in) } else { (g.h_out, g.w_out) };
@@ -77,7 +77,7 @@ pub(crate) fn fits(g: &Conv2d) -> bool {
     [g.kh, g.kw, g.stride] == [3, 3, 1] && g.padding <= 2 && quads
 }
 
-/// The tiles over some consecutive images.
+/// The tiles of consecutive images.
 #[derive(Clone, Copy)]
 struct Tiles {
     first_image: usize,
@@ -87,7 +87,7 @@ struct Tiles {
 }
 
 impl Tiles {
-    /// The tiles over all `n` images of `h` times `w` results, in groups whose transformed values fit into [`SCRATCH`].
+    /// The tiles of all `n` images of `h` times `w` results, in groups of images whose transformed values fit into [`SCRATCH`].
     fn groups(n: usize, [h, w]: [usize; 2], channels: usize) -> impl Iterator<Item = Self> {
         let (down, across) = (h.div_ceil(4), w.div_ceil(4));
         let images = (SCRATCH / (4 * PLACES * down * across * channels)).clamp(1, n);
@@ -218,12 +218,12 @@ impl Wgpu {
         }
     }
 
-    /// The products of all places.
+    /// Computes the products of all places.
     fn products(&self, product: Product<'_>, buffers: &[&Buffer]) -> Result<()> {
         self.product(Product { batches: PLACES, ..product }, buffers)
     }
 
-    /// The 36 transformed values of every tile, for one operand of the products.
+    /// Transforms an image: the result holds 36 values of every tile and channel, which are one operand of the products.
     fn transform(
         &self,
         entry: &'static str,
@@ -259,8 +259,8 @@ mod tests {
     use crate::algorithm::Algorithm;
     use crate::testing;
 
-    /// Each operation against the implicit product on the same device: on planes that fill no tile, at every padding, and
-    /// with so many images that they need several groups.
+    /// Compares each operation with the implicit product on the same device: on images that do not fill their tiles, at every
+    /// padding, and with so many images that they need several groups.
     #[test]
     fn every_operation_equals_the_implicit_product() {
         for gpu in testing::gpus() {
@@ -277,13 +277,13 @@ mod tests {
     }
 
     #[test]
-    fn rasterisers_use_it_for_wide_layers_on_planes_of_whole_tiles() {
+    fn rasterisers_use_winograd_for_wide_layers_on_images_of_whole_tiles() {
         use ConvOp::{Forward, InputGradient, WeightGradient};
         for (side, channels, stride, ops) in [
             (32, 128, 1, &[Forward, InputGradient, WeightGradient][..]),
             (32, 64, 1, &[WeightGradient]), // too narrow for the transforms
-            (4, 256, 1, &[WeightGradient]), // eight tiles fill no row of a product
-            (2, 512, 1, &[]),               // three quarters of each tile are beyond the plane
+            (4, 256, 1, &[WeightGradient]), // eight tiles do not fill a product's rows
+            (2, 512, 1, &[]),               // three quarters of each tile are beyond the image
             (32, 128, 2, &[]),
             (32, 126, 1, &[]),
         ] {

@@ -1,4 +1,4 @@
-//! Every law, on the reference backend.
+//! Checks every law of the conformance suite on the reference backend.
 
 use gradamp_core::Reference;
 

@@ -1,5 +1,5 @@
-//! SGD beyond what PyTorch's fixtures exercise: clipping, the order amplification, clipping, weight decay, and sets
-//! that are not decayed. Steps of lr 1 without momentum show the gradient that arrived.
+//! SGD where PyTorch's fixtures do not test it: clipping; the order of amplification, clipping and weight decay; sets of parameters
+//! without weight decay. A step of lr 1 without momentum decreases a parameter by exactly its changed gradient.
 
 #![allow(clippy::unwrap_used)] // a test that cannot begin may stop where it is
 
@@ -21,17 +21,17 @@ impl<B: Backend> BackwardHook<B> for Amplify {
     }
 }
 
-/// A parameter's path, its role, and what a step took off its values.
-type Taken = (String, Role, Vec<f32>);
+/// A parameter's path, its role, and by how much a step decreased its values.
+type Decrease = (String, Role, Vec<f32>);
 
-/// What one step of lr 1 takes off each parameter, and the norm that clipping measured.
-fn taken(settings: SgdSettings, factor: f32) -> (Vec<Taken>, Option<f32>) {
+/// How much one step of lr 1 decreases each parameter, and the norm that clipping measured.
+fn decreases(settings: SgdSettings, factor: f32) -> (Vec<Decrease>, Option<f32>) {
     let (taken, gate) = stepped(settings, factor, false);
     (taken, gate.map(|gate| gate.norm))
 }
 
-/// The same, and the whole gate; `skips` where gradients that are not finite are to change nothing.
-fn stepped(settings: SgdSettings, factor: f32, skips: bool) -> (Vec<Taken>, Option<StepGate>) {
+/// Like [`decreases`], with the whole gate. If `skips`, a step with gradients that are not finite changes nothing.
+fn stepped(settings: SgdSettings, factor: f32, skips: bool) -> (Vec<Decrease>, Option<StepGate>) {
     let mut parameters = Parameters::new(&Reference, 4);
     let bn = BatchNorm2d::new(&mut parameters, "bn", 3).unwrap();
     let pool = MeanPool2d::new("pool");
@@ -67,11 +67,11 @@ fn plain() -> SgdSettings {
     SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() }
 }
 
-fn norm(taken: &[Taken]) -> f32 {
+fn norm(taken: &[Decrease]) -> f32 {
     taken.iter().flat_map(|(_, _, values)| values).map(|v| v * v).sum::<f32>().sqrt()
 }
 
-fn assert_close(a: &[Taken], b: &[Taken], scale: f32) {
+fn assert_close(a: &[Decrease], b: &[Decrease], scale: f32) {
     for ((path, _, a), (_, _, b)) in a.iter().zip(b) {
         for (a, b) in a.iter().zip(b) {
             assert!((a - scale * b).abs() < 2e-6, "{path}: {a} is not {scale} times {b}");
@@ -81,10 +81,10 @@ fn assert_close(a: &[Taken], b: &[Taken], scale: f32) {
 
 #[test]
 fn clipping_by_norm_scales_all_gradients_together_after_amplification() {
-    let (gradient, none) = taken(plain(), 3.0);
+    let (gradient, none) = decreases(plain(), 3.0);
     assert_eq!(none, None, "the norm is computed only where it is asked for");
     let limit = norm(&gradient) / 2.0;
-    let (clipped, measured) = taken(SgdSettings { clip_norm: Some(limit), ..plain() }, 3.0);
+    let (clipped, measured) = decreases(SgdSettings { clip_norm: Some(limit), ..plain() }, 3.0);
     assert!(
         (measured.unwrap() - norm(&gradient)).abs() < 1e-5,
         "the norm is that of the amplified gradients"
@@ -94,14 +94,14 @@ fn clipping_by_norm_scales_all_gradients_together_after_amplification() {
 
 #[test]
 fn a_norm_below_the_limit_changes_nothing() {
-    let (gradient, _) = taken(plain(), 1.0);
-    let (same, _) = taken(SgdSettings { clip_norm: Some(norm(&gradient) * 1.01), ..plain() }, 1.0);
+    let (gradient, _) = decreases(plain(), 1.0);
+    let (same, _) = decreases(SgdSettings { clip_norm: Some(norm(&gradient) * 1.01), ..plain() }, 1.0);
     assert_eq!(same, gradient);
 }
 
 #[test]
 fn a_step_that_is_not_finite_changes_nothing_where_such_steps_are_skipped() {
-    let finite = |taken: &[Taken]| taken.iter().all(|(_, _, values)| values.iter().all(|v| v.is_finite()));
+    let finite = |taken: &[Decrease]| taken.iter().all(|(_, _, values)| values.iter().all(|v| v.is_finite()));
     for clip_norm in [None, Some(0.1)] {
         let settings = SgdSettings { momentum: 0.9, weight_decay: 0.1, clip_norm, ..plain() };
         for factor in [f32::INFINITY, f32::NAN] {
@@ -121,8 +121,8 @@ fn a_step_that_is_not_finite_changes_nothing_where_such_steps_are_skipped() {
 
 #[test]
 fn clipping_by_value_limits_each_element_after_amplification() {
-    let (gradient, _) = taken(plain(), 3.0);
-    let (clipped, _) = taken(SgdSettings { clip_value: Some(0.05), ..plain() }, 3.0);
+    let (gradient, _) = decreases(plain(), 3.0);
+    let (clipped, _) = decreases(SgdSettings { clip_value: Some(0.05), ..plain() }, 3.0);
     let mut limited = 0;
     for ((path, _, clipped), (_, _, gradient)) in clipped.iter().zip(&gradient) {
         for (clipped, gradient) in clipped.iter().zip(gradient) {
@@ -139,21 +139,21 @@ fn clipping_by_value_limits_each_element_after_amplification() {
 #[test]
 fn weight_decay_comes_after_clipping_and_is_not_amplified() {
     let decay = SgdSettings { weight_decay: 0.5, clip_value: Some(1e-9), ..plain() };
-    let (taken, _) = taken(decay, 1000.0);
-    // The gradient is clipped away; half of each parameter is left of the step.
+    let (taken, _) = decreases(decay, 1000.0);
+    // Clipping makes the gradient nearly 0, so that the step is weight decay only: half of each parameter.
     let (_, _, gamma) = taken.iter().find(|(path, ..)| path == "bn.weight").unwrap();
     assert!(gamma.iter().all(|g| (g - 0.5).abs() < 1e-6), "{gamma:?}");
 }
 
 #[test]
 fn sets_that_are_not_decayed_take_the_bare_gradient() {
-    let (bare, _) = taken(plain(), 1.0);
+    let (bare, _) = decreases(plain(), 1.0);
     let sets =
         [(ParameterSet::Bias, vec![Role::Bias]), (ParameterSet::BatchNorm, vec![Role::Gamma, Role::Beta])];
     for (set, roles) in sets {
         let settings = SgdSettings { weight_decay: 0.5, no_decay: vec![set], ..plain() };
-        for ((path, role, with), (_, _, without)) in taken(settings, 1.0).0.iter().zip(&bare) {
-            // beta begins at 0, where decay has nothing to take.
+        for ((path, role, with), (_, _, without)) in decreases(settings, 1.0).0.iter().zip(&bare) {
+            // beta begins at 0, and the decay of 0 is 0.
             if *role != Role::Beta {
                 assert_eq!(with == without, roles.contains(role), "{set:?}: {path}");
             }
@@ -179,10 +179,10 @@ fn settings_out_of_range_name_their_key() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
-    /// Whatever the factor, what reaches the parameters is never longer than the limit.
+    /// With any factor, the norm of the clipped gradients is at most the limit.
     #[test]
     fn no_factor_gets_past_clipping_by_norm(factor in 0.01f32..1e4, limit in 1e-3f32..10.0) {
-        let (taken, _) = taken(SgdSettings { clip_norm: Some(limit), ..plain() }, factor);
+        let (taken, _) = decreases(SgdSettings { clip_norm: Some(limit), ..plain() }, factor);
         prop_assert!(norm(&taken) <= limit * 1.0001 + 1e-5);
     }
 }

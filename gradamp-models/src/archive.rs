@@ -79,7 +79,7 @@ impl Archive {
         names
     }
 
-    /// The shape of a tensor; `None` where there is no tensor of this name.
+    /// The shape of a tensor; `None` if there is no tensor of this name.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.header.info(name).map(|info| &*info.shape)
     }
@@ -101,8 +101,8 @@ impl Archive {
         }
     }
 
-    /// The values of a tensor of whole numbers, which may have any numeric type: casting a whole model casts its counters too.
-    /// An f16 infinity, which is a number too large for f16, is read as the largest f16.
+    /// The values of a tensor of whole numbers. They may have any numeric type, since casting a model in PyTorch casts its counters too.
+    /// A counter that is too large for f16 is infinite in f16; it is read as the largest f16.
     ///
     /// **Errors:** no tensor of this name; a tensor of another type; a value that is not a whole number, or beyond 63 bits.
     pub fn integers(&self, name: &str) -> Result<Vec<i64>> {
@@ -173,8 +173,8 @@ pub(crate) enum Values {
     I64(i64),
 }
 
-/// A tensor to be written. Its values are read from `source` only when the tensor is written, so that one tensor is in memory
-/// at a time.
+/// A tensor to be written. Its values are read from `source` when the tensor is written, so that only one tensor is in memory at a
+/// time.
 pub(crate) struct Entry<T> {
     pub name: String,
     pub dtype: Dtype,

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use crate::durable::{sync_file, sync_folder};
 use crate::{Error, Result};
 
-/// The most symbolic links that are followed to a file; Linux has the same limit.
+/// The largest number of symbolic links that are followed to a file. Linux has the same limit.
 const MOST_LINKS: usize = 40;
 
 /// Writes the file at `path` atomically: readers find the old file or the new one and never a part of it, even after a loss
 /// of power. `fill` writes to a temporary file in the same folder, which is then flushed to the disk and renamed.
 ///
-/// A symbolic link is kept, and the file that it leads to is written. An existing file keeps its permissions, and its owner
-/// where the system allows it.
+/// If `path` is a symbolic link, the link stays, and the file that it leads to is replaced. The new file has the permissions of the old
+/// one, and its owner if the system allows it.
 ///
 /// **Errors:** a folder that is missing, not writable or full; a path of something other than a file; errors of `fill`. Each
 /// leaves the old file as it is.
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn links_stay_and_what_they_lead_to_is_written() {
+    fn links_stay_and_the_file_that_they_lead_to_is_written() {
         let root = tempfile::tempdir().unwrap();
         let (file, link, far) =
             (root.path().join("file"), root.path().join("link"), root.path().join("d/far"));
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_refused_and_stays() {
+    fn folders_devices_and_sockets_are_refused_and_stay() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
         fs::create_dir(at("folder")).unwrap();

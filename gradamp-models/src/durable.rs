@@ -46,7 +46,7 @@ pub fn sync_above(path: &Path) -> Result<()> {
 pub fn sync_folder(path: &Path) -> Result<()> {
     if cfg!(unix) {
         let folder = match File::open(path) {
-            // A folder that may be written to and not read can be flushed only with the whole disk.
+            // A folder that may be written but not read cannot be opened. Only flushing the whole disk flushes it.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(()),
             opened => opened.map(|folder| folder.sync_all()),
         };
@@ -90,7 +90,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let deep = root.path().join("a/b/c");
         create_folders(&deep).unwrap();
-        create_folders(&deep).unwrap(); // they may be there
+        create_folders(&deep).unwrap(); // existing folders are no error
         assert!(deep.is_dir());
         sync_folder(&deep).unwrap();
         #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! Models of other crates, which settings name as they name those of this one.
+//! Models of other crates, which settings name like the models of this crate.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use gradamp_core::{Backend, Module, Parameters, Result};
 
 /// A model of another crate, on any backend.
 ///
-/// A program registers a definition under a name; from then on `model.name` in a configuration may be that name.
+/// A program registers a definition under a name. From then on, settings may name it as their architecture.
 pub trait ModelDefinition: Send + Sync + 'static {
     /// Builds the model for images of three channels and registers its parameters, initialised from their seed.
     ///
@@ -54,7 +54,7 @@ pub fn registered() -> Vec<&'static str> {
     EXTERNAL.added()
 }
 
-/// The registered model called `name`; `None` where nobody has registered it for this backend.
+/// The registered model called `name`; `None` if no crate has registered this name for this backend.
 pub(crate) fn build<B: Backend>(
     name: &str,
     width: usize,

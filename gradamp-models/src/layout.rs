@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// The twin: each value's place computed from its four indices.
+        /// A slow twin, which computes the position of each value from its four indices.
         #[test]
         fn every_value_of_a_convolution_goes_to_its_place(kh in 1usize..4, kw in 1usize..4, i in 1usize..5, o in 1usize..5) {
             let shape = [kh, kw, i, o];

@@ -69,7 +69,7 @@ impl Model {
                 Model::ResNet(ResNet::new(settings, parameters)?)
             }
             Architecture::Mlp => Model::Mlp(Mlp::new(settings, parameters)?),
-            // Only `build` has a place for a model of any type.
+            // `Model` holds models of this crate only; `build` returns a boxed module and can build any model.
             Architecture::External(name) => return Err(unknown_here(name, parameters).into()),
         })
     }
@@ -87,8 +87,8 @@ impl<B: Backend> Module<B> for Model {
 
 impl ModelSettings {
     /// The settings of the model whose tensors have these names and shapes. `shape` returns the shape of a named tensor in
-    /// PyTorch's layout, or `None` where there is none. The activation is the standard one, since tensors do not tell it. The
-    /// result is `None` for a model that is not of this crate, or for a part of one.
+    /// PyTorch's layout, or `None` if there is no such tensor. The activation is the standard one, since it does not follow from the
+    /// tensors. The result is `None` if the tensors are not those of a whole model of this crate.
     pub fn from_tensors(shape: impl Fn(&str) -> Option<Vec<usize>>) -> Option<Self> {
         resnet::recognise(&shape).or_else(|| vgg::recognise(&shape)).or_else(|| mlp::recognise(&shape))
     }

@@ -9,7 +9,7 @@ use gradamp_core::{Backend, Error, LayerKind, Module, Parameters, Tape, Var, ops
 
 use crate::{Architecture, ModelSettings, Norm, Result};
 
-/// Blocks in each of the four stages; `None` for other families.
+/// The number of blocks in each of the four stages; `None` for other families.
 fn blocks(architecture: Architecture) -> Option<[usize; 4]> {
     match architecture {
         Architecture::ResNet18 => Some([2, 2, 2, 2]),
@@ -18,13 +18,13 @@ fn blocks(architecture: Architecture) -> Option<[usize; 4]> {
     }
 }
 
-/// The settings of the ResNet whose tensors have these names and shapes, with the standard activation, which tensors do not
-/// tell. `None` for another model, or for a part of one.
+/// The settings of the ResNet whose tensors have these names and shapes. The activation is the standard one, since it does not follow
+/// from the tensors. `None` if the tensors are not those of a whole ResNet.
 pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<ModelSettings> {
     let width = *shape("conv1.weight")?.first()?;
     let classes = *shape("linear.weight")?.first()?;
     let has = |name: String| shape(&name).is_some();
-    // A deeper network has every tensor of a shallower one, and more.
+    // Deeper networks are tried first, since they have all tensors of the shallower ones.
     let architecture = [Architecture::ResNet34, Architecture::ResNet18].into_iter().find(|architecture| {
         let depth = blocks(*architecture).map_or(0, |blocks| blocks[2]);
         has(format!("layer3.{}.conv2.weight", depth - 1))
@@ -34,7 +34,7 @@ pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<M
     Some(ModelSettings { width, classes, norm, skip, ..ModelSettings::new(architecture) })
 }
 
-/// How a ResNet's layers are made.
+/// The settings that the layers of a ResNet share.
 #[derive(Clone, Copy, Debug)]
 struct Style {
     norm: Norm,
@@ -59,17 +59,18 @@ impl Style {
         }
     }
 
-    /// The activation called `relu` and a number, or `act` and a number where it is not a ReLU.
+    /// The activation with this number. It is called `relu1` or `relu2` if it is a ReLU, and `act1` or `act2` otherwise.
     fn activation(self, parent: &str, number: usize) -> Activation {
         let name = if self.activation == ActivationFunction::Relu { "relu" } else { "act" };
         Activation::new(&join(parent, &format!("{name}{number}")), self.activation)
     }
 }
 
-/// y = relu2(bn2(conv2(relu1(bn1(conv1(x))))) + shortcut(x)): a site of its own around its layers' sites.
+/// A residual block: y = relu2(bn2(conv2(relu1(bn1(conv1(x))))) + shortcut(x)). The block is a site that contains the sites of its
+/// layers.
 ///
-/// The shortcut is the identity, or a 1x1 convolution and a batch norm where the shape changes. By the model's settings
-/// there is no shortcut, there are no batch norms, or the activations `act1` and `act2` stand in place of the ReLUs.
+/// The shortcut is the identity if x and y have the same shape, and a 1x1 convolution with a batch norm otherwise. The model's settings
+/// may leave out the shortcut or the batch norms, and may replace the ReLUs by the activations `act1` and `act2`.
 ///
 /// **Shapes:** x `[n, h, w, c_in]`, y `[n, h/stride, w/stride, c]`, rounded up.
 #[derive(Clone, Debug)]
@@ -179,7 +180,7 @@ impl ResNet {
         let mut blocks = Vec::new();
         for (stage, (depth, widths)) in depths.into_iter().zip([1, 2, 4, 8]).enumerate() {
             for block in 0..depth {
-                // Every stage but the first begins by halving the image.
+                // The first block of every stage but the first halves the image.
                 let stride = if block == 0 && stage > 0 { 2 } else { 1 };
                 let path = format!("layer{}.{block}", stage + 1);
                 let c_out = widths * settings.width;

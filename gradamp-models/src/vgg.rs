@@ -5,15 +5,15 @@ use gradamp_core::{Backend, Error, Module, Parameters, Tape, Var};
 
 use crate::{Architecture, ModelSettings, Norm, Result};
 
-/// A layer of the plan: a convolution to so many widths, or a max-pool.
+/// A layer of the plan: a convolution with this number of widths of output channels, or a max-pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Conv(usize),
     Pool,
 }
 
-/// The plan: the convolutions of five stages, `repeat` times as many as the standard model has, each stage closed by a
-/// pool. `None` for other families.
+/// The layers: five stages of convolutions, with a pool at the end of each stage. There are `repeat` times as many convolutions as in the
+/// standard model. `None` for other families.
 fn plan(architecture: Architecture, repeat: usize) -> Option<Vec<Step>> {
     let depths = match architecture {
         Architecture::Vgg11 => [1, 1, 2, 2, 2],
@@ -26,12 +26,12 @@ fn plan(architecture: Architecture, repeat: usize) -> Option<Vec<Step>> {
     Some(depths.into_iter().zip([1, 2, 4, 8, 8]).flat_map(stage).collect())
 }
 
-/// The settings of the VGG whose tensors have these names and shapes, with the standard activation, which tensors do not
-/// tell. `None` for another model, or for a part of one.
+/// The settings of the VGG whose tensors have these names and shapes. The activation is the standard one, since it does not follow from
+/// the tensors. `None` if the tensors are not those of a whole VGG.
 pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<ModelSettings> {
     let width = *shape("features.0.weight")?.first()?;
     let classes = *shape("classifier.weight")?.first()?;
-    // Each layer of a plan but a pool takes one place among the features for each of its parts.
+    // The largest number of features: each convolution comes with a batch norm and an activation, and there are five pools.
     let most = 3 * ModelSettings::MAX_REPEAT * 16 + 5;
     let found: Vec<usize> = (0..most)
         .filter(|i| shape(&format!("features.{i}.weight")).is_some_and(|shape| shape.len() == 4))
@@ -75,7 +75,7 @@ enum Feature {
     Pool(MaxPool2d),
 }
 
-/// `features`: convolution (with bias), batch norm and activation, over and over, and five max-pools; `classifier`: one
+/// A VGG: `features` repeats a convolution (with bias), a batch norm and an activation, with five max-pools between; `classifier` is one
 /// linear layer.
 ///
 /// **Shapes:** x `[n, h, w, 3]` with h and w from 32 to 63, so that five poolings leave one pixel; y `[n, classes]`.
@@ -139,7 +139,7 @@ impl<B: Backend> Module<B> for Vgg {
                 }
             };
         }
-        // One pixel: then flattening [n, 1, 1, c] gives PyTorch's order of features too.
+        // Flattening [n, 1, 1, c] gives PyTorch's order of features. With more pixels, the orders would differ.
         if !matches!(x.shape(), [_, 1, 1, _]) {
             let message = format!(
                 "expects images of 32x32 to 63x63 pixels, got x {image:?}, which the features leave at {:?}",

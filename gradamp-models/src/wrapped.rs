@@ -12,11 +12,11 @@ const AVERAGES: &str = "n_averaged";
 /// The weights of the last layers, which distinguish the families.
 const HEADS: [&str; 2] = ["linear.weight", "classifier.weight"];
 
-/// The most names that an error lists.
+/// The largest number of names that an error lists.
 const LISTED: usize = 4;
 
 impl Archive {
-    /// The settings of the model in this file, whatever prefix its names have.
+    /// The settings of the model in this file, whose names may have a prefix.
     ///
     /// **Errors:** no model of this crate; the message names a missing tensor and lists those of the file.
     pub fn settings(&self) -> Result<ModelSettings> {
@@ -55,8 +55,8 @@ impl Archive {
         }
     }
 
-    /// Fills the parameters as [`Archive::import`] does, whatever prefix the names in the file have. Returns a line that says
-    /// what was ignored; `None` where the names are the model's own.
+    /// Fills the parameters as [`Archive::import`] does. The names in the file may have a prefix. Returns a line that says what was
+    /// ignored; `None` if nothing was ignored.
     ///
     /// **Errors:** no model; those of [`Archive::import`].
     pub fn import_wrapped<B: Backend>(&self, parameters: &mut Parameters<B>) -> Result<Option<String>> {
@@ -70,8 +70,8 @@ impl Archive {
         Ok(Some(format!("{}: read without {prefix:?} before every name{averages}", self.origin())))
     }
 
-    /// The model of another crate that the header names, if it is registered. Its tensors tell nothing: they may have
-    /// any names.
+    /// The model of another crate that the header names, if it is registered. Its tensors cannot identify it, since they may have any
+    /// names.
     fn external(&self) -> Option<ModelSettings> {
         let settings = ModelSettings::parse(self.metadata().get("model")?)?;
         matches!(settings.architecture, Architecture::External(_)).then_some(settings)

@@ -1,4 +1,4 @@
-//! Safetensors in and out: PyTorch's bytes, exact round trips, and clear refusals.
+//! Reading and writing safetensors: PyTorch's bytes, exact round trips, and errors.
 
 #![allow(clippy::unwrap_used)] // a test ends where its preparations fail
 
@@ -57,7 +57,7 @@ fn refusal(bytes: Vec<u8>, parameters: &mut Parameters<Reference>) -> String {
 }
 
 #[test]
-fn what_pytorch_wrote_comes_out_again_byte_for_byte() {
+fn a_file_of_pytorch_is_written_again_byte_for_byte() {
     let mut parameters = small();
     Archive::from_bytes("torch", TORCH.to_vec()).unwrap().import("", &mut parameters).unwrap();
     assert!(parameters.counters().iter().all(|(_, count)| *count == 2));
@@ -72,7 +72,7 @@ fn a_file_holds_metadata_and_is_replaced_whole() {
     let original = small();
     export(&path, &parameters(Architecture::Vgg11, 1, 2, 0), &Metadata::new()).unwrap();
     export(&path, &original, &metadata).unwrap();
-    // Equal contents are equal bytes, the metadata's order included.
+    // Equal contents give equal bytes; the metadata have a fixed order.
     assert_eq!(std::fs::read(&path).unwrap(), to_bytes(&original, &metadata).unwrap());
     assert_eq!(to_bytes(&original, &metadata).unwrap(), to_bytes(&original, &metadata).unwrap());
     let mut copy = parameters(Architecture::ResNet18, 1, 2, 6);
@@ -122,7 +122,7 @@ fn a_truncated_or_foreign_file_is_refused() {
 }
 
 #[test]
-fn another_model_width_or_class_count_is_refused_in_those_words() {
+fn the_error_for_another_model_names_both_models() {
     let cases = [
         (parameters(Architecture::ResNet34, 1, 2, 0), "resnet34 of width 1 with 2 classes"),
         (parameters(Architecture::ResNet18, 3, 2, 0), "resnet18 of width 3 with 2 classes"),
@@ -204,7 +204,7 @@ fn counters_may_be_absent() {
     assert!(parameters.counters().iter().all(|(_, count)| *count == 0));
 }
 
-/// The PyTorch file with other names, and a count of averages if it is named.
+/// The PyTorch file with renamed tensors, and with a count of averages called `averages` if there is one.
 fn torch_renamed(rename: impl Fn(&str) -> String, averages: Option<&str>) -> Vec<u8> {
     let file = safetensors::SafeTensors::deserialize(TORCH).unwrap();
     let mut tensors: Vec<_> = file.tensors().into_iter().map(|(name, view)| (rename(&name), view)).collect();
@@ -216,7 +216,7 @@ fn torch_renamed(rename: impl Fn(&str) -> String, averages: Option<&str>) -> Vec
 }
 
 #[test]
-fn wrappers_of_other_trainers_are_read_through() {
+fn prefixes_of_pytorch_s_wrappers_are_ignored() {
     let settings = ModelSettings { width: 1, classes: 2, ..ModelSettings::new(Architecture::ResNet18) };
     let mut plain = small();
     Archive::from_bytes("torch", TORCH.to_vec()).unwrap().import("", &mut plain).unwrap();
@@ -243,7 +243,7 @@ fn wrappers_of_other_trainers_are_read_through() {
 }
 
 #[test]
-fn a_file_of_no_model_says_what_was_looked_for() {
+fn the_error_for_a_file_without_a_model_names_the_expected_tensors() {
     let why = |bytes: Vec<u8>| {
         let archive = Archive::from_bytes("w", bytes).unwrap();
         let error = archive.settings().unwrap_err().to_string();
@@ -316,7 +316,7 @@ fn counters_of_any_type_are_read() {
 }
 
 #[test]
-fn what_torch_save_writes_is_told_apart() {
+fn the_error_for_a_file_of_torch_save_says_how_to_convert_it() {
     let error = refusal(b"PK\x03\x04 a zip archive, as torch.save writes".to_vec(), &mut small());
     assert!(error.contains("safetensors.torch.save_file"), "{error}");
     assert!(!refusal(b"something else entirely".to_vec(), &mut small()).contains("torch"));
@@ -373,7 +373,7 @@ proptest! {
         prop_assert_eq!(to_bytes(&copy, &Metadata::new()).unwrap(), bytes);
     }
 
-    /// Whatever is wrong with a file, it is an error and not a panic.
+    /// A damaged file is an error and never a panic.
     #[test]
     fn damaged_files_are_refused_or_read(place in 0usize..20_000, byte: u8) {
         let mut bytes = TORCH.to_vec();

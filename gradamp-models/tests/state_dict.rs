@@ -1,4 +1,4 @@
-//! The models' parameters against PyTorch's: counts, names, shapes, order.
+//! Compares the models' parameters with PyTorch's: counts, names, shapes and order.
 
 #![allow(clippy::unwrap_used)] // a test ends where its preparations fail
 
@@ -45,7 +45,7 @@ fn names_shapes_and_order_are_those_of_the_state_dict() {
             let dims: Vec<usize> = dims.split_whitespace().map(|d| d.parse().unwrap()).collect();
             assert_eq!(archive.shape(name), Some(&*dims), "{architecture} {name}");
         }
-        // Registration order is PyTorch's; the counters stand in a list of their own.
+        // Parameters are registered in PyTorch's order. Counters are in a separate list.
         let ours: Vec<&str> = parameters.iter().map(|(_, p)| &*p.path).collect();
         let counters: Vec<&str> = parameters.counters().iter().map(|(path, _)| &**path).collect();
         let (theirs_counters, theirs): (Vec<&str>, Vec<&str>) = lines
@@ -58,7 +58,7 @@ fn names_shapes_and_order_are_those_of_the_state_dict() {
 }
 
 #[test]
-fn settings_are_found_again_in_the_tensors() {
+fn the_settings_of_a_model_are_found_from_its_tensors() {
     let mut all = Vec::new();
     for standard in Architecture::ALL.map(ModelSettings::new) {
         for (width, classes) in [(1, 2), (3, 7)] {

@@ -1,7 +1,6 @@
-//! What a third party adds to gradamp in its own crate: an amplification policy, a backward hook, an operation, a model
-//! and a data set.
+//! An example of a crate that extends gradamp: by an amplification policy, a backward hook, an operation, two models and a data set.
 //!
-//! `main.rs` makes a program of its own of them; `tests/training.rs` trains with the library alone.
+//! `main.rs` is a program that has all of them. `tests/training.rs` trains with the libraries, without the program.
 
 mod data;
 mod model;

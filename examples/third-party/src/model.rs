@@ -6,7 +6,7 @@ use gradamp_models::ModelDefinition;
 
 use crate::leaky_relu;
 
-/// Below zero a leaky rectifier keeps this share.
+/// The slope of the leaky rectifiers below zero.
 const SLOPE: f32 = 0.1;
 
 /// The model `leaky`: three convolutions with batch norms and leaky rectifiers, a mean over all pixels, a linear layer.

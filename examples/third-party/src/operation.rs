@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use gradamp_core::{Backend, BackwardRule, Gradient, LayerKind, Pass, Result, Tape, Tensor, Var};
 
-/// y = x where x > 0, else slope · x; composed of kernels that every backend has.
+/// A leaky rectifier: y = x where x > 0, and slope · x elsewhere. It is composed of kernels that every backend has:
 ///
 /// y = (1 − slope) · relu(x) + slope · x
 ///
@@ -21,7 +21,7 @@ pub fn leaky_relu<B: Backend>(
     tape.record("leaky_relu", &[x], &[], site, y, Rule { positive, slope })
 }
 
-/// Keeps relu(x), which tells where x is above 0.
+/// Keeps relu(x), from which backward knows where x is above 0.
 struct Rule<B: Backend> {
     positive: Tensor<B>,
     slope: f32,
@@ -55,7 +55,7 @@ mod tests {
     use gradamp_core::{Hooks, Parameters, Reference};
 
     #[test]
-    fn the_slope_applies_below_zero_in_both_directions() -> Result<()> {
+    fn the_slope_applies_below_zero_forward_and_backward() -> Result<()> {
         let backend = Reference;
         let mut parameters = Parameters::new(&backend, 0);
         let mut tape = Tape::train(&mut parameters);

@@ -2,10 +2,10 @@ use gradamp_core::nn::{BatchNorm2d, Conv2d, Conv2dOptions, Linear, MaxPool2d, Re
 use gradamp_core::{Backend, Module, Parameters, Result, Tape, Var};
 use gradamp_models::ModelDefinition;
 
-/// The model `plain-vgg11`: a VGG-11 as one would write it in PyTorch, layer by layer.
+/// The model `plain-vgg11`: a VGG-11 written as in PyTorch, layer by layer.
 ///
-/// It has the names and initial values of `vgg11` in `gradamp-models`, computes the same bits, and trains as fast:
-/// convolution, batch norm and rectifier are three calls, and the tape fuses them by itself.
+/// It has the parameters of `vgg11` in `gradamp-models`, computes the same bits, and trains at the same speed. Convolution, batch norm
+/// and rectifier are three calls, which the tape fuses.
 ///
 /// ```sh
 /// third-party bench step --model plain-vgg11 --width 64 --batch 64 --device cpu

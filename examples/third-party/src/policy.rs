@@ -1,12 +1,13 @@
 use gradamp_core::amplify::{AmplificationPolicy, AmplificationSettings, PolicyContext};
 use gradamp_core::{Backend, BackwardHook, Gradient, GradientAction, LayerKind, Result, Site};
 
-/// Amplifies the layers whose gradients shrank: those whose mean norm in the last epoch is below a share of the largest.
+/// A policy that amplifies the layers with small gradients: those whose mean norm in the last epoch is below a share of the largest
+/// mean norm.
 #[derive(Debug)]
 pub struct Faded {
     /// The share of the largest norm, in [0, 1].
     pub share: f64,
-    /// What the gradients of those layers are multiplied by.
+    /// The factor of these layers.
     pub factor: f32,
 }
 
@@ -21,7 +22,8 @@ impl Faded {
 }
 
 impl AmplificationPolicy for Faded {
-    /// Looks back on one epoch. The trainer measures it, and asks for no decision before it is there.
+    /// The policy looks back on one epoch. The trainer measures the gradients of each epoch, and asks for the first decision after one
+    /// epoch was measured.
     fn memory(&self) -> usize {
         1
     }
@@ -37,8 +39,8 @@ impl AmplificationPolicy for Faded {
     }
 }
 
-/// Lets no gradient of a convolution's output grow beyond a norm. Asking for the norm waits for the device: a hook that
-/// runs at every step had better answer by a number it knows.
+/// A hook that limits the norm of each gradient of a convolution's output. Reading the norm waits for the device, which slows training
+/// down. Hooks that run at every step should therefore avoid reading values.
 #[derive(Debug)]
 pub struct Ceiling {
     /// The largest norm.

@@ -1,11 +1,12 @@
-//! The program of this crate, as a user runs it: settings name what is its own, and runs of it resume, sweep and report.
+//! Runs the program of this crate as a user does. Settings name the policy, models and data set of this crate; its runs are resumed,
+//! swept and reported.
 
 #![allow(clippy::unwrap_used)] // a test that cannot begin may stop where it is
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A run of the program in `folder`, which must end with `code`; its stdout and stderr.
+/// Runs the program in `folder` and returns its stdout and stderr. The program must end with the exit code `code`.
 fn program(folder: &Path, code: i32, arguments: &[&str]) -> (String, String) {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_third-party"))
         .args(arguments)
@@ -23,7 +24,7 @@ fn file(name: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// The accuracy that `gradamp eval --json` tells.
+/// The accuracy that `eval --json` prints.
 fn accuracy(folder: &Path, run: &str) -> f64 {
     let (json, _) = program(folder, 0, &["eval", "--run", run, "--json", "--device", "cpu"]);
     serde_json::from_str::<serde_json::Value>(&json).unwrap()["accuracy"].as_f64().unwrap()
@@ -49,7 +50,7 @@ fn a_run_with_policy_model_and_data_of_this_crate_trains_and_resumes_bit_for_bit
     assert!(std::fs::read_to_string(here.join("page.html")).unwrap().contains("leaky"));
 }
 
-/// The lines of `metrics.jsonl` without times, which differ from run to run.
+/// Step and loss of each line of `metrics.jsonl`. The lines also have times, which differ from run to run.
 fn losses(folder: &Path, run: &str) -> Vec<(u64, f64)> {
     let text = std::fs::read_to_string(folder.join(run).join("metrics.jsonl")).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
@@ -94,7 +95,7 @@ fn a_sweep_over_the_policy_of_this_crate_ends_with_a_report() {
 }
 
 #[test]
-fn names_of_this_crate_are_listed_and_misspelt_ones_are_told() {
+fn names_of_this_crate_are_listed_and_suggested_for_misspelt_ones() {
     let folder = tempfile::tempdir().unwrap();
     let config = file("stripes.toml");
     let (help, _) = program(folder.path(), 0, &["train", "--help"]);

@@ -1,4 +1,4 @@
-//! Trains a small ResNet on generated shapes, with a policy and a hook that gradamp does not know.
+//! Trains a small ResNet on generated shapes, with the policy and the hook of this crate.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,7 @@ fn settings() -> TrainSettings {
     TrainSettings { gradients_every: 1, ..TrainSettings::new(7, strategy, amplification) }
 }
 
-/// Keeps what the run says.
+/// Records the reports of a run.
 #[derive(Default)]
 struct Notes {
     draws: Vec<DrawRecord>,
@@ -51,7 +51,7 @@ impl<B: Backend> Observer<B> for Notes {
 }
 
 #[test]
-fn a_policy_from_outside_decides_by_what_the_run_measured() -> Result<(), Box<dyn Error>> {
+fn the_policy_of_this_crate_decides_by_measured_gradients() -> Result<(), Box<dyn Error>> {
     let mut parameters = Parameters::new(&Cpu::new()?, 7);
     let model = model(&mut parameters)?;
     let mut notes = Notes::default();
@@ -61,7 +61,7 @@ fn a_policy_from_outside_decides_by_what_the_run_measured() -> Result<(), Box<dy
     assert_eq!(trainer.run(&shapes()?, &[])?, Outcome::Finished);
     drop(trainer);
 
-    assert!(notes.draws[0].sites.is_empty(), "there is nothing to look back on in the first epoch");
+    assert!(notes.draws[0].sites.is_empty(), "there are no statistics in the first epoch");
     let is_batch_norm = |site: &str| site.contains("bn") || site.ends_with("shortcut.1");
     let measured = notes.epochs[0].gradients.iter().filter(|gradient| is_batch_norm(&gradient.site));
     let largest = measured.clone().map(|gradient| gradient.norm_before).fold(0.0, f64::max);
@@ -72,7 +72,7 @@ fn a_policy_from_outside_decides_by_what_the_run_measured() -> Result<(), Box<dy
     Ok(())
 }
 
-/// Notes the norm of every gradient of a convolution's output.
+/// A hook that records the norm of every gradient of a convolution's output.
 struct Norms(Arc<Mutex<Vec<f32>>>);
 
 impl<B: Backend> BackwardHook<B> for Norms {
@@ -85,7 +85,7 @@ impl<B: Backend> BackwardHook<B> for Norms {
 }
 
 #[test]
-fn a_hook_from_outside_meets_every_gradient() -> Result<(), Box<dyn Error>> {
+fn the_hook_of_this_crate_limits_every_gradient() -> Result<(), Box<dyn Error>> {
     let norms_under = |ceiling: Option<Ceiling>| -> Result<Vec<f32>, Box<dyn Error>> {
         let mut parameters = Parameters::new(&Cpu::new()?, 7);
         let model = model(&mut parameters)?;
@@ -93,7 +93,7 @@ fn a_hook_from_outside_meets_every_gradient() -> Result<(), Box<dyn Error>> {
         let mut trainer = Trainer::new(&model, parameters, [32, 32, 3], settings)?;
         let norms = Arc::new(Mutex::new(Vec::new()));
         if let Some(ceiling) = ceiling {
-            trainer.hooks().add(ceiling).forget(); // it stays for as long as the run
+            trainer.hooks().add(ceiling).forget(); // the hook stays until the end of the run
         }
         let _guard = trainer.hooks().add(Norms(norms.clone()));
         trainer.run(&shapes()?, &[])?;

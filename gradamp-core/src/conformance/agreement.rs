@@ -1,8 +1,8 @@
-//! How closely two backends agree on the training of a model, layer by layer.
+//! Compares two backends on the training of a model, layer by layer.
 //!
-//! Each backend computes the same first step from the same parameters and images, and hands over every value that there
-//! is: the outputs of all sites, the gradients at all sites, the gradients of all parameters. Backends sum in different
-//! orders, so that nothing need be equal; a kernel that is wrong stands out at the layer where it is used.
+//! Each backend computes the same first step from the same parameters and images, and returns all values: the outputs of all sites,
+//! the gradients at all sites, and the gradients of all parameters. Backends add in different orders, so that values differ by
+//! roundings. A wrong kernel shows as a large difference at the layer that uses it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +13,7 @@ use crate::{
     Site, Tape, Tensor, ops,
 };
 
-/// Below this a value may be 0 on one device and not on another: some flush what is subnormal.
+/// A value below this may be 0 on one device and not on another, since some devices replace subnormal numbers by 0.
 const TINY: f32 = 1e-30;
 
 /// All values of a model's first training step on one backend.
@@ -30,28 +30,29 @@ struct Layer {
     activation: Vec<f32>,
     /// The gradient of the layer's output.
     gradient: Vec<f32>,
-    /// The gradients of all the layer's parameters, one behind the other: that of a convolution's bias before a batch norm
-    /// is 0 but for roundings, and only the weights beside it tell how large those may be.
+    /// The gradients of all the layer's parameters, concatenated. They are compared together, because the gradient of a convolution's
+    /// bias before a batch norm consists of roundings only, whose size follows from the weights.
     parameters: Vec<f32>,
 }
 
-/// The largest differences of one layer's values, each relative to the largest value of its tensor on the reference;
-/// infinite where one is not finite.
+/// The largest differences of one layer's values, each relative to the largest value of its tensor on the reference. A difference is
+/// infinite if a value is not finite.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerDifference {
     /// The layer.
     pub site: Site,
-    /// Of its output.
+    /// The largest difference of its output.
     pub activation: f64,
-    /// Of the gradient of its output.
+    /// The largest difference of the gradient of its output.
     pub gradient: f64,
-    /// Of its parameters' gradients, all taken together; `None` where it has none.
+    /// The largest difference of its parameters' gradients together; `None` if it has no parameters.
     pub parameters: Option<f64>,
 }
 
 impl FirstStep {
-    /// Computes the step in three passes, so that the kernels are those of a training: outputs of all layers, inner ones
-    /// of fused operations too; gradients at all sites; gradients of parameters, which nobody watches.
+    /// Computes the step three times, so that the last time runs the kernels of training: first for the outputs of all layers, with
+    /// the inner ones of fused operations; then for the gradients at all sites; then, without hooks, for the gradients of the
+    /// parameters.
     pub fn compute<B: Backend>(
         model: &impl Module<B>,
         parameters: &Parameters<B>,
@@ -81,7 +82,7 @@ impl FirstStep {
         Ok(Self { layers })
     }
 
-    /// The differences from the same step on a reference, in forward order.
+    /// The differences from the same step on the reference, in forward order.
     pub fn differences(&self, reference: &Self) -> Vec<LayerDifference> {
         let of_layer = |(layer, expected): (&Layer, &Layer)| LayerDifference {
             site: layer.site.clone(),
@@ -93,11 +94,11 @@ impl FirstStep {
         self.layers.iter().zip(&reference.layers).map(of_layer).collect()
     }
 
-    /// At how many places a gradient flows on one of both and not on the other.
+    /// The number of elements whose gradient is 0 on one backend and not on the other.
     ///
-    /// A rectifier whose input is within rounding of 0 opens on one device and not on the other, and a pool takes another
-    /// of two pixels that are nearly equal. Both are right; but the gradients behind such a place differ by whole values,
-    /// not by roundings, so that the step says little about kernels.
+    /// If the input of a rectifier is within rounding of 0, it may be positive on one backend and not on the other. If two pixels of
+    /// a pool's window are nearly equal, the backends may choose different ones. Both backends are right, but the gradients
+    /// upstream of such an element differ by whole values and not by roundings. Such a step cannot show whether kernels are right.
     pub fn switched(&self, reference: &Self) -> usize {
         let switched = |(a, b): (&f32, &f32)| (*a == 0.0) != (*b == 0.0) && a.abs().max(b.abs()) > TINY;
         let of_layer = |(layer, expected): (&Layer, &Layer)| {
@@ -108,15 +109,15 @@ impl FirstStep {
 }
 
 impl LayerDifference {
-    /// The largest of the differences of gradients.
+    /// The larger one of the differences of gradients.
     pub fn worst_gradient(&self) -> f64 {
         self.gradient.max(self.parameters.unwrap_or(0.0))
     }
 }
 
-/// The losses of the first `steps` steps of a plain training at a constant learning rate.
+/// The losses of the first `steps` steps of a training at a constant learning rate, without amplification.
 ///
-/// **Errors:** a source that ends before.
+/// **Errors:** the source has fewer batches.
 pub fn losses<B: Backend>(
     model: &impl Module<B>,
     mut parameters: Parameters<B>,
@@ -170,7 +171,7 @@ fn activations<B: Backend>(
     let x = tape.constant(batch.images.clone());
     model.forward(&mut tape, x)?;
     drop(tape);
-    // Sites are numbered where they begin, and a container's value is seen where it ends.
+    // A container is numbered at its beginning, but its value is known at its end only.
     layers.sort_by_key(|layer| layer.site.index);
     Ok(layers)
 }
@@ -212,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn differences_are_relative_and_show_what_is_not_finite() {
+    fn differences_are_relative_and_infinite_if_a_value_is_not_finite() {
         assert_eq!(relative(&[1.0, -4.0], &[1.0, -4.0]), 0.0);
         assert_eq!(relative(&[1.0, -3.0], &[2.0, -4.0]), 0.25);
         assert_eq!(relative(&[0.0], &[0.0]), 0.0);
@@ -221,7 +222,7 @@ mod tests {
         }
         for (found, reference) in [(f32::NAN, 1.0), (1.0, f32::NAN), (f32::INFINITY, 1.0)] {
             let relative = relative(&[found, 2.0], &[reference, 2.0]);
-            assert_eq!(relative, f64::INFINITY, "what comes behind {found} or {reference} hides neither");
+            assert_eq!(relative, f64::INFINITY, "the values after {found} or {reference} are equal");
         }
     }
 }

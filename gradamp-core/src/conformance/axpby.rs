@@ -37,7 +37,7 @@ impl Case for Sum {
     }
 }
 
-/// Copies, scales, sums and differences; a beta of 0 does not read y.
+/// Cases are copies, scales, sums and differences. With a beta of 0, y is not read.
 pub fn axpby_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     let mut cases = Vec::new();
     for len in [1, 3, 4, 67, 1024, 5003, 70_001] {

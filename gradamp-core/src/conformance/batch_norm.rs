@@ -15,7 +15,7 @@ use crate::geometry::Rows;
 #[derive(Debug)]
 struct BatchStatistics {
     g: Rows,
-    /// The mean of x, roughly: far from 0, E[x²] − E[x]² has no digits left.
+    /// The approximate mean of x. If it is far from 0, a variance computed as E[x²] − E[x]² loses all digits.
     centre: f32,
 }
 
@@ -25,7 +25,7 @@ impl BatchStatistics {
     }
 }
 
-/// Mean and biased variance of each channel.
+/// The mean and the biased variance of each channel.
 pub(super) fn mean_and_variance(x: &Array2<f64>) -> (Array1<f64>, Array1<f64>) {
     let rows = x.nrows() as f64;
     let mean = x.sum_axis(Axis(0)) / rows;
@@ -47,7 +47,7 @@ impl Case for BatchStatistics {
         let (mean, variance) = mean_and_variance(&x);
         let mean_abs = x.abs().sum_axis(Axis(0)) / self.g.rows as f64;
         let roundings = roundings(self.g.rows);
-        // The sum's own rounding, the squared error of the mean, and one rounding of each difference.
+        // These are the rounding of the sum, the squared error of the mean, and one rounding of each difference.
         let magnitudes = Zip::from(&variance)
             .and(&mean_abs)
             .map_collect(|v, m| v + roundings * EPSILON * m * m + 2.0 * m * v.sqrt() / roundings);
@@ -58,7 +58,7 @@ impl Case for BatchStatistics {
     }
 }
 
-/// Which of the kernels that normalise.
+/// A kernel of batch norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kernel {
     Forward,
@@ -66,7 +66,7 @@ pub(super) enum Kernel {
         residual: bool,
     },
     Backward,
-    /// With the gradient of a residual, which the kernel then writes too, or without.
+    /// If there is a residual, the kernel writes its gradient too.
     BackwardRelu {
         residual: bool,
     },
@@ -82,7 +82,7 @@ pub(super) struct Normalise {
 
 pub(super) const BATCH_NORM_EPSILON: f32 = 1e-5;
 
-/// The operands, on the host.
+/// The operands of batch norm, on the host.
 pub(super) struct Operands {
     pub(super) x: Array2<f32>,
     pub(super) mean: Array1<f32>,
@@ -92,7 +92,8 @@ pub(super) struct Operands {
 }
 
 impl Normalise {
-    /// Forward any mean and variance will do (evaluation uses the running ones); backward they are the batch's own.
+    /// Forward kernels get arbitrary means and variances, as in evaluation, which uses the running ones. Backward kernels get those of
+    /// the batch.
     pub(super) fn operands(&self) -> Operands {
         let c = self.g.channels;
         let x = random(1, shape(&self.g)) * 2.0 + 0.5;
@@ -124,7 +125,7 @@ pub(super) struct Twin {
     pub(super) y_magnitude: Array2<f64>,
 }
 
-/// What backward gives, or the magnitudes that enter it.
+/// The results of backward, or the magnitudes that enter them.
 pub(super) struct Gradients {
     pub(super) dx: Array2<f64>,
     pub(super) dgamma: Array1<f64>,
@@ -142,12 +143,12 @@ impl Operands {
         Twin { inverse, x_hat, x_hat_magnitude, y, y_magnitude }
     }
 
-    /// dy where the rectifier is open, else 0.
+    /// dy where the rectifier's input is above 0, and 0 elsewhere.
     pub(super) fn masked(&self, dy: &Array2<f64>) -> Array2<f64> {
         Zip::from(dy).and(&self.twin().y).map_collect(|&dy, &y| if y > 0.0 { dy } else { 0.0 })
     }
 
-    /// From dy at the batch norm's output.
+    /// The gradients for `dy`, the gradient of the batch norm's output.
     pub(super) fn gradients(&self, dy: &Array2<f64>) -> Gradients {
         let (Twin { inverse, x_hat, .. }, rows) = (self.twin(), dy.nrows() as f64);
         let (dbeta, dgamma) = (dy.sum_axis(Axis(0)), (dy * &x_hat).sum_axis(Axis(0)));
@@ -156,7 +157,7 @@ impl Operands {
         Gradients { dx, dgamma, dbeta }
     }
 
-    /// The magnitudes that enter [`Operands::gradients`], from those of dy.
+    /// The magnitudes that enter [`Operands::gradients`]; `dy` holds the magnitudes of dy.
     pub(super) fn sizes(&self, dy: &Array2<f64>) -> Gradients {
         let (Twin { inverse, x_hat_magnitude, .. }, rows) = (self.twin(), dy.nrows() as f64);
         let (dbeta, dgamma) = (dy.sum_axis(Axis(0)), (dy * &x_hat_magnitude).sum_axis(Axis(0)));
@@ -250,18 +251,18 @@ fn backward_relu() -> Vec<Normalise> {
     [false, true].into_iter().flat_map(|residual| cases(BackwardRelu { residual })).collect()
 }
 
-/// Also where the mean is a hundred times the deviation.
+/// Among the cases are means of a hundred times the standard deviation.
 pub fn batch_norm_statistics_equal_their_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     let both = |g| [BatchStatistics { g, centre: 0.3 }, BatchStatistics { g, centre: 60.0 }];
     equals_twin(backend, &geometries().into_iter().flat_map(both).collect::<Vec<_>>())
 }
 
-/// With any mean and variance.
+/// The mean and the variance are arbitrary, not those of x.
 pub fn batch_norm_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &cases(Forward))
 }
 
-/// dx, dgamma and dbeta; also where a single row makes the variance 0.
+/// dx, dgamma and dbeta. Among the cases is a single row, whose variance is 0.
 pub fn batch_norm_backward_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &cases(Backward))
 }
@@ -271,7 +272,7 @@ pub fn batch_norm_relu_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Vi
     equals_twin(backend, &forward_relu())
 }
 
-/// As batch norm, addition and ReLU give it.
+/// The default is batch norm, addition and ReLU.
 pub fn batch_norm_relu_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &forward_relu())
 }
@@ -281,13 +282,13 @@ pub fn batch_norm_relu_backward_equals_its_twin<B: Backend>(backend: &B) -> Resu
     equals_twin(backend, &backward_relu())
 }
 
-/// As the backward of ReLU and of batch norm give it.
+/// The default is the backward of ReLU and of batch norm.
 pub fn batch_norm_relu_backward_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &backward_relu())
 }
 
-/// A diverged step must not look healthy: a value that is not finite reaches its channel's mean and variance, and no
-/// other's; a NaN passes the rectifier.
+/// A diverged step must be visible. A value that is not finite makes the mean and variance of its channel not finite, and of no other
+/// channel. A NaN passes the rectifier.
 pub fn batch_norm_shows_nan<B: Backend>(backend: &B) -> Result<(), Violation> {
     let sizes: Vec<Rows> = geometries().into_iter().filter(|g| g.rows > 1).collect();
     every(&sizes, |g| {

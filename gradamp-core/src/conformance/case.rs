@@ -1,4 +1,4 @@
-//! A case of a kernel's law: what the backend gives, what the twin says, and how far apart they may be.
+//! A case of a kernel's law: the values of the backend, the values of the twin, and the permitted difference.
 
 use std::fmt::Debug;
 
@@ -8,13 +8,13 @@ use super::{Broken, Required, Violation};
 use crate::Backend;
 use crate::random::{Purpose, Stream};
 
-/// The spacing of f32 numbers at 1.
+/// The unit of rounding of f32.
 pub(super) const EPSILON: f64 = f32::EPSILON as f64;
 
-/// Elements around every buffer's used part.
+/// The number of elements before and after the used part of a buffer.
 const MARGIN: usize = 5;
 
-/// Stands around outputs; no kernel computes it.
+/// The value around outputs. No kernel computes it.
 const MARK: f32 = -12_345.0;
 
 /// One geometry and setting of a kernel. Its `Debug` form names it in a violation.
@@ -22,18 +22,18 @@ pub(super) trait Case: Debug {
     /// Runs the kernel on inputs that depend on the case only.
     fn run<B: Backend>(&self, backend: &B) -> Result<Vec<Found>, Violation>;
 
-    /// The same outputs by slow, obvious f64 arithmetic, in the same order.
+    /// Computes the same outputs, in the same order, by slow, obvious arithmetic in f64.
     fn twin(&self) -> Vec<Expected>;
 }
 
-/// What a kernel wrote.
+/// An output that a kernel wrote.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) name: &'static str,
     pub(super) values: Vec<f32>,
 }
 
-/// What it should have written.
+/// The same output by the twin, and how much the kernel's values may differ.
 #[derive(Debug)]
 pub(super) struct Expected {
     name: &'static str,
@@ -43,14 +43,14 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    /// Values that nothing rounds.
+    /// Values that a kernel must give exactly.
     pub(super) fn exact<D: Dimension>(name: &'static str, values: Array<f64, D>) -> Self {
         let tolerances = vec![0.0; values.len()];
         Self { name, shape: values.shape().to_vec(), values: values.iter().copied().collect(), tolerances }
     }
 
-    /// Values that may differ by `roundings` units of rounding of the magnitudes that enter them. What lies below the
-    /// smallest normal number may be 0: GPUs need not know smaller ones.
+    /// Values that may differ by `roundings` units of rounding, relative to the magnitudes that enter them. A value below the smallest
+    /// normal number may also be 0, since GPUs need not support smaller numbers.
     pub(super) fn rounded<D: Dimension>(
         name: &'static str,
         values: Array<f64, D>,
@@ -63,13 +63,13 @@ impl Expected {
     }
 }
 
-/// The units of rounding that a sum of `terms` may be off, relative to the sum of magnitudes, in any order of
-/// summation. Roundings have either sign, so their sum grows as a random walk; this is over ten of its deviations.
+/// The error that a sum of `terms` may have in any order of summation: in units of rounding, relative to the sum of magnitudes.
+/// Roundings have either sign, so that their sum grows like a random walk. The limit is more than ten standard deviations of it.
 pub(super) fn roundings(terms: usize) -> f64 {
     8.0 + 4.0 * (terms as f64).sqrt()
 }
 
-/// Holds the backend against the twin on every case.
+/// Compares the backend with the twin on every case.
 pub(super) fn equals_twin<B: Backend>(backend: &B, cases: &[impl Case]) -> Result<(), Violation> {
     every(cases, |case| {
         let found = case.run(backend)?;
@@ -77,8 +77,8 @@ pub(super) fn equals_twin<B: Backend>(backend: &B, cases: &[impl Case]) -> Resul
     })
 }
 
-/// Holds a method that the backend may override against the trait's own composition. Each may be off by the twin's
-/// tolerance, so they may differ by twice as much.
+/// Compares a method that the backend may override with the trait's default. Each may differ from the twin by the tolerance, so that
+/// they may differ from each other by twice the tolerance.
 pub(super) fn equals_default<B: Backend>(backend: &B, cases: &[impl Case]) -> Result<(), Violation> {
     every(cases, |case| {
         let (found, default) = (case.run(backend)?, case.run(&Required(backend.clone()))?);
@@ -91,7 +91,7 @@ pub(super) fn equals_default<B: Backend>(backend: &B, cases: &[impl Case]) -> Re
     })
 }
 
-/// Holds every case against `check`, and names the case where it fails.
+/// Calls `check` for every case. The error names the case that failed.
 pub(super) fn every<C: Debug>(
     cases: &[C],
     mut check: impl FnMut(&C) -> Result<(), Violation>,
@@ -99,7 +99,7 @@ pub(super) fn every<C: Debug>(
     cases.iter().try_for_each(|case| check(case).map_err(|violation| violation.within(format!("{case:?}"))))
 }
 
-/// Whether each value is within one tolerance of the expected one.
+/// Checks that each value differs from the expected one by at most `tolerance`.
 pub(super) fn within(
     name: &'static str,
     found: &[f32],
@@ -121,7 +121,7 @@ fn compare(found: &Found, expected: &Expected) -> Result<(), Violation> {
         if found == expected || found.is_nan() && expected.is_nan() {
             return 0.0;
         }
-        // Above 1 is wrong; a NaN or an infinity must be met exactly.
+        // A result above 1 is wrong. If a NaN or an infinity is expected, the value must be the same.
         let error = (found - expected).abs();
         if error.is_finite() { error / tolerance } else { f64::INFINITY }
     };
@@ -147,7 +147,7 @@ fn compare(found: &Found, expected: &Expected) -> Result<(), Violation> {
     }
 }
 
-/// The index of the element at `place`, row-major.
+/// The index of element number `place`, counted in row-major order.
 pub(super) fn unravel(mut place: usize, shape: &[usize]) -> Vec<usize> {
     let mut index: Vec<usize> = shape
         .iter()
@@ -162,7 +162,7 @@ pub(super) fn unravel(mut place: usize, shape: &[usize]) -> Vec<usize> {
     index
 }
 
-/// Numbers in [-1, 1), the same for every backend; inputs of one case differ by `number`.
+/// Random numbers in [-1, 1), the same for every backend. Each input of a case has its own `number`.
 pub(super) fn random<S: IntoDimension>(number: u64, shape: S) -> Array<f32, S::Dim> {
     let stream = Stream::new(0, Purpose::Test).at(number);
     let mut index = 0;
@@ -177,7 +177,7 @@ pub(super) fn wide<D: Dimension>(array: &Array<f32, D>) -> Array<f64, D> {
     array.mapv(f64::from)
 }
 
-/// Copies an input to the device, with NaN behind it.
+/// Copies an input to the device, with NaN after it.
 pub(super) fn upload<B: Backend, D: Dimension>(
     backend: &B,
     array: &Array<f32, D>,
@@ -189,7 +189,7 @@ pub(super) fn upload<B: Backend, D: Dimension>(
     Ok(buffer)
 }
 
-/// A kernel's output: a part of a buffer, with marks around it.
+/// The output of a kernel: a part of a buffer, with marks around it.
 #[derive(Debug)]
 pub(super) struct Output<B: Backend> {
     pub(super) buffer: B::Buffer,
@@ -199,12 +199,12 @@ pub(super) struct Output<B: Backend> {
 }
 
 impl<B: Backend> Output<B> {
-    /// Old contents are NaN, and must not be read.
+    /// An output whose old contents are NaN, and must not be read.
     pub(super) fn new(backend: &B, name: &'static str, len: usize) -> Result<Self, Violation> {
         Self::holding(backend, name, 0, &vec![f32::NAN; len])
     }
 
-    /// Old contents are `values`, beginning at element `begin`.
+    /// An output whose old contents are `values`, beginning at element `begin`.
     pub(super) fn holding<'a>(
         backend: &B,
         name: &'static str,
@@ -220,7 +220,7 @@ impl<B: Backend> Output<B> {
         Ok(Self { buffer, name, begin, len })
     }
 
-    /// The output's part; the marks around it must stand.
+    /// Reads the output, and checks that the marks around it were not overwritten.
     pub(super) fn read(&self, backend: &B) -> Result<Found, Violation> {
         let part = self.begin..self.begin + self.len;
         let mut all = vec![0.0; part.end + MARGIN];

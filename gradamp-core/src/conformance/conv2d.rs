@@ -10,8 +10,8 @@ use super::case::{
 use crate::geometry::Conv2d;
 use crate::{Backend, Result};
 
-/// Odd sizes, stride 2 and 3, 1x1, a batch of 1, unequal kernel sides, padding beyond the kernel, more rows than a
-/// thread takes at once, also of planes that no tile of four divides, and the shapes of a deep stage.
+/// Odd sizes, strides 2 and 3, 1x1 kernels, a batch of 1, kernels that are not square, a padding larger than the kernel, more rows than
+/// one task computes, images whose size is no multiple of four, and the shapes of a deep stage.
 pub(super) fn geometries() -> Result<Vec<Conv2d>> {
     [
         ([1, 1, 1, 1], [1, 1, 1, 1], 1, 0),
@@ -36,12 +36,12 @@ pub(super) fn geometries() -> Result<Vec<Conv2d>> {
     .collect()
 }
 
-/// The place in x of window element `p` of output pixel `i` along one axis; `None` in the padding.
+/// Along one axis, the pixel of x that element `p` of the window of output pixel `i` reads; `None` in the padding.
 pub(super) fn pixel(g: &Conv2d, i: usize, p: usize, size: usize) -> Option<usize> {
     (i * g.stride + p).checked_sub(g.padding).filter(|&place| place < size)
 }
 
-/// Calls `f` with the places in x, w and y of every product of the formula.
+/// Calls `f` for every product of the formula, with its indices in x, w and y.
 fn products(g: &Conv2d, mut f: impl FnMut([usize; 4], [usize; 4], [usize; 4])) {
     for (n, i, j) in ndarray::indices([g.n, g.h_out, g.w_out]) {
         for (p, q) in ndarray::indices([g.kh, g.kw]) {
@@ -54,7 +54,7 @@ fn products(g: &Conv2d, mut f: impl FnMut([usize; 4], [usize; 4], [usize; 4])) {
     }
 }
 
-/// One of the three passes over a geometry, the first one perhaps with the moments of its output.
+/// One of the three passes of a convolution. The forward pass may compute the moments of its output as well.
 #[derive(Debug)]
 pub(super) enum Pass {
     Forward { g: Conv2d, bias: bool, moments: bool },
@@ -121,7 +121,7 @@ impl Pass {
         g
     }
 
-    /// The sums over products, and those of the magnitudes that enter them; of x the ones given.
+    /// The sums of products, and the sums of their magnitudes. `x_sizes` are the magnitudes of x.
     pub(super) fn sums(&self, x: &Array4<f64>, x_sizes: &Array4<f64>) -> [Array4<f64>; 2] {
         let g = self.g();
         let (w, dy) = (wide(&w(g)), wide(&dy(g)));
@@ -149,7 +149,7 @@ impl Pass {
         [values, sizes]
     }
 
-    /// The twin with this x, and the magnitudes that enter it.
+    /// The twin's outputs for this x. `x_sizes` are the magnitudes that enter x.
     pub(super) fn expected(&self, x: &Array4<f64>, x_sizes: &Array4<f64>) -> Vec<Expected> {
         let (g, [values, sizes]) = (self.g(), self.sums(x, x_sizes));
         let (name, terms) = match self {
@@ -159,7 +159,7 @@ impl Pass {
         };
         let mut expected = vec![Expected::rounded(name, values.clone(), roundings(terms), &sizes)];
         if let Forward { moments: true, .. } = self {
-            // y's own rounding goes through the mean as it is, through the variance with y's size.
+            // A rounding of y changes the mean by as much, and the variance in proportion to y.
             let rows = |values: Array4<f64>| values.into_shape_with_order((g.y_rows().rows, g.c_out));
             let (Ok(y), Ok(sizes)) = (rows(values), rows(sizes)) else { return expected };
             let (mean, variance) = mean_and_variance(&y);
@@ -189,32 +189,32 @@ pub fn conv2d_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> 
     equals_twin(backend, &forward(false)?)
 }
 
-/// As im2col, a GEMM and a bias give it.
+/// The default is im2col, a GEMM and a bias.
 pub fn conv2d_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &forward(false)?)
 }
 
-/// y as [`Layers::conv2d`](crate::backend::Layers::conv2d) gives it, with the mean and variance of each channel.
+/// y is that of [`Layers::conv2d`](crate::backend::Layers::conv2d). Mean and variance are those of each channel of y.
 pub fn conv2d_with_moments_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &forward(true)?)
 }
 
-/// Pixels that no window meets get 0.
+/// Pixels that no window reads get the gradient 0.
 pub fn conv2d_backward_input_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &backward_input()?)
 }
 
-/// As a GEMM and col2im give it.
+/// The default is a GEMM and col2im.
 pub fn conv2d_backward_input_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &backward_input()?)
 }
 
-/// Summed over all images.
+/// The weight's gradient is a sum over all images.
 pub fn conv2d_backward_weight_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &backward_weight()?)
 }
 
-/// As im2col and a GEMM per image give it.
+/// The default is im2col and a GEMM for each image.
 pub fn conv2d_backward_weight_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &backward_weight()?)
 }

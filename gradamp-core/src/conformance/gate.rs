@@ -1,4 +1,4 @@
-//! What all gradients of a step decide together; see [`StepGate`].
+//! The gate of a step: its coefficient, the norm of all gradients, and whether the step applies; see [`StepGate`].
 
 use ndarray::Array1;
 
@@ -11,11 +11,11 @@ use crate::backend::{GateInput, StepGate};
 
 #[derive(Clone, Debug)]
 struct Decision {
-    /// Elements and scale of each gradient.
+    /// The number of elements and the scale of each gradient.
     parts: Vec<(usize, f32)>,
     limit: Option<f32>,
     skip_non_finite: bool,
-    /// A value that stands in the middle of the last gradient.
+    /// A value to put in the middle of the last gradient.
     holding: Option<f32>,
 }
 
@@ -58,8 +58,8 @@ impl Case for Decision {
     }
 }
 
-/// One gradient and many of unequal lengths, ones that a large gain multiplies so that the square of the norm is no
-/// f32, and ones that vanish beside them.
+/// One gradient; many gradients of unequal lengths; gradients with scales so large that the square of the norm exceeds f32; and
+/// gradients with scales so small that others dwarf them.
 fn parts() -> Vec<Vec<(usize, f32)>> {
     let many: Vec<_> = [1, 3, 64, 1027, 7, 70_001, 128, 2].into_iter().map(|len| (len, 1.0)).collect();
     let scaled = |scale| many.iter().map(|&(len, _)| (len, scale)).collect::<Vec<_>>();
@@ -68,7 +68,8 @@ fn parts() -> Vec<Vec<(usize, f32)>> {
     vec![vec![(1, 1.0)], vec![(5003, -0.25)], many.clone(), scaled(-7.5), scaled(1e30), scaled(1e-12), mixed]
 }
 
-/// Every limit and both ways with what is not finite, where one gradient holds `holding`.
+/// Every list of gradients with every limit, with and without the skipping of steps that are not finite. One gradient contains
+/// `holding`.
 fn cases(holding: Option<f32>) -> Vec<Decision> {
     let mut cases = Vec::new();
     for parts in parts() {
@@ -81,18 +82,18 @@ fn cases(holding: Option<f32>) -> Vec<Decision> {
     cases
 }
 
-/// The norm at any gain, the coefficient on both sides of the limit; a step without gradients has the norm 0.
+/// The norm is right at any scale, and the coefficient on both sides of the limit. A step without gradients has the norm 0.
 pub fn step_gate_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     let none = Decision { parts: Vec::new(), limit: Some(0.5), skip_non_finite: true, holding: None };
     equals_twin(backend, &[vec![none], cases(None)].concat())
 }
 
-/// As [`Optimiser::statistics`](crate::backend::Optimiser::statistics) gives it.
+/// The default is computed by [`Optimiser::statistics`](crate::backend::Optimiser::statistics).
 pub fn step_gate_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &cases(None))
 }
 
-/// One element that is not finite shows in the norm, and shuts the gate where that is asked for.
+/// One element that is not finite makes the norm not finite, and closes the gate if such steps are skipped.
 pub fn step_gate_shows_nan_and_infinity<B: Backend>(backend: &B) -> Result<(), Violation> {
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         equals_twin(backend, &cases(Some(value)))?;

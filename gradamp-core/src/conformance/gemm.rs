@@ -15,12 +15,12 @@ struct Product {
 }
 
 impl Product {
-    /// The buffers of A and B, with their offsets, and the old C.
+    /// The buffers of A and B, with room for their offsets, and the old C.
     fn inputs(&self) -> (Array1<f32>, Array1<f32>, Array2<f32>) {
         let Gemm { m, n, k, .. } = self.g;
         let a = random(1, self.g.a_offset + m * k);
         let b = random(2, self.g.b_offset + k * n);
-        // An old C that a beta of 0 must not read is NaN.
+        // With a beta of 0, C must not be read, so that it is NaN.
         (a, b, if self.beta == 0.0 { Array2::from_elem([m, n], f32::NAN) } else { random(3, [m, n]) })
     }
 }
@@ -80,7 +80,7 @@ fn cases() -> Vec<Product> {
     cases
 }
 
-/// Every transposition, offset, alpha and beta; a beta of 0 does not read C.
+/// Every transposition, offset, alpha and beta. With a beta of 0, C is not read.
 pub fn gemm_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &cases())
 }

@@ -1,7 +1,7 @@
-//! Backward against finite differences, element by element, through the public operations.
+//! Compares backward with finite differences, element by element, through the public operations.
 //!
-//! The loss is L = Σ c · y with random c. An element's difference quotient, (L(x + h) − L(x − h)) / 2h with L summed
-//! in f64, must meet its gradient. Elements whose step carries a rectifier across its kink are left out.
+//! The loss is L = Σ c · y with random c. The difference quotient of an element, (L(x + h) − L(x − h)) / 2h with L summed
+//! in f64, must agree with its gradient. Elements are left out if the step h moves the input of a rectifier across 0.
 
 use ndarray::{Array, IntoDimension};
 
@@ -14,7 +14,7 @@ use crate::random::{Purpose, Stream};
 use crate::{Backend, Gradient, Hooks, LayerKind, ParameterId, Parameters, Pass, Result, Tape, Tensor};
 use crate::{BackwardRule, Mode};
 
-/// The step: large against the rounding of f32, small against the curvature.
+/// The step h. It is large compared with the rounding of f32, and small compared with the curvature of L.
 const H: f32 = 1.0 / 256.0;
 
 /// The largest difference, relative to the largest element of the gradient.
@@ -22,7 +22,7 @@ const TOLERANCE: f64 = 2e-3;
 
 pub(super) type Build<B> = fn(&mut Parameters<B>) -> Result<Box<dyn Module<B>>>;
 
-/// Σ c · y, recorded as a third party would: forward leaves y, backward gives c.
+/// Σ c · y, recorded through the public interface. Forward returns y unchanged, and backward returns c.
 struct Weigh<B: Backend> {
     c: Tensor<B>,
 }
@@ -50,7 +50,7 @@ struct Subject<B: Backend> {
     x: Vec<f32>,
 }
 
-/// What is varied: the input or a parameter.
+/// The tensor whose elements are varied: the input or a parameter.
 #[derive(Clone, Copy, PartialEq)]
 enum Operand {
     X,
@@ -94,7 +94,7 @@ impl<B: Backend> Subject<B> {
         Ok(random(2, y.len()).iter().zip(&y).map(|(&c, &y)| f64::from(c) * f64::from(y)).sum())
     }
 
-    /// Where the rectifiers pass.
+    /// For each element of each rectifier whether its output is above 0.
     fn masks(&mut self) -> Result<Vec<bool>> {
         let x = self.x()?;
         let mut masks = Vec::new();
@@ -110,7 +110,7 @@ impl<B: Backend> Subject<B> {
         Ok(masks)
     }
 
-    /// The gradients by backward: the input's, then the trained parameters'.
+    /// The gradients that backward computes: of the input, then of the trained parameters.
     fn gradients(&mut self) -> Result<Vec<(Operand, String, Vec<f32>)>> {
         let x = self.x()?;
         let backend = self.parameters.backend().clone();
@@ -135,7 +135,7 @@ impl<B: Backend> Subject<B> {
         Ok(all)
     }
 
-    /// The difference quotient of one element; `None` where a rectifier's kink is too near.
+    /// The difference quotient of one element; `None` if the step moves the input of a rectifier across 0.
     fn quotient(&mut self, operand: Operand, place: usize) -> Result<Option<f64>> {
         let values = self.values(operand)?;
         let mut ends = [values[place] - H, values[place] + H].map(|end| (end, 0.0, Vec::new()));
@@ -150,7 +150,7 @@ impl<B: Backend> Subject<B> {
         Ok((masks_low == masks_high).then(|| (loss_high - loss_low) / (f64::from(high) - f64::from(low))))
     }
 
-    /// Holds every element of every gradient against its quotient.
+    /// Compares every element of every gradient with its difference quotient.
     fn check(mut self) -> Result<(), Violation> {
         let trained = self.parameters.iter().filter(|(_, p)| p.role.is_trained()).count();
         let gradients = self.gradients()?;
@@ -200,12 +200,12 @@ pub fn conv2d_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), 
     })
 }
 
-/// Of an input that is flattened.
+/// The input has four dimensions and is flattened.
 pub fn linear_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
     check(backend, Mode::Train, &[3, 2, 1, 3], |p| Ok(Box::new(Linear::new(p, "linear", [6, 4])?)))
 }
 
-/// Over its batch's own statistics, and over the running ones.
+/// In training mode with the statistics of the batch, and in evaluation mode with the running ones.
 pub fn batch_norm_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
     [Mode::Train, Mode::Evaluate].into_iter().try_for_each(|mode| {
         check(backend, mode, &[2, 3, 2, 3], |p| Ok(Box::new(BatchNorm2d::new(p, "bn", 3)?)))
@@ -259,7 +259,7 @@ pub fn skipped_backward_meets_differences<B: Backend>(backend: &B) -> Result<(),
     in_both_modes(backend, &[3, 2, 2, 3], [|p| skipped(p, false), |p| skipped(p, true)])
 }
 
-/// The same before a max-pool of overlapping windows.
+/// A rectified batch norm, with and without a residual, before a max-pool of overlapping windows.
 pub fn pooled_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
     fn pooled<B: Backend>(p: &mut Parameters<B>, residual: bool) -> Result<Box<dyn Module<B>>> {
         Ok(Box::new(Pooled(fused(p, residual)?, MaxPool2d::new("pool", 2, 1))))
@@ -267,12 +267,12 @@ pub fn pooled_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), 
     in_both_modes(backend, &[2, 4, 3, 3], [|p| pooled(p, false), |p| pooled(p, true)])
 }
 
-/// Overlapping windows.
+/// The windows overlap.
 pub fn max_pool2d_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
     check(backend, Mode::Train, &[2, 4, 3, 2], |_| Ok(Box::new(MaxPool2d::new("pool", 2, 1))))
 }
 
-/// Of more than one pixel.
+/// The images have more than one pixel.
 pub fn mean_pool_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
     check(backend, Mode::Train, &[2, 3, 2, 3], |_| Ok(Box::new(MeanPool2d::new("pool"))))
 }
@@ -282,13 +282,13 @@ pub fn add_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Vio
     check(backend, Mode::Train, &[2, 3, 2, 3], |_| Ok(Box::new(Add(Relu::new("relu")))))
 }
 
-/// With and without smoothing, and under a weight of its own.
+/// With and without label smoothing.
 pub fn loss_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
     check(backend, Mode::Train, &[3, 5], |_| Ok(Box::new(Loss { smoothing: 0.0 })))?;
     check(backend, Mode::Train, &[3, 5], |_| Ok(Box::new(Loss { smoothing: 0.2 })))
 }
 
-/// Values of another size under a scalar that takes it back.
+/// The values are multiplied, and the gradient's scalar is divided by the same number.
 pub fn loss_scale_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
     check(backend, Mode::Train, &[2, 3, 2, 3], |_| Ok(Box::new(LossScale(1024.0))))
 }
@@ -301,7 +301,7 @@ pub fn shared_weights_meet_differences<B: Backend>(backend: &B) -> Result<(), Vi
     })
 }
 
-/// All together: a block with a projection, a pool and a classifier.
+/// All operations together: a residual block with a projection, a pool and a classifier.
 pub fn residual_block_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
     check(backend, Mode::Train, &[2, 5, 5, 2], |p| Ok(Box::new(Net::new(p)?)))
 }

@@ -1,4 +1,4 @@
-//! When hooks run, what they see, and how they stand beside each other.
+//! When hooks run, which values they see, and how several hooks act together.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::{Backend, Error, Gradient, GradientAction, Hooks, Initial, Parameters
 
 const FORMS: [Form; 2] = [Form::Fused, Form::Unfused];
 
-/// Every place with its values, as a hook meets them.
+/// Every place with its values, in the order in which a hook sees them.
 fn seen<B: Backend>(backend: &B, hooks: &Hooks<B>, form: Form) -> Result<Vec<(Place, Vec<f32>)>, Violation> {
     let notes = Notes::new();
     let writer = notes.clone();
@@ -31,8 +31,8 @@ fn expect(holds: bool, message: impl FnOnce() -> String) -> Result<(), Violation
     if holds { Ok(()) } else { Err(Broken::Other(message()).into()) }
 }
 
-/// Each site's output and input and each parameter once, from the loss upwards; a container's output before the
-/// layers inside it, its input after them; fused or not.
+/// Hooks see the output and the input of each site and each parameter once, from the loss upstream. They see a container's output
+/// before the layers inside it, and its input after these layers. Fusion changes nothing of this.
 pub fn hooks_meet_each_place_once_in_order<B: Backend>(backend: &B) -> Result<(), Violation> {
     every(&FORMS, |&form| {
         let met: Vec<Place> =
@@ -44,7 +44,7 @@ pub fn hooks_meet_each_place_once_in_order<B: Backend>(backend: &B) -> Result<()
     })
 }
 
-/// A value with two consumers is met once both have added their shares.
+/// Hooks see the gradient of a value with two consumers after both consumers have added their shares.
 pub fn hooks_see_the_sum_of_all_shares<B: Backend>(backend: &B) -> Result<(), Violation> {
     use Place::{Input, Output};
     let sums = [
@@ -61,7 +61,7 @@ pub fn hooks_see_the_sum_of_all_shares<B: Backend>(backend: &B) -> Result<(), Vi
     Ok(())
 }
 
-/// What a hook sees are the true values, whatever was scaled further down; so are the statistics.
+/// Hooks see true values and their statistics, even if gradients further downstream were scaled.
 pub fn hooks_see_true_values<B: Backend>(backend: &B) -> Result<(), Violation> {
     let place = Place::Output("block.relu2");
     for form in FORMS {
@@ -94,7 +94,7 @@ pub fn hooks_see_true_values<B: Backend>(backend: &B) -> Result<(), Violation> {
     Ok(())
 }
 
-/// A hook may keep a tensor: what it saw stays, whatever the operations below do in place.
+/// A hook may keep a tensor. The values of this tensor do not change when later operations work in place.
 pub fn what_a_hook_keeps_stays<B: Backend>(backend: &B) -> Result<(), Violation> {
     every(&FORMS, |&form| {
         let kept = Notes::new();
@@ -113,7 +113,7 @@ pub fn what_a_hook_keeps_stays<B: Backend>(backend: &B) -> Result<(), Violation>
     })
 }
 
-/// Hooks that only look change nothing.
+/// Hooks that only read gradients change no bit.
 pub fn looking_changes_nothing<B: Backend>(backend: &B) -> Result<(), Violation> {
     every(&FORMS, |&form| {
         let hooks = Hooks::new();
@@ -127,7 +127,7 @@ pub fn looking_changes_nothing<B: Backend>(backend: &B) -> Result<(), Violation>
     })
 }
 
-/// At every place the hooks run in the order in which they were added; each sees what the one before it left.
+/// At every place, hooks run in the order in which they were added. Each hook sees the gradient as the hook before left it.
 pub fn hooks_compose_in_their_order<B: Backend>(backend: &B) -> Result<(), Violation> {
     for form in FORMS {
         let plain = seen(backend, &Hooks::new(), form)?;
@@ -147,7 +147,7 @@ pub fn hooks_compose_in_their_order<B: Backend>(backend: &B) -> Result<(), Viola
     Ok(())
 }
 
-/// A hook acts until its guard is dropped; the others stay; without a guard's drop it stays for good.
+/// A hook acts until its guard is dropped, which does not affect other hooks. A hook whose guard is forgotten stays.
 pub fn a_dropped_guard_removes_its_hook<B: Backend>(backend: &B) -> Result<(), Violation> {
     let scale = |factor| Everywhere::at(Place::Output("linear"), move |_| Ok(GradientAction::Scale(factor)));
     let hooks = Hooks::new();
@@ -167,7 +167,8 @@ pub fn a_dropped_guard_removes_its_hook<B: Backend>(backend: &B) -> Result<(), V
     expect(hooks.len() == 1, || format!("{} hooks are left, expected 1", hooks.len()))
 }
 
-/// A hook's error, or a replacement of another shape, stops the pass and names the place; later hooks do not run.
+/// An error of a hook, or a replacement of another shape, stops the backward pass. The error names the place, and later hooks do not
+/// run.
 pub fn a_hooks_error_names_its_place<B: Backend>(backend: &B) -> Result<(), Violation> {
     for form in FORMS {
         every(&PLACES, |&place| {
@@ -190,14 +191,14 @@ pub fn a_hooks_error_names_its_place<B: Backend>(backend: &B) -> Result<(), Viol
                 expect(named, || {
                     format!("expected the hook's error with its place, got {:?}", result.err())
                 })?;
-                expect(later.take().is_empty(), || "the hook behind the failing one ran".into())
+                expect(later.take().is_empty(), || "the hook after the failing one ran".into())
             })
         })?;
     }
     Ok(())
 }
 
-/// A parameter with two uses is met once, with both shares.
+/// Hooks see the gradient of a parameter with two uses once, as the sum of both shares.
 pub fn a_shared_parameter_is_met_once<B: Backend>(backend: &B) -> Result<(), Violation> {
     let path = "block.conv2.weight";
     let mut parameters = Parameters::new(backend, 0);

@@ -1,4 +1,4 @@
-//! Images that stay on the host: the twin of every backend that keeps images on its device.
+//! Images that stay on the host: the twin of backends that keep images on their device.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::keep_images::{ImageSet, KeptImages, MakeBatch, check_order, check_pla
 use crate::random::Stream;
 use crate::{Backend, Batch, Result, Tensor};
 
-/// The twin: images that stay in the host's memory; each batch is prepared there when it is asked for.
+/// Images in the host's memory. Each batch is prepared there when it is requested.
 #[derive(Debug)]
 pub struct HostImages<B> {
     backend: B,

@@ -1,4 +1,4 @@
-//! Windows as rows of a matrix, and back.
+//! im2col, which stores windows as the rows of a matrix, and col2im, which adds these rows to the image again.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use super::conv2d::{geometries, pixel};
 use crate::geometry::Conv2d;
 use crate::{Backend, Error};
 
-/// Some images of a geometry.
+/// A geometry, and a range of its images.
 #[derive(Debug)]
 struct Windows<const BACK: bool> {
     g: Conv2d,
@@ -25,7 +25,7 @@ impl<const BACK: bool> Windows<BACK> {
         [self.images.len() * self.g.pixels(), self.g.patch()]
     }
 
-    /// Calls `f` with every place of the columns and the place of x that stands there, if any does.
+    /// Calls `f` with the index of every element of the columns, and the index of the element of x that it holds; `None` in the padding.
     fn places(&self, mut f: impl FnMut([usize; 2], Option<[usize; 4]>)) {
         let g = &self.g;
         for row in 0..self.columns_shape()[0] {
@@ -78,14 +78,14 @@ impl Case for Windows<BACK> {
 }
 
 impl Windows<BACK> {
-    /// NaN in the images to be overwritten, ones in the images to be left alone.
+    /// The old dx: NaN in the images that are overwritten, and 1 in the images that must not change.
     fn old(&self) -> Array4<f32> {
         let inside = |n| self.images.contains(&n);
         Array4::from_shape_fn(self.g.x_shape(), |(n, ..)| if inside(n) { f32::NAN } else { 1.0 })
     }
 }
 
-/// All images of each geometry, and where there are several, the inner ones alone.
+/// All images of each geometry; and if there are several, also a range that does not begin at the first image.
 fn cases<const BACK: bool>() -> Result<Vec<Windows<BACK>>, Error> {
     let mut cases = Vec::new();
     for g in geometries()? {
@@ -97,12 +97,12 @@ fn cases<const BACK: bool>() -> Result<Vec<Windows<BACK>>, Error> {
     Ok(cases)
 }
 
-/// Exactly: zeros where a window leaves the image, and only the asked images.
+/// The values are exact, and 0 in the padding. Only the images of the range are read.
 pub fn im2col_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &cases::<FORTH>()?)
 }
 
-/// Pixels that no window meets become 0; images that were not asked for stay.
+/// Pixels that no window reads become 0. Images outside the range do not change.
 pub fn col2im_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &cases::<BACK>()?)
 }

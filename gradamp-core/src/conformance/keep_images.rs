@@ -1,6 +1,6 @@
-//! Batches made on the device of images that lie there, and of bits that nothing may round.
+//! Batches that the device makes of images in its memory. They have the bits of the host's batches.
 //!
-//! A backend that keeps no images keeps these laws.
+//! A backend that keeps no images passes these laws.
 
 use std::ops::Range;
 
@@ -15,10 +15,10 @@ use crate::{Backend, Batch, Error, Result};
 
 #[derive(Clone, Copy, Debug)]
 struct Epoch {
-    /// Images in the set, and the shape of each.
+    /// The number of images in the set, and the shape of each.
     n: usize,
     shape: [usize; 3],
-    /// How many of them are served, in a random order.
+    /// How many of the images are served, in a random order.
     served: usize,
     batch_size: usize,
     augmentation: Option<Augmentation>,
@@ -26,7 +26,7 @@ struct Epoch {
 }
 
 impl Epoch {
-    /// Calls `look` with the set. Any two images, and any two channels, differ.
+    /// Calls `look` with the set. All images differ, and all channels differ.
     fn with_set<T>(&self, look: impl FnOnce(&ImageSet<'_>) -> Result<T, Violation>) -> Result<T, Violation> {
         let stream = Stream::new(self.seed, Purpose::Test);
         let len = self.n * self.shape.iter().product::<usize>();
@@ -62,7 +62,7 @@ fn cases() -> Vec<Epoch> {
         Some(Augmentation::default()),
         Some(Augmentation { crop_padding: 4, ..Augmentation::default() }),
         Some(Augmentation { flip: true, ..Augmentation::default() }),
-        Some(Augmentation { cutout: 3, ..Augmentation::default() }), // often over the border
+        Some(Augmentation { cutout: 3, ..Augmentation::default() }), // often reaches over the border
         Some(Augmentation { crop_padding: 0, flip: true, cutout: 16 }), // larger than most images
         Some(all),
     ];
@@ -78,7 +78,7 @@ fn cases() -> Vec<Epoch> {
     let mut cases = Vec::new();
     for (n, shape, served, batch_size) in sizes {
         for augmentation in kinds {
-            let seed = (cases.len() as u64) << 31 | 5; // both words of the key count
+            let seed = (cases.len() as u64) << 31 | 5; // both words of the key differ from 0
             cases.push(Epoch { n, shape, served, batch_size, augmentation, seed });
         }
     }
@@ -88,11 +88,11 @@ fn cases() -> Vec<Epoch> {
     cases
 }
 
-/// Its width has more than 16 bits, which shaders may have to multiply in halves.
+/// The shape of a wide image. Its width has more than 16 bits; shaders may have to multiply such numbers in halves.
 const WIDE: [usize; 3] = [1, 100_003, 1];
 
-/// A seed with which the lower half of the random bits moves a wide image's cutout, by a carry into the upper half's
-/// product: rare, and the last thing that arithmetic in words of 32 bits gets right.
+/// A seed with which the position of a wide image's cutout depends on the carry from the lower half of the random bits to the product
+/// of the upper half. This is rare, and arithmetic in words of 32 bits easily gets it wrong.
 fn carrying_seed() -> u64 {
     let width = WIDE[1];
     let carries = |&seed: &u64| {
@@ -103,8 +103,8 @@ fn carrying_seed() -> u64 {
     (0..1 << 24).find(carries).unwrap_or(0)
 }
 
-/// Bit for bit, with and without augmentation, also in a smaller last batch and in an order of some images only. A batch
-/// stays what it is when others are made, and two epochs at once do not disturb each other.
+/// Batches have the bits of the host's, with and without augmentation, also in a smaller last batch and in an order of some images
+/// only. Making a batch changes no other batch, and two epochs at the same time do not disturb each other.
 pub fn keep_images_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     every(&cases(), |case| {
         case.with_set(|set| {
@@ -151,7 +151,7 @@ fn same<B: Backend>(found: &Batch<B>, expected: &Batch<B>) -> Result<(), Violati
     Ok(())
 }
 
-/// An order or a batch of images that are not there is an error, and no other memory is read.
+/// An order or a batch with images that the set does not have is an error, and no other memory is read.
 pub fn kept_images_refuse_what_is_not_there<B: Backend>(backend: &B) -> Result<(), Violation> {
     let case = Epoch { n: 5, shape: [3, 7, 1], served: 5, batch_size: 2, augmentation: None, seed: 1 };
     case.with_set(|set| {
@@ -170,7 +170,7 @@ pub fn kept_images_refuse_what_is_not_there<B: Backend>(backend: &B) -> Result<(
     })
 }
 
-/// Batch after batch and epoch after epoch, no buffer is taken from the system, where the backend counts.
+/// After the first ones, further batches and epochs take no buffer from the system, if the backend counts its allocations.
 pub fn batches_of_kept_images_allocate_nothing<B: Backend>(backend: &B) -> Result<(), Violation> {
     let augmentation = Some(Augmentation { crop_padding: 4, flip: true, cutout: 8 });
     let case = Epoch { n: 50, shape: [32, 32, 3], served: 45, batch_size: 20, augmentation, seed: 1 };

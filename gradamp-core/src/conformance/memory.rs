@@ -5,7 +5,7 @@ use super::{Broken, Violation};
 use crate::backend::Memory;
 
 pub(super) fn same(output: &'static str, found: &[f32], expected: &[f32]) -> Result<(), Violation> {
-    // The sign of 0 counts, the payload of a NaN does not.
+    // 0 and -0 differ; all NaNs are equal.
     let equal = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
     match found.iter().zip(expected).position(|(&a, &b)| !equal(a, b)) {
         Some(place) => {
@@ -16,7 +16,7 @@ pub(super) fn same(output: &'static str, found: &[f32], expected: &[f32]) -> Res
     }
 }
 
-/// A read gives what was written, bit for bit, also where a value is not finite. A short read gives the beginning.
+/// A read gives the values that were written, bit for bit, also if they are not finite. A short read gives the beginning.
 pub fn what_is_written_is_read<B: Memory>(backend: &B) -> Result<(), Violation> {
     let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0, f32::MAX, f32::MIN_POSITIVE / 4.0];
     every(&[1, 3, 64, 1001, 70_001], |&len| {
@@ -32,7 +32,7 @@ pub fn what_is_written_is_read<B: Memory>(backend: &B) -> Result<(), Violation> 
     })
 }
 
-/// A short write changes the beginning only.
+/// A short write changes only the beginning of the buffer.
 pub fn a_write_leaves_the_rest<B: Memory>(backend: &B) -> Result<(), Violation> {
     every(&[(10, 3), (1001, 65), (70_001, 1)], |&(len, written)| {
         let mut values = random(1, len).to_vec();
@@ -46,7 +46,7 @@ pub fn a_write_leaves_the_rest<B: Memory>(backend: &B) -> Result<(), Violation> 
     })
 }
 
-/// Reading several buffers, or none, gives what single reads give, in the order of the sources.
+/// Reading several buffers at once, or none, gives the values of single reads, in the order of the sources.
 pub fn read_all_equals_single_reads<B: Memory>(backend: &B) -> Result<(), Violation> {
     every(&[vec![], vec![1], vec![2, 5, 2, 70_001, 35, 1]], |lengths| {
         let mut buffers = Vec::new();

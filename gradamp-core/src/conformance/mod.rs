@@ -1,22 +1,25 @@
-//! The laws every backend must keep, as plain functions that one macro lists.
+//! The laws that every backend must keep. Each law is a function that checks a backend.
 //!
-//! Each kernel is held against a slow, obvious f64 twin on odd shapes: sizes that are no multiple of any vector or
-//! block, stride 2, 1x1, a batch of 1, more rows than a thread takes at once. Output buffers begin as NaN, so that a
-//! kernel which reads old contents is caught, and every buffer is longer than needed: NaN behind the inputs, marks
-//! around the outputs, so that a kernel which reads or writes beyond its part is caught too. A method that a backend
-//! overrides must agree with the trait's own composition; every kernel gives the same bits twice; and a backend that
-//! counts its allocations takes nothing from the system in steady state.
+//! **Kernels.** Each kernel is compared with its twin: slow, obvious code in f64. The shapes are odd: sizes that are no multiple of
+//! any vector or block, stride 2, 1x1 kernels, a batch of 1, more rows than one task computes. Output buffers are filled with NaN,
+//! which shows kernels that read old contents. Every buffer is longer than needed, with NaN after the inputs and marks around the
+//! outputs, which shows kernels that read or write outside their part.
 //!
-//! On top of the kernels, the backward of every operation meets finite differences, hooks meet each gradient once and
-//! in order, and a scale changes what its placement reaches and nothing else, in fused operations too.
+//! **Overrides.** A method that a backend overrides must agree with the trait's default.
 //!
-//! For a new backend, in a test of its crate:
+//! **Repetition.** Every kernel gives the same bits twice. A backend that counts its allocations takes no memory from the system
+//! once a step has been repeated.
+//!
+//! **Training.** The gradients of every operation agree with finite differences. Hooks see each gradient once, and in order. A scale
+//! changes exactly the gradients that its placement reaches, in fused operations too.
+//!
+//! A test of a new backend's crate makes one `#[test]` for each law by
 //!
 //! ```text
 //! gradamp_core::conformance!(MyBackend::new());
 //! ```
 //!
-//! lists one `#[test]` per law; [`laws`] is the same list as a table.
+//! [`laws`] returns the same list as a table.
 
 mod case;
 mod network;
@@ -54,12 +57,12 @@ pub use violation::{Broken, Violation};
 
 use crate::Backend;
 
-/// A law: its name and the function that holds a backend against it.
+/// A law: its name, and the function that checks it.
 #[derive(Clone, Copy, Debug)]
 pub struct Law<B: Backend> {
     /// The file and the function, such as `gemm::gemm_equals_its_twin`.
     pub name: &'static str,
-    /// Says how the backend breaks the law, if it does.
+    /// Checks a backend. The error says how the backend breaks the law.
     pub check: fn(&B) -> Result<(), Violation>,
 }
 
@@ -68,9 +71,9 @@ pub fn laws<B: Backend>() -> Vec<Law<B>> {
     crate::conformance!(@table;)
 }
 
-/// Holds `backend` against the law of this name, for a test.
+/// Checks the law called `name` in a test.
 ///
-/// **Panics:** where the law is broken, with a message that says how; where there is no such law.
+/// **Panics:** if `backend` breaks the law, with a message that says how; if there is no law of this name.
 #[expect(clippy::panic, reason = "a broken law fails its test")]
 pub fn assert_law<B: Backend>(backend: &B, name: &str) {
     let Some(law) = laws().into_iter().find(|law| law.name == name) else {
@@ -81,7 +84,7 @@ pub fn assert_law<B: Backend>(backend: &B, name: &str) {
     }
 }
 
-/// Lists one `#[test]` per law for a backend: `gradamp_core::conformance!(MyBackend::new());`
+/// Defines one `#[test]` for each law of a backend: `gradamp_core::conformance!(MyBackend::new());`
 #[macro_export]
 macro_rules! conformance {
     (@test $backend:expr; $($file:ident: $($law:ident),+;)+) => { $($(

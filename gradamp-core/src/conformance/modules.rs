@@ -1,4 +1,4 @@
-//! Small modules whose gradients are checked: what layers and operations make together.
+//! Small modules whose gradients are checked: combinations of layers and operations.
 
 use std::sync::Arc;
 
@@ -34,8 +34,8 @@ impl<B: Backend> Module<B> for Chain {
     }
 }
 
-/// conv(z) + z + relu(z) of z = relu(batch_norm(x) + x), or without the sum. Backward the convolution's share is neither the first nor
-/// the last one.
+/// conv(z) + z + relu(z) with z = relu(batch_norm(x) + x), or z = relu(batch_norm(x)). In backward, the share of the convolution is
+/// neither the first nor the last one.
 pub(super) struct Skipped(pub(super) Fused, pub(super) Conv2d, pub(super) Relu);
 
 impl<B: Backend> Module<B> for Skipped {
@@ -58,7 +58,7 @@ impl<B: Backend> Module<B> for Pooled {
     }
 }
 
-/// x + relu(x): two shares meet at x.
+/// x + relu(x): the gradient of x is the sum of two shares.
 pub(super) struct Add(pub(super) Relu);
 
 impl<B: Backend> Module<B> for Add {
@@ -89,7 +89,7 @@ impl<B: Backend> Module<B> for LossScale {
     }
 }
 
-/// Two convolutions with the same weights: two shares meet at the parameter.
+/// Two convolutions with the same weight: the gradient of the weight is the sum of two shares.
 pub(super) struct Shared(pub(super) ParameterId);
 
 impl<B: Backend> Module<B> for Shared {

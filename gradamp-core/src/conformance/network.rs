@@ -1,4 +1,4 @@
-//! A small network with every kind of site, and one training step of it under hooks.
+//! A small network with every kind of site, and one training step of it with hooks.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,12 +14,12 @@ use crate::{
     Site, Tape, Tensor, Var, ops,
 };
 
-/// A 3x3 convolution of this kind keeps the image's size.
+/// The options of a 3x3 convolution that keeps the image's size.
 const SAME_SIZE: Conv2dOptions = Conv2dOptions { stride: 1, padding: 1, bias: false };
 
-/// A residual block with a projection at stride 2 and a second skip inside, a convolution over which its output skips, a batch norm
-/// that a convolution may fold (its planes are of two by two pixels, for which every 3x3 convolution of the CPU goes by Winograd), a
-/// pool and a classifier.
+/// A network that consists of a residual block with a projection at stride 2 and a second skip connection inside; a convolution with a
+/// skip connection around it; a batch norm that is fused with the next convolution; a pool; and a classifier. The images of the fused
+/// convolution have two by two pixels, for which the CPU backend always uses a Winograd algorithm and therefore fuses.
 pub(super) struct Net {
     block: Arc<str>,
     conv1: Conv2d,
@@ -97,7 +97,7 @@ impl<B: Backend> Module<B> for Net {
     }
 }
 
-/// Where hooks meet gradients of [`Net`], in the documented order of a backward pass.
+/// The places at which hooks see gradients of [`Net`], in the documented order of a backward pass.
 pub(super) const PLACES: [Place; 45] = {
     use Place::{Input, Output, Parameter};
     [
@@ -149,7 +149,7 @@ pub(super) const PLACES: [Place; 45] = {
     ]
 };
 
-/// Where a hook meets a gradient.
+/// A place at which a hook sees a gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Output(&'static str),
@@ -176,7 +176,7 @@ impl<B: Backend> Everywhere<B> {
         Self(Box::new(act))
     }
 
-    /// Calls `act` at one place only.
+    /// A hook that calls `act` at one place only.
     pub(super) fn at(
         place: Place,
         mut act: impl FnMut(&Gradient<B>) -> Result<GradientAction<B>> + Send + 'static,
@@ -210,19 +210,19 @@ impl<B: Backend> BackwardHook<B> for Everywhere<B> {
     }
 }
 
-/// `factor` times the true values, in a tensor of their own.
+/// A new tensor with `factor` times the true values of the gradient.
 pub(super) fn times<B: Backend>(gradient: &Gradient<B>, factor: f32) -> Result<Tensor<B>> {
     map(gradient, |value| factor * value)
 }
 
-/// The true values, changed one by one on the host.
+/// A new tensor with `f` of each true value of the gradient, computed on the host.
 pub(super) fn map<B: Backend>(gradient: &Gradient<B>, f: impl Fn(f32) -> f32) -> Result<Tensor<B>> {
     let values = gradient.values()?;
     let changed: Vec<f32> = values.to_vec()?.into_iter().map(f).collect();
     Tensor::from_slice(values.backend(), values.shape(), &changed)
 }
 
-/// Something that hooks write and a law reads.
+/// A list to which hooks write, and which a law reads.
 pub(super) struct Notes<T>(Arc<Mutex<Vec<T>>>);
 
 impl<T> Clone for Notes<T> {
@@ -243,7 +243,7 @@ impl<T> Notes<T> {
     }
 }
 
-/// Whether fused operations run fused, or are made to run one by one by a probe that looks at every site.
+/// Whether operations may be fused. They run one by one if a probe reads every site.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Form {
     Fused,
@@ -257,7 +257,7 @@ pub(super) fn images() -> Array4<f32> {
     random(1, [2, 4, 4, 2])
 }
 
-/// Random values in every parameter, so that no gradient is 0 by symmetry.
+/// Fills every parameter with random values, so that no gradient is 0 by symmetry.
 pub(super) fn randomise<B: Backend>(parameters: &mut Parameters<B>) -> Result<()> {
     let all: Vec<_> = parameters.iter().map(|(id, p)| (id, p.role, p.value.elements())).collect();
     for (id, role, elements) in all {
@@ -301,14 +301,14 @@ pub(super) fn gradients<B: Backend>(backend: &B, hooks: &Hooks<B>, form: Form) -
     Ok(all)
 }
 
-/// The gradients under one hook.
+/// The gradients of a pass with one hook.
 pub(super) fn gradients_with<B: Backend>(backend: &B, form: Form, hook: Everywhere<B>) -> Result<ByName> {
     let hooks = Hooks::new();
     let _guard: HookGuard<B> = hooks.add(hook);
     gradients(backend, &hooks, form)
 }
 
-/// Whether two sets of gradients agree up to rounding, relative to the largest element of each tensor.
+/// Checks that two sets of gradients agree up to rounding, relative to the largest element of each tensor.
 pub(super) fn agree(found: &ByName, expected: &ByName) -> Result<(), Violation> {
     if !found.keys().eq(expected.keys()) {
         let message = format!("gradients of {:?}, expected {:?}", found.keys(), expected.keys());
@@ -317,7 +317,7 @@ pub(super) fn agree(found: &ByName, expected: &ByName) -> Result<(), Violation> 
     every(&found.keys().collect::<Vec<_>>(), |name| near("gradient", &found[*name], &expected[*name]))
 }
 
-/// Whether two tensors agree up to rounding, relative to the largest element.
+/// Checks that two tensors agree up to rounding, relative to the largest element.
 pub(super) fn near(output: &'static str, found: &[f32], expected: &[f32]) -> Result<(), Violation> {
     let largest = expected.iter().fold(0.0, |max: f64, &value| max.max(f64::from(value).abs()));
     super::case::within(

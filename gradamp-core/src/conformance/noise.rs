@@ -29,7 +29,7 @@ impl Case for Noise {
     }
 
     fn twin(&self) -> Vec<Expected> {
-        // Box and Muller's two numbers of each block, one by one.
+        // The two numbers of each block by Box and Muller's formula.
         let normal = |i: usize| {
             let bits = self.stream().bits(i as u64 / 2);
             let a = ((bits & 0xffff_ffff) + 1) as f64 / 2f64.powi(32);
@@ -48,12 +48,12 @@ fn cases() -> Vec<Noise> {
     lengths.into_iter().flat_map(|len| [0.1, 3.0].map(|deviation| Noise { len, deviation })).collect()
 }
 
-/// Adds to what is there, an odd number of elements too.
+/// The noise is added to y. Among the cases are odd numbers of elements.
 pub fn add_noise_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &cases())
 }
 
-/// As the host's numbers give it.
+/// The default adds numbers that the host computes.
 pub fn add_noise_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &cases())
 }

@@ -1,4 +1,4 @@
-//! What a scale or a replacement changes, at the output, at the input and at the parameters of a layer.
+//! Which gradients change if a hook scales or replaces a gradient at a layer's output, input or parameters.
 
 use super::case::every;
 use super::network::{ByName, Everywhere, Form, PLACES, Place, agree, gradients, gradients_with, times};
@@ -7,8 +7,8 @@ use crate::{Backend, Gradient, GradientAction, Hooks};
 
 const FACTOR: f32 = 1.75;
 
-/// At every place, inner sites of fused operations included: a scale is carried as a number, or multiplied into the
-/// values; the operations run fused or one by one. All four agree.
+/// At every place, also at inner sites of fused operations: the hook returns a scale, or replaces the values by the scaled values; the
+/// operations run fused, or one by one. All four give the same gradients.
 pub fn a_scale_equals_the_scaled_values<B: Backend>(backend: &B) -> Result<(), Violation> {
     every(&PLACES, |&place| {
         let scale = || Everywhere::at(place, |_| Ok(GradientAction::Scale(FACTOR)));
@@ -24,13 +24,14 @@ pub fn a_scale_equals_the_scaled_values<B: Backend>(backend: &B) -> Result<(), V
     })
 }
 
-/// Without a hook fused and unfused operations agree.
+/// Without a hook, fused and unfused operations give the same gradients.
 pub fn fused_equals_unfused<B: Backend>(backend: &B) -> Result<(), Violation> {
     let hooks = Hooks::new();
     agree(&gradients(backend, &hooks, Form::Fused)?, &gradients(backend, &hooks, Form::Unfused)?)
 }
 
-/// Which gradients a factor at `place` multiplies; `x` is missing where it multiplies one of its two branches.
+/// The gradients that a factor at `place` multiplies. The gradients in `partly` get shares from several branches, of which the factor
+/// multiplies some.
 struct Reach {
     place: Place,
     scaled: &'static [&'static str],
@@ -46,7 +47,7 @@ const BN2: [&str; 6] = [
     "block.bn2.weight",
     "block.bn2.bias",
 ];
-/// What a factor at the pool multiplies, from there upstream.
+/// The gradients upstream of the pool.
 const ALL: [&str; 14] = [
     "conv3.weight",
     "bn3.weight",
@@ -63,11 +64,11 @@ const ALL: [&str; 14] = [
     "block.shortcut.1.weight",
     "block.shortcut.1.bias",
 ];
-/// From the block on.
+/// The gradients upstream of the block's output.
 const BLOCK: &[&str] = ALL.split_at(4).1;
 
-/// The layer's own parameters are within the reach of its output, not of its input; a branch does not reach its
-/// neighbour.
+/// A factor at a layer's output multiplies the gradients of the layer's own parameters; a factor at its input does not. A factor on one
+/// branch does not multiply the gradients of the other branch.
 const REACHES: [Reach; 26] = {
     use Place::{Input, Output, Parameter};
     const fn reach(place: Place, scaled: &'static [&'static str], partly: &'static [&'static str]) -> Reach {
@@ -104,7 +105,8 @@ const REACHES: [Reach; 26] = {
     ]
 };
 
-/// At the output: the layer's own parameters and all upstream. At the input: all upstream. At a parameter: it alone.
+/// A factor at a layer's output multiplies the gradients of the layer's own parameters and all gradients upstream. A factor at the
+/// input multiplies all gradients upstream. A factor at a parameter multiplies the gradient of this parameter only.
 pub fn each_placement_has_its_reach<B: Backend>(backend: &B) -> Result<(), Violation> {
     let plain = gradients(backend, &Hooks::new(), Form::Fused)?;
     for Reach { place, scaled, partly } in REACHES {

@@ -1,4 +1,4 @@
-//! The largest of each window, and the mean of all pixels.
+//! Max-pool over windows, and mean-pool over all pixels.
 
 use ndarray::{Array2, Array3, Array4, Axis};
 
@@ -7,7 +7,7 @@ use super::case::{Case, Expected, Found, Output, equals_twin, random, roundings,
 use crate::geometry::{MeanPool, Pool2d};
 use crate::{Backend, Result};
 
-/// Windows that tile, overlap, leave gaps or leave a rest.
+/// Windows that tile the image, overlap, leave gaps between them, or leave pixels at the border.
 pub(super) fn geometries() -> Result<Vec<Pool2d>> {
     [
         ([1, 1, 1, 3], 1, 1),
@@ -23,13 +23,13 @@ pub(super) fn geometries() -> Result<Vec<Pool2d>> {
     .collect()
 }
 
-/// What the images hold.
+/// The contents of the images.
 #[derive(Clone, Copy, Debug)]
 enum Images {
     Distinct,
-    /// Few different values, and a channel of −∞.
+    /// Few distinct values, so that windows hold equal elements; and a channel of −∞.
     Equals,
-    /// At most one in a window.
+    /// NaNs, at most one in a window.
     Nan,
 }
 
@@ -51,7 +51,7 @@ impl Images {
     }
 }
 
-/// The window's largest value and its place; the first of equals, and NaN before anything.
+/// The window's largest value and its position: the first one of equal values. NaN is larger than any number.
 fn largest(window: impl Iterator<Item = f64>) -> (f64, usize) {
     let mut best = (f64::NEG_INFINITY, 0);
     for (place, value) in window.enumerate() {
@@ -106,12 +106,12 @@ impl MaxPoolBackward {
         max_pool2d(&self.g, &wide(&Images::Distinct.values(&self.g))).1
     }
 
-    /// The index as forward notes it, and dy.
+    /// The index that forward writes, and dy.
     pub(super) fn operands(&self) -> [Array4<f32>; 2] {
         [self.index().mapv(|i| i as f32), random(2, self.g.y_shape())]
     }
 
-    /// dx, and the magnitudes in its sums.
+    /// dx, and the sums of the magnitudes that enter it.
     pub(super) fn sums(&self) -> [Array4<f64>; 2] {
         let (g, dy) = (&self.g, wide(&random(2, self.g.y_shape())));
         let (mut dx, mut magnitudes) = (Array4::zeros(g.x_shape()), Array4::zeros(g.x_shape()));
@@ -194,32 +194,32 @@ fn mean_geometries() -> impl Iterator<Item = MeanPool> {
         .map(|(n, pixels, c)| MeanPool { n, pixels, c })
 }
 
-/// Exactly, with the place of each largest value.
+/// The largest values and their positions are exact.
 pub fn max_pool2d_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &max_cases(Images::Distinct)?)
 }
 
-/// Row by row through the window, also where all is −∞.
+/// Among equal values, the first one in row-major order counts, also if all of them are −∞.
 pub fn max_pool2d_takes_the_first_of_equals<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &max_cases(Images::Equals)?)
 }
 
-/// A diverged step must not look healthy.
+/// A diverged step must be visible: a NaN is the largest value of its window.
 pub fn max_pool2d_takes_nan_for_the_largest<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &max_cases(Images::Nan)?)
 }
 
-/// Where windows overlap gradients add up; elsewhere they are 0.
+/// Where windows overlap, gradients add up. Pixels that are in no window get 0.
 pub fn max_pool2d_backward_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &geometries()?.into_iter().map(|g| MaxPoolBackward { g }).collect::<Vec<_>>())
 }
 
-/// Of one pixel and of many.
+/// Images have one pixel or many.
 pub fn mean_pool_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &mean_geometries().map(|g| Mean { g }).collect::<Vec<_>>())
 }
 
-/// To each pixel the same share.
+/// Each pixel gets the same share of the gradient.
 pub fn mean_pool_backward_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &mean_geometries().map(|g| MeanBackward { g }).collect::<Vec<_>>())
 }

@@ -15,7 +15,7 @@ struct Relu {
 }
 
 impl Relu {
-    /// Every seventh value is 0, and where asked for, every fifth is NaN.
+    /// Every seventh value is 0. In cases with NaN, every fifth value is NaN.
     fn x(&self) -> Array1<f32> {
         let mut x = random(1, self.len);
         x.iter_mut().step_by(7).for_each(|x| *x = 0.0);
@@ -45,7 +45,7 @@ struct ReluBackward {
 }
 
 impl ReluBackward {
-    /// An output of ReLU, and a gradient that is infinite at the first zero.
+    /// An output of ReLU, and a gradient that is infinite at the output's first zero.
     fn inputs(&self) -> (Array1<f32>, Array1<f32>) {
         let y = random(1, self.len).mapv(|x| x.max(0.0));
         let mut dy = random(2, self.len);
@@ -72,17 +72,17 @@ impl Case for ReluBackward {
     }
 }
 
-/// Exactly.
+/// The values are exact.
 pub fn relu_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &LENGTHS.map(|len| Relu { len, nan: false }))
 }
 
-/// A diverged step must not look healthy: NaN passes through.
+/// A diverged step must be visible: NaN passes through.
 pub fn relu_keeps_nan<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &LENGTHS.map(|len| Relu { len, nan: true }))
 }
 
-/// Exactly; at y = 0 nothing passes, not even an infinite gradient.
+/// The values are exact. Where y is 0, dx is 0, even if the gradient is infinite.
 pub fn relu_backward_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &LENGTHS.map(|len| ReluBackward { len }))
 }
@@ -95,7 +95,7 @@ pub(super) fn backward() -> impl Case {
     ReluBackward { len: 70_001 }
 }
 
-/// Away from the kink.
+/// Elements near 0 are left out.
 pub fn relu_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
     gradients::check(backend, Mode::Train, &[2, 3, 2, 3], |_| Ok(Box::new(nn::Relu::new("relu"))))
 }

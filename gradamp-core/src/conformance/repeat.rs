@@ -1,4 +1,4 @@
-//! What must be the same every time: the bits of each kernel, and the number of buffers in use.
+//! Repetition: kernels and steps give the same bits again, and take no more memory.
 
 use super::case::{Case, Found};
 use super::network::{Form, gradients};
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{Backend, Hooks};
 
-/// Runs every kernel once, on a size that is split among threads.
+/// Runs every kernel once, on a size that several threads share.
 fn every_kernel<B: Backend>(backend: &B) -> Result<Vec<(&'static str, Vec<Found>)>, Violation> {
     let mut found = vec![
         ("gemm", gemm::sample().run(backend)?),
@@ -46,7 +46,7 @@ fn every_kernel<B: Backend>(backend: &B) -> Result<Vec<(&'static str, Vec<Found>
     Ok(found)
 }
 
-/// Sums have a fixed order, so that a run can be repeated and resumed bit for bit.
+/// Sums have a fixed order. A run could not be repeated or resumed bit for bit otherwise.
 pub fn every_kernel_gives_the_same_bits_twice<B: Backend>(backend: &B) -> Result<(), Violation> {
     kernels_agree(backend, backend)
 }
@@ -56,7 +56,7 @@ pub fn every_step_gives_the_same_bits_twice<B: Backend>(backend: &B) -> Result<(
     steps_agree(backend, backend)
 }
 
-/// Whether two backends, such as one with 1 thread and one with 7, give the same bits.
+/// Two backends, for example one with 1 thread and one with 7, give the same bits.
 pub fn two_backends_give_the_same_bits<B: Backend>(a: &B, b: &B) -> Result<(), Violation> {
     kernels_agree(a, b)?;
     steps_agree(a, b)
@@ -87,12 +87,12 @@ fn same_bits(case: &str, output: &'static str, first: &[f32], second: &[f32]) ->
     }
 }
 
-/// After two rounds of every kernel, the next ones take no buffer from the system, where the backend counts.
+/// After every kernel has run twice, further runs take no buffer from the system, if the backend counts its allocations.
 pub fn steady_state_of_kernels_allocates_nothing<B: Backend>(backend: &B) -> Result<(), Violation> {
     steady(backend, || every_kernel(backend).map(drop))
 }
 
-/// After two training steps, fused and not, the next ones take no buffer from the system, where the backend counts.
+/// After two training steps, fused and unfused, further steps take no buffer from the system, if the backend counts its allocations.
 pub fn steady_state_of_steps_allocates_nothing<B: Backend>(backend: &B) -> Result<(), Violation> {
     let hooks = Hooks::new();
     steady(backend, || {
@@ -102,6 +102,7 @@ pub fn steady_state_of_steps_allocates_nothing<B: Backend>(backend: &B) -> Resul
     })
 }
 
+/// Checks that `work` takes no buffer from the system after it has run twice, if the backend counts its allocations.
 pub(super) fn steady<B: Backend>(
     backend: &B,
     work: impl Fn() -> Result<(), Violation>,

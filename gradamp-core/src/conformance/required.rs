@@ -1,4 +1,4 @@
-//! A backend stripped to its required methods.
+//! A backend reduced to its required methods.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use crate::keep_images::{ImageSet, KeptImages};
 use crate::{Backend, Result};
 
-/// Forwards the required methods of a backend and nothing else: its provided methods are the trait's own
-/// compositions, whatever the backend overrides. Images it keeps as [`HostImages`], the twin of all that do.
+/// Has the required methods of a backend, and the traits' defaults of all other methods, even if the backend overrides them. It keeps
+/// images as [`HostImages`].
 #[derive(Clone, Debug)]
 pub struct Required<B>(pub B);
 

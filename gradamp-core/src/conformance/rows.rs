@@ -9,7 +9,7 @@ use super::{Broken, Violation};
 use crate::Backend;
 use crate::geometry::Rows;
 
-/// One row, one channel, and both beyond any vector or block.
+/// One row, one channel, and more rows and channels than any vector or block has.
 pub(super) fn geometries() -> Vec<Rows> {
     [(1, 1), (1, 7), (3, 5), (2, 64), (37, 19), (1031, 3), (1200, 13), (5, 515), (2100, 1)]
         .into_iter()
@@ -95,32 +95,32 @@ impl Case for ScaleChannels {
 
     fn twin(&self) -> Vec<Expected> {
         let y = wide(&random(1, self.g.channels)) * wide(&random(2, shape(&self.g)));
-        // As a batch norm it is a root, a division and two products.
+        // Computed as a batch norm, it takes a root, a division and two products.
         vec![Expected::rounded("y", y.clone(), 8.0, &y.abs())]
     }
 }
 
-/// Adds to what is there.
+/// The bias is added to y.
 pub fn add_bias_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &geometries().into_iter().map(|g| AddBias { g }).collect::<Vec<_>>())
 }
 
-/// Overwrites what is there.
+/// The sums overwrite the output.
 pub fn sum_rows_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &geometries().into_iter().map(|g| SumRows { g }).collect::<Vec<_>>())
 }
 
-/// Overwrites what is there.
+/// The sums overwrite the output.
 pub fn sum_squares_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &geometries().into_iter().map(|g| SumSquares { g }).collect::<Vec<_>>())
 }
 
-/// As a batch norm's backward gives it.
+/// The default sums the squares on the host.
 pub fn sum_squares_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &geometries().into_iter().map(|g| SumSquares { g }).collect::<Vec<_>>())
 }
 
-/// A channel that holds a NaN or an infinity has no finite sum, and no other channel is touched by it.
+/// If a channel contains a NaN or an infinity, its sum is not finite. The sums of other channels are not affected.
 pub fn sum_squares_show_nan_and_infinity<B: Backend>(backend: &B) -> Result<(), Violation> {
     every(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30], |&value| {
         let g = Rows { rows: 37, channels: 5 };
@@ -136,12 +136,12 @@ pub fn sum_squares_show_nan_and_infinity<B: Backend>(backend: &B) -> Result<(), 
     })
 }
 
-/// Overwrites what is there.
+/// The products overwrite the output.
 pub fn scale_channels_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &geometries().into_iter().map(|g| ScaleChannels { g }).collect::<Vec<_>>())
 }
 
-/// As a batch norm gives it.
+/// The default multiplies on the host.
 pub fn scale_channels_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &geometries().into_iter().map(|g| ScaleChannels { g }).collect::<Vec<_>>())
 }

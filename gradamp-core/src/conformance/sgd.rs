@@ -8,7 +8,7 @@ use super::{Broken, Violation};
 use crate::Backend;
 use crate::backend::{SgdSlot, SgdStep, StepGate};
 
-/// A step of several parameters, one by one or all at once.
+/// A step of several parameters, each in a call of its own or all in one call.
 #[derive(Debug)]
 struct Step<const ALL: bool> {
     parameters: Vec<(usize, SgdStep)>,
@@ -112,7 +112,7 @@ impl<const ALL: bool> Case for Step<ALL> {
     }
 }
 
-/// Each constant alone, and all together.
+/// Steps with each constant alone, and with all constants.
 fn steps() -> [SgdStep; 7] {
     let plain = SgdStep {
         lr: 0.1,
@@ -141,20 +141,20 @@ fn steps() -> [SgdStep; 7] {
     ]
 }
 
-/// Many parameters of unequal lengths; no two neighbours share their constants.
+/// Many parameters of unequal lengths. Neighbours have different constants.
 fn all() -> Step<ALL> {
     let lengths = [1, 3, 64, 1027, 7, 5003, 128, 65, 70_001, 2, 10];
     Step { parameters: lengths.into_iter().zip(steps().into_iter().cycle()).collect(), gate: None }
 }
 
-/// Gates that let a step through: as it is, and clipped.
+/// Gates that apply: without clipping, and with clipping.
 const OPEN: [Option<StepGate>; 3] = [
     None,
     Some(StepGate { coefficient: 1.0, norm: 0.5, applies: true }),
     Some(StepGate { coefficient: 0.37, norm: f32::INFINITY, applies: true }),
 ];
 
-/// Each constant alone and together, with and without a velocity and a gate.
+/// With each constant alone and with all of them; with and without a velocity; with and without a gate.
 pub fn sgd_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     let mut cases = Vec::new();
     for len in [1, 7, 66, 5003, 70_001] {
@@ -165,7 +165,7 @@ pub fn sgd_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &cases)
 }
 
-/// A diverged step must not look healthy: a gradient that is NaN reaches the parameter, clipped or not.
+/// A diverged step must be visible: a NaN gradient makes the parameter NaN, with and without clipping.
 pub fn sgd_keeps_nan<B: Backend>(backend: &B) -> Result<(), Violation> {
     every(&steps(), |&step| {
         let mut placed = Placed::new(backend, 0, 5, step, None)?;
@@ -178,8 +178,7 @@ pub fn sgd_keeps_nan<B: Backend>(backend: &B) -> Result<(), Violation> {
     })
 }
 
-/// Behind a gate that does not apply nothing changes, bit for bit, whatever the gradient and the gate's other numbers
-/// are.
+/// If the gate does not apply, no bit changes, for any gradient and any other numbers of the gate.
 pub fn sgd_rests_behind_a_shut_gate<B: Backend>(backend: &B) -> Result<(), Violation> {
     for coefficient in [1.0, 0.0, f32::NAN] {
         let gate = StepGate { coefficient, norm: f32::NAN, applies: false };
@@ -204,14 +203,14 @@ pub fn sgd_rests_behind_a_shut_gate<B: Backend>(backend: &B) -> Result<(), Viola
     Ok(())
 }
 
-/// Many parameters of unequal lengths and constants in one call, behind one gate.
+/// One call with many parameters of unequal lengths and constants, and with one gate.
 pub fn sgd_all_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     let mut cases = vec![Step { parameters: Vec::new(), gate: None }];
     cases.extend(OPEN.map(|gate| Step { gate, ..all() }));
     equals_twin(backend, &cases)
 }
 
-/// As one step after the other gives it.
+/// The default is one call for each parameter.
 pub fn sgd_all_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &OPEN.map(|gate| Step { gate, ..all() }))
 }

@@ -11,7 +11,7 @@ use crate::backend::Statistics;
 struct Summary {
     len: usize,
     offset: usize,
-    /// A value that stands in the middle.
+    /// A value to put in the middle.
     holding: Option<f32>,
 }
 
@@ -47,7 +47,7 @@ impl Case for Summary {
     }
 }
 
-/// In the documented order, at any offset, leaving what stands around it.
+/// The numbers are in the documented order, at any offset. The elements around them do not change.
 pub fn statistics_equal_their_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     let mut cases = Vec::new();
     for len in [1, 2, 5, 66, 1000, 4099, 70_001] {
@@ -58,7 +58,7 @@ pub fn statistics_equal_their_twin<B: Backend>(backend: &B) -> Result<(), Violat
     equals_twin(backend, &cases)
 }
 
-/// A diverged step must not look healthy: NaN and infinity reach the sums and the largest magnitude.
+/// A diverged step must be visible: a NaN or an infinity makes the sums and the largest magnitude not finite.
 pub fn statistics_show_nan_and_infinity<B: Backend>(backend: &B) -> Result<(), Violation> {
     let mut cases = Vec::new();
     for len in [1, 66, 4099] {

@@ -1,22 +1,22 @@
-//! How a backend breaks a law.
+//! The ways in which a backend can break a law.
 
 use crate::Error;
 
-/// A broken law: on which case, and how.
+/// The error of a law: the case on which a backend breaks the law, and how.
 #[derive(Debug, thiserror::Error)]
 #[error("{case}{}{broken}", if case.is_empty() { "" } else { ": " })]
 pub struct Violation {
-    /// The geometry and settings of the case; empty where the law has only one.
+    /// The geometry and settings of the case; empty if the law has only one case.
     pub case: String,
-    /// What went wrong there.
+    /// What went wrong on this case.
     pub broken: Broken,
 }
 
-/// What went wrong.
+/// What went wrong on a case.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Broken {
-    /// An element too far from its twin. It is the worst one of its output, by error over tolerance.
+    /// An element differs too much from the twin's. It is the output's element with the largest ratio of error to tolerance.
     #[error(
         "{output}{index:?} is {found}, expected {expected} (error {:.2e}, tolerance {tolerance:.2e}; \
          {wrong} of {elements} elements are wrong)",
@@ -25,17 +25,17 @@ pub enum Broken {
     Value {
         /// The output's name, as in the formula.
         output: &'static str,
-        /// Where the element is.
+        /// The index of the element.
         index: Vec<usize>,
-        /// What the backend gave.
+        /// The backend's value.
         found: f32,
-        /// What it should be.
+        /// The twin's value.
         expected: f64,
         /// The largest permitted difference.
         tolerance: f64,
-        /// How many elements exceed their tolerance.
+        /// The number of elements that exceed their tolerance.
         wrong: usize,
-        /// How many there are.
+        /// The number of elements of the output.
         elements: usize,
     },
     /// An element outside an output's part of its buffer was written.
@@ -45,12 +45,12 @@ pub enum Broken {
         output: &'static str,
         /// The output's part of the buffer.
         part: std::ops::Range<usize>,
-        /// The element outside of it.
+        /// The element that was written.
         place: usize,
-        /// What stands there now.
+        /// The value of this element.
         found: f32,
     },
-    /// Two runs differ.
+    /// Two runs give different bits.
     #[error("{output}[{place}] is {first} in one run and {second} in the next")]
     Repeat {
         /// The output's name.
@@ -62,22 +62,22 @@ pub enum Broken {
         /// Its value in the second run.
         second: f32,
     },
-    /// Steady state took buffers from the system.
+    /// A repeated step took buffers from the system.
     #[error("{count} fresh allocations in steady state, expected none")]
     Allocation {
-        /// How many.
+        /// The number of buffers.
         count: u64,
     },
     /// The backend reported an error.
     #[error("the backend failed: {0}")]
     Failed(Error),
-    /// Anything else, in words.
+    /// Another violation, in words.
     #[error("{0}")]
     Other(String),
 }
 
 impl Violation {
-    /// The violation within a wider case.
+    /// The same violation, with `wider` put before its case.
     #[must_use]
     pub(super) fn within(self, wider: String) -> Self {
         let case = if self.case.is_empty() { wider } else { format!("{wider}: {}", self.case) };

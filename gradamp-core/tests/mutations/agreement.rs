@@ -1,4 +1,4 @@
-//! A kernel that is wrong stands out at the layer where it is used.
+//! A wrong kernel shows in the comparison of backends, at the layer that uses it.
 
 use gradamp_core::conformance::agreement::{FirstStep, losses};
 use gradamp_core::random::{Purpose, Stream};
@@ -92,8 +92,9 @@ fn every_layer_is_compared() {
     }
 }
 
-/// Which of the differences are not 0, as (layer, output, gradient, parameters).
-fn stands_out(kernel: &'static str) -> Vec<(String, [bool; 3])> {
+/// The layers that differ from the reference if `kernel` is wrong, each with whether its output, its gradient and its parameters'
+/// gradients differ.
+fn differing_layers(kernel: &'static str) -> Vec<(String, [bool; 3])> {
     let differences = first_step(&Faulty::new(kernel, Fault::Sign)).differences(&first_step(&Reference));
     let marks = differences.into_iter().map(|layer| {
         let parameters = layer.parameters.unwrap_or(0.0);
@@ -103,10 +104,10 @@ fn stands_out(kernel: &'static str) -> Vec<(String, [bool; 3])> {
 }
 
 #[test]
-fn a_wrong_kernel_stands_out_at_its_layer() {
+fn a_wrong_kernel_shows_at_its_layer() {
     let expect = |kernel, layers: &[(&str, [bool; 3])]| {
         let layers: Vec<_> = layers.iter().map(|(name, marks)| ((*name).to_owned(), *marks)).collect();
-        assert_eq!(stands_out(kernel), layers, "{kernel}");
+        assert_eq!(differing_layers(kernel), layers, "{kernel}");
     };
     let (gradient, parameters) = ([false, true, false], [false, false, true]);
     expect("conv2d_backward_weight", &[("conv", parameters)]);
@@ -114,14 +115,15 @@ fn a_wrong_kernel_stands_out_at_its_layer() {
         "max_pool2d_backward",
         &[("conv", [false, true, true]), ("bn", [false, true, true]), ("relu", gradient)],
     );
-    // Only the sums that are found beside it, in a training when nobody watches; then no other kernel looks for them.
+    // The fused kernel runs only without hooks, so that only the gradients of parameters show its fault: the sums that it computes. It
+    // takes the place of the kernel of a rectified batch norm's backward, whose fault is therefore invisible.
     expect("fused_pool", &[("bn", parameters)]);
     expect("batch_norm_relu_backward", &[]);
-    expect("im2col", &[]); // the faulty one's convolutions are not composed of it
+    expect("im2col", &[]); // the convolutions of `Faulty` do not use im2col
 }
 
 #[test]
-fn a_pool_that_takes_another_pixel_is_told_from_roundings() {
+fn a_pool_that_chooses_another_pixel_is_distinguished_from_roundings() {
     let reference = first_step(&Reference);
     assert_eq!(reference.switched(&reference), 0);
     assert!(first_step(&Faulty::new("max_pool2d_equals", Fault::Sign)).switched(&reference) > 0);
@@ -130,11 +132,11 @@ fn a_pool_that_takes_another_pixel_is_told_from_roundings() {
 
 #[test]
 fn a_wrong_optimiser_shows_in_the_second_loss() {
-    fn of<B: Backend>(backend: &B) -> Vec<f32> {
+    fn first_losses<B: Backend>(backend: &B) -> Vec<f32> {
         let (net, parameters) = Net::new(backend);
         losses(&net, parameters, &Noise, 0.05, 5).unwrap()
     }
-    let (right, wrong) = (of(&Reference), of(&Faulty::new("sgd_equals", Fault::Sign)));
+    let (right, wrong) = (first_losses(&Reference), first_losses(&Faulty::new("sgd_equals", Fault::Sign)));
     assert_eq!((right.len(), right[0]), (5, wrong[0]));
     assert!((1..5).all(|step| right[step] != wrong[step]), "{right:?} {wrong:?}");
 }

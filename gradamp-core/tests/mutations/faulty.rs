@@ -1,4 +1,4 @@
-//! A backend that is wrong in one way, in one kernel.
+//! A backend with one fault in one kernel.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,19 +16,20 @@ use gradamp_core::random::Stream;
 
 use gradamp_core::Reference;
 
+/// The fault of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
-    /// All that was computed has the wrong sign.
+    /// All results have the wrong sign.
     Sign,
-    /// The last element is forgotten.
+    /// The last element is not written.
     Rest,
-    /// One element too many is written.
+    /// One element more is written, after the last one.
     Overrun,
     /// Every other run differs in the last bit of its first element.
     Jitter,
 }
 
-/// `Reference`, wrong in one kernel.
+/// The reference backend with a fault in one kernel.
 #[derive(Clone, Debug)]
 pub struct Faulty {
     kernel: &'static str,
@@ -41,7 +42,7 @@ impl Faulty {
         Self { kernel, fault, count: Arc::default() }
     }
 
-    /// Runs `kernel`, and spoils what it changed if it is the faulty one.
+    /// Runs `kernel`. If it is the faulty one, spoils the elements that it changed.
     fn spoil(
         &self,
         kernel: &str,
@@ -225,7 +226,7 @@ impl Device for Faulty {
     }
 }
 
-/// z, written, and room for what nobody asked for.
+/// A buffer with the values of z, and a buffer for results that are not needed.
 fn written(g: &Rows, z: &BatchNormRelu<'_, Faulty>) -> Result<[Buffer; 2]> {
     let [mut written, room] = [Reference.allocate(g.len())?, Reference.allocate(g.len())?];
     match z.z {

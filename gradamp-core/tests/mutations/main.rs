@@ -1,5 +1,4 @@
-//! The laws can fail: a backend that is wrong in one way, in one kernel, breaks a law of that kernel, and stands out in a
-//! training.
+//! The laws can fail: a backend with a fault in one kernel breaks the laws of this kernel, and differs from the reference in training.
 
 #![allow(clippy::unwrap_used)] // a test that cannot begin may stop where it is
 
@@ -14,22 +13,22 @@ use gradamp_core::conformance::{Broken, laws};
 
 use faulty::{Fault, Faulty};
 
-/// Every law whose name begins with the kernel's is broken, each in the expected way.
+/// Asserts that a fault in `kernel` breaks every law whose name begins with `kernel`, each in the expected way.
 fn breaks(kernel: &'static str, fault: Fault, expected: fn(&Broken) -> bool) {
     let backend = Faulty::new(kernel, fault);
-    // The laws of gradients look at values alone, in buffers without marks around them.
+    // The laws of finite differences are left out: they compare values only, in buffers without marks.
     let of_kernel = |name: &str| {
         let law = name.split_once("::").map_or(name, |(_, law)| law);
         law.starts_with(kernel) && !law.ends_with("_differences")
     };
-    let mut met = 0;
+    let mut checked = 0;
     for law in laws::<Faulty>().into_iter().filter(|law| of_kernel(law.name)) {
         let violation = (law.check)(&backend).err();
         let seen = violation.as_ref().is_some_and(|violation| expected(&violation.broken));
         assert!(seen, "{} with {fault:?}: {violation:?}", law.name);
-        met += 1;
+        checked += 1;
     }
-    assert!(met > 0, "no law of {kernel}");
+    assert!(checked > 0, "no law of {kernel}");
 }
 
 const KERNELS: [&str; 36] = [
@@ -72,7 +71,7 @@ const KERNELS: [&str; 36] = [
 ];
 
 #[test]
-fn a_wrong_sign_is_seen() {
+fn a_wrong_sign_is_found() {
     KERNELS
         .iter()
         .chain(&["keep_images"])
@@ -80,7 +79,7 @@ fn a_wrong_sign_is_seen() {
 }
 
 #[test]
-fn a_forgotten_rest_is_seen() {
+fn an_element_that_is_not_written_is_found() {
     KERNELS
         .iter()
         .for_each(|kernel| breaks(kernel, Fault::Rest, |broken| matches!(broken, Broken::Value { .. })));
@@ -90,14 +89,14 @@ fn a_forgotten_rest_is_seen() {
 }
 
 #[test]
-fn an_element_too_many_is_seen() {
+fn an_element_written_after_the_last_is_found() {
     KERNELS
         .iter()
         .for_each(|kernel| breaks(kernel, Fault::Overrun, |broken| matches!(broken, Broken::Overrun { .. })));
 }
 
 #[test]
-fn a_last_bit_that_differs_between_runs_is_seen() {
+fn a_bit_that_differs_between_runs_is_found() {
     for kernel in ["gemm", "conv2d_backward_weight", "statistics"] {
         let backend = Faulty::new(kernel, Fault::Jitter);
         let violation = every_kernel_gives_the_same_bits_twice(&backend).unwrap_err();
@@ -106,17 +105,17 @@ fn a_last_bit_that_differs_between_runs_is_seen() {
 }
 
 #[test]
-fn a_step_through_a_shut_gate_is_seen() {
+fn a_step_through_a_closed_gate_is_found() {
     breaks("sgd_rests", Fault::Rest, |broken| matches!(broken, Broken::Other(_)));
 }
 
 #[test]
-fn a_short_read_is_seen() {
+fn a_short_read_is_found() {
     breaks("read_all", Fault::Rest, |broken| matches!(broken, Broken::Other(_)));
 }
 
 #[test]
-fn allocations_in_steady_state_are_seen() {
+fn allocations_of_repeated_steps_are_found() {
     let backend = Faulty::new("allocate", Fault::Sign);
     let laws = [steady_state_of_kernels_allocates_nothing, steady_state_of_steps_allocates_nothing];
     for violation in laws.map(|law| law(&backend).unwrap_err()) {

@@ -1,4 +1,4 @@
-//! What happens to gradients on their way to SGD's step, held against f64 and NumPy.
+//! The methods that change gradients before SGD's step, compared with f64 and with NumPy.
 
 #![allow(clippy::unwrap_used)] // a test that cannot begin may stop where it is
 
@@ -47,7 +47,7 @@ fn rates() -> Vec<LayerRate> {
     vec![rate("**.bias", 0.5), rate("block.**", 3.0), rate("fc.*", 0.25), rate("bn.bias", 0.0)]
 }
 
-/// What [`rates`] say, without a glob.
+/// The rate that [`rates`] give a parameter, written out without globs.
 fn rate_of(path: &str) -> f64 {
     match path {
         "conv.bias" | "hidden.bias" => 0.5,
@@ -58,7 +58,7 @@ fn rate_of(path: &str) -> f64 {
     }
 }
 
-/// All methods together, but for one of the two that exclude each other.
+/// Two settings that together switch on every method: LARS and clipping by value exclude each other.
 pub fn together() -> [SgdSettings; 2] {
     let all = SgdSettings {
         weight_decay: 0.1,
@@ -75,20 +75,20 @@ pub fn together() -> [SgdSettings; 2] {
     [all.clone(), SgdSettings { clip_value: None, lars, ..all }]
 }
 
-/// The largest difference of any parameter's values, relative to how far that parameter went.
+/// The largest difference of any parameter's values, relative to the largest change of this parameter since the beginning.
 fn distance<B: Backend>(found: &Parameters<B>, expected: &[Vec<f64>]) -> f64 {
     let begin = parameters(found.backend());
-    let of = |(id, expected): (_, &Vec<f64>)| {
+    let relative = |(id, expected): (_, &Vec<f64>)| {
         let [begin, found] = [&begin, found].map(|parameters| parameters.get(id).value.to_vec().unwrap());
         let largest = |differences: &mut dyn Iterator<Item = f64>| differences.fold(0.0, f64::max);
-        let way = largest(&mut begin.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs()));
+        let change = largest(&mut begin.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs()));
         let off = largest(&mut found.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs()));
-        if off == 0.0 { 0.0 } else { off / way }
+        if off == 0.0 { 0.0 } else { off / change }
     };
-    trained(found).into_iter().zip(expected).map(of).fold(0.0, f64::max)
+    trained(found).into_iter().zip(expected).map(relative).fold(0.0, f64::max)
 }
 
-/// Three steps of gradients amplified by 3.
+/// Takes three steps with gradients amplified by 3.
 fn assert_equals_reference(name: &str, settings: &SgdSettings) {
     let rate = |path: &str| if settings.layer_rates.is_empty() { 1.0 } else { rate_of(path) };
     let expected = reference::train(settings, 3.0, 3, &ORDER, rate);
@@ -120,22 +120,22 @@ fn all_together_act_in_the_documented_order() {
                 Stage::Lars => settings.lars.is_none(),
                 _ => false,
             };
-            // A mean may be taken before or after a factor; any other exchange must show.
+            // Amplification and centralisation may change places, since a mean is linear. Any other exchange must change the result.
             if order[1] == Stage::Amplify || idle(order[i]) || idle(order[i + 1]) {
                 continue;
             }
             let off = distance(&found, &reference::train(&settings, 3.0, 3, &order, rate_of));
-            assert!(off > 1e-3, "{:?} as well as {order:?}: {off:.1e}", ORDER);
+            assert!(off > 1e-3, "{ORDER:?} and {order:?} give the same result: {off:.1e}");
         }
         let mut late = ORDER;
         late[..3].rotate_left(1);
         let off = distance(&found, &reference::train(&settings, 3.0, 3, &late, rate_of));
-        assert!(off > 1e-3, "amplification before adaptive clipping: {off:.1e}");
+        assert!(off > 1e-3, "amplification after adaptive clipping gives the same result: {off:.1e}");
     }
 }
 
-/// What one step of lr 1 without momentum takes off a linear layer `[3, 3]`, which is not the last one.
-fn taken(settings: SgdSettings) -> Vec<f32> {
+/// How much one step of lr 1 without momentum decreases each weight of a linear layer `[3, 3]`, which is not the last one.
+fn decreases(settings: SgdSettings) -> Vec<f32> {
     const W: [f32; 9] = [0.5, -0.0005, 1.0, 0.25, 0.0002, -2.0, -0.125, 0.0001, 0.5];
     const G: [f32; 9] = [3.0, 0.02, 0.004, -1.0, -0.01, 0.002, 2.5, 0.04, -0.006];
     let mut parameters = Parameters::new(&Reference, 0);
@@ -143,14 +143,14 @@ fn taken(settings: SgdSettings) -> Vec<f32> {
     let id = parameters.add("first.weight", Role::LinearWeight, &[3, 3], zero).unwrap();
     parameters.add("last.weight", Role::LinearWeight, &[1, 1], zero).unwrap();
     parameters.set(id, &W).unwrap();
-    // Amplified by 4.
+    // Each gradient is its values times 4.
     let gradients = gradients(&mut parameters, &[G.map(|g| g / 4.0).to_vec(), vec![1.0]], 4.0);
     let mut sgd = Sgd::new(SgdSettings { momentum: 0.0, ..settings }, &parameters).unwrap();
     sgd.step(&mut parameters, &gradients, &1.0.into()).unwrap();
     parameters.get(id).value.to_vec().unwrap().iter().zip(W).map(|(after, before)| before - after).collect()
 }
 
-/// By NumPy in f64, with w and g as above:
+/// The expected values are NumPy's in f64, with w and g as in [`decreases`]:
 ///
 /// - `g - g.mean(axis=0)`
 /// - `mx = 0.01 * np.maximum(wn, 1e-3); np.where(gn > mx, g * (mx / np.maximum(gn, 1e-6)), g)` with
@@ -194,8 +194,8 @@ fn each_method_equals_numpy() {
         ),
     ];
     for (settings, expected) in cases {
-        for (found, expected) in taken(settings.clone()).into_iter().zip(expected) {
-            // Half a rounding of a weight of up to 2, and what the step itself rounds.
+        for (found, expected) in decreases(settings.clone()).into_iter().zip(expected) {
+            // The limit is half a rounding of a weight of up to 2, plus the roundings of the step itself.
             let off = (f64::from(found) - expected).abs();
             assert!(off < 1.3e-7 + 1e-6 * expected.abs(), "{found} is not {expected}: {settings:?}");
         }
@@ -208,7 +208,7 @@ fn each_method_equals_numpy() {
 }
 
 #[test]
-fn what_is_off_leaves_the_step_to_the_kernel_as_it_was() {
+fn a_step_without_methods_is_one_call_of_the_kernel() {
     let settings = SgdSettings { momentum: 0.0, ..SgdSettings::default() };
     let found = planted::train(&Reference, &settings, 3.0, 1);
     let mut expected = parameters(&Reference);
@@ -232,7 +232,7 @@ fn what_is_off_leaves_the_step_to_the_kernel_as_it_was() {
 }
 
 #[test]
-fn noise_has_its_variance_and_no_two_places_share_it() {
+fn noise_has_its_variance_and_differs_between_parameters_steps_and_seeds() {
     let noise = |seed, step| {
         let mut parameters = Parameters::new(&Reference, 0);
         for path in ["a.weight", "b.weight"] {
@@ -264,7 +264,7 @@ fn noise_has_its_variance_and_no_two_places_share_it() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// Whatever the scale, no unit moves further than its limit, and one within its limit moves as ever.
+    /// With any scale, no unit changes by more than its limit.
     #[test]
     fn no_scale_gets_past_adaptive_clipping(scale in -1e6f32..1e6, limit in 0.01f32..1.0) {
         let bare = SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() };

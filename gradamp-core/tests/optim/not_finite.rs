@@ -1,4 +1,4 @@
-//! Gradients that are not finite, and those that loss scaling made S times as large.
+//! Gradients that are not finite, and gradients that loss scaling has multiplied.
 
 use gradamp_core::optim::{Sgd, SgdSettings};
 use gradamp_core::{Backend, Reference};
@@ -6,10 +6,10 @@ use gradamp_core::{Backend, Reference};
 use crate::planted::{self, LR, bits, gradients, parameters, values};
 use crate::{alone, together};
 
-/// Every parameter's bits, and every velocity.
+/// The bits of every parameter, and every velocity.
 type State = (Vec<Vec<u32>>, Vec<Vec<f32>>);
 
-/// The state before and after a step in which one gradient holds `value`, and its scale.
+/// The state before and after a step in which one gradient contains `value` and has the scale `scale`.
 fn step<B: Backend>(backend: &B, settings: &SgdSettings, value: f32, scale: f32, skips: bool) -> [State; 2] {
     let mut parameters = parameters(backend);
     let mut sgd = Sgd::new(settings.clone(), &parameters).unwrap();
@@ -31,7 +31,7 @@ fn step<B: Backend>(backend: &B, settings: &SgdSettings, value: f32, scale: f32,
 }
 
 #[test]
-fn a_step_that_is_not_finite_changes_nothing_where_such_steps_are_skipped() {
+fn a_step_that_is_not_finite_changes_nothing_if_such_steps_are_skipped() {
     let settings = alone().into_iter().map(|(_, settings)| settings).chain(together());
     for settings in settings {
         let poisons = [(f32::NAN, 1.0), (f32::INFINITY, 0.5), (f32::NEG_INFINITY, 1.0), (0.5, f32::INFINITY)];
@@ -45,9 +45,9 @@ fn a_step_that_is_not_finite_changes_nothing_where_such_steps_are_skipped() {
     }
 }
 
-/// A share of an infinite norm is 0, which would look healthy.
+/// If the square of a norm exceeds f32, a gradient divided by this norm would be 0, and the divergence would be invisible.
 #[test]
-fn a_norm_that_is_no_f32_is_no_step_either() {
+fn a_step_whose_norm_exceeds_f32_is_skipped_or_gives_nan() {
     for (name, settings) in alone() {
         let [before, after] = step(&Reference, &settings, 1e30, 1.0, true);
         assert_eq!(after, before, "{name}");

@@ -1,4 +1,4 @@
-//! Gradients that a test chooses, on their way through a real backward pass.
+//! A backward pass that returns gradients chosen by a test.
 
 use gradamp_core::optim::{Sgd, SgdSettings};
 use gradamp_core::random::{Purpose, Stream};
@@ -7,7 +7,7 @@ use gradamp_core::{
     Tape, Tensor,
 };
 
-/// What is trained, and one running statistic, which is not: odd sizes, and two linear layers.
+/// The parameters: odd sizes, two linear layers, and one running statistic, which is not trained.
 pub const MODEL: [(&str, Role, &[usize]); 10] = [
     ("conv.weight", Role::ConvWeight, &[3, 2, 5, 7]),
     ("conv.bias", Role::Bias, &[7]),
@@ -21,7 +21,7 @@ pub const MODEL: [(&str, Role, &[usize]); 10] = [
     ("fc.bias", Role::Bias, &[3]),
 ];
 
-/// The model's parameters; those of batch norm begin at 1 and 0.
+/// The parameters of [`MODEL`]. The weight of the batch norm begins at 1, its bias at 0.
 pub fn parameters<B: Backend>(backend: &B) -> Parameters<B> {
     let mut parameters = Parameters::new(backend, 9);
     for (path, role, shape) in MODEL {
@@ -40,7 +40,7 @@ pub fn trained<B: Backend>(parameters: &Parameters<B>) -> Vec<ParameterId> {
     parameters.iter().filter(|(_, parameter)| parameter.role.is_trained()).map(|(id, _)| id).collect()
 }
 
-/// A gradient's values for each trained parameter; each step's differ, and their means are not 0.
+/// Values of a gradient for each trained parameter. They differ from step to step, and their means are not 0.
 pub fn values(step: u64) -> Vec<Vec<f32>> {
     let trained = MODEL.iter().filter(|(_, role, _)| role.is_trained());
     let values = |(number, (_, _, shape)): (usize, &(&str, Role, &[usize]))| {
@@ -60,7 +60,7 @@ impl<B: Backend> BackwardRule<B> for Plant<B> {
     }
 }
 
-/// The gradients `scale` times `values`, the scale being lazy.
+/// The gradients `scale` times `values`. The scale is the gradients' scalar, and is not multiplied into the values.
 pub fn gradients<B: Backend>(
     parameters: &mut Parameters<B>,
     values: &[Vec<f32>],
@@ -84,12 +84,12 @@ pub fn bits<B: Backend>(parameters: &Parameters<B>) -> Vec<Vec<u32>> {
     trained(parameters).into_iter().map(bits).collect()
 }
 
-/// The seed of every run here.
+/// The seed of every run of these tests.
 pub const SEED: u64 = 11;
-/// The learning rate of every run here.
+/// The learning rate of every run of these tests.
 pub const LR: f32 = 0.25;
 
-/// Some steps with gradients `scale` times [`values`].
+/// Takes `steps` steps with gradients `scale` times [`values`].
 pub fn train<B: Backend>(backend: &B, settings: &SgdSettings, scale: f32, steps: u64) -> Parameters<B> {
     let mut parameters = parameters(backend);
     let mut sgd = Sgd::new(settings.clone(), &parameters).unwrap();

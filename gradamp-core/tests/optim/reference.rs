@@ -1,4 +1,4 @@
-//! SGD and all that happens to gradients before it: in f64, slow, one stage after the other in a given order.
+//! A slow reference in f64 for SGD and the methods that change gradients before the step. The order of the methods is an argument.
 
 use gradamp_core::optim::{ParameterSet, SgdSettings};
 use gradamp_core::random::{Purpose, Stream};
@@ -6,7 +6,7 @@ use gradamp_core::{Reference, Role};
 
 use crate::planted::{LR, MODEL, SEED, parameters, trained, values};
 
-/// What happens to a gradient g before it becomes the direction d that momentum gets.
+/// A method that changes a gradient before momentum uses it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Stage {
     Amplify,
@@ -19,7 +19,7 @@ pub enum Stage {
     Lars,
 }
 
-/// As documented.
+/// The documented order.
 pub const ORDER: [Stage; 8] = [
     Stage::Amplify,
     Stage::Centralise,
@@ -31,9 +31,9 @@ pub const ORDER: [Stage; 8] = [
     Stage::Lars,
 ];
 
-/// One parameter, its velocity, and the gradient on its way.
+/// A parameter w, its velocity v, and its gradient d, which the stages change.
 struct Entry {
-    /// Its number among all, running statistics included.
+    /// The parameter's number among all, running statistics included.
     number: usize,
     path: &'static str,
     role: Role,
@@ -41,7 +41,7 @@ struct Entry {
     w: Vec<f64>,
     v: Vec<f64>,
     d: Vec<f64>,
-    /// Norm of d before weight decay.
+    /// The norm of d before weight decay.
     norm: Option<f64>,
 }
 
@@ -49,7 +49,7 @@ fn norm(x: &[f64]) -> f64 {
     x.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
-/// The elements of one unit: every `units`-th, since units are columns.
+/// The elements of one unit. Units are columns, so that these are every `units`-th element.
 fn unit(x: &[f64], units: usize, unit: usize) -> Vec<f64> {
     x.iter().skip(unit).step_by(units).copied().collect()
 }
@@ -124,7 +124,7 @@ impl Entry {
     }
 }
 
-/// Where some steps with gradients `scale` times [`values`] lead; `rate` is the relative learning rate of a path.
+/// The parameters after `steps` steps with gradients `scale` times [`values`]. `rate` gives the relative learning rate of a path.
 pub fn train(
     settings: &SgdSettings,
     scale: f32,

@@ -1,4 +1,4 @@
-//! Settings that cannot be used, and how globs find parameters.
+//! Errors for settings that are out of range, and globs on the paths of parameters.
 
 use gradamp_core::Reference;
 use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, Sgd, SgdSettings};

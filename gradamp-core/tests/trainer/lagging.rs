@@ -1,4 +1,4 @@
-//! A device whose results are read late, and which counts how often it is waited for.
+//! A backend whose results are read late, and which counts how often the host waits for it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use gradamp_core::backend::{BatchNormOperands, Device, Layers, LinearAlgebra, Me
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::{Reference, Result};
 
-/// The reference backend's kernels, `ahead` steps behind the host.
+/// The kernels of the reference backend, on a device that may be `ahead` steps behind the host.
 #[derive(Clone, Debug)]
 pub struct Lagging {
     reference: Reference,
@@ -22,7 +22,7 @@ impl Lagging {
         Self { reference: Reference, ahead, waits: Arc::default(), submits: Arc::default() }
     }
 
-    /// How often the host has waited, and how often it has handed work over.
+    /// How often the host has waited, and how often it has submitted work.
     pub fn counts(&self) -> (usize, usize) {
         (self.waits.load(Ordering::Relaxed), self.submits.load(Ordering::Relaxed))
     }

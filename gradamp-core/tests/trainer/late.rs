@@ -1,4 +1,4 @@
-//! A device that lags behind the host changes nothing but when the host learns what happened.
+//! If a device lags behind the host, the host learns of results later, and nothing else changes.
 
 use gradamp_core::optim::SgdSettings;
 use gradamp_core::train::{OnDivergence, Outcome, TrainSettings, Trainer, evaluate};
@@ -7,14 +7,14 @@ use gradamp_core::{Batch, BatchSource, Error, Result};
 use crate::lagging::Lagging;
 use crate::run::{IMAGE, Log, Noise, assert_resumes, fresh, settings, train, values};
 
-/// The run's settings with its gradients clipped, which is decided on the device.
+/// Settings with clipped gradients, whose clipping is decided on the device.
 fn clipped() -> TrainSettings {
     let sgd = SgdSettings { clip_norm: Some(0.5), ..settings().sgd };
     TrainSettings { sgd, ..settings() }
 }
 
 #[test]
-fn losses_reports_and_parameters_are_those_of_a_device_that_keeps_pace() {
+fn losses_reports_and_parameters_are_those_of_a_device_without_lag() {
     for settings in [settings(), clipped()] {
         let (at_once, parameters, _) = train(&Lagging::new(0), settings.clone(), None).unwrap();
         let norms = at_once.steps.iter().filter(|report| report.gradient_norm.is_some()).count();
@@ -41,19 +41,20 @@ fn the_host_waits_once_for_several_steps() {
         let before = backend.counts();
         trainer.run(&Noise { poison: None }, &[]).unwrap();
         let after = backend.counts();
-        assert_eq!((after.1 - before.1) as u64, steps, "work is handed over after every step");
+        assert_eq!((after.1 - before.1) as u64, steps, "work is submitted after every step");
         after.0 - before.0
     };
-    // Epochs of 3 steps, whose first and last measure the gradients. Read after steps 2 (an epoch's end), 3, 5 (an end), 7, 8 (an end).
+    // Epochs have 3 steps, of which the first and the last measure gradients. Results are read after steps 2 (the end of an epoch), 3,
+    // 5 (an end), 7 and 8 (an end).
     assert_eq!(waits(3, 9), 5);
-    // And after step 9, where the limit is.
+    // A limit of 10 steps makes one more read, after step 9.
     assert_eq!(waits(3, 10), 6);
     assert_eq!(waits(100, 12), 4);
-    // Nothing is left to read at the ends of these epochs, nor at the limit.
+    // All results have been read before the ends of these epochs, and before the limit.
     assert_eq!(waits(2, 9), 3);
 }
 
-/// The same noise over and over.
+/// A source that repeats the same noise.
 struct Repeated(usize);
 
 impl BatchSource<Lagging> for Repeated {
@@ -104,7 +105,7 @@ fn a_run_that_lags_resumes_in_the_same_bits() {
 }
 
 #[test]
-fn a_limit_within_the_lag_is_kept_and_reported() {
+fn a_step_limit_shorter_than_the_lag_is_kept_and_reported() {
     for limit in 1..=6 {
         let settings = TrainSettings { max_steps: Some(limit), ..settings() };
         let (log, _, outcome) = train(&Lagging::new(3), settings, None).unwrap();
@@ -114,8 +115,8 @@ fn a_limit_within_the_lag_is_kept_and_reported() {
 }
 
 #[test]
-fn a_loss_that_is_lost_is_found_late_and_names_its_own_step() {
-    // Epoch 1 is steps 3, 4 and 5: read one by one, in twos, or all together.
+fn a_loss_that_is_not_finite_is_found_late_and_the_error_names_its_step() {
+    // Epoch 1 is steps 3, 4 and 5, whose results are read one by one, two at a time, or all together.
     for (ahead, poison) in [0, 1, 3, 100].into_iter().flat_map(|ahead| [0, 1, 2].map(|batch| (ahead, batch)))
     {
         let (model, parameters) = fresh(&Lagging::new(ahead)).unwrap();
@@ -127,14 +128,14 @@ fn a_loss_that_is_lost_is_found_late_and_names_its_own_step() {
         assert!(matches!(error, Error::Diverged { epoch: 1, step, .. } if step == bad), "{ahead}: {error}");
         let found = error.to_string();
         assert!(found.contains("the first site that is not finite is conv"), "{ahead}: {found}");
-        assert_eq!(trainer.state().step, bad, "the state ends where the run was lost");
+        assert_eq!(trainer.state().step, bad, "the state ends at the step that diverged");
         drop(trainer);
-        assert!(log.steps.len() as u64 <= bad, "a step that is lost is not reported as done");
+        assert!(log.steps.len() as u64 <= bad, "a step that diverged is not reported");
     }
 }
 
 #[test]
-fn a_study_of_instability_goes_on_behind_the_lag() {
+fn a_lagging_run_goes_on_after_a_divergence_if_the_settings_say_so() {
     let settings = TrainSettings { on_divergence: OnDivergence::Continue, ..settings() };
     let lost = |ahead| {
         let (model, parameters) = fresh(&Lagging::new(ahead)).unwrap();

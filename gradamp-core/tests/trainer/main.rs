@@ -1,4 +1,4 @@
-//! The trainer on a tiny network: what it reports, where it stops, and that a resumed run repeats bit for bit.
+//! The trainer on a tiny network: its reports, its limits, and resumed runs, which give the same bits.
 
 #![allow(clippy::unwrap_used)] // a test that cannot begin may stop where it is
 
@@ -25,12 +25,12 @@ fn a_run_reports_every_step_epoch_and_draw() {
     assert_eq!(outcome, Outcome::Finished);
     assert_eq!(log.steps.len(), 12);
     assert_eq!(log.epochs.len(), 4);
-    // Redrawn at every step of the two amplified epochs.
+    // The two amplified epochs draw anew at every step.
     assert_eq!(log.draws.iter().map(|d| d.step).collect::<Vec<_>>(), [3, 4, 5, 6, 7, 8]);
     assert!(log.draws.iter().all(|d| d.factors == [2.0, 2.0]));
     let amplified: Vec<usize> = log.steps.iter().map(|s| s.amplified_sites).collect();
     assert_eq!(amplified, [0, 0, 0, 2, 2, 2, 2, 2, 2, 0, 0, 0]);
-    // Every third epoch, and the last.
+    // Every third epoch is evaluated, and the last one.
     let evaluated: Vec<bool> = log.epochs.iter().map(|e| e.evaluation("test").is_some()).collect();
     assert_eq!(evaluated, [false, false, true, true]);
     assert!(log.epochs.iter().all(|e| e.examples == 22));
@@ -59,7 +59,7 @@ fn gradients_are_measured_before_and_after_amplification() {
     }
 }
 
-/// A user's hook that notes how large each site's gradient is.
+/// A user's hook that records the size of each site's gradient.
 struct Norms(Arc<Mutex<Vec<(String, f64)>>>);
 
 impl<B: Backend> BackwardHook<B> for Norms {
@@ -80,7 +80,7 @@ fn each_site_is_measured_by_itself() {
     trainer.hooks().add(Norms(Arc::clone(&norms))).forget();
     trainer.run(&Noise { poison: None }, &[]).unwrap();
     drop(trainer);
-    // Of each epoch the first step alone was measured; its sites came from the last to the first.
+    // The trainer measured the first step of each epoch only. The hook saw its sites from the last to the first.
     let measured: Vec<_> = log.epochs[0].gradients.iter().map(|g| (g.site.clone(), g.norm_after)).collect();
     let noted: Vec<_> = norms.lock().unwrap().drain(..5).rev().collect();
     assert_eq!(measured, noted);
@@ -116,7 +116,7 @@ fn a_loss_that_is_not_finite_stops_the_run_and_names_the_first_bad_site() {
 }
 
 #[test]
-fn a_study_of_instability_goes_on() {
+fn a_run_goes_on_after_a_divergence_if_the_settings_say_so() {
     let (model, parameters) = fresh(&Reference).unwrap();
     let source = Noise { poison: Some(0) };
     let settings = TrainSettings { on_divergence: OnDivergence::Continue, ..settings() };
@@ -144,7 +144,7 @@ impl<B: Backend> BackwardHook<B> for Refuse {
 }
 
 #[test]
-fn a_failing_hook_of_the_users_stops_the_run_with_the_sites_name() {
+fn an_error_of_a_users_hook_stops_the_run_and_names_the_site() {
     let (model, parameters) = fresh(&Reference).unwrap();
     let source = Noise { poison: None };
     let mut trainer = Trainer::new(&model, parameters, IMAGE, settings()).unwrap();

@@ -1,4 +1,4 @@
-//! What SGD may do to gradients beforehand: a resumed run and a lagging device change no bit of it either.
+//! With all methods that change gradients before the step, resumed runs and lagging devices give the same bits too.
 
 use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, SgdSettings};
 use gradamp_core::train::{LossScaling, TrainSettings};
@@ -15,7 +15,7 @@ fn noisy() -> SgdSettings {
     SgdSettings { noise: Some(GradientNoise { eta: 0.01, gamma: 0.55 }), ..settings().sgd }
 }
 
-/// All at once.
+/// Settings with all of these methods.
 fn all() -> SgdSettings {
     SgdSettings {
         centralise: true,
@@ -41,7 +41,8 @@ fn noise_depends_on_the_runs_seed() {
     let run = |seed| train(&Reference, TrainSettings { seed, ..with(noisy()) }, None).unwrap();
     let (first, second) = (run(3), run(4));
     assert_eq!(values(&first.1), values(&run(3).1));
-    // The seed also decides what is amplified, in steps after the first; the first batch and its loss are the same.
+    // The first batch and its loss do not depend on the seed. The seed also decides which layers are amplified, from the second step
+    // on.
     assert_eq!(first.0.steps[0].loss, second.0.steps[0].loss);
     assert_ne!(first.0.steps[1].loss, second.0.steps[1].loss);
 }

@@ -1,4 +1,4 @@
-//! Policies that decide by what was measured, and what is measured for them.
+//! Policies that decide by measured gradients, and the measurements for them.
 
 use gradamp_core::amplify::{
     AmplificationPolicy, AmplificationSettings, Amplify, EqualiseSettings, FluctuationSettings, Measure,
@@ -11,7 +11,7 @@ use gradamp_core::{Backend, Batch, BatchSource, LayerKind, Reference, Result, Te
 use crate::lagging::Lagging;
 use crate::run::{IMAGE, Log, Noise, assert_resumes, fresh, settings, train, values};
 
-/// Six epochs, amplified from the second to the fifth.
+/// Six epochs, of which the second to the fifth are amplified.
 fn by(policy: PolicyName, change: AmplificationSettings) -> TrainSettings {
     let phases = [(1, Amplify::Off), (4, Amplify::on()), (1, Amplify::Off)].map(|(epochs, amplify)| Phase {
         epochs,
@@ -35,7 +35,7 @@ fn equalise() -> TrainSettings {
 }
 
 #[test]
-fn a_run_that_decides_by_what_it_measured_resumes_in_the_same_bits() {
+fn a_run_whose_policy_decides_by_measurements_resumes_in_the_same_bits() {
     for settings in
         [fluctuation(Measure::Cancellation, 2), fluctuation(Measure::RelativeChange, 1), equalise()]
     {
@@ -58,14 +58,14 @@ fn a_lag_changes_no_decision() {
 }
 
 #[test]
-fn a_policy_that_looks_back_wants_gradients_measured() {
+fn a_policy_that_looks_back_needs_measured_gradients() {
     let (model, parameters) = fresh(&Reference).unwrap();
     let settings = TrainSettings { gradients_every: 0, ..equalise() };
     let error = Trainer::new(&model, parameters, IMAGE, settings).err().unwrap().to_string();
     assert!(error.starts_with("gradients_every: is 0, but the policy"), "{error}");
 }
 
-/// The first batch over and over: gradients change with the parameters alone.
+/// A source that repeats its first batch, so that gradients change with the parameters only.
 struct Same;
 
 impl<B: Backend> BatchSource<B> for Same {
@@ -96,7 +96,7 @@ impl<B: Backend> BatchSource<B> for Same {
     }
 }
 
-/// A run on the same batch over and over.
+/// Trains on the same batch in every step.
 fn train_on_same(settings: TrainSettings) -> (Log<Reference>, Vec<Vec<f32>>) {
     let (model, parameters) = fresh(&Reference).unwrap();
     let mut log = Log::new(None);
@@ -119,7 +119,7 @@ fn equalised_gradients_of_a_chain_have_one_norm_and_keep_it() {
         settings.amplification.equalise.min_factor = 0.001;
         settings.strategy.phases.iter_mut().for_each(|phase| phase.lr = Some(Schedule::constant(0.0)));
         let (log, _) = train_on_same(settings);
-        // Measured through factors that are in force, and planned anew from there: the same factors come out.
+        // Later measurements see amplified gradients. The policy computes the same factors from them.
         let [first, rest @ ..] = &*log.draws else { panic!("nothing was decided") };
         assert_eq!((first.sites.len(), rest.len()), (3, 3));
         for draw in rest {
@@ -144,7 +144,7 @@ fn equalised_gradients_of_a_chain_have_one_norm_and_keep_it() {
 }
 
 #[test]
-fn what_is_remembered_is_free_of_amplification() {
+fn the_history_holds_gradients_without_amplification() {
     let gathered = |settings: TrainSettings| {
         let (model, parameters) = fresh(&Reference).unwrap();
         let settings = TrainSettings { max_steps: Some(6), ..settings };
@@ -182,7 +182,7 @@ fn what_is_remembered_is_free_of_amplification() {
     }
 }
 
-/// Amplifies every eligible layer by 3 from the first epoch on, and looks back though it does not use it.
+/// Amplifies every eligible layer by 3 from the first epoch on. Asks for the statistics of an earlier epoch, but does not use them.
 #[derive(Debug)]
 struct Watchful;
 
@@ -238,7 +238,7 @@ fn the_update_ratio_is_that_of_the_step() {
 }
 
 #[test]
-fn a_learning_rate_of_its_own_does_what_amplification_does_in_a_chain() {
+fn in_a_chain_amplified_learning_rates_equal_amplified_gradients() {
     let plain = SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() };
     let run = |through| {
         let change = AmplificationSettings {
@@ -264,7 +264,7 @@ fn a_learning_rate_of_its_own_does_what_amplification_does_in_a_chain() {
     assert_ne!(by_mean, by_rate);
 }
 
-/// Every other eligible layer, beginning with the first in even epochs.
+/// Chooses every other eligible layer, beginning with the first one in even epochs and with the second one in odd epochs.
 #[derive(Debug)]
 struct Alternate(Tensor<Reference>);
 
@@ -277,7 +277,7 @@ impl AmplificationPolicy for Alternate {
 }
 
 #[test]
-fn a_policy_of_ones_own_decides_in_the_phases_that_amplify() {
+fn a_users_policy_decides_in_the_phases_that_amplify() {
     let (model, parameters) = fresh(&Reference).unwrap();
     let mut log = Log::new(None);
     let settings =
@@ -295,7 +295,7 @@ fn a_policy_of_ones_own_decides_in_the_phases_that_amplify() {
 }
 
 #[test]
-fn a_side_of_the_threshold_decides_what_is_amplified() {
+fn the_side_of_the_threshold_decides_which_layers_are_amplified() {
     let run = |select| {
         let mut settings = fluctuation(Measure::Cancellation, 1);
         settings.amplification.fluctuation.select = select;
@@ -303,7 +303,7 @@ fn a_side_of_the_threshold_decides_what_is_amplified() {
         log.draws.into_iter().next().unwrap().sites
     };
     let (below, above) = (run(Side::Below), run(Side::Above));
-    // Of three layers, the one in the middle is the median, and on both sides.
+    // The median of three layers meets the threshold from both sides.
     assert_eq!((below.len(), above.len()), (2, 2));
     assert_ne!(below, above);
 }

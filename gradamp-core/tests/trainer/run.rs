@@ -1,4 +1,4 @@
-//! What the trainer's tests train: a tiny network, noise, and an observer that keeps all that it hears.
+//! A tiny network, random images, and an observer that records everything, for the tests of the trainer.
 
 use gradamp_core::amplify::{
     AmplificationSettings, Amplify, DrawRecord, Phase, Placement, Redraw, Schedule, Strategy,
@@ -52,7 +52,7 @@ impl<B: Backend> Module<B> for Tiny {
 
 /// Noise whose mean depends on the class; the last batch of an epoch is smaller.
 pub struct Noise {
-    /// The batch from which on epoch 1 holds pixels that are not numbers.
+    /// The first batch of epoch 1 with pixels that are NaN. Later batches of the epoch have such pixels too.
     pub poison: Option<usize>,
 }
 
@@ -124,7 +124,7 @@ pub fn fresh<B: Backend>(backend: &B) -> Result<(Tiny, Parameters<B>)> {
     Ok((model, parameters))
 }
 
-/// Everything a run says, and optionally a stop after some step.
+/// Records everything that a run reports, and may stop the run after a step.
 pub struct Log<B: Backend> {
     pub stop_after: Option<u64>,
     pub draws: Vec<DrawRecord>,
@@ -139,10 +139,10 @@ impl<B: Backend> Log<B> {
     }
 }
 
-/// Parameters, velocities, state.
+/// Parameters, velocities and state.
 pub type Saved<B> = (Parameters<B>, Vec<Option<Vec<f32>>>, TrainState);
 
-/// All that it takes to go on.
+/// Copies everything that a resumed run needs.
 pub fn save<B: Backend>(snapshot: &Snapshot<'_, B>) -> Result<Saved<B>> {
     let velocity = |(id, _)| snapshot.sgd.velocity(id).map(Tensor::to_vec).transpose();
     let velocities: Result<Vec<_>> = snapshot.parameters.iter().map(velocity).collect();
@@ -175,10 +175,10 @@ pub fn values<B: Backend>(parameters: &Parameters<B>) -> Vec<Vec<u32>> {
     parameters.iter().map(|(_, p)| bits(&p.value)).collect()
 }
 
-/// What a run said, its parameters, how it ended.
+/// The records of a run, its parameters, and its outcome.
 pub type Run<B> = (Log<B>, Parameters<B>, Outcome);
 
-/// A run from the beginning, to its end or a step after which it is stopped.
+/// Trains from the beginning to the end of the run, or to the step `stop_after`.
 pub fn train<B: Backend>(backend: &B, settings: TrainSettings, stop_after: Option<u64>) -> Result<Run<B>> {
     let (model, parameters) = fresh(backend)?;
     let mut log = Log::new(stop_after);
@@ -191,10 +191,10 @@ pub fn train<B: Backend>(backend: &B, settings: TrainSettings, stop_after: Optio
     Ok((log, parameters, outcome))
 }
 
-/// The rest of a run, from what an observer saved.
+/// Trains the rest of a run from a saved state.
 pub fn resume<B: Backend>(settings: TrainSettings, (saved, velocities, state): Saved<B>) -> Result<Run<B>> {
     let model = Tiny::new(&mut Parameters::new(saved.backend(), 1))?;
-    // Through JSON, as a checkpoint goes.
+    // The state is written as JSON and read again, as in a checkpoint.
     let json = serde_json::to_string(&state).map_err(gradamp_core::Error::external)?;
     let state: TrainState = serde_json::from_str(&json).map_err(gradamp_core::Error::external)?;
     let mut sgd = Sgd::new(settings.sgd.clone(), &saved)?;
@@ -214,7 +214,7 @@ pub fn resume<B: Backend>(settings: TrainSettings, (saved, velocities, state): S
     Ok((log, parameters, outcome))
 }
 
-/// Asserts that a run that is stopped after any step and resumed is as one that is not.
+/// Asserts that a run that is stopped after any step and resumed gives the bits and reports of an uninterrupted run.
 pub fn assert_resumes<B: Backend>(backend: &B, settings: &TrainSettings) {
     let (whole, parameters, _) = train(backend, settings.clone(), None).unwrap();
     for stop_after in 0..whole.steps.len() as u64 {

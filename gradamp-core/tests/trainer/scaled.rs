@@ -1,4 +1,4 @@
-//! Loss scaling: it changes no bit where all is finite, and nothing but the factor where not.
+//! Loss scaling changes no bit of steps that are finite. A step that is not finite changes only the factor.
 
 use gradamp_core::amplify::{Amplify, Phase};
 use gradamp_core::optim::SgdSettings;
@@ -8,7 +8,7 @@ use gradamp_core::{Error, Reference, Tape, Tensor, ops};
 use crate::lagging::Lagging;
 use crate::run::{IMAGE, Noise, assert_resumes, fresh, settings, train, values};
 
-/// 45 steps, amplified in the middle.
+/// 45 steps, of which those in the middle are amplified.
 fn long(loss_scaling: Option<LossScaling>) -> TrainSettings {
     let mut settings = TrainSettings { loss_scaling, ..settings() };
     settings.strategy.phases = [(5, Amplify::Off), (7, Amplify::on()), (3, Amplify::Off)]
@@ -17,12 +17,12 @@ fn long(loss_scaling: Option<LossScaling>) -> TrainSettings {
     settings
 }
 
-/// Grows after every 16 steps.
+/// A factor that doubles after every 16 steps without overflow.
 fn growing() -> LossScaling {
     LossScaling { growth_interval: 16, ..LossScaling::default() }
 }
 
-/// So large that the squares of the first gradients are no f32; halved once, that goes for some of the next 16 steps.
+/// A factor so large that the squares of the first gradients exceed f32. Once it is halved, some of the next 16 steps still overflow.
 const TOO_LARGE: f32 = 3.75 * (1u128 << 64) as f32;
 
 fn too_large() -> LossScaling {
@@ -79,13 +79,13 @@ fn steps_that_overflow_are_skipped_and_halve_the_factor() {
     assert_eq!([0, 15, 16].map(of), [(1.0, true), (1.0, true), (0.5, true)]);
     let first_good = log.steps.iter().position(|report| !report.skipped).unwrap();
     assert!((17..32).contains(&first_good), "{first_good}");
-    assert_eq!([31, 32].map(of), [(0.5, false), (0.25, false)], "one skipped step of 16 is enough");
+    assert_eq!([31, 32].map(of), [(0.5, false), (0.25, false)], "one skipped step of 16 halves the factor");
     let mut skipped = log.steps.iter().filter(|report| report.skipped);
     assert!(skipped.all(|report| report.gradient_norm == Some(f32::INFINITY) && report.loss.is_finite()));
     let (before, after) = (&log.epochs[0], &log.epochs[log.epochs.len() - 1]);
     assert!(after.train_loss < before.train_loss, "training did not lower the loss");
 
-    // As long as all are skipped, nothing is trained but the running statistics.
+    // While all steps are skipped, only the running statistics change.
     let settings = TrainSettings { max_steps: Some(first_good as u64), ..long(Some(too_large())) };
     let (model, parameters) = fresh(&Reference).unwrap();
     let begin = values(&parameters);
@@ -117,7 +117,7 @@ fn a_lag_changes_no_factor() {
 }
 
 #[test]
-fn a_loss_that_is_lost_still_ends_the_run_and_no_parameter_goes_with_it() {
+fn a_loss_that_is_not_finite_ends_the_run_and_leaves_all_parameters_finite() {
     for ahead in [0, 3] {
         let (model, parameters) = fresh(&Lagging::new(ahead)).unwrap();
         let mut trainer = Trainer::new(&model, parameters, IMAGE, long(Some(growing()))).unwrap();
@@ -128,7 +128,7 @@ fn a_loss_that_is_lost_still_ends_the_run_and_no_parameter_goes_with_it() {
 }
 
 #[test]
-fn a_study_of_instability_counts_what_it_skips() {
+fn a_run_that_goes_on_after_a_divergence_counts_the_skipped_steps() {
     let (model, parameters) = fresh(&Lagging::new(3)).unwrap();
     let settings =
         TrainSettings { on_divergence: OnDivergence::Continue, ..long(Some(LossScaling::default())) };

@@ -1,4 +1,4 @@
-//! A run may stop before any step and any batch of an evaluation, and goes on in the same bits.
+//! A run can stop before any step and before any batch of an evaluation. Resumed, it gives the same bits.
 
 use gradamp_core::train::{Control, Next, Observer, Outcome, Snapshot, TrainSettings, Trainer};
 use gradamp_core::{Backend, Reference, Result};
@@ -6,7 +6,7 @@ use gradamp_core::{Backend, Reference, Result};
 use crate::lagging::Lagging;
 use crate::run::{IMAGE, Log, Noise, Saved, fresh, resume, save, settings, train, values};
 
-/// Lets so many steps and batches of evaluations pass, and keeps where the run stopped.
+/// Stops the run after a number of steps and batches of evaluations, and saves its state.
 struct StopAfter<B: Backend> {
     passes: usize,
     asked: Vec<Next>,
@@ -23,7 +23,7 @@ impl<B: Backend> Observer<B> for StopAfter<B> {
     }
 
     fn on_stop(&mut self, snapshot: &Snapshot<'_, B>) -> Result<()> {
-        assert!(self.saved.is_none(), "told twice");
+        assert!(self.saved.is_none(), "`on_stop` was called twice");
         self.saved = Some(save(snapshot)?);
         Ok(())
     }
@@ -50,7 +50,7 @@ fn assert_resumes_anywhere<B: Backend>(backend: &B) {
     let (whole, _, outcome) = stopped(backend, settings.clone(), usize::MAX);
     assert_eq!(outcome, Outcome::Finished);
     let (_, parameters, _) = train(backend, settings.clone(), None).unwrap();
-    // 4 epochs of 3 steps; after the second and the last, two evaluations of 3 batches.
+    // The run has 4 epochs of 3 steps. After the second and after the last epoch, there are two evaluations of 3 batches each.
     for passes in 0..24 {
         let (first, stop, outcome) = stopped(backend, settings.clone(), passes);
         assert_eq!(outcome, Outcome::Stopped, "after {passes}");
@@ -72,12 +72,12 @@ fn a_run_stopped_before_any_step_or_batch_of_an_evaluation_resumes_in_the_same_b
 }
 
 #[test]
-fn so_does_one_on_a_device_that_lags() {
+fn a_stopped_run_on_a_lagging_device_resumes_in_the_same_bits() {
     assert_resumes_anywhere(&Lagging::new(3));
 }
 
 #[test]
-fn a_limit_at_an_epochs_end_lets_the_epoch_end_and_a_complete_run_be_finished() {
+fn a_step_limit_at_the_end_of_an_epoch_still_evaluates_the_epoch() {
     for (limit, epochs, expected) in
         [(2, 0, Outcome::StepLimit), (3, 1, Outcome::StepLimit), (12, 4, Outcome::Finished)]
     {

@@ -9,7 +9,7 @@ fn phase(epochs: usize, amplify: Amplify) -> Phase {
     Phase { epochs, lr: Some(Schedule::constant(0.1)), amplify }
 }
 
-/// One epoch off, two on, one on with a single draw, one off.
+/// One epoch without amplification, two with it, one with a single draw, and one without.
 fn strategy(settings: &AmplificationSettings) -> Strategy {
     let once =
         AmplificationSettings { redraw: Redraw::Once, count: Some(2), ratio: None, ..settings.clone() };
@@ -49,14 +49,14 @@ fn recorded(amplifier: &mut Amplifier, first: u64) -> Vec<u64> {
 }
 
 #[test]
-fn a_draw_is_recorded_where_it_begins_to_hold() {
+fn a_draw_is_recorded_at_its_first_step() {
     assert_eq!(recorded(&mut amplifier(Placement::Output, Redraw::Once), 0), [3, 9]);
     assert_eq!(recorded(&mut amplifier(Placement::Output, Redraw::Epoch), 0), [3, 6, 9]);
     assert_eq!(recorded(&mut amplifier(Placement::Output, Redraw::Step), 0), [3, 4, 5, 6, 7, 8, 9]);
 }
 
 #[test]
-fn a_resumed_run_records_what_the_first_had_not_yet() {
+fn a_resumed_run_records_the_draws_that_the_first_run_did_not_record() {
     for redraw in [Redraw::Once, Redraw::Epoch, Redraw::Step] {
         let whole = recorded(&mut amplifier(Placement::Output, redraw), 0);
         for last in 0..4 * STEPS_PER_EPOCH {
@@ -100,7 +100,7 @@ fn factors(hook: &mut Amplifier) -> [Vec<f32>; 3] {
 }
 
 #[test]
-fn only_drawn_layers_are_scaled_and_only_where_asked() {
+fn only_drawn_layers_are_scaled_and_only_at_their_placement() {
     let trace = small_resnet();
     for (place, placement) in [Placement::Output, Placement::Input, Placement::Params].into_iter().enumerate()
     {

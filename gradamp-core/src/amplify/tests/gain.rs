@@ -1,4 +1,4 @@
-//! Gains against backward passes over random networks of sums, whose gradients count the paths.
+//! Compares gains with backward passes over random networks of sums. In such a network a gradient is the number of paths.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,17 +15,17 @@ use crate::{
     Reference, Result, Role, Site, Tape, Tensor, Trace, Var,
 };
 
-/// One layer: the sum of some earlier values and of parameters, with a site or without.
+/// A layer: the sum of some earlier values and of parameters, with or without a site.
 #[derive(Clone, Debug)]
 struct Layer {
     inputs: Vec<prop::sample::Index>,
     has_site: bool,
     has_parameter: bool,
-    /// Also reads the parameter of the layer before.
+    /// Whether the layer also reads the parameter of the layer before.
     is_tied: bool,
-    /// Inside a container of its own.
+    /// Whether the layer is inside a container of its own.
     is_wrapped: bool,
-    /// Followed by a site by itself.
+    /// Whether a site without an operation follows the layer.
     is_marked: bool,
 }
 
@@ -121,7 +121,7 @@ impl Net {
         self.parameters.iter().map(|(id, p)| Ok((p.path.clone(), value(id)?))).collect()
     }
 
-    /// What a hook sees at each site and parameter, in front of the amplifier.
+    /// The gradients that a hook sees at each site and parameter. The hook runs before the amplifier.
     fn seen(&mut self, settings: Option<&AmplificationSettings>) -> Result<HashMap<Arc<str>, f64>> {
         let hooks = Hooks::new();
         let seen = Arc::default();
@@ -146,7 +146,7 @@ impl Net {
     }
 }
 
-/// Notes every gradient.
+/// A hook that records every gradient.
 struct Watch(Arc<Mutex<HashMap<Arc<str>, f64>>>);
 
 impl Watch {
@@ -203,10 +203,10 @@ fn exponent(x: f64) -> i32 {
 }
 
 proptest! {
-    /// Plain gradients count paths (fewer than 2^16), so amplified by 2^16 their leading power is that of the path
-    /// which is amplified most, and amplified by 2^−16 that of the path which is amplified least.
+    /// Gradients without amplification count paths, of which there are fewer than 2^16. Amplified by 2^16, a gradient has the exponent
+    /// of the path that is amplified most; amplified by 2^−16, the exponent of the path that is amplified least.
     #[test]
-    fn the_gain_of_a_draw_is_what_backward_does((layers, settings) in cases()) {
+    fn the_gain_of_a_draw_is_that_of_backward((layers, settings) in cases()) {
         let mut net = Net::new(layers).unwrap();
         let trace = net.trace().unwrap();
         let with = |factor| AmplificationSettings { factor, ..settings.clone() };
@@ -231,7 +231,7 @@ proptest! {
         }
     }
 
-    /// Over all draws of k of the eligible sites the mean gradient is the expected gain times the plain one.
+    /// The mean gradient over all draws of k of the eligible sites is the expected gain times the gradient without amplification.
     #[test]
     fn the_expected_gain_is_the_mean_over_all_draws((layers, settings) in cases(), k in 1usize..6) {
         let mut net = Net::new(layers).unwrap();
@@ -248,7 +248,7 @@ proptest! {
             let sites = (0..n).filter(|i| draw >> i & 1 == 1).map(|i| settings.sites[i].clone()).collect();
             let amplified = match net.amplified(&AmplificationSettings { sites, ..settings.clone() }, 0) {
                 Ok(amplified) => amplified,
-                Err(_) => plain.clone(), // `params` of layers without any: refused, for it changes nothing
+                Err(_) => plain.clone(), // the placement `params` for layers without parameters is an error
             };
             sums.iter_mut().zip(amplified).for_each(|(sum, (_, value))| *sum += value);
         }
@@ -262,8 +262,8 @@ proptest! {
         }
     }
 
-    /// Whatever the factors and the network: no parameter's gradient is multiplied by more than the bound, and where the
-    /// factors had to be shrunk, some gradient on its way meets it.
+    /// No parameter's gradient is multiplied by more than the bound. If the factors were shrunk, the gain of some gradient equals the
+    /// bound.
     #[test]
     fn no_gradient_is_multiplied_by_more_than_the_bound(
         (layers, settings) in cases(), factors in prop::collection::vec(0.1f32..20.0, 6), max_gain in 1.0f32..50.0,
@@ -281,14 +281,14 @@ proptest! {
             prop_assert!(most >= f64::from(max_gain) * (1.0 - 1e-6), "{} short of {}", most, max_gain);
         }
         for (plain, amplified) in net.gradients(&Hooks::new()).unwrap().iter().zip(net.amplified(&settings, 0).unwrap()) {
-            // In f32, as gradients are.
+            // Gradients are f32, too.
             prop_assert!(amplified.1 <= f64::from(max_gain) * plain.1 * (1.0 + 1e-5), "{:?} {:?}", plain, amplified);
         }
     }
 
-    /// What is taken to have arrived at a site, or a parameter, is what backward hands to a hook in front of the amplifier.
+    /// The computed gain of a gradient that arrives at a site or parameter is the one that a hook before the amplifier sees.
     #[test]
-    fn what_arrives_is_what_a_hook_in_front_sees((layers, settings) in cases()) {
+    fn arriving_gains_are_those_that_a_hook_before_the_amplifier_sees((layers, settings) in cases()) {
         let mut net = Net::new(layers).unwrap();
         let trace = net.trace().unwrap();
         let all = |factor| AmplificationSettings { policy: PolicyName::All, factor, ..settings.clone() };
@@ -300,7 +300,7 @@ proptest! {
         for (name, gain) in names.zip(gains.sites.iter().chain(&gains.parameters)) {
             let Some(plain) = plain.get(name) else { continue };
             let found = by_two[name] / plain;
-            // All paths pass equally many sites: then a factor of 2^16 is 16 times as much in the exponent.
+            // Compared where all paths pass the same number of sites: the exponent with the factor 2^16 is then 16 times that with 2.
             if (by_much[name] / plain).log2() == 16.0 * found.log2() {
                 prop_assert_eq!(found, *gain, "{}", name);
             }

@@ -1,4 +1,4 @@
-//! The policies on statistics made up by hand, whose decisions can be worked out on paper.
+//! The policies on made-up statistics, whose decisions can be computed by hand.
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ use crate::amplify::{
 };
 use crate::{LayerKind, Mode, Parameters, Reference, Result, Tape, Tensor, Trace};
 
-/// `sites` layers in a row, `s0` next to the images.
+/// `sites` layers in a row. `s0` reads the images.
 fn chain(sites: usize) -> Trace {
     let mut parameters = Parameters::new(&Reference, 0);
     let mut tape = Tape::new(&mut parameters, Mode::Train, true);
@@ -26,7 +26,7 @@ fn settings(policy: PolicyName) -> AmplificationSettings {
     AmplificationSettings { policy, kinds: vec![LayerKind::Relu], ..Default::default() }
 }
 
-/// Of 10 steps.
+/// The moments of 10 steps, by their means.
 fn moments(norm: f64, sum: f64, magnitude: f64) -> Moments {
     Moments { steps: 10, norm: 10.0 * norm, sum, magnitude }
 }
@@ -63,9 +63,9 @@ fn cancellation_selects_by_hand_computed_thresholds() {
     };
     assert_eq!(select(Some(0.3), None, Side::Below), [0, 4]);
     assert_eq!(select(Some(0.3), None, Side::Above), [1, 2]);
-    assert_eq!(select(Some(0.4), None, Side::Above), [1, 2], "one that meets the threshold is selected");
+    assert_eq!(select(Some(0.4), None, Side::Above), [1, 2], "a layer at the threshold is selected");
     assert_eq!(select(Some(0.05), None, Side::Below), [] as [usize; 0]);
-    // Over 0.1, 0.2, 0.4, 0.8: the quantile 0.5 is 0.3, 0.25 is 0.175, 1/3 is 0.2, 1 is 0.8.
+    // Of 0.1, 0.2, 0.4, 0.8, the quantile 0.5 is 0.3, the quantile 0.25 is 0.175, 1/3 is 0.2, and 1 is 0.8.
     assert_eq!(select(None, None, Side::Below), [0, 4]);
     assert_eq!(select(None, Some(0.25), Side::Below), [0]);
     assert_eq!(select(None, Some(0.25), Side::Above), [1, 2, 4]);
@@ -76,7 +76,7 @@ fn cancellation_selects_by_hand_computed_thresholds() {
 #[test]
 fn relative_change_compares_two_windows() {
     let trace = chain(3);
-    // Mean norms of the windows {0, 1} and {2, 3}: 2 and 3, 4 and 4, 1 and 0.25; changes 0.5, 0, 0.75.
+    // The mean norms of the windows {0, 1} and {2, 3} are 2 and 3, 4 and 4, 1 and 0.25. The changes are 0.5, 0 and 0.75.
     let history = History::new(vec![
         norms(0, &[1.0, 4.0, 1.0]),
         norms(1, &[3.0, 4.0, 1.0]),
@@ -113,7 +113,7 @@ fn the_parameters_may_be_measured_instead() {
 }
 
 #[test]
-fn layers_are_selected_again_every_k_epochs_and_none_before_there_is_something_to_go_by() {
+fn layers_are_selected_every_k_epochs_once_there_are_enough_statistics() {
     let fluctuation = FluctuationSettings { every: 2, threshold: Some(0.9), ..Default::default() };
     let lr = Some(Schedule::constant(0.1));
     let phases = vec![Phase { epochs: 6, lr, amplify: Amplify::on() }];
@@ -130,7 +130,11 @@ fn layers_are_selected_again_every_k_epochs_and_none_before_there_is_something_t
     }
     let expected: [(usize, &[&str]); 4] = [(0, &[]), (1, &["s0", "s1"]), (3, &["s0"]), (5, &["s0"])];
     assert_eq!(recorded, expected.map(|(at, sites)| (at, sites.iter().map(|s| s.to_string()).collect())));
-    assert_eq!(amplifier.epochs_kept(), 3, "one to go by, and two from one selection to the next");
+    assert_eq!(
+        amplifier.epochs_kept(),
+        3,
+        "one epoch of statistics, and two epochs from one selection to the next"
+    );
 }
 
 fn equalise(equalise: EqualiseSettings) -> AmplificationSettings {
@@ -151,7 +155,8 @@ fn equalised_norms_meet_their_target_though_factors_compound() {
             assert!((after / expected - 1.0).abs() < 1e-6, "s{site}: {after}, expected {expected}");
         }
     }
-    // Towards 8: s3 needs 4, but gets 2; then s2 has 1 · 2 and needs 4, s1 has 4 · 4 and needs 0.5, s0 has 0.5 · 2 and needs 8.
+    // The target is 8. s3 needs a factor of 4 and gets 2; then s2 has 1 · 2 and needs 4, s1 has 4 · 4 and needs 0.5, s0 has 0.5 · 2 and
+    // needs 8.
     let bounded = EqualiseSettings { target: Some(8.0), min_factor: 0.9, max_factor: 2.0, every: 1 };
     let draw = Selection::new(&equalise(bounded), &trace, 0).unwrap().draw(1, 0, &history).unwrap();
     assert_eq!(draw.factors, [2.0, 0.9, 2.0, 2.0]);
@@ -209,7 +214,7 @@ fn a_list_gives_each_layer_its_own_factor_in_any_order() {
     assert!(error.starts_with("factors: is given, but only the policy \"list\""), "{error}");
 }
 
-/// Decides for whatever it was made with.
+/// A policy that always returns the same layers and factors.
 #[derive(Debug)]
 struct Fixed(Vec<(usize, f32)>);
 
@@ -224,7 +229,7 @@ impl AmplificationPolicy for Fixed {
 }
 
 #[test]
-fn what_a_policy_of_ones_own_decides_is_checked() {
+fn the_decisions_of_a_users_policy_are_checked() {
     let strategy = Strategy::single(1, Schedule::constant(0.1), Amplify::on());
     let settings = AmplificationSettings { paths: vec!["s[12]".into()], ..Default::default() };
     for (decision, expected) in [
@@ -241,7 +246,7 @@ fn what_a_policy_of_ones_own_decides_is_checked() {
 }
 
 #[test]
-fn a_bound_shrinks_all_factors_to_one_power_and_says_so() {
+fn a_bound_raises_all_factors_to_one_power_which_is_recorded() {
     let with = |max_gain| {
         let settings = AmplificationSettings { max_gain, factor: 4.0, ..settings(PolicyName::All) };
         Selection::new(&settings, &chain(3), 0).unwrap().draw(0, 0, &History::default()).unwrap()
@@ -264,14 +269,14 @@ fn gains_are_expected_only_where_they_are_known_in_advance() {
     for known in [random(None), random(Some(8.0)), settings(PolicyName::All), settings(PolicyName::Depth)] {
         assert!(expected(known.clone()).is_some(), "{:?}", known.policy);
     }
-    // At most 2^3; bounded by less, each draw would be shrunk by itself.
+    // The gain is at most 2^3. With a smaller bound, each draw would be shrunk by another power.
     assert!(expected(random(Some(7.0))).is_none());
     assert!(expected(settings(PolicyName::Fluctuation)).is_none());
     assert!(expected(settings(PolicyName::Equalise)).is_none());
 }
 
 proptest! {
-    /// The layers below a smaller quantile are among those below a larger one, and the same decision comes out again.
+    /// The layers below a smaller quantile are among those below a larger one. Repeated decisions are equal.
     #[test]
     fn fluctuating_layers_are_nested_by_quantile(
         values in prop::collection::vec(0.0..1.0f64, 1..9), small in 0.0..1.0f64, more in 0.0..1.0f64, above: bool,
@@ -290,7 +295,7 @@ proptest! {
         prop_assert_eq!(select(1.0).len(), values.len());
     }
 
-    /// Whatever lies in a history behind a decision's epoch, and before what it looks back on, is not looked at.
+    /// A decision does not depend on later epochs of a history, nor on epochs before those that the policy looks back on.
     #[test]
     fn a_decision_is_a_function_of_the_epochs_before_it(at in 1usize..6, every in 1usize..4) {
         let trace = chain(3);

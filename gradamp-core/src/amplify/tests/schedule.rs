@@ -6,7 +6,7 @@ fn cosine(from: f64, to: f64) -> Schedule {
     Schedule { curve: Curve::Cosine { from, to }, warmup: None }
 }
 
-/// What PyTorch 2's `CosineAnnealingLR(SGD(lr=0.1), T_max=10, eta_min=0.001)` gives, in its recursive form:
+/// PyTorch 2's `CosineAnnealingLR(SGD(lr=0.1), T_max=10, eta_min=0.001)` in its recursive form:
 /// lr_t = eta_min + (lr_{t−1} − eta_min) · (1 + cos(π t/T)) / (1 + cos(π (t−1)/T)).
 #[test]
 fn cosine_follows_pytorchs_recursion() {
@@ -41,7 +41,7 @@ fn a_warm_up_rises_to_the_curve_which_then_has_the_rest_of_the_span() {
         curve: Curve::Linear { from: 0.5, to: 0.0 },
         warmup: Some(WarmUp { epochs: 0.5, from: 0.1 }),
     };
-    // 4 of 12 steps warm up, the other 8 fall.
+    // The rate rises in the first 4 of 12 steps, and falls in the other 8.
     let rates: Vec<f64> = (0..12).map(|t| schedule.lr_at(t, 12, 8)).collect();
     let expected = [0.1, 0.2, 0.3, 0.4, 0.5, 0.4375, 0.375, 0.3125, 0.25, 0.1875, 0.125, 0.0625];
     for (rate, expected) in rates.iter().zip(expected) {
@@ -118,7 +118,7 @@ fn numbers_out_of_range_are_named() {
     }
 }
 
-/// Any schedule that passes its check over `epochs`.
+/// Generates schedules that pass their check over `epochs`.
 pub(super) fn schedules(epochs: usize) -> impl Strategy<Value = Schedule> {
     let rate = || 0.0..2.0;
     let span = epochs as f64;

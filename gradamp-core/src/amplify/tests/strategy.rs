@@ -27,7 +27,7 @@ fn example() -> Strategy {
 }
 
 #[test]
-fn the_configuration_form_says_what_it_means() {
+fn a_strategy_is_read_from_its_configuration() {
     let cosine = Schedule { curve: Curve::Cosine { from: 0.1, to: 0.0 }, warmup: None };
     let strategy = example();
     assert_eq!(strategy.lr, Some(cosine));
@@ -66,7 +66,7 @@ fn a_phase_is_found_by_its_epoch() {
 }
 
 #[test]
-fn a_phase_spans_itself_and_the_run_wide_rate_the_whole_run() {
+fn a_schedule_spans_its_phase_and_the_schedule_of_the_run_spans_the_run() {
     let strategy = example();
     let lr = |step| strategy.lr_at(step, 10).unwrap();
     let run_wide = strategy.lr.clone().unwrap();
@@ -80,7 +80,7 @@ fn a_phase_spans_itself_and_the_run_wide_rate_the_whole_run() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn an_error_names_the_wrong_field() {
     let with = |change: fn(&mut Strategy)| {
         let mut strategy = example();
         change(&mut strategy);
@@ -128,7 +128,11 @@ fn phases_without_a_share_in_few_epochs_are_left_out() {
         let dropped = strategy.scale_epochs(total).unwrap();
         (strategy.phases.iter().map(|phase| phase.epochs).collect::<Vec<_>>(), dropped)
     };
-    assert_eq!(epochs([3, 3, 3], 2), (vec![1, 1], vec![2]), "earlier phases first among equals");
+    assert_eq!(
+        epochs([3, 3, 3], 2),
+        (vec![1, 1], vec![2]),
+        "of phases with equal shares, earlier ones come first"
+    );
     assert_eq!(epochs([3, 3, 3], 1), (vec![1], vec![1, 2]));
     assert_eq!(epochs([1, 3, 3], 2), (vec![1, 1], vec![0]));
     assert_eq!(epochs([1, 1, 98], 2), (vec![2], vec![0, 1]));
@@ -172,7 +176,7 @@ fn amplification() -> impl Generator<Value = AmplificationSettings> {
         })
 }
 
-/// Any strategy that passes its check.
+/// Generates strategies that pass their check.
 fn strategies() -> impl Generator<Value = Strategy> {
     let amplify =
         || prop_oneof![Just(Amplify::Off), Just(Amplify::on()), amplification().prop_map(Amplify::with)];
@@ -192,7 +196,7 @@ fn strategies() -> impl Generator<Value = Strategy> {
 
 proptest! {
     #[test]
-    fn toml_and_json_give_back_what_they_were_given(strategy in strategies()) {
+    fn a_strategy_survives_toml_and_json(strategy in strategies()) {
         let text = toml::to_string(&strategy).unwrap();
         prop_assert_eq!(&toml::from_str::<Strategy>(&text).unwrap(), &strategy, "{}", text);
         let text = serde_json::to_string(&strategy).unwrap();
@@ -200,7 +204,7 @@ proptest! {
     }
 
     #[test]
-    fn scaled_epochs_have_the_asked_total_and_near_shares(strategy in strategies(), more in 0usize..500) {
+    fn scaled_epochs_have_the_requested_total_and_nearly_the_same_shares(strategy in strategies(), more in 0usize..500) {
         let total = strategy.phases.len() + more;
         let mut scaled = strategy.clone();
         scaled.scale_epochs(total).unwrap();
@@ -209,7 +213,7 @@ proptest! {
         for (old, new) in strategy.phases.iter().zip(&scaled.phases) {
             let due = (old.epochs * total) as f64 / strategy.epochs() as f64;
             prop_assert!(new.epochs >= 1);
-            // Nobody gets more than is due, rounded up; less only to pay for others' minimum.
+            // No phase gets more than its share, rounded up. A phase gets less only if other phases need their minimum of one epoch.
             prop_assert!(new.epochs as f64 <= (due + 1.0).max(1.0), "{} of {}", new.epochs, due);
         }
         let mut unchanged = strategy.clone();
@@ -218,7 +222,7 @@ proptest! {
     }
 
     #[test]
-    fn few_epochs_go_to_the_phases_that_are_due_most(strategy in strategies(), share in 0.0..1.0) {
+    fn few_epochs_go_to_the_phases_with_the_largest_shares(strategy in strategies(), share in 0.0..1.0) {
         let total = 1 + ((strategy.phases.len() - 1) as f64 * share) as usize;
         let mut scaled = strategy.clone();
         let dropped = scaled.scale_epochs(total).unwrap();

@@ -1,7 +1,7 @@
 //! The laws of [`FusedKernels`](crate::backend::FusedKernels): z = relu(batch_norm(x)) and y = conv2d(z, w) + bias in one
 //! kernel, and the gradients, with and without a residual in z.
 //!
-//! A backend without fused kernels is held to the methods that stand for them.
+//! For a backend without fused kernels, the laws check the separate kernels that take their place.
 
 mod run;
 
@@ -24,37 +24,38 @@ use run::{Outputs, Run};
 /// A call of a fused kernel.
 #[derive(Debug)]
 enum Pass {
-    /// The convolution, perhaps with the moments of its output.
+    /// The convolution, with or without the moments of its output.
     Forward { g: Conv2d, bias: bool, moments: bool },
-    /// Its input gradient, with the sums over it; with a residual in z, and a share of another reader of z to be added.
+    /// The convolution's input gradient, and the batch norm's two sums over it. With a residual, z is a sum, and the share of another
+    /// reader of z is added.
     BackwardInput { g: Conv2d, residual: bool },
-    /// A max-pool's gradient, with the sums over it.
+    /// A max-pool's input gradient, and the batch norm's two sums over it.
     Pool { g: Pool2d },
-    /// The batch norm's gradient, with sums that are known; the residual's too, if there is one.
+    /// The rest of the batch norm's gradient, once its sums are known; and the residual's gradient, if there is one.
     Rest { g: Rows, residual: bool },
 }
 
 use Pass::{BackwardInput, Forward, Pool, Rest};
 
-/// x and the batch norm's operands, with the batch's own statistics.
+/// x and the batch norm's operands, with the mean and variance of x.
 fn operands(g: &Rows) -> Operands {
     Normalise { kernel: Kernel::Backward, g: *g }.operands()
 }
 
-/// The gradient at z, or another reader's share of it.
+/// The gradient of z, or the share of another reader.
 fn dz(g: &Rows) -> Array2<f32> {
     random(8, shape(g))
 }
 
-/// The scalars of that share and of the convolution's.
+/// The scalar of the other reader's share, and the scalar of the convolution's share.
 const SCALES: [f32; 2] = [0.5, -1.5];
 
-/// z with a residual, of which only the signs matter.
+/// z for cases with a residual. The kernels use only the signs of z.
 fn z(g: &Rows) -> Array2<f32> {
     random(9, shape(g))
 }
 
-/// The gradient where z is above 0, else 0.
+/// The gradient where z is above 0, and 0 elsewhere.
 fn masked(g: &Rows, residual: bool, host: &Operands, dz: &Array2<f64>) -> Array2<f64> {
     match residual {
         false => host.masked(dz),
@@ -63,7 +64,7 @@ fn masked(g: &Rows, residual: bool, host: &Operands, dz: &Array2<f64>) -> Array2
 }
 
 impl Pass {
-    /// z's rows.
+    /// The rows of z.
     fn rows(&self) -> Rows {
         match self {
             Forward { g, .. } | BackwardInput { g, .. } => g.x_rows(),
@@ -111,13 +112,13 @@ impl Case for Pass {
                 let values = &upload(backend, &dz(&rows))?;
                 let others = residual.then_some(GradientShare { values, scale: SCALES[0], own: SCALES[1] });
                 let mut outputs = Outputs::new(backend, &rows)?;
-                run.backward_input(g, &w, &dy, others, outputs.to())?;
+                run.backward_input(g, &w, &dy, others, outputs.buffers())?;
                 outputs.read(backend)
             }
             Pool { g } => {
                 let [index, dy] = MaxPoolBackward { g: *g }.operands().map(|values| upload(backend, &values));
                 let mut outputs = Outputs::new(backend, &rows)?;
-                run.pool(g, &index?, &dy?, outputs.to())?;
+                run.pool(g, &index?, &dy?, outputs.buffers())?;
                 outputs.read(backend)
             }
             Rest { residual, .. } => {
@@ -141,7 +142,7 @@ impl Case for Pass {
         let g = self.rows();
         let host = operands(&g);
         let rows = |image: Array4<f64>| image.into_shape_with_order(shape(&g)).unwrap_or_default();
-        // dz is a sum of some terms of these sizes.
+        // dz is a sum of `terms` terms, whose magnitudes are `sizes`.
         let with_sums = |dz: Array2<f64>, sizes: Array2<f64>, terms| {
             let found = host.gradients(&masked(&g, self.residual(), &host, &dz));
             let larger = host.sizes(&masked(&g, self.residual(), &host, &sizes));
@@ -156,7 +157,7 @@ impl Case for Pass {
             Forward { g, bias, moments } => {
                 let image = |rows: Array2<f64>| rows.into_shape_with_order(g.x_shape()).unwrap_or_default();
                 let twin = host.twin();
-                // z's own roundings are counted with the sums'.
+                // The roundings of z are counted among those of the sums.
                 let (z, sizes) = (image(twin.y.mapv(|y| y.max(0.0))), image(twin.y_magnitude));
                 conv2d::Pass::Forward { g, bias, moments }.expected(&z, &sizes)
             }
@@ -186,12 +187,12 @@ impl Case for Pass {
 }
 
 fn cases(each: impl Fn(Conv2d) -> Vec<Pass>) -> Result<Vec<Pass>> {
-    // A batch norm's sums want more than one row.
+    // The variance of a single row is 0.
     let with_rows = geometries()?.into_iter().filter(|g| g.x_rows().rows > 1);
     Ok(with_rows.chain(planes()?).flat_map(each).collect())
 }
 
-/// Planes of two pixels, and more of the others' than a task takes.
+/// Images of two by two pixels, and images with more pixels than one task computes.
 fn planes() -> Result<Vec<Conv2d>> {
     [([40, 2, 2, 20], [3, 3, 20, 7]), ([2, 32, 32, 24], [3, 3, 24, 16])]
         .into_iter()
@@ -218,38 +219,38 @@ pub fn fused_forward_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Viol
     equals_twin(backend, &forward()?)
 }
 
-/// As a batch norm, a rectifier and a convolution give it.
+/// The default is a batch norm, a rectifier and a convolution.
 pub fn fused_forward_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &forward()?)
 }
 
-/// The gradient between the rectifier and the convolution, with the batch norm's sums over it; also where a residual and another
-/// reader take part.
+/// The gradient between the rectifier and the convolution, and the batch norm's sums over it; with and without a residual and another
+/// reader of z.
 pub fn fused_input_gradient_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &backward_input()?)
 }
 
-/// As the backward of a convolution and of a rectified batch norm give it.
+/// The default is the backward of a convolution and of a rectified batch norm.
 pub fn fused_input_gradient_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &backward_input()?)
 }
 
-/// The gradient between the rectifier and a max-pool, with the batch norm's sums over it.
+/// The gradient between the rectifier and a max-pool, and the batch norm's sums over it.
 pub fn fused_pool_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &pools()?)
 }
 
-/// As the backward of a max-pool and of a rectified batch norm give it.
+/// The default is the backward of a max-pool and of a rectified batch norm.
 pub fn fused_pool_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &pools()?)
 }
 
-/// dx in the place of dz, or beside what the residual gets.
+/// dx, which takes the place of dz without a residual, and has its own buffer with one.
 pub fn fused_rest_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &rest()?)
 }
 
-/// As the backward of a rectified batch norm gives it.
+/// The default is the backward of a rectified batch norm.
 pub fn fused_rest_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &rest()?)
 }

@@ -1,4 +1,4 @@
-//! Calls of the fused kernels, and the methods that stand for them on a backend without such kernels.
+//! Calls of the fused kernels, or of the separate kernels on a backend that has no fused ones.
 
 use super::super::Violation;
 use super::super::case::{Found, Output};
@@ -7,23 +7,23 @@ use crate::backend::{BatchNormRelu, FusedKernels, GradientShare};
 use crate::geometry::{Conv2d, Pool2d, Rows};
 use crate::{Backend, Result};
 
-/// Runs the fused kernels, or the methods that stand for them.
+/// Calls the fused kernels, or the separate kernels that take their place.
 pub(super) struct Run<'a, B: Backend> {
     pub(super) backend: &'a B,
     pub(super) rows: Rows,
     pub(super) z: BatchNormRelu<'a, B>,
 }
 
-/// Where a gradient at z and the sums over it go.
-pub(super) type To<'a, B> = (&'a mut <B as Memory>::Buffer, [&'a mut <B as Memory>::Buffer; 2]);
+/// Buffers for the gradient of z, and for the two sums over it.
+pub(super) type GradientBuffers<'a, B> = (&'a mut <B as Memory>::Buffer, [&'a mut <B as Memory>::Buffer; 2]);
 
 impl<B: Backend> Run<'_, B> {
-    /// The backend's own way with a convolution.
+    /// The backend's fused kernels; `None` if it has none for this convolution.
     fn fused_kernels(&self, g: &Conv2d) -> Option<&dyn FusedKernels<B>> {
         self.backend.fused_kernels().filter(|fused| fused.fuses(g))
     }
 
-    /// z, written.
+    /// A buffer with the values of z.
     fn written(&self) -> Result<B::Buffer> {
         let (b, rows) = (self.backend, &self.rows);
         let mut written = b.allocate(rows.len())?;
@@ -51,7 +51,7 @@ impl<B: Backend> Run<'_, B> {
         }
     }
 
-    /// The sums over dz alone.
+    /// Computes the two sums over dz.
     fn sums(&self, dz: &B::Buffer, [dgamma, dbeta]: [&mut B::Buffer; 2]) -> Result<()> {
         let (b, BatchNormRelu { x, p, .. }) = (self.backend, &self.z);
         let mut dx = b.allocate(self.rows.len())?;
@@ -64,7 +64,7 @@ impl<B: Backend> Run<'_, B> {
         w: &B::Buffer,
         dy: &B::Buffer,
         others: Option<GradientShare<'_, B>>,
-        (dz, [dgamma, dbeta]): To<'_, B>,
+        (dz, [dgamma, dbeta]): GradientBuffers<'_, B>,
     ) -> Result<()> {
         if let Some(fused) = self.fused_kernels(g) {
             return fused.conv2d_backward_input(g, &self.z, w, dy, others, dz, dgamma, dbeta);
@@ -81,7 +81,7 @@ impl<B: Backend> Run<'_, B> {
         g: &Pool2d,
         index: &B::Buffer,
         dy: &B::Buffer,
-        (dz, [dgamma, dbeta]): To<'_, B>,
+        (dz, [dgamma, dbeta]): GradientBuffers<'_, B>,
     ) -> Result<()> {
         if let Some(fused) = self.backend.fused_kernels() {
             return fused.max_pool2d_backward(g, &self.z, index, dy, dz, dgamma, dbeta);
@@ -118,7 +118,7 @@ impl<B: Backend> Run<'_, B> {
     }
 }
 
-/// A gradient at z and the sums over it, to be written and read.
+/// The outputs of a kernel that writes the gradient of z and the two sums over it.
 pub(super) struct Outputs<B: Backend>([Output<B>; 3]);
 
 impl<B: Backend> Outputs<B> {
@@ -127,7 +127,7 @@ impl<B: Backend> Outputs<B> {
         Ok(Self([new("dz", rows.len())?, new("dgamma", rows.channels)?, new("dbeta", rows.channels)?]))
     }
 
-    pub(super) fn to(&mut self) -> To<'_, B> {
+    pub(super) fn buffers(&mut self) -> GradientBuffers<'_, B> {
         let [dz, dgamma, dbeta] = &mut self.0;
         (&mut dz.buffer, [&mut dgamma.buffer, &mut dbeta.buffer])
     }

@@ -33,7 +33,7 @@ pub struct Amplifier {
 struct PhaseSelection {
     /// The phase's last epoch plus one.
     end: usize,
-    /// What the phase selects; `None` where it does not amplify.
+    /// The phase's selection; `None` if the phase does not amplify.
     selection: Option<Selection>,
     /// The field that holds the phase's settings, for errors.
     settings: String,
@@ -44,7 +44,7 @@ struct Current {
     phase: usize,
     position: Position,
     draw: Draw,
-    /// By the numbers of sites; `None` for sites that are not drawn, and where factors act on learning rates.
+    /// By the numbers of sites; `None` for sites that are not drawn, and for all sites if factors act on learning rates.
     factors: Vec<Option<f32>>,
     arriving: Option<Arc<Arriving>>,
     rates: Rates,

@@ -189,7 +189,7 @@ impl Selection {
             Timing::Step => Position { epoch, step },
             timing => {
                 let every = if let Timing::Epochs(every) = timing { every.max(1) } else { usize::MAX };
-                // The first decision: where the phase begins, or where there are statistics enough.
+                // The first decision is made at the beginning of the phase, or as soon as there are enough statistics.
                 let first = self.begin.max(self.policy.memory());
                 match epoch.checked_sub(first) {
                     Some(since) => Position { epoch: epoch - since % every, step: 0 },

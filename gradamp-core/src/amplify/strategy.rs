@@ -81,7 +81,7 @@ impl Amplify {
         Amplify::On(Some(Box::new(settings)))
     }
 
-    /// The phase's settings, given the run's; `None` where the phase does not amplify.
+    /// The phase's settings, given the run's; `None` if the phase does not amplify.
     pub fn settings<'a>(&'a self, run: &'a AmplificationSettings) -> Option<&'a AmplificationSettings> {
         match self {
             Amplify::Off => None,

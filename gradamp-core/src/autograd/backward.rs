@@ -1,4 +1,4 @@
-//! A backward pass: where gradients wait for their shares, and where hooks meet them.
+//! A backward pass: it adds the shares of each gradient and calls the hooks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use crate::{Backend, Error, Result};
 
 /// The backward of one recorded operation.
 pub trait BackwardRule<B: Backend> {
-    /// Turns the gradient of the output into shares for the inputs and parameters, by calls on `pass`.
-    /// Linear in `dy`: the rule works on [`Gradient::unscaled`] and passes [`Gradient::scale`] on.
+    /// Computes shares of the gradients of the inputs and parameters from `dy`, the gradient of the output, and hands them to `pass`.
+    /// Every rule is linear in `dy`: it computes with [`Gradient::unscaled`] and passes [`Gradient::scale`] on.
     fn backward(self: Box<Self>, dy: Gradient<B>, pass: &mut Pass<B>) -> Result<()>;
 }
 
-/// A backward pass at one node: its rule gives shares to the node's inputs and parameters here.
+/// A backward pass at one node. The node's rule hands it the shares of the node's inputs and parameters.
 pub struct Pass<B: Backend> {
     visitors: Visitors<B>,
     sites: Vec<Site>,
     node: TraceNode,
     values: Vec<Option<Gradient<B>>>,
     parameters: Vec<Option<Gradient<B>>>,
-    /// Uses of each parameter that the pass has not reached yet.
+    /// For each parameter the number of uses that the pass has not reached yet.
     uses: Vec<usize>,
     paths: Vec<Arc<str>>,
 }
@@ -49,12 +49,12 @@ impl<B: Backend> Pass<B> {
         }
     }
 
-    /// Puts the gradient where the pass begins.
+    /// Sets the gradient at which the pass begins.
     pub(crate) fn begin(&mut self, value: usize, gradient: Gradient<B>) {
         self.values[value] = Some(gradient);
     }
 
-    /// Goes to a node: its output's gradient, seen by the hooks of its site; `None` where no share arrived.
+    /// Goes to `node`, and returns the gradient of its output after the hooks of its site. `None` if no share has arrived.
     pub(crate) fn enter(&mut self, node: TraceNode) -> Result<Option<Gradient<B>>> {
         self.node = node;
         let Some(mut dy) = self.values[self.node.output].take() else {
@@ -87,7 +87,7 @@ impl<B: Backend> Pass<B> {
         self.node.parameters.len()
     }
 
-    /// Whether a gradient flows to the node's input number `input`; where not, a rule need not compute it.
+    /// Whether a gradient flows to the node's input number `input`. If not, the rule need not compute its share.
     pub fn needs(&self, input: usize) -> bool {
         self.node.inputs[input].is_some()
     }
@@ -163,12 +163,12 @@ pub struct Gradients<B: Backend> {
 }
 
 impl<B: Backend> Gradients<B> {
-    /// The gradient of a parameter; `None` where the loss does not depend on it.
+    /// The gradient of a parameter; `None` if the loss does not depend on the parameter.
     pub fn parameter(&self, id: ParameterId) -> Option<&Gradient<B>> {
         self.parameters.get(id.index())?.as_ref()
     }
 
-    /// The gradient of a leaf; `None` for other values and where the loss does not depend on it.
+    /// The gradient of a leaf; `None` for other values, and if the loss does not depend on the leaf.
     pub fn leaf(&self, leaf: &Var<B>) -> Option<&Gradient<B>> {
         self.values.get(leaf.id()?)?.as_ref()
     }

@@ -1,8 +1,8 @@
-//! A gradient on its way down: a tensor and a scalar.
+//! Gradients: a tensor and a scalar.
 //!
-//! Backward is linear in dy. So whoever scales a gradient scales a number, every backward rule passes that number on,
-//! and it meets the values only where values meet anyway: in the optimiser's read of a parameter's gradient and at
-//! the sum of two branches. Amplification therefore costs no pass over memory.
+//! Backward is linear in dy. Scaling a gradient multiplies its scalar, and every backward rule passes the scalar on. The scalar is
+//! multiplied into values only by kernels that read the values anyway: the optimiser's step, and the sum of two branches.
+//! Amplification therefore needs no pass over memory of its own.
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -35,11 +35,11 @@ pub struct Gradient<B: Backend> {
 
 /// Where the values before the scalar come from.
 enum Source<B: Backend> {
-    /// A tensor, perhaps with the sums over it that the gradient of a batch norm begins with.
+    /// A tensor, with or without the sums over it with which the gradient of a batch norm begins.
     Tensor(Tensor<B>, Option<Sums<B>>),
-    /// Ones everywhere: where a backward pass begins.
+    /// Ones everywhere. A backward pass begins with this gradient.
     Ones(B, OnceCell<Tensor<B>>),
-    /// Computed at the first read, unless a fused kernel does without.
+    /// Computed at the first read. A fused kernel may make this unnecessary.
     Lazy(Rc<LazyGradient<B>>),
 }
 
@@ -81,7 +81,7 @@ impl<B: Backend> Gradient<B> {
 
     /// The values before the scalar.
     ///
-    /// **Errors:** out of memory, where the values are computed now.
+    /// **Errors:** out of memory, if the values are computed now.
     pub fn unscaled(&self) -> Result<&Tensor<B>> {
         match &self.source {
             Source::Tensor(values, _) => Ok(values),
@@ -96,7 +96,7 @@ impl<B: Backend> Gradient<B> {
         }
     }
 
-    /// The true values: unscaled values times the scalar, in a tensor of their own where the scalar is not 1.
+    /// The true values: the unscaled values times the scalar. The tensor is a new one unless the scalar is 1.
     pub fn values(&self) -> Result<Tensor<B>> {
         let unscaled = self.unscaled()?;
         if self.scale == 1.0 {
@@ -112,7 +112,7 @@ impl<B: Backend> Gradient<B> {
         Ok(self.unscaled()?.statistics()?.scaled(self.scale))
     }
 
-    /// Whether these are ones everywhere, so that a rule may use the scalar alone.
+    /// Whether all values are 1, so that a rule may use the scalar alone.
     pub fn is_ones(&self) -> bool {
         matches!(self.source, Source::Ones(..))
     }
@@ -124,7 +124,7 @@ impl<B: Backend> Gradient<B> {
         self.into_unscaled_with_sums().map(|(values, _)| values)
     }
 
-    /// The values before the scalar and, where they are known, the sums over them.
+    /// The values before the scalar, and the sums over them if these are known.
     pub(crate) fn into_unscaled_with_sums(self) -> Result<(Tensor<B>, Option<Sums<B>>)> {
         match self.source {
             Source::Tensor(values, sums) => Ok((values, sums)),
@@ -133,7 +133,7 @@ impl<B: Backend> Gradient<B> {
         }
     }
 
-    /// What the batch norm `norm` makes of this gradient at its output, before the scalar.
+    /// The gradients that `norm` computes if this is the gradient of its output, before the scalar.
     pub(crate) fn through_batch_norm(self, norm: &Arc<Normalization<B>>) -> Result<Shares<B>> {
         if let Source::Lazy(lazy) = &self.source
             && let Some(shares) = lazy.through_batch_norm(norm)?
@@ -143,7 +143,7 @@ impl<B: Backend> Gradient<B> {
         norm.backward(&self.into_unscaled()?)
     }
 
-    /// The sum of two gradients: a + b, where the scalars enter as the coefficients of one pass.
+    /// The sum a + b of two gradients. One pass over memory adds them, with the scalars as its coefficients.
     ///
     /// **Errors:** unequal shapes.
     pub fn sum(a: Self, b: Self) -> Result<Self> {

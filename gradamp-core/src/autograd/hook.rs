@@ -61,7 +61,7 @@ impl fmt::Display for LayerKind {
     }
 }
 
-/// A layer's output, where hooks meet its gradient.
+/// A layer's output. Hooks see its gradient.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Site {
     /// The layer's path, as in PyTorch's state_dict: `layer2.0.bn1`.
@@ -79,26 +79,26 @@ impl Site {
     }
 }
 
-/// What a hook wants done with a gradient.
+/// The answer of a hook: what happens to a gradient.
 #[derive(Debug)]
 pub enum GradientAction<B: Backend> {
-    /// Leave it.
+    /// The gradient stays as it is.
     Keep,
-    /// Multiply it: free, since only the gradient's scalar changes.
+    /// The gradient is multiplied. This costs nothing, since only the gradient's scalar changes.
     Scale(f32),
-    /// Put other values (of the same shape) in its place.
+    /// The gradient gets other values, of the same shape.
     Replace(Tensor<B>),
 }
 
-/// Code that meets gradients during a backward pass.
+/// Code that sees the gradients of a backward pass and may change them.
 ///
 /// **Order.** A backward pass visits the layers in the reverse of their forward order. At each layer:
 /// 1. [`on_gradient`](Self::on_gradient) of its site, with the gradient of the layer's output, once all consumers have
 ///    added their shares (a container such as a residual block comes before the layers inside it);
 /// 2. the layer's own backward; [`on_parameter_gradient`](Self::on_parameter_gradient) for each of its parameters, in their order;
-/// 3. [`on_input_gradient`](Self::on_input_gradient) with what the layer is about to hand upstream.
+/// 3. [`on_input_gradient`](Self::on_input_gradient) with the gradient that the layer is about to hand upstream.
 ///
-/// At each of these points the hooks run in the order in which they were added; each sees what the one before it left.
+/// At each of these points, hooks run in the order in which they were added. Each hook sees the gradient as the hook before left it.
 ///
 /// An error stops the step and names the site.
 pub trait BackwardHook<B: Backend>: Send {
@@ -161,12 +161,12 @@ impl<B: Backend> Hooks<B> {
         Self { registry: Arc::new(Mutex::new(Registry { next: 0, hooks: Vec::new() })) }
     }
 
-    /// Adds `hook` behind those already there. It leaves when the guard is dropped.
+    /// Adds `hook` after the present hooks. Dropping the guard removes it.
     pub fn add(&self, hook: impl BackwardHook<B> + 'static) -> HookGuard<B> {
         self.add_shared(Arc::new(Mutex::new(hook)))
     }
 
-    /// Adds a hook that the caller goes on holding, to read what it gathered.
+    /// Adds a hook that the caller keeps a handle to, for example to read its records.
     pub fn add_shared(&self, hook: Arc<Mutex<dyn BackwardHook<B>>>) -> HookGuard<B> {
         let mut registry = lock(&self.registry);
         let id = registry.next;
@@ -237,7 +237,7 @@ impl<B: Backend> fmt::Debug for HookGuard<B> {
     }
 }
 
-/// A hook that panicked elsewhere left its own state behind, not the registry's: go on with what is there.
+/// Locks the mutex even if a hook panicked while it was locked: a hook's panic does not damage the registry.
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -248,7 +248,7 @@ pub(crate) struct Visitors<B: Backend> {
 }
 
 impl<B: Backend> Visitors<B> {
-    /// Lets every hook act on `gradient` in turn; `name` is what an error calls the place.
+    /// Calls every hook, in order, and returns the gradient after their actions. Errors call the place `name`.
     pub(crate) fn visit(
         &self,
         name: &str,

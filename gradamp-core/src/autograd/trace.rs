@@ -1,4 +1,4 @@
-//! How the nodes of a tape hang together, without values.
+//! The nodes of a tape and their connections, without values.
 
 use std::sync::Arc;
 
@@ -9,25 +9,25 @@ use crate::parameters::ParameterId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SiteId(pub(crate) usize);
 
-/// How one node hangs together with the rest.
+/// A node and its connections.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TraceNode {
     /// The operation's name.
     pub operation: &'static str,
-    /// The values that the operation reads; `None` where no gradient flows.
+    /// The values that the operation reads; `None` for values to which no gradient flows.
     pub inputs: Vec<Option<usize>>,
     /// The parameters that the operation reads.
     pub parameters: Vec<ParameterId>,
     /// The site of the operation's output; `None` for glue such as a sum.
     pub site: Option<SiteId>,
-    /// The container that begins at this node: the gradient passing here is what the container hands upstream.
+    /// The container that begins at this node. The gradient at this node is the one that the container hands upstream.
     pub input_of: Option<SiteId>,
     /// The value that the operation writes.
     pub output: usize,
 }
 
-/// The sites and connections of a model, without values: what a forward pass without backward leaves.
+/// The sites and connections of a model, without values. A forward pass records them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Trace {

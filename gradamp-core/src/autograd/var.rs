@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::fusion::Value;
 use crate::{Backend, Result, Tensor};
 
-/// A value on the tape: what an operation gives, and what the next ones read.
+/// A value on the tape: the output of an operation, which later operations read.
 ///
 /// The tensor may be computed at its first read, so that an operation which knows how runs one kernel for itself and
 /// the operation before it. A layer takes its input by value: pass a clone where another layer reads the value too, and
@@ -23,14 +23,14 @@ impl<B: Backend> Var<B> {
         Self { value: Arc::new(value), readers: Arc::default(), id }
     }
 
-    /// The same value under another number: what an identity gives.
+    /// The same value under another number, as the output of an identity.
     pub(crate) fn with_id(self, id: Option<usize>) -> Self {
         Self { id, ..self }
     }
 
     /// The value's tensor, computed now if this is the first read.
     ///
-    /// **Errors:** out of memory, or what else the backend returns.
+    /// **Errors:** out of memory; other errors of the backend.
     pub fn tensor(&self) -> Result<Tensor<B>> {
         self.value.tensor()
     }
@@ -53,7 +53,7 @@ impl<B: Backend> Var<B> {
         &self.value
     }
 
-    /// Whether no clone of this variable is left that could be read by somebody else.
+    /// Whether this is the only clone of the variable, so that nobody else can read it.
     pub(crate) fn has_one_reader(&self) -> bool {
         Arc::strong_count(&self.readers) == 1
     }

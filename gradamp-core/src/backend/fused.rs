@@ -1,11 +1,11 @@
 //! Kernels that compute relu(batch_norm(x)) together with the operation that reads it.
 //!
-//! Forward, a convolution computes relu(batch_norm(x)) as it reads x. The result is written nowhere, which saves a pass
-//! over memory and the memory itself; the convolution's weight gradient computes it a second time.
+//! **Forward.** A convolution computes relu(batch_norm(x)) while it reads x. The result is not stored, which saves memory and a pass
+//! over it. The convolution's weight gradient computes the result again.
 //!
-//! Backward, the gradient at the rectifier's output is written by the operation that reads it: a convolution or a
-//! max-pool. The batch norm's gradient begins with two sums over that gradient. The kernel finds them while each block is
-//! in cache, after it has added the gradient that other readers handed over.
+//! **Backward.** A convolution or a max-pool that reads the rectifier's output writes the gradient of this output. The batch norm's
+//! gradient begins with two sums over this gradient. The kernel adds the gradient that other readers have handed over, and computes
+//! the sums while each block is in cache.
 
 use std::fmt::Debug;
 
@@ -14,20 +14,20 @@ use super::memory::Memory;
 use crate::Result;
 use crate::geometry::{Conv2d, Pool2d, Rows};
 
-/// z = relu(batch_norm(x) + residual), as what it is computed from.
+/// z = relu(batch_norm(x) + residual), by its operands.
 ///
 /// **Shapes:** x and z `[rows, c]`, the operands `[c]`.
 #[derive(Debug)]
 pub struct BatchNormRelu<'a, B: Memory> {
-    /// What the batch norm reads.
+    /// The input of the batch norm.
     pub x: &'a B::Buffer,
     /// The batch norm's operands.
     pub p: BatchNormOperands<'a, B>,
-    /// What was written, where a residual is part of it; without one x tells where z is above 0.
+    /// The values of z, if there is a residual. Without a residual, kernels compute from x where z is above 0.
     pub z: Option<&'a B::Buffer>,
 }
 
-/// The gradient that other readers of a value have handed over. A kernel adds it to its own: own · dz + scale · values.
+/// The gradient that other readers of a value have handed over. A kernel adds it to its own gradient dz: own · dz + scale · values.
 #[derive(Debug)]
 pub struct GradientShare<'a, B: Memory> {
     /// The other readers' gradient before its scalar, of the value's shape.
@@ -41,14 +41,14 @@ pub struct GradientShare<'a, B: Memory> {
 /// Kernels of a backend that compute z = relu(batch_norm(x)) together with its reader; see
 /// [`Device::fused_kernels`](super::Device::fused_kernels).
 ///
-/// Each kernel stands for two or three methods of [`Backend`](super::Backend) and gives their values, up to the order of
+/// Each kernel takes the place of two or three methods of [`Backend`](super::Backend) and gives their values, up to the order of
 /// sums.
 pub trait FusedKernels<B: Memory>: Debug {
     /// Whether convolutions of this shape have fused kernels. For other shapes the methods return an error.
     fn fuses(&self, g: &Conv2d) -> bool;
 
-    /// y = conv2d(z, w) + bias for a z without residual. With `moments`, the mean and variance of y's channels are written
-    /// too, as [`Device::conv2d_with_moments`](super::Device::conv2d_with_moments) writes them.
+    /// y = conv2d(z, w) + bias for a z without residual. If there are `moments`, the mean and variance of y's channels are written too,
+    /// as by [`Device::conv2d_with_moments`](super::Device::conv2d_with_moments).
     fn conv2d(
         &self,
         g: &Conv2d,
@@ -59,8 +59,9 @@ pub trait FusedKernels<B: Memory>: Debug {
         moments: Option<[&mut B::Buffer; 2]>,
     ) -> Result<()>;
 
-    /// The gradient at z, as [`Layers::conv2d_backward_input`](crate::backend::Layers::conv2d_backward_input) gives it, plus what `others` have; and the two sums over it that
-    /// [`Layers::batch_norm_relu_backward`](crate::backend::Layers::batch_norm_relu_backward) begins with: dgamma and dbeta.
+    /// dz, the gradient of z: that of [`Layers::conv2d_backward_input`](crate::backend::Layers::conv2d_backward_input), plus the gradient
+    /// of `others`. Also the two sums over dz with which
+    /// [`Layers::batch_norm_relu_backward`](crate::backend::Layers::batch_norm_relu_backward) begins: dgamma and dbeta.
     fn conv2d_backward_input(
         &self,
         g: &Conv2d,
@@ -73,7 +74,8 @@ pub trait FusedKernels<B: Memory>: Debug {
         dbeta: &mut B::Buffer,
     ) -> Result<()>;
 
-    /// The gradient at z, as [`Layers::max_pool2d_backward`](crate::backend::Layers::max_pool2d_backward) gives it, and the two sums over it.
+    /// dz, the gradient of z: that of [`Layers::max_pool2d_backward`](crate::backend::Layers::max_pool2d_backward). Also the two sums
+    /// over dz.
     fn max_pool2d_backward(
         &self,
         g: &Pool2d,
@@ -85,10 +87,12 @@ pub trait FusedKernels<B: Memory>: Debug {
         dbeta: &mut B::Buffer,
     ) -> Result<()>;
 
-    /// The rest of [`Layers::batch_norm_relu_backward`](crate::backend::Layers::batch_norm_relu_backward), with the sums that are known: dx takes dz's place. With a residual dx has a
-    /// place of its own, and what the rectifier lets through takes dz's.
+    /// The rest of [`Layers::batch_norm_relu_backward`](crate::backend::Layers::batch_norm_relu_backward), once its sums are known.
     ///
-    /// **Errors:** a residual without that place; a place without a residual.
+    /// Without a residual, the gradient of x overwrites `dz`. With a residual, it is written to `dx`, and the masked gradient, which is
+    /// that of the residual, overwrites `dz`.
+    ///
+    /// **Errors:** a residual without a buffer `dx`; a buffer `dx` without a residual.
     fn batch_norm_relu_backward(
         &self,
         g: &Rows,

@@ -11,10 +11,10 @@ use crate::backend::{BatchNormRelu, FusedKernels, GradientShare};
 use crate::geometry::Conv2d;
 use crate::{Backend, Error, Result, Tensor};
 
-/// The values of a gradient, before its scalar, as the recipe for them. The handles of one gradient share it, and the
-/// values are computed once at most.
+/// The values of a gradient, before its scalar, as a recipe. All handles of a gradient share the recipe, and the values are computed
+/// at most once.
 pub(crate) struct LazyGradient<B: Backend> {
-    /// `None` once a fused kernel has taken it.
+    /// `None` after a fused kernel has taken the recipe.
     recipe: RefCell<Option<Recipe<B>>>,
     found: OnceCell<(Tensor<B>, Option<Sums<B>>)>,
 }
@@ -24,7 +24,7 @@ pub(crate) enum Recipe<B: Backend> {
     ConvInput(ConvInputGradient<B>),
 }
 
-/// dz = dy where y > 0, else 0: what a rectifier hands to the batch norm before it, perhaps through a sum.
+/// dz = dy where y > 0, and 0 elsewhere: the gradient that a rectifier hands to the batch norm before it, directly or through a sum.
 pub(crate) struct MaskedGradient<B: Backend> {
     pub(crate) rectified: RectifiedBatchNorm<B>,
     pub(crate) y: Arc<Value<B>>,
@@ -32,8 +32,8 @@ pub(crate) struct MaskedGradient<B: Backend> {
     pub(crate) sums: Option<Sums<B>>,
 }
 
-/// The input gradient of a convolution that reads a rectified batch norm. The kernel finds the batch norm's sums on the
-/// way, and adds what other readers of the same value have handed over before.
+/// The input gradient of a convolution that reads a rectified batch norm. The kernel also computes the batch norm's sums, and adds the
+/// gradient that other readers of the same value have handed over before.
 pub(crate) struct ConvInputGradient<B: Backend> {
     pub(crate) g: Conv2d,
     pub(crate) z: RectifiedBatchNorm<B>,
@@ -41,8 +41,8 @@ pub(crate) struct ConvInputGradient<B: Backend> {
     pub(crate) dy: Tensor<B>,
 }
 
-/// dgamma = Σ_r dz · x̂ and dbeta = Σ_r dz over a gradient's values before the scalar, where dz is what the rectifier of
-/// the batch norm `norm` lets through.
+/// dgamma = Σ_r dz · x̂ and dbeta = Σ_r dz over a gradient's values before the scalar. dz is the gradient after the rectifier of the
+/// batch norm `norm` has masked it.
 pub(crate) struct Sums<B: Backend> {
     norm: Arc<Normalization<B>>,
     dgamma: Tensor<B>,
@@ -56,7 +56,7 @@ impl<B: Backend> Clone for Sums<B> {
 }
 
 impl<B: Backend> Sums<B> {
-    /// Whether these are the sums that the gradient of `norm` begins with.
+    /// Whether these are the sums with which the gradient of `norm` begins.
     pub(crate) fn are_of(&self, norm: &Arc<Normalization<B>>) -> bool {
         Arc::ptr_eq(&self.norm, norm)
     }
@@ -84,7 +84,7 @@ impl<B: Backend> RectifiedBatchNorm<B> {
 }
 
 impl<B: Backend> ConvInputGradient<B> {
-    /// own · dz + scale · values, with what other readers have handed over.
+    /// Computes own · dz + scale · values, where `values` is the gradient that the other readers have handed over.
     fn compute(&self, others: Option<GradientShare<'_, B>>) -> Result<(Tensor<B>, Sums<B>)> {
         let Self { g, z, w, dy } = self;
         z.gradient(|fused, z, dz, [dgamma, dbeta]| {
@@ -98,7 +98,8 @@ impl<B: Backend> MaskedGradient<B> {
         relu_backward(&self.y.transient()?, &self.dy)
     }
 
-    /// The shares of the batch norm, and dz if it was written: where there is a residual, whose gradient dz is.
+    /// The shares of the batch norm, and dz if the kernel has written it. It writes dz if there is a residual, since dz is the
+    /// residual's gradient.
     fn through_batch_norm(self, wants_dz: bool) -> Result<(Shares<B>, Option<Tensor<B>>)> {
         let Self { rectified, y, mut dy, sums } = self;
         let norm = &rectified.norm;
@@ -109,7 +110,7 @@ impl<B: Backend> MaskedGradient<B> {
             let dz = dz.map(|dz| Tensor::from_buffer(&backend, dy.shape(), dz)).transpose()?;
             return Ok((shares, dz));
         };
-        // Without a residual dx takes the place of dy, with one dz does: unless somebody else holds dy.
+        // Without a residual, dx overwrites dy; with a residual, dz does. If there is another handle on dy, `buffer_mut` copies it.
         let mut dx = rectified.z.as_ref().map(|_| backend.allocate(dy.elements())).transpose()?;
         let (z, known) = (rectified.operands(), [dgamma.buffer(), dbeta.buffer()]);
         let fused = fused_kernels(&backend)?;
@@ -129,7 +130,7 @@ impl<B: Backend> LazyGradient<B> {
         Self { recipe: RefCell::new(Some(recipe)), found: OnceCell::new() }
     }
 
-    /// The values, and the sums over them where they are known.
+    /// The values, and the sums over them if these are known.
     fn found(&self) -> Result<&(Tensor<B>, Option<Sums<B>>)> {
         if let Some(found) = self.found.get() {
             return Ok(found);
@@ -149,7 +150,7 @@ impl<B: Backend> LazyGradient<B> {
         self.found().map(|(values, _)| values)
     }
 
-    /// The values and their sums, without a copy where this is the last handle.
+    /// The values and their sums. They are not copied if this is the last handle.
     pub(crate) fn into_values(self: Rc<Self>) -> Result<(Tensor<B>, Option<Sums<B>>)> {
         self.found()?;
         let found = match Rc::try_unwrap(self) {
@@ -159,8 +160,9 @@ impl<B: Backend> LazyGradient<B> {
         found.ok_or_else(|| Error::external("a gradient's values were computed and not kept"))
     }
 
-    /// What `norm` makes of this gradient at its output, in one kernel with the rectifier behind it; `None` where this
-    /// is not what that rectifier handed over. The other handles find the values that the kernel has written.
+    /// The gradients that `norm` computes if this is the gradient of its output, in one kernel with the rectifier after the batch norm.
+    /// `None` if this gradient does not come from that rectifier. Other handles of this gradient read the values that the kernel has
+    /// written.
     pub(crate) fn through_batch_norm(
         self: &Rc<Self>,
         norm: &Arc<Normalization<B>>,
@@ -188,10 +190,10 @@ impl<B: Backend> LazyGradient<B> {
         matches!(&*self.recipe.borrow(), Some(Recipe::ConvInput(_)))
     }
 
-    /// own · these values + scale · others, in the kernel that computes these; and the sums over the result. Where a
-    /// hook has read these before, they are computed again, so that hooks which only look change no bit.
+    /// own · values + scale · others, in the kernel that computes these values; and the sums over the result. If a hook has read the
+    /// values before, the kernel computes them again, so that hooks which only read change no bit.
     ///
-    /// **Errors:** a gradient that is not of the kind [`LazyGradient::adds`] tells.
+    /// **Errors:** [`LazyGradient::adds`] is false for this gradient.
     pub(crate) fn with(&self, own: f32, others: &Tensor<B>, scale: f32) -> Result<(Tensor<B>, Sums<B>)> {
         match &*self.recipe.borrow() {
             Some(Recipe::ConvInput(gradient)) => {
@@ -202,7 +204,7 @@ impl<B: Backend> LazyGradient<B> {
     }
 }
 
-/// dx = dy where y > 0, else 0.
+/// dx = dy where y > 0, and 0 elsewhere.
 pub(crate) fn relu_backward<B: Backend>(y: &Tensor<B>, dy: &Tensor<B>) -> Result<Tensor<B>> {
     Tensor::build(y.backend(), y.shape(), |dx| {
         y.backend().relu_backward(y.elements(), y.buffer(), dy.buffer(), dx)

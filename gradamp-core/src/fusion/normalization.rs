@@ -1,10 +1,10 @@
-//! A batch norm as data: what its forward reads and its backward keeps.
+//! The operands of a batch norm, which forward reads and backward keeps.
 
 use crate::backend::BatchNormOperands;
 use crate::geometry::Rows;
 use crate::{Backend, Result, Tensor};
 
-/// x, the statistics and the parameters of one batch norm. x̂ is cheap to compute again, so x is kept in its place.
+/// x, the statistics and the parameters of one batch norm. Backward needs x̂, which is cheap to compute from x again.
 #[derive(Debug)]
 pub(crate) struct Normalization<B: Backend> {
     pub(crate) g: Rows,
@@ -18,7 +18,7 @@ pub(crate) struct Normalization<B: Backend> {
     pub(crate) is_of_batch: bool,
 }
 
-/// What a batch norm's backward computes, before the gradient's scalar.
+/// The gradients that a batch norm's backward computes, before the scalar.
 pub(crate) struct Shares<B: Backend> {
     pub(crate) dx: Tensor<B>,
     pub(crate) dgamma: Tensor<B>,

@@ -1,4 +1,4 @@
-//! A value on the tape: a tensor, or the recipe for one.
+//! A value on the tape: a tensor, or a recipe for a tensor.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use crate::backend::{BatchNormRelu, FusedKernels};
 use crate::geometry::Conv2d;
 use crate::{Backend, Error, Result, Shape, Tensor};
 
-/// How a value is computed that nobody has read yet.
+/// How to compute a value that nobody has read yet.
 pub(crate) enum Recipe<B: Backend> {
     /// conv2d(x, w) + bias
     Convolution(Convolution<B>),
@@ -28,17 +28,17 @@ pub(crate) struct Convolution<B: Backend> {
     pub(crate) bias: Option<Tensor<B>>,
 }
 
-/// What a convolution reads.
+/// The input of a convolution.
 pub(crate) enum ConvolutionInput<B: Backend> {
     Tensor(Tensor<B>),
-    /// relu(batch_norm(x)), which the kernel computes as it reads x; it is stored nowhere.
+    /// relu(batch_norm(x)), which the kernel computes while it reads x. The result is not stored.
     BatchNormRelu(Arc<Normalization<B>>),
 }
 
-/// z = relu(batch_norm(x) + residual): what the readers of z know beside its values.
+/// The operations that have computed z = relu(batch_norm(x) + residual), for the fused backward of the readers of z.
 pub(crate) struct RectifiedBatchNorm<B: Backend> {
     pub(crate) norm: Arc<Normalization<B>>,
-    /// z as it was stored, where a residual is part of it. Without a residual x tells where z is above 0.
+    /// The values of z, if there is a residual. Without a residual, kernels compute from x where z is above 0.
     pub(crate) z: Option<Tensor<B>>,
 }
 
@@ -58,7 +58,7 @@ impl<B: Backend> RectifiedBatchNorm<B> {
     }
 }
 
-/// A tensor, and the mean and biased variance of its channels if they were found as it was computed.
+/// A tensor, and the mean and biased variance of its channels if the kernel that computed the tensor has computed these too.
 pub(crate) type WithMoments<B> = (Tensor<B>, Option<[Tensor<B>; 2]>);
 
 /// A tensor that is computed at its first read. The values that operations pass on share it.
@@ -102,7 +102,7 @@ impl<B: Backend> Value<B> {
         &self.shape
     }
 
-    /// The tensor. The first read computes it, and it is kept.
+    /// The tensor. The first read computes it, and later reads return the same tensor.
     pub(crate) fn tensor(&self) -> Result<Tensor<B>> {
         let mut state = self.lock();
         if state.tensor.is_none() {
@@ -112,7 +112,7 @@ impl<B: Backend> Value<B> {
         state.tensor()
     }
 
-    /// The tensor; if nobody has read it, it is computed for this reader alone and not kept.
+    /// The tensor. If nobody has read it before, it is computed for this reader only and not kept.
     pub(crate) fn transient(&self) -> Result<Tensor<B>> {
         let state = self.lock();
         match &state.tensor {
@@ -121,8 +121,7 @@ impl<B: Backend> Value<B> {
         }
     }
 
-    /// The tensor, and the mean and biased variance of its channels if they were found as it was computed: where it is
-    /// a convolution that nobody has read.
+    /// The tensor; and if the value is a convolution that nobody has read, also the mean and the biased variance of its channels.
     pub(crate) fn with_moments(&self) -> Result<WithMoments<B>> {
         let mut state = self.lock();
         let mut moments = None;
@@ -139,7 +138,7 @@ impl<B: Backend> Value<B> {
         Ok((self.tensor()?, moments))
     }
 
-    /// The batch norm that this is, if nobody has read it yet.
+    /// The batch norm, if this value is batch_norm(x) and nobody has read it yet.
     pub(crate) fn batch_norm(&self) -> Option<Arc<Normalization<B>>> {
         match &self.lock().recipe {
             Some(Recipe::BatchNorm(norm)) => Some(norm.clone()),
@@ -147,7 +146,7 @@ impl<B: Backend> Value<B> {
         }
     }
 
-    /// The batch norm and the residual whose sum this is, if nobody has read it yet.
+    /// The batch norm and the residual, if this value is batch_norm(x) + residual and nobody has read it yet.
     pub(crate) fn batch_norm_sum(&self) -> Option<(Arc<Normalization<B>>, Tensor<B>)> {
         match &self.lock().recipe {
             Some(Recipe::BatchNormSum(norm, residual)) => Some((norm.clone(), residual.clone())),
@@ -155,7 +154,7 @@ impl<B: Backend> Value<B> {
         }
     }
 
-    /// The batch norm whose rectified values these are, if nobody has read them yet.
+    /// The batch norm, if this value is relu(batch_norm(x)) and nobody has read it yet.
     pub(crate) fn unread_batch_norm_relu(&self) -> Option<Arc<Normalization<B>>> {
         match &self.lock().recipe {
             Some(Recipe::BatchNormRelu(norm)) => Some(norm.clone()),
@@ -163,7 +162,7 @@ impl<B: Backend> Value<B> {
         }
     }
 
-    /// The rectified batch norm that this is, read or not; `None` in evaluation mode too.
+    /// The rectified batch norm, if this value is one, whether it was read or not. `None` in evaluation mode.
     pub(crate) fn rectified(&self) -> Option<RectifiedBatchNorm<B>> {
         self.lock().rectified.clone()
     }
@@ -190,7 +189,7 @@ impl<B: Backend> State<B> {
         }
     }
 
-    /// Keeps the tensor and frees what it was computed from.
+    /// Keeps the tensor, and frees the recipe with its inputs.
     fn keep(&mut self, tensor: Tensor<B>) {
         self.tensor = Some(tensor);
         self.recipe = None;

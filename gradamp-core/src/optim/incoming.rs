@@ -1,4 +1,4 @@
-//! Gradients between the backward pass and the step.
+//! The gradients of a step, which the methods before the step may change.
 
 use std::borrow::Cow;
 

@@ -21,7 +21,7 @@ fn first_bad<B: Backend>(
     Ok(bad.map(|place| counted[place].path.to_string()))
 }
 
-/// Names what is not finite first: repeats the batch's forward pass with a probe at every site.
+/// Says which site and which parameter are not finite first. Repeats the forward pass of the batch with a probe at every site.
 pub(super) fn explain<B: Backend>(
     model: &impl Module<B>,
     parameters: &mut Parameters<B>,
@@ -37,7 +37,7 @@ pub(super) fn explain<B: Backend>(
     let x = tape.constant(batch.images.clone());
     model.forward(&mut tape, x)?;
     drop(tape);
-    // The forward pass has just brought the bad values into the running statistics, which therefore explain nothing.
+    // Running statistics are left out, since the forward pass above has just made them not finite too.
     let parameter = first_bad(parameters, Role::is_trained)?;
     let site = site.map_or("the loss is not finite, though every site is".into(), |site| {
         format!("the first site that is not finite is {site}")

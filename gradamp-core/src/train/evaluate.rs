@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 use super::{Control, Evaluation};
 use crate::{Backend, Batch, BatchSource, Error, Module, Parameters, Result, Tape, Tensor, ops};
 
-/// The most batches whose results are read together: enough to hide the wait for a device, and little memory.
+/// The largest number of batches whose results are read together: enough to hide the wait for a device, in little memory.
 const TOGETHER: usize = 16;
-/// The longest time between two reads, so that a request to stop is answered in time.
+/// The longest time between two reads. A request to stop waits for the next read.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Runs `model` in evaluation mode over one epoch of `source`.
@@ -19,7 +19,7 @@ pub fn evaluate<B: Backend>(
     whole.ok_or_else(|| Error::external("the evaluation stopped without a request"))
 }
 
-/// The same, left before the first batch for which `ask` says so; then there is no result.
+/// Like [`evaluate`]. Calls `ask` before every batch, and returns `None` as soon as the answer is to stop.
 pub fn evaluate_unless<B: Backend>(
     model: &impl Module<B>,
     parameters: &mut Parameters<B>,
@@ -31,7 +31,7 @@ pub fn evaluate_unless<B: Backend>(
     let mut evaluation =
         Evaluation { loss: 0.0, confusion: vec![vec![0; classes]; classes], hits: Vec::new() };
     let mut pending = Vec::with_capacity(TOGETHER);
-    // More and more, while they take little time.
+    // The number of batches between two reads is doubled while they take little time.
     let (mut together, mut start) = (1, Instant::now());
     for batch in source.epoch(&backend, 0, 0)? {
         if ask() == Control::Stop {

@@ -1,4 +1,4 @@
-//! Numbers in checkpoints: exact, also where they are not finite, which JSON cannot hold.
+//! Exact numbers in checkpoints. Numbers that are not finite, which JSON does not have, are written as text.
 
 use std::fmt;
 

@@ -81,7 +81,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         let gradients = tape.backward(&loss.mean, &self.hooks)?;
         let mut measured = self.meter.end();
         if self.parameters.backend().steps_ahead() == 0 {
-            // While the parameters are those that led to it.
+            // Read now, while the parameters still are those that led to this loss.
             self.check(epoch, step, loss.read()?.0, &batch, "")?;
         }
         let rates = self.amplifier().rates();
@@ -118,7 +118,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         Ok(())
     }
 
-    /// **Errors:** a loss that is not finite, where that ends the run; `when` says what the parameters are by now.
+    /// **Errors:** the loss is not finite, and such a loss ends the run. `when` says which step the parameters belong to.
     fn check(&self, epoch: usize, step: u64, loss: f32, batch: &Batch<B>, when: &str) -> Result<()> {
         if loss.is_finite() || self.settings.on_divergence == OnDivergence::Continue {
             return Ok(());

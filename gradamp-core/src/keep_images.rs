@@ -1,8 +1,8 @@
-//! Images that lie on a device: handed over once, as bytes; batches are made of them there.
+//! Images that are kept on a device. The host copies them to the device once, as bytes, and the device makes the batches.
 //!
-//! A batch then costs the bus nothing, and its crop, flip, cutout and normalisation cost the host nothing. Every choice is
-//! a counted random number ([`augment`](crate::augment)) and every value comes from a table, so that the bits are those
-//! that a host computes.
+//! Batches are then not copied from the host, and the host computes no crop, flip, cutout or normalisation. Every choice is a
+//! counted random number ([`augment`](crate::augment)) and every value comes from a table, so that batches have the bits that a host
+//! computes.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::backend::Memory;
 use crate::random::Stream;
 use crate::{Batch, Error, Result};
 
-/// Labelled images in the host's memory, and what each byte stands for.
+/// Labelled images in the host's memory, with a table of the values that bytes stand for.
 ///
 /// **Shapes:** bytes `[n, h, w, c]`, labels `[n]`, a row of `table` for each channel.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +28,9 @@ pub struct ImageSet<'a> {
 }
 
 impl<'a> ImageSet<'a> {
-    /// Checks the parts against each other.
+    /// A set of these images, after checking that the parts fit each other.
     ///
-    /// **Errors:** an empty shape or set, parts that do not fit each other, more images than a u32 counts.
+    /// **Errors:** an empty shape or set; parts that do not fit each other; more images than a u32 can count.
     pub fn new(
         shape: [usize; 3],
         bytes: &'a [u8],
@@ -58,11 +58,10 @@ impl<'a> ImageSet<'a> {
 
 /// Images that a backend keeps on its device; see [`Device::keep_images`](crate::backend::Device::keep_images).
 pub trait KeptImages<B: Memory>: Debug + Send + Sync {
-    /// Hands over what an epoch needs, once: the images in the order in which they are served, by their place in the
-    /// set, and what happens to them. The choices for an image are drawn from `stream.at(image)`, with the stream of the
-    /// epoch; without an augmentation images are only normalised.
+    /// Prepares an epoch. `order` holds the images in the order in which they are served, by their number in the set. The choices for an
+    /// image are drawn from `stream.at(image)`, with the stream of the epoch. Without an augmentation, images are only normalised.
     ///
-    /// **Errors:** those of [`check_order`]; an augmentation beyond what the device counts.
+    /// **Errors:** those of [`check_order`]; an augmentation with more pixels than the device can count.
     fn epoch<'a>(
         &'a self,
         order: &[u32],
@@ -75,7 +74,7 @@ pub trait KeptImages<B: Memory>: Debug + Send + Sync {
 /// **Errors:** those of [`check_places`]; out of memory.
 pub type MakeBatch<'a, B> = Box<dyn Fn(Range<usize>) -> Result<Batch<B>> + 'a>;
 
-/// **Errors:** an order of nothing, or of an image past the last of `images`.
+/// **Errors:** the order is empty, or holds a number that is not below `images`.
 pub fn check_order(order: &[u32], images: usize) -> Result<()> {
     match order.iter().find(|&&image| image as usize >= images) {
         Some(past) => fail(format!("the order has image {past}, of {images}")),
@@ -84,7 +83,7 @@ pub fn check_order(order: &[u32], images: usize) -> Result<()> {
     }
 }
 
-/// **Errors:** no places, or one past the end of an order of `len` images.
+/// **Errors:** there are no places, or a place is not below `len`, the length of the order.
 pub fn check_places(places: &Range<usize>, len: usize) -> Result<()> {
     match places.start < places.end && places.end <= len {
         true => Ok(()),

@@ -163,7 +163,7 @@ mod tests {
         for (k, expected, within) in [(1, 0.0, 0.015), (2, 1.0, 0.02), (3, 0.0, 0.05), (4, 3.0, 0.15)] {
             assert!((moment(k) - expected).abs() < within, "moment {k}: {}", moment(k));
         }
-        // Neighbours come from one block, and yet know nothing of each other.
+        // The two numbers of a block are independent of each other.
         let product = values.windows(2).map(|w| f64::from(w[0] * w[1])).sum::<f64>() / values.len() as f64;
         assert!(product.abs() < 0.015, "{product}");
         let within_one = values.iter().filter(|v| v.abs() < 1.0).count() as f64 / values.len() as f64;

@@ -56,7 +56,7 @@ impl LinearAlgebra for Reference {
         let b = matrix(&b[g.b_offset..], [g.k, g.n], g.transpose_b)?;
         let c = &mut c[g.c_offset..][..g.m * g.n];
         let mut c = ArrayViewMut2::from_shape([g.m, g.n], c).map_err(not_a_matrix)?;
-        general_mat_mul(alpha, &a, &b, beta, &mut c); // which does not read c where beta is 0
+        general_mat_mul(alpha, &a, &b, beta, &mut c); // does not read c if beta is 0
         Ok(())
     }
 
@@ -288,7 +288,7 @@ impl Optimiser for Reference {
 
 impl Device for Reference {}
 
-/// The beginning of `values` as a matrix of the given shape, of which it may hold the transpose.
+/// The beginning of `values` as a matrix of the given shape. `values` may hold the matrix or its transpose.
 fn matrix(values: &[f32], [rows, columns]: [usize; 2], transposed: bool) -> Result<ArrayView2<'_, f32>> {
     let stored = if transposed { [columns, rows] } else { [rows, columns] };
     let matrix = ArrayView2::from_shape(stored, &values[..rows * columns]).map_err(not_a_matrix)?;
@@ -299,7 +299,8 @@ fn not_a_matrix(error: ShapeError) -> Error {
     Error::shape("gemm", error.to_string())
 }
 
-/// Calls `f` with each place in the columns and the place in x that it holds; `None` in the padding.
+/// Calls `f` for each element of the columns, with its position and the position of the element of x that it holds; `None` in the
+/// padding.
 fn for_each_window_element(g: &Conv2d, images: Range<usize>, mut f: impl FnMut(usize, Option<usize>)) {
     let mut place = 0;
     for n in images {
@@ -318,7 +319,7 @@ fn for_each_window_element(g: &Conv2d, images: Range<usize>, mut f: impl FnMut(u
     }
 }
 
-/// The place in x of element `place` of the window behind output `out`.
+/// The position in x of element `place` of the window of output `out`.
 fn pooled_from(g: &Pool2d, out: usize, place: usize) -> usize {
     let (c, j) = (out % g.c, out / g.c % g.w_out);
     let (i, n) = (out / g.c / g.w_out % g.h_out, out / g.c / g.w_out / g.h_out);

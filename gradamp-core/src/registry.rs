@@ -1,7 +1,7 @@
 //! Names that other crates add to a list of this workspace: models, policies, data sets.
 //!
-//! A configuration names what it uses. A program registers its own entries before it reads the first
-//! configuration; from then on a configuration may use their names.
+//! A configuration names its model, its policies and its data set. A program registers its own entries before it reads the first
+//! configuration. From then on, a configuration may use their names.
 
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
@@ -10,11 +10,11 @@ use serde::de::{Deserializer, EnumAccess, Error as _, VariantAccess, Visitor};
 
 use crate::{Error, Result};
 
-/// What other crates have added, by name. A `static` of this type is a list that is open.
+/// The entries that other crates have added to a list, by name. Each list is a `static` of this type.
 ///
-/// What is added stays for the life of the process.
+/// An entry stays for the life of the process.
 pub struct Registry<T: 'static> {
-    /// What is listed, as in `"policy"`, for errors.
+    /// The kind of the entries, such as `"policy"`, for errors.
     what: &'static str,
     /// The names that cannot be added: those of the crate itself.
     built_in: &'static [&'static str],
@@ -46,7 +46,8 @@ impl<T: Send + Sync> Registry<T> {
         if self.built_in.contains(&name) || added.entries.iter().any(|(taken, _)| *taken == name) {
             return Err(Error::setting(self.what, format!("{name:?} is taken")));
         }
-        // Registered once and named by settings of any age: leaking makes a name as cheap as that of a variant.
+        // Settings hold registered names as `&'static str`, like the names of built-in variants. A name is registered once, so that
+        // little memory is leaked.
         let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
         added.entries.push((name, Box::leak(Box::new(value))));
         let names = self.built_in.iter().copied().chain(added.entries.iter().map(|(name, _)| *name));
@@ -54,7 +55,7 @@ impl<T: Send + Sync> Registry<T> {
         Ok(())
     }
 
-    /// What was added under `name`, with the name as it is kept.
+    /// The entry that was added under `name`, with the name as it is stored.
     pub fn find(&self, name: &str) -> Option<(&'static str, &'static T)> {
         let added = self.added.read().unwrap_or_else(PoisonError::into_inner);
         added.entries.iter().find(|(known, _)| *known == name).copied()
@@ -71,9 +72,9 @@ impl<T: Send + Sync> Registry<T> {
         self.added.read().unwrap_or_else(PoisonError::into_inner).names.unwrap_or(self.built_in)
     }
 
-    /// Reads one of [`Registry::names`], as an enumeration's variant is read.
+    /// Deserialises one of [`Registry::names`], like the variant of an enumeration.
     ///
-    /// **Errors:** a name that is not among them.
+    /// **Errors:** any other name.
     pub fn deserialize<'de, D: Deserializer<'de>>(&self, deserializer: D) -> Result<&'static str, D::Error> {
         let names = self.names();
         deserializer.deserialize_enum(self.what, names, Name { what: self.what, names })

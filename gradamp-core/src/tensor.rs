@@ -9,7 +9,7 @@ use ndarray::{Array, ArrayD, Dimension, IxDyn};
 use crate::backend::{Memory, Optimiser, Statistics};
 use crate::{Error, Result, memory};
 
-/// Up to four dimensions, row-major.
+/// The shape of a tensor: up to four dimensions, row-major.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
     dims: [usize; 4],
@@ -46,7 +46,7 @@ impl fmt::Debug for Shape {
     }
 }
 
-/// f32 values on a device; clones share the buffer.
+/// A tensor of f32 values on a device. Clones share the buffer.
 pub struct Tensor<B: Memory> {
     backend: B,
     buffer: Arc<B::Buffer>,
@@ -62,7 +62,7 @@ impl<B: Memory> Clone for Tensor<B> {
 impl<B: Memory> Tensor<B> {
     /// A tensor of `shape` whose buffer `fill` writes.
     ///
-    /// Kernel calls go through here: check, allocate, call.
+    /// Operations call kernels through this function: they check shapes first, then it allocates, then `fill` calls the kernel.
     pub fn build(
         backend: &B,
         shape: &[usize],
@@ -137,7 +137,7 @@ impl<B: Memory> Tensor<B> {
         &self.buffer
     }
 
-    /// Whether `other` is the same memory.
+    /// Whether `other` shares this tensor's memory.
     pub fn shares_buffer_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.buffer, &other.buffer)
     }
@@ -159,7 +159,7 @@ impl<B: Memory> Tensor<B> {
 }
 
 impl<B: Optimiser> Tensor<B> {
-    /// The device memory, to write: copied first where other tensors share it.
+    /// The device memory, to be written. If other tensors share the memory, it is copied first.
     pub fn buffer_mut(&mut self) -> Result<&mut B::Buffer> {
         let elements = self.elements();
         if Arc::get_mut(&mut self.buffer).is_none() {
@@ -195,7 +195,7 @@ mod tests {
     use crate::Reference;
 
     proptest! {
-        /// Whatever the order of its axes in memory, an array comes back as it went in.
+        /// An array is unchanged by the round trip, for every order of its axes in memory.
         #[test]
         fn an_array_survives_the_round_trip(a in 1usize..6, b in 1usize..6, c in 1usize..6, order in 0usize..6) {
             let axes = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]][order];

@@ -1,7 +1,7 @@
-//! The tape: what forward did, layer by layer, consumed in reverse by backward.
+//! The tape: the operations of a forward pass, in their order. Backward goes through them in reverse.
 //!
-//! A node is one layer's operation. Its backward rule takes the gradient of its output and gives shares to its
-//! inputs and parameters; the tape adds the shares, runs the hooks and frees each node as soon as it is done.
+//! A node is one operation. Its backward rule turns the gradient of its output into shares for its inputs and parameters. The tape adds
+//! the shares, runs the hooks, and frees each node as soon as it is done.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -33,7 +33,7 @@ struct Node<B: Backend> {
 /// Called in forward order with each site and its value; see [`Tape::with_probe`].
 pub type Probe<'p, B> = Box<dyn FnMut(&Site, &Tensor<B>) -> Result<()> + 'p>;
 
-/// What one forward pass did.
+/// The record of one forward pass.
 ///
 /// ```
 /// use gradamp_core::prelude::*;
@@ -126,7 +126,7 @@ impl<'p, B: Backend> Tape<'p, B> {
         self.parameters.backend().clone()
     }
 
-    /// A value that no gradient flows to: images.
+    /// A value to which no gradient flows, for example images.
     pub fn constant(&self, tensor: Tensor<B>) -> Var<B> {
         Var::new(Value::computed(tensor), None)
     }
@@ -148,8 +148,8 @@ impl<'p, B: Backend> Tape<'p, B> {
         Ok(SiteId(self.sites.len() - 1))
     }
 
-    /// Begins a container of layers: the gradient that all its layers together hand upstream passes the returned
-    /// value, and hooks meet it there as the container's input gradient.
+    /// Begins a container of layers. The layers read the returned value instead of the input. The gradient of this value is the one that
+    /// all layers of the container together hand upstream, and hooks see it as the container's input gradient.
     ///
     /// **Errors:** as [`Tape::add_site`].
     pub fn begin_site(&mut self, path: &Arc<str>, kind: LayerKind, x: Var<B>) -> Result<(SiteId, Var<B>)> {
@@ -182,11 +182,11 @@ impl<'p, B: Backend> Tape<'p, B> {
         Ok(x.with_id(id))
     }
 
-    /// Records an operation: ours and third parties' alike.
+    /// Records an operation. The operations of this crate and of other crates use the same function.
     ///
-    /// `site` is the operation's own, by [`Tape::add_site`]; `None` for glue such as a sum.
+    /// `site` is the operation's site, from [`Tape::add_site`]; `None` for operations without a site, such as a sum.
     ///
-    /// **Errors:** what the probe returns.
+    /// **Errors:** those of the probe.
     pub fn record(
         &mut self,
         operation: &'static str,
@@ -273,7 +273,7 @@ impl<'p, B: Backend> Tape<'p, B> {
 
     /// Runs backward from `loss`, consuming the tape.
     ///
-    /// **Errors:** a loss that nothing was recorded for; what a rule or a hook returns.
+    /// **Errors:** nothing was recorded for the loss; errors of a rule or a hook.
     pub fn backward(self, loss: &Var<B>, hooks: &Hooks<B>) -> Result<Gradients<B>> {
         let root = loss.id().ok_or_else(|| Error::shape("backward", "nothing was recorded for this loss"))?;
         let uses = self.count_uses();

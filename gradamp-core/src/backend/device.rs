@@ -1,4 +1,4 @@
-//! What a device may do beyond computing: run behind the host, keep images, fuse operations.
+//! Abilities of devices beyond computing: running behind the host, keeping images, fusing operations.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use crate::Result;
 use crate::geometry::Conv2d;
 use crate::keep_images::{ImageSet, KeptImages};
 
-/// What only some devices do. Every method has a default that is right for a device that computes at once, so that a new
-/// backend begins with an empty `impl`.
+/// Abilities that only some devices have. Every method has a default that is right for a device which computes at once. A new backend
+/// begins with an empty `impl`.
 pub trait Device: Layers + Optimiser {
     /// Hands recorded work to the device without waiting for it. The trainer calls this at the end of each step.
     fn submit(&self) -> Result<()> {

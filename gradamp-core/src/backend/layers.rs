@@ -27,7 +27,7 @@ pub trait Layers: LinearAlgebra {
     /// y = max(x, 0), NaN where x is NaN.
     fn relu(&self, len: usize, x: &Self::Buffer, y: &mut Self::Buffer) -> Result<()>;
 
-    /// dx = dy where y > 0, else 0; y is what [`Layers::relu`] gave.
+    /// dx = dy where y > 0, and 0 elsewhere. y is the output of [`Layers::relu`].
     fn relu_backward(
         &self,
         len: usize,

@@ -11,7 +11,7 @@ use crate::{Result, memory};
 /// Kernels get a checked geometry and write into `&mut` outputs, whose old contents they ignore unless the method says
 /// otherwise.
 pub trait LinearAlgebra: Memory {
-    /// C = alpha · op(A) · op(B) + beta · C. Where beta is 0 the old C is not read.
+    /// C = alpha · op(A) · op(B) + beta · C. If beta is 0, the old C is not read.
     fn gemm(
         &self,
         g: &Gemm,
@@ -22,8 +22,8 @@ pub trait LinearAlgebra: Memory {
         c: &mut Self::Buffer,
     ) -> Result<()>;
 
-    /// The windows of some images as rows of a matrix: columns `[images·h_out·w_out, kh·kw·c_in]`, zero where a
-    /// window leaves the image.
+    /// Stores the windows of the images `images` as the rows of a matrix: columns `[images·h_out·w_out, kh·kw·c_in]`. Elements in the
+    /// padding are 0.
     fn im2col(
         &self,
         g: &Conv2d,
@@ -32,7 +32,8 @@ pub trait LinearAlgebra: Memory {
         columns: &mut Self::Buffer,
     ) -> Result<()>;
 
-    /// The transpose of [`LinearAlgebra::im2col`]: overwrites those images of dx with the sum over windows.
+    /// The transpose of [`LinearAlgebra::im2col`]. In the images `images` of dx, each pixel becomes the sum of its elements in all
+    /// windows. Other images do not change.
     fn col2im(
         &self,
         g: &Conv2d,
@@ -41,7 +42,7 @@ pub trait LinearAlgebra: Memory {
         dx: &mut Self::Buffer,
     ) -> Result<()>;
 
-    /// y = alpha · x + beta · y. Where beta is 0 the old y is not read.
+    /// y = alpha · x + beta · y. If beta is 0, the old y is not read.
     fn axpby(&self, len: usize, alpha: f32, x: &Self::Buffer, beta: f32, y: &mut Self::Buffer) -> Result<()>;
 
     /// y[r, c] += bias\[c\]
@@ -50,7 +51,7 @@ pub trait LinearAlgebra: Memory {
     /// out\[c\] = Σ_r x[r, c]
     fn sum_rows(&self, g: &Rows, x: &Self::Buffer, out: &mut Self::Buffer) -> Result<()>;
 
-    /// out\[c\] = Σ_r x[r, c]², infinite where the sum is no f32. Clipping gradients unit by unit begins with this sum.
+    /// out\[c\] = Σ_r x[r, c]², or infinity if the sum exceeds f32. Clipping gradients unit by unit begins with this sum.
     ///
     /// The default computes on the host.
     fn sum_squares(&self, g: &Rows, x: &Self::Buffer, out: &mut Self::Buffer) -> Result<()> {

@@ -20,7 +20,7 @@ pub trait Optimiser: LinearAlgebra {
 
     /// Writes the [`StepGate`] of a step with these gradients to `out`, where [`Optimiser::sgd`] reads it.
     ///
-    /// norm = sqrt(Σ (scale · ‖gradient‖)²), which may be large where its square is no f32; see [`StepGate::new`].
+    /// norm = sqrt(Σ (scale · ‖gradient‖)²). The norm must be right even if its square exceeds f32; see [`StepGate::new`].
     fn step_gate(
         &self,
         gradients: &[GateInput<'_, Self>],
@@ -30,7 +30,7 @@ pub trait Optimiser: LinearAlgebra {
     ) -> Result<()> {
         let sources: Vec<_> = gradients.iter().map(|part| (part.gradient, part.len)).collect();
         let found = Statistics::compute(self, &sources)?;
-        // In f64, where the square of a large gain does not overflow.
+        // In f64, since the square of a large gain would exceed f32.
         let squares = gradients.iter().zip(found).map(|(part, found)| {
             f64::from(part.scale) * f64::from(part.scale) * f64::from(found.sum_squares)
         });

@@ -56,7 +56,7 @@ pub fn trace<B: Backend>(
     Ok(tape.trace())
 }
 
-/// `parent.child`, or `child` where there is no parent: how paths grow.
+/// The path `parent.child`, or `child` if `parent` is empty.
 pub fn join(parent: &str, child: &str) -> Arc<str> {
     if parent.is_empty() { child.into() } else { format!("{parent}.{child}").into() }
 }

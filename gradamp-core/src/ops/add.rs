@@ -1,7 +1,7 @@
 use crate::fusion::{Recipe, Value};
 use crate::{Backend, BackwardRule, Error, Gradient, Pass, Result, Shape, Tape, Tensor, Var};
 
-/// y = a + b: where two branches meet. Glue, not a layer: it has no site.
+/// y = a + b, the sum of two branches. It is no layer and has no site.
 ///
 /// **Shapes:** equal.
 /// **Errors:** unequal shapes.

@@ -56,7 +56,7 @@ pub fn conv2d<B: Backend>(
 struct Rule<B: Backend> {
     g: Conv2d,
     x: Arc<Value<B>>,
-    /// What x is, if it is a rectified batch norm whose sums the kernel can find.
+    /// The operations that have computed x, if x is a rectified batch norm whose sums the kernel can compute.
     z: Option<RectifiedBatchNorm<B>>,
     w: Tensor<B>,
 }

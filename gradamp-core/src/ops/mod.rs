@@ -1,4 +1,4 @@
-//! The operations: each a forward and, right below it, its backward rule.
+//! The operations. Each file holds the forward of an operation and, right below it, its backward rule.
 //!
 //! Every forward has the same four steps: check (geometry), allocate, call (the backend), record (on the tape).
 

@@ -24,11 +24,11 @@ pub fn max_pool2d<B: Backend>(
     tape.record("max_pool2d", &[x], &[], site, y, MaxRule { g, index, z })
 }
 
-/// Keeps each maximum's place: a quarter of x for windows of 2, and exact where values are equal.
+/// Keeps the position of each maximum: a quarter of x's elements for windows of 2. Positions are exact even if values are equal.
 struct MaxRule<B: Backend> {
     g: Pool2d,
     index: B::Buffer,
-    /// What x is, if it is a rectified batch norm whose sums the kernel can find.
+    /// The operations that have computed x, if x is a rectified batch norm whose sums the kernel can compute.
     z: Option<RectifiedBatchNorm<B>>,
 }
 
@@ -62,7 +62,7 @@ pub fn mean_pool<B: Backend>(tape: &mut Tape<'_, B>, x: &Var<B>, site: &Arc<str>
     tape.record("mean_pool", &[x], &[], site, y, MeanRule { g, x_shape: x.shape().to_vec() })
 }
 
-/// Keeps no values: dx = dy / pixels everywhere.
+/// Keeps no values, since dx = dy / pixels everywhere.
 struct MeanRule {
     g: MeanPool,
     x_shape: Vec<usize>,

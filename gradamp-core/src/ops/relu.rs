@@ -19,7 +19,7 @@ pub fn relu<B: Backend>(tape: &mut Tape<'_, B>, x: &Var<B>, site: &Arc<str>) -> 
     tape.record_value("relu", &[x], &[], site, y, |y| Rule { y: y.clone() })
 }
 
-/// Keeps y rather than x: the next layer keeps it too, so it costs nothing.
+/// Keeps y rather than x. The next layer keeps y as well, so that it costs no memory.
 struct Rule<B: Backend> {
     y: Arc<Value<B>>,
 }

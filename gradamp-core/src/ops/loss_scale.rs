@@ -1,10 +1,10 @@
 use crate::{Backend, BackwardRule, Error, Gradient, Pass, Result, Tape, Tensor, Var};
 
-/// Loss scaling: y = x, whose gradient goes on as values `scale` times as large and a lazy scalar of 1/scale.
+/// Loss scaling, an operation between the logits and the loss: y = x. In backward, the gradient's values are multiplied by `scale`, and
+/// its scalar by 1/scale.
 ///
-/// Below, a device that stores gradients in half precision keeps small ones from vanishing, while hooks and the
-/// optimiser meet the same gradients as ever, to the last bit where `scale` is a power of two. Glue, not a layer: it has
-/// no site. It stands between the logits and the loss.
+/// Upstream, small gradients then do not vanish on a device that computes in half precision. Hooks and the optimiser see the same
+/// gradients as without scaling, to the last bit if `scale` is a power of two. The operation is no layer and has no site.
 ///
 /// **Shapes:** any.
 /// **Errors:** a scale that is not above 0 and finite.

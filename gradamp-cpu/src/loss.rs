@@ -1,4 +1,4 @@
-//! Softmax cross-entropy against smoothed labels, forward and backward at once.
+//! Softmax cross-entropy against smoothed labels. One pass computes the loss and its gradient.
 
 use gradamp_core::geometry::Rows;
 

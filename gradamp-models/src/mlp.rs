@@ -1,4 +1,4 @@
-//! A multilayer perceptron on flattened images, in which gradients vanish or explode by the depth alone.
+//! A multilayer perceptron on flattened images. With many layers, its gradients vanish or explode.
 
 use gradamp_core::nn::{Activation, BatchNorm2d, Linear};
 use gradamp_core::{Backend, Error, Module, Parameters, Tape, Var};

@@ -8,7 +8,7 @@ use crate::nn::{self, ActivationFunction};
 use crate::{Backend, Mode};
 
 const LENGTHS: [usize; 5] = [1, 3, 66, 1024, 70_001];
-/// Values at which an exponential overflows or rounds to 1, and what has no value.
+/// Values at which an exponential overflows or rounds to 1, infinities and NaN.
 const EDGES: [f32; 14] = [
     0.0,
     -0.0,

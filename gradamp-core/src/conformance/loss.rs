@@ -11,11 +11,11 @@ use crate::random::{Purpose, Stream};
 
 #[derive(Clone, Copy, Debug)]
 enum Logits {
-    /// Within these bounds.
+    /// Random values within these bounds.
     Within(f32),
-    /// Few different values.
+    /// Few distinct values, so that rows hold equal logits.
     Equals,
-    /// This value in the middle.
+    /// Random values, with this value in the middle.
     Holding(f32),
 }
 
@@ -78,7 +78,7 @@ impl Case for Loss {
                 loss += t * (log_sum - x) / rows as f64;
                 loss_magnitude += t * (log_sum.abs() + x.abs() + 4.0) / rows as f64;
                 dlogits[[r, k]] = (q - t) / rows as f64;
-                // An exponential's relative error grows with its argument; below 1e-30 all is 0.
+                // The relative error of an exponential grows with its argument. Values below 1e-30 count as 0.
                 magnitudes[[r, k]] = (q * (4.0 + (x - max).abs()) + t + 1e-30) / rows as f64;
             }
         }
@@ -107,17 +107,17 @@ pub fn softmax_cross_entropy_equals_its_twin<B: Backend>(backend: &B) -> Result<
     equals_twin(backend, &cases(Logits::Within(4.0)))
 }
 
-/// Logits whose exponential is no f32.
+/// Logits whose exponential exceeds f32.
 pub fn softmax_cross_entropy_survives_large_logits<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &cases(Logits::Within(300.0)))
 }
 
-/// A row of equal logits counts for the first class only.
+/// A row of equal logits is correct only if its label is the first class.
 pub fn softmax_cross_entropy_counts_the_first_of_equals<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &cases(Logits::Equals))
 }
 
-/// A diverged step must not look healthy: the loss of a logit that is NaN or infinite is not finite.
+/// A diverged step must be visible: if a logit is NaN or infinite, the loss is not finite.
 pub fn softmax_cross_entropy_shows_nan<B: Backend>(backend: &B) -> Result<(), Violation> {
     for value in [f32::NAN, f32::INFINITY] {
         every(&cases(Logits::Holding(value)), |case| match case.run(backend)?[0].values[0] {

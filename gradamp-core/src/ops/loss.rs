@@ -5,9 +5,9 @@ use crate::{Backend, BackwardRule, Error, Gradient, Pass, Result, Tape, Tensor, 
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Loss<B: Backend> {
-    /// The mean loss `[]`, where backward begins.
+    /// The mean loss `[]`. Backward begins with this value.
     pub mean: Var<B>,
-    /// The number of correct examples `[]`, beside the tape.
+    /// The number of correct examples `[]`. It is not on the tape.
     pub correct: Tensor<B>,
 }
 

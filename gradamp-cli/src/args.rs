@@ -5,8 +5,10 @@ mod bench;
 use std::any::TypeId;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use gradamp_core::nn::ActivationFunction;
 use gradamp_core::train::OnDivergence;
 use gradamp_data::Choice;
 
@@ -174,6 +176,10 @@ pub struct EvalArgs {
     /// With --run: the last checkpoint instead of the best.
     #[arg(long, requires = "run")]
     pub last: bool,
+    /// With --checkpoint: the model's activation, which another program's file does not tell. Without this flag a file of
+    /// gradamp is read as it says, and another file as the standard model: sigmoid for an MLP, ReLU for every other model.
+    #[arg(long, value_name = "NAME", requires = "checkpoint", value_parser = activation())]
+    pub activation: Option<ActivationFunction>,
     /// The data: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar or .tar.gz.
     #[arg(long, value_name = "NAME|PATH")]
     pub data: Option<PathBuf>,
@@ -186,6 +192,13 @@ pub struct EvalArgs {
     /// Print one JSON line.
     #[arg(long)]
     pub json: bool,
+}
+
+/// The names of activations.
+fn activation() -> impl TypedValueParser<Value = ActivationFunction> {
+    let named = |name: String| ActivationFunction::ALL.into_iter().find(|function| function.name() == name);
+    PossibleValuesParser::new(ActivationFunction::ALL.map(ActivationFunction::name))
+        .map(move |name| named(name).unwrap_or_default())
 }
 
 /// `gradamp devices`

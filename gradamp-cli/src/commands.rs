@@ -49,7 +49,10 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         config.data.choose(data.as_path().into());
     }
     config.train.batch_size = args.batch_size;
-    let settings = archive.settings()?;
+    let mut settings = archive.settings()?;
+    if let Some(activation) = args.activation {
+        settings.activation = activation;
+    }
     let run = args.run.as_deref().filter(|_| args.data.is_none());
     let data = Data::load(&config.data, &|line| output::message(line))
         .map_err(|error| dataset::moved(error, &config.data, run))?;

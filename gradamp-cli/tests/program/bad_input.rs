@@ -25,6 +25,29 @@ fn the_command_line() {
 }
 
 #[test]
+fn keys_of_the_model_that_do_not_concern_it() {
+    let place = Workplace::new();
+    for (arguments, parts) in [
+        ("--model vgg11 --set model.skip=false", ["--set", "model.skip", "vgg11 has no skip connections"]),
+        ("--model mlp --set model.skip=true", ["--set", "model.skip", "mlp has no skip connections"]),
+        ("--model resnet18 --set model.depth=9", ["--set", "model.depth", "resnet18 has a fixed depth"]),
+        ("--model mlp --set model.depth=101", ["--set", "model.depth", "from 1 to 100, found 101"]),
+        ("--model mlp --set model.repeat=2", ["--set", "model.repeat", "mlp has no convolutions"]),
+        ("--model vgg11 --set model.norm=layer", ["--set", "model.norm", "layer"]),
+        ("--set model.activation=tahn", ["--set", "model.activation", "tahn"]),
+        ("--set model.gain=0", ["--set", "model.gain", "expected a number above 0, found 0"]),
+        ("--set model.initial=orthogonal", ["--set", "model.initial", "orthogonal"]),
+    ] {
+        place.run(&format!("train {arguments}")).fails(2, &parts);
+    }
+    // An activation that the amplified kinds miss.
+    let missed = "train --preset tour --data shapes --set model.activation=tanh --set model.norm=none \
+                  --set amplification.kinds=[\"relu\"] --set data.shapes.train=64";
+    place.run(missed).fails(2, &["amplification.kinds", "no layer is of kind relu; there are conv, tanh"]);
+    assert!(!place.path("runs").exists(), "nothing was begun");
+}
+
+#[test]
 fn the_environment() {
     let place = Workplace::new();
     let output = place.command(SMALL).env("GRADAMP_ISA", "sse9").output().unwrap();

@@ -106,6 +106,36 @@ fn a_checkpoint_can_be_evaluated_and_begun_from() {
         .succeeds();
 }
 
+/// A network without norms, whose activation its tensors do not tell.
+#[test]
+fn a_plain_network_is_trained_resumed_and_evaluated() {
+    let place = Workplace::new();
+    let plain = "train --preset tour --data shapes --set data.shapes.train=64 --set data.shapes.test=32 --device cpu \
+                 --model mlp --width 4 --epochs 3 --set model.depth=3 --set model.activation=tanh \
+                 --set model.initial=xavier --set model.gain=1.5 --set amplification.kinds=[\"activation\"]";
+    place.run(&format!("{plain} --out whole")).succeeds();
+    place.run(&format!("{plain} --max-steps 2 --out parts")).ends_with(130);
+    place.run("train --resume parts --set train.max_steps=0").fails(2, &["train.max_steps"]);
+    place.run("train --resume parts --max-steps 1000").succeeds();
+    let model =
+        |run: &str| std::fs::read(place.path(&format!("{run}/checkpoints/last/model.safetensors"))).unwrap();
+    assert_eq!(model("whole"), model("parts"), "bit for bit");
+
+    let result = |arguments: &str| -> Value {
+        serde_json::from_str(&place.run(&format!("eval {arguments} --json")).succeeds().out).unwrap()
+    };
+    let run = result("--run whole --last");
+    assert_eq!(run["model"], "mlp of width 4 with 10 classes, activation tanh, depth 3");
+    let metrics = json_lines(&place.path("whole/metrics.jsonl"));
+    assert_eq!(run["loss"], metrics.last().unwrap()["test_loss"]);
+    let shapes = "--checkpoint whole/checkpoints/last --data shapes";
+    let [told, other] =
+        [shapes.to_owned(), format!("{shapes} --activation relu")].map(|arguments| result(&arguments));
+    assert_eq!(told["model"], run["model"], "as the file says");
+    assert_eq!(other["model"], "mlp of width 4 with 10 classes, activation relu, depth 3");
+    place.run("eval --checkpoint whole/checkpoints/last --activation gelu").fails(2, &["gelu", "sigmoid"]);
+}
+
 #[test]
 fn settings_are_shown_with_their_origins_and_read_back() {
     let place = Workplace::new();

@@ -45,6 +45,21 @@ fn kinds_and_paths_must_both_fit() {
 }
 
 #[test]
+fn the_kind_activation_includes_every_activation() {
+    let mut trace = small_resnet();
+    for (site, kind) in [(3, LayerKind::Tanh), (6, LayerKind::Sigmoid), (9, LayerKind::Activation)] {
+        trace.sites[site].kind = kind;
+    }
+    let names = |kind| {
+        let selection = Selection::new(&kinds(&[kind]), &trace, 0).unwrap();
+        selection.eligible().len()
+    };
+    assert_eq!([LayerKind::Tanh, LayerKind::Sigmoid].map(names), [1, 1]);
+    let relus = trace.sites.iter().filter(|site| site.kind == LayerKind::Relu).count();
+    assert_eq!(names(LayerKind::Activation), relus + 3);
+}
+
+#[test]
 fn a_list_is_taken_in_forward_order() {
     assert_eq!(eligible(&sites(&["layer2.0", "bn1"])).unwrap(), ["bn1", "layer2.0"]);
 }

@@ -114,9 +114,8 @@ fn a_plain_network_is_trained_resumed_and_evaluated() {
                  --model mlp --width 4 --epochs 3 --set model.depth=3 --set model.activation=tanh \
                  --set model.initial=xavier --set model.gain=1.5 --set amplification.kinds=[\"activation\"]";
     place.run(&format!("{plain} --out whole")).succeeds();
-    place.run(&format!("{plain} --max-steps 2 --out parts")).ends_with(130);
-    place.run("train --resume parts --set train.max_steps=0").fails(2, &["train.max_steps"]);
-    place.run("train --resume parts --max-steps 1000").succeeds();
+    place.run(&format!("{plain} --max-steps 2 --out parts")).succeeds();
+    place.run("train --resume parts").succeeds();
     let model =
         |run: &str| std::fs::read(place.path(&format!("{run}/checkpoints/last/model.safetensors"))).unwrap();
     assert_eq!(model("whole"), model("parts"), "bit for bit");

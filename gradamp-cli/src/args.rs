@@ -37,31 +37,31 @@ pub struct Cli {
 pub enum Command {
     /// Train a network and write a run folder with its settings, logs and checkpoints.
     ///
-    /// Without --config and --preset it takes the preset `tour`, a first look of about two minutes.
+    /// Without --config and --preset, the preset `tour` is used: a first look that takes about two minutes.
     Train(Box<TrainArgs>),
-    /// Train the runs of a study, and collect their results.
+    /// Train the runs of a study and collect their results.
     Sweep(crate::sweep::SweepArgs),
-    /// Evaluate a trained network: accuracy, loss, accuracy of each class.
+    /// Evaluate a trained network: its loss, its accuracy, and the accuracy of each class.
     Eval(EvalArgs),
     /// Compare two runs, two groups of runs, or the cells of a sweep, with tests and intervals.
     Compare(Box<crate::compare::CompareArgs>),
     /// Show a run, several runs or a sweep as one page with figures.
     Report(crate::report::ReportArgs),
-    /// Check that every file of a run or a sweep is, bit for bit, what was written.
+    /// Check that no file of a run or a sweep has changed since it was written.
     Verify(crate::verify::VerifyArgs),
-    /// Look at data sets.
+    /// Show or check a data set.
     #[command(subcommand)]
     Data(DataCommand),
-    /// Look at settings.
+    /// Show or check settings.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// List the graphics adapters, or check one against the CPU.
     Devices(DevicesArgs),
-    /// Look at a run or a sweep while it goes on, or afterwards, in the terminal.
+    /// Watch a run or a sweep in the terminal, while it goes on or afterwards.
     Watch(crate::watch::WatchArgs),
-    /// Make TensorBoard's event files of finished runs (of running ones: train --tensorboard).
+    /// Write TensorBoard's event files for runs that have ended (for a new run, use train --tensorboard).
     Tensorboard(crate::tensorboard::TensorboardArgs),
-    /// Measure which kernels are fastest on a GPU, for --tuned.
+    /// Measure which kernels are fastest on a GPU; --tuned then uses them.
     Tune(TuneArgs),
     /// Measure the speed of training steps.
     #[command(subcommand)]
@@ -69,7 +69,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether nothing but errors is to be told on stderr.
+    /// Whether the command prints only errors to stderr.
     pub fn is_quiet(&self) -> bool {
         match self {
             Command::Train(args) => args.quiet,
@@ -79,7 +79,7 @@ impl Command {
     }
 }
 
-/// The sources of settings. A later source wins over an earlier source: defaults, --preset, --config, --set, flags.
+/// The sources of settings. A later source overrides an earlier one: defaults, --preset, --config, --set, flags.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SettingsArgs {
     /// A configuration file (TOML).
@@ -91,52 +91,52 @@ pub struct SettingsArgs {
     /// Set one value by its path, such as amplification.factor=3 or strategy.phase.1.lr=0.01 (phases from 0).
     #[arg(long, value_name = "KEY=VALUE", allow_hyphen_values = true)]
     pub set: Vec<String>,
-    /// The network: vgg11, vgg13, vgg16, vgg19, resnet18, resnet34.
+    /// The network: vgg11, vgg13, vgg16, vgg19, resnet18 or resnet34.
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
-    /// Channels of the first stage; 64 is the full size.
+    /// The number of channels of the first stage; 64 is the full size.
     #[arg(long, value_parser = whole::<u64>(0..=LARGEST))]
     pub width: Option<u64>,
     /// The data: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar or .tar.gz.
     #[arg(long, value_name = "NAME|PATH")]
     pub data: Option<PathBuf>,
-    /// Where to compute: auto (the best GPU, else the CPU), cpu, gpu, gpu:NUMBER or gpu:NAME.
+    /// The device: auto (the best GPU, or the CPU if there is none), cpu, gpu, gpu:NUMBER or gpu:NAME.
     #[arg(long)]
     pub device: Option<String>,
-    /// Most memory that tensors may take on a GPU, such as 4GiB.
+    /// The most memory that tensors may occupy on a GPU, such as 4GiB.
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub gpu_memory: Option<String>,
-    /// How exactly a GPU multiplies: f32, or mixed (f16 factors, f32 sums).
+    /// The precision in which a GPU multiplies: f32, or mixed (f16 factors, f32 sums).
     #[arg(long)]
     pub precision: Option<String>,
-    /// Use the kernels that `gradamp tune` found to be the fastest on this GPU.
+    /// Use the kernels that the command `tune` found to be the fastest on this GPU.
     #[arg(long)]
     pub tuned: bool,
     /// Write event files for TensorBoard into the run folder.
     #[arg(long)]
     pub tensorboard: bool,
-    /// Epochs in all; the strategy's phases keep their shares.
+    /// The total number of epochs; each phase of the strategy keeps its share of them.
     #[arg(long, value_parser = whole::<usize>(0..=LARGEST))]
     pub epochs: Option<usize>,
-    /// Images per step.
+    /// The number of images per step.
     #[arg(long, value_parser = whole::<u64>(0..=LARGEST))]
     pub batch_size: Option<u64>,
-    /// The highest learning rate of the first phase; all rates are scaled alike.
+    /// The highest learning rate of the first phase; all other rates are scaled in proportion.
     #[arg(long, value_parser = real)]
     pub lr: Option<f64>,
-    /// Decides initial values, the order of images, augmentation and draws.
+    /// The seed of all random numbers: initial parameters, order of images, augmentation, draws of amplified layers.
     #[arg(long, value_parser = whole::<u64>(0..=LARGEST))]
     pub seed: Option<u64>,
-    /// Threads of the CPU; 0 for all cores. Results do not depend on it.
+    /// The number of CPU threads; 0 means all cores. Results do not depend on this number.
     #[arg(long, value_parser = whole::<u64>(0..=LARGEST))]
     pub threads: Option<u64>,
-    /// Begin from the parameters in this file (PyTorch's names and layouts).
+    /// Start from the parameters in this safetensors file (with PyTorch's names and layouts).
     #[arg(long, value_name = "FILE.safetensors")]
     pub init: Option<PathBuf>,
-    /// Stop after so many steps, saved and ready to be resumed.
+    /// Stop after this many steps. The run is saved and can be resumed.
     #[arg(long, value_parser = whole::<u64>(0..=LARGEST))]
     pub max_steps: Option<u64>,
-    /// What to do when the loss is not finite.
+    /// What to do when the loss is not finite: stop or continue.
     #[arg(long, value_parser = parse_on_divergence, value_name = "stop|continue")]
     pub on_divergence: Option<OnDivergence>,
 }
@@ -147,19 +147,19 @@ pub struct TrainArgs {
     /// Settings.
     #[command(flatten)]
     pub settings: SettingsArgs,
-    /// The run folder to make; by default runs/NAME-TIME.
+    /// The run folder to create; by default runs/NAME-TIME.
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub out: Option<PathBuf>,
     /// Continue the run in this folder.
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
-    /// Show a live dashboard instead of bars.
+    /// Show a live dashboard instead of progress bars.
     #[arg(long, conflicts_with = "quiet")]
     pub tui: bool,
-    /// Print nothing but errors.
+    /// Print only errors.
     #[arg(long, short)]
     pub quiet: bool,
-    /// For the runs of a sweep: the end of stdin asks for a stop, and stdout takes the reason of a failure.
+    /// For the runs of a sweep: the run stops when stdin ends, and prints the reason of a failure to stdout.
     #[arg(long, hide = true, requires = "quiet")]
     pub in_sweep: bool,
 }
@@ -167,13 +167,13 @@ pub struct TrainArgs {
 /// `gradamp eval`
 #[derive(Args, Debug)]
 pub struct EvalArgs {
-    /// A run folder: its best checkpoint, settings and data.
+    /// The run folder whose best checkpoint, settings and data are used.
     #[arg(long, value_name = "DIR", required_unless_present = "checkpoint")]
     pub run: Option<PathBuf>,
     /// A safetensors file with a model, or a folder with a model.safetensors.
     #[arg(long, visible_alias = "init", value_name = "FILE", conflicts_with = "run")]
     pub checkpoint: Option<PathBuf>,
-    /// With --run: the last checkpoint instead of the best.
+    /// With --run: use the last checkpoint instead of the best one.
     #[arg(long, requires = "run")]
     pub last: bool,
     /// With --checkpoint: the model's activation, which another program's file does not tell. Without this flag a file of
@@ -183,13 +183,13 @@ pub struct EvalArgs {
     /// The data: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar or .tar.gz.
     #[arg(long, value_name = "NAME|PATH")]
     pub data: Option<PathBuf>,
-    /// Images per batch.
+    /// The number of images per batch.
     #[arg(long, default_value_t = 128, value_parser = whole::<usize>(1..=65536))]
     pub batch_size: usize,
     /// Where to compute.
     #[command(flatten)]
     pub device: DeviceArgs,
-    /// Print one JSON line.
+    /// Print the results as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -204,14 +204,14 @@ fn activation() -> impl TypedValueParser<Value = ActivationFunction> {
 /// `gradamp devices`
 #[derive(Args, Debug)]
 pub struct DevicesArgs {
-    /// Hold a device (gpu where none is named) against every law of the conformance suite, and a short training on it
-    /// against the CPU's.
+    /// Check a device (by default gpu) with every law of the conformance suite, and compare a short training on the
+    /// device with the same training on the CPU.
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "gpu")]
     pub check: Option<Device>,
-    /// With --check: steps of the training.
+    /// With --check: the number of training steps.
     #[arg(long, default_value_t = 10, requires = "check", value_parser = whole::<usize>(1..=1_000_000))]
     pub steps: usize,
-    /// Print JSON.
+    /// Print the list as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -219,13 +219,13 @@ pub struct DevicesArgs {
 /// `gradamp data`
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
-    /// Say what a data set holds: examples, classes, form, mean and deviation.
+    /// Show what a data set holds: examples, classes, file format, mean and standard deviation.
     Info {
         /// As for `train --data`: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar or .tar.gz.
         #[arg(value_name = "NAME|PATH")]
         data: PathBuf,
     },
-    /// Read every record and say whether the set is whole.
+    /// Read every record and report whether the data set is complete and undamaged.
     Verify {
         /// As for `train --data`: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar or .tar.gz.
         #[arg(value_name = "NAME|PATH")]
@@ -236,11 +236,11 @@ pub enum DataCommand {
 /// `gradamp config`
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Print every value with where it came from, as TOML that can be used again.
+    /// Print every setting with its origin, as TOML that can be used as a configuration file.
     Show(Box<SettingsArgs>),
     /// Check a configuration file.
     Check {
-        /// The file.
+        /// The configuration file.
         file: PathBuf,
     },
 }
@@ -248,15 +248,15 @@ pub enum ConfigCommand {
 /// `gradamp bench`
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
-    /// Time whole training steps: forward, loss, backward, SGD.
+    /// Time whole training steps: forward pass, loss, backward pass and SGD.
     Step(BenchArgs),
-    /// Compare steps with every batch norm and ReLU amplified with steps without; prints the ratio of the medians.
+    /// Compare steps in which every batch norm and ReLU is amplified with plain steps; print the ratio of the medians.
     Amplify(BenchArgs),
-    /// Time a step operation by operation, and compare each operation with the limits of the device.
+    /// Time a step operation by operation, and compare each operation with the device's limits.
     Ops(OpsArgs),
 }
 
-/// The whole command line. The word behind an option that takes a number is its value even if it begins with a dash, so that
+/// The whole command line. The word after an option that takes a number is its value even if it begins with a dash, so that
 /// a number out of range is reported as such and not as an unknown option.
 pub fn command() -> clap::Command {
     fn with_numbers(command: clap::Command) -> clap::Command {
@@ -273,7 +273,7 @@ pub fn command() -> clap::Command {
     }
 }
 
-/// Says at the end of each command's help that takes settings what was added to the program.
+/// Appends `names`, the added policies, models and data sets, to the help of each command that takes settings.
 fn with_names(command: clap::Command, names: &str) -> clap::Command {
     let takes_settings = command.get_arguments().any(|arg| arg.get_id() == "set");
     let command = command.mut_subcommands(|command| with_names(command, names));
@@ -287,7 +287,7 @@ fn is_number(arg: &clap::Arg) -> bool {
     arg.get_action().takes_values() && numbers.iter().any(|id| of == *id)
 }
 
-/// The `--set` to use in place of an unknown option that has the name of a setting.
+/// For an unknown option that has the name of a setting, the `--set` that sets it.
 pub fn tip(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
     if error.kind() != ErrorKind::UnknownArgument {
@@ -295,9 +295,7 @@ pub fn tip(error: &clap::Error) -> Option<String> {
     }
     let name = option.split('=').next().unwrap_or_default().trim_start_matches('-').replace('-', "_");
     let (table, _) = keys::tables().into_iter().find(|(_, keys)| keys.contains(&name.as_str()))?;
-    Some(format!(
-        "the setting {table}.{name} has no option of its own; give it by --set {table}.{name}=VALUE"
-    ))
+    Some(format!("the setting {table}.{name} has no option of its own; use --set {table}.{name}=VALUE"))
 }
 
 fn parse_on_divergence(text: &str) -> Result<OnDivergence, String> {
@@ -309,7 +307,7 @@ fn parse_on_divergence(text: &str) -> Result<OnDivergence, String> {
 }
 
 impl SettingsArgs {
-    /// These arguments as layers of settings.
+    /// Returns the arguments as layers of settings.
     pub fn layers(&self) -> Layers {
         Layers {
             preset: self.preset.clone(),
@@ -324,7 +322,7 @@ impl SettingsArgs {
 
     fn flags(&self) -> Vec<(&'static str, &'static str, Option<Value>)> {
         let text = |text: &String| Some(Value::String(text.clone()));
-        let number = |n: &u64| Some(Value::Integer(n.cast_signed())); // no more than LARGEST was read
+        let number = |n: &u64| Some(Value::Integer(n.cast_signed())); // the parser refuses numbers above LARGEST
         let path = |path: &PathBuf| Some(Value::path(path, &Origin::Flag("--init")));
         let mut flags = Vec::new();
         let mut add = |flag, key, value: Option<Option<Value>>| {

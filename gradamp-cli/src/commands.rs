@@ -27,7 +27,7 @@ pub fn config(command: &ConfigCommand) -> Result<()> {
         }
         ConfigCommand::Check { file } => {
             Layers { file: Some(file.clone()), ..Layers::default() }.resolve()?;
-            output::result(format_args!("{}: all settings are right", file.display()));
+            output::result(format_args!("{}: all settings are valid", file.display()));
         }
     }
     Ok(())
@@ -71,7 +71,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     Ok(())
 }
 
-/// The evaluation of a model that was found to fit its data.
+/// The evaluation of a model whose classes fit the data.
 struct Evaluate<'a> {
     config: &'a Config,
     data: Data,
@@ -91,14 +91,14 @@ impl Task for Evaluate<'_> {
     }
 }
 
-/// The model, whose file is its origin, and the settings that tell which data belongs to it.
+/// Opens the model's file, and finds the settings that name its data.
 fn subject(args: &EvalArgs) -> Result<(Archive, Config)> {
     if let Some(root) = &args.run {
         let mut resolved = RunFolder::settings_of(root)?;
         if let (Some(record), true) = (RunFolder::record_of(root)?, args.data.is_none()) {
             find_data(&mut resolved, &record).iter().for_each(output::message);
         }
-        // A run that was stopped before its first evaluation has no best yet.
+        // A run that stopped before its first evaluation has no best checkpoint.
         let best = if args.last { None } else { RunFolder::best_of(root).open()? };
         let last = RunFolder::last_of(root);
         let Some(checkpoint) = best.map_or_else(|| last.open(), |best| Ok(Some(best)))? else {

@@ -1,4 +1,4 @@
-//! `gradamp compare`: the difference between runs, with tests and intervals.
+//! `gradamp compare`: the differences between runs, with tests and intervals.
 
 use std::path::{Path, PathBuf};
 
@@ -16,51 +16,55 @@ use crate::output;
 /// `gradamp compare`
 #[derive(Args, Clone, Debug)]
 pub struct CompareArgs {
-    /// Run folders: A B, or A1 A2 A3 -- B1 B2 B3 with a run for each seed; or the folder of a sweep, for its cells against
-    /// their baselines. A folder of run folders stands for all of them.
+    /// Two runs A B, or two groups with a run for each seed (A1 A2 A3 -- B1 B2 B3), or the folder of a sweep, whose cells are
+    /// compared with their baselines. A folder that contains run folders stands for all of these runs.
     #[arg(value_name = "RUN", required_unless_present = "a", conflicts_with_all = ["a", "b"])]
     pub runs: Vec<PathBuf>,
     /// The runs of group B.
     #[arg(value_name = "RUN_OF_B", last = true, conflicts_with_all = ["a", "b"])]
     pub runs_of_b: Vec<PathBuf>,
-    /// The runs of group A; * and ? stand for parts of names.
+    /// The runs of group A; * and ? are wildcards.
     #[arg(long, value_name = "RUN", num_args = 1.., requires = "b")]
     pub a: Vec<PathBuf>,
     /// The runs of group B.
     #[arg(long, value_name = "RUN", num_args = 1.., requires = "a")]
     pub b: Vec<PathBuf>,
-    /// Measure the time until this test accuracy is reached, such as 0.7; by default the lower of the two mean last accuracies.
+    /// Measure the time until this test accuracy is reached, such as 0.7. By default it is the lower of the groups' mean last
+    /// accuracies.
     #[arg(long, value_name = "ACCURACY", value_parser = real)]
     pub target: Option<f64>,
-    /// Estimate how many seeds would show this difference in accuracy, such as 0.01; by default the difference that was found.
+    /// Estimate how many seeds are needed to detect this difference in accuracy, such as 0.01. By default it is the difference
+    /// that was found.
     #[arg(long, value_name = "ACCURACY", value_parser = real)]
     pub difference: Option<f64>,
-    /// The chance with which that many seeds show the difference.
+    /// The power of that estimate: the probability that this many seeds detect the difference.
     #[arg(long, value_name = "CHANCE", default_value_t = 0.8, value_parser = real)]
     pub power: f64,
-    /// The settings in which A and B are meant to differ (keys or tables, such as strategy); by default amplification.
+    /// The settings in which A and B are meant to differ: keys or tables, such as strategy. By default, those of amplification.
     #[arg(long, value_name = "KEY", num_args = 1..)]
     pub differ: Vec<String>,
-    /// For a sweep: the cell that all other cells are compared with; by default each cell is compared with its own baseline.
+    /// For a sweep: the cell that all other cells are compared with. By default each cell is compared with its own baseline.
     #[arg(long, value_name = "CELL")]
     pub baseline: Option<String>,
-    /// For a sweep: how the p-values of its cells are corrected.
+    /// For a sweep: how the p-values of its cells are corrected for multiple comparisons.
     #[arg(long, default_value = "holm", value_parser = correction())]
     pub correction: Correction,
-    /// Print one JSON document.
+    /// Print the comparison as one JSON document.
     #[arg(long, conflicts_with = "markdown")]
     pub json: bool,
-    /// Print tables in Markdown.
+    /// Print the tables in Markdown.
     #[arg(long)]
     pub markdown: bool,
 }
 
-/// Reads a correction by its name; the help says what each is.
+/// Parses the name of a correction; the help explains each.
 fn correction() -> impl TypedValueParser<Value = Correction> {
     let value = |correction: Correction| {
         PossibleValue::new(correction.name()).help(match correction {
-            Correction::Holm => "The chance of any false finding (Holm)",
-            Correction::Bh => "The share of false ones among the findings (Benjamini and Hochberg)",
+            Correction::Holm => "Limits the probability of any false finding (Holm)",
+            Correction::Bh => {
+                "Limits the share of false findings among all findings (Benjamini and Hochberg)"
+            }
         })
     };
     let named = |name: String| Correction::ALL.into_iter().find(|correction| correction.name() == name);
@@ -77,17 +81,17 @@ pub enum Question {
 }
 
 impl CompareArgs {
-    /// What is asked for.
+    /// Sorts the paths of the command line into two groups or a sweep.
     ///
     /// **Errors:** paths that do not say which run belongs to which group.
     pub fn question(&self) -> Result<Question> {
         if !self.a.is_empty() {
             return Ok(Question::Groups(self.a.clone(), self.b.clone()));
         }
-        // Behind -- everything is a path, for the command line; hardly for its author.
+        // The parser takes every word behind -- for a path, but a word with a dash was probably meant as an option.
         let is_option = |path: &&PathBuf| path.to_string_lossy().starts_with("--") && !path.exists();
         if let Some(option) = self.runs_of_b.iter().find(is_option) {
-            return Err(Failure::usage(format!("{}: options stand before the --", option.display())));
+            return Err(Failure::usage(format!("{}: expected options before the --", option.display())));
         }
         match (self.runs.as_slice(), self.runs_of_b.as_slice()) {
             ([sweep], []) if SweepData::is_sweep(sweep) || !sweep.is_dir() => {
@@ -96,7 +100,7 @@ impl CompareArgs {
             ([a, b], []) => Ok(Question::Groups(vec![a.clone()], vec![b.clone()])),
             (a, b) if !a.is_empty() && !b.is_empty() => Ok(Question::Groups(a.to_vec(), b.to_vec())),
             ([one], []) => Err(Failure::usage(format!(
-                "{}: a single folder that is no sweep; expected two runs, or two groups as in A1 A2 -- B1 B2",
+                "{}: found a single folder, which is not a sweep; expected two runs, or two groups as in A1 A2 -- B1 B2",
                 one.display()
             ))),
             (runs, _) => Err(Failure::usage(format!(
@@ -106,7 +110,7 @@ impl CompareArgs {
         }
     }
 
-    /// How it is compared.
+    /// The options of the comparison.
     ///
     /// **Errors:** a number out of its range, with its flag.
     pub fn options(&self) -> Result<Options> {
@@ -137,7 +141,7 @@ impl CompareArgs {
     }
 }
 
-/// A group's name: the path of a single run, else what the names of its runs begin with.
+/// The name of a group: the path of its only run, or the common beginning of its runs' names.
 pub fn group_name(given: &[PathBuf], runs: &[PathBuf]) -> String {
     if let [one] = given {
         return one.display().to_string();
@@ -157,7 +161,7 @@ pub fn group_name(given: &[PathBuf], runs: &[PathBuf]) -> String {
     }
 }
 
-/// Compares, and prints what is asked for.
+/// Compares the runs and prints the comparison in the form that the arguments name.
 pub fn compare(args: &CompareArgs) -> Result<()> {
     let options = args.options()?;
     let form = if args.markdown { Form::Markdown } else { Form::Text };
@@ -204,10 +208,10 @@ fn check_apart(a: &[PathBuf], b: &[PathBuf]) -> Result<()> {
     })
 }
 
-/// Prints a document to stdout, and its warnings to stderr too, since a filter of the document may drop them.
+/// Prints a document to stdout. Prints its warnings to stderr too, because a filter of the document may drop them.
 fn print_json(document: &impl serde::Serialize, warnings: &[String]) -> Result<()> {
     let text = serde_json::to_string_pretty(document)
-        .map_err(|error| Failure::failed(format!("the comparison cannot be put as JSON: {error}")))?;
+        .map_err(|error| Failure::failed(format!("the comparison cannot be written as JSON: {error}")))?;
     warnings.iter().for_each(|warning| output::message(format_args!("warning: {warning}")));
     output::result(text);
     Ok(())

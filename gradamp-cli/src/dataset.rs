@@ -1,4 +1,4 @@
-//! The data of a run: which set, where it was found, and the batches made of it.
+//! The data of a run: the data set, the place where it was found, and its batches.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub struct Data {
 }
 
 impl Data {
-    /// Reads or generates the data, and says in one line which it is.
+    /// Reads or generates the data, and passes a line that describes the data set to `say`.
     ///
     /// **Errors:** what [`DataSettings::load`] finds wrong.
     pub fn load(settings: &DataSettings, say: &dyn Fn(&str)) -> Result<Self, Error> {
@@ -29,7 +29,7 @@ impl Data {
                 say(&format!("data: {form}, {train} + {test} images, in {}", path.display()));
             }
             Origin::Generated if settings.source == Source::Auto => say(&format!(
-                "data: no CIFAR-10 under data/ or $GRADAMP_DATA, so {train} + {test} generated shapes; to get CIFAR-10: {GET}"
+                "data: found no CIFAR-10 in data/ or $GRADAMP_DATA and takes {train} + {test} generated shapes; to get CIFAR-10: {GET}"
             )),
             Origin::Generated => match settings.source {
                 Source::External(name) => say(&format!("data: {name}, {train} + {test} images")),
@@ -40,23 +40,23 @@ impl Data {
         Ok(Self { pair, checksum })
     }
 
-    /// The set's name.
+    /// The name of the data set.
     pub fn name(&self) -> &str {
         self.pair.train.name()
     }
 
-    /// The SHA-256 of its content.
+    /// The SHA-256 of the data set's content.
     pub fn checksum(&self) -> &str {
         &self.checksum
     }
 
-    /// The classes' names.
+    /// The names of the classes.
     pub fn classes(&self) -> &[String] {
         self.pair.train.classes()
     }
 }
 
-/// An error about the settings of data, with the keys of the configuration.
+/// Adds the table `data` to the keys that an error of the data crate names.
 fn of_data(error: gradamp_data::Error) -> gradamp_data::Error {
     error.within("data")
 }
@@ -66,12 +66,12 @@ fn remarks(settings: &DataSettings) -> Vec<String> {
     let mut remarks = Vec::new();
     match (&settings.path, settings.source) {
         (None, source) if Path::new(source.name()).exists() => remarks.push(format!(
-            "data: {source} is the name of a data set; ./{source} is not read (it would be by its path, ./{source})"
+            "data: {source} is read as the name of a data set; to read the file or folder of that name, write ./{source}"
         )),
         (Some(path), Source::Auto) => {
             if let [taken, other] = gradamp_data::sources_in(path)[..] {
                 remarks.push(format!(
-                    "data: {} holds {taken} and {other}; {taken} is taken (data.source = \"{other}\" takes the other)",
+                    "data: {} holds {taken} and {other}; {taken} is used (to use {other}, set data.source = \"{other}\")",
                     path.display()
                 ));
             }
@@ -81,12 +81,12 @@ fn remarks(settings: &DataSettings) -> Vec<String> {
     remarks
 }
 
-/// An error about data that is not where the settings of the run in `run` say: a relative path leads there from the
-/// folder that the run was begun in.
+/// Explains an error about data that is not at the relative path in the settings of the run in `run`: the path starts in
+/// the folder in which the run was started.
 pub fn moved(error: Error, settings: &DataSettings, run: Option<&Path>) -> Error {
     match (run, &settings.path) {
         (Some(run), Some(path)) if path.is_relative() && !path.exists() => Error::external(format!(
-            "{error}; {} says {}, from the folder that the run was begun in: --data PATH says where the data is now",
+            "{error}; {} names the relative path {}, which starts in the folder where the run was started: --data PATH names the present place",
             run.display(),
             path.display()
         )),
@@ -97,7 +97,7 @@ pub fn moved(error: Error, settings: &DataSettings, run: Option<&Path>) -> Error
 /// How to get CIFAR-10.
 const GET: &str = "mkdir -p data && curl -L https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz -o data/cifar-10-binary.tar.gz";
 
-/// The batches of a run.
+/// The sources of a run's batches.
 pub struct Sources<B: Backend> {
     train: Box<dyn BatchSource<B>>,
     validation: Option<Box<dyn BatchSource<B>>>,
@@ -106,10 +106,10 @@ pub struct Sources<B: Backend> {
 }
 
 impl<B: Backend> Sources<B> {
-    /// Splits the data and makes batches of it: on the device where `data.resident` asks for it and `backend` keeps
-    /// images, else on the host.
+    /// Splits the data and prepares its batches: on the device if `data.resident` is set and `backend` can keep images,
+    /// otherwise on the host.
     ///
-    /// **Errors:** splits or batches that the data is too small for, with their keys; what the backend finds wrong.
+    /// **Errors:** data that is too small for its splits or batches, with the key; those of the backend.
     pub fn new(config: &Config, data: Data, backend: &B) -> Result<Self, Error> {
         let (settings, batch_size, seed) = (&config.data, config.train.batch_size, config.train.seed);
         let parts = settings.split(data.pair, seed).map_err(of_data)?;
@@ -124,7 +124,7 @@ impl<B: Backend> Sources<B> {
         let test = settings.test_loader(&parts, batch_size).map_err(in_train)?;
         let kept = keep(settings, &train, backend)?;
         let of_validation = |loader: Loader| {
-            let shared = kept.as_ref().and_then(|kept| kept.share(&loader)); // both are parts of the training set
+            let shared = kept.as_ref().and_then(|kept| kept.share(&loader)); // validation images are part of the training set
             source(loader, shared)
         };
         Ok(Self {
@@ -140,19 +140,19 @@ impl<B: Backend> Sources<B> {
         &*self.train
     }
 
-    /// What is evaluated, by name; the first decides which epoch is the best.
+    /// The sources of evaluations, with their names. The first one decides which epoch is the best.
     pub fn evaluations(&self) -> Vec<(&'static str, &dyn BatchSource<B>)> {
         let validation = self.validation.as_ref().map(|source| ("validation", &**source));
         validation.into_iter().chain([("test", &*self.test)]).collect()
     }
 
-    /// Whether the training images lie on the device.
+    /// Whether the training images are kept on the device.
     pub fn are_resident(&self) -> bool {
         self.resident
     }
 }
 
-/// The batches of the test set alone, made as those of [`Sources`].
+/// The batches of the test set alone, prepared as those of [`Sources`].
 pub fn test_batches<B: Backend>(config: &Config, data: Data, backend: &B) -> Result<Box<dyn BatchSource<B>>> {
     let parts = config.data.split(data.pair, config.train.seed).map_err(of_data)?;
     let loader = config.data.test_loader(&parts, config.train.batch_size)?;
@@ -183,7 +183,7 @@ fn source<B: Backend>(loader: Loader, kept: Option<Resident<B>>) -> Box<dyn Batc
     }
 }
 
-/// The settings that choose data as `--data` of a run without a configuration does.
+/// The settings of a run whose only argument is `--data`.
 fn chosen(data: &Path) -> DataSettings {
     let mut settings = DataSettings::default();
     settings.choose(data.into());
@@ -203,14 +203,14 @@ pub fn verify(data: &Path) -> Result<()> {
     let settings = chosen(data);
     remarks(&settings).iter().for_each(output::message);
     let Some(verification) = settings.verify().map_err(of_data)? else {
-        output::result(gradamp_data::info(&settings.load().map_err(of_data)?)); // generated data is whole
+        output::result(gradamp_data::info(&settings.load().map_err(of_data)?)); // generated data has no files to verify
         return Ok(());
     };
     output::result(&verification);
     if verification.is_good() {
         return Ok(());
     }
-    Err(Failure::failed(format!("{}: is not whole", data.display())))
+    Err(Failure::failed(format!("{}: is incomplete or damaged", data.display())))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The device of a run: the one place where the program chooses a backend.
+//! The device of a run. The program chooses a backend here and nowhere else.
 
 use gradamp_core::{Backend, Error};
 use gradamp_cpu::Cpu;
@@ -8,17 +8,18 @@ use crate::args::DeviceArgs;
 use crate::failure::{Failure, Result};
 use crate::{output, stderr, tunings};
 use gradamp_study::config::{Device, Gpu, Memory, Precision};
+use gradamp_study::shell;
 
-/// What a command does with the backend that was chosen.
+/// The work of a command on the chosen backend.
 pub trait Task {
-    /// What comes of it.
+    /// The result of the work.
     type Output;
 
-    /// Does it.
+    /// Does the work.
     fn run<B: Backend>(self, backend: B) -> Result<Self::Output>;
 }
 
-/// A device that is there, not yet opened.
+/// A device that exists and is not opened yet.
 #[derive(Debug)]
 pub enum Chosen {
     /// The CPU.
@@ -27,37 +28,37 @@ pub enum Chosen {
     Gpu {
         /// Which one.
         adapter: Box<Adapter>,
-        /// Whether the CPU takes its place where it cannot be opened.
+        /// Whether the CPU is used instead if the adapter cannot be opened.
         or_cpu: bool,
     },
 }
 
-/// How a device is opened.
+/// The options with which a device is opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Opening {
     /// Threads of the CPU; 0 for one per core.
     pub threads: usize,
-    /// Most memory of a GPU.
+    /// The most memory to use on a GPU.
     pub gpu_memory: Option<Memory>,
-    /// How exactly a GPU multiplies.
+    /// The precision in which a GPU multiplies.
     pub precision: Precision,
-    /// Whether a GPU uses what `gradamp tune` measured on it.
+    /// Whether a GPU uses the kernels that `gradamp tune` found to be the fastest.
     pub tuned: bool,
-    /// Whether a GPU is trusted without a question, to find out more about one that computes wrongly.
+    /// Whether the self-test is skipped, so that a GPU that computes wrongly can be examined.
     pub trusted: bool,
 }
 
 impl DeviceArgs {
-    /// How the device is opened.
+    /// The options with which the device is opened.
     pub fn opening(&self) -> Opening {
         let Self { threads, gpu_memory, precision, tuned, .. } = *self;
         Opening { threads, gpu_memory, precision, tuned, trusted: false }
     }
 }
 
-/// The device that is meant.
+/// Finds the device that `device` names.
 ///
-/// **Errors:** no adapter fits; the message lists those there are.
+/// **Errors:** no adapter fits; the message lists the adapters of this machine.
 pub fn choose(device: &Device) -> Result<Chosen, Error> {
     let gpu = |adapter, or_cpu| Chosen::Gpu { adapter: Box::new(adapter), or_cpu };
     match device {
@@ -74,19 +75,19 @@ pub fn choose(device: &Device) -> Result<Chosen, Error> {
     }
 }
 
-/// The error of a device that is not there, with the devices that are.
+/// The error for a device that does not exist. The message lists the devices that exist.
 fn no_adapter(error: NoAdapter) -> Error {
     let NoAdapter { choice, adapters, .. } = error;
     let names: Vec<String> =
         adapters.iter().map(|adapter| format!("gpu:{} {adapter}", adapter.number)).collect();
     let found = match (names.is_empty(), &choice) {
-        (true, _) => "this machine has none that can compute; `cpu` and `auto` need none".to_owned(),
-        // Any other adapter would have been found.
+        (true, _) => "found no adapter that can compute; `cpu` and `auto` need none".to_owned(),
+        // `Best` finds every adapter but software rasterisers.
         (_, Choice::Best) => format!(
-            "this machine has software rasterisers only: {}; `cpu` is faster, `gpu:0` takes one all the same",
+            "found only software rasterisers: {}; `cpu` is faster, and `gpu:0` selects one anyway",
             names.join(", ")
         ),
-        _ => format!("this machine has {}", names.join(", ")),
+        _ => format!("found {}", names.join(", ")),
     };
     Error::setting("train.device", format!("expected {choice}, {found}"))
 }
@@ -98,7 +99,7 @@ pub fn run<T: Task>(args: &DeviceArgs, task: T) -> Result<T::Output> {
     choose_by_flag("--device", &args.device)?.run(&args.opening(), task)
 }
 
-/// The device that the flag called `flag` names.
+/// Finds the device that the flag called `flag` names.
 ///
 /// **Errors:** no adapter fits.
 pub fn choose_by_flag(flag: &str, device: &Device) -> Result<Chosen> {
@@ -109,7 +110,7 @@ pub fn choose_by_flag(flag: &str, device: &Device) -> Result<Chosen> {
 }
 
 impl Chosen {
-    /// How exactly the device multiplies where `wanted` is asked for.
+    /// The precision in which the device multiplies if `wanted` is set.
     pub fn precision(&self, wanted: Precision) -> Precision {
         match self {
             Chosen::Gpu { adapter, .. } if adapter.fast_paths.f16 => wanted,
@@ -125,7 +126,7 @@ impl Chosen {
             let options = options(&adapter, opening)?;
             match open(&adapter, &options) {
                 Ok(gpu) => return task.run(gpu),
-                Err(error) if or_cpu => output::message(format_args!("{error}; the CPU takes its place")),
+                Err(error) if or_cpu => output::message(format_args!("{error}; the CPU is used instead")),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -145,16 +146,18 @@ pub fn open(adapter: &Adapter, options: &Options) -> Result<Wgpu, Error> {
     stderr::without_drivers(|| Wgpu::open(adapter, options)).map_err(|error| match error {
         OpenError::Driver(error) => error,
         OpenError::WrongResults { .. } => {
-            Error::external(format!("{error}; `gradamp devices --check` says more"))
+            Error::external(format!("{error}; `{} devices --check` reports details", shell::program()))
         }
-        OpenError::OtherTuning { .. } => Error::external(format!("{error}; `gradamp tune` measures anew")),
+        OpenError::OtherTuning { .. } => {
+            Error::external(format!("{error}; `{} tune` measures the kernels again", shell::program()))
+        }
         _ => error.into(),
     })
 }
 
-/// How `adapter` is opened.
+/// The backend's options for `adapter`.
 ///
-/// **Errors:** nothing was measured on it, where that is to be used.
+/// **Errors:** `tuned` is set, but no measurements exist for the adapter.
 pub fn options(adapter: &Adapter, opening: &Opening) -> Result<Options> {
     let Opening { gpu_memory, precision, tuned, trusted, .. } = *opening;
     let precision = if adapter.fast_paths.f16 { precision } else { Precision::F32 };
@@ -167,18 +170,18 @@ pub fn options(adapter: &Adapter, opening: &Opening) -> Result<Options> {
     })
 }
 
-/// The CPU with `threads` threads, 0 for one per core.
+/// Opens the CPU with `threads` threads; 0 means one per core.
 ///
-/// Where the system starts fewer, it is said and the work goes on: the results are the same.
+/// Prints a warning if the system starts fewer threads. The results are the same.
 ///
-/// **Errors:** instructions that the machine does not have.
+/// **Errors:** the machine lacks instructions that the backend needs.
 pub fn cpu(threads: usize) -> Result<Cpu> {
     let threads = if threads == 0 { cores() } else { threads };
     let cpu = Cpu::with_threads(threads)?;
     let found = cpu.thread_count();
     if found < threads {
         output::message(format_args!(
-            "warning: the system started {found} of {threads} threads; it goes on with those"
+            "warning: the system started only {found} of {threads} threads; the program continues with these"
         ));
     }
     Ok(cpu)
@@ -189,7 +192,7 @@ pub fn is_cpu<B: Backend>(backend: &B) -> bool {
     (backend as &dyn std::any::Any).is::<Cpu>()
 }
 
-/// How many threads the machine runs at once.
+/// The number of threads that the machine runs at the same time.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -1,4 +1,4 @@
-//! `gradamp devices`: what there is to compute on.
+//! `gradamp devices`: lists the graphics adapters and the CPU.
 
 use gradamp_core::backend::Memory as _;
 use gradamp_wgpu::{Adapter, Choice, FastPaths};
@@ -8,8 +8,9 @@ use crate::failure::Result;
 use crate::{device, output};
 use gradamp_study::columns::{clip, columns, header};
 use gradamp_study::config::Memory;
+use gradamp_study::shell;
 
-/// The table is this wide at most.
+/// The largest width of the table, in characters.
 const COLUMNS: usize = 100;
 
 /// `gradamp devices`
@@ -25,7 +26,7 @@ pub fn list(json: bool) -> Result<()> {
     }
     if adapters.is_empty() {
         output::result(format_args!(
-            "No graphics adapter was found that can compute; everything runs on the CPU: {cpu}.\n\
+            "No graphics adapter that can compute was found; everything runs on the CPU: {cpu}.\n\
              A GPU needs a driver for Vulkan, Metal or DX12; on Linux, Mesa or the maker's own."
         ));
         return Ok(());
@@ -33,10 +34,13 @@ pub fn list(json: bool) -> Result<()> {
     output::result(as_text(&adapters));
     output::result(format_args!("cpu     {cpu}\n"));
     output::result(match auto {
-        Some(adapter) => format!("--device auto takes gpu:{}.", adapter.number),
-        None => "--device auto takes the CPU: it never takes a software rasteriser.".to_owned(),
+        Some(adapter) => format!("--device auto uses gpu:{}.", adapter.number),
+        None => "--device auto uses the CPU: it never uses a software rasteriser.".to_owned(),
     });
-    output::result("`gradamp devices --check gpu:NUMBER` checks one of them against the CPU.");
+    output::result(format_args!(
+        "`{} devices --check gpu:NUMBER` checks one of them against the CPU.",
+        shell::program()
+    ));
     Ok(())
 }
 
@@ -78,7 +82,7 @@ fn in_words(paths: &FastPaths, [least, most]: [u32; 2]) -> String {
     if words.is_empty() { "none".into() } else { words.join(", ") }
 }
 
-/// Bytes in a unit that people read: whole, or with one digit behind the point.
+/// Writes a number of bytes in the largest fitting unit, with at most one digit after the decimal point.
 fn in_units(bytes: u64) -> String {
     let exact = Memory(bytes).to_string();
     if exact.len() <= "1023 GiB".len() {

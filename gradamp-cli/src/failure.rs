@@ -1,4 +1,4 @@
-//! Why the program ends without success, and with which exit code.
+//! Errors with the exit code that each ends the program with.
 
 use std::error::Error;
 use std::fmt;
@@ -10,14 +10,14 @@ use gradamp_study::config::KeyError;
 
 /// Everything went well.
 pub const SUCCESS: u8 = 0;
-/// Something failed: data, files, memory, a run that diverged.
+/// Something failed, such as data, files or memory, or a run diverged.
 pub const FAILED: u8 = 1;
-/// The command line or a setting is wrong; nothing was begun.
+/// The command line or a setting is wrong; nothing was started.
 pub const USAGE: u8 = 2;
-/// A request to stop was followed: the run is saved and can be resumed.
+/// The program stopped on request: the run is saved and can be resumed.
 pub const INTERRUPTED: u8 = 130;
 
-/// An error and the exit code it ends the program with.
+/// An error and the exit code with which it ends the program.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.
@@ -34,17 +34,17 @@ impl Failure {
         Self { code: USAGE, error: error.into() }
     }
 
-    /// Anything else that failed.
+    /// Any other failure.
     pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { code: FAILED, error: error.into() }
     }
 
-    /// `message` as a run reports it to its sweep: a line of stdout, where no driver prints.
+    /// The line of stdout in which a run reports `message` to its sweep. Drivers print to stderr only.
     pub fn report(message: &str) -> String {
         serde_json::to_string(&Report { gradamp_error: message.to_owned() }).unwrap_or_default()
     }
 
-    /// The reason in what a run wrote on stdout, the causes behind it; `None` where it reported none.
+    /// The reason, with its causes, that a run reported on `stdout`; `None` if it reported none.
     pub fn reported(stdout: &str) -> Option<String> {
         let report: Report = stdout.lines().rev().find_map(|line| serde_json::from_str(line).ok())?;
         let message = report.gradamp_error;
@@ -52,7 +52,7 @@ impl Failure {
         Some(message.lines().map(str::trim).collect::<Vec<_>>().join("; "))
     }
 
-    /// The error, and the causes that its own message does not already contain.
+    /// The error's message, with those causes that the message does not contain already.
     pub fn reason(&self) -> String {
         let mut told = self.error.to_string();
         let mut reason = told.clone();
@@ -78,12 +78,12 @@ struct Report {
 
 static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
 
-/// What the last panic said; `None` where there was none.
+/// The message of the last panic; `None` if there was none.
 pub(crate) fn last_panic() -> Option<String> {
     LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Keeps the message of a panic for the record of the run that the panic ends.
+/// Stores the message of a panic, for the record of the run that the panic ends.
 pub(crate) fn note_panic(message: &str) {
     *LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.to_owned());
 }

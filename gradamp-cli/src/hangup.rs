@@ -1,8 +1,8 @@
-//! Stops that need no signal: the terminal that shows the program is gone, or the sweep that does this run.
+//! Stops the program when its terminal closes or its sweep ends, even without a signal.
 //!
-//! A terminal that closes signals SIGHUP to those who are in its foreground, and a sweep that is killed signals nobody. Who has
-//! been started without a controlling terminal, or by a sweep, notices by what is read: the end of a file. That counts as
-//! SIGHUP does, and as often as it may come: the run is saved and ends.
+//! A terminal that closes sends SIGHUP only to the processes in its foreground, and a sweep that is killed sends no signal.
+//! Without a signal, the program notices the end by reading: the terminal or stdin reports its end. The program then does
+//! what it does on SIGHUP: it saves the run and ends. Further requests change nothing.
 
 use std::io::{self, Read};
 use std::thread;
@@ -10,8 +10,8 @@ use std::thread;
 use crate::terminal::Terminal;
 use crate::{interrupt, output};
 
-/// Has the program stop once stdin ends, which the sweep that does this run holds open for as long as it lives and wants the
-/// run to go on.
+/// Asks the program to stop when stdin ends. The sweep that started this run holds stdin open as long as the sweep lives and
+/// wants the run to continue.
 pub fn follow_sweep() {
     follow("sweep", || {
         let mut stdin = io::stdin().lock();
@@ -26,10 +26,10 @@ pub fn follow_sweep() {
     });
 }
 
-/// Has the program stop once the terminal of stderr is gone, if stderr is one.
+/// Asks the program to stop when the terminal behind stderr is gone. Does nothing if stderr is no terminal.
 ///
-/// Not where a hang-up is ignored, as under `nohup`, and not in the terminal's background: what was sent there and disowned is
-/// meant to survive the terminal.
+/// The program continues if hang-ups are ignored, as under `nohup`, or if it runs in the terminal's background: a program
+/// that a user has sent there and disowned is meant to survive the terminal.
 pub fn follow_terminal() {
     if let Some(terminal) = Terminal::of_stderr()
         && !interrupt::is_hangup_ignored()
@@ -44,6 +44,8 @@ pub fn follow_terminal() {
 
 fn follow(what: &str, watch: impl FnOnce() + Send + 'static) {
     if let Err(error) = thread::Builder::new().name(what.into()).spawn(watch) {
-        output::message(format_args!("warning: no thread is left to notice the end of the {what}: {error}"));
+        output::message(format_args!(
+            "warning: cannot watch for the end of the {what}, because no thread can be started: {error}"
+        ));
     }
 }

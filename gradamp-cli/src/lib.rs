@@ -1,7 +1,7 @@
 //! The program `gradamp`: train, evaluate and measure networks with gradient amplification.
 //!
-//! The library holds the whole program: `main.rs` only runs a [`Program`], and so does a third party that adds policies,
-//! models and data sets of its own.
+//! The library contains the whole program. `main.rs` only runs a [`Program`]. Another crate can make its own program by
+//! adding policies, models and data sets to a [`Program`].
 
 mod added;
 mod args;
@@ -51,10 +51,10 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let code = match parse(&arguments) {
         Ok(cli) => outcome(&cli),
         Err(error) if error.use_stderr() => {
-            // The error repeats arguments as they are, and what a terminal obeys in them; so it is made of printable ones.
+            // The error quotes the arguments, which may contain control characters. Parsing the escaped arguments gives a safe message.
             let shown = arguments.iter().map(|argument| printable(&argument.to_string_lossy()).into_owned());
             let error = parse(shown).err().unwrap_or(error);
-            let _ = error.print(); // nobody is there to be told that stderr is closed
+            let _ = error.print(); // if stderr is closed, nobody can read about it
             if let Some(tip) = args::tip(&error) {
                 output::message(format_args!("\n  tip: {tip}"));
             }
@@ -74,7 +74,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-/// Does what is asked for, and says what went wrong.
+/// Runs the command and prints its error, if there is one. Returns the exit code.
 fn outcome(cli: &Cli) -> u8 {
     output::quiet(cli.command.is_quiet());
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(cli)));
@@ -84,7 +84,7 @@ fn outcome(cli: &Cli) -> u8 {
             output::error(&failure);
             failure.code
         }
-        Err(_) => FAILED, // the hook has told
+        Err(_) => FAILED, // the panic hook has printed the message
     }
 }
 
@@ -118,7 +118,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
     Ok(SUCCESS)
 }
 
-/// What a bug prints: one plain line with its place.
+/// The panic hook: prints a bug's message and place in one line.
 fn last_resort(info: &PanicHookInfo<'_>) {
     screen::restore();
     let place =

@@ -1,6 +1,7 @@
-//! What the program prints. A reader that has left, as `head` does, ends neither a run nor a command; results that are
-//! lost in any other way, on a full disk for example, make the program fail at its end. Control characters are
-//! shown escaped.
+//! The program's output.
+//!
+//! A closed pipe, as with `head`, ends neither a run nor a command. If results are lost for another reason, such as a full
+//! disk, the program fails at its end. Control characters are escaped.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write, stdout};
@@ -12,15 +13,15 @@ use crate::failure::{Failure, Result};
 use crate::printable::printable;
 use crate::{stderr, terminal};
 
-/// Why a result could not be printed, the first time.
+/// The first error of printing a result.
 static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// Results go to stdout.
+/// Prints a result to stdout.
 pub fn result(text: impl Display) {
     note(writeln!(stdout(), "{}", printable(&text.to_string())).and_then(|()| stdout().flush()));
 }
 
-/// Remembers that printing a result failed, unless its reader has left, or the terminal is gone.
+/// Stores an error of printing a result, unless the pipe is closed or the terminal is gone.
 pub fn note(printed: io::Result<()>) {
     if let Err(error) = printed
         && error.kind() != ErrorKind::BrokenPipe
@@ -30,8 +31,10 @@ pub fn note(printed: io::Result<()>) {
     }
 }
 
-/// **Errors:** some result was not printed. Asked once, at the program's end: a run that cannot print its table is saved
-/// first, and the rest of a command may still do what it is asked for.
+/// Flushes stdout. Called once, at the program's end, so that a run that cannot print its table is saved first and the rest
+/// of a command still runs.
+///
+/// **Errors:** some result was not printed.
 pub fn check_all_was_printed() -> Result<()> {
     note(stdout().flush());
     note(close_a_copy());
@@ -39,7 +42,7 @@ pub fn check_all_was_printed() -> Result<()> {
     lost.map_or(Ok(()), |error| Err(Failure::failed(format!("stdout: cannot write the results: {error}"))))
 }
 
-/// Network drives and quotas refuse what was written when it is closed.
+/// Closes a copy of stdout, because network drives and quotas may report a failed write only when the file is closed.
 #[cfg(unix)]
 fn close_a_copy() -> io::Result<()> {
     let copy = std::os::fd::AsFd::as_fd(&stdout()).try_clone_to_owned()?;
@@ -69,15 +72,15 @@ pub fn message(text: impl Display) {
     }
 }
 
-/// Whether a sweep reads stdout for the reason of a failure.
+/// Whether a sweep reads this run's errors from stdout.
 static REPORTS: AtomicBool = AtomicBool::new(false);
 
-/// From now on, errors are reported to the sweep that started this run too.
+/// From now on, errors are also reported to the sweep that started this run.
 pub fn report_errors() {
     REPORTS.store(true, Ordering::SeqCst);
 }
 
-/// The error that ends the program goes to stderr in any case.
+/// Prints the error that ends the program to stderr, even with `--quiet`.
 pub fn error(text: impl Display) {
     let text = text.to_string();
     if REPORTS.load(Ordering::SeqCst) {
@@ -98,8 +101,8 @@ fn say(text: &str) {
     }
 }
 
-/// Sends messages to `listener` from now on; with `None`, or once the listener is gone, messages go to stderr again. A
-/// full-screen view listens, because lines on stderr would tear it.
+/// Sends messages to `listener` from now on. With `None`, or when the listener is gone, messages go to stderr again. A
+/// full-screen view receives the messages, because lines on stderr would disturb the screen.
 pub fn divert(listener: Option<Sender<String>>) {
     *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = listener;
 }

@@ -1,10 +1,9 @@
-//! Text for a terminal: names from files, paths and messages of the system may hold control characters.
+//! Escapes control characters, which names in files, paths and messages of the system may contain.
 
 use std::borrow::Cow;
 
-/// The text with every control character but a line's end and a tab written as an escape, `\u001b`, and so those
-/// characters that turn the direction of what follows: what is shown is what is there. JSON and TOML read the escapes
-/// as the characters.
+/// Replaces control characters (but line feeds and tabs) and characters that change the direction of text by escapes such
+/// as `\u001b`, so that a terminal cannot act on them. JSON and TOML read the escapes as the characters.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_obeyed) {
         return Cow::Borrowed(text);

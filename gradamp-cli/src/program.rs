@@ -1,4 +1,4 @@
-//! The program as a library: what a third party adds to it, and runs as a program of its own.
+//! The program as a library, to which another crate adds policies, models and data sets.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -13,12 +13,13 @@ use gradamp_models::{ModelDefinition, OnBackend};
 use gradamp_wgpu::Wgpu;
 
 use crate::{USAGE, output};
+use gradamp_study::shell;
 
 /// The program, with policies, models and data sets of other crates beside its own.
 ///
-/// Settings name them as they name what the program has: `amplification.policy = "faded"`, `model.name = "tiny"`,
-/// `data.source = "stripes"`. `--help` and `config show` list them; runs that use them resume, take part in sweeps and
-/// appear in reports.
+/// Settings name added items in the same way as built-in ones: `amplification.policy = "faded"`, `model.name = "tiny"`,
+/// `data.source = "stripes"`. `--help` and `config show` list the added items. Runs that use them can be resumed, take part
+/// in sweeps and appear in reports. Messages that suggest a command name the running program.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -43,7 +44,7 @@ use crate::{USAGE, output};
 /// }
 /// ```
 ///
-/// What is added stays for the life of the process, so a process makes one program.
+/// Added items stay registered until the process ends, so a process should make only one program.
 #[derive(Debug, Default)]
 #[must_use = "a program does nothing until it is run"]
 pub struct Program {
@@ -86,9 +87,11 @@ impl Program {
         ExitCode::from(self.run_with(std::env::args_os()))
     }
 
-    /// Runs the program with `arguments`, the first of which is its name, and returns the exit code: 0 success, 1
-    /// failure, 2 usage (a name that is taken, too), 130 interrupted and saved.
+    /// Runs the program with `arguments`, the first of which is the program's name. Returns the exit code: 0 success, 1
+    /// failure, 2 wrong usage (also if an added name is taken already), 130 interrupted and saved.
     pub fn run_with(self, arguments: impl IntoIterator<Item = OsString>) -> u8 {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        arguments.first().into_iter().for_each(|name| shell::name_program(name));
         match self.failed {
             None => crate::run(arguments),
             Some(error) => {
@@ -98,7 +101,7 @@ impl Program {
         }
     }
 
-    /// The first name that could not be added is told when the program runs.
+    /// Keeps the first error of adding an item, which is reported when the program runs.
     fn note(self, added: Result<()>) -> Self {
         Self { failed: self.failed.or(added.err()) }
     }

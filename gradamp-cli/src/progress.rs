@@ -1,4 +1,4 @@
-//! What the terminal shows while a run goes on: a bar for each epoch, or plain lines if stderr is not a terminal.
+//! The progress of a run: a bar for each epoch, or plain lines if stderr is not a terminal.
 
 use gradamp_core::Backend;
 use gradamp_core::train::{Control, EpochReport, Observer, Snapshot, StepReport};
@@ -9,12 +9,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output;
 
-/// Where a run's progress goes.
+/// Shows the progress of a run.
 #[derive(Debug)]
 pub struct Progress {
     style: Style,
     epochs: usize,
-    /// Of this epoch so far.
+    /// The means over this epoch so far.
     loss_sum: f64,
     correct: usize,
     examples: usize,
@@ -22,20 +22,20 @@ pub struct Progress {
     amplified_sites: usize,
 }
 
-/// How fast a run goes: a moving mean, so that one slow step does not shake the forecast.
+/// The speed of a run: a moving mean, so that one slow step hardly changes the estimate of the time left.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pace {
     seconds_per_step: Option<f64>,
 }
 
 impl Pace {
-    /// Counts a step of so many seconds.
+    /// Adds a step that took `seconds`.
     pub fn add(&mut self, seconds: f64) {
         let mean = self.seconds_per_step.map_or(seconds, |mean| 0.95 * mean + 0.05 * seconds);
         self.seconds_per_step = Some(mean);
     }
 
-    /// Seconds of a step, once there was one.
+    /// The seconds per step; `None` before the first step.
     pub fn seconds_per_step(&self) -> Option<f64> {
         self.seconds_per_step.map(|seconds| seconds.max(1e-9))
     }
@@ -49,18 +49,18 @@ enum Style {
     Bar(ProgressBar),
 }
 
-/// Within an epoch, plain lines come at each of so many parts.
+/// The number of plain lines per epoch.
 const PARTS: usize = 4;
 
-/// Where bars are drawn; `None` where lines have to do: stderr is no terminal, or `TERM` says that it is a dumb one.
+/// The target for progress bars; `None` if stderr is no terminal or `TERM` names a dumb terminal, which gets plain lines.
 pub fn bars() -> Option<ProgressDrawTarget> {
     let target = ProgressDrawTarget::stderr();
     (!target.is_hidden()).then_some(target)
 }
 
 impl Progress {
-    /// A bar on a terminal, lines elsewhere, nothing where it is to be quiet; and nothing but what it is to say where
-    /// the steps are `shown` by something else.
+    /// Shows a bar on a terminal and plain lines elsewhere. With `quiet`, shows nothing. With `shown`, something else shows the
+    /// steps, and only the lines of [`say`](Self::say) are printed.
     pub fn new(quiet: bool, shown: bool, epochs: usize) -> Self {
         let style = if quiet {
             Style::Quiet
@@ -87,7 +87,7 @@ impl Progress {
         }
     }
 
-    /// Says something between the bars.
+    /// Prints a line above the bar.
     pub fn say(&self, line: &str) {
         match &self.style {
             Style::Quiet => {}
@@ -129,7 +129,7 @@ impl Progress {
         }
     }
 
-    /// The middle of a line: how the epoch goes so far.
+    /// The figures of the epoch so far: speed, loss, accuracy, learning rate, amplification, time left.
     fn figures(&self, report: &StepReport) -> String {
         let seconds = self.pace.seconds_per_step().unwrap_or(1.0);
         let steps_left = (self.epochs * report.batches) as f64 - (report.step + 1) as f64;
@@ -183,7 +183,7 @@ impl Drop for Progress {
     }
 }
 
-/// What an epoch did; `sites` of its last step were amplified.
+/// Describes an epoch in one line. `sites` is the number of amplified sites in its last step.
 pub fn of_epoch(line: &EpochLine, epochs: usize, sites: usize) -> String {
     let mut text = format!(
         "epoch {}/{epochs}  phase {}  lr {}  {}  train loss {:.3}  accuracy {:.1} %",
@@ -197,7 +197,7 @@ pub fn of_epoch(line: &EpochLine, epochs: usize, sites: usize) -> String {
     let validation = ("validation", line.validation_loss, line.validation_accuracy);
     for (name, loss, accuracy) in [validation, ("test", line.test_loss, line.test_accuracy)] {
         if let Some(accuracy) = accuracy {
-            // A loss that is not finite has no number in the file.
+            // A loss that is not finite is absent from the file.
             let loss = loss.unwrap_or(f64::NAN);
             text += &format!("  {name} loss {loss:.3}  accuracy {:.1} %", 100.0 * accuracy);
         }
@@ -205,7 +205,7 @@ pub fn of_epoch(line: &EpochLine, epochs: usize, sites: usize) -> String {
     text + &format!("  {:.0} images/s  {}", line.images_per_second, duration(line.seconds))
 }
 
-/// Whether gradients are amplified, and at how many sites.
+/// Describes whether gradients are amplified, and at how many sites.
 pub fn amplification(sites: usize) -> String {
     if sites == 0 { "amplification off".into() } else { format!("amplification on ({sites} sites)") }
 }

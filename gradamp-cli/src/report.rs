@@ -1,4 +1,4 @@
-//! `gradamp report`: a run, several runs or a sweep as one page that needs neither network nor script.
+//! `gradamp report`: writes one HTML page about a run, several runs or a sweep. The page needs no network and no scripts.
 
 use std::path::{Path, PathBuf};
 
@@ -13,20 +13,20 @@ use crate::output;
 /// `gradamp report`
 #[derive(Args, Debug)]
 pub struct ReportArgs {
-    /// The folder of a run or of a sweep, or the folders of several runs to be laid side by side.
+    /// The folder of a run or of a sweep, or the folders of several runs to show side by side.
     #[arg(required = true, value_name = "RUN|SWEEP")]
     pub folders: Vec<PathBuf>,
     /// The page to write.
     #[arg(long, short, default_value = "report.html", value_name = "FILE")]
     pub output: PathBuf,
-    /// Write every figure as an SVG file into this folder too.
+    /// Also write every figure as an SVG file into this folder.
     #[arg(long, value_name = "DIR")]
     pub figures: Option<PathBuf>,
 }
 
-/// Writes the page, and its figures where they are asked for.
+/// Writes the page, and its figures if a folder is given for them.
 pub fn report(args: &ReportArgs) -> Result<()> {
-    check(&args.output)?; // before long reading
+    check(&args.output)?; // before reading, which may take long
     if let Some(folder) = &args.figures {
         check_not_owned(&folder.join("figure.svg"))?;
     }
@@ -46,13 +46,13 @@ pub fn report(args: &ReportArgs) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file: whole, or not at all.
+/// Writes a file completely or not at all.
 fn write(path: &Path, text: &str) -> Result<()> {
     check(path)?;
     Ok(write_file(path, text.as_bytes())?)
 }
 
-/// **Errors:** a path where no file can be, or where a run or a sweep keeps its own.
+/// **Errors:** a path where no file can be written, or that is a file of a run or a sweep.
 fn check(path: &Path) -> Result<()> {
     let file = file_behind(path)?;
     Ok(check_not_owned(&file)?)

@@ -1,4 +1,4 @@
-//! `gradamp train --resume`: the settings and the last checkpoint of a run.
+//! `gradamp train --resume`: reads the settings and the last checkpoint of a run.
 
 use std::path::Path;
 
@@ -11,9 +11,9 @@ use crate::args::SettingsArgs;
 use crate::failure::{Failure, Result};
 use crate::output;
 
-/// Opens the run's folder and reads its settings, under the flags that may change them.
+/// Opens the run's folder and reads its settings, with the changes of those flags that may change them.
 ///
-/// **Errors:** no run there; settings that would make it another run.
+/// **Errors:** a folder that holds no run; a flag that would change the results of the run.
 pub fn settings(path: &Path, args: &SettingsArgs) -> Result<(RunFolder, Resolved)> {
     for (flag, is_given) in [("--config", args.config.is_some()), ("--preset", args.preset.is_some())] {
         if is_given {
@@ -29,13 +29,13 @@ pub fn settings(path: &Path, args: &SettingsArgs) -> Result<(RunFolder, Resolved
     let stored = Layers { file: Some(folder.config_path()), ..Layers::default() };
     let mut layers = args.layers();
     layers.file = stored.file;
-    // A limit ended the run before; this time there is one only if it is given anew.
+    // The limit that may have ended the run before does not apply again. A new flag may set a new limit.
     layers.flags.insert(0, ("--resume", "train.max_steps", None));
     let after = layers.resolve()?;
     for change in before.differences(&after)? {
         if !is_free(&change.path) {
             return Err(Failure::usage(format!(
-                "{}: {} cannot be changed in a run that goes on: it is {} in {}, found {}",
+                "{}: {} cannot be changed when a run is resumed: it is {} in {}, found {}",
                 change.origin,
                 change.path,
                 change.before,
@@ -47,9 +47,9 @@ pub fn settings(path: &Path, args: &SettingsArgs) -> Result<(RunFolder, Resolved
     Ok((folder, after))
 }
 
-/// Reads the last checkpoint; `None` where the run was killed before its first one.
+/// Reads the last checkpoint; `None` if the run was killed before it saved one.
 ///
-/// **Errors:** a damaged checkpoint, by file; a run with lines but without a checkpoint.
+/// **Errors:** a damaged checkpoint, with the file's name; log files with lines but no checkpoint.
 pub fn checkpoint<B: Backend>(
     folder: &RunFolder,
     record: Option<&RunRecord>,
@@ -70,6 +70,6 @@ pub fn checkpoint<B: Backend>(
     if record.is_some_and(RunRecord::was_saved) || Log::ALL.into_iter().any(has_lines) {
         return Err(last.missing().into());
     }
-    output::message("the run had saved no checkpoint yet: it begins at its first step");
+    output::message("the run has not saved a checkpoint: it starts again at its first step");
     Ok(None)
 }

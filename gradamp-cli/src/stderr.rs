@@ -1,29 +1,29 @@
-//! stderr: the program writes there at any time, drivers only if the user asks for it.
+//! Standard error, without the messages of graphics drivers.
 //!
 //! Loaders and drivers of graphics APIs print messages that do not concern the user, such as `error: XDG_RUNTIME_DIR is not
-//! set` of every headless machine with Mesa, and they do so before any message of the program. While they are looked for
-//! and opened, file descriptor 2 thus leads nowhere, and the program writes to a copy of what it was.
+//! set` on every headless machine with Mesa. While adapters are listed and opened, file descriptor 2 therefore leads to
+//! /dev/null, and the program writes to a copy of the original stderr.
 
 use std::io::{self, Write};
 
 /// The variable that lets drivers print: `GRADAMP_DRIVER_MESSAGES=1`.
 const DRIVER_MESSAGES: &str = "GRADAMP_DRIVER_MESSAGES";
 
-/// Whether what drivers print is wanted.
+/// Whether the user wants to see the messages of drivers.
 pub fn drivers_may_speak() -> bool {
     std::env::var_os(DRIVER_MESSAGES).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
-/// Writes a line. Nobody has to listen.
+/// Writes a line. Errors are ignored.
 pub fn line(text: &str) {
     if !system::line(text) {
         let _ = writeln!(io::stderr(), "{text}");
     }
 }
 
-/// Does what has drivers look around, without their messages.
+/// Runs a task that loads drivers, and discards their messages.
 pub fn without_drivers<T>(task: impl FnOnce() -> T) -> T {
-    // Where stderr cannot be turned away, as with no handle left, the messages are the lesser evil.
+    // If stderr cannot be redirected, for example because no file handle is left, the messages are printed.
     let _silence = if drivers_may_speak() { None } else { system::Silence::begin().ok() };
     task()
 }
@@ -37,21 +37,21 @@ mod system {
 
     use nix::unistd::dup2_stderr;
 
-    /// The stderr that the program was given, while file descriptor 2 leads nowhere; and how many want that.
+    /// The original stderr, while file descriptor 2 is redirected, and the number of values of [`Silence`].
     static OWN: Mutex<Option<(File, usize)>> = Mutex::new(None);
 
     fn own() -> MutexGuard<'static, Option<(File, usize)>> {
         OWN.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a line to the program's own stderr; gives whether it is another than file descriptor 2.
+    /// Writes a line to the original stderr if file descriptor 2 is redirected. Returns whether it is.
     pub fn line(text: &str) -> bool {
         let Some(file) = own().as_ref().and_then(|(file, _)| file.try_clone().ok()) else { return false };
         let _ = (&file).write_all(format!("{text}\n").as_bytes());
         true
     }
 
-    /// While this is held, file descriptor 2 leads nowhere.
+    /// Redirects file descriptor 2 to /dev/null as long as a value exists.
     pub struct Silence(());
 
     impl Silence {
@@ -74,7 +74,7 @@ mod system {
             let mut own = own();
             let Some((given, holders)) = own.as_mut() else { return };
             *holders -= 1;
-            // Where it cannot be given back, which has no reason, the program goes on with its copy.
+            // If the original cannot be restored, the program keeps writing to its copy.
             if *holders == 0 && dup2_stderr(given).is_ok() {
                 *own = None;
             }
@@ -82,7 +82,7 @@ mod system {
     }
 }
 
-/// Graphics APIs of other systems print nothing.
+/// Does nothing, because graphics APIs of other systems print no messages.
 #[cfg(not(unix))]
 mod system {
     pub fn line(_: &str) -> bool {

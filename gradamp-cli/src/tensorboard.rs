@@ -1,4 +1,4 @@
-//! `gradamp tensorboard`: the event files of runs that are over.
+//! `gradamp tensorboard`: writes the event files of runs that have ended.
 
 use std::path::PathBuf;
 
@@ -11,12 +11,12 @@ use crate::output;
 /// `gradamp tensorboard`
 #[derive(Args, Debug)]
 pub struct TensorboardArgs {
-    /// Run folders, none of them still in training.
+    /// The folders of runs that have ended.
     #[arg(value_name = "RUN", required = true)]
     pub runs: Vec<PathBuf>,
 }
 
-/// Makes the event file of each run anew, and prints its path.
+/// Writes the event file of each run again, and prints its path.
 pub fn convert(args: &TensorboardArgs) -> Result<()> {
     for run in &args.runs {
         output::result(tensorboard::convert(run)?.display());

@@ -1,4 +1,4 @@
-//! The end of terminals, as the system tells it.
+//! Whether a terminal still exists, as the system reports it.
 
 #[cfg(unix)]
 pub use system::wait_for_input;
@@ -14,7 +14,7 @@ mod system {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     use nix::unistd::{getpgrp, tcgetpgrp};
 
-    /// How often it is asked who is in the terminal's foreground.
+    /// The interval, in milliseconds, at which the terminal's foreground is checked.
     const LOOK: u16 = 250;
 
     /// The terminal that the program writes to.
@@ -29,14 +29,15 @@ mod system {
             stderr.as_fd().try_clone_to_owned().ok().map(Self)
         }
 
-        /// Waits until the terminal is gone; gives whether the program was in its foreground, or the terminal controls others.
+        /// Waits until the terminal is gone. Returns whether the program was in the terminal's foreground, or the terminal does not
+        /// control this program.
         pub fn wait_for_end(&self) -> bool {
             let mut is_in_front = true;
             loop {
                 match self.foreground() {
                     Ok(is) => is_in_front = is,
-                    Err(Errno::ENOTTY) => is_in_front = true, // it is not this program's controlling terminal
-                    Err(_) => {}                              // it is going
+                    Err(Errno::ENOTTY) => is_in_front = true, // this terminal does not control the program
+                    Err(_) => {}                              // the terminal is closing
                 }
                 match ready(self.0.as_fd(), PollFlags::empty(), LOOK.into()) {
                     Ok(events) if has_ended(events) => return is_in_front,
@@ -56,9 +57,9 @@ mod system {
         ready(stream.as_fd(), PollFlags::empty(), PollTimeout::ZERO).is_ok_and(has_ended)
     }
 
-    /// Waits so long for something to be read from stdin.
+    /// Waits until stdin can be read, for `wait` at most.
     ///
-    /// **Errors:** a terminal that is gone. Whoever reads there finds an end again and again.
+    /// **Errors:** the terminal is gone. Reading from it would return its end forever.
     pub fn wait_for_input(wait: Duration) -> io::Result<()> {
         let wait = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
         match ready(stdin().as_fd(), PollFlags::POLLIN, wait) {
@@ -79,7 +80,7 @@ mod system {
     }
 }
 
-/// A console that closes ends its programs by itself.
+/// A system without signals ends the programs of a console that closes, so there is nothing to watch.
 #[cfg(not(unix))]
 mod system {
     pub struct Terminal;

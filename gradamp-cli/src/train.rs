@@ -29,18 +29,18 @@ use ongoing::OngoingRun;
 
 /// `gradamp train`; returns the exit code.
 pub fn train(args: &TrainArgs) -> Result<u8> {
-    // Until the run begins, a request to stop finds nothing that has to be saved; a run that is resumed is as it was.
+    // Until the run starts, there is nothing to save: a request to stop ends the program, and a resumed run stays as it was.
     match &args.resume {
-        _ if args.in_sweep => interrupt::leave_with(INTERRUPTED, "")?, // the sweep's next call begins it, or goes on with it
+        _ if args.in_sweep => interrupt::leave_with(INTERRUPTED, "")?, // the next call of the sweep starts or continues the run
         Some(root) => {
-            let again = format!("gradamp train --resume {}", shell::path(root));
+            let again = shell::resume_command(root);
             interrupt::leave_with(
                 INTERRUPTED,
-                format_args!("interrupted before the run went on; continue with: {again}"),
+                format_args!("interrupted before the run was continued; continue with: {again}"),
             )?;
         }
         None => {
-            interrupt::leave_with(FAILED, "error: interrupted before the run began; nothing was written")?
+            interrupt::leave_with(FAILED, "error: interrupted before the run started; nothing was written")?
         }
     }
     if args.in_sweep {
@@ -68,7 +68,7 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
                 resolved.notes.iter().for_each(output::message);
             }
             if let Some(out) = &args.out {
-                RunFolder::check_free(out)?; // before minutes are spent on data
+                RunFolder::check_free(out)?; // before the data is read, which may take minutes
             }
             (None, resolved)
         }
@@ -76,7 +76,7 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     let settings = &resolved.config.train;
     let chosen = device::choose(&settings.device).map_err(|error| resolved.place(KeyError::from(error)))?;
     if chosen.precision(settings.precision) != settings.precision {
-        output::message("this device multiplies in f32, not in mixed precision");
+        output::message("this device has no mixed precision; it multiplies in f32");
     }
     let LoopSettings { threads, gpu_memory, precision, tuned, .. } = *settings;
     chosen.run(
@@ -85,7 +85,7 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     )
 }
 
-/// A run that has come to its end has nothing to go on with: its results are shown, and nothing is changed.
+/// Resumes a run that is finished already: prints its results and changes nothing.
 fn finished(args: &TrainArgs, folder: &RunFolder, resolved: &Resolved) -> Result<u8> {
     let damages: Vec<String> =
         run_folder::findings(folder.root())?.iter().filter_map(run_folder::Finding::damage).collect();
@@ -95,14 +95,14 @@ fn finished(args: &TrainArgs, folder: &RunFolder, resolved: &Resolved) -> Result
     }
     if !args.quiet {
         let root = folder.root().display();
-        output::message(format_args!("{root}: already finished; nothing is left to do"));
+        output::message(format_args!("{root}: the run is finished already"));
         let table = phase_table(folder.root(), &resolved.config.strategy);
         output::result(format_args!("\n{table}\n{root}"));
     }
     Ok(SUCCESS)
 }
 
-/// One call of `gradamp train`, whose device is still closed.
+/// One call of `gradamp train`, before its device is opened.
 struct Call<'a> {
     args: &'a TrainArgs,
     resolved: Resolved,
@@ -126,12 +126,12 @@ struct Run<'a, B: Backend> {
 }
 
 impl<B: Backend> Run<'_, B> {
-    /// Trains, and has an error written down once there is a run.
+    /// Trains. If an error occurs after the run has started, records the error in the run folder.
     fn go(&self, existing: Option<RunFolder>) -> Result<u8> {
         let mut ongoing = None;
         let ended = self.train(existing, &mut ongoing);
         if let (Err(failure), Some(ongoing)) = (&ended, &ongoing) {
-            // The error that ended the run matters more than one that follows from it, such as a full disk.
+            // The error that ended the run is more useful than an error of recording it, such as a full disk.
             let _ = ongoing.end(RunStatus::Failed, Some(failure.reason()));
         }
         ended
@@ -152,7 +152,7 @@ impl<B: Backend> Run<'_, B> {
         let model = gradamp_models::build(&settings, &mut parameters)?;
         say(&format!("{settings}: {} parameters, on {}", parameters.trained_elements(), self.backend.name()));
         if sources.are_resident() {
-            say("the images lie on the device");
+            say("the images are kept on the device");
         }
 
         let old = existing.as_ref().map(RunFolder::read_record).transpose()?.flatten();
@@ -183,7 +183,7 @@ impl<B: Backend> Run<'_, B> {
         };
         record.steps_per_epoch = Some(sources.train().batches() as u64);
         record.saved |= was_saved;
-        // From here on there is a run folder; whatever is wrong with the settings was found before.
+        // The run folder exists from here on. All settings were checked before.
         let stop = interrupt::listen()?;
         let folder = match existing {
             Some(folder) => folder,
@@ -198,7 +198,7 @@ impl<B: Backend> Run<'_, B> {
         folder.make_checkpoints()?;
         let mut recorder = Recorder::new(folder, logs, metadata, config);
         if start.step == 0 {
-            recorder.save(&trainer.snapshot())?; // so that a run killed in its first step can be resumed
+            recorder.save(&trainer.snapshot())?; // a run that is killed in its first step can be resumed
         }
         ongoing.note_saved()?;
         let mut events = match config.train.tensorboard || EventWriter::is_in(folder.root()) {
@@ -212,7 +212,7 @@ impl<B: Backend> Run<'_, B> {
         }
         progress.say(&format!("run folder: {}", folder.root().display()));
         if start.epoch >= config.strategy.epochs() {
-            progress.say("all epochs are done already; what is left is to record the end of the run");
+            progress.say("all epochs are done already; recording the end of the run");
         } else if start.step > 0 {
             progress.say(&format!("continuing at epoch {}, step {}", start.epoch + 1, start.step + 1));
         }
@@ -233,10 +233,10 @@ impl<B: Backend> Run<'_, B> {
         self.finish(ongoing, step, outcome)
     }
 
-    /// The live dashboard, with what the folder tells already; `None`, and a line that says so, where it cannot be shown.
+    /// Opens the live dashboard with the data in the folder. If that is impossible, prints the reason and returns `None`.
     fn dashboard(&self, folder: &RunFolder) -> Result<Option<Live>> {
         if let Some(obstacle) = screen::obstacle() {
-            output::message(format_args!("no dashboard, for {obstacle}"));
+            output::message(format_args!("no dashboard, because {obstacle}"));
             return Ok(None);
         }
         let strategy = self.resolved.config.strategy.clone();
@@ -245,17 +245,17 @@ impl<B: Backend> Run<'_, B> {
         match Live::begin(dashboard) {
             Ok(live) => Ok(Some(live)),
             Err(error) => {
-                output::message(format_args!("no dashboard, for it cannot be set up: {error}"));
+                output::message(format_args!("no dashboard, because the terminal cannot be set up: {error}"));
                 Ok(None)
             }
         }
     }
 
-    /// Writes how the run ended, and says so.
+    /// Records and reports how the run ended.
     fn finish(&self, ongoing: &OngoingRun, step: u64, outcome: Result<Outcome, Error>) -> Result<u8> {
         let folder = ongoing.folder();
         let root = folder.root().display();
-        let again = format!("gradamp train --resume {}", shell::path(folder.root()));
+        let again = shell::resume_command(folder.root());
         let word = match &outcome {
             Ok(Outcome::Finished) => RunStatus::Finished,
             Ok(Outcome::Stopped) => RunStatus::Interrupted,
@@ -264,14 +264,14 @@ impl<B: Backend> Run<'_, B> {
             Err(_) => RunStatus::Failed,
         };
         let written = ongoing.end(word, outcome.as_ref().err().map(Error::to_string));
-        folder.check_place()?; // whatever else ended the run, there is nothing here to go on with
+        folder.check_place()?; // without its folder, the run cannot be continued, whatever else ended it
         match outcome {
             Err(error) => {
-                // The error that ended the run matters more than one that follows from it, such as a full disk.
+                // The error that ended the run is more useful than an error of recording it, such as a full disk.
                 let mut kept = format!("the last good checkpoint is {}", folder.last().path().display());
-                // What fails on the CPU fails there again.
+                // An error on the CPU would occur there again.
                 if let (Error::Backend { .. }, false) = (&error, device::is_cpu(&self.backend)) {
-                    kept += &format!("; to go on elsewhere: {again} --device cpu");
+                    kept += &format!("; to continue on the CPU: {again} --device cpu");
                 }
                 Err(Failure::failed(Ended { error, kept }))
             }
@@ -291,7 +291,7 @@ impl<B: Backend> Run<'_, B> {
                     }
                     Outcome::StepLimit => {
                         output::message(format_args!(
-                            "stopped after step {step}, as asked; continue with: {again}"
+                            "stopped after step {step} as requested; continue with: {again}"
                         ));
                         Ok(SUCCESS)
                     }
@@ -323,7 +323,7 @@ impl<B: Backend> Run<'_, B> {
         Ok(folder)
     }
 
-    /// What the run is called: its file's name, or its preset's.
+    /// The name of the run: that of its configuration file, or of its preset.
     fn name(&self) -> String {
         let SettingsArgs { config, preset, .. } = &self.args.settings;
         let file =
@@ -363,7 +363,7 @@ impl<B: Backend> Run<'_, B> {
         })
     }
 
-    /// An error of the core or the data about a setting becomes one about the place where it was written.
+    /// Adds the origin of the setting to an error about a setting.
     fn setting(&self, error: Error) -> Failure {
         match error {
             Error::Setting { .. } => self.resolved.place(KeyError::from(error)).into(),
@@ -372,7 +372,7 @@ impl<B: Backend> Run<'_, B> {
     }
 }
 
-/// The record of a run that goes on at `start`.
+/// The record of a run that is resumed at `start`.
 fn continued(old: RunRecord, start: &TrainState, device: String) -> RunRecord {
     let session = Session { start: timestamp().rfc3339(), step: start.step, version: VERSION.into(), device };
     let mut resumed = old.resumed;
@@ -387,7 +387,7 @@ fn continued(old: RunRecord, start: &TrainState, device: String) -> RunRecord {
     }
 }
 
-/// Why a run ended, and what is left of it.
+/// How a run ended, and which checkpoint is left.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}; {kept}")]
 struct Ended {
@@ -396,7 +396,7 @@ struct Ended {
     kept: String,
 }
 
-/// The observer that stops a run on request, and says what a stop has to wait for.
+/// The observer that stops a run on request, and reports the work that a stop waits for.
 #[derive(Debug)]
 struct Stop<'a>(&'a AtomicBool);
 
@@ -407,7 +407,7 @@ impl<B: Backend> Observer<B> for Stop<'_> {
         }
         interrupt::doing(match next {
             Next::Step => "finishing this step",
-            Next::Evaluation => "leaving the evaluation, which a resumed run does anew",
+            Next::Evaluation => "leaving the evaluation, which a resumed run repeats",
         });
         Control::Continue
     }

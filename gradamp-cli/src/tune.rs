@@ -21,23 +21,23 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
     output::message(format_args!(
         "measuring the convolutions of {model} of width {width}, batch {batch}, on {adapter}"
     ));
-    // One step leaves behind which convolutions there are; its tensors go home before the measurements.
+    // One step shows which convolutions there are. Its tensors are freed before the measurements.
     Workload::new(&args.workload, gpu.clone())?.step(false)?.read()?;
     let mut convolutions = gpu.convolutions();
-    convolutions.retain(|(_, g)| g.n == *batch); // not those of a look at the model's shapes
+    convolutions.retain(|(_, g)| g.n == *batch); // the pass that finds the model's shapes has another batch size
     let found = gpu.tune(&convolutions, |tuned| output::result(line(tuned)))?;
     let (fixed, best) = found
         .convolutions
         .iter()
         .fold((0.0, 0.0), |(fixed, best), tuned| (fixed + tuned.default_seconds, best + tuned.seconds));
-    // What was measured for other models or batches stays.
+    // Earlier measurements for other models or batch sizes are kept.
     let all = match file.exists() {
         true => found.with_older(Tuning::read(&file)?),
         false => found,
     };
     run_folder::write_file(&file, all.to_json()?.as_bytes())?;
     output::result(format_args!(
-        "\nall of them once: {:.2} ms, with the fixed choices {:.2} ms\n{}: used by `--tuned`",
+        "\ntotal of one call each: {:.2} ms, with the default kernels {:.2} ms\n{}: used by `--tuned`",
         1e3 * best,
         1e3 * fixed,
         file.display()

@@ -6,6 +6,7 @@ use gradamp_core::Error;
 use gradamp_wgpu::{Adapter, Precision, Tuning};
 
 use crate::failure::{Failure, Result};
+use gradamp_study::shell;
 
 /// What was measured on `adapter`.
 ///
@@ -16,8 +17,9 @@ pub fn load(adapter: &Adapter, precision: Precision) -> Result<Tuning> {
         let number = adapter.number;
         return Err(Failure::usage(format!(
             "train.tuned: nothing was measured on {adapter} with this driver and version ({} is not there); \
-             `gradamp tune --device gpu:{number}` measures",
-            file.display()
+             `{} tune --device gpu:{number}` measures the kernels",
+            file.display(),
+            shell::program()
         )));
     }
     Ok(Tuning::read(&file)?)

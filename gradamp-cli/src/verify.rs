@@ -16,7 +16,7 @@ pub struct VerifyArgs {
     /// The folder of a run or of a sweep.
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
-    /// Print one JSON line.
+    /// Print the results as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }

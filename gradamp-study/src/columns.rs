@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-/// `rows` as columns two blanks apart, with a rule under the first row; `sides` has `<` for each column that is flush
-/// left and `>` for each that is flush right.
+/// Aligns `rows` in columns, two blanks apart, with a rule under the first row. `sides` has a `<` for each left-aligned
+/// column and a `>` for each right-aligned one.
 pub fn columns(rows: &[Vec<String>], sides: &str) -> String {
     let width = |column: usize| rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max();
     let columns: Vec<(usize, char)> =
@@ -24,7 +24,7 @@ pub fn columns(rows: &[Vec<String>], sides: &str) -> String {
     text
 }
 
-/// The beginning of `text`, with an ellipsis where it is longer than `most` characters.
+/// Shortens `text` to `most` characters, the last of which is then an ellipsis.
 pub fn clip(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
@@ -32,7 +32,7 @@ pub fn clip(text: &str, most: usize) -> String {
     text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// A header's cells.
+/// The cells of a header.
 pub fn header<const N: usize>(names: [&str; N]) -> Vec<String> {
     names.map(str::to_owned).to_vec()
 }

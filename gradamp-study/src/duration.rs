@@ -1,8 +1,8 @@
-//! How a length of time is written wherever people read one.
+//! Durations in words.
 
 use std::time::Duration;
 
-/// A length of time as people say it: `4 s`, `2 min 05 s`, `3 h 20 min`.
+/// Writes a duration: `4 s`, `2 min 05 s`, `3 h 20 min`.
 pub fn duration(seconds: f64) -> String {
     let seconds = Duration::try_from_secs_f64(seconds).map_or(0, |time| (time.as_secs_f64() + 0.5) as u64);
     match seconds {

@@ -1,9 +1,9 @@
-//! What can go wrong in this crate.
+//! The errors of this crate.
 
 use crate::config::KeyError;
 use crate::run_folder;
 
-/// What can go wrong in this crate; every message names the file, folder, key or group it is about.
+/// An error of this crate. Every message names the file, folder, key or group that it is about.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -13,19 +13,19 @@ pub enum Error {
     /// A run folder cannot be read or written, or is damaged.
     #[error(transparent)]
     RunFolder(#[from] run_folder::Error),
-    /// What the core reports.
+    /// An error of the core.
     #[error(transparent)]
     Core(#[from] gradamp_core::Error),
-    /// What the readers of data sets report.
+    /// An error of reading a data set.
     #[error(transparent)]
     Data(#[from] gradamp_data::Error),
-    /// What the readers and writers of models report.
+    /// An error of reading or writing a model.
     #[error(transparent)]
     Model(#[from] gradamp_models::Error),
-    /// The request cannot be met whatever the files hold: the caller has to ask for something else.
+    /// The request is wrong, whatever the files contain.
     #[error("{0}")]
     Request(String),
-    /// The files do not hold what the request needs.
+    /// The files do not contain what the request needs.
     #[error("{0}")]
     Failed(String),
 }

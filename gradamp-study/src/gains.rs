@@ -1,11 +1,11 @@
-//! What amplification is going to do to the gradients, in a line.
+//! Describes the expected effect of amplification on the gradients.
 
 use gradamp_core::amplify::{Gain, ParameterGain};
 
-/// Why the gains of a phase are not there.
-pub const UNKNOWN: &str = "not known in advance: they follow from what the policy is going to decide";
+/// The reason why the gains of a phase are unknown.
+pub const UNKNOWN: &str = "not known in advance: they depend on the decisions of the policy";
 
-/// One line for a phase (from 0) that amplifies, about the mean gains of its parameters.
+/// Describes the mean gains of an amplified phase (counted from 0) in one line.
 pub fn line(phase: usize, gains: Option<&[ParameterGain]>) -> String {
     let Some(gains) = gains else { return format!("phase {}: the gains are {UNKNOWN}", phase + 1) };
     let bounds = |gain: &ParameterGain| match gain.gain {
@@ -23,7 +23,7 @@ pub fn line(phase: usize, gains: Option<&[ParameterGain]>) -> String {
     };
     let (phase, highest) = (phase + 1, bounds(most).1);
     format!(
-        "phase {phase}: gradients are multiplied by {least:.3} to {highest:.3} in the mean (most at {}){dependence}",
+        "phase {phase}: gradients are multiplied by {least:.3} to {highest:.3} on average (most at {}){dependence}",
         most.path
     )
 }
@@ -42,7 +42,7 @@ mod tests {
         ];
         assert_eq!(
             line(1, Some(&gains)),
-            "phase 2: gradients are multiplied by 1.000 to 8.000 in the mean (most at conv1.weight); \
+            "phase 2: gradients are multiplied by 1.000 to 8.000 on average (most at conv1.weight); \
              for 1 of 3 parameters it depends on the path"
         );
         assert_eq!(line(0, Some(&[])), "phase 1: no parameter's gradient is amplified");

@@ -1,8 +1,8 @@
-//! Configurations, run folders, sweeps, comparisons and reports: what surrounds a training, as a library.
+//! Configurations, run folders, sweeps, comparisons and reports, as a library.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`config`] | the settings of a run, and where each of them was written |
+//! | [`config`] | the settings of a run, each with its origin |
 //! | [`run_folder`] | the files of a run: logs, checkpoints, seals |
 //! | [`sweep`] | many runs by one file: the plan, and the results |
 //! | [`compare`] | two groups of runs, or the cells of a sweep, compared with tests and intervals |
@@ -10,8 +10,7 @@
 //! | [`report`] | pages with figures about a run, several runs or a sweep |
 //! | [`tensorboard`] | event files |
 //!
-//! The library prints nothing and starts no process. Where a caller has to be told something, the function returns it or
-//! takes a callback.
+//! The library prints nothing and starts no process. Functions return messages, or pass them to a callback.
 
 #![forbid(unsafe_code)]
 

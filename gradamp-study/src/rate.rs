@@ -1,15 +1,15 @@
-//! How a learning rate is written wherever people read one: in lines, bars, tables, dashboards and pages.
+//! Writes learning rates for people.
 
-/// Digits that a rate is written with: as many as tell one step's rate of a schedule from the next.
+/// The significant digits of a rate, enough to show the change of a schedule from one step to the next.
 const DIGITS: i32 = 4;
 
-/// Four significant digits, without zeros behind them: `0.1`, `0.08415`, `1e-5`, `1.234e-7`, `1e30`. A rate that is not 0
-/// never reads as 0.
+/// Writes a rate with four significant digits and without trailing zeros: `0.1`, `0.08415`, `1e-5`, `1.234e-7`, `1e30`. A
+/// rate that is not 0 is never written as 0.
 pub fn rate(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return format!("{value}").trim_start_matches('-').to_lowercase();
     }
-    // Rounded first: what is rounded up to the next power of ten has that power's form.
+    // The value is rounded first, because rounding up to a power of ten may change the form.
     let scientific = format!("{value:.*e}", DIGITS as usize - 1);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);

@@ -1,10 +1,29 @@
-//! Words of commands that are printed, so that who pastes them into a shell runs what was meant.
+//! Commands in messages and reports: the program's name, and words that are quoted so that a shell reads them as they are.
 
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::OnceLock;
 
-/// A path as a word of a command. One that begins with a dash would be taken for an option; `./` before it says that it is
-/// none.
+/// The running program's name, once it is known.
+static PROGRAM: OnceLock<String> = OnceLock::new();
+
+/// Names the running program by the first argument of its command line. Only the first call counts.
+pub fn name_program(argument: &OsStr) {
+    PROGRAM.get_or_init(|| Path::new(argument).file_stem().map_or_else(|| "gradamp".into(), word));
+}
+
+/// The running program's name as a word of a command: the file stem given to [`name_program`], or `gradamp` if there is none.
+pub fn program() -> &'static str {
+    PROGRAM.get().map_or("gradamp", String::as_str)
+}
+
+/// The command that continues the run in `folder`.
+pub fn resume_command(folder: &Path) -> String {
+    format!("{} train --resume {}", program(), path(folder))
+}
+
+/// Quotes a path as a word of a command. A path that begins with a dash gets `./` before it, because it would otherwise be
+/// read as an option.
 pub fn path(path: &Path) -> String {
     let begins_with_dash = path.as_os_str().as_encoded_bytes().starts_with(b"-");
     match begins_with_dash {
@@ -13,13 +32,13 @@ pub fn path(path: &Path) -> String {
     }
 }
 
-/// A word of a command.
+/// Quotes a word of a command for a POSIX shell.
 #[cfg(unix)]
 pub fn word(word: &OsStr) -> String {
     let mut quoted = String::new();
     for chunk in word.as_encoded_bytes().utf8_chunks() {
-        // Control characters would reach the terminal that shows the command; a line break cannot be made by `printf`,
-        // whose last ones a shell drops, and harms nobody.
+        // Control characters would act on the terminal that shows the command, so they are written as `printf` calls. A line
+        // break stays, because a shell drops line breaks at the end of `printf`'s output, and because it is harmless.
         let mut valid = chunk.valid();
         while let Some(at) = valid.find(|c: char| c.is_control() && c != '\n') {
             let end = at + valid[at..].chars().next().map_or(1, char::len_utf8);
@@ -33,7 +52,7 @@ pub fn word(word: &OsStr) -> String {
     if quoted.is_empty() { "''".into() } else { quoted }
 }
 
-/// A word of a command, as PowerShell and cmd read it. No file's name holds a quotation mark there.
+/// Quotes a word of a command for PowerShell and cmd. File names cannot contain quotation marks on Windows.
 #[cfg(not(unix))]
 pub fn word(word: &OsStr) -> String {
     let text = word.to_string_lossy();
@@ -41,17 +60,17 @@ pub fn word(word: &OsStr) -> String {
     if !text.is_empty() && text.chars().all(is_plain) { text.into_owned() } else { format!("\"{text}\"") }
 }
 
-/// Text in as many quotes as it needs; nothing of nothing.
+/// Quotes text if necessary. Empty text stays empty.
 #[cfg(unix)]
 fn quoted_text(text: &str) -> String {
     match text.is_empty() {
         true => String::new(),
-        // Only a NUL cannot be quoted, which no path and no argument holds.
+        // Only a NUL cannot be quoted, and no path or argument contains one.
         false => shlex::try_quote(text).map_or_else(|_| String::new(), |quoted| quoted.into_owned()),
     }
 }
 
-/// Bytes that cannot be shown, in a form that every POSIX shell makes them of.
+/// Writes bytes that cannot be shown as a call of `printf` that every POSIX shell can run.
 #[cfg(unix)]
 fn printed(bytes: &[u8]) -> String {
     match bytes.is_empty() {
@@ -72,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    /// What a shell makes of words: each, ended by a NUL.
+    /// The words as a shell reads them, each ended by a NUL.
     fn by_a_shell(words: &[String]) -> Vec<u8> {
         let script = format!("printf '%s\\0' {}", words.join(" "));
         Command::new("sh").args(["-c", &script]).output().map(|output| output.stdout).unwrap_or_default()
@@ -102,7 +121,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20))]
 
-        /// Many words by one call of the shell, which is what takes time.
+        /// Quotes many words for one call of the shell, because the call takes most of the time.
         #[test]
         fn a_shell_reads_back_every_word(
             words in prop::collection::vec(prop::collection::vec(1_u8.., 0..12), 1..60),

@@ -41,13 +41,15 @@ fn a_run_with_policy_model_and_data_of_this_crate_trains_and_resumes_bit_for_bit
     let draws = std::fs::read_to_string(here.join("whole/amplification.jsonl")).unwrap();
     assert!(draws.contains("layers."), "the policy amplified layers of the model: {draws}");
 
-    program(here, 0, &[&train[..], &["--out", "half", "--max-steps", "13"]].concat());
+    let (_, stderr) = program(here, 0, &[&train[..], &["--out", "half", "--max-steps", "13"]].concat());
+    assert!(stderr.contains("continue with: third-party train --resume half"), "{stderr}");
     program(here, 0, &["train", "--resume", "half", "--device", "cpu"]);
     let model = |run: &str| std::fs::read(here.join(run).join("checkpoints/last/model.safetensors")).unwrap();
     assert_eq!(model("whole"), model("half"));
     assert!(accuracy(here, "whole") > 0.5, "stripes in four directions are easy to tell apart");
     program(here, 0, &["report", "whole", "-o", "page.html"]);
-    assert!(std::fs::read_to_string(here.join("page.html")).unwrap().contains("leaky"));
+    let page = std::fs::read_to_string(here.join("page.html")).unwrap();
+    assert!(page.contains("leaky") && page.contains("third-party train --config"), "{page}");
 }
 
 /// Step and loss of each line of `metrics.jsonl`. The lines also have times, which differ from run to run.

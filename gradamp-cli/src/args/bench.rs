@@ -7,22 +7,22 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use gradamp_study::config::number::{LARGEST, whole};
 use gradamp_study::config::{Device, Memory, Precision};
 
-/// The device of a command without settings.
+/// The device options of a command that takes no settings.
 #[derive(Args, Clone, Debug)]
 pub struct DeviceArgs {
-    /// Where to compute: auto (the best GPU, else the CPU), cpu, gpu, gpu:NUMBER or gpu:NAME.
+    /// The device: auto (the best GPU, or the CPU if there is none), cpu, gpu, gpu:NUMBER or gpu:NAME.
     #[arg(long, default_value = "auto")]
     pub device: Device,
-    /// Threads of the CPU; 0 for all cores.
+    /// The number of CPU threads; 0 means all cores.
     #[arg(long, default_value_t = 0, value_parser = whole::<usize>(0..=1024))]
     pub threads: usize,
-    /// Most memory that tensors may take on a GPU, such as 4GiB.
+    /// The most memory that tensors may occupy on a GPU, such as 4GiB.
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub gpu_memory: Option<Memory>,
-    /// How exactly a GPU multiplies: mixed has f16 factors and f32 sums.
+    /// The precision in which a GPU multiplies: f32, or mixed (f16 factors, f32 sums).
     #[arg(long, default_value = "f32", value_parser = precision())]
     pub precision: Precision,
-    /// Use the kernels that `gradamp tune` found to be the fastest on this GPU.
+    /// Use the kernels that the command `tune` found to be the fastest on this GPU.
     #[arg(long)]
     pub tuned: bool,
 }
@@ -33,10 +33,10 @@ pub struct WorkloadArgs {
     /// The network.
     #[arg(long, default_value = "resnet18")]
     pub model: String,
-    /// Channels of the first stage.
+    /// The number of channels of the first stage.
     #[arg(long, default_value_t = 64, value_parser = whole::<usize>(0..=LARGEST))]
     pub width: usize,
-    /// Images per step.
+    /// The number of images per step.
     #[arg(long, default_value_t = 64, value_parser = whole::<usize>(0..=LARGEST))]
     pub batch: usize,
 }
@@ -47,7 +47,7 @@ impl fmt::Display for WorkloadArgs {
     }
 }
 
-/// Settings of a benchmark of steps.
+/// `gradamp bench step` and `gradamp bench amplify`
 #[derive(Args, Clone, Debug)]
 pub struct BenchArgs {
     /// What is computed.
@@ -56,36 +56,36 @@ pub struct BenchArgs {
     /// Where.
     #[command(flatten)]
     pub device: DeviceArgs,
-    /// Steps that are timed.
+    /// The number of timed steps.
     #[arg(long, default_value_t = 5, value_parser = whole::<usize>(1..=1_000_000))]
     pub steps: usize,
-    /// Steps before them.
+    /// The number of steps before the timed ones.
     #[arg(long, default_value_t = 2, value_parser = whole::<usize>(0..=1_000_000))]
     pub warmup: usize,
     /// Amplify every batch-norm and ReLU site by 1.0001.
     #[arg(long)]
     pub amplify: bool,
-    /// Print one JSON line.
+    /// Print the results as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Settings of `gradamp bench ops`.
+/// `gradamp bench ops`
 #[derive(Args, Clone, Debug)]
 pub struct OpsArgs {
-    /// The model whose training step is looked at.
+    /// The model whose training step is timed.
     #[command(flatten)]
     pub workload: WorkloadArgs,
     /// Where.
     #[command(flatten)]
     pub device: DeviceArgs,
-    /// Measurements of each operation; the median counts.
+    /// The number of measurements of each operation; their median is reported.
     #[arg(long, default_value_t = 5, value_parser = whole::<usize>(1..=1_000_000))]
     pub rounds: usize,
-    /// Only operations whose name holds this, such as convolution.
+    /// Time only operations whose name contains this text, such as convolution.
     #[arg(long, value_name = "TEXT")]
     pub only: Option<String>,
-    /// Print one JSON line.
+    /// Print the results as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -101,13 +101,13 @@ pub struct TuneArgs {
     pub device: DeviceArgs,
 }
 
-/// Reads a precision by its name; the help says what each is.
+/// Parses the name of a precision; the help explains each.
 fn precision() -> impl TypedValueParser<Value = Precision> {
     let value = |precision: Precision| {
         PossibleValue::new(precision.name()).help(match precision {
-            Precision::F32 => "All in f32",
+            Precision::F32 => "Everything is computed in f32",
             Precision::Mixed => {
-                "Factors of convolutions are rounded to f16; products, sums and tensors are f32"
+                "The factors of convolutions are rounded to f16; products, sums and tensors are f32"
             }
         })
     };

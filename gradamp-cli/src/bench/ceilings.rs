@@ -1,4 +1,4 @@
-//! What a device can do at most, measured in the same run as the operations that are compared with it.
+//! The ceilings of a device, measured in the same process as the operations that are compared with them.
 
 use gradamp_core::backend::Backend;
 use gradamp_core::geometry::{Conv2d, Gemm};
@@ -9,26 +9,26 @@ use super::operation::Operation;
 use super::stopwatch::Stopwatch;
 use crate::failure::Result;
 
-/// Rows, columns and summed dimension of the smallest and the largest product.
+/// The side of the smallest and of the largest square matrix product that is tried.
 const SIDES: [usize; 2] = [256, 4096];
-/// Seconds that fill a device: a product that takes less is tried again at twice the side.
+/// A product that takes less than this many seconds does not fill the device and is tried again at twice the side.
 const ENOUGH: f64 = 0.01;
-/// Elements that are copied: 64 MiB there and 64 MiB back, more than caches hold.
+/// The number of copied elements: 64 MiB are read and 64 MiB written, more than caches hold.
 const COPIED: usize = 1 << 24;
 
-/// The most that was seen on a device.
+/// The highest rates that were measured on a device.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ceilings {
-    /// Multiplications and additions a second in registers alone, where the device has a way to tell.
+    /// Floating-point operations per second in registers alone; 0 if the device cannot measure that.
     registers: f64,
-    /// The same in the fastest large matrix product.
+    /// Floating-point operations per second of the fastest large matrix product.
     product: f64,
-    /// Bytes a second, read and written.
+    /// Bytes per second of a copy: bytes read plus bytes written.
     copy: f64,
 }
 
 impl Ceilings {
-    /// Measures; `registers` is the peak of registers alone, 0 where it is not known.
+    /// Measures the ceilings. `registers` is the peak in registers alone, or 0 if it is not known.
     ///
     /// **Errors:** those of the device.
     pub fn measure<B: Backend>(backend: &B, registers: f64, stopwatch: Stopwatch) -> Result<Self> {
@@ -41,7 +41,7 @@ impl Ceilings {
         })
     }
 
-    /// The higher of each of two measurements: a machine that others use too has slow moments.
+    /// The higher value of each of two measurements: a machine with other users has slow moments.
     #[must_use]
     pub fn highest(self, other: Self) -> Self {
         Self {
@@ -55,9 +55,11 @@ impl Ceilings {
         self.registers.max(self.product)
     }
 
-    /// The share of the roofline that an operation of so many `seconds` reaches: the time that its arithmetic, or its
-    /// traffic if that is longer, takes at the ceilings, over its own. Above 1 where it needs fewer multiplications than
-    /// its formula (Winograd), or where its operands lie in caches.
+    /// The share of the roofline that an operation reaches if it takes `seconds`: the time that its arithmetic or its memory
+    /// traffic (the longer of the two) takes at the ceilings, divided by `seconds`.
+    ///
+    /// The share is above 1 if the algorithm needs fewer multiplications than the formula (Winograd), or if the operands lie
+    /// in caches.
     pub fn share(&self, operation: &Operation, seconds: f64) -> f64 {
         (operation.flops() / self.flops()).max(operation.bytes() / self.copy) / seconds
     }
@@ -81,7 +83,7 @@ impl Ceilings {
     }
 }
 
-/// Multiplications and additions a second of a product that is as large as the device wants it.
+/// Floating-point operations per second of `operation` at a side that is large enough to fill the device.
 fn fastest<B: Backend>(
     backend: &B,
     product: fn(usize) -> gradamp_core::Result<Operation>,
@@ -102,7 +104,7 @@ fn matrix_product(side: usize) -> gradamp_core::Result<Operation> {
     Ok(Operation::Product(Gemm { m: side, n: side, k: side, ..Gemm::default() }))
 }
 
-/// The same as a 1x1 convolution, which on some devices is cut up better.
+/// The same product as a 1x1 convolution, for which some devices have better tiles.
 fn pointwise(side: usize) -> gradamp_core::Result<Operation> {
     let g = Conv2d::new(&[side, 1, 1, side], &[1, 1, side, side], 1, 0)?;
     Ok(Operation::Convolution { op: ConvOp::Forward, g, bias: false, moments: false })

@@ -1,4 +1,4 @@
-//! Calls of fused kernels: operations that know of a rectified batch norm before them.
+//! Calls of fused kernels: operations that compute the rectified batch norm before them as well.
 
 use std::fmt;
 
@@ -18,25 +18,25 @@ pub enum FusedCall {
         g: Conv2d,
         /// Whether it adds a bias.
         bias: bool,
-        /// Whether its output's mean and variance are found too.
+        /// Whether the mean and variance of the output are computed as well.
         moments: bool,
     },
     /// The convolution's input gradient with the batch norm's sums.
     InputGradient {
         /// The convolution's shapes.
         g: Conv2d,
-        /// Whether other readers' share is added.
+        /// Whether the gradient of the input's other readers is added.
         others: bool,
         /// Whether the batch norm's output has a residual.
         residual: bool,
     },
     /// A max-pool's gradient with the batch norm's sums.
     Pool(Pool2d),
-    /// The rest of the batch norm's gradient.
+    /// The batch norm's gradient from sums that are known already.
     Rest {
         /// Its shape.
         g: Rows,
-        /// Whether a residual's gradient is written too.
+        /// Whether the gradient of a residual is written as well.
         residual: bool,
     },
 }
@@ -44,7 +44,7 @@ pub enum FusedCall {
 use FusedCall::{Forward, InputGradient, Pool, Rest};
 
 impl FusedCall {
-    /// What kind of operation it is.
+    /// The name of the kind of operation.
     pub fn name(&self) -> &'static str {
         match self {
             Forward { moments: true, .. } => "convolution + statistics, with batch norm + ReLU",
@@ -69,7 +69,7 @@ impl FusedCall {
         }
     }
 
-    /// What the batch norm works on.
+    /// The rows and channels of the batch norm.
     fn rows(&self) -> Rows {
         match self {
             Forward { g, .. } | InputGradient { g, .. } => g.x_rows(),
@@ -78,10 +78,10 @@ impl FusedCall {
         }
     }
 
-    /// Elements that must cross the memory's bus at least.
+    /// The least number of elements that must cross the memory bus.
     pub fn elements(&self) -> usize {
         let (x, product) = (self.rows().len(), |shape: [usize; 4]| shape.iter().product::<usize>());
-        // Sums are over products with what the batch norm read.
+        // The sums are over products with the batch norm's input, which is read too.
         match self {
             Forward { g, .. } => x + product(g.w_shape()) + product(g.y_shape()),
             InputGradient { g, others, residual } => {
@@ -93,7 +93,7 @@ impl FusedCall {
         }
     }
 
-    /// As `Operation::call`, with numbers from `values`.
+    /// As `Operation::call`, with buffers from `values`.
     pub fn call<B: Backend>(self, b: B, values: &impl Fn(usize) -> Result<B::Buffer>) -> Result<Call> {
         let rows = self.rows();
         let (p, x) = (Channels::<B>::new(values, rows)?, values(rows.len())?);
@@ -142,7 +142,7 @@ impl FusedCall {
 }
 
 impl fmt::Display for FusedCall {
-    /// The shape, as of the operation whose place it takes.
+    /// Writes the shape, in the form of the unfused operation.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&match self {
             Forward { g, .. } | InputGradient { g, .. } => of_convolution(g),
@@ -152,8 +152,8 @@ impl fmt::Display for FusedCall {
     }
 }
 
-/// What the survey found the backend to have.
+/// The fused kernels of a backend; the survey records fused calls only if the backend has fused kernels.
 fn fused_kernels<B: Backend>(backend: &B) -> Result<&dyn FusedKernels<B>> {
-    let missing = || gradamp_core::Error::external(format!("{} does not fold", backend.name()));
+    let missing = || gradamp_core::Error::external(format!("{} has no fused kernels", backend.name()));
     backend.fused_kernels().ok_or_else(missing)
 }

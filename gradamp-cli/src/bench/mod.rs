@@ -90,13 +90,13 @@ impl Task for Amplified<'_> {
         }
         let (mut without, mut with) = (Vec::new(), Vec::new());
         for pair in 0..args.steps {
-            // Each goes first every other time, so that a machine that slows down slows both.
+            // The two kinds of step alternate in order, so that a machine that slows down slows both.
             for amplified in [pair % 2 == 1, pair % 2 == 0] {
                 let (seconds, _) = bench.steps(amplified)?;
                 if amplified { with.push(seconds) } else { without.push(seconds) }
             }
         }
-        // Neighbours in time share what else the machine does: their ratios are steadier than that of the medians.
+        // Two steps that follow each other run under the same load, so that their ratio is steadier than the ratio of the medians.
         let mut ratios: Vec<f64> = with.iter().zip(&without).map(|(with, without)| with / without).collect();
         let paired = median(&mut ratios);
         let (without, with) = (median(&mut without), median(&mut with));
@@ -112,7 +112,7 @@ impl Task for Amplified<'_> {
             output::result(line);
         } else {
             output::result(format_args!(
-                "without amplification {without:.5} s a step, with {sites} sites amplified {with:.5} s: ratio {ratio:.4} (of neighbouring steps {paired:.4})"
+                "without amplification {without:.5} s a step, with {sites} sites amplified {with:.5} s: ratio {ratio:.4} (median ratio of consecutive steps {paired:.4})"
             ));
         }
         Ok(())
@@ -126,7 +126,7 @@ fn threads(args: &BenchArgs) -> usize {
     }
 }
 
-/// The most memory that the process ever held, where the system tells (Linux).
+/// The peak memory of the process; `None` if the system does not report it (only Linux does).
 fn peak_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,4 +1,4 @@
-//! One operation of a training step, by itself: what it is called, what it costs at least, and how it is run.
+//! One operation of a training step: its name, its least cost, and a call that can be timed.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use gradamp_wgpu::ConvOp;
 use super::fused::FusedCall;
 use super::operands::{Call, Channels, of_convolution, of_pool, of_rows};
 
-/// A call of a backend, with all that its time depends on.
+/// A call of a backend's method, with everything that its time depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// An operation of a convolution.
@@ -22,10 +22,10 @@ pub enum Operation {
         g: Conv2d,
         /// Whether it adds a bias.
         bias: bool,
-        /// Whether its output's mean and variance are found too.
+        /// Whether the mean and variance of the output are computed as well.
         moments: bool,
     },
-    /// One that knows of a rectified batch norm before it.
+    /// An operation that computes the rectified batch norm before it as well.
     Fused(FusedCall),
     /// A matrix product, as linear layers have.
     Product(Gemm),
@@ -78,11 +78,11 @@ pub enum Operation {
     Sgd(Vec<usize>),
 }
 
-/// Values repeat after so many, a prime: making each by itself takes longer than many an operation.
+/// The values of a buffer repeat after this many, a prime. Generating each value would take longer than some operations.
 const PATTERN: usize = 4099;
 
 impl Operation {
-    /// What kind of operation it is.
+    /// The name of the kind of operation.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Convolution { op: ConvOp::Forward, moments: false, .. } => "convolution",
@@ -113,7 +113,7 @@ impl Operation {
         }
     }
 
-    /// Multiplications and additions of a product by its formula, however it is computed; 0 for what only moves values.
+    /// The multiplications and additions of a product by its formula, whatever the algorithm; 0 for an operation that is no product.
     pub fn flops(&self) -> f64 {
         match self {
             Self::Convolution { g, .. } => 2.0 * g.multiplications() as f64,
@@ -123,8 +123,8 @@ impl Operation {
         }
     }
 
-    /// Bytes that must cross the memory's bus at least: every operand once, and those twice that are read and written.
-    /// Numbers per channel are left out.
+    /// The least number of bytes that must cross the memory bus: every operand once, or twice if it is read and written.
+    /// Values per channel are not counted.
     pub fn bytes(&self) -> f64 {
         let volume = |shape: [usize; 4]| shape.iter().product::<usize>();
         let elements = match self {
@@ -149,7 +149,7 @@ impl Operation {
         4.0 * elements as f64
     }
 
-    /// The operation on `backend`, on buffers of values like those of a training.
+    /// Makes a call of the operation on `backend`, with buffers of values as a training has them.
     ///
     /// **Errors:** out of memory.
     pub fn call<B: Backend>(&self, backend: &B) -> Result<Call> {
@@ -276,7 +276,7 @@ impl Operation {
     }
 }
 
-/// The step of one parameter with a gradient and a velocity, so small that nothing grows.
+/// The SGD step of one parameter, with a learning rate so small that the values do not grow over many calls.
 fn slot<B: Backend>((len, buffers): &mut (usize, [B::Buffer; 3])) -> SgdSlot<'_, B> {
     let [gradient, velocity, parameter] = buffers;
     let step = SgdStep {

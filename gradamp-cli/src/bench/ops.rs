@@ -43,7 +43,7 @@ struct Ops<'a> {
     registers: f64,
 }
 
-/// What was measured of an operation.
+/// The measurement of an operation.
 struct Line {
     operation: Operation,
     count: usize,
@@ -86,7 +86,7 @@ impl Task for Ops<'_> {
     }
 }
 
-/// Seconds of all operations of a step.
+/// The seconds of all operations of a step.
 fn together(lines: &[Line]) -> f64 {
     lines.iter().map(Line::in_step).sum()
 }
@@ -118,7 +118,7 @@ fn table(lines: &[Line], ceilings: &Ceilings) -> String {
     columns(&rows, "<<>>>>>>")
 }
 
-/// The same by kind of operation, the longest first.
+/// The table by kind of operation, the longest first.
 fn kinds(lines: &[Line], ceilings: &Ceilings) -> String {
     let mut kinds: Vec<(&str, Vec<&Line>)> = Vec::new();
     for line in lines {
@@ -160,7 +160,7 @@ fn percent(share: f64) -> String {
 }
 
 impl Line {
-    /// Seconds that all its calls take in a step.
+    /// The seconds of all calls of the operation in a step.
     fn in_step(&self) -> f64 {
         self.count as f64 * self.seconds
     }

@@ -1,4 +1,4 @@
-//! How long one operation takes.
+//! Times one operation.
 
 use std::time::Instant;
 
@@ -7,17 +7,17 @@ use gradamp_core::backend::Backend;
 use super::operation::Operation;
 use crate::failure::Result;
 
-/// The median of some rounds, each long enough for the clock.
+/// Takes the median of several rounds, each long enough for the clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch {
     /// Rounds.
     pub rounds: usize,
-    /// Seconds of a round at least.
+    /// The least duration of a round, in seconds.
     pub stretch: f64,
 }
 
 impl Stopwatch {
-    /// Seconds of `operation`, which on a GPU includes its share of handing it over.
+    /// The seconds of one call of `operation`. On a GPU they include its share of the time to submit the work.
     ///
     /// **Errors:** those of the device.
     pub fn seconds<B: Backend>(&self, operation: &Operation, backend: &B) -> Result<f64> {
@@ -30,7 +30,7 @@ impl Stopwatch {
             backend.synchronize()?;
             Ok(start.elapsed().as_secs_f64() / times as f64)
         };
-        stretch(1)?; // compiles, and touches memory for the first time
+        stretch(1)?; // compiles kernels and touches the memory for the first time
         let once = stretch(1)?;
         let times = (self.stretch / once).ceil().clamp(1.0, 1000.0) as usize;
         let mut all = (0..self.rounds).map(|_| stretch(times)).collect::<Result<Vec<f64>>>()?;
@@ -45,7 +45,7 @@ pub fn median(seconds: &mut [f64]) -> f64 {
     if n % 2 == 1 { seconds[n / 2] } else { (seconds[n / 2 - 1] + seconds[n / 2]) / 2.0 }
 }
 
-/// `value` with so many digits behind the point.
+/// Rounds `value` to this many digits after the decimal point.
 pub fn round(value: f64, digits: i32) -> f64 {
     let unit = 10.0_f64.powi(digits);
     (value * unit).round() / unit

@@ -1,4 +1,4 @@
-//! What a training step asks of its device, found by running the step where nothing is computed.
+//! The operations of a training step, found by running the step on a backend that records calls and computes nothing.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ use crate::failure::Result;
 pub fn operations<B: Backend>(workload: &WorkloadArgs, backend: &B) -> Result<Vec<(Operation, usize)>> {
     let survey = Survey { like: backend.clone(), notes: Arc::default() };
     let mut bench = Workload::new(workload, survey.clone())?;
-    survey.drain(); // what making the model and looking at its shapes asked for
+    survey.drain(); // the calls that made the model and found its shapes
     bench.step(false)?;
     let mut found: Vec<(Operation, usize)> = Vec::new();
     for operation in survey.drain() {
@@ -34,7 +34,7 @@ pub fn operations<B: Backend>(workload: &WorkloadArgs, backend: &B) -> Result<Ve
     Ok(found)
 }
 
-/// A backend that notes what it is asked for and computes nothing; its buffers hold nothing. It fuses what `like` fuses.
+/// A backend that records calls and computes nothing. Its buffers are empty. It fuses the same operations as `like`.
 #[derive(Clone, Debug)]
 struct Survey<B> {
     like: B,
@@ -49,7 +49,7 @@ impl<B> Survey<B> {
         Ok(())
     }
 
-    /// What was asked for since the last call.
+    /// Returns the operations recorded since the last call.
     fn drain(&self) -> Vec<Operation> {
         std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -81,7 +81,7 @@ impl<B: Backend> LinearAlgebra for Survey<B> {
         self.note(Operation::Product(*g))
     }
 
-    /// Convolutions are noted whole, so nobody asks for their parts.
+    /// Never called, because a convolution is recorded as a whole.
     fn im2col(&self, _g: &Conv2d, _images: Range<usize>, _x: &(), _columns: &mut ()) -> Answer {
         Ok(())
     }
@@ -206,12 +206,12 @@ impl<B: Backend> Optimiser for Survey<B> {
         self.note(Operation::Sgd(vec![slot.len]))
     }
 
-    /// Gradients are looked at by hooks only, of which the step has none.
+    /// Never called, because only hooks read the statistics of gradients, and the step has no hooks.
     fn statistics(&self, _len: usize, _x: &(), _offset: usize, _out: &mut ()) -> Answer {
         Ok(())
     }
 
-    /// One operation, as backends take it.
+    /// Records the step of all parameters as one operation.
     fn sgd_all(&self, slots: Vec<SgdSlot<'_, Self>>) -> Answer {
         self.note(Operation::Sgd(slots.iter().map(|slot| slot.len).collect()))
     }
@@ -300,7 +300,7 @@ impl<B: Backend> FusedKernels<Survey<B>> for Survey<B> {
 mod tests {
     use super::*;
 
-    /// On the CPU at a width where its convolutions at stride 1 fold.
+    /// The survey on the CPU, at a width at which convolutions with stride 1 are fused.
     fn found(model: &str, batch: usize) -> Vec<(Operation, usize)> {
         let cpu = gradamp_cpu::Cpu::with_threads(1).unwrap();
         operations(&WorkloadArgs { model: model.into(), width: 16, batch }, &cpu).unwrap()

@@ -14,7 +14,8 @@ use crate::failure::{Failure, Result};
 
 const CLASSES: usize = 10;
 const IMAGE: [usize; 3] = [32, 32, 3];
-/// Close to 1, so that amplified steps compute the same numbers, subnormal ones included.
+/// The factor of amplified steps. It is close to 1 so that they compute almost the same numbers as plain steps, including
+/// subnormal ones, whose arithmetic is slow.
 const FACTOR: f32 = 1.0001;
 
 /// A model, its optimiser and one batch.
@@ -28,7 +29,7 @@ pub struct Workload<B: Backend> {
     labels: Tensor<B>,
     plain: Hooks<B>,
     amplified: Hooks<B>,
-    /// Sites that amplified steps amplify.
+    /// The sites that amplified steps amplify.
     pub amplified_sites: usize,
 }
 
@@ -80,8 +81,7 @@ impl<B: Backend> Workload<B> {
         })
     }
 
-    /// So many steps as the host runs ahead of the device and one more, then the wait for them, as in a training.
-    /// Seconds of each, and the last loss.
+    /// Runs `steps_ahead() + 1` steps and waits for them, as a training does. Returns the seconds per step and the last loss.
     pub fn steps(&mut self, amplified: bool) -> Result<(f64, f32)> {
         let steps = self.backend.steps_ahead() + 1;
         let start = Instant::now();
@@ -92,7 +92,7 @@ impl<B: Backend> Workload<B> {
         Ok((start.elapsed().as_secs_f64() / steps as f64, loss))
     }
 
-    /// One step, handed to the device.
+    /// Submits one step to the device without waiting.
     pub fn step(&mut self, amplified: bool) -> Result<ops::Loss<B>> {
         let mut tape = Tape::train(&mut self.parameters);
         let x = tape.constant(self.images.clone());

@@ -1,4 +1,4 @@
-//! A short training on a device beside the same one on the CPU.
+//! Compares a short training on a device with the same training on the CPU.
 
 use gradamp_core::conformance::agreement::{self, FirstStep, LayerDifference};
 use gradamp_core::{Backend, Batch, BatchSource, Error, Parameters, Result};
@@ -9,30 +9,30 @@ use serde_json::{Value, json};
 
 use gradamp_study::columns::{columns, header};
 
-/// The largest difference of a gradient in the first step, relative to the largest value of its tensor.
+/// The limit of a gradient's difference in the first step, relative to the largest value of its tensor.
 pub const GRADIENT_LIMIT: f64 = 1e-4;
-/// The largest difference of a loss in the first steps, relative to the CPU's. Later differences are shown without a limit: by then
-/// some rectifier has decided otherwise, and two trainings drift apart on any two devices.
+/// The limit of a loss's difference in the first steps, relative to the CPU's loss. Later differences have no limit: by then
+/// some rectifier has opened on one device only, and two trainings drift apart on any two devices.
 pub const LOSS_LIMIT: f64 = 1e-3;
 const JUDGED_STEPS: usize = 4;
 const BATCH: usize = 16;
 const SEED: u64 = 1;
 const LR: f32 = 1e-3;
-/// Batches that are tried until one is found in which no rectifier lies within rounding of 0.
+/// The number of batches that are tried until one is found in which no rectifier's input lies within rounding of 0.
 const BATCHES: usize = 8;
 
-/// A model's short training on a device, beside the CPU's.
+/// A short training of a model on a device and on the CPU.
 pub struct Comparison {
     settings: ModelSettings,
     layers: Vec<LayerDifference>,
-    /// Places where a gradient flows on one of both only.
+    /// The number of places at which a gradient flows on only one of the two devices.
     switched: usize,
     /// The losses on the device and on the CPU.
     losses: [Vec<f32>; 2],
 }
 
 impl Comparison {
-    /// Trains on both.
+    /// Trains the model on `backend` and on `cpu`.
     ///
     /// **Errors:** those of the device.
     pub fn run<B: Backend>(backend: &B, cpu: &Cpu, settings: ModelSettings, steps: usize) -> Result<Self> {
@@ -65,7 +65,7 @@ impl Comparison {
         self.layers.iter().max_by(|a, b| a.worst_gradient().total_cmp(&b.worst_gradient()))
     }
 
-    /// What exceeds its limit.
+    /// Describes each difference that exceeds its limit.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let name = self.settings.architecture;
@@ -103,7 +103,7 @@ impl Comparison {
         }
         if self.switched > 0 {
             text += &format!(
-                "in each of {BATCHES} batches some rectifier or pool decided otherwise, here at {} places\n",
+                "in each of {BATCHES} batches some rectifier or pool selected other values than on the CPU, here at {} places\n",
                 self.switched
             );
         }
@@ -136,7 +136,7 @@ impl Comparison {
     }
 }
 
-/// A model on one backend, as its seed makes it.
+/// A freshly initialised model on one backend.
 struct Trainee<B: Backend> {
     model: Model,
     parameters: Parameters<B>,

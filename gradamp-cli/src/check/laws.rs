@@ -1,4 +1,4 @@
-//! A device against the laws of the conformance suite.
+//! Checks a device with the laws of the conformance suite.
 
 use std::time::Instant;
 
@@ -9,22 +9,22 @@ use serde_json::{Value, json};
 
 use gradamp_study::duration::duration;
 
-/// What the conformance suite says.
+/// The result of the conformance suite.
 pub struct Laws {
     held: usize,
     broken: Vec<(&'static str, String)>,
     untried: usize,
-    /// The device answers no more.
+    /// How many laws were not tried because the device stopped responding.
     pub is_lost: bool,
     seconds: f64,
 }
 
 impl Laws {
-    /// Holds a device against every law, under a bar where a terminal shows it.
+    /// Checks a device with every law. Shows a progress bar if stderr is a terminal.
     pub fn hold<B: Backend>(backend: &B) -> Self {
         let (laws, start) = (laws::<B>(), Instant::now());
         let mut found = Self { held: 0, broken: Vec::new(), untried: 0, is_lost: false, seconds: 0.0 };
-        let bar = ProgressBar::new(laws.len() as u64); // on a terminal only
+        let bar = ProgressBar::new(laws.len() as u64); // hidden if stderr is no terminal
         let template = "laws {bar:16} {pos}/{len} {wide_msg}";
         bar.set_style(
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
@@ -59,7 +59,7 @@ impl Laws {
             text += &format!("  broken: {law}: {message}\n");
         }
         if self.is_lost {
-            text += &format!("  the device answers no more; {} laws were not tried\n", self.untried);
+            text += &format!("  the device stopped responding; {} laws were not tried\n", self.untried);
         }
         text
     }
@@ -70,7 +70,7 @@ impl Laws {
         json!({"held": self.held, "broken": broken, "untried": self.untried, "seconds": self.seconds})
     }
 
-    /// What is wrong, in a few words.
+    /// Describes the broken laws in a few words; `None` if all laws hold.
     pub fn fault(&self) -> Option<String> {
         let first = self.broken.first()?.0;
         Some(match self.broken.len() {
@@ -94,7 +94,7 @@ mod tests {
         let expected = "laws: 3 of 7 hold (1 s)\n  \
              broken: gemm::gemm_equals_its_twin: C[0] is 1, expected 2\n  \
              broken: axpby::axpby_equals_its_twin: the backend failed: lost\n  \
-             the device answers no more; 2 laws were not tried\n";
+             the device stopped responding; 2 laws were not tried\n";
         assert_eq!(laws.as_text(), expected);
         assert_eq!(laws.fault().unwrap(), "it breaks 2 laws, the first is gemm::gemm_equals_its_twin");
         let none = Laws { held: 3, broken: Vec::new(), untried: 0, is_lost: false, seconds: 1.0 };

@@ -1,5 +1,5 @@
-//! `gradamp devices --check`: a device against the laws of the conformance suite, and a short training on it against the
-//! CPU's.
+//! `gradamp devices --check`: checks a device with the laws of the conformance suite, and compares a short training on the
+//! device with the same training on the CPU.
 
 mod comparison;
 mod laws;
@@ -21,7 +21,7 @@ const WIDTH: usize = 8;
 
 /// `gradamp devices --check DEVICE`
 ///
-/// **Errors:** a device that is not there, or that breaks a law or computes otherwise than the CPU.
+/// **Errors:** a device that does not exist, breaks a law, or computes other values than the CPU.
 pub fn check(device: &Device, steps: usize, json: bool) -> Result<()> {
     if steps == 0 {
         return Err(Failure::usage("--steps: expected at least 1, found 0"));
@@ -72,9 +72,9 @@ impl Task for Check {
             }));
         }
         if faults.is_empty() {
-            say("This device computes as it should.");
+            say("This device computes correctly.");
             return Ok(());
         }
-        Err(Failure::failed(format!("{name} does not compute as it should: {}", faults.join("; "))))
+        Err(Failure::failed(format!("{name} does not compute correctly: {}", faults.join("; "))))
     }
 }

@@ -1,9 +1,9 @@
 //! Requests to stop: Ctrl-C, and the signals of shells, schedulers and supervisors.
 //!
-//! SIGINT, SIGTERM, SIGHUP and SIGUSR1 ask a run or a sweep to save and stop. They may come as often as they like, and to whole
-//! groups of processes: all after the first change nothing. Only a second Ctrl-C at the terminal ends the program at once, without
-//! saving, and then not with the exit code that means saved. A signal that was ignored when the program began, as under `nohup` or
-//! after `trap '' INT`, stays ignored.
+//! SIGINT, SIGTERM, SIGHUP and SIGUSR1 ask a run or a sweep to save and stop. The first signal counts; further signals change
+//! nothing, even if they are sent to a whole group of processes. Only a second Ctrl-C at the terminal ends the program at
+//! once, without saving and with exit code 1. A signal that was ignored when the program started, as under `nohup` or after
+//! `trap '' INT`, stays ignored.
 
 #[cfg(unix)]
 mod signals;
@@ -20,12 +20,12 @@ use crate::{output, screen};
 #[cfg(unix)]
 use signals as system;
 
-/// How long the end of a program that does not save waits for its note.
+/// How long a program that ends without saving waits until its final note is written.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Raised by the first request of a program that has something to save.
+/// Set by the first request to stop, if the program has something to save.
 static STOP: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
-/// Whether a request ends the program on the spot, since there is nothing to save.
+/// Whether a request ends the program immediately, because there is nothing to save.
 static LEAVES: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 static PLAN: Mutex<Plan> = Mutex::new(Plan {
     leaving: None,
@@ -35,27 +35,27 @@ static PLAN: Mutex<Plan> = Mutex::new(Plan {
     at_once: None,
 });
 
-/// What a request leads to.
+/// What a request to stop does.
 struct Plan {
-    /// The exit code and the last words of a program that has nothing to save.
+    /// The exit code and the final message, if the program has nothing to save.
     leaving: Option<(u8, String)>,
-    /// What a stop waits for now.
+    /// The work that a stop waits for.
     doing: &'static str,
-    /// Whether it was said that the program is stopping.
+    /// Whether the message "stopping" was printed.
     told: bool,
     /// Whether Ctrl-C was pressed.
     pressed: bool,
-    /// What is noted down before the program ends without saving; gives its last words.
+    /// Writes a note before the program ends without saving, and returns the final message.
     at_once: Option<Box<dyn FnOnce() -> String + Send>>,
 }
 
-/// Prepares the program for what the system signals to any command: a limit on the size of files is an error of writing, as a full disk
-/// is, and no silent death.
+/// Prepares every command for signals of the system: a write beyond the limit on file sizes becomes an error, as with a full
+/// disk. Without this call the signal would end the program without a message.
 pub fn begin() {
     system::survive_file_limits();
 }
 
-/// From now on a request asks for a save and a stop: gives the flag that it raises.
+/// From now on a request asks the program to save and stop. Returns the flag that the request sets.
 pub fn listen() -> Result<&'static AtomicBool> {
     plan().leaving = None;
     LEAVES.store(false, Ordering::SeqCst);
@@ -63,19 +63,21 @@ pub fn listen() -> Result<&'static AtomicBool> {
     Ok(&STOP)
 }
 
-/// From now on a request ends a view that has nothing to save: the terminal is put in order, and the program ends.
+/// From now on a request restores the terminal and ends the program, for views, which have nothing to save.
 pub fn listen_to_leave() -> Result<()> {
     leave_with(INTERRUPTED, "")
 }
 
-/// From now on a request ends the program on the spot with this exit code and these last words, since there is nothing to save.
+/// From now on a request ends the program immediately, with this exit code and this final message. For a program that has
+/// nothing to save.
 pub fn leave_with(code: u8, words: impl Display) -> Result<()> {
     plan().leaving = Some((code, words.to_string()));
     LEAVES.store(true, Ordering::SeqCst);
     system::listen(request, &STOP, &LEAVES)
 }
 
-/// What a stop has to wait for from now on, as in "stopping: finishing this step". It is said again where a stop was asked for already.
+/// Names the work that a stop has to wait for from now on, as in "stopping: finishing this step". If a stop was requested
+/// already, prints the message again.
 pub fn doing(what: &'static str) {
     let mut plan = plan();
     if std::mem::replace(&mut plan.doing, what) != what && plan.told {
@@ -84,17 +86,17 @@ pub fn doing(what: &'static str) {
     }
 }
 
-/// What is done when a second Ctrl-C ends the program without saving, such as to note it down; gives the last words.
+/// Sets what is done before a second Ctrl-C ends the program without saving. `note` returns the final message.
 pub fn at_once(note: impl FnOnce() -> String + Send + 'static) {
     plan().at_once = Some(Box::new(note));
 }
 
-/// What Ctrl-C does where a full-screen view reads it as a key.
+/// Does what Ctrl-C does, for a full-screen view that reads Ctrl-C as a key.
 pub fn stop() {
     request(true);
 }
 
-/// Asks as a signal does, however often.
+/// Does what a signal does. Further calls change nothing.
 pub fn ask_to_stop() {
     request(false);
 }
@@ -104,7 +106,8 @@ pub fn is_hangup_ignored() -> bool {
     system::is_hangup_ignored()
 }
 
-/// Follows a request to stop. `is_key` says that a person pressed Ctrl-C; other requests come from a process or a terminal that hung up.
+/// Handles a request to stop. `is_key` is whether a person pressed Ctrl-C; otherwise a process sent the request, or a terminal
+/// hung up.
 fn request(is_key: bool) {
     let mut plan = plan();
     if let Some((code, words)) = &plan.leaving {
@@ -120,17 +123,17 @@ fn request(is_key: bool) {
         let hint = if is_key { "; Ctrl-C again to stop at once, without saving" } else { "" };
         let what = plan.doing;
         drop(plan);
-        // Below what the terminal shows of the key, or of a bar.
+        // Starts a new line, because the terminal may show ^C or a progress bar.
         let line = if std::io::stderr().is_terminal() { "\n" } else { "" };
         output::message(format_args!("{line}stopping: {what}{hint}"));
     }
 }
 
-/// Has it noted, but does not wait long for a disk that does not answer.
+/// Writes the note on a thread, so that a disk that does not respond delays the end by [`PATIENCE`] at most.
 fn noted(note: Box<dyn FnOnce() -> String + Send>) -> Option<String> {
     let (sender, words) = mpsc::channel();
     let write = move || {
-        let _ = sender.send(note()); // nobody waits any more where it took too long
+        let _ = sender.send(note()); // fails if the note took too long and nobody waits for it
     };
     thread::Builder::new().name("last words".into()).spawn(write).ok()?;
     words.recv_timeout(PATIENCE).ok()
@@ -149,7 +152,7 @@ fn plan() -> MutexGuard<'static, Plan> {
     PLAN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ctrl-C and the closing of the console, where the system has no signals.
+/// Ctrl-C and closed consoles on systems without signals.
 #[cfg(not(unix))]
 mod system {
     use std::sync::Arc;
@@ -157,10 +160,10 @@ mod system {
 
     use crate::failure::{Failure, Result};
 
-    /// Whether the handler is there.
+    /// Whether the handler is installed.
     static LISTENING: AtomicBool = AtomicBool::new(false);
 
-    /// Calls `request` for every request from now on, which is always Ctrl-C.
+    /// Calls `request` for every Ctrl-C from now on.
     pub(super) fn listen(request: fn(bool), _: &Arc<AtomicBool>, _: &Arc<AtomicBool>) -> Result<()> {
         if LISTENING.swap(true, Ordering::SeqCst) {
             return Ok(());
@@ -168,10 +171,10 @@ mod system {
         ctrlc::set_handler(move || request(true)).map_err(Failure::failed)
     }
 
-    /// Here a limit on the size of files is an error of writing already.
+    /// Does nothing: a write beyond a limit on file sizes returns an error on this system.
     pub(super) fn survive_file_limits() {}
 
-    /// A console that closes ends its programs by itself.
+    /// Always `true`: the system ends the programs of a console that closes.
     pub(super) fn is_hangup_ignored() -> bool {
         true
     }

@@ -1,4 +1,4 @@
-//! Signals, where the system has them.
+//! Signals, on systems that have them.
 
 use std::io;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use signal_hook::{flag, low_level};
 use crate::failure::{FAILED, Failure, Result};
 use crate::output;
 
-/// What asks a program to save and stop: a person, a supervisor, a terminal that hangs up, a scheduler that announces the end of a job.
+/// The signals that ask a program to save and stop. A person, a supervisor, a terminal that hangs up or a scheduler sends them.
 const REQUESTS: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
 
-/// Whether handlers are there.
+/// Whether the handlers are installed.
 static LISTENING: AtomicBool = AtomicBool::new(false);
 
 /// Handles requests to stop from now on, except signals that were ignored when the program began.
 ///
-/// `request` is called for each, and is told whether Ctrl-C was pressed. If no thread can be started for it, a request raises `stop`,
-/// or ends the program if `leaves` is raised.
+/// Calls `request` for each signal; its argument is whether Ctrl-C was pressed. If no thread can be started for these calls, a
+/// signal sets `stop`, or ends the program if `leaves` is set.
 pub(super) fn listen(request: fn(bool), stop: &Arc<AtomicBool>, leaves: &Arc<AtomicBool>) -> Result<()> {
     if LISTENING.swap(true, Ordering::SeqCst) {
         return Ok(());
@@ -37,13 +37,13 @@ pub(super) fn listen(request: fn(bool), stop: &Arc<AtomicBool>, leaves: &Arc<Ato
     if let Err(error) = thread::Builder::new().name("signals".into()).spawn(answer) {
         listen_without_thread(&heard, stop, leaves).map_err(Failure::failed)?;
         output::message(format_args!(
-            "no thread can be started to answer signals ({error}): they are obeyed without a message"
+            "no thread can be started to answer signals ({error}): the program obeys signals without a message"
         ));
     }
     Ok(())
 }
 
-/// Follows requests within the handlers themselves.
+/// Handles requests within the signal handlers.
 fn listen_without_thread(
     signals: &[i32],
     stop: &Arc<AtomicBool>,
@@ -61,7 +61,7 @@ pub(super) fn is_hangup_ignored() -> bool {
 }
 
 /// Whether a signal is ignored, as the process that started the program may have asked for.
-#[allow(unsafe_code)] // no safe library asks without changing what it asks for
+#[allow(unsafe_code)] // no safe library reads a signal's action without changing it
 fn is_ignored(signal: i32) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: without a new action `sigaction` only writes the current one, into memory of its type.
@@ -70,22 +70,22 @@ fn is_ignored(signal: i32) -> bool {
     is_known && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
-/// Whether the terminal sent it, rather than a process.
+/// Whether a signal came from the terminal and not from a process.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn comes_from_terminal(code: i32) -> bool {
     code == libc::SI_KERNEL
 }
 
-/// The same where the code does not tell: Ctrl-C goes to the group of processes in the foreground.
+/// On systems whose code does not tell: whether this process group, which would get Ctrl-C, is in the terminal's foreground.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn comes_from_terminal(_: i32) -> bool {
     nix::unistd::tcgetpgrp(io::stdin()).is_ok_and(|group| group == nix::unistd::getpgrp())
 }
 
-/// With a handler of its own, a write past the limit fails with an error; by default the signal ends the program. Programs that are
-/// started from here find the default again.
+/// Installs a handler, so that a write beyond the limit on file sizes returns an error. By default the signal ends the
+/// program. Child processes get the default action.
 pub(super) fn survive_file_limits() {
-    let _ = flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))); // without it such a write ends the program, as before
+    let _ = flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))); // if this fails, the default action stays
 }
 
 /// Ends the program without the exit handlers of libraries, whose threads may still be working.

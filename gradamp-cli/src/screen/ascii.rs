@@ -1,13 +1,13 @@
-//! Frames in ASCII, for terminals that do not show UTF-8.
+//! Converts frames to ASCII, for terminals that do not show UTF-8.
 
 use ratatui::buffer::Buffer;
 
-/// Whether the environment says that the terminal knows no UTF-8. Where nothing is said, it is taken for granted.
+/// Whether the environment names a locale without UTF-8. A terminal is assumed to show UTF-8 if no locale is named.
 pub fn is_wanted() -> bool {
     is_wanted_by(|name| std::env::var(name).ok())
 }
 
-/// **Source:** POSIX: the first of the three that is set and not empty decides.
+/// **Source:** POSIX: the first of the three variables that is set and not empty decides.
 fn is_wanted_by(variable: impl Fn(&str) -> Option<String>) -> bool {
     let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable);
     let locale = set.map(|locale| locale.to_ascii_lowercase()).find(|locale| !locale.is_empty());
@@ -24,11 +24,11 @@ pub fn cells(buffer: &mut Buffer) {
     }
 }
 
-/// The letter of ASCII that looks most like `letter`.
+/// The ASCII character that looks most like `letter`.
 pub fn nearest(letter: char) -> char {
     match letter {
         '\0'..='\x7f' => letter,
-        // Dots of a curve: as dark as they are many.
+        // The dots of a curve: the more dots, the darker the character.
         '\u{2800}'..='\u{28ff}' => match (letter as u32 & 0xff).count_ones() {
             0 => ' ',
             1..=2 => '.',

@@ -1,4 +1,4 @@
-//! The terminal while it shows full frames, and its restoration in every case.
+//! The full-screen view of the terminal, which is restored however the program ends.
 
 pub mod ascii;
 #[cfg(test)]
@@ -22,15 +22,15 @@ use ratatui::{Frame, Terminal};
 
 use crate::output;
 
-/// Whether the terminal is ours.
-static TAKEN: AtomicBool = AtomicBool::new(false);
-/// So long the end of the frames waits for a terminal that takes nothing.
+/// Whether the program has put the terminal into full-screen mode.
+static ACQUIRED: AtomicBool = AtomicBool::new(false);
+/// How long the restoration waits for a terminal that accepts no output.
 #[cfg(unix)]
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Held while something is written to the terminal.
+/// Locked while the program writes to the terminal.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// Why frames cannot be shown here; `None` where they can.
+/// The reason why a full-screen view is impossible; `None` if it is possible.
 pub fn obstacle() -> Option<&'static str> {
     let term = std::env::var("TERM").unwrap_or_default();
     let is_dumb = term == "dumb" || (cfg!(unix) && term.is_empty());
@@ -38,29 +38,29 @@ pub fn obstacle() -> Option<&'static str> {
         () if !stdout().is_terminal() => Some("stdout is no terminal"),
         () if !io::stderr().is_terminal() => Some("stderr is no terminal"),
         () if !io::stdin().is_terminal() => Some("stdin is no terminal"),
-        () if is_dumb => Some("TERM says that the terminal shows lines only"),
+        () if is_dumb => Some("TERM names a terminal that shows lines only"),
         () => None,
     }
 }
 
-/// The terminal, taken for full frames. It is given back when this is dropped, or by [`restore`].
+/// The terminal in full-screen mode. Dropping the value restores the terminal, and so does [`restore`].
 #[derive(Debug)]
 pub struct Screen {
-    /// Never dropped: its end would show the cursor, which [`restore`] does, and panic where the terminal is gone.
+    /// Never dropped: its destructor would show the cursor, which [`restore`] does, and panic if the terminal is gone.
     terminal: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Stdout>>>>,
     is_ascii: bool,
 }
 
 impl Screen {
-    /// Takes the terminal.
+    /// Puts the terminal into full-screen mode.
     ///
     /// **Errors:** a terminal that cannot be set up.
     pub fn acquire() -> io::Result<Self> {
         let _writing = writing();
         enable_raw_mode()?;
-        TAKEN.store(true, Ordering::SeqCst);
+        ACQUIRED.store(true, Ordering::SeqCst);
         let open = || {
-            // Not by `Terminal::clear`, which asks where the cursor is: not every terminal answers.
+            // `Terminal::clear` would ask for the cursor's position, and not every terminal answers.
             execute!(stdout(), EnterAlternateScreen, Clear(ClearType::All))?;
             Terminal::new(CrosstermBackend::new(BufWriter::new(stdout())))
         };
@@ -73,13 +73,13 @@ impl Screen {
         }
     }
 
-    /// Shows a frame, if the terminal is still ours.
+    /// Shows a frame.
     ///
-    /// **Errors:** a terminal that cannot be written to any more.
+    /// **Errors:** the terminal was restored already, or cannot be written to any more.
     pub fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         let _writing = writing();
-        if !TAKEN.load(Ordering::SeqCst) {
-            return Err(io::Error::other("the terminal was given back"));
+        if !ACQUIRED.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the terminal was restored"));
         }
         execute!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         self.terminal.draw(|frame| {
@@ -91,7 +91,7 @@ impl Screen {
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
     }
 
-    /// Draws the next frame in full, over the output of other programs.
+    /// Forgets what the screen shows, so that the next frame is drawn in full, over the output of other programs.
     pub fn forget(&mut self) -> io::Result<()> {
         self.terminal.clear()
     }
@@ -103,26 +103,26 @@ impl Drop for Screen {
     }
 }
 
-/// Gives the terminal back, if it was taken. To be called before the program ends in any other way than by dropping the
-/// [`Screen`], and before a message that must be seen.
+/// Restores the terminal, if it is in full-screen mode. Call it before the program ends without dropping the [`Screen`], and
+/// before a message that must be seen.
 pub fn restore() {
-    if TAKEN.load(Ordering::SeqCst) {
+    if ACQUIRED.load(Ordering::SeqCst) {
         let _writing = writing();
         put_in_order();
     }
 }
 
 fn put_in_order() {
-    if TAKEN.swap(false, Ordering::SeqCst) {
-        // Nothing is to be done about a terminal that is gone.
+    if ACQUIRED.swap(false, Ordering::SeqCst) {
+        // Errors are ignored, because the terminal may be gone.
         let _ = disable_raw_mode();
         leave_the_screen();
         output::divert(None);
     }
 }
 
-/// Writes by a thread of its own and past the lock of stdout: a terminal that is stopped takes nothing, and a frame that it did
-/// not take holds that lock.
+/// Writes on a thread of its own and without the lock of stdout. A stopped terminal accepts no output, and a frame that waits
+/// for the terminal holds the lock.
 #[cfg(unix)]
 fn leave_the_screen() {
     use std::io::Write;
@@ -134,7 +134,7 @@ fn leave_the_screen() {
     let (done, is_done) = std::sync::mpsc::channel();
     let write = move || {
         let _ = std::fs::File::from(terminal).write_all(&text);
-        let _ = done.send(()); // nobody waits any more
+        let _ = done.send(()); // fails if nobody waits any more
     };
     if std::thread::Builder::new().spawn(write).is_ok() {
         let _ = is_done.recv_timeout(PATIENCE);
@@ -146,7 +146,7 @@ fn leave_the_screen() {
     let _ = execute!(stdout(), EndSynchronizedUpdate, LeaveAlternateScreen, Show);
 }
 
-/// Waits for a frame that is being written, but not forever: it may be the one that panicked.
+/// Waits for a frame that is being written, but only for a while: the panic to report may have happened in that frame.
 fn writing() -> Option<MutexGuard<'static, ()>> {
     for _ in 0..50 {
         match WRITING.try_lock() {

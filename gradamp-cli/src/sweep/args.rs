@@ -11,31 +11,31 @@ use gradamp_study::config::number::whole;
 /// `gradamp sweep`
 #[derive(Args, Debug)]
 pub struct SweepArgs {
-    /// The study: a base configuration, axes, seeds.
+    /// The study file: a base configuration, axes and seeds.
     #[arg(value_name = "STUDY.toml", required_unless_present = "collect")]
     pub study: Option<PathBuf>,
-    /// The sweep's folder; by default sweeps/NAME. Called again, the sweep goes on there.
+    /// The sweep's folder; by default sweeps/NAME. If the folder holds this sweep already, the sweep is continued.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// For each amplified cell add runs that put the factor into the learning rate instead.
+    /// For each amplified cell, add control runs that apply the factor to the learning rate instead.
     #[arg(long)]
     pub controls: bool,
-    /// Print the plan and how long it will take, and do nothing.
+    /// Print the plan and an estimate of its duration; train nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Do the runs of part I of N only, I from 1.
+    /// Train only part I of N of the runs, with I from 1 to N.
     #[arg(long, value_name = "I/N", allow_hyphen_values = true)]
     pub shard: Option<Shard>,
-    /// Do so many runs at once; they share the cores.
+    /// The number of runs to train at the same time; they share the cores.
     #[arg(long, default_value_t = 1, value_parser = whole::<u16>(1..=256))]
     pub jobs: u16,
-    /// Where to compute, whatever the study says: auto, cpu, gpu, gpu:NUMBER or gpu:NAME.
+    /// The device, in place of the study's device: auto, cpu, gpu, gpu:NUMBER or gpu:NAME.
     #[arg(long)]
     pub device: Option<Device>,
-    /// Collect the results of the sweep in this folder anew from its run folders, and do nothing else.
+    /// Write the results of the sweep in this folder again from its run folders; train nothing.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["study", "out", "controls", "dry_run", "shard", "jobs", "device"])]
     pub collect: Option<PathBuf>,
-    /// Print nothing but errors and the results.
+    /// Print only errors and results.
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -53,8 +53,8 @@ impl Shard {
     /// Everything.
     pub const WHOLE: Self = Self { part: 1, of: 1 };
 
-    /// Whether the run at `index` of the plan belongs to this part. Neighbours go to different parts, so that the parts
-    /// have equally many seeds of every cell, up to one seed.
+    /// Whether the run at `index` of the plan belongs to this part. Consecutive runs belong to different parts, so that the
+    /// parts have the same number of seeds of every cell, give or take one.
     pub fn holds(self, index: usize) -> bool {
         index % self.of == self.part - 1
     }

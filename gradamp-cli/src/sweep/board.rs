@@ -1,4 +1,4 @@
-//! Which run is next, decided from the files on the disk, so that several processes can share a sweep.
+//! Chooses the next run from the files on the disk, so that several processes can share a sweep.
 
 use std::path::PathBuf;
 
@@ -21,13 +21,13 @@ pub struct Setup<'a> {
     pub program: PathBuf,
     /// The plan and the settings.
     pub expansion: &'a Expansion,
-    /// How much there is to compute in each run.
+    /// The amount of work in each run.
     pub extents: &'a [Extent],
-    /// Which runs are this process's.
+    /// The runs of this process.
     pub shard: Shard,
-    /// Threads of each run whose settings leave the number open.
+    /// The number of threads of each run whose settings do not name one.
     pub threads: usize,
-    /// The device, if it is not the study's.
+    /// The device that replaces the study's device.
     pub device: Option<Device>,
 }
 
@@ -48,43 +48,43 @@ enum Place {
     Busy { begun: bool, gone: bool },
     /// Another process stopped the run: it is left to the next call of the sweep.
     Interrupted,
-    /// Nothing is left to do; whether this process trained the run and its folder exists.
+    /// The run is settled; whether this process trained the run and its folder exists.
     Settled { leaves: bool },
 }
 
-/// What a worker is to do.
+/// The next task of a worker.
 #[derive(Debug)]
 pub enum Next {
     /// A run.
     Do(Box<Job>),
-    /// Nothing yet: other processes train the rest, or other runs must reach a rung first.
+    /// Wait: other processes train the remaining runs, or other runs must reach a rung first.
     Wait,
-    /// Nothing any more.
+    /// All runs are settled.
     End,
 }
 
-/// A run to be done, claimed.
+/// A run to train, which this process has claimed.
 #[derive(Debug)]
 pub struct Job {
-    /// Its place in the plan.
+    /// The run's index in the plan.
     pub index: usize,
     /// Its process.
     pub task: Task,
     /// Epochs that are done.
     pub from: usize,
-    /// Epochs that are to be done then.
+    /// The epochs that are done when the job ends.
     pub to: usize,
     _claim: Claim,
 }
 
 impl<'a> Board<'a> {
-    /// All runs of the shard, to be looked at.
+    /// A board on which the state of every run of the shard is still unknown.
     pub fn new(setup: &'a Setup<'a>) -> Self {
         let place = |i| if setup.shard.holds(i) { Place::Open } else { Place::NotMine };
         Self { setup, places: (0..setup.expansion.plan.runs.len()).map(place).collect() }
     }
 
-    /// The runs of this process that are settled, and all of them.
+    /// The number of this process's runs that are settled, and of all its runs.
     pub fn count(&self) -> (usize, usize) {
         let is_settled = |place: &&Place| matches!(place, Place::Settled { .. });
         let settled = self.places.iter().filter(is_settled).count();
@@ -99,13 +99,13 @@ impl<'a> Board<'a> {
             .sum()
     }
 
-    /// The next run that can be done.
+    /// Claims the next run that can be trained.
     ///
     /// **Errors:** claims that cannot be written.
     pub fn next(&mut self) -> Result<Next> {
         let Setup { root, expansion, .. } = self.setup;
         let plan = &expansion.plan;
-        // With rungs, each run's fate depends on the others.
+        // With rungs, whether a run continues depends on the other runs.
         let fates = plan.halving.is_some().then(|| {
             let views: Vec<View> = plan.runs.iter().map(|run| View::read(root, &run.name)).collect();
             fates(plan, &views)
@@ -145,7 +145,7 @@ impl<'a> Board<'a> {
         }
         let has = |is: fn(&Place) -> bool| self.places.iter().any(is);
         let is_left = has(|place| matches!(place, Place::Open | Place::Busy { .. }));
-        // What is open waits at a rung for one that was interrupted, which comes there in the next call of the sweep.
+        // The open runs wait at a rung for a run that was interrupted and that the next call of the sweep continues.
         let waits_for_nothing = has(|place| *place == Place::Interrupted)
             && !others_do_some
             && !has(|place| matches!(place, Place::Busy { .. }));
@@ -156,7 +156,7 @@ impl<'a> Board<'a> {
         let Setup { root, program, expansion, extents, threads, device, .. } = self.setup;
         let run = &expansion.plan.runs[index];
         let settings = &expansion.settings[index].config.train;
-        // An epoch is evaluated when the next one begins: one step more than the rung's.
+        // An epoch is evaluated when the next one begins, so a run stops one step after the rung.
         let limit = (target < run.epochs).then(|| (target * extents[index].steps) as u64 + 1);
         Task {
             program: program.clone(),
@@ -169,7 +169,7 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// The folders of runs that are going on here and whose folders have been deleted since this was last asked.
+    /// The folders of this process's running runs that were deleted since the last call.
     pub fn deleted(&mut self) -> Vec<PathBuf> {
         let Setup { root, expansion, .. } = self.setup;
         let mut deleted = Vec::new();
@@ -185,9 +185,9 @@ impl<'a> Board<'a> {
         deleted
     }
 
-    /// Takes note of how a run's process ended, and writes down what the run could not. Gives the run's view.
+    /// Records how a run's process ended, and writes a failure that the run could not write itself. Returns the run's view.
     ///
-    /// **Errors:** a failure that cannot be written down.
+    /// **Errors:** a failure that cannot be written.
     pub fn ended(&mut self, job: &Job, ended: &Ended) -> Result<View> {
         let root = &self.setup.root;
         let run = &self.setup.expansion.plan.runs[job.index];
@@ -195,12 +195,12 @@ impl<'a> Board<'a> {
         self.deleted();
         let is_gone = matches!(self.places[job.index], Place::Busy { gone: true, .. });
         if is_gone && !has_begun(root, name) {
-            // What the process still wrote belongs to nothing, and would be in the way of a new run.
-            let _ = std::fs::remove_dir_all(SweepData::run_dir_in(root, name)); // there may be nothing
+            // Files that the process wrote after its folder was deleted would be in the way of a new run.
+            let _ = std::fs::remove_dir_all(SweepData::run_dir_in(root, name)); // fails if there are none
         }
         let failure = match ended {
             Ended::NotBegun => None,
-            _ if is_gone => Some("its folder was deleted while it ran".to_owned()),
+            _ if is_gone => Some("its folder was deleted while the run was going on".to_owned()),
             Ended::Badly(error) if View::read(root, name).status != RunStatus::Diverged => {
                 Some(error.clone())
             }
@@ -228,11 +228,11 @@ impl<'a> Board<'a> {
         Ok(view)
     }
 
-    /// Writes down which of the runs done here are gone by now.
+    /// Records which folders of the runs that this process trained were deleted.
     ///
-    /// A run may fail while its folder is being deleted, before the folder is seen to be gone: both are told then.
+    /// A run may fail because its folder is being deleted. The record then names both the failure and the deletion.
     ///
-    /// **Errors:** a failure that cannot be written down.
+    /// **Errors:** a failure that cannot be written.
     pub fn note_deleted(&self) -> Result<()> {
         let root = &self.setup.root;
         for (run, place) in self.setup.expansion.plan.runs.iter().zip(&self.places) {
@@ -241,7 +241,7 @@ impl<'a> Board<'a> {
             }
             let note = match View::read(root, &run.name).error {
                 Some(error) => format!("{error}; its folder was deleted"),
-                None => "its folder was deleted after it had ended".to_owned(),
+                None => "its folder was deleted after the run had ended".to_owned(),
             };
             record_failure(root, &run.name, &note)?;
         }

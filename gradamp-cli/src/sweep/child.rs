@@ -1,4 +1,4 @@
-//! One run as a process of its own, so that the sweep goes on if the run fails.
+//! Runs one run as a process of its own, so that a failure of the run does not end the sweep.
 
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
@@ -8,7 +8,7 @@ use crate::failure::{Failure, INTERRUPTED, SUCCESS};
 use crate::stderr;
 use gradamp_study::config::Device;
 
-/// A run to be begun or continued.
+/// A run to start or to continue.
 #[derive(Clone, Debug)]
 pub struct Task {
     /// The program.
@@ -17,26 +17,26 @@ pub struct Task {
     pub config: PathBuf,
     /// The run's folder.
     pub folder: PathBuf,
-    /// Whether the folder holds the run already.
+    /// Whether the folder holds the run already, so that the run is resumed.
     pub resumes: bool,
-    /// Threads, if the study does not say.
+    /// The number of threads, if the study does not name one.
     pub threads: Option<usize>,
-    /// The device, if it is not the study's.
+    /// The device that replaces the study's device.
     pub device: Option<Device>,
-    /// Where it is to stop, if not at its end.
+    /// The step at which the run stops; `None` for its end.
     pub max_steps: Option<u64>,
 }
 
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// As it should.
+    /// With success.
     Well,
     /// It stopped because the sweep or another process asked it to; it can be resumed.
     Interrupted,
     /// With an error.
     Badly(String),
-    /// It did not begin, since the sweep is stopping.
+    /// The process was not started, because the sweep is stopping.
     NotBegun,
 }
 
@@ -55,13 +55,13 @@ struct Running {
 struct Run {
     folder: PathBuf,
     id: u32,
-    /// The only end of a pipe that the process reads. Once this is closed, by the sweep or by the system when the sweep
-    /// itself is killed, the process saves and ends.
+    /// The only writing end of the pipe that the process reads as stdin. When it is closed, by the sweep or by the system after
+    /// the sweep was killed, the process saves and ends.
     _leash: Option<ChildStdin>,
 }
 
 impl Children {
-    /// Does a run, and waits for its end.
+    /// Starts a run and waits for its end.
     pub fn run(&self, task: &Task) -> Ended {
         let mut command = task.command();
         let child = {
@@ -90,7 +90,7 @@ impl Children {
         }
     }
 
-    /// Asks every process to save and end, once, and lets no other begin.
+    /// Asks every process to save and end, and starts no further process.
     pub fn stop(&self) {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         running.is_stopping = true;
@@ -121,12 +121,11 @@ impl Task {
         if let Some(steps) = self.max_steps {
             command.args(["--max-steps", &steps.to_string()]);
         }
-        // What a run says on stderr, its driver among it, has no place beside the sweep's own lines; why it failed comes by
-        // stdout.
+        // Messages of runs and drivers on stderr would mix with the sweep's own lines. The run reports a failure on stdout.
         let messages = if stderr::drivers_may_speak() { Stdio::inherit() } else { Stdio::null() };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(messages);
-        // Out of the terminal's reach: Ctrl-C comes to the sweep alone, which passes it on. A second one, which ends a run
-        // without saving, comes to no run.
+        // The run gets a process group of its own, so that Ctrl-C reaches only the sweep, which passes the request on. A second
+        // Ctrl-C, which would end a run without saving, reaches no run.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command
@@ -137,13 +136,13 @@ fn ended(status: ExitStatus, reported: &str, is_stopping: bool) -> Ended {
     match status.code() {
         Some(code) if code == i32::from(SUCCESS) => Ended::Well,
         Some(code) if code == i32::from(INTERRUPTED) => Ended::Interrupted,
-        // Asked to stop before it could listen.
+        // The signal came before the run had installed its handlers.
         None if is_stopping || was_asked_to_stop(status) => Ended::Interrupted,
         _ => Ended::Badly(Failure::reported(reported).unwrap_or_else(|| format!("ended by {status}"))),
     }
 }
 
-/// Whether a signal ended the process that asks runs to stop.
+/// Whether the process was ended by one of the signals that ask a run to stop.
 #[cfg(unix)]
 fn was_asked_to_stop(status: ExitStatus) -> bool {
     use nix::sys::signal::Signal;

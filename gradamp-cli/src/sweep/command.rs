@@ -32,7 +32,7 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
     let study = Study::read(args.study.as_deref().unwrap_or(Path::new("")))?;
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     if let (Some((_, origin)), true) = (&study.halving, shard.of > 1) {
-        let message = "compares all cells at its rungs, so that --shard cannot be used; processes that are started \
+        let message = "compares all cells at its rungs, so that --shard cannot be used; several processes that are started \
                        without it share the runs of one folder by themselves";
         return Err(KeyError::new(message.into()).at("halving", origin).into());
     }
@@ -47,14 +47,14 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
     }
     for name in prepare(&root, &study, &expansion)? {
         say(&format!(
-            "{}: is not in the plan any more; it is left as it is",
+            "{}: the run is no longer in the plan; its folder is kept",
             root.join("runs").join(name).display()
         ));
     }
     run(args, root, &expansion, &extents, shard)
 }
 
-/// Does the runs and tells what came of them.
+/// Trains the runs, and reports the results.
 fn run(
     args: &SweepArgs,
     root: PathBuf,
@@ -62,7 +62,7 @@ fn run(
     extents: &[Extent],
     shard: Shard,
 ) -> Result<u8> {
-    // Whoever made them, they are made anew from the run folders.
+    // The results are always written again from the run folders.
     if let (true, Err(error)) = (SweepData::files(&root)[1].exists(), SweepData::read(&root)) {
         output::message(format_args!("warning: {error}"));
     }
@@ -92,7 +92,7 @@ fn run(
         let data = SweepData::read(&root)?;
         let finished = data.results.iter().filter(|line| line.status == RunStatus::Finished).count();
         output::message(format_args!(
-            "interrupted: {finished} of {} runs are finished; go on with: {}",
+            "interrupted: {finished} of {} runs are finished; continue with: {}",
             data.results.len(),
             again(args, &root)
         ));
@@ -109,14 +109,14 @@ fn run(
         return finished;
     }
     output::message(format_args!(
-        "some runs were interrupted, by others than this sweep; not done: {}; go on with: {}",
+        "some runs were interrupted by another process; not finished: {}; continue with: {}",
         left.join(", "),
         again(args, &root)
     ));
     finished.map(|_| INTERRUPTED)
 }
 
-/// Prints the results, and which runs failed.
+/// Prints the results and the failed runs.
 ///
 /// **Errors:** runs that failed.
 fn finish(root: &Path, shard: Shard) -> Result<u8> {
@@ -133,7 +133,7 @@ fn finish(root: &Path, shard: Shard) -> Result<u8> {
                 "  {} {}: {}",
                 line.run,
                 line.status,
-                line.error.as_deref().unwrap_or("no reason is known")
+                line.error.as_deref().unwrap_or("the reason is unknown")
             )
         })
         .collect();
@@ -148,7 +148,7 @@ fn finish(root: &Path, shard: Shard) -> Result<u8> {
     )))
 }
 
-/// Prints the plan and how long it will take.
+/// Prints the plan and an estimate of its duration.
 fn dry_run(
     args: &SweepArgs,
     root: &Path,
@@ -174,12 +174,12 @@ fn dry_run(
     output::result(columns(&rows, "<<>><").trim_end());
     output::result(format_args!("\n{}", count(expansion, runs().count())));
     estimate.sources.iter().for_each(output::result);
-    let most = if expansion.plan.halving.is_some() { ", less what is stopped early" } else { "" };
+    let most = if expansion.plan.halving.is_some() { ", or less if runs are stopped early" } else { "" };
     output::result(format_args!("about {}, one run after the other{most}", duration(estimate.seconds)));
     Ok(SUCCESS)
 }
 
-/// How many runs there are of what, in words.
+/// Describes the number of runs and cells.
 fn count(expansion: &Expansion, mine: usize) -> String {
     let plan = &expansion.plan;
     let all = plan.runs.len();
@@ -187,10 +187,11 @@ fn count(expansion: &Expansion, mine: usize) -> String {
     format!("{}: {part}{all} runs in {} cells", plan.name, plan.cells().len())
 }
 
-/// The command that goes on with this sweep.
+/// The command that continues this sweep.
 fn again(args: &SweepArgs, root: &Path) -> String {
     let study = args.study.as_deref().unwrap_or(Path::new(""));
-    let mut command = format!("gradamp sweep {} --out {}", shell::path(study), shell::path(root));
+    let mut command =
+        format!("{} sweep {} --out {}", shell::program(), shell::path(study), shell::path(root));
     if args.controls {
         command += " --controls";
     }

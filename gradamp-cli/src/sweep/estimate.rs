@@ -1,4 +1,4 @@
-//! How long a sweep will take: from runs that are done, else from a few steps on this device.
+//! Estimates the duration of a sweep from its finished runs, or from a few steps on this device if there are none.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,21 +16,21 @@ use gradamp_study::run_folder::RunStatus;
 use gradamp_study::sweep::Expansion;
 use gradamp_study::sweep::View;
 
-/// A forward pass beside a whole step: backward is twice the work of forward.
+/// The work of a forward pass as a share of a step: backward is twice the work of forward.
 const FORWARD: f64 = 1.0 / 3.0;
-/// Steps that are timed, behind one that is not.
+/// The number of timed steps, which follow one step that is not timed.
 const STEPS: usize = 3;
 
-/// How long it will take.
+/// An estimate of a sweep's duration.
 #[derive(Clone, Debug)]
 pub struct Estimate {
-    /// Seconds of all unfinished runs, one after the other.
+    /// The seconds of all unfinished runs, one after the other.
     pub seconds: f64,
     /// The source of the estimate, a line for each model.
     pub sources: Vec<String>,
 }
 
-/// Estimates the time of those runs that `is_mine` and are not done.
+/// Estimates the duration of those unfinished runs for which `is_mine` holds.
 ///
 /// **Errors:** a device that cannot be opened.
 pub fn estimate(
@@ -42,14 +42,14 @@ pub fn estimate(
 ) -> Result<Estimate> {
     let mut estimate = Estimate { seconds: 0.0, sources: Vec::new() };
     let views: Vec<View> = expansion.plan.runs.iter().map(|run| View::read(root, &run.name)).collect();
-    // By what is computed: seconds of an epoch.
+    // The seconds per epoch, by the description of the work.
     let mut known: HashMap<String, f64> = HashMap::new();
     for (i, view) in views.iter().enumerate() {
         if let (RunStatus::Finished, Some(last)) = (view.status, view.epochs.last()) {
             let subject = subject(&expansion.settings[i].config, extents[i], device);
             let seconds = last.total_seconds / view.epochs.len() as f64;
             if known.insert(subject.clone(), seconds).is_none() {
-                estimate.sources.push(format!("{subject}: {seconds:.2} s an epoch, by a run that is done"));
+                estimate.sources.push(format!("{subject}: {seconds:.2} s per epoch, from a finished run"));
             }
         }
     }
@@ -66,7 +66,7 @@ pub fn estimate(
                 let step = step(config, device)?;
                 let evaluations = 1.0 / config.train.evaluate_every as f64;
                 let batches = extent.steps as f64 + FORWARD * evaluations * extent.evaluated as f64;
-                estimate.sources.push(format!("{subject}: {step:.4} s a step, timed on this device"));
+                estimate.sources.push(format!("{subject}: {step:.4} s per step, timed on this device"));
                 known.insert(subject, step * batches);
                 step * batches
             }
@@ -76,7 +76,7 @@ pub fn estimate(
     Ok(estimate)
 }
 
-/// The work of an epoch, as far as its time depends on it.
+/// Describes the work of an epoch. Epochs with the same description take the same time.
 fn subject(config: &Config, extent: Extent, device: Option<&Device>) -> String {
     let LoopSettings { batch_size, device: own, evaluate_every, .. } = &config.train;
     let (model, width, steps) = (config.model.name, config.model.width, extent.steps);
@@ -87,7 +87,7 @@ fn subject(config: &Config, extent: Extent, device: Option<&Device>) -> String {
     )
 }
 
-/// Seconds of a step.
+/// Measures the seconds per step.
 fn step(config: &Config, device: Option<&Device>) -> Result<f64> {
     let LoopSettings { batch_size, device: own, threads, gpu_memory, precision, tuned, .. } =
         config.train.clone();
@@ -107,7 +107,7 @@ impl Task for Steps {
         workload.steps(false)?;
         let start = Instant::now();
         let mut seconds = Vec::with_capacity(STEPS);
-        // A large model on a slow device is known well enough after one.
+        // One step of a large model on a slow device is long enough for the clock.
         while seconds.len() < STEPS && (seconds.is_empty() || start.elapsed().as_secs_f64() < 5.0) {
             seconds.push(workload.steps(false)?.0);
         }

@@ -1,4 +1,4 @@
-//! The checks before the first run begins: the data, the models, and the layers that are to be amplified.
+//! Checks the data, the models and the layers to amplify before the first run starts.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -14,16 +14,16 @@ use crate::failure::{Failure, Result};
 use gradamp_study::config::{Config, Device, KeyError, Resolved};
 use gradamp_study::sweep::Expansion;
 
-/// How much there is to compute.
+/// The amount of work in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// Steps of an epoch.
     pub steps: usize,
-    /// Batches of an evaluation, of all splits together.
+    /// The batches of an evaluation, of all splits together.
     pub evaluated: usize,
 }
 
-/// The facts that all runs on the same batches share.
+/// What runs on the same batches have in common.
 #[derive(Clone, Copy)]
 struct Batches {
     extent: Extent,
@@ -31,7 +31,7 @@ struct Batches {
     image: [usize; 3],
 }
 
-/// The extent of each run. `say` is told what the data is.
+/// Checks every run, and returns the extent of each. Passes a line about the data to `say`.
 ///
 /// **Errors:** data that is missing or too small; a selection that matches no layer of a run's model; a device that is
 /// not there; each with the place of the setting.
@@ -48,7 +48,7 @@ pub fn preflight(expansion: &Expansion, device: Option<&Device>, say: &dyn Fn(&s
     let mut extents: Vec<Extent> = Vec::with_capacity(expansion.settings.len());
     let runs = expansion.plan.runs.iter().zip(&expansion.settings);
     for (i, (run, settings)) in runs.enumerate() {
-        // The seeds of a cell stand side by side and differ in nothing that matters here.
+        // The seeds of a cell are consecutive runs, and the checks do not depend on the seed.
         if i > 0 && expansion.plan.runs[i - 1].cell == run.cell {
             extents.push(extents[i - 1]);
             continue;
@@ -88,7 +88,7 @@ fn batches(config: &Config, cpu: &Cpu, say: &dyn Fn(&str)) -> Result<Batches, Er
     Ok(Batches { extent, classes, image: sources.train().image_shape() })
 }
 
-/// Everything that a trainer checks, on a model of width 1, which has the same layers as the wide model.
+/// Makes a trainer with a model of width 1, which has the same layers as a wide model, so that the trainer checks the settings.
 fn check_model(config: &Config, batches: Batches, cpu: &Cpu) -> Result<(), Error> {
     let settings = ModelSettings { width: 1, ..config.model.settings(batches.classes) };
     let mut parameters = Parameters::new(cpu, 0).with_initialisation(config.model.initialisation());
@@ -97,7 +97,7 @@ fn check_model(config: &Config, batches: Batches, cpu: &Cpu) -> Result<(), Error
     Ok(())
 }
 
-/// An error of a setting becomes one about the place where it was written.
+/// Adds the origin of the setting to an error about a setting.
 fn placed(settings: &Resolved, error: Error) -> Failure {
     match error {
         Error::Setting { .. } => settings.place(KeyError::from(error)).into(),

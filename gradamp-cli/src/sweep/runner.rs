@@ -1,4 +1,4 @@
-//! Does the runs of a sweep, several at a time.
+//! Trains the runs of a sweep, several at a time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -12,9 +12,9 @@ use super::show::Show;
 use crate::failure::{Failure, Result};
 use gradamp_study::sweep::{View, collect};
 
-/// The time between two checks whether the sweep is to stop.
+/// The interval at which the sweep checks whether it should stop.
 const TICK: Duration = Duration::from_millis(50);
-/// How long a worker waits for other processes.
+/// How long a worker waits before it looks again for a run.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A worker's message.
@@ -33,7 +33,7 @@ enum News {
 
 /// Trains the runs, `jobs` at a time, until all are settled or `stop` is set; writes the results after each run.
 ///
-/// **Errors:** a folder that cannot be written; the runs that go on are asked to save and end.
+/// **Errors:** a folder that cannot be written; running runs are then asked to save and end.
 pub fn run(setup: &Setup<'_>, jobs: usize, stop: &AtomicBool, show: &mut Show) -> Result<()> {
     let board = Mutex::new(Board::new(setup));
     let children = Children::default();
@@ -51,10 +51,10 @@ pub fn run(setup: &Setup<'_>, jobs: usize, stop: &AtomicBool, show: &mut Show) -
         }
         if let Some(error) = no_thread {
             if workers == 0 {
-                return Some(Failure::failed(format!("no thread can be started to do the runs: {error}")));
+                return Some(Failure::failed(format!("no thread can be started to train the runs: {error}")));
             }
             show.say(&format!(
-                "warning: {workers} runs go on at once, for no more threads can be started: {error}"
+                "warning: only {workers} runs are trained at the same time, because no more threads can be started: {error}"
             ));
         }
         drop(sender);
@@ -68,7 +68,7 @@ pub fn run(setup: &Setup<'_>, jobs: usize, stop: &AtomicBool, show: &mut Show) -
                 children.stop();
             }
             for folder in lock(&board).deleted() {
-                children.end(&folder); // what it computes has no place to go to
+                children.end(&folder); // the run cannot save its results any more
             }
             match news.recv_timeout(TICK) {
                 Ok(News::Begins { index }) => show.begins(&setup.expansion.plan.runs[index].name),
@@ -89,7 +89,7 @@ pub fn run(setup: &Setup<'_>, jobs: usize, stop: &AtomicBool, show: &mut Show) -
                         }
                         Err(error) => fail(error),
                     }
-                    drop(job); // and with it the claim, before the results say how the run stands
+                    drop(job); // releases the claim before the results are written
                     if let Err(error) = collect(&setup.root, &setup.expansion.plan) {
                         fail(error);
                     }
@@ -120,7 +120,7 @@ fn work(board: &Mutex<Board<'_>>, children: &Children, stop: &AtomicBool, news: 
             }
             Ok(Next::End) => return,
             Err(error) => {
-                let _ = news.send(News::Broken(error)); // whoever listens ends after the workers
+                let _ = news.send(News::Broken(error)); // the receiver lives longer than the workers
                 return;
             }
         };

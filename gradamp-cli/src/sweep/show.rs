@@ -1,4 +1,4 @@
-//! What the terminal shows while a sweep goes on.
+//! The progress of a sweep.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use gradamp_study::run_folder::lines::last_evaluated;
 
 use gradamp_study::sweep::View;
 
-/// Where a sweep's progress goes: a bar on a terminal, lines elsewhere.
+/// Shows the progress of a sweep: a bar on a terminal, lines elsewhere.
 #[derive(Debug)]
 pub struct Show {
     bar: Option<ProgressBar>,
     jobs: usize,
-    /// Of the runs that this process did: epochs, and seconds of them.
+    /// The epochs of the runs that this process trained, and their seconds.
     epochs: usize,
     seconds: f64,
 }
 
 impl Show {
-    /// Nothing yet, of `runs` runs.
+    /// The progress at the start of a sweep of `runs` runs.
     pub fn new(quiet: bool, runs: usize, jobs: usize) -> Self {
         let target = if quiet { None } else { bars() };
         let bar = target.map(|target| {
@@ -37,7 +37,7 @@ impl Show {
         Self { bar, jobs, epochs: 0, seconds: 0.0 }
     }
 
-    /// Says something.
+    /// Prints a line above the bar.
     pub fn say(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| output::message(line)),
@@ -45,14 +45,14 @@ impl Show {
         }
     }
 
-    /// A run begins.
+    /// Reports that a run starts.
     pub fn begins(&self, name: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(format!("{name} ..."));
         }
     }
 
-    /// A run ended after so many epochs and so much time; of all runs so many are settled, and so many epochs are left.
+    /// Reports the end of a run with its epochs and its duration, the numbers of settled and of all runs, and the epochs left.
     pub fn ended(
         &mut self,
         name: &str,
@@ -94,7 +94,7 @@ impl Show {
         }
     }
 
-    /// Nothing more is to come.
+    /// Removes the bar.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

@@ -1,4 +1,4 @@
-//! The record of a run that is going on: `run.json` says `running` until the run ends.
+//! The record of a run that is going on: the outcome in `run.json` is `running` until the run ends.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,20 +6,20 @@ use crate::{failure, interrupt};
 use gradamp_study::run_folder::{RunFolder, RunRecord, RunStatus, timestamp};
 use gradamp_study::shell;
 
-/// The folder and the record of a run that is going on. Writes what ends the run first: its last epoch, an error, a panic, or
-/// a second Ctrl-C.
+/// The folder and the record of a run that is going on. Records the first event that ends the run: its last epoch, an error, a
+/// panic, or a second Ctrl-C.
 #[derive(Debug)]
 pub struct OngoingRun(Arc<Open>);
 
 #[derive(Debug)]
 struct Open {
     folder: RunFolder,
-    /// `None` once the end is written.
+    /// `None` after the end was recorded.
     record: Mutex<Option<RunRecord>>,
 }
 
 impl OngoingRun {
-    /// Writes that the run goes on.
+    /// Records that the run is going on.
     ///
     /// **Errors:** a folder that cannot be written.
     pub fn begin(folder: RunFolder, record: RunRecord) -> gradamp_study::run_folder::Result<Self> {
@@ -29,10 +29,10 @@ impl OngoingRun {
         interrupt::at_once(move || {
             let reason = "stopped at once by a second Ctrl-C, without saving";
             if let Some(open) = noted.upgrade() {
-                let _ = open.end(RunStatus::Failed, Some(reason.into())); // where it cannot be written, the message tells
+                let _ = open.end(RunStatus::Failed, Some(reason.into())); // the message below names the reason even if this fails
             }
-            let again = format!("gradamp train --resume {}", shell::path(&root));
-            format!("error: {reason}; to go on from the last checkpoint: {again}")
+            let again = shell::resume_command(&root);
+            format!("error: {reason}; to continue from the last checkpoint: {again}")
         });
         Ok(Self(open))
     }
@@ -42,7 +42,7 @@ impl OngoingRun {
         &self.0.folder
     }
 
-    /// Writes that a checkpoint was saved, from which the run can go on.
+    /// Records that the run has a checkpoint from which it can be resumed.
     ///
     /// **Errors:** a folder that cannot be written.
     pub fn note_saved(&self) -> gradamp_study::run_folder::Result<()> {
@@ -56,7 +56,7 @@ impl OngoingRun {
         }
     }
 
-    /// Writes how the run ended, unless an end is written already.
+    /// Records how the run ended, unless an end was recorded already.
     ///
     /// **Errors:** a folder that cannot be written.
     pub fn end(&self, outcome: RunStatus, error: Option<String>) -> gradamp_study::run_folder::Result<()> {
@@ -73,11 +73,11 @@ impl Open {
     }
 }
 
-/// Reached without an end only by a panic, whose message was kept.
+/// Without a recorded end, only a panic drops the run. The message of the panic was stored.
 impl Drop for OngoingRun {
     fn drop(&mut self) {
-        let reason = failure::last_panic().unwrap_or_else(|| "ended before it was done".into());
-        let _ = self.end(RunStatus::Failed, Some(reason)); // nobody is left to be told
+        let reason = failure::last_panic().unwrap_or_else(|| "ended before all epochs were done".into());
+        let _ = self.end(RunStatus::Failed, Some(reason)); // an error cannot be reported any more
     }
 }
 

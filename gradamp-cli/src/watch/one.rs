@@ -95,9 +95,8 @@ impl Watched {
             self.dashboard.status == RunStatus::Running && RunFolder::is_held(&self.root) == Some(false);
         if is_killed {
             self.dashboard.status = RunStatus::Killed;
-            let root = shell::path(&self.root);
-            self.dashboard
-                .say(&format!("nobody writes to this run; continue with: gradamp train --resume {root}"));
+            let again = shell::resume_command(&self.root);
+            self.dashboard.say(&format!("no process writes to this run; continue with: {again}"));
         }
         is_killed
     }

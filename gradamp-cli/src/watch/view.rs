@@ -19,10 +19,7 @@ const FIGURES: usize = 13 + 12 + 8 + 8 + 13;
 pub fn draw(frame: &mut Frame<'_>, table: &Table, role: Role) {
     let rows = [Constraint::Length(2), Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)];
     let [head, columns, body, foot] = Layout::vertical(rows).areas(frame.area());
-    let name = fitted(
-        [Span::styled("gradamp sweep", FIRM), Span::raw(table.root.display().to_string())],
-        head.width,
-    );
+    let name = fitted([Span::styled("sweep", FIRM), Span::raw(table.root.display().to_string())], head.width);
     frame.render_widget(ratatui::widgets::Paragraph::new(vec![name, counts(table, head.width)]), head);
 
     let width = usize::from(body.width);

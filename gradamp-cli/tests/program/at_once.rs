@@ -43,7 +43,7 @@ fn of_runs_that_want_one_folder_one_gets_it_and_the_others_say_why_not() {
     assert_eq!(well.len(), 1, "{:?}", badly.iter().map(|report| &report.err).collect::<Vec<_>>());
     for report in badly {
         let report = report.fails(1, &["run: "]);
-        let is_told = ["already holds a run", "another gradamp is writing to this run"];
+        let is_told = ["already holds a run", "another process is writing to this run"];
         assert!(is_told.iter().any(|words| report.err.contains(words)), "{}", report.err);
     }
     let config = fs::read_to_string(place.path("run/config.toml")).unwrap();

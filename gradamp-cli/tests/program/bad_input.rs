@@ -141,7 +141,7 @@ fn data_files() {
     write_cifar(&folder);
     File::options().write(true).open(folder.join("data_batch_2.bin")).unwrap().set_len(3073 * 7 + 5).unwrap();
     place.run(&format!("{train} cifar")).fails(1, &["data_batch_2.bin", "record 7"]);
-    let report = place.run("data verify cifar").fails(1, &["cifar: is not whole"]);
+    let report = place.run("data verify cifar").fails(1, &["cifar: is incomplete or damaged"]);
     assert!(report.out.contains("BAD") && report.out.contains("1 of 6 files are bad"), "{}", report.out);
 
     write_cifar(&folder);

@@ -35,7 +35,7 @@ fn a_configured_data_set_is_looked_for_at_the_path_that_is_given() {
     let set = "--set data.source=cifar100";
     let report = train(&place, &format!("{set} --data both --out hundred")).succeeds();
     assert!(report.err.contains("data: CIFAR-100, binary version"), "{}", report.err);
-    assert!(!report.err.contains("is taken"), "what is configured needs no remark: {}", report.err);
+    assert!(!report.err.contains("is used"), "what is configured needs no remark: {}", report.err);
     train(&place, &format!("{set} --data ten --out none"))
         .fails(1, &["ten: expected CIFAR-100", "data_batch_1.bin"]);
     // A name takes the place of the configured source, and so does a path of a configured generated set.
@@ -56,7 +56,7 @@ fn of_two_data_sets_in_a_folder_one_is_taken_and_named() {
     write_cifar(&place.path("both/a"), 100);
     write_cifar(&place.path("both/b"), 10);
     let remark =
-        "both holds cifar100 and cifar10; cifar100 is taken (data.source = \"cifar10\" takes the other)";
+        "both holds cifar100 and cifar10; cifar100 is used (to use cifar10, set data.source = \"cifar10\")";
     for report in
         [train(&place, "--data both --out run"), place.run("data info both"), place.run("data verify both")]
     {
@@ -75,7 +75,7 @@ fn a_name_wins_over_a_folder_of_this_name_and_says_so() {
         if arguments.starts_with("data") {
             assert!(report.out.contains("data/cifar-10-batches-bin"), "{}", report.out);
             assert!(
-                report.err.contains("./cifar10 is not read (it would be by its path, ./cifar10)"),
+                report.err.contains("cifar10 is read as the name of a data set; to read the file or folder of that name, write ./cifar10"),
                 "{}",
                 report.err
             );
@@ -83,9 +83,13 @@ fn a_name_wins_over_a_folder_of_this_name_and_says_so() {
         }
     }
     let report = train(&place, "--data cifar10 --out run").succeeds();
-    assert!(report.err.contains("./cifar10 is not read"), "{}", report.err);
+    assert!(report.err.contains("cifar10 is read as the name of a data set"), "{}", report.err);
     let report = train(&place, "--data ./cifar10 --out other").succeeds();
-    assert!(report.err.contains("in ./cifar10") && !report.err.contains("is not read"), "{}", report.err);
+    assert!(
+        report.err.contains("in ./cifar10") && !report.err.contains("is read as the name"),
+        "{}",
+        report.err
+    );
 }
 
 #[test]
@@ -141,11 +145,18 @@ fn a_relative_path_that_leads_nowhere_says_from_where() {
     let report = Report::new("resume", command.current_dir(place.path("elsewhere")).output().unwrap());
     report.fails(
         1,
-        &["ten: cannot be read", "../run says ten, from the folder that the run was begun in", "--data PATH"],
+        &[
+            "ten: cannot be read",
+            "../run names the relative path ten, which starts in the folder where the run was started",
+            "--data PATH",
+        ],
     );
     let mut command = place.command("eval --run ../run --last");
     let report = Report::new("eval", command.current_dir(place.path("elsewhere")).output().unwrap());
-    report.fails(1, &["../run says ten, from the folder that the run was begun in"]);
+    report.fails(
+        1,
+        &["../run names the relative path ten, which starts in the folder where the run was started"],
+    );
     let mut command = place.command("train --threads 1 --resume ../run --data ../moved");
     Report::new("resume", command.current_dir(place.path("elsewhere")).output().unwrap()).succeeds();
 }

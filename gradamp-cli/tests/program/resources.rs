@@ -27,7 +27,7 @@ fn a_run_whose_threads_are_not_started_goes_on_without_them_to_the_same_bits() {
         &format!("{} --out alone", SMALL.replace("--threads 1", "--threads 3")),
     );
     let report = report.succeeds();
-    assert!(report.err.contains("the system started 1 of 3 threads"), "{}", report.err);
+    assert!(report.err.contains("the system started only 1 of 3 threads"), "{}", report.err);
     assert!(report.err.contains("no thread can be started to answer signals"), "{}", report.err);
     assert!(!report.err.contains("a bug in gradamp"), "{}", report.err);
     let model = |run: &str| fs::read(place.path(run).join("checkpoints/last/model.safetensors")).unwrap();
@@ -58,7 +58,7 @@ fn a_sweep_without_threads_says_so_and_one_with_fewer_goes_on() {
     let place = Workplace::new();
     crate::sweep::study(&place, "seeds = 2\nbaseline = false", "");
     without_threads(&place, "1+", "sweep s.toml --out none")
-        .fails(1, &["no thread can be started to do the runs"]);
+        .fails(1, &["no thread can be started to train the runs"]);
     // Behind the threads that make both data sets, one answers signals and two do runs.
     let helpers = std::thread::available_parallelism().map_or(1, usize::from) - 1;
     let last = (2 * helpers + 3).to_string();

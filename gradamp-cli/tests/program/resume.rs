@@ -209,7 +209,7 @@ fn a_finished_run_is_left_as_it_is() {
     let before = contents(&place.path("run"));
     let report = place.run("train --resume run").succeeds();
     assert!(
-        report.err.contains("run: already finished") && !report.err.contains("epoch 4"),
+        report.err.contains("run: the run is finished already") && !report.err.contains("epoch 4"),
         "{}",
         report.err
     );

@@ -43,7 +43,7 @@ fn deep() -> Vec<(&'static str, String)> {
 #[test]
 fn settings_deeper_than_any_are_refused_and_do_not_end_the_stack() {
     let place = Workplace::new();
-    let limit = "more than 32 deep";
+    let limit = "nested more than 32 levels deep";
     for (what, text) in deep() {
         place.write("my.toml", &format!("{PHASE}{text}"));
         let report = place.run("config check my.toml").fails(2, &["my.toml:", limit]);

@@ -188,7 +188,7 @@ fn a_run_that_is_still_making_its_data_leaves_at_once_and_does_not_say_that_it_s
     let child = begin(&place, &format!("{SMALL} --set data.shapes.train=200000 --out run"));
     wait_until("the handler", || is_listening(&child).unwrap_or(true));
     kill(pid(&child), Signal::SIGTERM).unwrap();
-    ended("while data are made", child).fails(1, &["interrupted before the run began"]);
+    ended("while data are made", child).fails(1, &["interrupted before the run started"]);
     assert!(!place.path("run").exists());
     // What went on before is as it was, and can go on.
     place.run(&format!("{SMALL} --max-steps 3 --out run")).succeeds();

@@ -12,7 +12,7 @@ fn a_dashboard_without_a_terminal_falls_back_to_lines_and_trains() {
     let place = Workplace::new();
     let report = place.run(&format!("{SMALL} --tui --out run")).succeeds();
     let lines: Vec<&str> = report.err.lines().filter(|line| line.contains("no dashboard")).collect();
-    assert_eq!(lines, ["no dashboard, for stdout is no terminal"], "{}", report.err);
+    assert_eq!(lines, ["no dashboard, because stdout is no terminal"], "{}", report.err);
     assert!(report.err.contains("epoch 3/3"), "{}", report.err);
     assert!(
         !report.out.contains('\u{1b}') && !report.err.contains('\u{1b}'),

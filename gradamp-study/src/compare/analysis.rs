@@ -70,8 +70,8 @@ pub enum ChosenBy {
 }
 
 impl SweepAnalysis {
-    /// Analyses the sweep with the options' defaults. Reads the epochs of each finished run from its folder, or what
-    /// `results.jsonl` says where the folder was removed.
+    /// Analyses the sweep with the default options. Reads the epochs of each finished run from its folder, or the numbers in
+    /// `results.jsonl` if the folder was removed.
     ///
     /// **Errors:** a damaged run folder.
     pub fn read(data: &SweepData) -> Result<Self> {

@@ -8,46 +8,46 @@ use crate::statistics::{MeanDifference, Method, RankSum, Summary, paired, rank_s
 /// The test accuracy whose arrival is timed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Target {
-    /// The accuracy.
+    /// The target accuracy.
     pub accuracy: f64,
-    /// How it was chosen, in words.
+    /// Describes how the target was chosen.
     pub chosen: String,
-    /// Epochs until it is reached.
+    /// The epochs until the target is reached.
     pub epochs: Contest,
-    /// Seconds of training steps until it is reached.
+    /// The seconds of training steps until the target is reached.
     pub seconds: Contest,
 }
 
-/// When the runs of two groups arrive.
+/// The times at which the runs of two groups reach the target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Contest {
     /// Of A.
     pub a: Arrivals,
     /// Of B.
     pub b: Arrivals,
-    /// The difference of the means, where all runs arrive.
+    /// The test of the difference of the means; `None` if some run never reaches the target.
     pub test: Option<MeanDifference>,
-    /// Which group is earlier by ranks; runs that never arrive are the last.
+    /// The rank-sum test of the times. Runs that never reach the target rank last.
     pub ranks: Option<RankSum>,
-    /// Its p-value, corrected for all comparisons that were made side by side.
+    /// The p-value of the rank-sum test, corrected for all comparisons of the sweep.
     pub corrected_p: Option<f64>,
 }
 
-/// When the runs of a group arrive.
+/// The times at which the runs of a group reach the target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Arrivals {
-    /// How many runs there are.
+    /// The number of runs.
     pub runs: usize,
-    /// Of each run, in the group's order; `None` where it never arrives.
+    /// The time of each run, in the group's order; `None` if the run never reaches the target.
     pub values: Vec<Option<f64>>,
-    /// Of those that arrive.
+    /// The summary of the runs that reach the target.
     pub arrived: Summary,
-    /// Of all; `None` where half of them never arrive.
+    /// The median of all runs; `None` if half of the runs never reach the target.
     pub median: Option<f64>,
 }
 
 impl Target {
-    /// Times the arrival at `accuracy`; `None` where a run's epochs are gone.
+    /// Measures the times at which the runs reach `accuracy`; `None` if the folder of a run was removed.
     pub fn timed(accuracy: f64, chosen: String, a: &[Member], b: &[Member], method: Method) -> Option<Self> {
         if a.iter().chain(b).any(|member| member.data.is_none()) {
             return None;
@@ -67,7 +67,7 @@ impl Target {
 }
 
 impl Contest {
-    /// Compares the times of two groups; `None` is a run that never arrives.
+    /// Compares the times of two groups. `None` stands for a run that never reaches the target.
     pub fn between(a: Vec<Option<f64>>, b: Vec<Option<f64>>, method: Method) -> Self {
         let all = |values: &[Option<f64>]| values.iter().copied().collect::<Option<Vec<f64>>>();
         let test = match (all(&a), all(&b)) {
@@ -78,7 +78,7 @@ impl Contest {
         let last = |values: &[Option<f64>]| {
             values.iter().map(|value| value.unwrap_or(f64::INFINITY)).collect::<Vec<_>>()
         };
-        // With single runs there is nothing to rank.
+        // The ranks of two single runs carry no information.
         let ranks = (a.len() > 1 && b.len() > 1).then(|| rank_sum(&last(&a), &last(&b))).flatten();
         Self {
             a: Arrivals::new(a),

@@ -15,14 +15,14 @@ use crate::run_folder::RunData;
 use crate::statistics::Method;
 use crate::{Error, Result};
 
-/// Two groups of runs, compared.
+/// The comparison of two groups of runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// The reference group.
     pub a: Group,
     /// The group that is compared with A.
     pub b: Group,
-    /// The settings in which they differ.
+    /// The settings in which the groups differ.
     pub differences: Vec<SettingDifference>,
     /// How the groups are compared.
     pub method: Method,
@@ -33,11 +33,11 @@ pub struct Comparison {
     pub best: Option<Contrast>,
     /// Whether the best epochs were chosen on validation examples.
     pub best_is_fair: bool,
-    /// The time to a target accuracy.
+    /// The times to a target accuracy.
     pub target: Option<Target>,
     /// Both groups on the same test examples.
     pub examples: Option<Examples>,
-    /// What a reader has to know before relying on the comparison.
+    /// Warnings that a reader should know before relying on the comparison.
     pub warnings: Vec<String>,
 }
 
@@ -93,9 +93,9 @@ impl Comparison {
         let (accuracy, chosen) = match &options.target {
             Some(target) => target.clone(),
             None if last.a.mean <= last.b.mean => {
-                (last.a.mean, "A's mean last accuracy, the worse one".to_owned())
+                (last.a.mean, "A's mean last accuracy, the lower of the two".to_owned())
             }
-            None => (last.b.mean, "B's mean last accuracy, the worse one".to_owned()),
+            None => (last.b.mean, "B's mean last accuracy, the lower of the two".to_owned()),
         };
         let differences = settings::between(&a, &b, &options.expected)?;
         let members = || a.iter().chain(&b);
@@ -120,7 +120,7 @@ impl Comparison {
         Ok(Some(comparison))
     }
 
-    /// The two groups with their letters.
+    /// The two groups with their letters, A and B.
     pub fn groups(&self) -> [(&'static str, &Group); 2] {
         [("A", &self.a), ("B", &self.b)]
     }

@@ -1,4 +1,4 @@
-//! One number of two groups, compared.
+//! The comparison of one quantity, such as the last accuracy, in two groups.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,44 +7,44 @@ use crate::statistics::{
     ALPHA, Design, Effect, MeanDifference, Method, Summary, cohens_dz, hedges_g, paired, seeds_needed, welch,
 };
 
-/// One number of all runs of two groups.
+/// The comparison of one quantity in two groups of runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Contrast {
     /// Of A.
     pub a: Summary,
     /// Of B.
     pub b: Summary,
-    /// Mean of B − mean of A.
+    /// The mean of B minus the mean of A.
     pub difference: f64,
-    /// The test of the difference; `None` with fewer than two runs in a group, or without any spread.
+    /// The test of the difference; `None` if a group has fewer than two runs, or if the values have no spread.
     pub test: Option<MeanDifference>,
-    /// The p-value, corrected for all comparisons that were made side by side.
+    /// The p-value of the test, corrected for all comparisons of the sweep.
     pub corrected_p: Option<f64>,
     /// The difference in units of the spread within the groups.
     pub hedges_g: Option<Effect>,
-    /// Of pairs, the difference in units of the spread of differences.
+    /// For pairs: the difference in units of the spread of the pairs' differences.
     pub cohens_dz: Option<Effect>,
-    /// The number of seeds that would show the difference of the options, or this difference.
+    /// The number of seeds needed to detect the difference in the options, or else this difference.
     pub seeds: Option<SeedsNeeded>,
 }
 
-/// How many seeds show a difference.
+/// The number of seeds needed to detect a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeedsNeeded {
-    /// With the same seeds in both groups, or seeds of their own.
+    /// Whether both groups have the same seeds.
     pub design: Design,
     /// The difference.
     pub difference: f64,
-    /// The same in units of the spread that was found.
+    /// The difference in units of the spread that was found.
     pub effect: f64,
-    /// With what chance it is to be seen.
+    /// The probability with which the difference is detected.
     pub power: f64,
-    /// In each group; `None` where ten thousand are not enough.
+    /// The number of seeds in each group; `None` if ten thousand seeds are not enough.
     pub seeds: Option<usize>,
 }
 
 impl Contrast {
-    /// Compares the numbers of two groups; for [`Method::Paired`], `a[i]` and `b[i]` have the same seed. `None` where a
+    /// Compares the values of two groups. With [`Method::Paired`], `a[i]` and `b[i]` have the same seed. Returns `None` if a
     /// group is empty.
     pub fn between(a: &[f64], b: &[f64], method: Method, options: &Options) -> Option<Self> {
         if a.is_empty() || b.is_empty() {

@@ -1,15 +1,15 @@
-//! Two models on the same test examples.
+//! The comparison of models on the same test examples.
 
 use serde::{Deserialize, Serialize};
 
 use super::member::Member;
 use crate::statistics::{Bootstrap, McNemar, bootstrap};
 
-/// Whether these models would differ on other examples of the same kind. The result does not extend to models that other seeds
-/// would give.
+/// Whether these models would differ on other examples of the same kind. The result says nothing about models trained with
+/// other seeds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Examples {
-    /// The difference of accuracies, drawn again over the test examples; with several seeds, of the means over them.
+    /// The bootstrap of the difference of accuracies over the test examples; with several seeds, of the means over the seeds.
     pub bootstrap: Option<Bootstrap>,
     /// Pairs of runs of one seed, or the only pair there is.
     pub pairs: Vec<PairOfRuns>,
@@ -24,17 +24,18 @@ pub struct PairOfRuns {
     pub b: String,
     /// A's seed.
     pub seed: u64,
-    /// Whether one model is right more often on the examples on which only one model is right.
+    /// McNemar's test on the examples on which only one of the two models is right.
     pub mcnemar: McNemar,
 }
 
-/// A run and which examples it had right.
+/// A run, and for each test example whether the run classified the example correctly.
 type Evaluated<'a> = (&'a Member, &'a [bool]);
 
 impl Examples {
-    /// Compares the last evaluations of two groups. `None` where the test examples are not the same.
+    /// Compares the last evaluations of two groups. Returns `None` if the test examples are not the same.
     ///
-    /// Test examples are chosen by the seed where `data.test_limit` leaves any out: then only runs of one seed share them.
+    /// If `data.test_limit` leaves out test examples, the seed chooses them. Only runs with the same seed then have the same
+    /// examples.
     pub fn between(a: &[Member], b: &[Member], is_paired: bool, resamples: usize) -> Option<Self> {
         let (a, b) = (evaluated(a)?, evaluated(b)?);
         let is_limited = a.iter().chain(&b).any(has_limit);
@@ -71,12 +72,12 @@ impl PairOfRuns {
     }
 }
 
-/// The runs with their last evaluations; `None` where one has none.
+/// The runs with their last evaluations; `None` if a run has no evaluation.
 fn evaluated(group: &[Member]) -> Option<Vec<Evaluated<'_>>> {
     group.iter().map(|member| Some((member, member.last_evaluation()?.hits.as_slice()))).collect()
 }
 
-/// Whether fewer than all test examples were evaluated, as far as can be known.
+/// Whether `data.test_limit` left out test examples; `false` if the run's folder was removed.
 fn has_limit((member, hits): &Evaluated<'_>) -> bool {
     let limit = member.data.as_ref().map_or(0, |data| data.settings.config.data.test_limit);
     limit > 0 && hits.len() >= limit

@@ -1,4 +1,4 @@
-//! Which run folders a path on the command line stands for.
+//! Finds the run folders that paths of a command line stand for.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use globset::GlobBuilder;
 use crate::run_folder::{self, RunFolder};
 use crate::{Error, Result};
 
-/// The run folders that `paths` stand for: a run's folder for itself, a folder of run folders for all of them, and a pattern
-/// with `*` or `?` for what it matches (the shells of Windows leave that to the program).
+/// Finds the run folders that `paths` stand for. A path is a run's folder, a folder that contains run folders, or a pattern
+/// with `*` or `?`, which shells on Windows do not expand.
 ///
-/// **Errors:** what is neither; a pattern that matches nothing.
+/// **Errors:** a path that is none of these; a pattern that matches nothing; a run that is named twice.
 pub fn run_folders(group: &str, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut runs: Vec<PathBuf> = Vec::new();
     for path in paths {
@@ -31,7 +31,7 @@ pub fn run_folders(group: &str, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(runs)
 }
 
-/// A run's folder itself, or the run folders in it.
+/// Returns the folder itself if it is a run's folder, otherwise the run folders in it.
 fn runs_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let own = RunFolder::config_of(folder);
     if own.is_err() && folder.is_dir() {
@@ -45,7 +45,7 @@ fn runs_in(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(vec![folder.to_owned()])
 }
 
-/// The folders that a pattern matches, part by part, in the order of their names.
+/// Finds the folders that a pattern matches, in the order of their names.
 fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
     let mut found = vec![PathBuf::new()];
     for part in pattern {
@@ -71,7 +71,7 @@ fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// What is in a folder (the current one where the path is empty), by name.
+/// Lists a folder, sorted by name. An empty path stands for the current folder.
 fn children(folder: &Path) -> Result<Vec<PathBuf>> {
     let real = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut names = Vec::new();

@@ -1,4 +1,4 @@
-//! A run as a comparison sees it.
+//! The runs of a comparison.
 
 use std::path::Path;
 
@@ -11,21 +11,21 @@ use crate::sweep::ResultLine;
 /// The numbers of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunNumbers {
-    /// Its folder.
+    /// The run's folder.
     pub run: String,
     /// Its seed.
     pub seed: u64,
-    /// How it ended; see `RunRecord`.
+    /// How the run ended; see `RunRecord`.
     pub outcome: RunStatus,
     /// Epochs that are done.
     pub epochs: usize,
-    /// Fraction of the test examples that were right at the last evaluation.
+    /// The accuracy on the test examples at the last evaluation.
     pub last_test_accuracy: f64,
-    /// The best epoch, from 0: by the validation examples where there are any, else by the test examples.
+    /// The best epoch, from 0: chosen by the validation examples, or by the test examples if there are no validation examples.
     pub best_epoch: Option<usize>,
-    /// Fraction of the validation examples that were right in the best epoch.
+    /// The accuracy on the validation examples in the best epoch.
     pub best_validation_accuracy: Option<f64>,
-    /// Fraction of the test examples that were right in the best epoch.
+    /// The accuracy on the test examples in the best epoch.
     pub test_accuracy_at_best: Option<f64>,
     /// Seconds of all training steps.
     pub seconds: f64,
@@ -48,7 +48,7 @@ impl RunNumbers {
         })
     }
 
-    /// What `results.jsonl` says of the run whose folder was `folder`; `None` if it has never been evaluated on the test
+    /// The numbers in `results.jsonl` for the run whose folder was `folder`; `None` if the run was never evaluated on the test
     /// examples.
     pub fn of_line(folder: &Path, line: &ResultLine) -> Option<Self> {
         Some(Self {
@@ -91,12 +91,12 @@ impl Group {
 pub struct Member {
     /// Its numbers.
     pub numbers: RunNumbers,
-    /// The data in its folder; `None` if the folder is gone and only the numbers are left.
+    /// The data in the run's folder; `None` if the folder was removed.
     pub data: Option<RunData>,
 }
 
 impl Member {
-    /// The run; `None` where it has never been evaluated on the test examples.
+    /// Makes a member of a run; `None` if the run was never evaluated on the test examples.
     pub fn new(data: RunData) -> Option<Self> {
         let numbers = RunNumbers::of_epochs(&data.root, &data.record, &data.epochs)?;
         Some(Self { numbers, data: Some(data) })
@@ -118,7 +118,7 @@ impl Member {
         let epochs: &[EpochLine] = &self.data.as_ref()?.epochs;
         let at =
             epochs.iter().position(|epoch| epoch.test_accuracy.is_some_and(|accuracy| accuracy >= target))?;
-        // Evaluations are left out: how often one looks is no part of training.
+        // The time of evaluations is left out, because it depends on how often the run evaluates.
         Some((epochs[at].epoch + 1, epochs[..=at].iter().map(|epoch| epoch.seconds).sum()))
     }
 }

@@ -1,19 +1,19 @@
-//! How two groups of runs are compared.
+//! The options of a comparison.
 
 use crate::statistics::Method;
 
-/// How groups are compared.
+/// The options of a comparison.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The target accuracy whose time is measured, and how it was chosen; by default the mean last accuracy of the group that ends worse.
+    /// The target accuracy and a description of how it was chosen. By default it is the lower of the groups' mean last accuracies.
     pub target: Option<(f64, String)>,
-    /// The difference that seeds are counted for; by default the one that was found.
+    /// The difference for which the number of seeds is estimated; by default the difference that was found.
     pub difference: Option<f64>,
-    /// The chance with which so many seeds show it.
+    /// The probability with which that number of seeds detects the difference.
     pub power: f64,
     /// The settings in which A and B are meant to differ.
     pub expected: ExpectedDifferences,
-    /// How often the test examples are drawn again.
+    /// The number of bootstrap samples of the test examples.
     pub resamples: usize,
 }
 
@@ -40,7 +40,7 @@ impl Default for Options {
     }
 }
 
-/// How groups are compared, by their sorted seeds: pair by pair if both have the same seeds, each once.
+/// The method for two groups with these sorted seeds: pair by pair if both groups have the same seeds, each once.
 pub fn method(a: &[u64], b: &[u64]) -> Method {
     let is_once = a.windows(2).all(|pair| pair[0] != pair[1]);
     if is_once && a == b { Method::Paired } else { Method::Welch }

@@ -1,4 +1,4 @@
-//! What is printed: headings, lists and tables, for a terminal or in Markdown.
+//! Pages of headings, lists and tables, for a terminal or in Markdown.
 
 use std::fmt::Write;
 
@@ -56,7 +56,7 @@ impl Page {
         }
     }
 
-    /// Rows of cells under a header; the first column is flush left, the others flush right.
+    /// A table whose first row is the header. The first column is aligned left, all others right.
     pub fn table(&mut self, rows: &[Vec<String>]) {
         self.gap();
         let n = rows.first().map_or(0, Vec::len);

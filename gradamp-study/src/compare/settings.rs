@@ -1,4 +1,4 @@
-//! The settings in which runs differ, and whether they are meant to.
+//! The settings in which runs differ, and whether these differences are expected.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use super::options::ExpectedDifferences;
 use crate::config::{Difference, KeyError, Resolved};
 use crate::resume;
 
-/// Settings that say how a run computes and what it writes, and not what it learns; the seed tells a group's runs apart.
+/// Settings that do not matter for a comparison: the seed, in which the runs of a group differ, and the logging intervals.
 const HARMLESS: [&str; 3] = ["train.seed", "train.log_interval", "train.gradients_every"];
 
 /// A setting in which A and B differ.
@@ -19,11 +19,11 @@ pub struct SettingDifference {
     pub a: String,
     /// Its value in B.
     pub b: String,
-    /// Whether it is one in which they are meant to differ.
+    /// Whether A and B are meant to differ in this setting.
     pub asked: bool,
 }
 
-/// In which settings A's first run and B's first run differ.
+/// Finds the settings in which A's first run and B's first run differ.
 pub fn between(
     a: &[Member],
     b: &[Member],
@@ -37,7 +37,7 @@ pub fn between(
     Ok(differences)
 }
 
-/// In which settings the runs of a group differ from its first, with the run that differs.
+/// Finds the settings in which runs of a group differ from the group's first run, each with the run that differs.
 pub fn within(group: &[Member]) -> Result<Vec<(String, SettingDifference)>, KeyError> {
     let Some(one) = first(group) else { return Ok(Vec::new()) };
     let mut found: Vec<(String, SettingDifference)> = Vec::new();

@@ -42,7 +42,7 @@ fn page(comparison: &Comparison, form: Form) -> String {
     page.finish()
 }
 
-/// What a reader has to know first.
+/// Adds the warnings to a page.
 pub fn warnings(page: &mut Page, warnings: &[String]) {
     if !warnings.is_empty() {
         page.heading("Warnings");
@@ -57,7 +57,7 @@ fn about(group: &Group) -> String {
     format!("{} ({count}{runs} {})", group.name, list(&seeds))
 }
 
-/// What the difference of two groups is called.
+/// The name of the row with the difference.
 fn difference_name(method: Method) -> String {
     match method {
         Method::Paired => "  B - A, by pairs".into(),
@@ -115,11 +115,13 @@ fn seeds_needed(seeds: &SeedsNeeded) -> String {
     let SeedsNeeded { design, difference, power, .. } = *seeds;
     let which = match design {
         Design::Paired => "the same seeds in both groups",
-        Design::Independent => "seeds of their own in each group",
+        Design::Independent => "different seeds in the groups",
     };
     let number = count(seeds.seeds);
     let points = points(difference);
-    format!("To see a difference of {points} points with a chance of {power} takes {number} seeds ({which}).")
+    format!(
+        "To detect a difference of {points} points with a probability of {power}, {number} seeds are needed ({which})."
+    )
 }
 
 /// A number of seeds.
@@ -162,7 +164,7 @@ fn times(target: &Target, method: Method) -> Vec<Vec<String>> {
     rows
 }
 
-/// Seconds, with more digits the fewer they are.
+/// Writes seconds; short times get more digits.
 fn seconds(seconds: f64) -> String {
     match seconds.abs() {
         0.0..10.0 => format!("{seconds:.2}"),
@@ -187,7 +189,7 @@ fn arrival_cells(name: &str, arrivals: &Arrivals, write: fn(f64) -> String) -> V
 }
 
 fn of_examples(page: &mut Page, examples: &Examples) {
-    page.heading("These models on the same test examples, after their last epochs");
+    page.heading("The two groups' models on the same test examples, after the last epochs");
     if let Some(bootstrap) = &examples.bootstrap {
         let (ci, kind) = bootstrap.bca.map_or((bootstrap.percentile, "percentile"), |ci| (ci, "BCa"));
         page.list([format!(

@@ -26,7 +26,7 @@ pub struct SweepComparison {
     /// The studied cell with the highest validation accuracy; `None` if a finished run has no validation accuracy. Baselines
     /// and controls are never chosen.
     pub chosen: Option<String>,
-    /// What a reader has to know before relying on the comparison.
+    /// Warnings that a reader should know before relying on the comparison.
     pub warnings: Vec<String>,
 }
 
@@ -35,13 +35,13 @@ pub struct SweepComparison {
 pub struct CellComparison {
     /// Its name.
     pub name: String,
-    /// What it is there for.
+    /// Its role in the sweep.
     pub role: Role,
-    /// Where it stands on each axis.
+    /// Its value on each axis.
     pub axes: Vec<(String, String)>,
     /// The cell that it is compared with.
     pub baseline: Option<String>,
-    /// How many runs it was to have.
+    /// The number of runs in the plan.
     pub planned: usize,
     /// The runs that are finished, by seed.
     pub runs: Vec<RunNumbers>,
@@ -64,10 +64,10 @@ struct Row {
 impl SweepComparison {
     /// Compares every cell with its baseline, or against the cell called `baseline`.
     ///
-    /// Runs that are not finished are left out, with a warning. A run whose folder is gone still has the numbers of
+    /// Runs that are not finished are left out, with a warning. If a run's folder was removed, its numbers come from
     /// `results.jsonl`.
     ///
-    /// **Errors:** no such baseline; a sweep without any; a damaged run folder.
+    /// **Errors:** no cell is called `baseline`; no cell has a baseline; a damaged run folder.
     pub fn read(
         data: &SweepData,
         options: &Options,
@@ -128,7 +128,7 @@ impl SweepComparison {
         if few > 0 {
             let n = self.cells.len();
             self.warnings.push(format!(
-                "{few} of {n} cells have fewer than {} seeds: how much chance there is between seeds is not known",
+                "{few} of {n} cells have fewer than {} seeds: too few to estimate how much results vary between seeds",
                 warnings::FEW_SEEDS
             ));
         }
@@ -136,7 +136,7 @@ impl SweepComparison {
             let Some(comparison) = &cell.comparison else { continue };
             if comparison.a.seeds() != comparison.b.seeds() {
                 self.warnings.push(format!(
-                    "{} and its baseline have different seeds: the test compares them as a whole and not pair by pair, and detects only \
+                    "{} and its baseline have different seeds: the test compares their means and not pairs of runs, and detects only \
                      larger differences",
                     cell.name
                 ));
@@ -152,7 +152,7 @@ impl CellComparison {
             None => None,
         };
         if let (Some(comparison), Some(against)) = (&mut comparison, analysis.against) {
-            // The same numbers, with p-values that are corrected over all cells.
+            // These contrasts have the same numbers, but p-values that are corrected over all cells.
             (comparison.last, comparison.best) = (against.last, against.best);
         }
         let cell = analysis.cell;
@@ -171,13 +171,14 @@ impl CellComparison {
     }
 }
 
-/// A cell (B) against its baseline (A). All cells of a baseline have the same target accuracy: by default the baseline's own.
+/// Compares a cell (B) with its baseline (A). All cells of a baseline have the same target accuracy: by default the mean last
+/// accuracy of the baseline.
 fn compare(baseline: &Row, row: &Row, options: &Options) -> Result<Option<Comparison>> {
     let last: Vec<f64> = baseline.members.iter().map(|member| member.numbers.last_test_accuracy).collect();
     let own = || (Summary::of_values(&last).mean, "the baseline's mean last accuracy".to_owned());
     let options = Options {
         target: Some(options.target.clone().unwrap_or_else(own)),
-        expected: ExpectedDifferences::All, // the study says what differs
+        expected: ExpectedDifferences::All, // the study names the settings that differ
         ..options.clone()
     };
     let group = |row: &Row| (row.cell.name.clone(), row.members.clone());
@@ -216,7 +217,7 @@ fn left_out(cell: &Cell, status: RunStatus, runs: &[&str]) -> String {
     let name = &cell.name;
     match status {
         RunStatus::Diverged => format!(
-            "{name}: {n} of {all} runs diverged and are in no mean, so that the means of this cell are too high: {}",
+            "{name}: {n} of {all} runs diverged and are left out of the means, so that the means of this cell are too high: {}",
             runs.join(", ")
         ),
         RunStatus::Pending => format!("{name}: {n} of {all} runs have not ended yet"),
@@ -229,21 +230,21 @@ fn left_out(cell: &Cell, status: RunStatus, runs: &[&str]) -> String {
     }
 }
 
-/// A finished run, by its folder or by what is left of it.
+/// Reads a finished run from its folder, or from its line in `results.jsonl` if the folder was removed.
 fn member(data: &SweepData, line: &ResultLine, warnings: &mut Vec<String>) -> Result<Option<Member>> {
     let folder = data.run_dir(&line.run);
     if folder.exists() {
         return Ok(Member::new(RunData::read(&folder)?));
     }
     warnings.push(format!(
-        "{}: this run's folder is gone; the accuracies come from results.jsonl, and the cell has no time to target and no \
+        "{}: this run's folder was removed; its accuracies come from results.jsonl, and its cell has no time to a target and no \
          test over examples",
         folder.display()
     ));
     Ok(RunNumbers::of_line(&folder, line).map(|numbers| Member { numbers, data: None }))
 }
 
-/// **Errors:** no cell called `baseline`; a sweep in which nothing has one.
+/// **Errors:** no cell is called `baseline`; without `baseline`, no cell of the sweep has a baseline.
 fn check_baselines(rows: &[Row], data: &SweepData, baseline: Option<&str>) -> Result<()> {
     let names = || rows.iter().map(|row| row.cell.name.as_str()).collect::<Vec<_>>().join(", ");
     let root = data.root.display();

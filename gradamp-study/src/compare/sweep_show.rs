@@ -42,7 +42,7 @@ fn page(sweep: &SweepComparison, form: Form) -> String {
     page.finish()
 }
 
-/// Baselines, each with its cells below it; then cells without one.
+/// Each baseline followed by its cells, then the cells without a baseline.
 fn in_blocks(sweep: &SweepComparison) -> Vec<(String, &CellComparison)> {
     let is_baseline = |name: &str| sweep.cells.iter().any(|cell| cell.baseline.as_deref() == Some(name));
     let mut rows = Vec::new();
@@ -99,7 +99,7 @@ fn difference(contrast: &Contrast) -> String {
     format!("{}{ci}", write(contrast.difference))
 }
 
-/// The cell to choose, by the validation examples, and what it does on the test examples.
+/// Describes the cell with the highest validation accuracy, and its accuracy on the test examples.
 fn choice(sweep: &SweepComparison) -> Option<String> {
     let cell = sweep.cells.iter().find(|cell| Some(&cell.name) == sweep.chosen.as_ref())?;
     let (validation, best) = (points(cell.validation?.mean), points(cell.best?.mean));
@@ -108,7 +108,7 @@ fn choice(sweep: &SweepComparison) -> Option<String> {
         against.map_or(String::new(), |best| format!(", {} points against its baseline", difference(best)));
     let name = &cell.name;
     Some(format!(
-        "Best on validation is {name} ({validation} % there): {best} % on the test examples{against}."
+        "The cell with the best validation accuracy is {name} ({validation} %): {best} % on the test examples{against}."
     ))
 }
 

@@ -1,4 +1,4 @@
-//! What is told of groups, apart from what needs run folders.
+//! Tests of comparisons that need no run folders.
 
 use proptest::prelude::*;
 

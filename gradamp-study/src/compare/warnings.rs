@@ -1,4 +1,4 @@
-//! What a reader has to know before relying on a comparison.
+//! Warnings that a reader should know before relying on a comparison.
 
 use super::member::{Group, Member};
 use super::settings::{self, SettingDifference};
@@ -6,12 +6,12 @@ use crate::config::KeyError;
 use crate::run_folder::{RunData, VERSION};
 use crate::statistics::Method;
 
-/// With fewer seeds than this, the spread between seeds is hardly known.
+/// With fewer seeds than this, the spread between seeds cannot be estimated.
 pub const FEW_SEEDS: usize = 3;
 
-/// The test examples chose the best epochs.
-pub const NO_VALIDATION: &str = "NO VALIDATION SPLIT: the best epochs were chosen on the test examples themselves, so that \
-    their accuracies are too high; compare last epochs, or train with data.validation";
+/// The warning that the test examples chose the best epochs.
+pub const NO_VALIDATION: &str = "NO VALIDATION SPLIT: the test examples chose the best epochs, so that the test accuracies in \
+    these epochs are too high; compare the last epochs, or train with data.validation";
 
 /// The warnings about two groups, each with its letter and its members, the gravest warning first.
 pub fn about_groups(
@@ -47,15 +47,15 @@ pub fn about_groups(
     if method == Method::Welch && (a.runs.len() > 1 || b.runs.len() > 1) {
         let (a, b) = (list(&a.seeds()), list(&b.seeds()));
         warnings.push(format!(
-            "A and B have different seeds ({a} in A, {b} in B): the test compares the groups as a whole and not pair by \
-             pair, and detects only larger differences"
+            "A and B have different seeds ({a} in A, {b} in B): the test compares the groups' means and not pairs of runs, \
+             and detects only larger differences"
         ));
     }
     Ok(warnings)
 }
 
-/// Settings that differ although they are not meant to; or that none differs, where the groups are more than a run and
-/// its repetition.
+/// Warns about settings that differ although they are meant to be equal. Also warns if no setting differs, unless the groups
+/// are a run and its repetition.
 fn unexpected(differences: &[SettingDifference], is_repeat: bool) -> Vec<String> {
     let unexpected: Vec<String> = differences
         .iter()
@@ -70,13 +70,15 @@ fn unexpected(differences: &[SettingDifference], is_repeat: bool) -> Vec<String>
         ));
     }
     if differences.is_empty() && is_repeat {
-        warnings
-            .push("A and B have the same settings: any difference is due to chance or to the machine".into());
+        warnings.push(
+            "A and B have the same settings: a difference between them is due to chance or to the machine"
+                .into(),
+        );
     }
     warnings
 }
 
-/// Data, programs and devices that are not the same everywhere.
+/// Warns if the runs differ in their data, their program's version or their devices.
 pub fn places<'a>(runs: impl Iterator<Item = &'a RunData> + Clone) -> Vec<String> {
     let values = |of: fn(&RunData) -> Vec<String>| {
         let mut values: Vec<String> = runs.clone().flat_map(of).filter(|value| !value.is_empty()).collect();
@@ -97,7 +99,10 @@ pub fn places<'a>(runs: impl Iterator<Item = &'a RunData> + Clone) -> Vec<String
         std::iter::once(run.record.version.clone()).chain(resumed).collect()
     });
     if versions.len() > 1 || versions.iter().any(|version| version != VERSION) {
-        warnings.push(format!("the runs were made by gradamp {}, this is {VERSION}", versions.join(" and ")));
+        warnings.push(format!(
+            "the runs were made by gradamp {}; this is gradamp {VERSION}",
+            versions.join(" and ")
+        ));
     } else {
         let commits = values(|run| run.record.commit.iter().cloned().collect());
         if commits.len() > 1 {
@@ -114,7 +119,7 @@ pub fn places<'a>(runs: impl Iterator<Item = &'a RunData> + Clone) -> Vec<String
     if devices.len() > 1 {
         let devices = devices.join(", ");
         warnings.push(format!(
-            "the runs were made on several devices, so that seconds do not compare: {devices}"
+            "the runs were made on several devices, so that their times cannot be compared: {devices}"
         ));
     }
     warnings
@@ -147,13 +152,13 @@ fn seeds(letter: &str, group: &Group) -> Vec<String> {
     if distinct.len() < FEW_SEEDS {
         let one = if distinct.len() == 1 { "1 seed" } else { "2 seeds" };
         warnings.push(format!(
-            "{letter} has {one} only: how much chance there is between seeds takes {FEW_SEEDS} or more to know"
+            "{letter} has only {one}: at least {FEW_SEEDS} seeds are needed to estimate how much results vary between seeds"
         ));
     }
     warnings
 }
 
-/// Seeds as people write them: `1-5`, `1, 3, 7`.
+/// Writes seeds as ranges: `1-5`, `1, 3, 7`.
 pub fn list(seeds: &[u64]) -> String {
     let mut parts: Vec<String> = Vec::new();
     for run in seeds.chunk_by(|a, b| a.checked_add(1) == Some(*b)) {

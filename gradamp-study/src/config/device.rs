@@ -5,28 +5,28 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where to compute: `auto`, `cpu`, `gpu`, `gpu:NUMBER` or `gpu:NAME`.
+/// The device of a run: `auto`, `cpu`, `gpu`, `gpu:NUMBER` or `gpu:NAME`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Device {
-    /// The best real GPU, else the CPU.
+    /// The best GPU that is no software rasteriser, or the CPU if there is none.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// An adapter: the best real one, or one that is named.
+    /// A graphics adapter.
     Gpu(Gpu),
 }
 
-/// Which graphics adapter is wanted.
+/// The choice of a graphics adapter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Gpu {
-    /// The best one that is no software rasteriser.
+    /// The best adapter that is no software rasteriser.
     #[default]
     Best,
-    /// By its number in the list of `gradamp devices`.
+    /// The adapter with this number in the list of `gradamp devices`.
     Number(usize),
-    /// By a part of its name.
+    /// The adapter whose name contains this text.
     Name(String),
 }
 
@@ -43,7 +43,8 @@ impl FromStr for Device {
             }
             _ => Err(format!(
                 "found {text:?}, expected \"auto\", \"cpu\", \"gpu\", \"gpu:NUMBER\" or \"gpu:NAME\" \
-                 (`gradamp devices` lists them)"
+                 (`{} devices` lists them)",
+                crate::shell::program()
             )),
         }
     }

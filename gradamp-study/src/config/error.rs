@@ -1,4 +1,4 @@
-//! What is wrong with a setting, and where it was written.
+//! Errors about settings, with the place where the setting was written.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use super::origin::Origin;
 /// A setting that cannot be used: its place, its key, what was found and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyError {
-    /// The key's path, such as `train.batch_size`; empty where a whole document is meant.
+    /// The key's path, such as `train.batch_size`; empty if the error is about a whole document.
     pub path: String,
-    /// Where it was written, once known.
+    /// Where the setting was written; `None` until that is known.
     pub origin: Option<Origin>,
     /// What was found and what was expected.
     pub message: String,
-    /// The keys that would have been right, until the wrong one is known.
+    /// The expected keys, if the error is about an unknown key whose name is not known yet.
     expected: Option<&'static [&'static str]>,
 }
 
@@ -36,7 +36,7 @@ impl KeyError {
         Self { expected: Some(expected), ..Self::new("unknown key".into()) }
     }
 
-    /// Says which key was unknown, and the nearest right one.
+    /// Adds the name of the unknown key to the message, and the nearest expected key.
     pub(crate) fn naming(mut self, key: &str) -> Self {
         if let Some(expected) = self.expected.take() {
             self.message = match nearest(key, expected.iter().copied()) {
@@ -47,7 +47,7 @@ impl KeyError {
         self
     }
 
-    /// Gives the error its place, unless it already has one closer to the cause.
+    /// Sets the error's place, unless the error already has a place closer to the cause.
     #[must_use]
     pub fn at(mut self, path: &str, origin: &Origin) -> Self {
         if self.origin.is_none() {

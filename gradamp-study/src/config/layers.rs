@@ -1,4 +1,4 @@
-//! Layers of settings: defaults, then a preset, a file, `--set`, flags. A later layer wins over an earlier layer.
+//! Layers of settings: defaults, then a preset, a file, `--set`, flags. A later layer overrides an earlier one.
 
 use std::path::{Path, PathBuf};
 
@@ -20,24 +20,24 @@ pub struct Layers {
     pub file: Option<PathBuf>,
     /// `key.path=value`, as given to `--set`, in their order.
     pub sets: Vec<String>,
-    /// A flag, the key it sets, and the value; `None` takes the key back to its default.
+    /// Each flag with the key that it sets and the value; `None` resets the key to its default.
     pub flags: Vec<(&'static str, &'static str, Option<Value>)>,
     /// The data that `--data` chooses.
     pub data: Option<Choice>,
-    /// How many epochs in all: the strategy's phases keep their shares.
+    /// The total number of epochs; each phase of the strategy keeps its share of them.
     pub epochs: Option<usize>,
-    /// The highest learning rate of the first phase: all rates are scaled alike.
+    /// The highest learning rate of the first phase; all other rates are scaled in proportion.
     pub lr: Option<f64>,
 }
 
-/// Settings ready for use, and where each was written.
+/// Complete settings, each with its origin.
 #[derive(Clone, Debug)]
 pub struct Resolved {
     /// The settings.
     pub config: Config,
     /// What was written, with its origins.
     pub tree: Node,
-    /// What the settings lead to that their author may not expect, in lines to be shown.
+    /// Notes for the user about consequences of the settings that may be unexpected.
     pub notes: Vec<String>,
 }
 
@@ -128,8 +128,8 @@ impl Resolved {
         self.tree.get(path).map_or(Origin::Default, |node| node.origin.clone())
     }
 
-    /// Changes the typed settings on behalf of a flag, and notes the flag as the origin of all that changed. An error of the field
-    /// `argument` is one of the flag's value.
+    /// Changes the typed settings as a flag asks, and makes the flag the origin of every changed value. An error about the field
+    /// `argument` becomes an error about the flag.
     pub(crate) fn change(
         &mut self,
         flag: &'static str,
@@ -145,7 +145,7 @@ impl Resolved {
         Ok(())
     }
 
-    /// Makes the run last `total` epochs, and notes which phases are left out, if any.
+    /// Scales the run to `total` epochs. Adds a note if phases are left out.
     fn scale_epochs(&mut self, total: usize) -> Result<(), KeyError> {
         let mut shorter = self.clone();
         let place = self.origin("strategy.phase.0");
@@ -172,7 +172,7 @@ impl Resolved {
         Ok(())
     }
 
-    /// An error of the field `argument` is one of the flag's value; any other belongs to what was written.
+    /// Places an error: one about the field `argument` at the flag, any other where the setting was written.
     fn place_of_flag(&self, flag: &'static str, argument: &str, error: gradamp_core::Error) -> KeyError {
         match error {
             gradamp_core::Error::Setting { field, message } if field == argument => {
@@ -182,7 +182,7 @@ impl Resolved {
         }
     }
 
-    /// The values that are not the same in `other`.
+    /// Returns the values that differ in `other`.
     pub fn differences(&self, other: &Self) -> Result<Vec<Difference>, KeyError> {
         let (before, after) = (self.written()?.leaves(), other.written()?.leaves());
         let value = |leaves: &[(String, Value)], path: &str| {
@@ -225,7 +225,7 @@ pub struct Difference {
 
 /// The settings of the preset called `name`.
 ///
-/// **Errors:** there is none of that name; the place is to be added.
+/// **Errors:** no preset has this name. The caller adds the place.
 pub(crate) fn preset_tree(name: &str) -> Result<Node, KeyError> {
     let Some(preset) = presets::find(name) else {
         let names = presets::ALL.map(|preset| preset.name);
@@ -245,7 +245,7 @@ pub(crate) fn file_tree(path: &Path) -> Result<Node, KeyError> {
     Node::parse(&text, &|line| Origin::File(path.to_owned(), line))
 }
 
-/// `--data`: a data set's name takes the place of a configured source and path, a path that of the path alone.
+/// Applies `--data`. The name of a data set replaces the configured source and path; a path replaces only the path.
 fn apply_choice(tree: &mut Node, choice: &Choice) -> Result<(), KeyError> {
     let configured = match tree.get("data.source").map(|node| &node.value) {
         Some(Value::String(name)) => name.parse().ok(),
@@ -279,7 +279,7 @@ fn apply_set(tree: &mut Node, set: &str) -> Result<(), KeyError> {
     tree.set(&key, Node::parse_value(value.trim(), &Origin::Set))
 }
 
-/// Copies into `tree` every value of `after` that differs from `before`.
+/// Copies every value of `after` that differs from `before` into `tree`, with `origin`.
 fn note_changes(before: &Node, after: &Node, tree: &mut Node, origin: &Origin) {
     match (&before.value, &after.value, &mut tree.value) {
         (Value::Table(before), Value::Table(after), Value::Table(written)) => {

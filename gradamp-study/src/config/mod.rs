@@ -1,4 +1,4 @@
-//! The configuration of a run: typed settings, and where each was written.
+//! The configuration of a run: typed settings, each with its origin.
 
 mod device;
 mod error;
@@ -30,19 +30,19 @@ pub use optimizer::OptimizerSettings;
 pub(crate) use read::read;
 pub(crate) use text::read_file;
 
-/// All settings of a run. Every key has a default but the strategy's phases.
+/// All settings of a run. Every key except the strategy's phases has a default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The network.
     pub model: ModelOptions,
-    /// The images.
+    /// The data set.
     pub data: DataSettings,
-    /// The loop.
+    /// The training loop.
     pub train: LoopSettings,
-    /// SGD, and what happens to gradients on their way to it.
+    /// SGD, and the changes of gradients before SGD's step.
     pub optimizer: OptimizerSettings,
-    /// What is amplified, and how much, where the strategy switches it on.
+    /// Which gradients are amplified and by how much, in the phases in which the strategy switches amplification on.
     pub amplification: AmplificationSettings,
     /// Phases of learning rate and amplification.
     pub strategy: Strategy,
@@ -54,35 +54,35 @@ pub struct Config {
 pub struct LoopSettings {
     /// Images per step.
     pub batch_size: usize,
-    /// Decides initial values, the order of images, augmentation and draws.
+    /// The seed of all random numbers: initial parameters, order of images, augmentation, draws of amplified layers.
     pub seed: u64,
-    /// Where to compute.
+    /// The device.
     pub device: Device,
-    /// Threads of the CPU backend; 0 for all cores. The results do not depend on it.
+    /// The number of CPU threads; 0 means all cores. Results do not depend on this number.
     pub threads: usize,
-    /// Most memory that tensors may take on a GPU; what there is where it is not set.
+    /// The most memory that tensors may occupy on a GPU; without this setting, all memory that the GPU has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_memory: Option<Memory>,
-    /// How exactly a GPU multiplies; the CPU, and a GPU without 16-bit floats, always in f32.
+    /// The precision in which a GPU multiplies. The CPU, and a GPU without 16-bit floats, always multiply in f32.
     pub precision: Precision,
     /// Whether a GPU uses the kernels that `gradamp tune` found to be the fastest.
     pub tuned: bool,
-    /// Epochs from one evaluation to the next; the last epoch is always evaluated.
+    /// The number of epochs between evaluations. The last epoch is always evaluated.
     pub evaluate_every: usize,
-    /// Steps from one line of `metrics.jsonl` to the next within an epoch; 0 for none.
+    /// The number of steps between lines of `metrics.jsonl` within an epoch; 0 means no such lines.
     pub log_interval: usize,
-    /// Steps from one measurement of all sites' gradients to the next within an epoch; 0 for none.
+    /// The number of steps between measurements of all sites' gradients within an epoch; 0 means no measurements.
     pub gradients_every: usize,
-    /// A checkpoint is saved after every epoch, and within an epoch when so many seconds have passed since the last.
+    /// The seconds between checkpoints within an epoch. A checkpoint is also saved after every epoch.
     pub checkpoint_seconds: f64,
     /// Whether event files for TensorBoard are written.
     pub tensorboard: bool,
-    /// The run stops after so many steps, as if interrupted; it can be resumed.
+    /// The number of steps after which the run stops as if interrupted. It can be resumed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u64>,
     /// What to do when the loss is not finite.
     pub on_divergence: OnDivergence,
-    /// How gradients are kept from vanishing in half precision; with `precision = "mixed"` by its defaults.
+    /// Loss scaling, which keeps gradients from vanishing in half precision. `precision = "mixed"` uses its defaults.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_scaling: Option<LossScaling>,
 }
@@ -112,7 +112,7 @@ impl Default for LoopSettings {
 impl Config {
     /// Checks every value against its range.
     ///
-    /// **Errors:** the first one that is out of its range, with its key.
+    /// **Errors:** the first value that is out of its range, with its key.
     pub fn check(&self) -> Result<(), KeyError> {
         let fail = |key: &str, found: &dyn std::fmt::Display, expected: &str| {
             Err(KeyError::new(format!("found {found}, expected {expected}")).about(key))
@@ -174,7 +174,7 @@ impl Config {
 }
 
 impl From<gradamp_core::Error> for KeyError {
-    /// The field of a setting becomes its key.
+    /// Replaces the name of a library's field by the key of the configuration.
     fn from(error: gradamp_core::Error) -> Self {
         match error {
             gradamp_core::Error::Setting { field, message } => KeyError::new(message).about(&key_of(&field)),

@@ -1,14 +1,14 @@
-//! Numbers as people type them: `3`, `+3`, `1_000`, `.9`, `1e-3`; and `1e3` where a whole number is meant.
+//! Parses numbers as people type them: `3`, `+3`, `1_000`, `.9`, `1e-3`, and `1e3` for a whole number.
 
 use std::ops::RangeInclusive;
 
-/// The largest whole number that a configuration holds, for TOML's have 64 bits and a sign.
+/// The largest whole number in a configuration, because TOML's whole numbers are signed and have 64 bits.
 pub const LARGEST: u64 = i64::MAX as u64;
 
 /// Whole numbers up to this one are exact as `f64`.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// The number that a text stands for; `None` for anything else, infinities and NaN included.
+/// Parses a finite number; `None` for any other text, including infinities and NaN.
 pub fn number(text: &str) -> Option<f64> {
     let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
     let mut plain = String::with_capacity(text.len());
@@ -16,7 +16,7 @@ pub fn number(text: &str) -> Option<f64> {
     while let Some(c) = chars.next() {
         match c {
             '0'..='9' | '.' | '+' | '-' | 'e' | 'E' => plain.push(c),
-            // As in TOML, between digits only.
+            // As in TOML, underscores may stand only between digits.
             '_' if is_digit(plain.chars().last()) && is_digit(chars.peek().copied()) => {}
             _ => return None,
         }
@@ -24,14 +24,14 @@ pub fn number(text: &str) -> Option<f64> {
     plain.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
-/// The whole number that a number is, if it is one that `f64` tells from its neighbours.
+/// Converts a number to a whole number, if it is one and `f64` represents its neighbours exactly.
 pub fn as_whole(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
 }
 
-/// Reads a flag's whole number.
+/// Parses the whole number of a flag.
 ///
-/// **Errors:** anything but a number in `range`: what was found, and what was expected.
+/// **Errors:** a text that is no whole number in `range`. The message names what was found and what was expected.
 pub fn whole<T: TryFrom<u64>>(
     range: RangeInclusive<u64>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
@@ -50,9 +50,9 @@ pub fn whole<T: TryFrom<u64>>(
     }
 }
 
-/// Reads a flag's number.
+/// Parses the number of a flag.
 ///
-/// **Errors:** anything but a finite number: what was found, and what was expected.
+/// **Errors:** a text that is no finite number. The message names what was found and what was expected.
 pub fn real(text: &str) -> Result<f64, String> {
     number(text).ok_or_else(|| format!("found {text:?}, expected a number"))
 }

@@ -26,7 +26,7 @@ const LABEL_SMOOTHING: &str = "label_smoothing";
 static KEYS: LazyLock<&'static [&'static str]> =
     LazyLock::new(|| [keys_of::<SgdSettings>(), &[LABEL_SMOOTHING]].concat().leak());
 
-/// Written by hand: serde's `flatten` on reading would lose the place of a wrong key or value.
+/// Implemented by hand, because serde's `flatten` would lose the place of a wrong key or value.
 impl<'de> Deserialize<'de> for OptimizerSettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_struct("OptimizerSettings", *KEYS, Table)
@@ -50,7 +50,7 @@ impl<'de> Visitor<'de> for Table {
     }
 }
 
-/// The entries of SGD; that of the label smoothing is read on the way.
+/// Passes the entries of SGD on, and reads the entry of the label smoothing.
 struct SgdEntries<'a, A> {
     map: A,
     label_smoothing: &'a mut f32,
@@ -75,7 +75,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for SgdEntries<'_, A> {
     }
 }
 
-/// Reads a key of SGD; `None` for that of the label smoothing, which leaves the seed for the next key.
+/// Reads a key of SGD. Returns `None` for the key of the label smoothing, and then keeps the seed for the next key.
 struct SgdKey<'a, K>(&'a mut Option<K>);
 
 impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for SgdKey<'_, K> {
@@ -94,7 +94,7 @@ impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for SgdKey<'_, K> {
     }
 }
 
-/// Puts the label smoothing of written settings where it stands in the files of earlier versions: behind the clipping.
+/// Moves the label smoothing behind the clipping, where earlier versions wrote it.
 pub(super) fn in_order(tree: &mut Node) {
     let Value::Table(tables) = &mut tree.value else { return };
     let Some((_, optimizer)) = tables.iter_mut().find(|(name, _)| name == "optimizer") else { return };

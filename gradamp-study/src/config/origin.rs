@@ -1,4 +1,4 @@
-//! Where a setting was written, for messages and for the comments of `config show`.
+//! The origins of settings, for messages and for the comments of `config show`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -30,8 +30,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A path for a message or a comment: on one line, whatever its name holds. Control characters, and bytes that are no text,
-/// are written as escapes.
+/// Writes a path for a message or a comment on one line. Control characters and bytes that are not UTF-8 are escaped.
 pub fn shown(path: &Path) -> impl fmt::Display {
     let mut text = String::new();
     for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {

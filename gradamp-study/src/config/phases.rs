@@ -1,6 +1,6 @@
 //! Phases with amplification settings of their own: a phase's table `amplify` holds changes to the run's `[amplification]`.
 //!
-//! The changes are laid over the run's table before the settings are read, and only the changes are written back.
+//! The changes are merged into the run's table before the settings are read, and only the changes are written back.
 
 use super::KeyError;
 use super::tree::{Node, Value};
@@ -10,7 +10,7 @@ fn key(phase: usize) -> String {
     format!("strategy.phase.{phase}.amplify")
 }
 
-/// The settings with all of the run's amplification in each phase that changes some of it.
+/// The settings in which each phase that changes the run's amplification has the complete merged table.
 pub(super) fn with_whole_tables(tree: &Node) -> Result<Node, KeyError> {
     let nothing = Node::empty();
     let run = tree.get("amplification").unwrap_or(&nothing);
@@ -30,7 +30,7 @@ pub(super) fn with_whole_tables(tree: &Node) -> Result<Node, KeyError> {
     Ok(whole)
 }
 
-/// The run's settings with a phase's changes. What a change excludes is dropped from the run's settings.
+/// Merges a phase's changes into the run's settings. A run's setting that a change excludes is dropped.
 fn merged(run: &Node, changes: &Node) -> Value {
     let gives = |key: &str| changes.get(key).is_some();
     let is_list = |policy: &Node| policy.value == Value::String("list".into());
@@ -48,7 +48,7 @@ fn merged(run: &Node, changes: &Node) -> Value {
     whole.value
 }
 
-/// Removes from the phases in `whole` what was not written in `tree`.
+/// Removes the settings from the phases in `whole` that were not written in `tree`.
 pub(super) fn keep_changes(whole: &mut Node, tree: &Node) -> Result<(), KeyError> {
     for phase in 0.. {
         let Some(settings) = whole.get(&key(phase)) else { break };
@@ -72,7 +72,7 @@ fn keep_written(settings: &mut Node, written: &Node) {
     }
 }
 
-/// An error about a setting that a phase takes over from the run is one about the run's table.
+/// If an error is about a setting that a phase takes from the run's table, makes it an error about the run's table.
 pub(super) fn about_written(mut error: KeyError, tree: &Node) -> KeyError {
     let taken_over = error.path.strip_prefix("strategy.phase.").and_then(|rest| {
         let (_, rest) = rest.split_once('.')?;

@@ -9,7 +9,7 @@ pub struct Preset {
     pub text: &'static str,
 }
 
-/// The preset that is used where neither `--preset` nor `--config` is given.
+/// The preset that is used if neither `--preset` nor `--config` is given.
 pub const DEFAULT: &str = "tour";
 
 /// All presets.

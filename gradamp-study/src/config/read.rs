@@ -69,14 +69,14 @@ fn plain(expected: &str) -> String {
 struct Reader<'a>(&'a Node);
 
 impl Reader<'_> {
-    /// Reads a whole number, which may be written as `1e3`.
+    /// Reads a whole number, which may also be written as `1e3`.
     fn whole<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, KeyError> {
         match &self.0.value {
             Value::Float(value) => match as_whole(*value) {
                 Some(whole) => visitor.visit_i64(whole),
                 None => visitor.visit_f64(*value),
             },
-            // What `--set` could not read as a number of TOML is still text.
+            // A value of `--set` that is no number in TOML's form is still a text here.
             Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) && text.len() > 18 => {
                 Err(KeyError::new(format!("found {text}, expected a whole number of at most {LARGEST}")))
             }
@@ -220,14 +220,14 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
     }
 }
 
-/// The keys that a table read as `T` takes, those included that are not written where they are not set.
+/// The keys of a table that is read as `T`, including the keys that have no default.
 pub(super) fn keys_of<T: de::DeserializeOwned>() -> &'static [&'static str] {
     let mut keys: &[&str] = &[];
-    let _ = T::deserialize(Names(&mut keys)); // fails once it has told its keys
+    let _ = T::deserialize(Names(&mut keys)); // fails after `Names` has recorded the keys
     keys
 }
 
-/// Holds no value, but notes which keys it is asked for.
+/// A deserializer without values that records the requested keys.
 struct Names<'a>(&'a mut &'static [&'static str]);
 
 impl<'de> Deserializer<'de> for Names<'_> {

@@ -1,15 +1,15 @@
-//! Settings as TOML that can be read again, each with the place it came from.
+//! Writes settings as TOML that can be read again, each with its origin.
 
 use std::fmt::Write;
 
 use super::tree::{Node, Value};
 use super::{KeyError, Resolved};
 
-/// Where the comments begin, if the line is not longer.
+/// The column of the comments, unless the line is longer.
 const COMMENT_COLUMN: usize = 44;
 
 impl Resolved {
-    /// All settings as TOML; behind each a comment that says where it came from.
+    /// Writes all settings as TOML, each with a comment that names its origin.
     ///
     /// **Errors:** settings that TOML cannot hold, such as numbers beyond 63 bits.
     pub fn show(&self) -> Result<String, KeyError> {
@@ -36,7 +36,7 @@ impl Resolved {
                     }
                 }
                 _ => {
-                    // A header of nothing but further tables says nothing.
+                    // A table that contains only tables needs no header.
                     if holds_values(node) {
                         let _ = writeln!(text, "\n[{section}]");
                     }
@@ -68,7 +68,7 @@ fn join(parent: &str, key: &str) -> String {
 
 fn inline(node: &Node) -> String {
     match &node.value {
-        // With a power of ten where that is shorter, not with thirty zeros.
+        // A large or small number is written with a power of ten if that is shorter.
         Value::Float(value) if value.is_finite() => format!("{value:?}"),
         Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
         _ => toml_value(node).to_string(),

@@ -1,6 +1,5 @@
-//! What a text has to be before it is read as TOML: no larger, no deeper and in no other encoding than settings need.
-//! Whoever hands over a file of gigabytes, or a key of a million dots, gets an error rather than a program that runs out
-//! of memory or of stack.
+//! Checks the size, nesting and encoding of a text before it is parsed as TOML. A file of gigabytes, or a key with a million
+//! dots, is an error and does not exhaust memory or stack.
 
 use std::io::Read;
 use std::path::Path;
@@ -15,11 +14,11 @@ use super::origin::{Origin, shown};
 /// The largest file of settings, in bytes. The largest study of this project takes 2 KiB.
 const LARGEST: u64 = 1 << 20;
 
-/// How deep keys, tables and lists may lie inside one another. The deepest setting lies 7 deep; everything that walks
-/// through settings does so by recursion.
+/// The deepest nesting of keys, tables and lists. The deepest setting has 7 levels. The limit protects the functions that
+/// process settings by recursion.
 pub const DEEPEST: usize = 32;
 
-/// The most values in one document. Layers of settings are joined key by key, each being looked for among the others.
+/// The most values in one document. The limit bounds the time to merge layers, which searches for each key in a list.
 pub const MOST_VALUES: usize = 20_000;
 
 /// Reads a file of settings.
@@ -38,7 +37,7 @@ pub fn read_file(path: &Path) -> Result<String, KeyError> {
         )));
     }
     if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] = bytes[..] {
-        return Err(fail(1, "is text in UTF-16, expected UTF-8; save it anew in that encoding".into()));
+        return Err(fail(1, "is text in UTF-16, expected UTF-8; save the file in UTF-8".into()));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
@@ -46,17 +45,18 @@ pub fn read_file(path: &Path) -> Result<String, KeyError> {
         let found = error.as_bytes()[valid];
         fail(line, format!("found the byte {found:#04x}, which is no UTF-8; expected text (TOML) in UTF-8"))
     })?;
-    // Editors on Windows put this mark before a text in UTF-8; it is no part of it.
+    // Editors on Windows write a byte order mark before UTF-8 text.
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-/// **Errors:** the place, in bytes, of the first key, table or list that lies deeper than [`DEEPEST`], and the message.
+/// Checks the nesting of keys, tables and lists by looking at tokens, before anything nested is built.
 ///
-/// The parser limits brackets itself, but no dots, of which it makes tables within tables, whose destruction recurses.
-/// Looking at the tokens one by one builds nothing deep. A header and the keys below it are counted apart here, and
-/// together once they are read.
+/// The parser limits the nesting of brackets but not the number of dots in a key, each of which makes a nested table that is
+/// dropped by recursion. Headers and the keys below them are counted separately here, and together when they are read.
+///
+/// **Errors:** a key, table or list deeper than [`DEEPEST`], with its place in bytes and the message.
 pub fn check_depth(text: &str) -> Result<(), (usize, String)> {
-    let mut around: Vec<usize> = Vec::new(); // how deep each open bracket lies
+    let mut around: Vec<usize> = Vec::new(); // the depth of each open bracket
     let mut depth = 0;
     for token in Source::new(text).lex() {
         match token.kind() {
@@ -78,7 +78,7 @@ pub fn check_depth(text: &str) -> Result<(), (usize, String)> {
     Ok(())
 }
 
-/// What is said of keys, tables or lists deeper than [`DEEPEST`].
+/// The message about keys, tables or lists deeper than [`DEEPEST`].
 pub fn too_deep() -> String {
-    format!("found keys, tables or lists more than {DEEPEST} deep in one another, expected {DEEPEST} at most")
+    format!("found keys, tables or lists nested more than {DEEPEST} levels deep, expected {DEEPEST} at most")
 }

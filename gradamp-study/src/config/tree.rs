@@ -1,4 +1,4 @@
-//! Settings as they were written: a tree of values, each with the place it came from.
+//! A tree of settings as they were written, each value with its origin.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::number::number;
 pub use super::origin::{Origin, shown};
 use super::text::{DEEPEST, MOST_VALUES, check_depth, too_deep};
 
-/// A value and where it came from.
+/// A value and its origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     /// Where it came from.
@@ -20,7 +20,7 @@ pub struct Node {
     pub value: Value,
 }
 
-/// What TOML can hold, but for dates, which no setting has.
+/// A value of TOML. Dates are left out, because no setting is a date.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// `true` or `false`.
@@ -48,7 +48,7 @@ impl Node {
 
     /// Reads a TOML document; `origin` makes an origin of a line number, counted from 1.
     ///
-    /// **Errors:** what is no TOML, is deeper or holds more values than settings need, with its line.
+    /// **Errors:** a text that is no TOML, is nested too deep or has too many values, with the line.
     pub fn parse(text: &str, origin: &dyn Fn(usize) -> Origin) -> Result<Self, KeyError> {
         let lines = Lines::new(text);
         check_depth(text).map_err(|(at, message)| KeyError::new(message).at("", &origin(lines.at(at))))?;
@@ -61,13 +61,13 @@ impl Node {
         Ok(Self { origin: origin(1), value })
     }
 
-    /// Reads the value of `--set`: TOML where it is that, or a number with a bare point, else the text itself.
+    /// Reads the value of `--set`: as TOML, as a number such as `.5`, or otherwise as text.
     pub fn parse_value(text: &str, origin: &Origin) -> Self {
         let parsed = Self::parse(&format!("value = {text}"), &|_| origin.clone());
         match parsed.as_ref().map(|node| node.get("value")) {
-            // A line break could end the value and begin another key.
+            // A line break could end the value and start another key.
             Ok(Some(node)) if !text.contains('\n') => node.clone(),
-            // TOML wants digits on both sides of the point; people leave them out.
+            // TOML requires digits on both sides of the decimal point; people leave them out.
             _ => {
                 let number = number(text).filter(|_| text.contains('.'));
                 let value = number.map_or_else(|| Value::String(text.to_owned()), Value::Float);
@@ -85,7 +85,7 @@ impl Node {
         })
     }
 
-    /// Puts `child` at a path, making the tables on the way.
+    /// Sets the node at a path, and creates missing tables on the way.
     ///
     /// **Errors:** a path deeper than settings need, a list's number that does not exist, or a way through something that is neither table nor list.
     pub fn set(&mut self, path: &str, child: Node) -> Result<(), KeyError> {
@@ -130,7 +130,7 @@ impl Node {
         Ok(())
     }
 
-    /// Takes back what was set at a path.
+    /// Removes the value at a path.
     pub fn remove(&mut self, path: &str) {
         let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
         match (&mut self.value, rest) {
@@ -167,7 +167,7 @@ impl Node {
         children.into_iter().flat_map(below).collect()
     }
 
-    /// The same values, all from one place.
+    /// The same values, all with one origin.
     #[must_use]
     pub fn with_origin(&self, origin: &Origin) -> Self {
         let value = match &self.value {
@@ -181,7 +181,7 @@ impl Node {
         Self { origin: origin.clone(), value }
     }
 
-    /// Lays `upper` over these settings: tables are joined key by key, anything else is replaced.
+    /// Merges `upper` into these settings: tables are merged key by key, other values are replaced.
     pub fn overlay(&mut self, upper: Node) {
         match (&mut self.value, upper.value) {
             (Value::Table(entries), Value::Table(upper_entries)) => {
@@ -202,10 +202,10 @@ impl Node {
 }
 
 impl Value {
-    /// A path as settings hold it, also one that is no text.
+    /// Makes a value of a path, which may contain bytes that are not UTF-8.
     pub fn path(path: &Path, origin: &Origin) -> Self {
         let Some(bytes) = gradamp_data::any_path::bytes(path) else {
-            return Value::String(path.to_string_lossy().into_owned()); // which is the path itself
+            return Value::String(path.to_string_lossy().into_owned()); // nothing is lost, because the path is UTF-8
         };
         let of = |value| Node { origin: origin.clone(), value };
         let bytes = bytes.iter().map(|byte| of(Value::Integer((*byte).into()))).collect();
@@ -238,12 +238,12 @@ fn release_exclusive(entries: &mut Vec<(String, Node)>, key: &str) {
 struct Document<'a> {
     lines: &'a Lines,
     origin: &'a dyn Fn(usize) -> Origin,
-    /// How many values were read so far.
+    /// The number of values that were read so far.
     values: Cell<usize>,
 }
 
 impl Document<'_> {
-    /// `depth` tells, here as below, how many tables and lists lie around the value.
+    /// Reads a table. `depth` is the number of tables and lists around it.
     fn table(&self, table: &DeTable<'_>, depth: usize) -> Result<Value, KeyError> {
         let mut entries = Vec::with_capacity(table.len());
         for (key, value) in table {
@@ -298,7 +298,7 @@ impl Document<'_> {
     }
 }
 
-/// Where the lines of a text begin.
+/// The places at which the lines of a text begin.
 struct Lines(Vec<usize>);
 
 impl Lines {

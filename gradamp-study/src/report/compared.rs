@@ -5,6 +5,7 @@ use super::html::{Block, Cell, Section, Table};
 use super::subject::Subject;
 use crate::Result;
 use crate::compare::{Comparison, Contest, Contrast, Examples, Options, Target};
+use crate::shell;
 
 /// Each later run compared with the first.
 ///
@@ -83,8 +84,9 @@ fn in_words(comparison: &Comparison) -> String {
     };
     let examples = comparison.examples.as_ref().map(of_examples).unwrap_or_default();
     format!(
-        "{course}{examples} One run of each says nothing about other seeds: gradamp sweep trains several seeds, and \
-         gradamp compare tests their difference."
+        "{course}{examples} One run of each says nothing about other seeds: `{program} sweep` trains several seeds, and \
+         `{program} compare` tests their difference.",
+        program = shell::program(),
     )
 }
 

@@ -142,7 +142,7 @@ impl RunFolder {
         match locked {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {
-                return Err(Error::broken(root, "another gradamp is writing to this run"));
+                return Err(Error::broken(root, "another process is writing to this run"));
             }
             // Some network drives have no locks; runs are allowed there all the same.
             Err(fs::TryLockError::Error(_)) => {}

@@ -64,11 +64,8 @@ impl Place {
         let during = "while the run was going on";
         match link {
             Ok(now) if now.is_dir() => {
-                let again = crate::shell::path(&now);
-                format!(
-                    "renamed to {} {during}; to go on there: gradamp train --resume {again}",
-                    now.display()
-                )
+                let again = crate::shell::resume_command(&now);
+                format!("renamed to {} {during}; to continue it there: {again}", now.display())
             }
             Ok(_) => format!("removed {during}"),
             Err(_) => format!("removed or renamed {during}"),

@@ -20,7 +20,7 @@ pub enum Method {
 pub struct MeanDifference {
     /// By which test.
     pub method: Method,
-    /// Mean of B − mean of A.
+    /// The mean of B minus the mean of A.
     pub difference: f64,
     /// Its 95 % interval.
     pub ci: (f64, f64),

@@ -53,8 +53,7 @@ impl SweepData {
         let plan = Plan::read(&path)?;
         let path = root.join(RESULTS);
         let results = read_results(&path, root)?;
-        let again =
-            format!("; `gradamp sweep --collect {}` makes it anew from the run folders", shell::path(root));
+        let again = format!("; {}", collect_again(root));
         if let Some(stray) = results.iter().find(|line| plan.run(&line.run).is_none()) {
             let message = format!("holds the run {}, which is not in {PLAN}{again}", stray.run);
             return Err(Error::broken(&path, message));
@@ -168,15 +167,19 @@ pub(super) fn config_path(root: &Path, name: &str) -> PathBuf {
     root.join("configs").join(format!("{name}.toml"))
 }
 
-/// How damaged results are repaired.
-fn again(root: &Path) -> String {
-    format!("`gradamp sweep --collect {}` makes it anew from the run folders", shell::path(root))
+/// How to repair a damaged file of results.
+pub(super) fn collect_again(root: &Path) -> String {
+    let (program, root) = (shell::program(), shell::path(root));
+    format!("`{program} sweep --collect {root}` writes the file again from the run folders")
 }
 
 fn read_text(path: &Path, root: &Path) -> Result<String> {
     let bytes = files::read(path).map_err(Error::io(path, "read"))?;
     String::from_utf8(bytes).map_err(|error| {
-        Error::broken(path, format!("is damaged: expected UTF-8: {}; {}", error.utf8_error(), again(root)))
+        Error::broken(
+            path,
+            format!("is damaged: expected UTF-8: {}; {}", error.utf8_error(), collect_again(root)),
+        )
     })
 }
 
@@ -185,15 +188,16 @@ fn read_results(path: &Path, root: &Path) -> Result<Vec<ResultLine>> {
     let text = read_text(path, root)?;
     if !text.is_empty() && !text.ends_with('\n') {
         let line = text.lines().count();
-        return Err(Error::broken(path, format!("line {line}: is half-written; {}", again(root))));
+        return Err(Error::broken(path, format!("line {line}: is half-written; {}", collect_again(root))));
     }
     parse_results(path, root, &text)
 }
 
 fn parse_results(path: &Path, root: &Path, text: &str) -> Result<Vec<ResultLine>> {
     let line = |(i, line): (usize, &str)| {
-        ResultLine::parse(line)
-            .map_err(|message| Error::broken(path, format!("line {}: {message}; {}", i + 1, again(root))))
+        ResultLine::parse(line).map_err(|message| {
+            Error::broken(path, format!("line {}: {message}; {}", i + 1, collect_again(root)))
+        })
     };
     text.lines().enumerate().map(line).collect()
 }

@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use super::collect::{csv, failures, has_begun, results};
-use super::data::{CSV, RESULTS, SweepData, config_path, run_dir};
+use super::data::{CSV, RESULTS, SweepData, collect_again, config_path, run_dir};
 use super::folder::{BASE, STUDY};
 use super::plan::Plan;
 use super::results::ResultLine;
 use crate::run_folder::{self, Error, FileSeal, Finding, Result, RunFolder};
-use crate::shell;
 
 /// Checks every file of the sweep in `root` against its seal, and the results against the run folders. Changes nothing.
 ///
@@ -55,7 +54,7 @@ fn of_results(root: &Path, plan: &Plan) -> Vec<Finding> {
         Ok(data) => data.results,
         Err(error) => return vec![Finding::new(&path, Err(error))],
     };
-    let again = format!("`gradamp sweep --collect {}` makes it anew from the run folders", shell::path(root));
+    let again = collect_again(root);
     let told = results(root, plan);
     let is_running = |line: &ResultLine| RunFolder::is_in_use(&run_dir(root, &line.run));
     let is_other = |(line, told): &(&ResultLine, &ResultLine)| {

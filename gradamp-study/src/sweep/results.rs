@@ -25,13 +25,13 @@ pub struct ResultLine {
     pub error: Option<String>,
     /// Epochs that are done.
     pub epochs: usize,
-    /// Fraction of the test examples that were right at the last evaluation.
+    /// The accuracy on the test examples at the last evaluation.
     pub last_test_accuracy: Option<f64>,
-    /// The best epoch, from 0: by the validation examples where there are any, else by the test examples.
+    /// The best epoch, from 0: chosen by the validation examples, or by the test examples if there are no validation examples.
     pub best_epoch: Option<usize>,
-    /// Fraction of the validation examples that were right in the best epoch.
+    /// The accuracy on the validation examples in the best epoch.
     pub best_validation_accuracy: Option<f64>,
-    /// Fraction of the test examples that were right in the best epoch.
+    /// The accuracy on the test examples in the best epoch.
     pub test_accuracy_at_best: Option<f64>,
     /// Mean training loss of the last epoch; `None` if it was not finite.
     pub last_train_loss: Option<f64>,

@@ -107,7 +107,7 @@ fn every_form_of_the_command_line_and_of_the_answer_says_the_same() {
         "strategy.phase.0.amplify: false in A, true in B",
         "+2.00",
         "0.0742",
-        "takes 5 seeds",
+        "5 seeds are needed",
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
@@ -148,7 +148,7 @@ fn what_makes_a_comparison_doubtful_is_said() {
         (
             "few",
             vec![made(1), made(2)],
-            &["B has 2 seeds only", "A and B have different seeds (1-3 in A, 1, 2 in B)"],
+            &["B has only 2 seeds", "A and B have different seeds (1-3 in A, 1, 2 in B)"],
         ),
         ("twice", vec![made(1), made(2), made(2)], &["seed 2 occurs more than once in B"]),
         (
@@ -242,9 +242,11 @@ fn what_cannot_be_compared_is_refused() {
     place
         .run("compare nowhere")
         .fails(1, &["nowhere", "expected the folder of a sweep, found no such folder"]);
-    place.run("compare off").fails(2, &["off: a single folder that is no sweep; expected two runs"]);
+    place
+        .run("compare off")
+        .fails(2, &["off: found a single folder, which is not a sweep; expected two runs"]);
     place.run("compare off/1 off/2 off/3").fails(2, &["found 3 runs and no --"]);
-    place.run("compare off/1 -- on/1 --json").fails(2, &["--json: options stand before the --"]);
+    place.run("compare off/1 -- on/1 --json").fails(2, &["--json: expected options before the --"]);
     place.run("compare off/1 nowhere").fails(1, &["nowhere", "expected the folder of a run"]);
     place.write("empty/readme", "");
     place.run("compare off empty").fails(1, &["empty", "found no config.toml in it"]);

@@ -54,7 +54,7 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
     }
     let text = place.run("compare sweeps/s").succeeds().out;
     assert!(
-        text.contains("p Holm") && text.contains("  factor-3 ") && text.contains("Best on validation is"),
+        text.contains("p Holm") && text.contains("  factor-3 ") && text.contains("The cell with the best validation accuracy is"),
         "{text}"
     );
     assert!(place.run("compare sweeps/s --markdown --correction bh").succeeds().out.contains("| p BH |"));
@@ -68,7 +68,9 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
     fs::remove_dir_all(place.path("sweeps/s/runs/factor-3_seed-2")).unwrap();
     let without = compared(&place, "sweeps/s");
     assert_eq!(cell(&without, "factor-3")["last"], cell(&sweep, "factor-3")["last"]);
-    assert!(warnings(&without).iter().any(|it| it.contains("factor-3_seed-2: this run's folder is gone")));
+    assert!(
+        warnings(&without).iter().any(|it| it.contains("factor-3_seed-2: this run's folder was removed"))
+    );
     assert_eq!(cell(&without, "factor-3")["comparison"]["examples"], Value::Null);
 
     // Runs that diverged are told of; a half-written file of results is refused.
@@ -81,7 +83,9 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
     fs::write(&path, format!("{first}\"diverged\"{rest}")).unwrap();
     let diverged = compared(&place, "sweeps/s");
     assert!(
-        warnings(&diverged).iter().any(|it| it.contains("factor-3: 1 of 3 runs diverged and are in no mean"))
+        warnings(&diverged)
+            .iter()
+            .any(|it| it.contains("factor-3: 1 of 3 runs diverged and are left out of the means"))
     );
     assert_eq!(cell(&diverged, "factor-3")["last"]["n"], 2);
     fs::write(&path, &results[..results.len() - 20]).unwrap();

@@ -70,7 +70,7 @@ fn a_device_that_is_lost_leaves_a_checkpoint_from_which_the_run_ends_in_the_same
         let kept = [
             "the device was lost",
             "run/checkpoints/last",
-            "go on elsewhere: gradamp train --resume run --device cpu",
+            "to continue on the CPU: gradamp train --resume run --device cpu",
         ];
         driver.run(&format!("lost {submissions}"), "train --resume run").fails(1, &kept);
     }

@@ -272,7 +272,7 @@ fn a_run_that_lost_its_checkpoints_and_logs_does_not_begin_again_without_a_word(
     // A run that says `running` notes that it has saved, unless an earlier version began it: that is told.
     lose(true, "running");
     let begun = place.run("train --threads 1 --resume run").succeeds();
-    assert!(begun.err.contains("the run had saved no checkpoint yet"), "{}", begun.err);
+    assert!(begun.err.contains("the run has not saved a checkpoint"), "{}", begun.err);
 
     fs::remove_dir_all(place.path("run")).unwrap();
     copy(&place.path("whole"), &place.path("run"));

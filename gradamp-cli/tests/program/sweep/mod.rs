@@ -89,7 +89,7 @@ fn a_study_is_planned_run_and_found_done_when_called_again() {
     assert!(!again.err.contains("factor-2_seed-1"), "{}", again.err);
     assert!(runs(&place, "sweeps/s") == before, "finished runs are left alone");
     let timed = place.run("sweep s.toml --dry-run").succeeds();
-    assert!(timed.out.contains("by a run that is done") && timed.out.contains("about 0 s"), "{}", timed.out);
+    assert!(timed.out.contains("from a finished run") && timed.out.contains("about 0 s"), "{}", timed.out);
 
     // Another seed is added to what is there; a setting that is changed is refused.
     study(&place, "seeds = 3", FACTORS);

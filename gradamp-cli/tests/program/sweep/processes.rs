@@ -48,7 +48,7 @@ fn a_request_to_stop_lets_the_runs_save_and_says_how_to_go_on() {
     assert!(statuses(&place, "d").iter().all(|(_, status)| status == "pending"));
     signal(child.id(), "-TERM");
     let report = Report::new("sweep, asked to stop", child.wait_with_output().unwrap()).ends_with(130);
-    let line = "interrupted: 0 of 2 runs are finished; go on with: gradamp sweep s.toml --out d --jobs 2";
+    let line = "interrupted: 0 of 2 runs are finished; continue with: gradamp sweep s.toml --out d --jobs 2";
     assert!(report.err.contains(line), "{}", report.err);
     assert!(statuses(&place, "d").iter().all(|(_, status)| status == "interrupted"));
     for seed in [1, 2] {
@@ -156,7 +156,7 @@ fn a_run_whose_folder_is_deleted_once_it_has_ended_is_recorded() {
     let found: Vec<String> = statuses(&place, "d").into_iter().map(|(_, status)| status).collect();
     assert_eq!(found, ["failed", "interrupted"]);
     let results = fs::read_to_string(place.path("d/results.jsonl")).unwrap();
-    assert!(results.contains("its folder was deleted after it had ended"), "{results}");
+    assert!(results.contains("its folder was deleted after the run had ended"), "{results}");
 }
 
 #[cfg(unix)]
@@ -281,7 +281,7 @@ fn a_run_that_somebody_else_stops_is_interrupted_and_the_next_call_goes_on_with_
         signal(child_of(child.id(), run), name);
     }
     let report = Report::new("sweep", child.wait_with_output().unwrap()).ends_with(130);
-    let line = "some runs were interrupted, by others than this sweep; not done: base_seed-1, base_seed-2; go on with: gradamp sweep s.toml --out d --jobs 2";
+    let line = "some runs were interrupted by another process; not finished: base_seed-1, base_seed-2; continue with: gradamp sweep s.toml --out d --jobs 2";
     assert!(report.err.contains(line) && !report.err.contains("failed"), "{}", report.err);
     assert!(statuses(&place, "d").iter().all(|(_, status)| status == "interrupted"));
     assert!(!place.path("d/failures").exists(), "nothing failed");
@@ -322,7 +322,7 @@ fn cells_that_wait_at_a_rung_do_not_wait_for_a_run_that_somebody_stopped() {
     }
     let report = Report::new("sweep", child.wait_with_output().unwrap()).ends_with(130);
     assert!(
-        report.err.contains("some runs were interrupted, by others than this sweep; not done: "),
+        report.err.contains("some runs were interrupted by another process; not finished: "),
         "{}",
         report.err
     );

@@ -70,9 +70,9 @@ fn commands(runs: &[Subject]) -> String {
         }
         let config = shell::path(&run.data.root.join("config.toml"));
         let again = shell::path(format!("{}-again", run.data.name()).as_ref());
-        lines.push(format!("gradamp train --config {config} --out {again}"));
+        lines.push(format!("{} train --config {config} --out {again}", shell::program()));
         if run.data.last().is_some() {
-            lines.push(format!("gradamp eval --run {}", shell::path(&run.data.root)));
+            lines.push(format!("{} eval --run {}", shell::program(), shell::path(&run.data.root)));
         }
     }
     lines.join("\n")

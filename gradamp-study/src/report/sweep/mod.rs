@@ -240,8 +240,8 @@ fn reproduction(sweep: &SweepData) -> Result<Section> {
     let controls = sweep.plan.runs.iter().any(|run| run.role == Role::Control);
     let is_asked_for = controls && !study.lines().any(|line| line.trim_start().starts_with("controls"));
     let controls = if is_asked_for { " --controls" } else { "" };
-    lines.push(format!("gradamp sweep {study_file} --out {again}{controls}"));
-    lines.push(format!("gradamp report {again}"));
+    lines.push(format!("{} sweep {study_file} --out {again}{controls}", shell::program()));
+    lines.push(format!("{} report {again}", shell::program()));
     let blocks = vec![
         Block::Text(format!(
             "Planned by gradamp {}. Each run's own settings are in configs/, its seed in its name.",

@@ -39,7 +39,7 @@ pub struct ModelOptions {
     pub initial: InitialScheme,
     /// A factor for all initial weights and biases.
     pub gain: f32,
-    /// A safetensors file to begin from instead of random values.
+    /// A safetensors file with the initial parameters, in place of random values.
     #[serde(with = "gradamp_data::any_path", skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
 }

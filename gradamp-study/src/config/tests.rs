@@ -129,7 +129,7 @@ fn values_of_a_wrong_type_or_range_name_key_found_and_expected() {
             "[train]\nevaluate_every = 0",
             "run.toml:2: train.evaluate_every: found 0, expected at least 1 epoch",
         ),
-        ("[model]\nwidth = 0", "run.toml:2: model.width: found 0, expected 1 to 1024"),
+        ("[model]\nwidth = 0", "run.toml:2: model.width: expected a number from 1 to 1024, found 0"),
         (
             "[optimizer]\nmomentum = 1.5",
             "run.toml:2: optimizer.momentum: expected a number in [0, 1), found 1.5",

@@ -54,7 +54,9 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
     }
     let text = place.run("compare sweeps/s").succeeds().out;
     assert!(
-        text.contains("p Holm") && text.contains("  factor-3 ") && text.contains("The cell with the best validation accuracy is"),
+        text.contains("p Holm")
+            && text.contains("  factor-3 ")
+            && text.contains("The cell with the best validation accuracy is"),
         "{text}"
     );
     assert!(place.run("compare sweeps/s --markdown --correction bh").succeeds().out.contains("| p BH |"));

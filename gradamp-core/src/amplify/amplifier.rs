@@ -27,6 +27,8 @@ pub struct Amplifier {
     /// The sites whose layer holds a parameter, by the parameter's path.
     owners: HashMap<Arc<str>, Vec<usize>>,
     current: Option<Current>,
+    /// Whether a pass of the control of step length runs that is amplified.
+    measures_length: bool,
 }
 
 /// A phase of the strategy.
@@ -43,6 +45,7 @@ struct PhaseSelection {
 struct Current {
     phase: usize,
     position: Position,
+    through: Through,
     draw: Draw,
     /// By the numbers of sites; `None` for sites that are not drawn, and for all sites if factors act on learning rates.
     factors: Vec<Option<f32>>,
@@ -104,7 +107,7 @@ impl Amplifier {
             trace.sites.iter().filter(|site| site.owns(path)).map(|site| site.index).collect::<Vec<_>>()
         };
         let owners = trace.parameters.iter().map(|path| (path.clone(), owners_of(path))).collect();
-        Ok(Self { phases, trace, owners, current: None })
+        Ok(Self { phases, trace, owners, current: None, measures_length: false })
     }
 
     /// The selection of each phase; `None` for a phase that does not amplify.
@@ -141,10 +144,11 @@ impl Amplifier {
         let record = draw.record(&self.trace.sites, epoch, step);
         let rates = Rates::new(selection.through(), &self.trace, &draw).map_err(within)?;
         let mut factors = vec![None; self.trace.sites.len()];
-        if selection.through() == Through::Gradient {
+        let through = selection.through();
+        if !matches!(through, Through::LearningRate | Through::MeanLearningRate) {
             draw.sites.iter().zip(&draw.factors).for_each(|(&site, &factor)| factors[site] = Some(factor));
         }
-        self.current = Some(Current { phase, position, draw, factors, arriving: None, rates });
+        self.current = Some(Current { phase, position, through, draw, factors, arriving: None, rates });
         Ok(Some(record))
     }
 
@@ -171,19 +175,42 @@ impl Amplifier {
         self.current.as_ref()?.rates.own.clone()
     }
 
+    /// Under the control of step length, whether lengths are those of layers; `None` where no layer is drawn or factors act on
+    /// something else.
+    pub(crate) fn step_length(&self) -> Option<bool> {
+        let Current { through, draw, .. } = self.current.as_ref()?;
+        match through {
+            _ if draw.sites.is_empty() => None,
+            Through::StepLength => Some(false),
+            Through::StepLengthPerLayer => Some(true),
+            Through::Gradient | Through::LearningRate | Through::MeanLearningRate => None,
+        }
+    }
+
+    /// Under the control of step length, begins or ends a pass that is amplified.
+    pub(crate) fn measure_length(&mut self, measures: bool) {
+        self.measures_length = measures;
+    }
+
     /// The gains of the draw in force at the places where gradients are measured; `None` if no gradient is multiplied.
     pub(crate) fn arriving(&mut self) -> Option<Arc<Arriving>> {
         let current = self.current.as_mut()?;
-        if current.factors.iter().all(Option::is_none) {
+        if current.through != Through::Gradient || current.factors.iter().all(Option::is_none) {
             return None;
         }
         let found = || Arc::new(gain::arriving(&self.trace, &current.draw));
         Some(current.arriving.get_or_insert_with(found).clone())
     }
 
+    /// The draw in force, if this pass is amplified by it.
+    fn acting(&self) -> Option<&Current> {
+        let acts = |current: &&Current| current.through == Through::Gradient || self.measures_length;
+        self.current.as_ref().filter(acts)
+    }
+
     /// The action at `site` for the given placement: one comparison and one look-up.
     fn act<B: Backend>(&self, site: &Site, placement: Placement) -> Result<GradientAction<B>> {
-        let Some(Current { draw, factors, .. }) = &self.current else { return Ok(GradientAction::Keep) };
+        let Some(Current { draw, factors, .. }) = self.acting() else { return Ok(GradientAction::Keep) };
         // If the model changed its layers between steps, the wrong layers would be amplified.
         match self.trace.sites.get(site.index) {
             Some(known) if known.path == site.path => {}
@@ -210,7 +237,7 @@ impl<B: Backend> BackwardHook<B> for Amplifier {
     }
 
     fn on_parameter_gradient(&mut self, path: &str, _: &Gradient<B>) -> Result<GradientAction<B>> {
-        let Some(Current { draw, factors, .. }) = &self.current else { return Ok(GradientAction::Keep) };
+        let Some(Current { draw, factors, .. }) = self.acting() else { return Ok(GradientAction::Keep) };
         if draw.placement != Placement::Params {
             return Ok(GradientAction::Keep);
         }

@@ -120,14 +120,22 @@ pub enum Placement {
     Params,
 }
 
-/// What the factors act on. The two kinds of learning rate are controls: they show how much of amplification's effect is that
-/// of a larger step.
+/// What the factors act on. All but the gradient are controls: they show how much of amplification's effect is that of a larger
+/// step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Through {
     /// Gradients are multiplied.
     #[default]
     Gradient,
+    /// The plain gradient is brought to the length of the amplified gradient of the same batch at the same weights: one factor for
+    /// all parameters, ‖g_amplified‖ / ‖g_plain‖ over all of them. Clipping, weight decay and momentum follow; weight decay is not
+    /// scaled.
+    ///
+    /// Each amplified step has two passes, and the host reads the norms. A run's hooks see both passes.
+    StepLength,
+    /// The same with a factor for each layer: for all parameters whose paths differ in the last part only.
+    StepLengthPerLayer,
     /// Each parameter's learning rate is multiplied by the gain that its gradient would have; gradients stay as they are.
     /// An error if a gain depends on the path.
     LearningRate,

@@ -22,7 +22,7 @@ impl Rates {
     pub(super) fn new(through: Through, trace: &Trace, draw: &Draw) -> Result<Self> {
         let (mut common, mut own) = (1.0, None);
         match through {
-            Through::Gradient => {}
+            Through::Gradient | Through::StepLength | Through::StepLengthPerLayer => {}
             Through::LearningRate => {
                 let gains = gain::for_draw(trace, draw);
                 let mut rates = vec![1.0; trace.parameters.len()];
@@ -59,7 +59,7 @@ pub(super) fn check_gains(trace: &Trace, draw: &Draw) -> Result<()> {
 fn no_rate(path: &str) -> Error {
     let message = format!(
         "is \"learning_rate\", but the gain of {path} depends on the path of its gradient, as in a residual block, and no \
-         learning rate has the same effect; expected \"gradient\" or \"mean_learning_rate\""
+         learning rate has the same effect; expected \"gradient\" or \"step_length\""
     );
     Error::setting("through", message)
 }

@@ -168,6 +168,13 @@ impl<B: Backend> Gradients<B> {
         self.parameters.get(id.index())?.as_ref()
     }
 
+    /// Multiplies the scalar of a parameter's gradient.
+    pub(crate) fn scale_parameter(&mut self, id: ParameterId, factor: f32) {
+        if let Some(place) = self.parameters.get_mut(id.index()) {
+            *place = place.take().map(|gradient| gradient.scaled(factor));
+        }
+    }
+
     /// The gradient of a leaf; `None` for other values, and if the loss does not depend on the leaf.
     pub fn leaf(&self, leaf: &Var<B>) -> Option<&Gradient<B>> {
         self.values.get(leaf.id()?)?.as_ref()

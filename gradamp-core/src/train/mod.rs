@@ -14,6 +14,7 @@ mod pending;
 mod settings;
 mod site_gradient;
 mod state;
+mod step_length;
 mod steps;
 mod trainer;
 

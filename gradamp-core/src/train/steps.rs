@@ -6,10 +6,11 @@ use std::time::Instant;
 use super::loss_scaling::RECONSIDERED;
 use super::meter::Weights;
 use super::pending::{self, Pending};
+use super::step_length::Lengths;
 use super::trainer::{Outcome, Trainer};
 use super::{Control, Next, OnDivergence, StepReport, TrainState, divergence};
 use crate::optim::Rate;
-use crate::{Backend, Batch, BatchSource, Error, Module, Result, Tape, ops};
+use crate::{Backend, Batch, BatchSource, Error, Gradients, Hooks, Module, Parameters, Result, Tape, ops};
 
 /// The longest time in seconds that results may stay unread on the device, unless one step takes longer: a request to stop waits for them.
 const PATIENCE: f64 = 0.5;
@@ -62,27 +63,24 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         let (number, step) = (self.state.batch + ahead, self.state.step + ahead as u64);
         let amplified_sites = self.draw(epoch, step)?;
         let lr = self.lr_at(step, batches)?;
+        let loss_scale = self.state.loss_scale.as_ref().map(|scale| scale.factor);
+        let lengths = self.amplified_lengths(&batch, loss_scale)?;
         let every = self.settings.gradients_every;
         if every > 0 && number % every == 0 {
             let arriving = self.amplifier().arriving();
             self.meter.begin(self.parameters.backend(), arriving)?;
         }
 
-        let mut tape = Tape::train(&mut self.parameters);
-        let x = tape.constant(batch.images.clone());
-        let mut logits = self.model.forward(&mut tape, x)?;
-        let loss_scale = self.state.loss_scale.as_ref().map(|scale| scale.factor);
-        if let Some(factor) = loss_scale {
-            logits = ops::loss_scale(&mut tape, &logits, factor)?;
-        }
-        let loss =
-            ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, self.settings.label_smoothing)?;
-        drop(logits);
-        let gradients = tape.backward(&loss.mean, &self.hooks)?;
+        let smoothing = self.settings.label_smoothing;
+        let (loss, mut gradients) =
+            pass(self.model, &mut self.parameters, &batch, loss_scale, smoothing, &self.hooks)?;
         let mut measured = self.meter.end();
         if self.parameters.backend().steps_ahead() == 0 {
             // Read now, while the parameters still are those that led to this loss.
             self.check(epoch, step, loss.read()?.0, &batch, "")?;
+        }
+        if let Some(lengths) = lengths {
+            lengths.apply(&self.parameters, &mut gradients)?;
         }
         let rates = self.amplifier().rates();
         let rate = Rate { lr: lr as f32, multipliers: rates.as_deref() };
@@ -116,6 +114,18 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
             batch,
         });
         Ok(())
+    }
+
+    /// Under the control of step length, the lengths of the amplified gradient of `batch`; `None` in steps without the control.
+    fn amplified_lengths(&self, batch: &Batch<B>, loss_scale: Option<f32>) -> Result<Option<Lengths>> {
+        let Some(per_layer) = self.amplifier().step_length() else { return Ok(None) };
+        // A copy, so that running statistics move once: nothing is copied but what the pass writes.
+        let mut parameters = self.parameters.clone();
+        self.amplifier().measure_length(true);
+        let smoothing = self.settings.label_smoothing;
+        let result = pass(self.model, &mut parameters, batch, loss_scale, smoothing, &self.hooks);
+        self.amplifier().measure_length(false);
+        Lengths::measure(&parameters, &result?.1, per_layer).map(Some)
     }
 
     /// **Errors:** the loss is not finite, and such a loss ends the run. `when` says which step the parameters belong to.
@@ -177,6 +187,27 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         }
         Ok(self.amplifier().draw().map_or(0, |draw| draw.sites.len()))
     }
+}
+
+/// Forward, loss, and backward with hooks.
+fn pass<B: Backend>(
+    model: &impl Module<B>,
+    parameters: &mut Parameters<B>,
+    batch: &Batch<B>,
+    loss_scale: Option<f32>,
+    label_smoothing: f32,
+    hooks: &Hooks<B>,
+) -> Result<(ops::Loss<B>, Gradients<B>)> {
+    let mut tape = Tape::train(parameters);
+    let x = tape.constant(batch.images.clone());
+    let mut logits = model.forward(&mut tape, x)?;
+    if let Some(factor) = loss_scale {
+        logits = ops::loss_scale(&mut tape, &logits, factor)?;
+    }
+    let loss = ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, label_smoothing)?;
+    drop(logits);
+    let gradients = tape.backward(&loss.mean, hooks)?;
+    Ok((loss, gradients))
 }
 
 /// Adds a step to the counts of the state.

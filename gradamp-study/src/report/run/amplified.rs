@@ -42,6 +42,11 @@ fn word(setting: &impl serde::Serialize) -> String {
 fn through(run: &Subject) -> String {
     match run.data.settings.config.amplification.through {
         Through::Gradient => String::new(),
+        Through::StepLength | Through::StepLengthPerLayer => format!(
+            " The run is a control: gradients kept their direction and got the length that the factors give them \
+             (amplification.through = {}).",
+            word(&run.data.settings.config.amplification.through)
+        ),
         other => format!(
             " Gradients stayed as they were: the factors acted through amplification.through = {}.",
             word(&other)

@@ -2,7 +2,7 @@
 
 mod ongoing;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gradamp_core::train::{Control, Next, Observer, Outcome, Snapshot, TrainState, Trainer};
@@ -24,7 +24,7 @@ use gradamp_study::run_folder::{
     VERSION, commit, phase_table, timestamp,
 };
 use gradamp_study::tensorboard::EventWriter;
-use gradamp_study::{gains, shell};
+use gradamp_study::{gains, shell, sweep};
 use ongoing::OngoingRun;
 
 /// `gradamp train`; returns the exit code.
@@ -55,7 +55,8 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
             let (folder, mut resolved) = resume::settings(path, &args.settings)?;
             if let Some(record) = folder.read_record()? {
                 if record.is_finished() {
-                    return finished(args, &folder, &resolved);
+                    finished(args, &folder, &resolved)?;
+                    return follow_up(args, &resolved, folder.root(), SUCCESS);
                 }
                 let found = find_data(&mut resolved, &record);
                 found.iter().filter(|_| !args.quiet).for_each(output::message);
@@ -73,6 +74,18 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
             (None, resolved)
         }
     };
+    let (code, root) = run(args, resolved.clone(), folder, None)?;
+    follow_up(args, &resolved, &root, code)
+}
+
+/// Trains, or continues the run in `folder`; returns the exit code and the run's folder. A run with a `place` is the baseline
+/// of another run.
+fn run(
+    args: &TrainArgs,
+    resolved: Resolved,
+    folder: Option<RunFolder>,
+    place: Option<&Place>,
+) -> Result<(u8, PathBuf)> {
     let settings = &resolved.config.train;
     let chosen = device::choose(&settings.device).map_err(|error| resolved.place(KeyError::from(error)))?;
     if chosen.precision(settings.precision) != settings.precision {
@@ -81,12 +94,54 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     let LoopSettings { threads, gpu_memory, precision, tuned, .. } = *settings;
     chosen.run(
         &Opening { threads, gpu_memory, precision, tuned, trusted: false },
-        Call { args, resolved, folder },
+        Call { args, resolved, folder, place },
     )
 }
 
+/// Where the baseline of a run is trained.
+struct Place {
+    /// The baseline's folder.
+    root: PathBuf,
+    /// The folder of the run that the baseline belongs to. To resume that run continues the baseline.
+    main: PathBuf,
+}
+
+/// If the run in `root` is finished and asks for its baseline, trains or continues the baseline and prints both side by side.
+/// Otherwise returns `code`.
+fn follow_up(args: &TrainArgs, resolved: &Resolved, root: &Path, code: u8) -> Result<u8> {
+    let is_finished = RunFolder::record_of(root)?.is_some_and(|record| record.is_finished());
+    if !resolved.config.train.baseline || args.in_sweep || code != SUCCESS || !is_finished {
+        return Ok(code);
+    }
+    if !sweep::amplifies(&resolved.config) {
+        output::message("train.baseline: no baseline follows, because the run amplifies in no phase");
+        return Ok(code);
+    }
+    let mut name = root.file_name().unwrap_or_default().to_os_string();
+    name.push("-baseline");
+    let place = Place { root: root.with_file_name(name), main: root.to_owned() };
+    let record = if place.root.exists() { RunFolder::record_of(&place.root)? } else { None };
+    if !record.as_ref().is_some_and(RunRecord::is_finished) {
+        if !args.quiet {
+            output::message(format_args!(
+                "the baseline: the same run without amplification, in {}",
+                place.root.display()
+            ));
+        }
+        let folder = if record.is_some() { Some(RunFolder::open(&place.root)?) } else { None };
+        let (code, _) = run(args, sweep::unamplified(resolved)?, folder, Some(&place))?;
+        if code != SUCCESS || !RunFolder::record_of(&place.root)?.is_some_and(|record| record.is_finished()) {
+            return Ok(code);
+        }
+    }
+    if !args.quiet {
+        output::result(format_args!("\n{}", run_folder::side_by_side(root, &place.root).trim_end()));
+    }
+    Ok(SUCCESS)
+}
+
 /// Resumes a run that is finished already: prints its results and changes nothing.
-fn finished(args: &TrainArgs, folder: &RunFolder, resolved: &Resolved) -> Result<u8> {
+fn finished(args: &TrainArgs, folder: &RunFolder, resolved: &Resolved) -> Result<()> {
     let damages: Vec<String> =
         run_folder::findings(folder.root())?.iter().filter_map(run_folder::Finding::damage).collect();
     if !damages.is_empty() {
@@ -99,7 +154,7 @@ fn finished(args: &TrainArgs, folder: &RunFolder, resolved: &Resolved) -> Result
         let table = phase_table(folder.root(), &resolved.config.strategy);
         output::result(format_args!("\n{table}\n{root}"));
     }
-    Ok(SUCCESS)
+    Ok(())
 }
 
 /// One call of `gradamp train`, before its device is opened.
@@ -107,14 +162,15 @@ struct Call<'a> {
     args: &'a TrainArgs,
     resolved: Resolved,
     folder: Option<RunFolder>,
+    place: Option<&'a Place>,
 }
 
 impl Task for Call<'_> {
-    type Output = u8;
+    type Output = (u8, PathBuf);
 
-    fn run<B: Backend>(self, backend: B) -> Result<u8> {
-        let Self { args, resolved, folder } = self;
-        Run { args, backend, resolved }.go(folder)
+    fn run<B: Backend>(self, backend: B) -> Result<Self::Output> {
+        let Self { args, resolved, folder, place } = self;
+        Run { args, backend, resolved, place }.go(folder)
     }
 }
 
@@ -123,18 +179,20 @@ struct Run<'a, B: Backend> {
     args: &'a TrainArgs,
     backend: B,
     resolved: Resolved,
+    place: Option<&'a Place>,
 }
 
 impl<B: Backend> Run<'_, B> {
     /// Trains. If an error occurs after the run has started, records the error in the run folder.
-    fn go(&self, existing: Option<RunFolder>) -> Result<u8> {
+    fn go(&self, existing: Option<RunFolder>) -> Result<(u8, PathBuf)> {
         let mut ongoing = None;
         let ended = self.train(existing, &mut ongoing);
         if let (Err(failure), Some(ongoing)) = (&ended, &ongoing) {
             // The error that ended the run is more useful than an error of recording it, such as a full disk.
             let _ = ongoing.end(RunStatus::Failed, Some(failure.reason()));
         }
-        ended
+        let root = ongoing.map(|ongoing| ongoing.folder().root().to_owned()).unwrap_or_default();
+        ended.map(|code| (code, root))
     }
 
     fn train(&self, existing: Option<RunFolder>, ongoing: &mut Option<OngoingRun>) -> Result<u8> {
@@ -255,7 +313,7 @@ impl<B: Backend> Run<'_, B> {
     fn finish(&self, ongoing: &OngoingRun, step: u64, outcome: Result<Outcome, Error>) -> Result<u8> {
         let folder = ongoing.folder();
         let root = folder.root().display();
-        let again = shell::resume_command(folder.root());
+        let again = shell::resume_command(self.place.map_or(folder.root(), |place| &place.main));
         let word = match &outcome {
             Ok(Outcome::Finished) => RunStatus::Finished,
             Ok(Outcome::Stopped) => RunStatus::Interrupted,
@@ -312,7 +370,8 @@ impl<B: Backend> Run<'_, B> {
     }
 
     fn create_folder(&self) -> Result<RunFolder> {
-        let folder = match &self.args.out {
+        let out = self.place.map(|place| &place.root).or(self.args.out.as_ref());
+        let folder = match out {
             Some(path) => RunFolder::create(path)?,
             None => RunFolder::create_named(
                 Path::new("runs"),

@@ -7,7 +7,8 @@ use crate::{Error, Result};
 
 /// Settings that may differ from the run's: they change how it computes, not what. All others decide about a number in its
 /// checkpoints or its logs.
-const FREE: [&str; 11] = [
+const FREE: [&str; 12] = [
+    "train.baseline",
     "train.threads",
     "train.device",
     "train.gpu_memory",

@@ -132,7 +132,9 @@ fn a_plain_network_is_trained_resumed_and_evaluated() {
         [shapes.to_owned(), format!("{shapes} --activation relu")].map(|arguments| result(&arguments));
     assert_eq!(told["model"], run["model"], "as the file says");
     assert_eq!(other["model"], "mlp of width 4 with 10 classes, activation relu, depth 3");
-    place.run("eval --checkpoint whole/checkpoints/last --activation gelu").fails(2, &["gelu", "sigmoid"]);
+    place
+        .run("eval --checkpoint whole/checkpoints/last --activation gelu")
+        .fails(2, &["gelu", "--activation"]);
 }
 
 #[test]
@@ -263,4 +265,41 @@ fn a_run_that_diverges_names_the_site_and_keeps_the_last_good_checkpoint() {
     let metrics = json_lines(&place.path("study/metrics.jsonl"));
     assert_eq!(metrics.last().unwrap()["epoch"], 2);
     assert!(metrics.last().unwrap()["train_loss"].is_null(), "not a number");
+}
+
+/// A run with its baseline, in parts and whole.
+#[test]
+fn a_run_is_followed_by_its_baseline_if_it_asks_for_it() {
+    let place = Workplace::new();
+    let settings = "train --preset vanishing --data shapes --set data.shapes.train=256 --set data.shapes.test=32 --device cpu \
+                    --width 1 --set train.batch_size=16 --set train.gradients_every=2";
+    let whole = place.run(&format!("{settings} --out whole")).succeeds();
+    let header =
+        "epoch  amplification  test accuracy  without  first layer's gradient / last layer's  without\n";
+    let table = whole.out.split_once(header).expect(&whole.out).1;
+    assert_eq!(table.lines().skip(1).filter(|line| line.contains(" on ")).count(), 3, "{table}");
+    assert_eq!(table.lines().skip(1).filter(|line| line.contains(" off ")).count(), 5, "{table}");
+    let show = place.run("config show --config whole-baseline/config.toml").succeeds().out;
+    assert!(!show.contains("amplify = true") && show.contains("baseline = false"), "{show}");
+    assert_eq!(json_lines(&place.path("whole-baseline/amplification.jsonl")).len(), 0);
+
+    // Stopped in the run, then continued.
+    place.run(&format!("{settings} --max-steps 20 --out parts")).succeeds();
+    assert!(!place.path("parts-baseline").exists(), "the run is not finished");
+    let done = place.run("train --resume parts").succeeds();
+    assert_eq!(done.out.split_once(header).expect(&done.out).1, table);
+    // Stopped in the baseline, then continued by the name of the run.
+    fs::remove_dir_all(place.path("parts-baseline")).unwrap();
+    place.run("train --config whole-baseline/config.toml --max-steps 20 --out parts-baseline").succeeds();
+    let done = place.run("train --resume parts").succeeds();
+    assert_eq!(done.out.split_once(header).expect(&done.out).1, table);
+    let again = place.run("train --resume parts").succeeds();
+    assert_eq!(again.out.split_once(header).expect(&again.out).1, table, "a finished pair is shown again");
+
+    // A run that amplifies nothing has no baseline.
+    let never = place
+        .run(&format!("{settings} --set strategy.phase.0.amplify=false --max-steps 1000 --out never"))
+        .succeeds();
+    assert!(never.err.contains("no baseline follows"), "{}", never.err);
+    assert!(!place.path("never-baseline").exists());
 }

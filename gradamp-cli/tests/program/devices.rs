@@ -88,7 +88,7 @@ fn devices_that_are_not_there_are_errors_that_list_those_that_are() {
     let list: Value = serde_json::from_str(&list).unwrap();
     let there = list["adapters"][0]["name"].as_str().unwrap_or("none that can compute");
     place.run(&on("gpu:99")).fails(2, &["--device: train.device", "an adapter of number 99", there]);
-    place.run(&on("gpu:nonsense")).fails(2, &["--device: train.device", "holds \"nonsense\"", there]);
+    place.run(&on("gpu:nonsense")).fails(2, &["--device: train.device", "contains \"nonsense\"", there]);
     place.run(&on("gup")).fails(2, &["--device: train.device", "found \"gup\"", "\"gpu:NUMBER\""]);
     place.run("train --set train.device=gpu:99").fails(2, &["--set: train.device", "number 99"]);
     place.run("bench step --device gpu:99").fails(2, &["--device", "number 99", there]);
@@ -97,7 +97,7 @@ fn devices_that_are_not_there_are_errors_that_list_those_that_are() {
         "my.toml",
         "[train]\ndevice = \"gpu:nonsense\"\n[strategy]\nlr = 0.1\n[[strategy.phase]]\nepochs = 1\n",
     );
-    place.run("train --config my.toml").fails(2, &["my.toml:2: train.device", "holds \"nonsense\""]);
+    place.run("train --config my.toml").fails(2, &["my.toml:2: train.device", "contains \"nonsense\""]);
     if first.is_some() && list["auto"] == "cpu" {
         place.run(&on("gpu")).fails(2, &["found only software rasterisers", there, "`cpu` is faster"]);
     }

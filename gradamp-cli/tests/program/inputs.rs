@@ -246,8 +246,10 @@ fn checkpoints_of_other_trainers_are_evaluated_and_begun_from() {
     assert!(!quiet.err.contains("read without"), "{}", quiet.err);
 
     write("foreign", &|tensor| tensor.0 = tensor.0.replace("linear.", "fc."));
-    eval("foreign")
-        .fails(1, &["foreign.safetensors: expected a VGG or ResNet", "no tensor is named linear.weight"]);
+    eval("foreign").fails(
+        1,
+        &["foreign.safetensors: expected a VGG, ResNet or MLP", "no tensor is named linear.weight"],
+    );
     write("short", &|tensor| tensor.0 = tensor.0.replace("layer3.1.conv2", "other"));
     eval("short").fails(1, &["short.safetensors: tensor layer3.1.conv2.weight: is missing"]);
     fs::write(place.path("empty.safetensors"), safetensors(&[])).unwrap();

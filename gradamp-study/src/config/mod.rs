@@ -80,6 +80,9 @@ pub struct LoopSettings {
     /// The number of steps after which the run stops as if interrupted. It can be resumed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u64>,
+    /// Whether a finished run is followed by its baseline, the same run without amplification, in a folder of its own, and
+    /// both are printed side by side. The runs of a sweep ignore it, because a sweep has baselines of its own.
+    pub baseline: bool,
     /// What to do when the loss is not finite.
     pub on_divergence: OnDivergence,
     /// Loss scaling, which keeps gradients from vanishing in half precision. `precision = "mixed"` uses its defaults.
@@ -103,6 +106,7 @@ impl Default for LoopSettings {
             checkpoint_seconds: 60.0,
             tensorboard: false,
             max_steps: None,
+            baseline: false,
             on_divergence: OnDivergence::Stop,
             loss_scaling: None,
         }

@@ -113,10 +113,13 @@ fn normal(baseline: &Baseline, cell: &Resolved) -> Result<Resolved, KeyError> {
 
 /// The same settings with amplification off in all phases. Settings without an effect are left out, so that
 /// equal trainings have equal settings: `[amplification]`, and borders between phases of one learning rate.
-fn unamplified(cell: &Resolved) -> Result<Resolved, KeyError> {
+///
+/// **Errors:** settings that are not valid without amplification.
+pub fn unamplified(cell: &Resolved) -> Result<Resolved, KeyError> {
     let mut resolved = cell.clone();
     resolved.change("baseline", "", |config| {
         config.amplification = AmplificationSettings::default();
+        config.train.baseline = false;
         let mut phases: Vec<Phase> = Vec::new();
         for phase in &config.strategy.phases {
             match phases.last_mut() {
@@ -139,7 +142,8 @@ fn goes_on(phase: &Phase, next: &Phase) -> bool {
     }
 }
 
-fn amplifies(config: &Config) -> bool {
+/// Whether amplification is on in some phase.
+pub fn amplifies(config: &Config) -> bool {
     config.strategy.phases.iter().any(|phase| phase.amplify.is_on())
 }
 

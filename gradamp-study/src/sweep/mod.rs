@@ -26,6 +26,7 @@ mod study;
 #[cfg(test)]
 mod tests;
 
+pub use baseline::{amplifies, unamplified};
 pub use collect::{Claim, View, collect, different_data, fates, forget_failure, has_begun, record_failure};
 pub use data::{Cell, SweepData, cell_table};
 pub use expand::{Expansion, expand};

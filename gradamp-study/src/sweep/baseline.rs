@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use gradamp_core::amplify::{AmplificationSettings, Amplify, Curve, Phase};
-use gradamp_models::Architecture;
 use serde_json::Value as Json;
 
 use super::axis::{AxisValue, Values};
@@ -16,6 +15,8 @@ use crate::config::{Config, KeyError, Resolved};
 
 /// Through what a factor acts.
 const THROUGH: &str = "amplification.through";
+/// The values of [`THROUGH`] of a cell's controls.
+const CONTROLS: [&str; 1] = ["step_length"];
 
 /// Puts the baselines before the cells, each once; a cell with the settings of its baseline becomes the
 /// baseline. Also returns, for each axis, whether it changes nothing in the baseline.
@@ -152,7 +153,7 @@ pub fn key_of(config: &Config) -> Result<String, KeyError> {
     toml::to_string(config).map_err(|error| KeyError::new(error.to_string()))
 }
 
-/// Adds the controls behind each amplified cell: runs whose factor acts through the learning rate.
+/// Adds the control behind each amplified cell: a run along the plain gradient whose steps have the length of the amplified ones.
 pub fn with_controls(drafts: Vec<Draft>) -> Result<Vec<Draft>, KeyError> {
     let mut all = Vec::with_capacity(2 * drafts.len());
     for draft in drafts {
@@ -160,12 +161,12 @@ pub fn with_controls(drafts: Vec<Draft>) -> Result<Vec<Draft>, KeyError> {
         let is_control = draft.settings.tree.get(THROUGH).is_some_and(is_other);
         let mut controls = Vec::new();
         if draft.role == Role::Cell && amplifies(&draft.settings.config) && !is_control {
-            for through in throughs(draft.settings.config.model.name) {
+            for through in CONTROLS {
                 let mut tree = draft.settings.tree.clone();
                 let origin = Origin::Flag("--controls");
-                tree.set(THROUGH, Node { origin, value: Value::String((*through).into()) })?;
+                tree.set(THROUGH, Node { origin, value: Value::String(through.into()) })?;
                 let mut axes = draft.axes.clone();
-                axes.insert(THROUGH.into(), Json::String((*through).into()));
+                axes.insert(THROUGH.into(), Json::String(through.into()));
                 controls.push(Draft {
                     name: names::control(&draft.name, through),
                     role: Role::Control,
@@ -180,13 +181,4 @@ pub fn with_controls(drafts: Vec<Draft>) -> Result<Vec<Draft>, KeyError> {
         all.extend(controls);
     }
     Ok(all)
-}
-
-/// The values of `amplification.through` of a model's controls. A learning rate for each parameter needs gains that do not
-/// depend on the path, so the model must have no branches.
-fn throughs(model: Architecture) -> &'static [&'static str] {
-    match model {
-        Architecture::ResNet18 | Architecture::ResNet34 => &["mean_learning_rate"],
-        _ => &["mean_learning_rate", "learning_rate"],
-    }
 }

@@ -113,19 +113,17 @@ fn a_control_follows_its_cell_and_is_compared_with_its_baseline() {
         "baseline_model-vgg11",
         "baseline_model-resnet18",
         "model-vgg11",
-        "model-vgg11_through-mean_learning_rate",
-        "model-vgg11_through-learning_rate",
+        "model-vgg11_through-step_length",
         "model-resnet18",
-        "model-resnet18_through-mean_learning_rate",
+        "model-resnet18_through-step_length",
     ];
     assert_eq!(plan.cells(), expected);
-    let run = &plan.runs[4];
+    let run = &plan.runs[3];
     assert_eq!((run.role, run.control_of.as_deref()), (Role::Control, Some("model-vgg11")));
     assert_eq!(run.baseline.as_deref(), Some("baseline_model-vgg11"));
-    let own = "[axes]\n'amplification.through' = ['gradient', 'mean_learning_rate']\n";
+    let own = "[axes]\n'amplification.through' = ['gradient', 'step_length']\n";
     let study = Study::parse(Path::new("s.toml"), format!("{BASE}{own}")).unwrap();
-    let same =
-        "through-mean_learning_rate has the same settings as through-gradient_through-mean_learning_rate";
+    let same = "through-step_length has the same settings as through-gradient_through-step_length";
     assert_eq!(expand(&study, true).unwrap().warnings, [same]);
 }
 

@@ -14,7 +14,7 @@ pub struct Laws {
     held: usize,
     broken: Vec<(&'static str, String)>,
     untried: usize,
-    /// How many laws were not tried because the device stopped responding.
+    /// Whether the device stopped responding.
     pub is_lost: bool,
     seconds: f64,
 }

@@ -20,7 +20,7 @@ struct Unflushed {
 }
 
 impl Unflushed {
-    fn take(&mut self, call: &Call) {
+    fn record(&mut self, call: &Call) {
         let path = call.path();
         if call.flushes() {
             self.bytes.remove(path);
@@ -76,7 +76,7 @@ fn faults(calls: &[Call], root: &Path) -> Vec<String> {
                 call.line
             ));
         }
-        unflushed.take(call);
+        unflushed.record(call);
     }
     assert!(is_saved, "no checkpoint was put in place");
     let left = unflushed.names.iter().filter(|name| !name.ends_with(".lock"));

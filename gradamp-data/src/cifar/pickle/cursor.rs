@@ -22,7 +22,7 @@ impl<'a> Cursor<'a> {
         self.file.len()
     }
 
-    pub fn take(&mut self, length: usize) -> Result<&'a [u8], Refusal> {
+    pub fn read(&mut self, length: usize) -> Result<&'a [u8], Refusal> {
         let rest = &self.file[self.position..];
         match rest.get(..length) {
             Some(bytes) => {
@@ -38,13 +38,13 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn byte(&mut self) -> Result<u8, Refusal> {
-        self.take(1).map(|bytes| bytes[0])
+        self.read(1).map(|bytes| bytes[0])
     }
 
     /// An unsigned number of `width` bytes, the lowest first.
     pub fn size(&mut self, width: usize) -> Result<usize, Refusal> {
-        let number = self.take(width)?.iter().rev().fold(0u64, |n, &byte| n << 8 | u64::from(byte));
-        // Where usize is narrower, no file can be that long: `take` refuses it.
+        let number = self.read(width)?.iter().rev().fold(0u64, |n, &byte| n << 8 | u64::from(byte));
+        // Where usize is narrower, no file can be that long: `read` refuses it.
         Ok(usize::try_from(number).unwrap_or(usize::MAX))
     }
 
@@ -55,7 +55,7 @@ impl<'a> Cursor<'a> {
         if width > 8 {
             return Err(Refusal::new(start, "a number of at most 8 bytes", format!("{width} bytes")));
         }
-        let bytes = self.take(width)?;
+        let bytes = self.read(width)?;
         let fill = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { -1 } else { 0 };
         Ok(bytes.iter().rev().fold(fill, |n, &byte| n << 8 | i64::from(byte)))
     }

@@ -41,13 +41,13 @@ impl<'a> Machine<'a> {
 
     pub(super) fn push_bytes(&mut self, width: usize) -> Result<(), Refusal> {
         let length = self.cursor.size(width)?;
-        let bytes = self.cursor.take(length)?;
+        let bytes = self.cursor.read(length)?;
         self.push(Value::Bytes(Cow::Borrowed(bytes)))
     }
 
     pub(super) fn push_text(&mut self, width: usize) -> Result<(), Refusal> {
         let length = self.cursor.size(width)?;
-        match std::str::from_utf8(self.cursor.take(length)?) {
+        match std::str::from_utf8(self.cursor.read(length)?) {
             Ok(text) => self.push(Value::Text(Cow::Borrowed(text))),
             Err(error) => self.refuse("UTF-8", error.to_string()),
         }

@@ -59,7 +59,7 @@ impl<'a> Machine<'a> {
                 2..=5 => Ok(()),
                 other => self.refuse("protocol 2 to 5", format!("protocol {other}")),
             },
-            0x95 => self.cursor.take(8).map(|_| ()), // FRAME: a hint for buffered reading
+            0x95 => self.cursor.read(8).map(|_| ()), // FRAME: a hint for buffered reading
             b'N' => self.push(Value::None),
             0x88 => self.push(Value::Int(1)),
             0x89 => self.push(Value::Int(0)),

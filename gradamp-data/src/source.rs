@@ -56,11 +56,11 @@ pub fn registered() -> Vec<&'static str> {
 
 /// Reads or generates the data of the registered set called `name`.
 ///
-/// **Errors:** a name that nobody has registered; what the set's own crate returns.
+/// **Errors:** a name under which no data set is registered; an error of the data set's own crate.
 pub(crate) fn load_external(name: &str, path: Option<&Path>) -> Result<DatasetPair> {
     match EXTERNAL.find(name) {
         Some((_, load)) => load(path),
-        None => Err(Error::setting("source", format!("{name:?} is registered by nobody"))),
+        None => Err(Error::setting("source", format!("no data set is registered as {name:?}"))),
     }
 }
 
@@ -257,6 +257,13 @@ fn discover_at(variable: Option<&Path>, folder: &Path, source: Source) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_names_of_the_registry_are_those_of_the_sources() {
+        let added = EXTERNAL.added();
+        let own: Vec<&str> = EXTERNAL.names().iter().filter(|name| !added.contains(name)).copied().collect();
+        assert_eq!(own, Source::ALL.map(Source::name));
+    }
 
     #[test]
     fn data_is_discovered_at_the_variable_else_in_the_folder() {

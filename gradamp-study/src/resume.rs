@@ -30,15 +30,15 @@ pub fn is_free(path: &str) -> bool {
     FREE.into_iter().any(is_at)
 }
 
-/// Leads a relative path of data, which the run's own settings name, to the folder that the run was begun in, where there is
-/// nothing at it from here. Returns a line that says so.
+/// If a relative path of data from the run's own settings leads nowhere from the current folder, resolves it from the folder in
+/// which the run began, and returns a line that says so.
 pub fn find_data(resolved: &mut Resolved, record: &RunRecord) -> Option<String> {
     let path = resolved.config.data.path.as_ref().filter(|path| path.is_relative() && !path.exists())?;
     let is_own = matches!(resolved.origin("data.path"), Origin::File(..));
     let there =
         record.begun_in.as_ref().map(|folder| folder.join(path)).filter(|there| is_own && there.exists())?;
     let line = format!(
-        "{}: not found from here; taken from the folder that the run was begun in: {}",
+        "{}: not found from the current folder; using the path from the folder in which the run began: {}",
         tree::shown(path),
         tree::shown(&there)
     );

@@ -244,7 +244,7 @@ fn relative_data_is_found_from_another_folder() {
     in_folder("here", &format!("{small} --max-steps 4 --out run")).succeeds();
     for (command, folder) in [("eval --run ../here/run", "there"), ("train --resume ../here/run", "there")] {
         let report = in_folder(folder, &format!("{command} --threads 1")).succeeds();
-        assert!(report.err.contains("cifar: not found from here; taken from"), "{}", report.err);
+        assert!(report.err.contains("cifar: not found from the current folder; using"), "{}", report.err);
     }
     // Nothing is there any more: the path is named, and so is the way out.
     in_folder("here", &format!("{small} --max-steps 4 --out gone")).succeeds();

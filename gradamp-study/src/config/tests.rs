@@ -40,6 +40,7 @@ fn every_preset_resolves_to_what_its_name_says() {
             "baseline" => (30, &[false]),
             "middle-phase" => (30, &[false, true, false]),
             "two-rate-150" => (150, &[false, true, true, false]),
+            "vanishing" => (8, &[true, false]),
             other => panic!("a preset without an expectation: {other}"),
         };
         assert_eq!((resolved.config.strategy.epochs(), &*amplified), (epochs, expected), "{}", preset.name);

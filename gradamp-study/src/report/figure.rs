@@ -1,4 +1,4 @@
-//! A chart with what it says: inline in the page, and as a file of its own.
+//! A chart with its title and finding, inline in the page or as an SVG file.
 
 use super::chart::colour::{self, Theme};
 use super::chart::{Chart, Drawing, STYLE, escape};
@@ -9,21 +9,21 @@ const NARROW: (&str, f64) = ("narrow", 330.0);
 const MIDDLE: (&str, f64) = ("middle", 640.0);
 const BROAD: (&str, f64) = ("broad", 1160.0);
 
-/// A chart, its title, and its finding in words for those who do not see it.
+/// A chart, its title, and its finding in words, which also readers get who cannot see the chart.
 pub struct Figure {
-    /// Its place in the page and its file's name, of letters, digits and `-`.
+    /// The figure's anchor in the page and the name of its file: letters, digits and `-`.
     pub id: String,
-    /// What is shown.
+    /// The title: what the chart shows.
     pub title: String,
-    /// What one sees.
+    /// The finding: what the chart says.
     pub finding: String,
-    /// How to read it, where that is not plain.
+    /// A note on how to read the chart, if it needs one.
     pub note: Option<String>,
     /// The chart.
     pub chart: Box<dyn Chart>,
-    /// Its values.
+    /// The table of the chart's values.
     pub data: Option<Table>,
-    /// Whether it takes the page's whole width.
+    /// Whether the figure takes the page's whole width.
     pub is_broad: bool,
 }
 
@@ -34,19 +34,19 @@ impl Figure {
         Self { id, title, finding, note: None, chart, data: None, is_broad: false }
     }
 
-    /// With its values.
+    /// The same figure with a table of its values.
     #[must_use]
     pub fn with_data(self, data: Table) -> Self {
         Self { data: Some(data), ..self }
     }
 
-    /// With a line on how to read it.
+    /// The same figure with a note on how to read it.
     #[must_use]
     pub fn with_note(self, note: &str) -> Self {
         Self { note: Some(note.into()), ..self }
     }
 
-    /// Over the page's whole width.
+    /// The same figure over the page's whole width.
     #[must_use]
     pub fn broad(self) -> Self {
         Self { is_broad: true, ..self }

@@ -7,14 +7,14 @@ use super::chart::{STYLE, escape};
 use super::figure::Figure;
 pub use super::table::{Cell, Table};
 
-/// A headline figure.
+/// A tile: one important number of the page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tile {
-    /// What it is.
+    /// The name of the number.
     pub name: String,
-    /// Its value.
+    /// The number, as text.
     pub value: String,
-    /// A line beneath.
+    /// A line below the number.
     pub note: String,
 }
 
@@ -22,27 +22,27 @@ pub struct Tile {
 pub enum Block {
     /// A paragraph.
     Text(String),
-    /// What a reader must know.
+    /// A note that a reader must see.
     Notice(String),
-    /// Headline figures.
+    /// Tiles.
     Tiles(Vec<Tile>),
     /// A table.
     Table(Table),
     /// A figure.
     Figure(Figure),
-    /// Text in letters of equal width, with what it is.
+    /// Monospaced text with a caption.
     Code(String, String),
-    /// What unfolds below its summary.
+    /// Blocks that unfold below a summary.
     Details(String, Vec<Block>),
 }
 
 /// A part of the page under a heading.
 pub struct Section {
-    /// Its place in the page.
+    /// The section's anchor in the page.
     pub id: String,
-    /// Its heading.
+    /// The heading.
     pub title: String,
-    /// What it holds.
+    /// The blocks of the section.
     pub blocks: Vec<Block>,
 }
 
@@ -55,18 +55,18 @@ impl Section {
 
 /// The whole page.
 pub struct Page {
-    /// Its heading.
+    /// The heading.
     pub title: String,
-    /// What it is about.
+    /// The line below the heading.
     pub lead: String,
-    /// Its parts.
+    /// The sections.
     pub sections: Vec<Section>,
-    /// Who made it, from what.
+    /// The last line: the program's version and the source of the page.
     pub foot: String,
 }
 
 impl Page {
-    /// All figures in their order.
+    /// All figures of the page, in their order.
     pub fn figures(&self) -> Vec<&Figure> {
         fn figures_in<'a>(blocks: &'a [Block]) -> Vec<&'a Figure> {
             let figures = |block: &'a Block| -> Vec<&'a Figure> {
@@ -118,7 +118,7 @@ impl Page {
     }
 }
 
-/// The page's style with both themes; print is light whatever the screen is.
+/// The page's style with a light and a dark theme; print is always light.
 fn style() -> String {
     let (light, dark) = (colour::variables(Theme::Light), colour::variables(Theme::Dark));
     format!(

@@ -6,21 +6,21 @@ use crate::run_folder::lines::EpochLine;
 /// A run, and its name on the page.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// What it is called: its folder's name, with more of the path where names are the same.
+    /// The run's name: its folder's name, with more of the path if two runs share it.
     pub name: String,
-    /// What begins the names of its figures where there are several runs, such as `b-`.
+    /// The prefix of the names of the run's figures if the page has several runs, such as `b-`.
     pub prefix: String,
     /// The run.
     pub data: RunData,
 }
 
 impl Subject {
-    /// The epoch that was found best, else the last that was evaluated.
+    /// The best epoch; if there is none, the last one that was evaluated.
     pub fn chosen(&self) -> Option<&EpochLine> {
         self.data.best().or_else(|| self.data.last())
     }
 
-    /// Epochs that are done.
+    /// The number of epochs that are done.
     pub fn epochs(&self) -> usize {
         self.data.epochs.iter().map(|line| line.epoch + 1).max().unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! A checkpoint: the model, the velocities, and where the run stands.
+//! A checkpoint: the model, the velocities, and the state of the run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -40,25 +40,25 @@ pub struct Checkpoint {
 #[serde(deny_unknown_fields)]
 struct State {
     format: u32,
-    /// Where the run stands.
+    /// The state of the run.
     train: TrainState,
-    /// How long the run's files were, in bytes.
+    /// The length of each log, in bytes.
     logs: PerLog<u64>,
-    /// The SHA-256 of so many bytes of each.
+    /// The SHA-256 of that many bytes of each log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     log_sha256: Option<PerLog<String>>,
     /// The other files of the checkpoint.
     files: BTreeMap<String, FileSeal>,
 }
 
-/// All that a run needs to go on.
+/// What a run needs to continue.
 #[derive(Debug)]
 pub struct LoadedCheckpoint<B: Backend> {
     /// The optimiser with its velocities.
     pub sgd: Sgd<B>,
-    /// Where the run stands.
+    /// The state of the run.
     pub state: TrainState,
-    /// What the run's logs were.
+    /// The seals of the run's logs.
     pub logs: LogSeals,
 }
 
@@ -73,7 +73,7 @@ impl Checkpoint {
         &self.path
     }
 
-    /// Saves the snapshot in the place of what was there before, all at once. `is_in_place` is asked before that place is taken.
+    /// Replaces the checkpoint by the snapshot, atomically. `is_in_place` is called right before the replacement.
     ///
     /// **Errors:** a folder that cannot be written or is full, and what `is_in_place` returns; then the old checkpoint stays.
     pub fn save<B: Backend>(
@@ -155,7 +155,7 @@ impl Checkpoint {
     /// Checks each file of the newest version against its seal, and goes on after a damaged file; `None` if there is no
     /// checkpoint.
     pub(super) fn examine(&self) -> Option<Examined> {
-        // What is replaced meanwhile is not damaged.
+        // A checkpoint that was replaced while it was read is not damaged.
         let _ = self.newest(check);
         let (folder, _) = self.glimpse()?;
         let path = folder.join(STATE);
@@ -209,12 +209,12 @@ impl Checkpoint {
     }
 }
 
-/// What was found of a checkpoint.
+/// The result of checking a checkpoint.
 #[derive(Debug)]
 pub(super) struct Examined {
-    /// Its files, and what is wrong with them.
+    /// The checkpoint's files, and what is wrong with each.
     pub files: Vec<(PathBuf, Result<()>)>,
-    /// What it says about the logs.
+    /// The seals of the logs at the checkpoint.
     pub logs: Option<LogSeals>,
 }
 
@@ -237,7 +237,7 @@ pub fn read_model(path: &Path) -> Result<Archive> {
 }
 
 /// The seal of a model's file, if it lies in a checkpoint. Files of other programs may be called the same, so a `state.json`
-/// that is none of ours says nothing.
+/// that this program did not write is ignored.
 fn seal_beside(file: &Path) -> Option<FileSeal> {
     let folder =
         file.parent().filter(|_| file.is_file() && file.file_name().is_some_and(|name| name == MODEL))?;

@@ -30,7 +30,7 @@ pub(super) fn partial_files(folders: &[&Path]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Writes a small file: whole or not at all.
+/// Writes a small file atomically.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = |out: &mut dyn std::io::Write| {
         out.write_all(bytes).map_err(|source| gradamp_models::Error::Io {
@@ -45,7 +45,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Writes a value as JSON with a seal.
 pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::broken(path, format!("cannot be put as JSON: {error}")))?;
+        .map_err(|error| Error::broken(path, format!("cannot be written as JSON: {error}")))?;
     text.push('\n');
     write_file(path, seal::FILE.seal(&text).as_bytes())
 }

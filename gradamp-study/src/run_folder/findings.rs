@@ -8,30 +8,30 @@ use super::checkpoint::Examined;
 use super::disk::{CHECKPOINTS, RECORD, partial_files};
 use super::{Checkpoint, Error, FileSeal, Log, LogSeals, Result, RunFolder, RunRecord};
 
-/// What was found of a file.
+/// The result of checking one file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// The file.
     pub path: PathBuf,
-    /// Whether it is what was written.
+    /// Whether the file is what was written.
     pub verdict: Verdict,
 }
 
 /// Whether a file is what was written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// It is, to the last bit.
+    /// The file is, bit for bit, what was written.
     Whole,
-    /// As far as is known; what is not known, and why.
+    /// No damage was found, but a part could not be checked: which part, and why.
     Noted(String),
-    /// It is not: what was expected and what was found.
+    /// The file is damaged: what was expected and what was found.
     Damaged(String),
 }
 
 const UNSEALED: &str = "unsealed by an earlier version of gradamp";
 
 impl Finding {
-    /// The finding about the file at `path` that `checked` comes to.
+    /// The finding about the file at `path`, from the result `checked`.
     pub fn new(path: &Path, checked: Result<()>) -> Self {
         let verdict = match checked {
             Ok(()) => Verdict::Whole,
@@ -40,7 +40,7 @@ impl Finding {
         Self { path: path.to_owned(), verdict }
     }
 
-    /// A finding that is no damage.
+    /// A finding without damage.
     pub fn noted(path: &Path, note: impl Into<String>) -> Self {
         Self { path: path.to_owned(), verdict: Verdict::Noted(note.into()) }
     }
@@ -89,7 +89,7 @@ pub fn findings(root: &Path) -> Result<Vec<Finding>> {
         Ok(None) => all.push(Finding::noted(&record_path, "is not there yet: the run was not begun")),
         Err(error) => all.push(Finding::new(&record_path, Err(error))),
     }
-    // The checkpoints before the logs: what they cover only grows.
+    // The checkpoints come before the logs: a log only grows, so that the part that a checkpoint covers stays.
     let (newest, best) = (last.examine(), RunFolder::best_of(root).examine());
     if newest.is_none() && was_saved {
         all.push(Finding::new(last.path(), Err(last.missing())));

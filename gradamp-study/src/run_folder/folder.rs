@@ -33,7 +33,7 @@ impl RunFolder {
         let folder = Self::lock(root)?;
         // Another run may have begun there, and ended, since it was looked at.
         Self::check_free(root)?;
-        folder.remove_leftovers()?; // a run that was killed before it had settings was none, and is begun anew
+        folder.remove_leftovers()?; // a run that was killed before it wrote its settings left nothing to keep
         Ok(folder)
     }
 
@@ -76,7 +76,7 @@ impl RunFolder {
         Self::lock(root)
     }
 
-    /// The settings of the run in `root`, which is only to be read.
+    /// The settings of the run in `root`. Does not lock the folder.
     ///
     /// **Errors:** a folder that holds no run; settings that were changed since the run began, or that are none.
     pub fn settings_of(root: &Path) -> crate::Result<Resolved> {
@@ -109,7 +109,7 @@ impl RunFolder {
         }
     }
 
-    /// The settings' file of the run in `root`, which is only to be read.
+    /// The settings' file of the run in `root`. Does not lock the folder.
     ///
     /// **Errors:** a folder that holds no run.
     pub fn config_of(root: &Path) -> Result<PathBuf> {
@@ -180,12 +180,12 @@ impl RunFolder {
         Self::best_of(self.root())
     }
 
-    /// The last checkpoint of the run in `root`, which is only to be read.
+    /// The last checkpoint of the run in `root`. Does not lock the folder.
     pub fn last_of(root: &Path) -> Checkpoint {
         Checkpoint::new(root.join(CHECKPOINTS).join(checkpoint::LAST))
     }
 
-    /// The best checkpoint of the run in `root`, which is only to be read.
+    /// The best checkpoint of the run in `root`. Does not lock the folder.
     pub fn best_of(root: &Path) -> Checkpoint {
         Checkpoint::new(root.join(CHECKPOINTS).join(checkpoint::BEST))
     }

@@ -1,4 +1,4 @@
-//! A run's folder while it grows: each look reads only what is new.
+//! Follows a run's folder while it grows: each call reads only what is new.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -34,7 +34,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// Where it belongs among the others: behind how many steps, and what comes first there.
+    /// The order of changes: by the number of steps before the change, then by kind.
     fn place(&self) -> (u64, u8) {
         match self {
             Change::Restarted => (0, 0),
@@ -66,7 +66,7 @@ struct Seen {
     record: RunRecord,
 }
 
-/// By what a file that is replaced as a whole is known to be another one.
+/// What tells that a file was replaced by another one.
 type Stamp = (u64, Option<SystemTime>);
 
 impl Follower {
@@ -102,7 +102,7 @@ impl Follower {
         looked
     }
 
-    /// The run's `run.json`, once it was read.
+    /// The run's `run.json`; `None` until it is read.
     pub fn record(&self) -> Option<&RunRecord> {
         self.record.as_ref().map(|seen| &seen.record)
     }
@@ -113,7 +113,7 @@ impl Follower {
         Ok(std::iter::once(Change::Restarted).chain(changes.into_iter().flatten()).collect())
     }
 
-    /// `None` where what was read before no longer holds.
+    /// The new changes; `None` if the changes that were read before no longer hold.
     fn look_on(&mut self) -> Result<Option<Vec<Change>>> {
         RunFolder::config_of(&self.root)?;
         if !self.is_checked {
@@ -162,18 +162,18 @@ impl Follower {
     }
 }
 
-/// How many of the bytes before the place that was read up to are compared with what they were.
+/// How many bytes before the current position are compared with what was read there before.
 const KNOWN: usize = 64;
 
 /// The end of a file that grows by lines.
 #[derive(Debug)]
 struct Tail {
     path: PathBuf,
-    /// Up to where it was read: the end of a line.
+    /// The position up to which the file was read: the end of a line.
     offset: u64,
-    /// Lines before that.
+    /// The number of lines before the position.
     count: usize,
-    /// The last bytes before that: they differ in a file that was cut and has grown again.
+    /// The last bytes before the position: they differ in a file that was cut and has grown again.
     known: Vec<u8>,
 }
 

@@ -31,9 +31,9 @@ pub struct StepLine {
     /// The batch's mean loss.
     #[serde(with = "null_is_nan")]
     pub loss: f64,
-    /// Fraction of the batch that was right.
+    /// Fraction of the batch that was classified correctly.
     pub accuracy: f64,
-    /// The norm of all gradients, where clipping computed it.
+    /// The norm of all gradients, if clipping computed it.
     pub gradient_norm: Option<f64>,
     /// The factor of loss scaling.
     pub loss_scale: Option<f64>,
@@ -58,20 +58,20 @@ pub struct EpochLine {
     pub lr: f64,
     /// Whether amplification was on.
     pub amplified: bool,
-    /// Mean loss over the epoch's examples, each as it was when trained on.
+    /// Mean loss over the epoch's examples, each at the step that trained on it.
     #[serde(with = "null_is_nan")]
     pub train_loss: f64,
-    /// Fraction of the epoch's examples that were right when trained on.
+    /// Fraction of the epoch's examples that were classified correctly when they were trained on.
     pub train_accuracy: f64,
     /// Mean loss of the validation examples.
     #[serde(default)]
     pub validation_loss: Option<f64>,
-    /// Fraction of the validation examples that were right.
+    /// Fraction of the validation examples that were classified correctly.
     #[serde(default)]
     pub validation_accuracy: Option<f64>,
     /// Mean loss of the test examples.
     pub test_loss: Option<f64>,
-    /// Fraction of the test examples that were right.
+    /// Fraction of the test examples that were classified correctly.
     pub test_accuracy: Option<f64>,
     /// Whether this is the best epoch so far: by validation where there is one, else by the test examples.
     pub best: bool,
@@ -121,12 +121,12 @@ struct GradientFields {
     update_ratio: Option<NullIsNan>,
 }
 
-/// A number that is there, finite or not.
+/// A number whose key is always present; `null` if it is not finite.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(transparent)]
 struct NullIsNan(#[serde(with = "null_is_nan")] f64);
 
-/// Of a key that is there `null` too is a number.
+/// A key that is present holds a number, which `null` stands for if it is not finite.
 fn there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<NullIsNan>, D::Error> {
     NullIsNan::deserialize(deserializer).map(Some)
 }
@@ -175,11 +175,11 @@ pub struct EvaluationLine {
     /// Mean cross-entropy.
     #[serde(with = "null_is_nan")]
     pub loss: f64,
-    /// Fraction of the examples that were right.
+    /// Fraction of the examples that were classified correctly.
     pub accuracy: f64,
-    /// How often each class (row) was taken for each class (column).
+    /// The confusion matrix: how many examples of each class (row) were classified as each class (column).
     pub confusion: Vec<Vec<u64>>,
-    /// Of each example, in the set's order, whether it was right: `1` or `0`.
+    /// Whether each example, in the set's order, was classified correctly: `1` or `0`.
     #[serde(with = "ones_and_zeros")]
     pub hits: Vec<bool>,
 }
@@ -250,7 +250,7 @@ pub(crate) mod null_is_nan {
     use serde::de::{Error, Unexpected};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    /// What stands in a line. Earlier versions wrote words for gradients that are not finite.
+    /// A value in a line. Earlier versions wrote words for numbers that are not finite.
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Found {
@@ -271,7 +271,7 @@ pub(crate) mod null_is_nan {
     }
 }
 
-/// A byte an example, and readable.
+/// One readable byte for each example.
 mod ones_and_zeros {
     use serde::de::{Error, Unexpected};
     use serde::{Deserialize, Deserializer, Serializer};

@@ -81,19 +81,19 @@ impl Log {
     }
 }
 
-/// The logs at a checkpoint: a resumed run cuts them there, and readers check them against it.
+/// The seals of the logs at a checkpoint: a resumed run cuts the logs to this length, and readers check them against the seals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogSeals {
-    /// How long they were, in bytes.
+    /// The length of each log, in bytes.
     pub lengths: PerLog<u64>,
-    /// The SHA-256 of so many bytes; `None` where an earlier version of the program wrote the checkpoint.
+    /// The SHA-256 of that many bytes; `None` if an earlier version of the program wrote the checkpoint.
     pub sha256: Option<PerLog<String>>,
 }
 
 impl LogSeals {
     /// Checks a log against the checkpoint; lines behind the checkpoint are not checked.
     ///
-    /// **Errors:** a file that is shorter, or of which that part is changed.
+    /// **Errors:** a file that is shorter, or whose part before the checkpoint was changed.
     pub fn check(&self, log: Log, path: &Path, bytes: &[u8]) -> Result<()> {
         let (expected, found) = (*self.lengths.get(log), bytes.len());
         let Some(covered) = usize::try_from(expected).ok().and_then(|length| bytes.get(..length)) else {
@@ -129,13 +129,13 @@ pub struct Logs {
 impl Logs {
     /// Opens the files of the run in `root`, cut to where they were at a checkpoint.
     ///
-    /// **Errors:** a file that is shorter than it was there, or of which that part is changed. Then none is cut.
+    /// **Errors:** a file that is shorter than at the checkpoint, or whose part before the checkpoint was changed. Then no file is cut.
     pub fn open(root: &Path, seals: &LogSeals) -> Result<Self> {
         let PerLog { metrics, amplification, gradients, evaluations } =
             PerLog::try_of(|log| JsonLines::open(root, log, seals))?;
         let mut logs = Self { metrics, amplification, gradients, evaluations };
         logs.all().into_iter().try_for_each(JsonLines::cut)?;
-        // Every checkpoint counts on these names.
+        // Every checkpoint relies on these names.
         gradamp_models::sync_folder(root)?;
         Ok(logs)
     }
@@ -144,7 +144,7 @@ impl Logs {
         [&mut self.metrics, &mut self.amplification, &mut self.gradients, &mut self.evaluations]
     }
 
-    /// Brings all lines to the disk and says what the files hold now.
+    /// Flushes all lines to the disk and returns the seals of the files.
     pub fn sync(&mut self) -> Result<LogSeals> {
         self.all().into_iter().try_for_each(JsonLines::sync)?;
         let Self { metrics, amplification, gradients, evaluations } = self;
@@ -178,7 +178,7 @@ impl JsonLines {
         Ok(Self { path, out: BufWriter::new(file), len, hash: Sha256::new_with_prefix(&bytes) })
     }
 
-    /// Forgets what lies behind the checkpoint.
+    /// Removes the lines behind the checkpoint.
     fn cut(&mut self) -> Result<()> {
         let mut file = self.out.get_ref();
         file.set_len(self.len).map_err(Error::io(&self.path, "cut"))?;
@@ -195,7 +195,7 @@ impl JsonLines {
     pub fn lines(&mut self, values: &[impl Serialize]) -> Result<()> {
         for value in values {
             let mut line = serde_json::to_vec(value).map_err(|error| {
-                Error::broken(&self.path, format!("a line cannot be put as JSON: {error}"))
+                Error::broken(&self.path, format!("a line cannot be written as JSON: {error}"))
             })?;
             line.push(b'\n');
             self.out.write_all(&line).map_err(Error::io(&self.path, "write"))?;

@@ -1,4 +1,4 @@
-//! The run folder: all that a run leaves.
+//! The run folder: every file that a run writes.
 //!
 //! | file | content |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | `metrics.jsonl` | a line per step interval and per epoch |
 //! | `amplification.jsonl` | each draw of amplified sites |
 //! | `gradients.jsonl` | per epoch and site: gradients before and after amplification |
-//! | `evaluations.jsonl` | per evaluation: which examples were right, and which classes were taken for which |
+//! | `evaluations.jsonl` | per evaluation: which examples were classified correctly, and the confusion matrix |
 //! | `checkpoints/last`, `checkpoints/best` | the model, the velocities, where the run stands, the seals of both and of the logs |
 //!
 //! Epochs, steps and phases are counted from 0.

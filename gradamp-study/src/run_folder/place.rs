@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::Result;
 
-/// A folder that is held open, by which it is known again. Where folders cannot be held (Windows), the system lets nobody
-/// remove or rename one with open files.
+/// An open handle to a folder, which tells whether the folder was removed, renamed or replaced. Windows does not let folders be
+/// held open, but it does not let a folder with open files be removed or renamed either.
 #[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
@@ -36,7 +36,9 @@ impl Place {
         &self.path
     }
 
-    /// **Errors:** the folder was removed, or renamed, or another one stands in its place.
+    /// Checks that the path still leads to the held folder.
+    ///
+    /// **Errors:** the folder was removed or renamed, or another folder is at its path.
     #[cfg(unix)]
     pub fn check(&self) -> Result<()> {
         use std::os::unix::fs::MetadataExt;
@@ -56,7 +58,7 @@ impl Place {
         Ok(())
     }
 
-    /// What became of the folder, as far as the system tells.
+    /// What happened to the folder, as far as the system tells.
     #[cfg(unix)]
     fn fate(&self) -> String {
         use std::os::fd::AsRawFd;

@@ -1,4 +1,4 @@
-//! `run.json`: who trained what, on what, when, and how it ended.
+//! `run.json`: the record of a run: version, model, data, device, times and outcome.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub struct RunRecord {
     pub commit: Option<String>,
     /// The model, with width and classes.
     pub model: String,
-    /// Trained values.
+    /// The number of trained values.
     pub parameters: usize,
     /// Steps in an epoch.
     #[serde(default)]
@@ -33,30 +33,30 @@ pub struct RunRecord {
     pub device: String,
     /// The data set's name.
     pub dataset: String,
-    /// The SHA-256 of its content.
+    /// The SHA-256 of the data set's content.
     pub dataset_checksum: String,
     /// The classes' names.
     #[serde(default)]
     pub classes: Vec<String>,
-    /// The folder that it was begun in, from which its relative paths lead.
+    /// The current folder when the run began. Relative paths of the settings start there.
     #[serde(default, with = "gradamp_data::any_path", skip_serializing_if = "Option::is_none")]
     pub begun_in: Option<PathBuf>,
     /// The seal of `config.toml`, which never changes.
     #[serde(default)]
     pub config: Option<FileSeal>,
-    /// Whether a checkpoint was saved: from then on the run is never without one.
+    /// Whether a checkpoint was saved. From the first one on, the run always has a checkpoint.
     #[serde(default)]
     pub saved: bool,
     /// When the run began.
     pub start: String,
-    /// When it ended, or was last interrupted.
+    /// When the run ended, or was last interrupted.
     pub end: Option<String>,
     /// `running`, `finished`, `interrupted`, `step_limit`, `diverged` or `failed`. A run that says `running` while no
     /// process holds its folder was killed.
     pub outcome: RunStatus,
-    /// The error that ended it.
+    /// The error that ended the run.
     pub error: Option<String>,
-    /// Every time it was continued.
+    /// The continuations of the run.
     pub resumed: Vec<Session>,
     /// The mean gain that amplification gives each parameter, for each phase that amplifies; `null`, and why, where it is
     /// not known in advance.
@@ -66,9 +66,9 @@ pub struct RunRecord {
 /// One continuation of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Session {
-    /// When it began.
+    /// When the continuation began.
     pub start: String,
-    /// The step it went on from.
+    /// The step from which the run continued.
     pub step: u64,
     /// The program's version.
     pub version: String,
@@ -87,11 +87,11 @@ impl RunRecord {
         self.outcome == RunStatus::Finished
     }
 
-    /// The form that is written.
+    /// The form in which this version writes the file.
     pub const FORMAT: u32 = 2;
     const UNSEALED: u32 = 1;
 
-    /// Whether its file has a seal.
+    /// Whether the record's file has a seal.
     pub fn is_sealed(&self) -> bool {
         self.format == Self::FORMAT
     }

@@ -23,10 +23,10 @@ pub struct Recorder<'a> {
     metadata: Metadata,
     log_interval: usize,
     checkpoint_seconds: f64,
-    /// Whether a model that is lost is worth keeping.
+    /// Whether a model with a parameter that is not finite is saved.
     keeps_bad: bool,
     saved: Instant,
-    /// Epoch, batch and step of what this recorder saved last.
+    /// Epoch, batch and step of the last checkpoint that this recorder saved.
     saved_at: Option<(usize, usize, u64)>,
 }
 
@@ -62,12 +62,12 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    /// Where the last checkpoint is.
+    /// The last checkpoint.
     pub fn last(&self) -> &Path {
         self.last.path()
     }
 
-    /// A model that is already lost must not take the place of the last good one, unless that is what is studied.
+    /// A model with a parameter that is not finite must not replace the last good one, unless divergence is studied.
     fn is_worth_keeping<B: Backend>(&self, snapshot: &Snapshot<'_, B>) -> gradamp_core::Result<bool> {
         Ok(self.keeps_bad || snapshot.first_bad_parameter()?.is_none())
     }
@@ -134,11 +134,11 @@ impl<B: Backend> Observer<B> for Recorder<'_> {
         Ok(Control::Continue)
     }
 
-    /// **Errors:** parameters that are lost: the last good checkpoint stays, and the run did not save where it stands.
+    /// **Errors:** a parameter that is not finite. The last good checkpoint stays, and the final state is not saved.
     fn on_stop(&mut self, snapshot: &Snapshot<'_, B>) -> gradamp_core::Result<()> {
         if let (false, Some(path)) = (self.keeps_bad, snapshot.first_bad_parameter()?) {
             let TrainState { epoch, step, .. } = *snapshot.state;
-            let message = format!("{path} is not finite, so that where the run stopped was not saved");
+            let message = format!("{path} is not finite, so that the final state was not saved");
             return Err(Error::Diverged { epoch, step: step.saturating_sub(1), message });
         }
         if self.saved_at != Some(place(snapshot.state)) {

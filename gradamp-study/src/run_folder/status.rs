@@ -1,14 +1,14 @@
-//! How far a run is, and how it ended.
+//! The status of a run.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How far a run is, and how it ended: the `outcome` of `run.json` and the `status` of a sweep's results.
+/// Whether a run goes on or how it ended: the `outcome` of `run.json` and the `status` of a sweep's results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// The run has not begun. In a sweep's results also a run that another process is doing.
+    /// The run has not begun. In a sweep's results also a run that another process trains.
     #[default]
     Pending,
     /// A process is training. If no process holds the folder, the run was killed.

@@ -1,4 +1,4 @@
-//! Folders that are whole or not there.
+//! Replaces a folder atomically.
 //!
 //! A new version is written beside the old one as `NAME.new`; then `NAME` becomes `NAME.old`, `NAME.new` becomes `NAME`,
 //! and `NAME.old` goes. Wherever this is interrupted, one whole version is left, and [`recover`] finds it.
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, Result};
 
-/// Replaces the folder at `path` by what `fill` writes into an empty one.
+/// Replaces the folder at `path` by a new folder that `fill` fills.
 ///
-/// **Errors:** what `fill` returns, and then the old folder stays; a folder that cannot be written; no folder to put it in.
+/// **Errors:** an error of `fill`, after which the old folder stays; a folder that cannot be written; no folder above `path`.
 pub(super) fn replace(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let (new, old) = (beside(path, "new"), beside(path, "old"));
     remove(&new)?;
-    // The folders above are not made: those of a run whose folder was removed must not be there again.
+    // The folders above are not created: if the run's folder was removed, it must stay removed.
     fs::create_dir(&new).map_err(Error::io(&new, "make this folder"))?;
     fill(&new)?;
     gradamp_models::sync_folder(&new)?;
@@ -27,7 +27,7 @@ pub(super) fn replace(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Re
     remove(&old)
 }
 
-/// Puts a whole version in place, if a replacement was interrupted. `is_whole` says whether the content of `NAME.new` is whole.
+/// Puts a complete version in place, if a replacement was interrupted. `is_whole` says whether the content of `NAME.new` is whole.
 ///
 /// Returns whether there is a folder at `path` now.
 pub(super) fn recover(path: &Path, is_whole: impl Fn(&Path) -> bool) -> Result<bool> {
@@ -51,7 +51,7 @@ pub(super) fn find(path: &Path, is_complete: impl Fn(&Path) -> bool) -> Option<P
     Some(path.to_owned()).filter(is_there).or(new).or(Some(old).filter(is_there))
 }
 
-/// What an interrupted replacement may have left beside `path`, the newer version first.
+/// The folders that an interrupted replacement may have left beside `path`, the newer version first.
 pub(super) fn leftovers(path: &Path) -> [PathBuf; 2] {
     [beside(path, "new"), beside(path, "old")]
 }
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(text(&path), "one");
     }
 
-    /// Every state that an interruption can leave.
+    /// Every state in which an interruption can leave the folders.
     #[test]
     fn an_interrupted_replacement_is_recovered() {
         let whole = |folder: &Path| folder.join("file").exists();

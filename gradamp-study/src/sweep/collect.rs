@@ -196,9 +196,9 @@ pub fn collect(root: &Path, plan: &Plan) -> Result<Vec<ResultLine>> {
     let lines = results(root, plan);
     let mut jsonl = String::new();
     for line in &lines {
-        let text = line
-            .to_line()
-            .map_err(|error| Error::broken(root, format!("{}: cannot be put as JSON: {error}", line.run)))?;
+        let text = line.to_line().map_err(|error| {
+            Error::broken(root, format!("{}: cannot be written as JSON: {error}", line.run))
+        })?;
         jsonl += &text;
         jsonl.push('\n');
     }

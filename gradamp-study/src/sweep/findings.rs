@@ -61,10 +61,12 @@ fn of_results(root: &Path, plan: &Plan) -> Vec<Finding> {
         // A run whose folder was removed leaves its line; of one that goes on the line is older than the folder.
         has_begun(root, &line.run) && !is_running(line) && line != told
     };
-    let stale =
-        lines.iter().zip(&told).find(is_other).map(|(line, _)| {
-            Error::broken(&path, format!("{} is not as its folder tells: {again}", line.run))
-        });
+    let stale = lines.iter().zip(&told).find(is_other).map(|(line, _)| {
+        Error::broken(
+            &path,
+            format!("the line of {} differs from the run's folder, which gives: {again}", line.run),
+        )
+    });
     let unsealed =
         (!SweepData::are_results_sealed(root)).then_some("unsealed by an earlier version of gradamp");
     let of_lines = match (stale, unsealed) {

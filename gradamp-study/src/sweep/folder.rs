@@ -41,7 +41,7 @@ pub fn check_runs(root: &Path, expansion: &Expansion) -> Result<()> {
         let (path, found) = (RunFolder::config_of(&folder)?, RunFolder::settings_of(&folder)?);
         if let Some(difference) = difference(&found, planned)? {
             let message = format!(
-                "{}: holds another run than the plan's: {difference}; remove that folder, or choose another --out",
+                "{}: holds a run whose settings differ from the plan's: {difference}; remove that folder, or choose another --out",
                 path.display()
             );
             return Err(Error::request(message));
@@ -56,7 +56,9 @@ fn difference(found: &Resolved, planned: &Resolved) -> Result<Option<String>, Ke
     let is_free = |path: &str| resume::is_free(path) && !path.starts_with("data.source");
     let differences = found.differences(planned)?;
     let first = differences.into_iter().find(|difference| !is_free(&difference.path));
-    Ok(first.map(|it| format!("{} is {} there and {} by {}", it.path, it.before, it.after, it.origin)))
+    Ok(first.map(|it| {
+        format!("{} is {} in the folder, and {} in the plan ({})", it.path, it.before, it.after, it.origin)
+    }))
 }
 
 /// Writes the study, the plan and each run's settings; returns the runs in the folder that are not in the plan.

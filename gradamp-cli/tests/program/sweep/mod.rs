@@ -101,7 +101,7 @@ fn a_study_is_planned_run_and_found_done_when_called_again() {
     place.write("s.toml", &text.replace("data =", "optimizer.momentum = 0.5\ndata ="));
     let parts = [
         "runs/baseline_seed-1/config.toml",
-        "optimizer.momentum is `0.9` there and `0.5` by s.toml:5",
+        "optimizer.momentum is `0.9` in the folder, and `0.5` in the plan (s.toml:5)",
         "--out",
     ];
     place.run("sweep s.toml").fails(2, &parts);

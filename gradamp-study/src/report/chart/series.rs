@@ -3,9 +3,9 @@
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stroke {
-    /// One of the colours that are told apart.
+    /// One of the distinguishable colours, by its number.
     Colour(usize),
-    /// In the background.
+    /// Grey, in the background.
     Quiet,
 }
 
@@ -25,15 +25,15 @@ impl Stroke {
 /// A line.
 #[derive(Clone, Debug)]
 pub struct Series {
-    /// What is written at its end.
+    /// The label at the line's end.
     pub name: String,
-    /// Its points, from left to right; what is no number leaves a gap.
+    /// The points, from left to right; a NaN leaves a gap.
     pub points: Vec<(f64, f64)>,
-    /// Around it: place, least, greatest.
+    /// The band around the line: for each place the least and the greatest value.
     pub band: Vec<(f64, f64, f64)>,
-    /// Its colour.
+    /// The line's colour.
     pub stroke: Stroke,
-    /// `""`, `"dashed"` or `"dotted"`.
+    /// The line's dashes: `""`, `"dashed"` or `"dotted"`.
     pub dash: &'static str,
 }
 
@@ -53,10 +53,10 @@ impl Series {
 /// A shaded part of the horizontal axis.
 #[derive(Clone, Debug)]
 pub struct Span {
-    /// Where it begins.
+    /// The span's beginning.
     pub from: f64,
-    /// Where it ends.
+    /// The span's end.
     pub to: f64,
-    /// What it is.
+    /// The span's label.
     pub label: String,
 }

@@ -1,4 +1,4 @@
-//! How each class was found, and which were taken for which.
+//! The accuracy of each class, and the confusion matrix.
 
 use super::super::chart::{Axis, Chart, ColourScale, Format, Heatmap, Intervals, Item, Multiples, Stroke};
 use super::super::figure::Figure;

@@ -14,12 +14,12 @@ pub enum Measure {
 }
 
 impl Measure {
-    /// The measure that the finished runs allow.
+    /// The measure that all finished runs have.
     pub fn allowed_by(analysis: &SweepAnalysis) -> Self {
         if analysis.is_validated() { Measure::AtBest } else { Measure::AtLast }
     }
 
-    /// Its name in sentences and axes.
+    /// The measure's name in sentences and on axes.
     pub fn name(self) -> &'static str {
         match self {
             Measure::AtBest => "test accuracy at the best validation epoch",
@@ -39,7 +39,7 @@ pub struct MeasuredCell {
     pub last: Summary,
     /// Mean seconds of a finished run, evaluations included.
     pub seconds: f64,
-    /// Against the baseline (A), with a p-value corrected for all cells.
+    /// The comparison with the baseline (A), whose p-value is corrected for all cells.
     pub against: Option<Contrast>,
 }
 

@@ -1,4 +1,4 @@
-//! The course of every cell, beside its baseline's.
+//! The accuracy of every cell over epochs, together with that of its baseline.
 
 use std::collections::BTreeMap;
 

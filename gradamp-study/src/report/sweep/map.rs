@@ -47,7 +47,7 @@ pub fn blocks(cells: &[MeasuredCell], measure: Measure) -> Vec<Block> {
     }
 }
 
-/// Which of two axes runs down: ratio does, against anything; else that with fewer values runs down.
+/// Chooses the vertical one of two axes: the ratio if there is one, otherwise the axis with fewer values.
 fn ordered<'a>(a: &'a StudyAxis, b: &'a StudyAxis) -> (&'a StudyAxis, &'a StudyAxis) {
     if short(&a.name) == "ratio" { (a, b) } else { (b, a) }
 }

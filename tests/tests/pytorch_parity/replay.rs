@@ -55,11 +55,12 @@ pub fn replay<B: Backend>(fixture: &Fixture<B>) -> Result<Errors, Box<dyn Error>
 
 /// Compares every parameter's gradient in the first step.
 ///
-/// Batch norm removes its input's mean and scale, so two gradients before a batch norm are exactly 0: the gradient of a convolution's
-/// bias, and the gradient of a weight whose channel is a single number (a 1x1 kernel on one channel). Both programs compute rounding
-/// noise of about 1e-7 of the added values there, and the ratio of two noises says nothing. The errors of these two gradients are
-/// therefore divided by the layer's gradient: a bias's together with its weight's, a single weight's together with that of the batch
-/// norm's scale. Every other error is divided by the norm of the gradient itself.
+/// Batch norm removes its input's mean and scale, so two gradients before a batch norm are exactly 0: the gradient of a
+/// convolution's or linear layer's bias, and the gradient of a weight whose channel is a single number (a 1x1 kernel on one
+/// channel). Both programs compute rounding noise of about 1e-7 of the added values there, and the ratio of two noises says
+/// nothing. The errors of these two gradients are therefore divided by the layer's gradient: a bias's together with its weight's,
+/// a single weight's together with that of the batch norm's scale. Every other error is divided by the norm of the gradient
+/// itself, also that of a bias without a batch norm behind it.
 fn compare_gradients<B: Backend>(
     fixture: &Fixture<B>,
     parameters: &Parameters<B>,
@@ -73,7 +74,7 @@ fn compare_gradients<B: Backend>(
         let p = parameters.get(*id);
         let found = gradients.parameter(*id).ok_or_else(|| format!("{} got no gradient", p.path))?;
         let neighbour = match (p.role, &**p.value.shape()) {
-            (Role::Bias, _) if i > 0 && role(i - 1) == Role::ConvWeight => norms[i - 1],
+            (Role::Bias, _) if i + 1 < norms.len() && role(i + 1) == Role::Gamma => norms[i - 1],
             (Role::ConvWeight, [1, 1, 1, _]) => norms[i + 1],
             _ => 0.0,
         };

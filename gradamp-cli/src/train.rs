@@ -1,11 +1,11 @@
 //! `gradamp train`: from settings to a run folder.
 
 mod ongoing;
+mod stop;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use gradamp_core::train::{Control, Next, Observer, Outcome, Snapshot, TrainState, Trainer};
+use gradamp_core::train::{Outcome, TrainState, Trainer};
 use gradamp_core::{Backend, Error, Module, Parameters};
 use gradamp_models::{Metadata, ModelSettings};
 
@@ -26,6 +26,7 @@ use gradamp_study::run_folder::{
 use gradamp_study::tensorboard::EventWriter;
 use gradamp_study::{gains, shell, sweep};
 use ongoing::OngoingRun;
+use stop::{Ended, Stop};
 
 /// `gradamp train`; returns the exit code.
 pub fn train(args: &TrainArgs) -> Result<u8> {
@@ -443,36 +444,5 @@ fn continued(old: RunRecord, start: &TrainState, device: String) -> RunRecord {
         error: None,
         outcome: RunStatus::Running,
         ..old
-    }
-}
-
-/// How a run ended, and which checkpoint is left.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}; {kept}")]
-struct Ended {
-    #[source]
-    error: Error,
-    kept: String,
-}
-
-/// The observer that stops a run on request, and reports the work that a stop waits for.
-#[derive(Debug)]
-struct Stop<'a>(&'a AtomicBool);
-
-impl<B: Backend> Observer<B> for Stop<'_> {
-    fn before(&mut self, next: Next) -> Control {
-        if self.0.load(Ordering::SeqCst) {
-            return Control::Stop;
-        }
-        interrupt::doing(match next {
-            Next::Step => "finishing this step",
-            Next::Evaluation => "leaving the evaluation, which a resumed run repeats",
-        });
-        Control::Continue
-    }
-
-    fn on_stop(&mut self, _: &Snapshot<'_, B>) -> gradamp_core::Result<()> {
-        interrupt::doing("saving");
-        Ok(())
     }
 }

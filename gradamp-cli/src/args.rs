@@ -176,8 +176,8 @@ pub struct EvalArgs {
     /// With --run: use the last checkpoint instead of the best one.
     #[arg(long, requires = "run")]
     pub last: bool,
-    /// With --checkpoint: the model's activation, which another program's file does not tell. Without this flag a file of
-    /// gradamp is read as it says, and another file as the standard model: sigmoid for an MLP, ReLU for every other model.
+    /// With --checkpoint: the model's activation. Without this flag, gradamp takes it from the header of its own files. A file of
+    /// another program has none, and is read as the standard model: sigmoid for an MLP, ReLU for every other model.
     #[arg(long, value_name = "NAME", requires = "checkpoint", value_parser = activation())]
     pub activation: Option<ActivationFunction>,
     /// The data: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar or .tar.gz.

@@ -1,5 +1,6 @@
 //! `gradamp train`: from settings to a run folder.
 
+mod baseline;
 mod ongoing;
 mod stop;
 
@@ -17,6 +18,7 @@ use crate::progress::Progress;
 use crate::resume;
 use crate::tui::{Dashboard, Live};
 use crate::{device, hangup, interrupt, output, screen};
+use baseline::Place;
 use gradamp_study::config::{KeyError, LoopSettings, Resolved, presets};
 use gradamp_study::resume::{check_data, find_data};
 use gradamp_study::run_folder::{
@@ -24,7 +26,7 @@ use gradamp_study::run_folder::{
     VERSION, commit, phase_table, timestamp,
 };
 use gradamp_study::tensorboard::EventWriter;
-use gradamp_study::{gains, shell, sweep};
+use gradamp_study::{gains, shell};
 use ongoing::OngoingRun;
 use stop::{Ended, Stop};
 
@@ -79,6 +81,17 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     follow_up(args, &resolved, &root, code)
 }
 
+/// If the run in `root` asks for its baseline and is finished, trains or continues the baseline. Returns the exit code.
+fn follow_up(args: &TrainArgs, resolved: &Resolved, root: &Path, code: u8) -> Result<u8> {
+    let wants_baseline = resolved.config.train.baseline && !args.in_sweep;
+    if !wants_baseline || code != SUCCESS || !baseline::is_finished(root)? {
+        return Ok(code);
+    }
+    baseline::follow(root, resolved, args.quiet, |settings, folder, place| {
+        run(args, settings, folder, Some(place)).map(|(code, _)| code)
+    })
+}
+
 /// Trains, or continues the run in `folder`; returns the exit code and the run's folder. A run with a `place` is the baseline
 /// of another run.
 fn run(
@@ -97,48 +110,6 @@ fn run(
         &Opening { threads, gpu_memory, precision, tuned, trusted: false },
         Call { args, resolved, folder, place },
     )
-}
-
-/// Where the baseline of a run is trained.
-struct Place {
-    /// The baseline's folder.
-    root: PathBuf,
-    /// The folder of the run that the baseline belongs to. To resume that run continues the baseline.
-    main: PathBuf,
-}
-
-/// If the run in `root` is finished and asks for its baseline, trains or continues the baseline and prints both side by side.
-/// Otherwise returns `code`.
-fn follow_up(args: &TrainArgs, resolved: &Resolved, root: &Path, code: u8) -> Result<u8> {
-    let is_finished = RunFolder::record_of(root)?.is_some_and(|record| record.is_finished());
-    if !resolved.config.train.baseline || args.in_sweep || code != SUCCESS || !is_finished {
-        return Ok(code);
-    }
-    if !sweep::amplifies(&resolved.config) {
-        output::message("train.baseline: no baseline follows, because the run amplifies in no phase");
-        return Ok(code);
-    }
-    let mut name = root.file_name().unwrap_or_default().to_os_string();
-    name.push("-baseline");
-    let place = Place { root: root.with_file_name(name), main: root.to_owned() };
-    let record = if place.root.exists() { RunFolder::record_of(&place.root)? } else { None };
-    if !record.as_ref().is_some_and(RunRecord::is_finished) {
-        if !args.quiet {
-            output::message(format_args!(
-                "the baseline: the same run without amplification, in {}",
-                place.root.display()
-            ));
-        }
-        let folder = if record.is_some() { Some(RunFolder::open(&place.root)?) } else { None };
-        let (code, _) = run(args, sweep::unamplified(resolved)?, folder, Some(&place))?;
-        if code != SUCCESS || !RunFolder::record_of(&place.root)?.is_some_and(|record| record.is_finished()) {
-            return Ok(code);
-        }
-    }
-    if !args.quiet {
-        output::result(format_args!("\n{}", run_folder::side_by_side(root, &place.root).trim_end()));
-    }
-    Ok(SUCCESS)
 }
 
 /// Resumes a run that is finished already: prints its results and changes nothing.

@@ -8,8 +8,8 @@ use crate::{Architecture, ModelSettings, Norm, Result};
 /// The height, width and channels of an image.
 const IMAGE: [usize; 3] = [32, 32, 3];
 
-/// The settings of the MLP whose tensors have these names and shapes, with the standard activation, which tensors do not
-/// tell. `None` for another model, or for a part of one.
+/// The settings of the MLP whose tensors have these names and shapes. The activation is the standard one, since it does not
+/// follow from the tensors. `None` if the tensors are not those of a whole MLP.
 pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<ModelSettings> {
     let width = *shape("fc1.weight")?.first()?;
     let classes = *shape("classifier.weight")?.first()?;
@@ -46,10 +46,7 @@ impl Mlp {
                 1 => Linear::on_images(parameters, &path, IMAGE, settings.width)?,
                 _ => Linear::new(parameters, &path, [settings.width, settings.width])?,
             };
-            let norm = match settings.norm {
-                Norm::Batch => Some(BatchNorm2d::new(parameters, &format!("bn{i}"), settings.width)?),
-                Norm::None => None,
-            };
+            let norm = settings.norm.layer(parameters, &format!("bn{i}"), settings.width)?;
             layers.push((linear, norm, Activation::new(&format!("act{i}"), settings.activation)));
         }
         let classifier = Linear::new(parameters, "classifier", [settings.width, settings.classes])?;

@@ -34,36 +34,15 @@ pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<M
     Some(ModelSettings { width, classes, norm, skip, ..ModelSettings::new(architecture) })
 }
 
-/// The settings that the layers of a ResNet share.
-#[derive(Clone, Copy, Debug)]
-struct Style {
-    norm: Norm,
-    activation: ActivationFunction,
+/// A 3x3 convolution that keeps the image's size. It has a bias if no norm follows.
+fn same_size(settings: &ModelSettings) -> Conv2dOptions {
+    Conv2dOptions { stride: 1, padding: 1, bias: settings.norm == Norm::None }
 }
 
-impl Style {
-    /// A 3x3 convolution that keeps the image's size.
-    fn conv(self) -> Conv2dOptions {
-        Conv2dOptions { stride: 1, padding: 1, bias: self.norm == Norm::None }
-    }
-
-    fn norm<B: Backend>(
-        self,
-        parameters: &mut Parameters<B>,
-        path: &str,
-        c: usize,
-    ) -> gradamp_core::Result<Option<BatchNorm2d>> {
-        match self.norm {
-            Norm::Batch => BatchNorm2d::new(parameters, path, c).map(Some),
-            Norm::None => Ok(None),
-        }
-    }
-
-    /// The activation with this number. It is called `relu1` or `relu2` if it is a ReLU, and `act1` or `act2` otherwise.
-    fn activation(self, parent: &str, number: usize) -> Activation {
-        let name = if self.activation == ActivationFunction::Relu { "relu" } else { "act" };
-        Activation::new(&join(parent, &format!("{name}{number}")), self.activation)
-    }
+/// The activation with this number. It is called `relu1` or `relu2` if it is a ReLU, and `act1` or `act2` otherwise.
+fn activation(settings: &ModelSettings, parent: &str, number: usize) -> Activation {
+    let name = if settings.activation == ActivationFunction::Relu { "relu" } else { "act" };
+    Activation::new(&join(parent, &format!("{name}{number}")), settings.activation)
 }
 
 /// A residual block: y = relu2(bn2(conv2(relu1(bn1(conv1(x))))) + shortcut(x)). The block is a site that contains the sites of its
@@ -102,24 +81,23 @@ impl BasicBlock {
         stride: usize,
         settings: &ModelSettings,
     ) -> Result<Self> {
-        let style = Style { norm: settings.norm, activation: settings.activation };
         let at = |name| join(path, name);
-        let first = Conv2dOptions { stride, ..style.conv() };
+        let first = Conv2dOptions { stride, ..same_size(settings) };
         Ok(Self {
             path: path.into(),
             conv1: Conv2d::new(parameters, &at("conv1"), [c_in, c], 3, first)?,
-            bn1: style.norm(parameters, &at("bn1"), c)?,
-            activation1: style.activation(path, 1),
-            conv2: Conv2d::new(parameters, &at("conv2"), [c, c], 3, style.conv())?,
-            bn2: style.norm(parameters, &at("bn2"), c)?,
-            activation2: style.activation(path, 2),
+            bn1: settings.norm.layer(parameters, &at("bn1"), c)?,
+            activation1: activation(settings, path, 1),
+            conv2: Conv2d::new(parameters, &at("conv2"), [c, c], 3, same_size(settings))?,
+            bn2: settings.norm.layer(parameters, &at("bn2"), c)?,
+            activation2: activation(settings, path, 2),
             shortcut: match settings.skip {
                 false => Shortcut::None,
                 true if stride == 1 && c_in == c => Shortcut::Identity,
                 true => {
-                    let options = Conv2dOptions { stride, padding: 0, ..style.conv() };
+                    let options = Conv2dOptions { stride, padding: 0, ..same_size(settings) };
                     let conv = Conv2d::new(parameters, &at("shortcut.0"), [c_in, c], 1, options)?;
-                    Shortcut::Projection(conv, style.norm(parameters, &at("shortcut.1"), c)?)
+                    Shortcut::Projection(conv, settings.norm.layer(parameters, &at("shortcut.1"), c)?)
                 }
             },
         })
@@ -174,9 +152,8 @@ impl ResNet {
             Error::setting("architecture", format!("expected a ResNet, found {}", settings.architecture))
         })?;
         let mut c = settings.width;
-        let style = Style { norm: settings.norm, activation: settings.activation };
-        let conv1 = Conv2d::new(parameters, "conv1", [3, c], 3, style.conv())?;
-        let bn1 = style.norm(parameters, "bn1", c)?;
+        let conv1 = Conv2d::new(parameters, "conv1", [3, c], 3, same_size(settings))?;
+        let bn1 = settings.norm.layer(parameters, "bn1", c)?;
         let mut blocks = Vec::new();
         for (stage, (depth, widths)) in depths.into_iter().zip([1, 2, 4, 8]).enumerate() {
             for block in 0..depth {
@@ -189,7 +166,7 @@ impl ResNet {
             }
         }
         let linear = Linear::new(parameters, "linear", [c, settings.classes])?;
-        let (activation1, avgpool) = (style.activation("", 1), MeanPool2d::new("avgpool"));
+        let (activation1, avgpool) = (activation(settings, "", 1), MeanPool2d::new("avgpool"));
         Ok(Self { conv1, bn1, activation1, blocks, avgpool, linear })
     }
 }

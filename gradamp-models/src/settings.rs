@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use gradamp_core::nn::ActivationFunction;
+use gradamp_core::nn::{ActivationFunction, BatchNorm2d};
+use gradamp_core::{Backend, Parameters};
 use serde::{Deserialize, Serialize};
 
 use crate::{Architecture, Result};
@@ -20,6 +21,19 @@ pub enum Norm {
 }
 
 impl Norm {
+    /// The layer that normalises `c` channels, with its parameters registered under `path`; `None` if nothing normalises.
+    pub(crate) fn layer<B: Backend>(
+        self,
+        parameters: &mut Parameters<B>,
+        path: &str,
+        c: usize,
+    ) -> Result<Option<BatchNorm2d>> {
+        Ok(match self {
+            Norm::Batch => Some(BatchNorm2d::new(parameters, path, c)?),
+            Norm::None => None,
+        })
+    }
+
     /// The name in settings.
     pub fn name(self) -> &'static str {
         match self {

@@ -28,7 +28,7 @@ impl Archive {
         let Some(found) = ModelSettings::from_tensors(shape) else {
             return Err(self.unrecognised(&prefix));
         };
-        // Tensors do not tell an activation; the header of a file of this project does.
+        // The activation does not follow from the tensors. The header of a file of this project names it.
         let told = self.metadata().get("model").and_then(|model| ModelSettings::parse(model));
         let is_same = |told: &ModelSettings| {
             ModelSettings { activation: found.activation, ..told.canonical() } == found

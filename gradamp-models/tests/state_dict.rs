@@ -92,7 +92,8 @@ fn the_settings_of_a_model_are_found_from_its_tensors() {
     assert_eq!(ModelSettings::from_tensors(|_| None), None);
 }
 
-/// Tensors do not tell an activation. A file of this project names it in its header; for another file it is the standard one.
+/// The activation does not follow from the tensors. The header of a file of this project names it; for another file it is the
+/// standard one.
 #[test]
 fn an_activation_is_read_from_the_header() {
     let settings = ModelSettings {

@@ -25,7 +25,7 @@ impl Memory for Wgpu {
     }
 
     fn allocate(&self, len: usize) -> Result<Buffer> {
-        self.allocate(len)
+        self.new_buffer(len)
     }
 
     fn write(&self, src: &[f32], dst: &mut Buffer) -> Result<()> {
@@ -75,7 +75,7 @@ impl LinearAlgebra for Wgpu {
     fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
         let [zeros, ones] = self.constants(g.channels)?;
         let p = BatchNormOperands { mean: &zeros, variance: &ones, gamma: &ones, beta: &zeros, epsilon: 0.0 };
-        let (mut dx, mut dbeta) = (self.allocate(g.len())?, self.allocate(g.channels)?);
+        let (mut dx, mut dbeta) = (self.new_buffer(g.len())?, self.new_buffer(g.channels)?);
         self.batch_norm_backward(g, &p, x, x, &mut dx, out, &mut dbeta)
     }
 
@@ -92,7 +92,7 @@ impl Wgpu {
     /// A buffer of zeros and a buffer of ones, with one number for each channel.
     fn constants(&self, channels: usize) -> Result<[Buffer; 2]> {
         let constant = |value| -> Result<Buffer> {
-            let mut buffer = self.allocate(channels)?;
+            let mut buffer = self.new_buffer(channels)?;
             self.write(&vec![value; channels], &mut buffer)?;
             Ok(buffer)
         };

@@ -181,7 +181,7 @@ impl Wgpu {
     /// A buffer of at least `len` elements, with unspecified content.
     ///
     /// **Errors:** the buffer is larger than the adapter's limit for a tensor; out of memory; an earlier fault of the device.
-    pub(crate) fn allocate(&self, len: usize) -> Result<Buffer> {
+    pub(crate) fn new_buffer(&self, len: usize) -> Result<Buffer> {
         self.check()?;
         let bytes = 4 * len as u64;
         let most = self.0.adapter.limits.tensor;
@@ -214,7 +214,7 @@ impl Wgpu {
     ///
     /// **Errors:** a fault of the device.
     pub(crate) fn try_allocate(&self, len: usize) -> Result<Option<Buffer>> {
-        let buffer = self.allocate(len).ok();
+        let buffer = self.new_buffer(len).ok();
         self.check()?; // a lost device is not a shortage of memory
         Ok(buffer)
     }

@@ -85,7 +85,7 @@ impl<'a> Test<'a> {
         let mut numbers = (0u64..).map(|i| stream.uniform(i) - 0.5);
         let values = sizes.map(|size| numbers.by_ref().take(size).collect::<Vec<f32>>());
         let upload = |values: &Vec<f32>| -> Result<Buffer> {
-            let buffer = gpu.allocate(values.len())?;
+            let buffer = gpu.new_buffer(values.len())?;
             gpu.upload(bytemuck::cast_slice(values), &buffer)?;
             Ok(buffer)
         };
@@ -97,7 +97,7 @@ impl<'a> Test<'a> {
     fn on_device(&self, op: ConvOp, tile: Option<Tile>) -> Result<Vec<f32>> {
         let Self { gpu, g, x, w, dy, .. } = self;
         let len = if op == ConvOp::WeightGradient { g.patch() * g.c_out } else { g.n * g.pixels() * g.c_out };
-        let out = gpu.allocate(len)?;
+        let out = gpu.new_buffer(len)?;
         match (op, tile) {
             (ConvOp::Forward, None) => gpu.conv2d_kernel(g, x, w, None, &out)?,
             (ConvOp::InputGradient, None) => gpu.conv2d_backward_input_kernel(g, w, dy, &out)?,

@@ -181,12 +181,12 @@ impl<'a> Trial<'a> {
             ConvOp::WeightGradient => ([x, y], w),
         };
         let ones = |len: usize| -> Result<Buffer> {
-            let mut buffer = gpu.allocate(len)?;
+            let mut buffer = gpu.new_buffer(len)?;
             gpu.write(&vec![1.0; len], &mut buffer)?;
             Ok(buffer)
         };
         let [a, b] = operands.map(ones);
-        Ok(Self { gpu, g, op, operands: [a?, b?], out: gpu.allocate(out)? })
+        Ok(Self { gpu, g, op, operands: [a?, b?], out: gpu.new_buffer(out)? })
     }
 
     fn run(&self, algorithm: Algorithm) -> Result<()> {
@@ -230,7 +230,7 @@ mod tests {
         for gpu in testing::gpus() {
             let g = Conv2d::new(&[2, 8, 8, 8], &[3, 3, 8, 16], 1, 1).unwrap();
             let [x, w, mut y] = [g.x_shape(), g.w_shape(), g.y_shape()]
-                .map(|shape| gpu.allocate(shape.iter().product()).unwrap());
+                .map(|shape| gpu.new_buffer(shape.iter().product()).unwrap());
             gpu.conv2d(&g, &x, &w, None, &mut y).unwrap();
             let used = gpu.convolutions();
             assert!(used.contains(&(ConvOp::Forward, g)) && !used.contains(&(ConvOp::WeightGradient, g)));

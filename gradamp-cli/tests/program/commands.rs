@@ -106,7 +106,7 @@ fn a_checkpoint_can_be_evaluated_and_begun_from() {
         .succeeds();
 }
 
-/// A network without norms, whose activation its tensors do not tell.
+/// A network without norms. Its activation is in the header of its file.
 #[test]
 fn a_plain_network_is_trained_resumed_and_evaluated() {
     let place = Workplace::new();

@@ -18,7 +18,10 @@ pub fn linear<B: Backend>(
     site: &Arc<str>,
 ) -> Result<Var<B>> {
     let (w, b) = (tape.parameter(weight), tape.parameter(bias));
-    let [c_in, c_out] = matrix(&w);
+    if w.shape().len() < 2 {
+        return Err(Error::shape("linear", format!("expects weight [..,c_in,c_out], got {:?}", w.shape())));
+    }
+    let Rows { rows: c_in, channels: c_out } = Rows::new("linear", w.shape())?;
     let n = x.shape().first().copied().unwrap_or(0);
     if n == 0 || x.shape()[1..].iter().product::<usize>() != c_in {
         let message = format!("weight {:?} expects {c_in} input features, got x {:?}", w.shape(), x.shape());
@@ -34,12 +37,6 @@ pub fn linear<B: Backend>(
     tape.record("linear", &[x], &[weight, bias], site, y, Rule { x: x_tensor, w, n })
 }
 
-/// The rows and columns of a weight.
-fn matrix<B: Backend>(w: &Tensor<B>) -> [usize; 2] {
-    let c_out = w.shape().last().copied().unwrap_or(1);
-    [w.elements() / c_out, c_out]
-}
-
 /// Keeps x for dw and w for dx.
 struct Rule<B: Backend> {
     x: Tensor<B>,
@@ -50,7 +47,7 @@ struct Rule<B: Backend> {
 impl<B: Backend> BackwardRule<B> for Rule<B> {
     fn backward(self: Box<Self>, dy: Gradient<B>, pass: &mut Pass<B>) -> Result<()> {
         let Self { x, w, n } = *self;
-        let [c_in, c_out] = matrix(&w);
+        let Rows { rows: c_in, channels: c_out } = Rows::new("linear", w.shape())?;
         let scale = dy.scale();
         let dy = dy.into_unscaled()?;
         let backend = dy.backend().clone();

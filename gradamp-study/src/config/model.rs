@@ -11,8 +11,8 @@ use super::KeyError;
 
 /// `[model]`
 ///
-/// A key that does not concern the network, such as `skip` of a VGG, has no value. Every other key has one: the written
-/// value or the standard model's.
+/// `None` means that a key was not written: the network then is as the standard one. A key that does not concern the network,
+/// such as `skip` of a VGG, must not be written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelOptions {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::lines::{GradientLine, MetricsLine};
+use super::Log;
+use super::lines::GradientLine;
+use super::table::{self, percent, readable_lines};
 use crate::columns::columns;
-use gradamp_core::files;
 
 /// What one run shows of one epoch.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,18 +49,16 @@ pub fn side_by_side(run: &Path, baseline: &Path) -> String {
 }
 
 fn epochs(folder: &Path) -> BTreeMap<usize, Epoch> {
-    let read = |name: &str| files::read_to_string(&folder.join(name)).unwrap_or_default();
-    let mut epochs: BTreeMap<usize, Epoch> = BTreeMap::new();
-    for line in read("metrics.jsonl").lines().filter_map(|line| serde_json::from_str(line).ok()) {
-        if let MetricsLine::Epoch(line) = line {
-            let epoch = epochs.entry(line.epoch).or_default();
-            (epoch.is_amplified, epoch.accuracy) = (line.amplified, line.test_accuracy);
-        }
-    }
+    let mut epochs: BTreeMap<usize, Epoch> = table::epochs(folder)
+        .map(|line| {
+            let epoch =
+                Epoch { is_amplified: line.amplified, accuracy: line.test_accuracy, attenuation: None };
+            (line.epoch, epoch)
+        })
+        .collect();
     // The lines of an epoch are in forward order of the layers.
     let mut norms: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
-    for line in read("gradients.jsonl").lines() {
-        let Ok(line) = serde_json::from_str::<GradientLine>(line) else { continue };
+    for line in readable_lines::<GradientLine>(folder, Log::Gradients) {
         let norm = line.gradient.norm_before;
         norms.entry(line.epoch).or_insert((norm, norm)).1 = norm;
     }
@@ -69,10 +68,6 @@ fn epochs(folder: &Path) -> BTreeMap<usize, Epoch> {
         }
     }
     epochs
-}
-
-fn percent(fraction: Option<f64>) -> String {
-    fraction.map_or("-".into(), |fraction| format!("{:.1} %", 100.0 * fraction))
 }
 
 /// Two significant digits.

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::lines::MetricsLine;
+use super::Log;
+use super::lines::{EpochLine, MetricsLine};
 use crate::columns::columns;
 use crate::duration::duration;
 use crate::rate::rate;
 use gradamp_core::amplify::{DrawRecord, Strategy};
 use gradamp_core::files;
+use serde::de::DeserializeOwned;
 
 /// A row: a phase as far as it went.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,12 +28,8 @@ struct Row {
 
 /// The table of the run in `folder`; lines that cannot be read are left out; `gradamp verify` reports damage.
 pub fn phase_table(folder: &Path, strategy: &Strategy) -> String {
-    let read = |name: &str| files::read_to_string(&folder.join(name)).unwrap_or_default();
     let mut rows: BTreeMap<usize, Row> = BTreeMap::new();
-    let metrics = read("metrics.jsonl");
-    let lines = metrics.lines().filter_map(|line| serde_json::from_str(line).ok());
-    for line in lines {
-        let MetricsLine::Epoch(epoch) = line else { continue };
+    for epoch in epochs(folder) {
         let row = rows.entry(epoch.phase).or_insert_with(|| Row { first: epoch.epoch, ..Row::default() });
         row.last = epoch.epoch;
         row.lr.push(epoch.lr);
@@ -40,8 +38,7 @@ pub fn phase_table(folder: &Path, strategy: &Strategy) -> String {
         row.test = epoch.test_accuracy.or(row.test);
         row.seconds += epoch.seconds;
     }
-    for line in read("amplification.jsonl").lines() {
-        let Ok(draw) = serde_json::from_str::<DrawRecord>(line) else { continue };
+    for draw in readable_lines::<DrawRecord>(folder, Log::Amplification) {
         let phase = strategy.phase_at(draw.epoch).map(|(phase, _)| phase);
         if let Some(row) = phase.and_then(|phase| rows.get_mut(&phase)) {
             let n = draw.sites.len();
@@ -49,6 +46,20 @@ pub fn phase_table(folder: &Path, strategy: &Strategy) -> String {
         }
     }
     render(&rows)
+}
+
+/// The lines of a log that can be read.
+pub(super) fn readable_lines<T: DeserializeOwned>(folder: &Path, log: Log) -> Vec<T> {
+    let text = files::read_to_string(&log.path_in(folder)).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// The epochs of a run whose lines can be read.
+pub(super) fn epochs(folder: &Path) -> impl Iterator<Item = EpochLine> {
+    readable_lines(folder, Log::Metrics).into_iter().filter_map(|line| match line {
+        MetricsLine::Epoch(epoch) => Some(epoch),
+        MetricsLine::Step(_) => None,
+    })
 }
 
 fn render(rows: &BTreeMap<usize, Row>) -> String {
@@ -91,7 +102,7 @@ fn rates(rates: &[f64]) -> String {
     }
 }
 
-fn percent(fraction: Option<f64>) -> String {
+pub(super) fn percent(fraction: Option<f64>) -> String {
     fraction.map_or("-".into(), |fraction| format!("{:.1} %", 100.0 * fraction))
 }
 

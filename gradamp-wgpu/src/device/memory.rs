@@ -170,7 +170,7 @@ mod tests {
         let Some(adapter) = crate::testing::adapter().unwrap() else { return };
         let options = Options { memory: Some(8 * MIB), trusted: true, ..Options::default() };
         let gpu = Wgpu::open(&adapter, &options).unwrap();
-        let allocate = |mib: u64| gpu.allocate((mib * MIB / 4) as usize);
+        let allocate = |mib: u64| gpu.new_buffer((mib * MIB / 4) as usize);
         let first = allocate(4).unwrap();
         let error = allocate(6).unwrap_err().to_string();
         let expected = "6.0 MiB more are needed beside 4.0 MiB held, and the budget is 8.0 MiB";

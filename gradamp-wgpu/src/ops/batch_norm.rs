@@ -64,7 +64,7 @@ impl Wgpu {
     ) -> Result<()> {
         let (v4, chunks) = (v4(g.channels), RowChunks::for_sums(g.rows, g.channels, !self.runs_tiled()));
         let params = Params { chunks, epsilon: 0.0 };
-        let partials = self.allocate(2 * chunks.count as usize * g.channels)?;
+        let partials = self.new_buffer(2 * chunks.count as usize * g.channels)?;
         self.run(kernel("chunk_moments", v4), &[x, &partials], &params, chunks.groups())?;
         self.run(kernel("join_moments", v4), &[&partials, mean, variance], &params, chunks.joining_groups())
     }
@@ -107,11 +107,11 @@ impl Wgpu {
 
         let chunks = RowChunks::for_sums(g.rows, g.channels, !self.runs_tiled());
         let params = Params { chunks, epsilon: p.epsilon };
-        let partials = self.allocate(2 * chunks.count as usize * g.channels)?;
+        let partials = self.new_buffer(2 * chunks.count as usize * g.channels)?;
         let buffers: Vec<&Buffer> = [x, dy, p.mean, &partials].into_iter().chain(y).collect();
         self.run(kernel("chunk_gradients", options), &buffers, &params, chunks.groups())?;
 
-        let factors = self.allocate(4 * g.channels)?;
+        let factors = self.new_buffer(4 * g.channels)?;
         let buffers = [&partials, p.mean, p.variance, p.gamma, &factors, dgamma, dbeta];
         self.run(kernel("join_gradients", v4), &buffers, &params, chunks.joining_groups())?;
 

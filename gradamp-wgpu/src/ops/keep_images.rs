@@ -118,7 +118,7 @@ impl DeviceImages {
             cutout: cutout as u32,
             ..self.params(len)
         };
-        let choices = self.gpu.allocate(8 * len)?;
+        let choices = self.gpu.new_buffer(8 * len)?;
         self.gpu.run(kernel("choose"), &[order, &choices], &params, len.div_ceil(CHOOSE_GROUP))?;
         Ok(choices)
     }
@@ -126,8 +126,8 @@ impl DeviceImages {
     fn batch(&self, order: &Buffer, choices: &Buffer, places: Range<usize>) -> Result<Batch<Wgpu>> {
         let ([h, w, c], n) = (self.shape, places.len());
         let pixels = n * h * w;
-        let images = self.gpu.allocate(pixels * c)?;
-        let labels = self.gpu.allocate(n)?;
+        let images = self.gpu.new_buffer(pixels * c)?;
+        let labels = self.gpu.new_buffer(n)?;
         let buffers = [order, choices, &self.bytes, &self.table, &self.labels, &images, &labels];
         let params = Params { first: places.start as u32, ..self.params(pixels) };
         self.gpu.run(kernel("apply"), &buffers, &params, pixels.div_ceil(APPLY_GROUP))?;
@@ -146,7 +146,7 @@ impl KeptImages<Wgpu> for DeviceImages {
     ) -> Result<MakeBatch<'a, Wgpu>> {
         check_order(order, self.n)?;
         let len = order.len();
-        let buffer = self.gpu.allocate(len)?;
+        let buffer = self.gpu.new_buffer(len)?;
         self.gpu.upload(bytemuck::cast_slice(order), &buffer)?;
         // The default augmentation changes nothing, whichever random numbers are drawn.
         let nothing = (Augmentation::default(), Stream::new(0, Purpose::Augment));

@@ -37,7 +37,7 @@ impl Wgpu {
         dlogits: &Buffer,
     ) -> Result<()> {
         let params = Params { rows: g.rows as u32, classes: g.channels as u32, smoothing };
-        let results = self.allocate(2 * g.rows)?;
+        let results = self.new_buffer(2 * g.rows)?;
         self.run(kernel("row"), &[logits, labels, &results, dlogits], &params, g.rows.div_ceil(32))?;
         self.run(kernel("total"), &[&results, loss, correct], &params, 1)
     }

@@ -37,7 +37,7 @@ impl Wgpu {
     pub(crate) fn sum_rows_kernel(&self, g: &Rows, x: &Buffer, out: &Buffer) -> Result<()> {
         let (v4, params): (usize, Params) =
             (v4(g.channels), RowChunks::for_sums(g.rows, g.channels, !self.runs_tiled()));
-        let partials = self.allocate(params.count as usize * g.channels)?;
+        let partials = self.new_buffer(params.count as usize * g.channels)?;
         self.run(kernel("sum_chunks", v4), &[x, &partials], &params, params.groups())?;
         self.run(kernel("combine", v4), &[&partials, out], &params, params.joining_groups())
     }

@@ -46,7 +46,7 @@ impl Wgpu {
         let groups = groups(len);
         let params =
             Params { len: len as u32, groups: groups as u32, offset: offset as u32, ..Params::default() };
-        let parts = self.allocate(groups * Statistics::LEN)?;
+        let parts = self.new_buffer(groups * Statistics::LEN)?;
         self.run(kernel("summarise"), &[x, &parts], &params, groups)?;
         self.run(kernel("join_summaries"), &[&parts, out], &params, 1)
     }
@@ -61,7 +61,7 @@ impl Wgpu {
         out: &Buffer,
     ) -> Result<()> {
         let all = gradients.iter().map(|part| groups(part.len)).sum();
-        let norms = self.allocate(all)?;
+        let norms = self.new_buffer(all)?;
         let mut offset = 0;
         for part in gradients {
             let groups = groups(part.len);

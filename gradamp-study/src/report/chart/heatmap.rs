@@ -59,7 +59,7 @@ impl ColourScale {
         }
     }
 
-    /// A bar of all colours with ticks, for charts whose cells do not tell their values.
+    /// A bar of all colours with ticks, for charts whose cells do not show their values.
     pub fn legend(&self, width: f64, has_crosses: bool) -> Drawing {
         let mut svg = Svg::default();
         let bar = 240.0_f64.min(width - 40.0);

@@ -65,7 +65,7 @@ impl Wgpu {
         bias: Option<&Buffer>,
         y: &Buffer,
     ) -> Result<()> {
-        let (windows, wide) = (self.windows(g, x)?, self.allocate(row(g) * g.c_out)?);
+        let (windows, wide) = (self.windows(g, x)?, self.new_buffer(row(g) * g.c_out)?);
         self.run(EXTEND, &[w, &wide], &params(g), (row(g) * g.c_out).div_ceil(64))?;
         let product = Conv2d::new(&[g.n * g.pixels(), 1, 1, row(g)], &[1, 1, row(g), g.c_out], 1, 0)?;
         let buffers: Vec<&Buffer> = [&windows, &wide, y].into_iter().chain(bias).collect();
@@ -80,7 +80,7 @@ impl Wgpu {
         dy: &Buffer,
         dw: &Buffer,
     ) -> Result<()> {
-        let (windows, transposed) = (self.windows(g, x)?, self.allocate(row(g) * g.c_out)?);
+        let (windows, transposed) = (self.windows(g, x)?, self.new_buffer(row(g) * g.c_out)?);
         let product = Conv2d::new(&[g.n * g.pixels(), 1, 1, g.c_out], &[1, 1, g.c_out, row(g)], 1, 0)?;
         self.implicit_gemm_backward_weight(&product, tile, dy, &windows, &transposed)?;
         self.run(TRANSPOSE, &[&transposed, dw], &params(g), (g.patch() * g.c_out).div_ceil(64))
@@ -88,7 +88,7 @@ impl Wgpu {
 
     /// The windows of all images, `[n·pixels, row]`.
     fn windows(&self, g: &Conv2d, x: &Buffer) -> Result<Buffer> {
-        let windows = self.allocate(g.n * g.pixels() * row(g))?;
+        let windows = self.new_buffer(g.n * g.pixels() * row(g))?;
         self.im2col_rows(g, 0..g.n, row(g), x, &windows)?;
         Ok(windows)
     }
@@ -124,7 +124,7 @@ mod tests {
             let stream = Stream::new(number, Purpose::Test);
             let mut values: Vec<f32> = (0..len as u64).map(|i| stream.uniform(i) - 0.5).collect();
             values.resize(len + 300, f32::NAN);
-            let mut buffer = gpu.allocate(values.len()).unwrap();
+            let mut buffer = gpu.new_buffer(values.len()).unwrap();
             gpu.write(&values, &mut buffer).unwrap();
             buffer
         };

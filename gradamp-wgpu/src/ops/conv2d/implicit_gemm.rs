@@ -312,7 +312,7 @@ impl Wgpu {
             return self.product(product, &[x, dy, dw]);
         }
         let len = g.patch() * g.c_out;
-        let scratch = self.allocate(product.parts * len)?;
+        let scratch = self.new_buffer(product.parts * len)?;
         self.product(product, &[x, dy, &scratch])?;
         let params = SumParams { len: len as u32, parts: product.parts as u32 };
         self.run(SUM_PARTS, &[&scratch, dw], &params, len.div_ceil(256))

@@ -182,7 +182,7 @@ mod tests {
             for stride in [1, 2] {
                 let g = Conv2d::new(&[2, 8, 8, 16], &[3, 3, 16, 16], stride, 1).unwrap();
                 let [x, w, y] = [g.x_shape(), g.w_shape(), g.y_shape()]
-                    .map(|shape| gpu.allocate(shape.iter().product()).unwrap());
+                    .map(|shape| gpu.new_buffer(shape.iter().product()).unwrap());
                 gpu.limit_multiplications(3 * g.multiplications());
                 for op in ConvOp::ALL {
                     gpu.flush(false).unwrap();

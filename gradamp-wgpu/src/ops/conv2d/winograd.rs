@@ -142,7 +142,7 @@ impl Wgpu {
                 &tiles,
                 tiles.params([g.h_in, g.w_in], g.c_in, g.padding),
             )?;
-            let m = self.allocate(PLACES * tiles.count() * g.c_out)?;
+            let m = self.new_buffer(PLACES * tiles.count() * g.c_out)?;
             let product = tiles.product(g)?;
             self.products(Product::new(&product, ConvOp::Forward, tile), &[&v, &u, &m])?;
             drop(v);
@@ -171,7 +171,7 @@ impl Wgpu {
             // The padding of the convolution with the reversed kernel.
             let params = tiles.params([g.h_out, g.w_out], g.c_out, 2 - g.padding);
             let v = self.transform("transform_input", dy, &tiles, params)?;
-            let m = self.allocate(PLACES * tiles.count() * g.c_in)?;
+            let m = self.new_buffer(PLACES * tiles.count() * g.c_in)?;
             let product = tiles.product(g)?;
             self.products(Product::new(&product, ConvOp::InputGradient, tile), &[&v, &u, &m])?;
             drop(v);
@@ -198,7 +198,7 @@ impl Wgpu {
             let params = tiles.params([g.h_out, g.w_out], g.c_out, 0);
             let m = self.transform("transform_output_gradient", dy, &tiles, params)?;
             let product = tiles.product(g)?;
-            let u = self.allocate(len)?;
+            let u = self.new_buffer(len)?;
             self.products(Product::new(&product, ConvOp::WeightGradient, tile), &[&v, &m, &u])?;
             sum = Some(match sum {
                 Some(sum) => {
@@ -232,14 +232,14 @@ impl Wgpu {
         params: Params,
     ) -> Result<Buffer> {
         let values = tiles.count() * params.c as usize;
-        let out = self.allocate(PLACES * values)?;
+        let out = self.new_buffer(PLACES * values)?;
         self.run(kernel(entry, PLAIN), &[image, &out], &params, (values / 4).div_ceil(64))?;
         Ok(out)
     }
 
     fn transform_weight(&self, g: &Conv2d, w: &Buffer, options: Options) -> Result<Buffer> {
         let params = Params { c_in: g.c_in as u32, c_out: g.c_out as u32, ..Params::zeroed() };
-        let u = self.allocate(PLACES * g.c_in * g.c_out)?;
+        let u = self.new_buffer(PLACES * g.c_in * g.c_out)?;
         self.run(
             kernel("transform_weight", options),
             &[w, &u],
@@ -311,7 +311,7 @@ mod tests {
             let stream = Stream::new(number, Purpose::Test);
             let values: Vec<f32> =
                 (0..shape.iter().product::<usize>()).map(|i| stream.uniform(i as u64) - 0.5).collect();
-            let mut buffer = gpu.allocate(values.len()).unwrap();
+            let mut buffer = gpu.new_buffer(values.len()).unwrap();
             gpu.write(&values, &mut buffer).unwrap();
             buffer
         };
@@ -320,7 +320,7 @@ mod tests {
         for op in ConvOp::ALL {
             let shape = [g.y_shape(), g.x_shape(), g.w_shape()][op as usize];
             let len = shape.iter().product();
-            let [found, expected] = [0, 1].map(|_| gpu.allocate(len).unwrap());
+            let [found, expected] = [0, 1].map(|_| gpu.new_buffer(len).unwrap());
             match op {
                 ConvOp::Forward => gpu.winograd(g, tile, &x, &w, Some(&bias), &found).unwrap(),
                 ConvOp::InputGradient => gpu.winograd_backward_input(g, tile, &w, &dy, &found).unwrap(),

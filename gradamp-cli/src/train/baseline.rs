@@ -1,0 +1,58 @@
+//! The baseline that follows a run: the same run without amplification, in a folder beside it.
+
+use std::path::{Path, PathBuf};
+
+use gradamp_study::config::Resolved;
+use gradamp_study::run_folder::{self, RunFolder};
+use gradamp_study::sweep;
+
+use crate::failure::{Result, SUCCESS};
+use crate::output;
+
+/// The folders of a baseline and of its run.
+pub struct Place {
+    /// The baseline's folder.
+    pub root: PathBuf,
+    /// The folder of the run that the baseline belongs to. To resume that run continues the baseline.
+    pub main: PathBuf,
+}
+
+/// Whether all epochs of the run in `root` are done.
+pub fn is_finished(root: &Path) -> Result<bool> {
+    Ok(RunFolder::record_of(root)?.is_some_and(|record| record.is_finished()))
+}
+
+/// Lets `train` train or continue the baseline of the finished run in `root`, unless the baseline is finished already, and prints
+/// both side by side. Returns the exit code. If the run amplifies nothing, prints that no baseline follows.
+pub fn follow(
+    root: &Path,
+    resolved: &Resolved,
+    quiet: bool,
+    train: impl FnOnce(Resolved, Option<RunFolder>, &Place) -> Result<u8>,
+) -> Result<u8> {
+    if !sweep::amplifies(&resolved.config) {
+        output::message("train.baseline: no baseline follows, because the run amplifies in no phase");
+        return Ok(SUCCESS);
+    }
+    let mut name = root.file_name().unwrap_or_default().to_os_string();
+    name.push("-baseline");
+    let place = Place { root: root.with_file_name(name), main: root.to_owned() };
+    if !is_finished(&place.root)? {
+        if !quiet {
+            output::message(format_args!(
+                "the baseline: the same run without amplification, in {}",
+                place.root.display()
+            ));
+        }
+        let begun = RunFolder::record_of(&place.root)?;
+        let folder = begun.map(|_| RunFolder::open(&place.root)).transpose()?;
+        let code = train(sweep::unamplified(resolved)?, folder, &place)?;
+        if code != SUCCESS || !is_finished(&place.root)? {
+            return Ok(code);
+        }
+    }
+    if !quiet {
+        output::result(format_args!("\n{}", run_folder::side_by_side(root, &place.root).trim_end()));
+    }
+    Ok(SUCCESS)
+}

@@ -54,6 +54,19 @@ fn files_of_a_crate_do_not_import_each_other_in_a_circle() {
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
+/// `cargo run` in the workspace's folder asks which program is meant, unless exactly one package names its own.
+#[test]
+fn cargo_run_starts_the_program() {
+    let mut metadata = std::process::Command::new(env!("CARGO"));
+    metadata.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(workspace());
+    let output = metadata.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let programs: Vec<&str> = packages.iter().filter_map(|package| package["default_run"].as_str()).collect();
+    assert_eq!(programs, ["gradamp"]);
+}
+
 #[test]
 fn files_are_short() {
     let mut failures = Vec::new();

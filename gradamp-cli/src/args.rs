@@ -17,6 +17,7 @@ use gradamp_study::config::keys;
 use gradamp_study::config::number::{LARGEST, real, whole};
 use gradamp_study::config::tree::{Origin, Value};
 use gradamp_study::config::{Device, Layers};
+use gradamp_study::run_folder::StudySeal;
 
 pub use bench::{BenchArgs, DeviceArgs, OpsArgs, TuneArgs, WorkloadArgs};
 
@@ -162,6 +163,9 @@ pub struct TrainArgs {
     /// For the runs of a sweep: the run stops when stdin ends, and prints the reason of a failure to stdout.
     #[arg(long, hide = true, requires = "quiet")]
     pub in_sweep: bool,
+    /// For the runs of a sweep: the seal of the study, which the run records.
+    #[arg(long, hide = true, requires = "in_sweep")]
+    pub study: Option<StudySeal>,
 }
 
 /// `gradamp eval`

@@ -378,6 +378,7 @@ impl<B: Backend> Run<'_, B> {
             parameters: trainer.parameters().trained_elements(),
             steps_per_epoch: None,
             seed: self.resolved.config.train.seed,
+            study: self.args.study.clone(),
             device: self.backend.name(),
             dataset,
             dataset_checksum,

@@ -163,6 +163,7 @@ impl<'a> Board<'a> {
             config: SweepData::config_path_in(root, &run.name),
             folder: SweepData::run_dir_in(root, &run.name),
             resumes: has_begun(root, &run.name),
+            study: expansion.plan.study.clone(),
             threads: (settings.threads == 0).then_some(*threads),
             device: device.clone(),
             max_steps: limit,

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::failure::{Failure, INTERRUPTED, SUCCESS};
 use crate::stderr;
 use gradamp_study::config::Device;
+use gradamp_study::run_folder::StudySeal;
 
 /// A run to start or to continue.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Task {
     pub folder: PathBuf,
     /// Whether the folder holds the run already, so that the run is resumed.
     pub resumes: bool,
+    /// The seal of the study, which a new run records.
+    pub study: Option<StudySeal>,
     /// The number of threads, if the study does not name one.
     pub threads: Option<usize>,
     /// The device that replaces the study's device.
@@ -112,6 +115,9 @@ impl Task {
             true => command.arg("--resume").arg(&self.folder),
             false => command.arg("--config").arg(&self.config).arg("--out").arg(&self.folder),
         };
+        if let Some(study) = &self.study {
+            command.args(["--study", &study.to_string()]);
+        }
         if let Some(threads) = self.threads {
             command.args(["--threads", &threads.to_string()]);
         }

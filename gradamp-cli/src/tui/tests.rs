@@ -37,6 +37,7 @@ fn record(outcome: RunStatus) -> Change {
         parameters: 176_338,
         steps_per_epoch: Some(STEPS),
         seed: 1,
+        study: None,
         device: "CPU (2 threads)".into(),
         dataset: "shapes".into(),
         dataset_checksum: String::new(),

@@ -57,6 +57,7 @@ impl Invented {
             parameters: 12_345,
             steps_per_epoch: Some(10),
             seed: 7,
+            study: None,
             device: "cpu (avx2, 1 threads)".into(),
             dataset: self.name.into(),
             dataset_checksum: "00ff".into(),

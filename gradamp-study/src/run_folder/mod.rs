@@ -45,7 +45,7 @@ pub use logs::{Log, LogSeals, Logs, PerLog};
 pub use owned::check_not_owned;
 pub use record::{RunRecord, Session, VERSION, commit};
 pub use recorder::Recorder;
-pub use seal::FileSeal;
+pub use seal::{FileSeal, StudySeal};
 pub use side_by_side::side_by_side;
 pub use status::RunStatus;
 pub use table::phase_table;

@@ -7,6 +7,7 @@ use gradamp_core::files;
 use serde::{Deserialize, Serialize};
 
 use super::disk::{RECORD, parse_sealed_json};
+use super::seal::StudySeal;
 use super::{Error, FileSeal, Result, RunStatus};
 use crate::gains;
 
@@ -29,6 +30,9 @@ pub struct RunRecord {
     pub steps_per_epoch: Option<u64>,
     /// The run's seed.
     pub seed: u64,
+    /// For a run of a sweep: the seals of its study's file and of the study's contrasts when the run began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub study: Option<StudySeal>,
     /// The device that the run began on.
     pub device: String,
     /// The data set's name.

@@ -1,7 +1,9 @@
 //! Seals: how long a file was and its SHA-256, by which a changed bit is noticed.
 
+use std::fmt;
 use std::io::Read;
 use std::path::Path;
+use std::str::FromStr;
 
 use gradamp_core::files;
 use serde::{Deserialize, Serialize};
@@ -55,6 +57,50 @@ impl FileSeal {
             return Err(Error::broken(path, message));
         }
         Ok(())
+    }
+}
+
+/// What a run of a sweep knows of its study when it begins, so that a reader can see which questions preceded it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StudySeal {
+    /// The SHA-256 of the study's file.
+    pub file: String,
+    /// The SHA-256 of the study's contrasts and the cells that they compare; `None` if the study declares none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contrasts: Option<String>,
+}
+
+impl StudySeal {
+    /// The seal of a study with this text and these contrasts, written as JSON.
+    pub fn new(text: &str, contrasts: Option<&str>) -> Self {
+        let hash = |text: &str| sha256(text.as_bytes());
+        Self { file: hash(text), contrasts: contrasts.map(hash) }
+    }
+}
+
+/// As an argument of a program: `FILE` or `FILE:CONTRASTS`.
+impl fmt::Display for StudySeal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        self.contrasts.as_ref().map_or(Ok(()), |contrasts| write!(f, ":{contrasts}"))
+    }
+}
+
+impl FromStr for StudySeal {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (file, contrasts) = match text.split_once(':') {
+            Some((file, contrasts)) => (file, Some(contrasts)),
+            None => (text, None),
+        };
+        for hash in [Some(file), contrasts].into_iter().flatten() {
+            if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Err(format!("found {hash:?}, expected a SHA-256 in 64 hexadecimal digits"));
+            }
+        }
+        Ok(Self { file: file.to_owned(), contrasts: contrasts.map(str::to_owned) })
     }
 }
 
@@ -118,6 +164,15 @@ pub(crate) fn hex(hash: Sha256) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_study_s_seal_survives_as_an_argument() {
+        for seal in [StudySeal::new("a", None), StudySeal::new("a", Some("[]"))] {
+            assert_eq!(seal.to_string().parse(), Ok(seal.clone()));
+            let short = seal.to_string()[1..].to_owned();
+            assert!(short.parse::<StudySeal>().unwrap_err().contains("expected a SHA-256"), "{short}");
+        }
+    }
 
     /// A changed bit is either noticed, or takes the seal away from a text that is otherwise as it was.
     #[test]

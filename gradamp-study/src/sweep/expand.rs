@@ -6,13 +6,14 @@ use gradamp_core::random::{Purpose, Stream};
 
 use super::axis::{Axis, AxisValue, Values};
 use super::baseline::{key_of, with_baselines, with_controls};
+use super::contrast::DeclaredContrast;
 use super::draft::{Draft, Place, cell_name, settings_at};
 use super::names;
 use super::plan::{FORMAT, Plan, PlannedRun, Role};
 use super::study::Study;
 use crate::config::tree::{Node, Origin, Value};
 use crate::config::{KeyError, Resolved};
-use crate::run_folder::VERSION;
+use crate::run_folder::{StudySeal, VERSION};
 
 /// The largest number of runs of a study, as a guard against typing errors.
 const MOST_RUNS: usize = 100_000;
@@ -48,6 +49,7 @@ pub fn expand(study: &Study, controls: bool) -> Result<Expansion, KeyError> {
         })
         .collect::<Result<Vec<_>, KeyError>>()?;
     let (free, drafts) = with_baselines(study, &places, cells)?;
+    let controls = controls || study.contrasts.iter().any(DeclaredContrast::needs_controls);
     let drafts = if controls { with_controls(drafts)? } else { drafts };
 
     let mut runs = Vec::with_capacity(drafts.len() * study.seeds.len());
@@ -68,6 +70,15 @@ pub fn expand(study: &Study, controls: bool) -> Result<Expansion, KeyError> {
         }
     }
     check_names(study, &runs)?;
+    let mut contrasts = Vec::new();
+    for (i, contrast) in study.contrasts.iter().enumerate() {
+        let tests = contrast.plan(&study.axes, &runs);
+        contrasts.extend(tests.map_err(|error| error.below(&i.to_string()).below("contrast"))?);
+    }
+    let questions = match contrasts.is_empty() {
+        true => None,
+        false => Some(serde_json::to_string(&contrasts).map_err(|error| KeyError::new(error.to_string()))?),
+    };
     let warnings = twins(study, &runs, &settings)?;
     let name_of = |axis: &Axis| axis.name.clone();
     let plan = Plan {
@@ -83,6 +94,8 @@ pub fn expand(study: &Study, controls: bool) -> Result<Expansion, KeyError> {
             .map(|(a, _)| name_of(a))
             .collect(),
         halving: study.halving.as_ref().map(|(halving, _)| halving.clone()),
+        study: Some(StudySeal::new(&study.written(), questions.as_deref())),
+        contrasts,
         files: BTreeMap::new(), // what is written beside the plan is sealed then
         runs,
     };

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use super::collect::{csv, failures, has_begun, results};
 use super::data::{CSV, RESULTS, SweepData, collect_again, config_path, run_dir};
-use super::folder::{BASE, STUDY};
+use super::folder::STUDY;
 use super::plan::Plan;
 use super::results::ResultLine;
+use super::study::BASE;
 use crate::run_folder::{self, Error, FileSeal, Finding, Result, RunFolder};
 
 /// Checks every file of the sweep in `root` against its seal, and the results against the run folders. Changes nothing.

@@ -11,14 +11,13 @@ use super::collect::has_begun;
 use super::data::{PLAN, config_path, run_dir};
 use super::expand::Expansion;
 use super::plan::Plan;
-use super::study::Study;
+use super::study::{BASE, Study};
 use crate::config::{KeyError, Resolved, read_file};
 use crate::resume;
 use crate::run_folder::{self, FileSeal, RunFolder, check_not_owned, write_file, write_json};
 use crate::{Error, Result};
 
 pub(super) const STUDY: &str = "sweep.toml";
-pub(super) const BASE: &str = "base.toml";
 
 /// **Errors:** a path at which no sweep's folder can be; a run's folder whose settings are not the plan's: nothing is
 /// overwritten.
@@ -78,16 +77,11 @@ pub fn prepare(root: &Path, study: &Study, expansion: &Expansion) -> Result<Vec<
     for (run, settings) in expansion.plan.runs.iter().zip(&expansion.settings) {
         write_sealed(&config_path(root, &run.name), &settings.show()?)?;
     }
-    let text = match &study.config {
-        None => study.text.clone(),
-        // The file of settings is copied beside the study, since its name leads there from the study's own folder alone.
-        Some(config) => {
-            let settings = read_file(config)?;
-            write_sealed(&root.join(BASE), &settings)?;
-            study.text_with(BASE)
-        }
-    };
-    write_sealed(&root.join(STUDY), &text)?;
+    // The file of settings is copied beside the study, since its name leads there from the study's own folder alone.
+    if let Some(config) = &study.config {
+        write_sealed(&root.join(BASE), &read_file(config)?)?;
+    }
+    write_sealed(&root.join(STUDY), &study.written())?;
     let sealed = Plan { files: seals, ..expansion.plan.clone() };
     if before.as_ref() != Some(&sealed) {
         write_json(&plan, &sealed)?;

@@ -13,6 +13,7 @@
 mod axis;
 mod baseline;
 mod collect;
+mod contrast;
 mod data;
 mod draft;
 mod expand;
@@ -33,7 +34,7 @@ pub use expand::{Expansion, expand};
 pub use findings::findings;
 pub use folder::{check_runs, default_root, prepare};
 pub use halving::Fate;
-pub use plan::{Axes, Plan, PlannedRun, Role};
+pub use plan::{Axes, Measure, Plan, PlannedContrast, PlannedRun, Role};
 pub use results::ResultLine;
 pub use study::Study;
 

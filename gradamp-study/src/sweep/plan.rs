@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::names;
-use crate::run_folder::{Error, FileSeal, Result, read_json};
+use crate::run_folder::{Error, FileSeal, Result, StudySeal, read_json};
 
 /// The form of `plan.json`; another number is refused.
 pub(super) const FORMAT: u32 = 1;
@@ -33,6 +33,12 @@ pub struct Plan {
     /// Successive halving, if the study asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halving: Option<Halving>,
+    /// The tests that the study declares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contrasts: Vec<PlannedContrast>,
+    /// What runs that begin now record of their study.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub study: Option<StudySeal>,
     /// The seals of the study and of each run's settings, by their names in the sweep's folder.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, FileSeal>,
@@ -86,6 +92,47 @@ pub struct Halving {
     pub eta: usize,
 }
 
+/// What a contrast compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// Test accuracy at the last evaluation.
+    Last,
+    /// Test accuracy in the epoch that was best on validation.
+    Best,
+    /// The share of runs whose last test accuracy is above chance.
+    Trained,
+    /// Epochs until the target accuracy.
+    Epochs,
+    /// Steps until the target accuracy.
+    Steps,
+    /// Images until the target accuracy.
+    Images,
+    /// Seconds of training steps until the target accuracy.
+    Seconds,
+}
+
+/// One test of `plan.json`: cells, and what each of them is compared with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedContrast {
+    /// The contrast's name.
+    pub name: String,
+    /// The value on the contrast's axis, if the contrast has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Cells, each with the cell that it is compared with.
+    pub pairs: Vec<[String; 2]>,
+    /// What is compared.
+    pub measure: Measure,
+    /// The test accuracy whose arrival is timed, as a fraction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<f64>,
+    /// The smallest difference of interest: a fraction for accuracies and shares, else in the measure's unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smallest_difference: Option<f64>,
+}
+
 impl Plan {
     /// Reads `plan.json`.
     ///
@@ -123,6 +170,13 @@ impl Plan {
             }
         }
         names
+    }
+}
+
+impl Measure {
+    /// Whether the measure is a time to the target accuracy.
+    pub fn is_time(self) -> bool {
+        matches!(self, Measure::Epochs | Measure::Steps | Measure::Images | Measure::Seconds)
     }
 }
 

@@ -15,6 +15,11 @@
 //! [[axis.value]]
 //! name = "first"
 //! set = { "strategy.phase.0.amplify" = true, "strategy.phase.1.amplify" = false }
+//!
+//! [[contrast]]                         # a question, declared before the first run
+//! name = "amplified against its control"
+//! against = "control"
+//! smallest_difference = 1.0
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -24,6 +29,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::axis::{Axis, Values, settings};
+use super::contrast::DeclaredContrast;
 use super::names;
 use super::plan::Halving;
 use crate::config::tree::{Node, Origin, Value};
@@ -54,6 +60,8 @@ pub struct Study {
     pub halving: Option<(Halving, Origin)>,
     /// Whether amplified cells get controls.
     pub controls: bool,
+    /// The questions that the study asks.
+    pub contrasts: Vec<DeclaredContrast>,
 }
 
 /// `sample = { runs = 20, seed = 1 }`
@@ -78,14 +86,18 @@ pub enum Baseline {
     Settings(Vec<(String, Node)>),
 }
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "name", "preset", "config", "base", "axes", "axis", "seeds", "sample", "baseline", "halving", "controls",
+    "contrast",
 ];
 /// Settings that a study must not make, and what to use instead.
 const TAKEN: [(&str, &str); 2] = [
     ("train.seed", "give the study's `seeds` instead"),
     ("train.max_steps", "a sweep's runs go to the end of their strategy"),
 ];
+
+/// The copy of the file of settings in a sweep's folder.
+pub(super) const BASE: &str = "base.toml";
 
 impl Study {
     /// Reads the study at `path`.
@@ -114,6 +126,7 @@ impl Study {
             baseline: Baseline::Unamplified,
             halving: None,
             controls: false,
+            contrasts: Vec::new(),
             text,
         };
         // Lower layers of settings first, wherever they stand in the file.
@@ -134,8 +147,13 @@ impl Study {
         Ok(study)
     }
 
+    /// Its text as a sweep's folder holds it: a file of settings that it names is copied beside it.
+    pub fn written(&self) -> String {
+        if self.config.is_some() { self.text_with(BASE) } else { self.text.clone() }
+    }
+
     /// Its text, but for the file of settings, which is `config` now.
-    pub fn text_with(&self, config: &str) -> String {
+    fn text_with(&self, config: &str) -> String {
         let table = DeTable::parse(&self.text).map(Spanned::into_inner).unwrap_or_default();
         match table.iter().find(|(key, _)| key.get_ref() == "config").map(|(_, value)| value.span()) {
             Some(place) => format!("{}'{config}'{}", &self.text[..place.start], &self.text[place.end..]),
@@ -199,6 +217,7 @@ impl Study {
             }
             "halving" => self.halving = Some((halving(node)?, node.origin.clone())),
             "controls" => self.controls = read(node)?,
+            "contrast" => self.contrasts = DeclaredContrast::read_all(node)?,
             unknown => return Err(KeyError::unknown_key(&KEYS).naming(unknown).at("", &node.origin)),
         }
         Ok(())

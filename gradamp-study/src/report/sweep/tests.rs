@@ -70,6 +70,8 @@ fn sweep(root: &std::path::Path) -> SweepData {
         axes: ["amplification.factor", "amplification.ratio", "strategy.lr"].map(str::to_owned).to_vec(),
         amplification_axes: Vec::new(),
         halving: None,
+        contrasts: Vec::new(),
+        study: None,
         files: Default::default(),
         runs,
     };

@@ -42,18 +42,22 @@ impl<B: Backend> Workload<B> {
         }
         let architecture = model.parse().map_err(Failure::usage)?;
         let settings = ModelSettings { width, classes: CLASSES, ..ModelSettings::new(architecture) };
+        Self::with_model(&settings, batch, backend)
+    }
+
+    /// **Errors:** settings that the model does not have; those of the device.
+    pub fn with_model(settings: &ModelSettings, batch: usize, backend: B) -> Result<Self> {
+        let classes = settings.classes;
         let mut parameters = Parameters::new(&backend, 0);
-        let model = gradamp_models::build(&settings, &mut parameters).map_err(|error| match error {
+        let model = gradamp_models::build(settings, &mut parameters).map_err(|error| match error {
             gradamp_models::Error::Core(error) => error.into(),
             other => Failure::usage(other),
         })?;
         let trace = nn::trace(&model, &mut parameters, IMAGE)?;
 
-        let everything = AmplificationSettings {
-            kinds: vec![LayerKind::BatchNorm, LayerKind::Relu],
-            factor: FACTOR,
-            ..AmplificationSettings::default()
-        };
+        let mut kinds = vec![LayerKind::BatchNorm, LayerKind::Activation];
+        kinds.retain(|kind| trace.sites.iter().any(|site| kind.includes(site.kind)));
+        let everything = AmplificationSettings { kinds, factor: FACTOR, ..AmplificationSettings::default() };
         let strategy = Strategy::single(1, Schedule::constant(1e-3), Amplify::on());
         let mut amplifier = Amplifier::new(&strategy, &everything, &trace, 0)?;
         amplifier.begin_step(0, 0, &History::default())?;
@@ -66,7 +70,7 @@ impl<B: Backend> Workload<B> {
         let pixels = (batch * h * w * c) as u64;
         // Uniform with the variance of a normalised image.
         let images: Vec<f32> = (0..pixels).map(|i| (stream.uniform(i) - 0.5) * 12.0_f32.sqrt()).collect();
-        let labels: Vec<f32> = (0..batch).map(|i| stream.at(1).below(i as u64, CLASSES) as f32).collect();
+        let labels: Vec<f32> = (0..batch).map(|i| stream.at(1).below(i as u64, classes) as f32).collect();
         let sgd = Sgd::new(SgdSettings::default(), &parameters)?;
         Ok(Self {
             images: Tensor::from_slice(&backend, &[batch, h, w, c], &images)?,

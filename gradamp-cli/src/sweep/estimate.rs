@@ -7,7 +7,6 @@ use std::time::Instant;
 use gradamp_core::Backend;
 
 use super::preflight::Extent;
-use crate::args::WorkloadArgs;
 use crate::bench::Workload;
 use crate::device::{self, Opening, Task};
 use crate::failure::Result;
@@ -18,6 +17,8 @@ use gradamp_study::sweep::View;
 
 /// The work of a forward pass as a share of a step: backward is twice the work of forward.
 const FORWARD: f64 = 1.0 / 3.0;
+/// The classes of the timed model; their number does not matter to the time.
+const CLASSES: usize = 10;
 /// The number of timed steps, which follow one step that is not timed.
 const STEPS: usize = 3;
 
@@ -79,10 +80,10 @@ pub fn estimate(
 /// Describes the work of an epoch. Epochs with the same description take the same time.
 fn subject(config: &Config, extent: Extent, device: Option<&Device>) -> String {
     let LoopSettings { batch_size, device: own, evaluate_every, .. } = &config.train;
-    let (model, width, steps) = (config.model.name, config.model.width, extent.steps);
+    let (model, steps) = (config.model.settings(CLASSES), extent.steps);
     let (evaluated, device) = (extent.evaluated / evaluate_every, device.unwrap_or(own));
     format!(
-        "{model} of width {width}, batch {batch_size}, on {device}; an epoch of {steps} steps and {evaluated} batches \
+        "{model}, batch {batch_size}, on {device}; an epoch of {steps} steps and {evaluated} batches \
          of evaluation"
     )
 }
@@ -92,18 +93,20 @@ fn step(config: &Config, device: Option<&Device>) -> Result<f64> {
     let LoopSettings { batch_size, device: own, threads, gpu_memory, precision, tuned, .. } =
         config.train.clone();
     let opening = Opening { threads, gpu_memory, precision, tuned, trusted: false };
-    let workload =
-        WorkloadArgs { model: config.model.name.to_string(), width: config.model.width, batch: batch_size };
-    device::choose(device.unwrap_or(&own))?.run(&opening, Steps(workload))
+    device::choose(device.unwrap_or(&own))?.run(&opening, Steps { config, batch_size })
 }
 
-struct Steps(WorkloadArgs);
+struct Steps<'a> {
+    config: &'a Config,
+    batch_size: usize,
+}
 
-impl Task for Steps {
+impl Task for Steps<'_> {
     type Output = f64;
 
     fn run<B: Backend>(self, backend: B) -> Result<f64> {
-        let mut workload = Workload::new(&self.0, backend)?;
+        let settings = self.config.model.settings(CLASSES);
+        let mut workload = Workload::with_model(&settings, self.batch_size, backend)?;
         workload.steps(false)?;
         let start = Instant::now();
         let mut seconds = Vec::with_capacity(STEPS);

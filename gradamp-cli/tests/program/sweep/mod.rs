@@ -4,6 +4,7 @@ mod processes;
 
 use std::fs;
 
+use gradamp_study::run_folder::FileSeal;
 use serde_json::Value;
 
 use crate::integrity::{reseal, resealed_line};
@@ -106,6 +107,39 @@ fn a_study_is_planned_run_and_found_done_when_called_again() {
     ];
     place.run("sweep s.toml").fails(2, &parts);
     assert!(runs(&place, "sweeps/s") == before, "nothing is overwritten");
+}
+
+#[test]
+fn runs_record_the_questions_that_preceded_them() {
+    let place = Workplace::new();
+    let question = "[[contrast]]\nname = 'a'\nagainst = 'control'\n";
+    let text = TINY
+        .replace("'resnet18', width = 2", "'mlp', depth = 2, width = 2")
+        .replace("batch_norm", "activation");
+    let write = |head: &str, tail: &str| place.write("s.toml", &format!("{head}\n{text}{tail}"));
+    write("seeds = 1", question);
+    let plan = place.run("sweep s.toml --dry-run").succeeds();
+    let model = "mlp of width 2 with 10 classes, depth 2, batch 16";
+    assert!(plan.out.contains("3 runs in 3 cells") && plan.out.contains(model), "{}", plan.out);
+
+    place.run("sweep s.toml --quiet").succeeds();
+    let seal = |run: &str| {
+        let text = fs::read_to_string(place.path("sweeps/s/runs").join(run).join("run.json")).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["study"].clone()
+    };
+    let before = seal("base_seed-1");
+    let text = fs::read(place.path("sweeps/s/sweep.toml")).unwrap();
+    assert_eq!(before["file"], FileSeal::of_bytes(&text).sha256);
+    assert_eq!(before["contrasts"].as_str().unwrap().len(), 64);
+    // Another seed asks the same question; another question is told apart in the runs that follow it.
+    write("seeds = 2", question);
+    place.run("sweep s.toml --quiet").succeeds();
+    assert!(seal("base_seed-2")["file"] != before["file"]);
+    assert_eq!(seal("base_seed-2")["contrasts"], before["contrasts"]);
+    write("seeds = 3", &question.replace("control", "baseline"));
+    place.run("sweep s.toml --quiet").succeeds();
+    assert!(seal("base_seed-3")["contrasts"] != before["contrasts"]);
+    assert_eq!(seal("base_seed-1"), before, "runs keep what they began under");
 }
 
 #[test]

@@ -44,6 +44,12 @@ pub fn student_two_sided(t: f64, df: f64) -> f64 {
     }
 }
 
+/// P(T ≥ t) of Student's distribution with `df` degrees of freedom.
+pub fn student_upper_tail(t: f64, df: f64) -> f64 {
+    let half = 0.5 * student_two_sided(t, df);
+    if t >= 0.0 { half } else { 1.0 - half }
+}
+
 /// The t that |T| exceeds with a probability of `alpha`.
 pub fn student_critical(alpha: f64, df: f64) -> f64 {
     let x = inv_beta_reg(0.5 * df, 0.5, alpha);

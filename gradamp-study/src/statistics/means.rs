@@ -30,6 +30,9 @@ pub struct MeanDifference {
     pub df: f64,
     /// The chance of so large a |t| where the means do not differ.
     pub p: f64,
+    /// The difference's standard error.
+    #[serde(default)]
+    pub standard_error: f64,
 }
 
 /// Student's t-test of two groups without the assumption of equal spreads.
@@ -39,11 +42,7 @@ pub struct MeanDifference {
 /// **Source:** B. L. Welch, "The generalization of Student's problem when several different population variances are
 /// involved", Biometrika 34, 1947.
 pub fn welch(a: &[f64], b: &[f64]) -> Option<MeanDifference> {
-    let (a, b) = (Summary::of_values(a), Summary::of_values(b));
-    let (error_a, error_b) = (a.squared_error()?, b.squared_error()?);
-    let error = error_a + error_b;
-    let df = error.powi(2) / (error_a.powi(2) / (a.n as f64 - 1.0) + error_b.powi(2) / (b.n as f64 - 1.0));
-    MeanDifference::new(Method::Welch, b.mean - a.mean, error.sqrt(), df)
+    MeanDifference::of_summaries(&Summary::of_values(a), &Summary::of_values(b))
 }
 
 /// Student's t-test of the differences of pairs: `a[i]` and `b[i]` have the same seed.
@@ -61,6 +60,15 @@ pub(super) fn pair_differences(a: &[f64], b: &[f64]) -> Option<Vec<f64>> {
 }
 
 impl MeanDifference {
+    /// Welch's test by the means and deviations of two groups.
+    pub(super) fn of_summaries(a: &Summary, b: &Summary) -> Option<Self> {
+        let (error_a, error_b) = (a.squared_error()?, b.squared_error()?);
+        let error = error_a + error_b;
+        let df =
+            error.powi(2) / (error_a.powi(2) / (a.n as f64 - 1.0) + error_b.powi(2) / (b.n as f64 - 1.0));
+        Self::new(Method::Welch, b.mean - a.mean, error.sqrt(), df)
+    }
+
     fn new(method: Method, difference: f64, error: f64, df: f64) -> Option<Self> {
         let t = difference / error;
         if error <= 0.0 || !t.is_finite() || !df.is_finite() {
@@ -68,6 +76,6 @@ impl MeanDifference {
         }
         let half = student_critical(ALPHA, df) * error;
         let ci = (difference - half, difference + half);
-        Some(Self { method, difference, ci, t, df, p: student_two_sided(t, df) })
+        Some(Self { method, difference, ci, t, df, p: student_two_sided(t, df), standard_error: error })
     }
 }

@@ -6,32 +6,40 @@
 //! | question | answer |
 //! |---|---|
 //! | how good is a setting? | [`Summary`] |
-//! | do two settings differ, over seeds? | [`paired`] where the seeds are the same, else [`welch`]; [`rank_sum`] where some runs never arrive |
+//! | do two settings differ, over seeds? | [`paired`] where the seeds are the same, else [`welch`]; with few seeds also [`sign_flips`], else [`permutation`] |
+//! | are two settings equal up to a difference that does not matter? | [`equivalence`] |
+//! | how long do runs take, where some never arrive? | [`KaplanMeier`], [`RestrictedMean`], [`log_rank`], [`rank_sum`] |
 //! | by how much, in units of the spread? | [`hedges_g`], [`cohens_dz`] |
 //! | do two models differ, over test examples? | [`mcnemar`], [`bootstrap`] |
 //! | and if many are compared? | [`holm`], [`benjamini_hochberg`] |
-//! | how many seeds would show it? | [`seeds_needed`] |
+//! | before a study: how many seeds does a difference need, and what do so many seeds show? | [`seeds_needed`], [`smallest_effect`] |
 
 mod bootstrap;
 mod correction;
 mod distributions;
 mod effect;
+mod equivalence;
 mod mcnemar;
 mod means;
+mod permutation;
 mod power;
 mod ranks;
 mod summary;
+mod survival;
 #[cfg(test)]
 mod tests;
 
 pub use bootstrap::{Bootstrap, bootstrap};
 pub use correction::{Correction, benjamini_hochberg, holm};
 pub use effect::{Effect, EffectKind, cohens_dz, hedges_g};
+pub use equivalence::{Equivalence, equivalence};
 pub use mcnemar::{McNemar, McNemarMethod, mcnemar};
 pub use means::{MeanDifference, Method, paired, welch};
-pub use power::{Design, MOST_SEEDS, power, seeds_needed};
+pub use permutation::{Permutation, permutation, sign_flips};
+pub use power::{Design, MOST_SEEDS, power, seeds_needed, smallest_effect};
 pub use ranks::{RankSum, rank_sum};
 pub use summary::Summary;
+pub use survival::{KaplanMeier, LogRank, Observation, RestrictedMean, SurvivalStep, log_rank};
 
 /// The level of all tests; intervals cover the rest.
 pub const ALPHA: f64 = 0.05;

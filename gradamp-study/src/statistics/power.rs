@@ -1,8 +1,8 @@
-//! How many seeds it takes to see a difference.
+//! Planning: how many seeds it takes to see a difference, and which difference a number of seeds sees.
 
 use serde::{Deserialize, Serialize};
 
-use super::distributions::{noncentral_student, student_critical};
+use super::distributions::{noncentral_student, solve_falling, student_critical};
 
 /// How the runs of a study belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,4 +53,18 @@ pub fn seeds_needed(design: Design, effect: f64, wanted: f64, alpha: f64) -> Opt
         if is_enough(middle) { enough = middle } else { too_few = middle }
     }
     (enough <= MOST_SEEDS).then_some(enough)
+}
+
+/// The smallest effect that a two-sided t-test at level `alpha` with `n` seeds in each group sees with a probability of `wanted`;
+/// `None` for fewer than two seeds, where there is no test.
+pub fn smallest_effect(design: Design, n: usize, wanted: f64, alpha: f64) -> Option<f64> {
+    if n < 2 || !(alpha..1.0).contains(&wanted) {
+        return None;
+    }
+    let missed = |effect: f64| 1.0 - power(design, effect, n, alpha);
+    let mut reach = 1.0;
+    while missed(reach) > 1.0 - wanted {
+        reach *= 2.0;
+    }
+    Some(solve_falling(1.0 - wanted, (0.0, reach), missed))
 }

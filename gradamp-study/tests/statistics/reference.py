@@ -1,6 +1,6 @@
-"""What scipy and statsmodels say of the numbers in gradamp's tests of statistics.
+"""What SciPy, statsmodels and lifelines say of the numbers in gradamp's tests of statistics.
 
-    pip install scipy statsmodels
+    pip install scipy statsmodels lifelines
     python reference.py > reference.json
 """
 
@@ -8,13 +8,18 @@ import json
 import math
 import warnings
 
+import lifelines
 import numpy as np
 import scipy
 import statsmodels
+from lifelines.statistics import logrank_test
+from lifelines.utils import restricted_mean_survival_time
 from scipy import optimize, stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.duration.survfunc import SurvfuncRight, survdiff
 from statsmodels.stats.power import TTestIndPower, TTestPower
+from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
 GROUPS = [
     ([0.7123, 0.7191, 0.7064, 0.7150, 0.7102], [0.7201, 0.7243, 0.7150, 0.7239, 0.7188]),
@@ -120,13 +125,97 @@ def of_bootstrap():
             "large": large, "large_bca": list(free.confidence_interval)}
 
 
+SIGNS = [float(x) for x in np.round(np.random.default_rng(9).normal(0.004, 0.01, 15), 4)]
+
+# Times, and 1 where the event happened; two groups each. With ties, censoring among events, and without any.
+SURVIVAL = [
+    ([3, 4, 4, 6, 8, 8], [1, 1, 1, 1, 0, 0], [2, 3, 3, 4, 5, 8], [1, 1, 1, 1, 1, 0]),
+    ([1.5, 2.0, 2.0, 3.5, 5.0], [1, 0, 1, 0, 1], [0.5, 2.0, 2.5, 2.5, 6.0, 7.0, 7.0], [1, 1, 1, 0, 1, 0, 1]),
+    ([5.0, 6.0, 7.0], [1, 1, 1], [2.0, 3.0, 4.0, 10.0], [1, 1, 1, 1]),
+    ([8, 8, 8, 8], [0, 0, 0, 0], [3, 5, 5, 8], [1, 1, 1, 0]),
+    ([float(x) for x in np.round(np.random.default_rng(5).exponential(4, 40), 1) + 0.1],
+     [int(x) for x in np.random.default_rng(6).random(40) < 0.7],
+     [float(x) for x in np.round(np.random.default_rng(7).exponential(7, 30), 1) + 0.1],
+     [int(x) for x in np.random.default_rng(8).random(30) < 0.7]),
+]
+
+
+def curve(times, happened, horizons):
+    fitted = lifelines.KaplanMeierFitter().fit(times, happened)
+    table = fitted.event_table.iloc[1:]  # without the entry of all at 0
+    share = fitted.survival_function_["KM_estimate"]
+    fit = SurvfuncRight(np.array(times, float), happened)  # has a line for each time of an event only
+    error = lambda t: float(fit.surv_prob_se[fit.surv_times <= t][-1]) if any(fit.surv_times <= t) else 0.0
+    steps = [{"time": t, "at_risk": row.at_risk, "events": row.observed, "censored": row.censored, "share": share[t],
+              "standard_error": error(t) if share[t] > 0 else 0.0} for t, row in table.iterrows()]
+
+    def of_horizon(horizon):
+        # The variance of the mean by Kaplan and Meier's formula, from the integrals of lifelines' own curve.
+        area = lambda start: (restricted_mean_survival_time(fitted, t=horizon)
+                              - (restricted_mean_survival_time(fitted, t=start) if start > 0 else 0))
+        variance = sum(area(t) ** 2 * row.observed / (row.at_risk * (row.at_risk - row.observed))
+                       for t, row in table.iterrows() if t < horizon and row.observed < row.at_risk)
+        n = len(times)
+        return {"horizon": horizon, "mean": restricted_mean_survival_time(fitted, t=horizon),
+                "standard_error": math.sqrt(variance * n / (n - 1))}
+
+    # lifelines' own median is an event late where rounding leaves the share a little above one half.
+    median = next((step["time"] for step in steps if step["share"] <= 0.5 + 1e-12), None)
+    return {"times": times, "happened": happened, "steps": steps, "median": median,
+            "restricted": [of_horizon(horizon) for horizon in horizons]}
+
+
+def survival(times_a, happened_a, times_b, happened_b):
+    test = logrank_test(times_a, times_b, happened_a, happened_b)
+    horizons = [1.0, 3.0, min(max(times_a), max(times_b))]
+    other = survdiff(np.array(times_a + times_b, float), np.array(happened_a + happened_b),
+                     np.array([0] * len(times_a) + [1] * len(times_b)))
+    assert abs(other[0] - test.test_statistic) < 1e-9, "statsmodels and lifelines agree"
+    return {"a": curve(times_a, happened_a, horizons), "b": curve(times_b, happened_b, horizons),
+            "log_rank": {"chi_square": test.test_statistic, "p": test.p_value}}
+
+
+def of_equivalence(a, b, margin):
+    """TOST by statsmodels; the interval by SciPy."""
+    pair = lambda result: {"p": result[0], "p_lower": result[1][1], "p_upper": result[2][1]}
+    ninety = lambda result: list(result.confidence_interval(0.9))
+    case = {"a": a, "b": b, "smallest_difference": margin,
+            "welch": {**pair(ttost_ind(b, a, -margin, margin, usevar="unequal")),
+                      "ci90": ninety(stats.ttest_ind(b, a, equal_var=False))}}
+    if len(a) == len(b):
+        case["paired"] = {**pair(ttost_paired(np.array(b), np.array(a), -margin, margin)),
+                          "ci90": ninety(stats.ttest_rel(b, a))}
+    return case
+
+
+def of_permutation(a, b, kind):
+    """Over all arrangements; as with ranks, all that are as far from 0."""
+    x, y = (np.subtract(b, a), None) if kind == "samples" else (np.array(b), np.array(a))
+    statistic = (lambda x: np.mean(x)) if kind == "samples" else (lambda x, y: np.mean(x) - np.mean(y))
+    data = (x,) if kind == "samples" else (x, y)
+    test = stats.permutation_test(data, statistic, permutation_type=kind, vectorized=False, n_resamples=np.inf)
+    p = np.mean(np.abs(test.null_distribution) >= abs(test.statistic) - 1e-12)
+    if kind == "samples" or len(a) == len(b):
+        assert abs(p - test.pvalue) < 1e-12, "the same where the distribution is symmetric"
+    return {"a": a, "b": b, "kind": kind, "p": p, "arrangements": len(test.null_distribution)}
+
+
+def of_smallest_effect(design, n, power):
+    reach = lambda effect: of_power(design, effect, n)["power"] - power
+    # SciPy's noncentral distribution is NaN far out, where the power is 1.
+    effect = optimize.brentq(lambda x: 1 - power if math.isnan(reach(x)) else reach(x), 1e-6, 20, xtol=1e-13)
+    assert abs(reach(effect)) < 1e-9
+    return {"design": design, "n": n, "power": power, "effect": effect}
+
+
 P_VALUES = [[0.01, 0.04, 0.03, 0.005], [0.5], [0.9, 0.8, 0.03, 0.03, 0.2, 0.0001], [1.0, 1.0, 0.04]]
 
 
 def main():
     warnings.simplefilter("error")
     cases = {
-        "versions": {"scipy": scipy.__version__, "statsmodels": statsmodels.__version__, "numpy": np.__version__},
+        "versions": {"scipy": scipy.__version__, "statsmodels": statsmodels.__version__, "lifelines": lifelines.__version__,
+                     "numpy": np.__version__},
         "summaries": [summary(a) for a, _ in GROUPS],
         "groups": [two_groups(a, b) for a, b in GROUPS + UNEQUAL],
         "ties": [ranks_with_ties([3.0, 4.0, 4.0, 5.0], [2.0, 3.0, 3.0, 4.0]),
@@ -149,6 +238,15 @@ def main():
         "seeds": [of_seeds(design, effect, power) for design in ("paired", "independent")
                   for effect in (0.05, 0.2, 0.5, 0.8, 1.3, 2.0) for power in (0.5, 0.8, 0.95)],
         "bootstrap": of_bootstrap(),
+        "survival": [survival(*groups) for groups in SURVIVAL],
+        "equivalences": [of_equivalence(a, b, margin) for (a, b), margin in
+                         zip(GROUPS + UNEQUAL, (0.01, 0.002, 0.3, 5.0, 0.5, 0.005, 0.01, 2.0))],
+        "permutations": [of_permutation(a, b, "samples") for a, b in GROUPS if len(a) <= 12]
+                        + [of_permutation(a, b, "independent") for a, b in GROUPS + UNEQUAL if len(a) <= 12]
+                        + [of_permutation([1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 3.0, 2.0, 6.0, 4.0], "samples"),
+                           of_permutation([0.0] * 15, SIGNS, "samples")],
+        "smallest_effects": [of_smallest_effect(design, n, power) for design in ("paired", "independent")
+                             for n in (3, 5, 16, 60) for power in (0.5, 0.8, 0.9)],
     }
     # scipy has no answer far out in the tails.
     for name, key in (("noncentral", "p"), ("powers", "power")):

@@ -1,4 +1,7 @@
-//! The statistics are held against scipy's and statsmodels', and against what must hold of any numbers.
+//! The statistics are held against SciPy's, statsmodels' and lifelines', and against what must hold of any numbers.
+
+mod small;
+mod times;
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -7,7 +10,7 @@ use super::distributions::*;
 use super::*;
 
 /// Made by tests/statistics/reference.py.
-const REFERENCE: &str = include_str!("../../tests/statistics/reference.json");
+const REFERENCE: &str = include_str!("../../../tests/statistics/reference.json");
 
 fn reference(key: &str) -> Vec<Value> {
     let all: Value = serde_json::from_str(REFERENCE).unwrap();

@@ -314,6 +314,7 @@ impl SettingsArgs {
     /// Returns the arguments as layers of settings.
     pub fn layers(&self) -> Layers {
         Layers {
+            is_stored: false,
             preset: self.preset.clone(),
             file: self.config.clone(),
             sets: self.set.clone(),

@@ -26,9 +26,7 @@ pub fn settings(path: &Path, args: &SettingsArgs) -> Result<(RunFolder, Resolved
     }
     let folder = RunFolder::open(path)?;
     let before = RunFolder::settings_of(path)?;
-    let stored = Layers { file: Some(folder.config_path()), ..Layers::default() };
-    let mut layers = args.layers();
-    layers.file = stored.file;
+    let mut layers = Layers { file: Some(folder.config_path()), is_stored: true, ..args.layers() };
     // The limit that may have ended the run before does not apply again. A new flag may set a new limit.
     layers.flags.insert(0, ("--resume", "train.max_steps", None));
     let after = layers.resolve()?;

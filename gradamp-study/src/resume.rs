@@ -116,6 +116,7 @@ mod tests {
                 "ratio",
                 "count",
                 "redraw",
+                "draws",
                 "factor",
                 "placement",
                 "through",

@@ -19,7 +19,7 @@ use gradamp_study::shell;
 use gradamp_study::sweep::Plan;
 use gradamp_study::sweep::Study;
 use gradamp_study::sweep::{Expansion, expand};
-use gradamp_study::sweep::{SweepData, check_runs, default_root, prepare};
+use gradamp_study::sweep::{SweepData, check_runs, default_root, keep_draws, prepare};
 use gradamp_study::sweep::{View, collect, different_data};
 
 /// `gradamp sweep`; returns the exit code.
@@ -36,10 +36,11 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
                        without it share the runs of one folder by themselves";
         return Err(KeyError::new(message.into()).at("halving", origin).into());
     }
-    let expansion = expand(&study, args.controls || study.controls)?;
+    let mut expansion = expand(&study, args.controls || study.controls)?;
     let root = args.out.clone().unwrap_or_else(|| default_root(&study));
     let say = |line: &str| output::message(line);
     expansion.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
+    keep_draws(&root, &mut expansion)?;
     check_runs(&root, &expansion)?;
     let extents = preflight(&expansion, args.device.as_ref(), &say)?;
     if args.dry_run {

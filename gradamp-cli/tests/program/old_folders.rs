@@ -128,6 +128,7 @@ fn an_old_sweep_is_compared_to_the_same_numbers() {
 fn an_old_sweep_without_its_last_run_is_finished() {
     let place = unpacked();
     let old = json_lines(&place.path("sweep/results.jsonl"));
+    let drawn = text(&place.path("sweep/runs").join(MISSING), "amplification.jsonl");
     remove_last_run(&place);
     place.run("verify sweep").succeeds();
     let pending = json_lines(&place.path("sweep/results.jsonl"));
@@ -139,6 +140,10 @@ fn an_old_sweep_without_its_last_run_is_finished() {
     for (path, bytes) in before {
         assert!(fs::read(&path).unwrap() == bytes, "{} changed", path.display());
     }
+    // The run draws as those before it did, which knew no other way.
+    let settings = text(&place.path("sweep/runs").join(MISSING), "config.toml");
+    assert!(settings.contains("draws = \"positions\""), "{settings}");
+    assert_eq!(text(&place.path("sweep/runs").join(MISSING), "amplification.jsonl"), drawn);
     let results = json_lines(&place.path("sweep/results.jsonl"));
     assert_eq!(results.len(), old.len());
     for (result, old) in results.iter().zip(&old) {

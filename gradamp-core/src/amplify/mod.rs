@@ -40,7 +40,7 @@ pub use policy_settings::{
 };
 pub use schedule::{Curve, Schedule, WarmUp};
 pub use selection::{Selection, register_policy, registered_policies};
-pub use settings::{AmplificationSettings, Placement, Redraw, Through};
+pub use settings::{AmplificationSettings, Draws, Placement, Redraw, Through};
 pub use strategy::{Amplify, Phase, Strategy};
 
 #[cfg(test)]

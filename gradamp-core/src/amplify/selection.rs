@@ -10,7 +10,7 @@ use super::policy::{
     check_factors,
 };
 use super::policy_name::{EXTERNAL, PolicyName};
-use super::settings::{AmplificationSettings, Placement, Through};
+use super::settings::{AmplificationSettings, Draws, Placement, Through};
 use super::through;
 use crate::Trace;
 use crate::glob::{self, Glob};
@@ -27,6 +27,7 @@ pub struct Selection {
     through: Through,
     max_gain: Option<f64>,
     seed: u64,
+    draws: Draws,
     /// The first epoch of its phase.
     begin: usize,
 }
@@ -83,6 +84,7 @@ impl Selection {
             through: settings.through,
             max_gain: settings.max_gain.map(f64::from),
             seed: settings.seed.unwrap_or(run_seed),
+            draws: settings.draws,
             begin,
         };
         selection.check_through()?;
@@ -147,6 +149,7 @@ impl Selection {
                 epoch,
                 step,
                 seed: self.seed,
+                draws: self.draws,
                 statistics,
             })?,
         };

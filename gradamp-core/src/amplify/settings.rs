@@ -46,6 +46,8 @@ pub struct AmplificationSettings {
     pub count: Option<usize>,
     /// For the policy `random`: how often the layers are drawn anew.
     pub redraw: Redraw,
+    /// What random draws depend on besides the seed and the time.
+    pub draws: Draws,
     /// The factor of policies without factors of their own: finite, above 0.
     pub factor: f32,
     /// Which gradients of an amplified layer are multiplied.
@@ -81,6 +83,7 @@ impl Default for AmplificationSettings {
             ratio: None,
             count: None,
             redraw: Redraw::default(),
+            draws: Draws::default(),
             factor: 2.0,
             placement: Placement::default(),
             through: Through::default(),
@@ -105,6 +108,18 @@ pub enum Redraw {
     Epoch,
     /// A draw for every step.
     Step,
+}
+
+/// What random draws depend on besides the seed and the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Draws {
+    /// On the paths of the eligible layers: two kinds of layers are drawn independently of each other.
+    #[default]
+    Layers,
+    /// On nothing else: with the same seed, as many layers of any kind are drawn at the same positions. A study of kinds then
+    /// compares neighbouring layers. Runs of versions before this setting drew in this way.
+    Positions,
 }
 
 /// Which gradients of an amplified layer are multiplied. y is the layer's output and x its input.

@@ -11,6 +11,9 @@ use super::text::read_file;
 use super::tree::{Node, Origin, Value};
 use super::{Config, KeyError, optimizer, phases, presets, read};
 
+/// What random draws depend on; the settings of earlier runs do not have this key.
+pub(crate) const DRAWS: &str = "amplification.draws";
+
 /// The sources of settings, from the lowest layer to the highest.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
@@ -18,6 +21,9 @@ pub struct Layers {
     pub preset: Option<String>,
     /// A configuration file.
     pub file: Option<PathBuf>,
+    /// Whether the file holds the settings of a run as the run folder keeps them: all settings that the version of the run
+    /// knew. A setting that came later then has the value that stands for the behaviour before it.
+    pub is_stored: bool,
     /// `key.path=value`, as given to `--set`, in their order.
     pub sets: Vec<String>,
     /// Each flag with the key that it sets and the value; `None` resets the key to its default.
@@ -60,6 +66,9 @@ impl Layers {
         if let Some(path) = &self.file {
             tree.overlay(file_tree(path)?);
             tree.origin = Origin::File(path.clone(), 1);
+            if self.is_stored && tree.get(DRAWS).is_none() {
+                tree.set(DRAWS, Node::parse_value("positions", &tree.origin.clone()))?;
+            }
         }
         for set in &self.sets {
             apply_set(&mut tree, set)?;

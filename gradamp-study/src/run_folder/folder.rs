@@ -84,7 +84,7 @@ impl RunFolder {
         if let Some(seal) = RunRecord::read(root)?.and_then(|record| record.config) {
             seal.check(&path, &FileSeal::read(&path)?)?;
         }
-        Ok(Layers { file: Some(path), ..Layers::default() }.resolve()?)
+        Ok(Layers { file: Some(path), is_stored: true, ..Layers::default() }.resolve()?)
     }
 
     /// The seal of the settings' file.

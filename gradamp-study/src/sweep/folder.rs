@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gradamp_core::amplify::{Amplify, Draws};
 use gradamp_core::files;
 use gradamp_models::create_folders;
 
@@ -12,7 +13,8 @@ use super::data::{PLAN, config_path, run_dir};
 use super::expand::Expansion;
 use super::plan::Plan;
 use super::study::{BASE, Study};
-use crate::config::{KeyError, Resolved, read_file};
+use crate::config::tree::{Node, Value};
+use crate::config::{DRAWS, KeyError, Resolved, read_file};
 use crate::resume;
 use crate::run_folder::{self, FileSeal, RunFolder, check_not_owned, write_file, write_json};
 use crate::{Error, Result};
@@ -44,6 +46,29 @@ pub fn check_runs(root: &Path, expansion: &Expansion) -> Result<()> {
                 path.display()
             );
             return Err(Error::request(message));
+        }
+    }
+    Ok(())
+}
+
+/// If the folder holds a run of a version that drew amplified layers by their positions alone, lets the remaining runs draw so
+/// too, so that all runs of a cell are alike. A study that sets `amplification.draws` itself keeps its choice.
+///
+/// **Errors:** a run whose settings cannot be read.
+pub fn keep_draws(root: &Path, expansion: &mut Expansion) -> Result<()> {
+    let Some(run) = expansion.plan.runs.iter().find(|run| has_begun(root, &run.name)) else { return Ok(()) };
+    let found = RunFolder::settings_of(&run_dir(root, &run.name))?;
+    if found.config.amplification.draws != Draws::Positions {
+        return Ok(());
+    }
+    for settings in expansion.settings.iter_mut().filter(|settings| settings.tree.get(DRAWS).is_none()) {
+        let value = Value::String("positions".into());
+        settings.tree.set(DRAWS, Node { origin: found.origin(DRAWS), value })?;
+        settings.config.amplification.draws = Draws::Positions;
+        for phase in &mut settings.config.strategy.phases {
+            if let Amplify::On(Some(own)) = &mut phase.amplify {
+                own.draws = Draws::Positions;
+            }
         }
     }
     Ok(())

@@ -32,7 +32,7 @@ pub use collect::{Claim, View, collect, different_data, fates, forget_failure, h
 pub use data::{Cell, SweepData, cell_table};
 pub use expand::{Expansion, expand};
 pub use findings::findings;
-pub use folder::{check_runs, default_root, prepare};
+pub use folder::{check_runs, default_root, keep_draws, prepare};
 pub use halving::Fate;
 pub use plan::{Axes, Measure, Plan, PlannedContrast, PlannedRun, Role};
 pub use results::ResultLine;

@@ -11,7 +11,7 @@ pub(super) use equalise::Equalise;
 pub(super) use fluctuation::Fluctuation;
 
 use super::history::EpochStatistics;
-use super::settings::Placement;
+use super::settings::{Draws, Placement};
 use crate::random::{Purpose, Stream};
 use crate::{Result, Site, Trace};
 
@@ -130,6 +130,8 @@ pub struct PolicyContext<'a> {
     pub step: u64,
     /// The seed of the draws.
     pub seed: u64,
+    /// What the draws depend on besides the seed and the time.
+    pub draws: Draws,
     /// The last epochs before this one, oldest first: as many as [`AmplificationPolicy::memory`] asks for.
     pub statistics: &'a [EpochStatistics],
 }
@@ -140,8 +142,22 @@ impl PolicyContext<'_> {
         self.eligible.iter().filter_map(|&index| self.trace.sites.get(index))
     }
 
-    /// A stream of random numbers for this decision alone.
+    /// A stream of random numbers for this decision alone. With [`Draws::Layers`] other eligible layers have another stream.
     pub fn random(&self) -> Stream {
-        Stream::new(self.seed, Purpose::Amplify).at(self.epoch as u64).at(self.step)
+        let stream = Stream::new(self.seed, Purpose::Amplify);
+        let stream = match self.draws {
+            Draws::Layers => stream.at(hash(self.sites().map(|site| &*site.path))),
+            Draws::Positions => stream,
+        };
+        stream.at(self.epoch as u64).at(self.step)
     }
+}
+
+/// A number for a list of paths, the same on every machine.
+///
+/// **Source:** FNV-1a, 64 bits; G. Fowler, L. C. Noll, P. Vo.
+fn hash<'a>(paths: impl Iterator<Item = &'a str>) -> u64 {
+    // A line feed ends each path, since no path holds one.
+    let bytes = paths.flat_map(|path| path.bytes().chain([b'\n']));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

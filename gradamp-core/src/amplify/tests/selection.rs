@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use super::small_resnet;
 use crate::LayerKind;
 use crate::amplify::{
-    AmplificationSettings, Amplifier, Amplify, Draw, History, Phase, Placement, Redraw, Schedule, Selection,
-    Strategy,
+    AmplificationSettings, Amplifier, Amplify, Draw, Draws, History, Phase, Placement, Redraw, Schedule,
+    Selection, Strategy,
 };
 
 fn eligible(settings: &AmplificationSettings) -> Result<Vec<String>, String> {
@@ -57,6 +57,25 @@ fn the_kind_activation_includes_every_activation() {
     assert_eq!([LayerKind::Tanh, LayerKind::Sigmoid].map(names), [1, 1]);
     let relus = trace.sites.iter().filter(|site| site.kind == LayerKind::Relu).count();
     assert_eq!(names(LayerKind::Activation), relus + 3);
+}
+
+#[test]
+fn two_kinds_are_drawn_independently_unless_draws_go_by_position() {
+    let trace = small_resnet();
+    // As many layers of each kind: the draws can be compared position by position.
+    let drawn = |paths: [&str; 4], draws| -> Vec<Vec<usize>> {
+        let settings = AmplificationSettings { count: Some(2), draws, ..sites(&paths) };
+        let selection = Selection::new(&settings, &trace, 7).unwrap();
+        let position = |site: &usize| selection.eligible().iter().position(|it| it == site).unwrap();
+        let draw = |epoch| selection.draw(epoch, 0, &History::default()).unwrap();
+        (0..32).map(|epoch| draw(epoch).sites.iter().map(position).collect()).collect()
+    };
+    let conv = ["conv1", "layer1.0.conv1", "layer1.0.conv2", "layer1.1.conv1"];
+    let bn = ["bn1", "layer1.0.bn1", "layer1.0.bn2", "layer1.1.bn1"];
+    assert_eq!(drawn(conv, Draws::Positions), drawn(bn, Draws::Positions));
+    let (conv, bn) = (drawn(conv, Draws::Layers), drawn(bn, Draws::Layers));
+    let same = conv.iter().zip(&bn).filter(|(a, b)| a == b).count();
+    assert!(same < 16, "{same} of 32 draws are the same; one in six is by chance");
 }
 
 #[test]

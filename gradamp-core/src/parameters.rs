@@ -156,6 +156,13 @@ pub struct Parameter<B: Backend> {
     pub value: Tensor<B>,
 }
 
+impl<B: Backend> Parameter<B> {
+    /// The path of the layer that the parameter belongs to: `fc` of `fc.weight`.
+    pub(crate) fn layer(&self) -> &str {
+        self.path.rsplit_once('.').map_or("", |(layer, _)| layer)
+    }
+}
+
 /// All parameters and running statistics of a model, on one backend.
 #[derive(Clone, Debug)]
 pub struct Parameters<B: Backend> {

@@ -178,6 +178,21 @@ impl<B: Optimiser> Tensor<B> {
         let found = Statistics::compute(&self.backend, &[(self.buffer(), self.elements())])?;
         Ok(found[0])
     }
+
+    /// The norm, from the tensor's statistics. It is right even if squares leave the range of f32; then the values are read again.
+    pub(crate) fn norm(&self, mut found: Statistics) -> Result<f64> {
+        let (most, squares, mut scale) = (found.max_abs, found.sum_squares, 1.0);
+        if most.is_finite() && most > 0.0 && !(1e-20..1e30).contains(&squares) {
+            // A power of two, and one that is finite as its inverse is, changes no digit.
+            let power = most.log2().floor().clamp(-126.0, 126.0).exp2();
+            let one = Self::build(&self.backend, &self.shape, |out| {
+                self.backend.axpby(self.elements(), 1.0 / power, &self.buffer, 0.0, out)
+            })?;
+            found = one.statistics()?;
+            scale = f64::from(power);
+        }
+        Ok(f64::from(found.sum_squares).sqrt() * scale)
+    }
 }
 
 impl<B: Memory> fmt::Debug for Tensor<B> {

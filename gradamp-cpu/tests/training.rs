@@ -4,7 +4,7 @@
 
 use gradamp_core::backend::Device;
 use gradamp_core::conformance::agreement::FirstStep;
-use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, Sgd, SgdSettings};
+use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, Normalise, Sgd, SgdSettings};
 use gradamp_core::{Backend, BatchSource, Hooks, Module, Parameters, Reference, Tape, ops};
 use gradamp_cpu::Cpu;
 use gradamp_data::{DataSettings, Loader, ShapesSettings, Source};
@@ -53,8 +53,8 @@ fn first_gradients_agree_with_those_of_the_reference_backend() {
     }
 }
 
-/// Two settings that together switch on every option: LARS and clipping by value exclude each other.
-fn optimisers() -> [SgdSettings; 2] {
+/// Settings that together switch on every option: LARS excludes clipping by value and normalisation.
+fn optimisers() -> [SgdSettings; 4] {
     let all = SgdSettings {
         weight_decay: 0.1,
         centralise: true,
@@ -66,7 +66,13 @@ fn optimisers() -> [SgdSettings; 2] {
         ..SgdSettings::default()
     };
     let lars = Some(Lars { trust: 0.2, ..Lars::default() });
-    [all.clone(), SgdSettings { clip_value: None, lars, ..all }]
+    let normalised = |method| SgdSettings { normalise: Some(method), ..all.clone() };
+    [
+        normalised(Normalise::Block),
+        normalised(Normalise::ZScore),
+        normalised(Normalise::Autoscale),
+        SgdSettings { clip_value: None, lars, ..all },
+    ]
 }
 
 /// Takes steps of SGD on one batch and calls `after_step` after each.

@@ -96,6 +96,7 @@ mod tests {
                 "nesterov",
                 "no_decay",
                 "centralise",
+                "normalise",
                 "clip_norm",
                 "clip_value",
                 "label_smoothing",

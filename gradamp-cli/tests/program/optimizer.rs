@@ -5,6 +5,7 @@ use std::fs;
 use crate::{SMALL, Workplace};
 
 const NOISE: &str = "--set optimizer.noise.eta=0.001";
+const NORMALISED: &str = "--set optimizer.normalise=block --set optimizer.clip_norm=2 --set strategy.lr=0.01";
 const ALL: &str = "--set optimizer.centralise=true --set optimizer.adaptive_clip.limit=0.5 \
      --set optimizer.noise.eta=0.001 --set optimizer.lars.trust=0.05 --set optimizer.clip_norm=5 \
      --set optimizer.layer_rates=[{paths=\"layer1.**\",lr=0.5}]";
@@ -12,7 +13,7 @@ const ALL: &str = "--set optimizer.centralise=true --set optimizer.adaptive_clip
 #[test]
 fn a_run_with_noise_that_is_continued_ends_in_the_same_bits() {
     let place = Workplace::new();
-    for (options, name) in [(NOISE, "noise"), (ALL, "all")] {
+    for (options, name) in [(NOISE, "noise"), (ALL, "all"), (NORMALISED, "normalised")] {
         place.run(&format!("{SMALL} {options} --out {name}")).succeeds();
         place.run(&format!("{SMALL} {options} --out {name}-again --set train.max_steps=8")).succeeds();
         place.run(&format!("train --threads 1 --resume {name}-again")).succeeds();

@@ -52,12 +52,12 @@ impl AdaptiveClip {
     ) -> Result<()> {
         let backend = parameters.backend();
         let exempt = if self.last_linear { None } else { last_linear(parameters) };
-        let is_exempt = |path: &str| exempt.is_some_and(|layer| layer_of(path) == layer);
+        let is_exempt = |layer: &str| exempt.is_some_and(|exempt| exempt == layer);
         let mut clipped = Vec::with_capacity(incoming.len());
         let mut squares = Vec::with_capacity(2 * incoming.len());
         for gradient in incoming {
             let parameter = parameters.get(gradient.id);
-            if is_exempt(&parameter.path) {
+            if is_exempt(parameter.layer()) {
                 continue;
             }
             let g = units(parameter)?;
@@ -103,10 +103,5 @@ fn units<B: Backend>(parameter: &Parameter<B>) -> Result<Rows> {
 /// The path of the linear layer that was registered last.
 fn last_linear<B: Backend>(parameters: &Parameters<B>) -> Option<&str> {
     let linear = parameters.iter().filter(|(_, parameter)| parameter.role == Role::LinearWeight);
-    linear.last().map(|(_, parameter)| layer_of(&parameter.path))
-}
-
-/// `fc` of `fc.weight`.
-fn layer_of(path: &str) -> &str {
-    path.rsplit_once('.').map_or("", |(layer, _)| layer)
+    linear.last().map(|(_, parameter)| parameter.layer())
 }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{AdaptiveClip, GradientNoise, Lars, LayerRate};
+use super::{AdaptiveClip, GradientNoise, Lars, LayerRate, Normalise};
 use crate::error::{above_zero, at_least_zero, number};
 use crate::parameters::ParameterSet;
 use crate::{Error, Result, Role};
@@ -25,7 +25,11 @@ pub struct SgdSettings {
     /// **Source:** H. Yong, J. Huang, X. Hua, L. Zhang, "Gradient Centralization: A New Optimization Technique for Deep
     /// Neural Networks", ECCV 2020, eq. 1.
     pub centralise: bool,
-    /// The largest norm of all gradients together, after amplification, centralisation, adaptive clipping and noise.
+    /// The method that brings gradients to a common size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalise: Option<Normalise>,
+    /// The largest norm of all gradients together, after amplification, centralisation, normalisation, adaptive clipping and
+    /// noise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f32>,
     /// The largest magnitude of any element of a gradient, after amplification and `clip_norm`.
@@ -52,6 +56,7 @@ impl Default for SgdSettings {
             nesterov: false,
             no_decay: Vec::new(),
             centralise: false,
+            normalise: None,
             clip_norm: None,
             clip_value: None,
             adaptive_clip: None,
@@ -86,6 +91,10 @@ impl SgdSettings {
             lars.check()?;
             if self.clip_value.is_some() {
                 let message = "uses the norm of each gradient, which `clip_value` changes afterwards: give one of the two";
+                return Err(Error::setting("lars", message));
+            }
+            if self.normalise.is_some() {
+                let message = "divides each gradient by its norm, which undoes what `normalise` does before: give one of the two";
                 return Err(Error::setting("lars", message));
             }
         }

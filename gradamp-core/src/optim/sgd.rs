@@ -155,6 +155,9 @@ impl<B: Backend> Sgd<B> {
         if self.settings.centralise {
             centralise(parameters, &mut incoming)?;
         }
+        if let Some(normalise) = self.settings.normalise {
+            normalise.normalise(parameters, &mut incoming)?;
+        }
         if let Some(clip) = &self.settings.adaptive_clip {
             clip.clip(parameters, &mut incoming)?;
         }

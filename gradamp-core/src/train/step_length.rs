@@ -12,7 +12,8 @@
 use std::collections::HashMap;
 
 use crate::backend::Statistics;
-use crate::{Backend, Gradient, Gradients, ParameterId, Parameters, Result, Tensor};
+use crate::parameters::Parameter;
+use crate::{Backend, Gradients, ParameterId, Parameters, Result};
 
 /// The norms of a step's gradients, by group: all parameters together, or those of each layer.
 pub(super) struct Lengths {
@@ -36,8 +37,9 @@ impl Lengths {
         let found = Statistics::compute(parameters.backend(), &sources)?;
         let mut by_group: HashMap<String, f64> = HashMap::new();
         for ((id, gradient), found) in all().zip(found) {
-            let group = group_of(&parameters.get(id).path, per_layer);
-            *by_group.entry(group.into()).or_default() += norm(gradient, found)?.powi(2);
+            let norm = f64::from(gradient.scale()) * gradient.unscaled()?.norm(found)?;
+            let group = group_of(parameters.get(id), per_layer);
+            *by_group.entry(group.into()).or_default() += norm * norm;
         }
         by_group.values_mut().for_each(|sum| *sum = sum.sqrt());
         Ok(Self { per_layer, by_group })
@@ -55,7 +57,7 @@ impl Lengths {
         let lengths = Self::measure(parameters, plain, self.per_layer)?;
         let ids: Vec<ParameterId> = parameters.iter().map(|(id, _)| id).collect();
         for id in ids {
-            let group = group_of(&parameters.get(id).path, self.per_layer);
+            let group = group_of(parameters.get(id), self.per_layer);
             let length = |lengths: &Self| lengths.by_group.get(group).copied().unwrap_or(0.0);
             let (amplified, before) = (length(self), length(&lengths));
             if before != 0.0 {
@@ -67,24 +69,6 @@ impl Lengths {
 }
 
 /// The layer of a parameter; one name for all if lengths are not those of layers.
-fn group_of(path: &str, per_layer: bool) -> &str {
-    if per_layer { path.rsplit_once('.').map_or("", |(layer, _)| layer) } else { "" }
-}
-
-/// ‖g‖ in f64. `found` holds the statistics of the values before the scalar.
-fn norm<B: Backend>(gradient: &Gradient<B>, mut found: Statistics) -> Result<f64> {
-    let mut scale = f64::from(gradient.scale().abs());
-    let (most, squares) = (found.max_abs, found.sum_squares);
-    // The squares of tiny or huge values leave the range of f32.
-    if most.is_finite() && most > 0.0 && !(1e-20..1e30).contains(&squares) {
-        let values = gradient.unscaled()?;
-        // A power of two, and one that is finite as its inverse is, changes no digit.
-        let power = most.log2().floor().clamp(-126.0, 126.0).exp2();
-        let one = Tensor::build(values.backend(), values.shape(), |out| {
-            values.backend().axpby(values.elements(), 1.0 / power, values.buffer(), 0.0, out)
-        })?;
-        found = one.statistics()?;
-        scale *= f64::from(power);
-    }
-    Ok(f64::from(found.sum_squares).sqrt() * scale)
+fn group_of<B: Backend>(parameter: &Parameter<B>, per_layer: bool) -> &str {
+    if per_layer { parameter.layer() } else { "" }
 }

@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot begin may stop where it is
 
+mod normalise;
 mod not_finite;
 mod planted;
 mod reference;
 mod settings;
 
 use gradamp_core::backend::{Optimiser, SgdSlot, SgdStep};
-use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, ParameterSet, Sgd, SgdSettings};
+use gradamp_core::optim::{
+    AdaptiveClip, GradientNoise, Lars, LayerRate, Normalise, ParameterSet, Sgd, SgdSettings,
+};
 use gradamp_core::{Backend, Initial, Parameters, Reference, Role, Tensor};
 use proptest::prelude::*;
 
@@ -23,6 +26,9 @@ pub fn alone() -> Vec<(&'static str, SgdSettings)> {
     vec![
         ("plain", plain.clone()),
         ("centralise", SgdSettings { centralise: true, ..plain.clone() }),
+        ("block", SgdSettings { normalise: Some(Normalise::Block), ..plain.clone() }),
+        ("z_score", SgdSettings { normalise: Some(Normalise::ZScore), ..plain.clone() }),
+        ("autoscale", SgdSettings { normalise: Some(Normalise::Autoscale), ..plain.clone() }),
         ("adaptive_clip", SgdSettings { adaptive_clip: Some(clip.clone()), ..plain.clone() }),
         (
             "adaptive_clip of all",
@@ -58,8 +64,8 @@ fn rate_of(path: &str) -> f64 {
     }
 }
 
-/// Two settings that together switch on every method: LARS and clipping by value exclude each other.
-pub fn together() -> [SgdSettings; 2] {
+/// Settings that together switch on every method: LARS excludes clipping by value and normalisation.
+pub fn together() -> [SgdSettings; 4] {
     let all = SgdSettings {
         weight_decay: 0.1,
         no_decay: vec![ParameterSet::BatchNorm],
@@ -72,7 +78,13 @@ pub fn together() -> [SgdSettings; 2] {
         ..SgdSettings::default()
     };
     let lars = Some(Lars { trust: 0.2, ..Lars::default() });
-    [all.clone(), SgdSettings { clip_value: None, lars, ..all }]
+    let normalised = |method| SgdSettings { normalise: Some(method), ..all.clone() };
+    [
+        normalised(Normalise::Block),
+        normalised(Normalise::ZScore),
+        normalised(Normalise::Autoscale),
+        SgdSettings { clip_value: None, lars, ..all },
+    ]
 }
 
 /// The largest difference of any parameter's values, relative to the largest change of this parameter since the beginning.
@@ -116,6 +128,7 @@ fn all_together_act_in_the_documented_order() {
             let mut order = ORDER;
             order.swap(i, i + 1);
             let idle = |stage| match stage {
+                Stage::Normalise => settings.normalise.is_none(),
                 Stage::ClipValue => settings.clip_value.is_none(),
                 Stage::Lars => settings.lars.is_none(),
                 _ => false,
@@ -128,7 +141,7 @@ fn all_together_act_in_the_documented_order() {
             assert!(off > 1e-3, "{ORDER:?} and {order:?} give the same result: {off:.1e}");
         }
         let mut late = ORDER;
-        late[..3].rotate_left(1);
+        late[..4].rotate_left(1);
         let off = distance(&found, &reference::train(&settings, 3.0, 3, &late, rate_of));
         assert!(off > 1e-3, "amplification after adaptive clipping gives the same result: {off:.1e}");
     }
@@ -155,11 +168,14 @@ fn decreases(settings: SgdSettings) -> Vec<f32> {
 /// - `g - g.mean(axis=0)`
 /// - `mx = 0.01 * np.maximum(wn, 1e-3); np.where(gn > mx, g * (mx / np.maximum(gn, 1e-6)), g)` with
 ///   `wn, gn = (np.sqrt((x**2).sum(axis=0)) for x in (w, g))`: one unit clipped by its weights, one by epsilon, one left
+/// - `g / np.linalg.norm(g)`, `(g - g.mean()) / g.std()`, and `(g - g.mean()) / np.sqrt(((g - g.mean())**2).sum() / 10)`,
+///   since the last layer has one more weight, whose gradient is its own mean
 /// - `r = 0.001 * wn / (gn + 0.05 * wn + 1e-8); r * (g + 0.05 * w)` with `wn, gn = map(np.linalg.norm, (w, g))`
 #[test]
 fn each_method_equals_numpy() {
     let bare = SgdSettings { weight_decay: 0.0, ..SgdSettings::default() };
-    let cases: [(SgdSettings, [f64; 9]); 3] = [
+    let normalised = |method| SgdSettings { normalise: Some(method), ..bare.clone() };
+    let cases: [(SgdSettings, [f64; 9]); 6] = [
         (
             SgdSettings { centralise: true, ..bare.clone() },
             [1.5, 0.00333333333, 0.004, -2.5, -0.0266666667, 0.002, 1.0, 0.0233333333, -0.006],
@@ -176,6 +192,48 @@ fn each_method_equals_numpy() {
                 0.003552491,
                 8.72871561e-06,
                 -0.006,
+            ],
+        ),
+        (
+            normalised(Normalise::Block),
+            [
+                0.744159043,
+                0.00496106017,
+                0.000992212104,
+                -0.248053014,
+                -0.00248053009,
+                0.000496106052,
+                0.620132536,
+                0.00992212035,
+                -0.0014883181,
+            ],
+        ),
+        (
+            normalised(Normalise::ZScore),
+            [
+                2.00345113,
+                -0.389981355,
+                -0.402831999,
+                -1.20920992,
+                -0.414076312,
+                -0.404438329,
+                1.60186849,
+                -0.37391805,
+                -0.410863652,
+            ],
+        ),
+        (
+            normalised(Normalise::Autoscale),
+            [
+                2.11182291,
+                -0.411076442,
+                -0.42462221,
+                -1.27461917,
+                -0.436474758,
+                -0.426315431,
+                1.68851765,
+                -0.394144232,
+                -0.433088316,
             ],
         ),
         (

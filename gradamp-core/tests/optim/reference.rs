@@ -1,6 +1,6 @@
 //! A slow reference in f64 for SGD and the methods that change gradients before the step. The order of the methods is an argument.
 
-use gradamp_core::optim::{ParameterSet, SgdSettings};
+use gradamp_core::optim::{Normalise, ParameterSet, SgdSettings};
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::{Reference, Role};
 
@@ -11,6 +11,7 @@ use crate::planted::{LR, MODEL, SEED, parameters, trained, values};
 pub enum Stage {
     Amplify,
     Centralise,
+    Normalise,
     AdaptiveClip,
     Noise,
     ClipNorm,
@@ -20,9 +21,10 @@ pub enum Stage {
 }
 
 /// The documented order.
-pub const ORDER: [Stage; 8] = [
+pub const ORDER: [Stage; 9] = [
     Stage::Amplify,
     Stage::Centralise,
+    Stage::Normalise,
     Stage::AdaptiveClip,
     Stage::Noise,
     Stage::ClipNorm,
@@ -66,11 +68,14 @@ impl Entry {
         if covers(&settings.no_decay, self.role) { 0.0 } else { f64::from(settings.weight_decay) }
     }
 
+    fn is_weight(&self) -> bool {
+        matches!(self.role, Role::ConvWeight | Role::LinearWeight)
+    }
+
     fn pass(&mut self, stage: Stage, settings: &SgdSettings, scale: f32, t: u64) {
-        let is_weight = matches!(self.role, Role::ConvWeight | Role::LinearWeight);
         match stage {
             Stage::Amplify => self.d.iter_mut().for_each(|d| *d *= f64::from(scale)),
-            Stage::Centralise if settings.centralise && is_weight => {
+            Stage::Centralise if settings.centralise && self.is_weight() => {
                 for u in 0..self.units {
                     let column = unit(&self.d, self.units, u);
                     let mean = column.iter().sum::<f64>() / column.len() as f64;
@@ -119,8 +124,36 @@ impl Entry {
                 let below = g + self.decay(settings) * w + f64::from(lars.epsilon);
                 self.d.iter_mut().for_each(|d| *d *= f64::from(lars.trust) * w / below);
             }
-            Stage::Centralise | Stage::ClipNorm => {}
+            Stage::Centralise | Stage::Normalise | Stage::ClipNorm => {}
         }
+    }
+}
+
+/// The mean of `x`, and the sum of the squared distances from it.
+fn mean_and_squares(x: &[f64]) -> (f64, f64) {
+    let mean = x.iter().sum::<f64>() / x.len() as f64;
+    (mean, x.iter().map(|x| (x - mean).powi(2)).sum())
+}
+
+fn normalise(entries: &mut [Entry], method: Normalise) {
+    if method == Normalise::Block {
+        for layer in ["conv", "bn", "block.0.conv", "hidden", "fc"] {
+            let is_inside = |entry: &&mut Entry| entry.path.rsplit_once('.').unwrap().0 == layer;
+            let mut inside: Vec<_> = entries.iter_mut().filter(is_inside).collect();
+            let all = norm(&inside.iter().map(|entry| norm(&entry.d)).collect::<Vec<_>>());
+            inside.iter_mut().flat_map(|entry| &mut entry.d).for_each(|d| *d /= all);
+        }
+        return;
+    }
+    let mut weights: Vec<_> = entries.iter_mut().filter(|entry| entry.is_weight()).collect();
+    let found: Vec<_> = weights.iter().map(|entry| mean_and_squares(&entry.d)).collect();
+    let squares: f64 = found.iter().map(|(_, squares)| squares).sum();
+    let elements: usize = weights.iter().map(|entry| entry.d.len()).sum();
+    let together = (squares / elements as f64).sqrt();
+    for (entry, (mean, squares)) in weights.iter_mut().zip(found) {
+        let alone = (squares / entry.d.len() as f64).sqrt();
+        let deviation = if method == Normalise::ZScore { alone } else { together };
+        entry.d.iter_mut().for_each(|d| *d = (*d - mean) / deviation);
     }
 }
 
@@ -149,6 +182,9 @@ pub fn train(
                 let all = norm(&entries.iter().map(|entry| norm(&entry.d)).collect::<Vec<_>>());
                 let coefficient = (f64::from(limit) / (all + 1e-6)).min(1.0);
                 entries.iter_mut().flat_map(|entry| &mut entry.d).for_each(|d| *d *= coefficient);
+            }
+            if let (Stage::Normalise, Some(method)) = (stage, settings.normalise) {
+                normalise(&mut entries, method);
             }
             entries.iter_mut().for_each(|entry| entry.pass(stage, settings, scale, t));
         }

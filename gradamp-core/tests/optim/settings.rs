@@ -1,7 +1,7 @@
 //! Errors for settings that are out of range, and globs on the paths of parameters.
 
 use gradamp_core::Reference;
-use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, Sgd, SgdSettings};
+use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, Normalise, Sgd, SgdSettings};
 
 use crate::planted::parameters;
 
@@ -26,6 +26,7 @@ fn settings_out_of_range_name_their_key() {
         ("lars.trust", SgdSettings { lars: lars(-1.0, 0.0), ..plain() }),
         ("lars.epsilon", SgdSettings { lars: lars(0.1, -1e-9), ..plain() }),
         ("lars", SgdSettings { lars: lars(0.1, 0.0), clip_value: Some(1.0), ..plain() }),
+        ("lars", SgdSettings { lars: lars(0.1, 0.0), normalise: Some(Normalise::ZScore), ..plain() }),
         ("layer_rates[1].lr", SgdSettings { layer_rates: vec![rate("a", 1.0), rate("b", -1.0)], ..plain() }),
         ("layer_rates[0].paths", SgdSettings { layer_rates: vec![rate("a[", 1.0)], ..plain() }),
     ];

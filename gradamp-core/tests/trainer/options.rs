@@ -1,6 +1,6 @@
 //! With all methods that change gradients before the step, resumed runs and lagging devices give the same bits too.
 
-use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, SgdSettings};
+use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, Normalise, SgdSettings};
 use gradamp_core::train::{LossScaling, TrainSettings};
 use gradamp_core::{Error, Reference};
 
@@ -29,10 +29,13 @@ fn all() -> SgdSettings {
 
 #[test]
 fn a_run_with_noise_resumed_after_any_step_ends_in_the_same_bits() {
-    for sgd in [noisy(), all()] {
+    let normalised = |method| SgdSettings { normalise: Some(method), lars: None, ..all() };
+    for sgd in [noisy(), all(), normalised(Normalise::ZScore), normalised(Normalise::Autoscale)] {
         assert_resumes(&Reference, &with(sgd));
     }
     let scaled = TrainSettings { loss_scaling: Some(LossScaling::default()), ..with(all()) };
+    assert_resumes(&Lagging::new(2), &scaled);
+    let scaled = TrainSettings { sgd: normalised(Normalise::Block), ..scaled };
     assert_resumes(&Lagging::new(2), &scaled);
 }
 

@@ -172,6 +172,14 @@ fn values_of_a_wrong_type_or_range_name_key_found_and_expected() {
             "run.toml:2: optimizer.lars: uses the norm of each gradient, which `clip_value` changes afterwards: give one of the two",
         ),
         (
+            "[optimizer]\nlars = {}\nnormalise = 'block'",
+            "run.toml:2: optimizer.lars: divides each gradient by its norm, which undoes what `normalise` does before: give one of the two",
+        ),
+        (
+            "[optimizer]\nnormalise = 'zscore'",
+            "run.toml:2: optimizer.normalise: found \"zscore\", expected one of \"block\", \"z_score\", \"autoscale\" (did you mean \"z_score\"?)",
+        ),
+        (
             "[[optimizer.layer_rates]]\npaths = \"fc.*\"\nlr = -2",
             "run.toml:3: optimizer.layer_rates.0.lr: expected a number of at least 0, found -2",
         ),

@@ -48,6 +48,8 @@ pub enum Command {
     Compare(Box<crate::compare::CompareArgs>),
     /// Show a run, several runs or a sweep as one page with figures.
     Report(crate::report::ReportArgs),
+    /// Write one table of runs with a row for each epoch, as CSV or Parquet.
+    Export(crate::export::ExportArgs),
     /// Check that no file of a run or a sweep has changed since it was written.
     Verify(crate::verify::VerifyArgs),
     /// Show or check a data set.

@@ -12,6 +12,7 @@ mod compare;
 mod dataset;
 mod device;
 mod devices;
+mod export;
 mod failure;
 mod hangup;
 mod interrupt;
@@ -101,6 +102,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Compare(args) => compare::compare(args)?,
         Command::Eval(args) => commands::eval(args)?,
         Command::Report(args) => report::report(args)?,
+        Command::Export(args) => export::export(args)?,
         Command::Verify(args) => verify::verify(args)?,
         Command::Data(command) => commands::data(command)?,
         Command::Config(command) => commands::config(command)?,

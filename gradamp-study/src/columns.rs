@@ -37,6 +37,22 @@ pub fn header<const N: usize>(names: [&str; N]) -> Vec<String> {
     names.map(str::to_owned).to_vec()
 }
 
+/// A row of comma-separated values, with its line feed.
+///
+/// **Source:** RFC 4180, with a line feed alone.
+pub(crate) fn csv_row(cells: &[String]) -> String {
+    let mut text = String::new();
+    for (i, cell) in cells.iter().enumerate() {
+        let comma = if i == 0 { "" } else { "," };
+        let _ = match cell.contains(['"', ',', '\n', '\r']) {
+            true => write!(text, "{comma}\"{}\"", cell.replace('"', "\"\"")),
+            false => write!(text, "{comma}{cell}"),
+        }; // writing to a String cannot fail
+    }
+    text.push('\n');
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +68,11 @@ mod tests {
     fn what_is_too_long_is_clipped() {
         assert_eq!(clip("NVIDIA", 6), "NVIDIA");
         assert_eq!(clip("NVIDIA H", 6), "NVIDI…");
+    }
+
+    #[test]
+    fn cells_of_a_table_that_hold_its_signs_are_quoted() {
+        let cells = ["a", "b,c", "say \"d\"", "two\nlines", ""].map(str::to_owned);
+        assert_eq!(csv_row(&cells), "a,\"b,c\",\"say \"\"d\"\"\",\"two\nlines\",\n");
     }
 }

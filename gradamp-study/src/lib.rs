@@ -8,6 +8,7 @@
 //! | [`compare`] | two groups of runs, or the cells of a sweep, compared with tests and intervals |
 //! | [`statistics`] | the tests, intervals, effect sizes and corrections |
 //! | [`report`] | pages with figures about a run, several runs or a sweep |
+//! | [`export`] | one table of all epochs of runs, as CSV or Parquet |
 //! | [`tensorboard`] | event files |
 //!
 //! The library prints nothing and starts no process. Functions return messages, or pass them to a callback.
@@ -19,6 +20,7 @@ pub mod compare;
 pub mod config;
 pub mod duration;
 mod error;
+pub mod export;
 pub mod gains;
 pub mod rate;
 pub mod report;

@@ -9,6 +9,7 @@ mod compare;
 mod devices;
 #[cfg(target_os = "linux")]
 mod drivers;
+mod export;
 mod faults;
 mod inputs;
 mod integrity;

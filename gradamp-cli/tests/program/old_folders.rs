@@ -12,7 +12,7 @@ use crate::{Workplace, contents, json_lines};
 const MISSING: &str = "factor-3_seed-2";
 
 /// A folder with the archive's content.
-fn unpacked() -> Workplace {
+pub fn unpacked() -> Workplace {
     let place = Workplace::new();
     let archive = include_bytes!("../data/folders-0.1.0.tar.gz");
     tar::Archive::new(GzDecoder::new(&archive[..])).unpack(place.path("")).unwrap();

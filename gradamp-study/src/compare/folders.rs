@@ -15,8 +15,7 @@ use crate::{Error, Result};
 pub fn run_folders(group: &str, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut runs: Vec<PathBuf> = Vec::new();
     for path in paths {
-        let is_pattern = !path.exists() && path.to_string_lossy().contains(['*', '?', '[']);
-        let found = if is_pattern { matching(path)? } else { vec![path.clone()] };
+        let found = folders_at(path)?;
         if found.is_empty() {
             let message = format!("group {group} is empty: no folder matches {}", path.display());
             return Err(Error::failed(message));
@@ -31,8 +30,14 @@ pub fn run_folders(group: &str, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(runs)
 }
 
+/// The folders that a path stands for: those that match it if it is a pattern, else the path itself.
+pub(crate) fn folders_at(path: &Path) -> Result<Vec<PathBuf>> {
+    let is_pattern = !path.exists() && path.to_string_lossy().contains(['*', '?', '[']);
+    if is_pattern { matching(path) } else { Ok(vec![path.to_owned()]) }
+}
+
 /// Returns the folder itself if it is a run's folder, otherwise the run folders in it.
-fn runs_in(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn runs_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let own = RunFolder::config_of(folder);
     if own.is_err() && folder.is_dir() {
         let inner: Vec<PathBuf> =

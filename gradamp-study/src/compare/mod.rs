@@ -27,6 +27,7 @@ pub use comparison::Comparison;
 pub use contrast::{Contrast, SeedsNeeded};
 pub use examples::{Examples, PairOfRuns};
 pub use folders::run_folders;
+pub(crate) use folders::{folders_at, runs_in};
 pub use member::{Group, Member, RunNumbers};
 pub use options::{ExpectedDifferences, Options};
 pub use page::Form;

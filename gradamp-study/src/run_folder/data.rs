@@ -76,6 +76,14 @@ impl RunData {
         Ok((record, epochs.into_iter().filter_map(epoch).collect()))
     }
 
+    /// The gradients that the run in `root` has measured, by epoch and then by site in forward order.
+    ///
+    /// **Errors:** a log that was changed since the checkpoint; a line that is damaged or of another version.
+    pub fn gradients(root: &Path) -> Result<Vec<GradientLine>> {
+        let logs = SealedLogs::open(root)?;
+        if Log::Gradients.path_in(root).exists() { logs.lines(Log::Gradients) } else { Ok(Vec::new()) }
+    }
+
     /// The folder's own name.
     pub fn name(&self) -> String {
         let name = self.root.file_name().or_else(|| self.root.as_os_str().to_str().map(AsRef::as_ref));
@@ -204,10 +212,16 @@ mod tests {
             hits: vec![true, false],
         };
         let text = serde_json::to_string(&line).unwrap();
-        assert!(text.contains(r#""loss":null"#) && text.contains(r#""hits":"10""#), "{text}");
-        let read: EvaluationLine = serde_json::from_str(&text).unwrap();
-        assert!(read.loss.is_nan());
-        assert_eq!((read.hits, read.confusion), (line.hits, line.confusion));
-        assert!(serde_json::from_str::<EvaluationLine>(&text.replace("\"10\"", "\"12\"")).is_err());
+        assert!(text.contains(r#""loss":null"#) && text.contains(r#""hits":[1,0]"#), "{text}");
+        // Earlier versions wrote the hits as a string.
+        for text in [text.clone(), text.replace("[1,0]}", "\"10\"}")] {
+            let read: EvaluationLine = serde_json::from_str(&text).unwrap();
+            assert!(read.loss.is_nan());
+            assert_eq!((&read.hits, &read.confusion), (&line.hits, &line.confusion));
+        }
+        for wrong in ["[1,2]", "\"12\"", "\"1\u{e9}\"", "[1.0,0]", "[true,false]", "10", "null"] {
+            let text = text.replace("[1,0]}", &format!("{wrong}}}"));
+            assert!(serde_json::from_str::<EvaluationLine>(&text).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The lines of a run's JSONL files: what the recorder writes and every view reads.
 
+use std::collections::BTreeMap;
+
 use gradamp_core::train::{EpochReport, Evaluation, SiteGradient, StepReport, TrainState};
 use serde::{Deserialize, Serialize};
 
@@ -179,7 +181,7 @@ pub struct EvaluationLine {
     pub accuracy: f64,
     /// The confusion matrix: how many examples of each class (row) were classified as each class (column).
     pub confusion: Vec<Vec<u64>>,
-    /// Whether each example, in the set's order, was classified correctly: `1` or `0`.
+    /// Whether each example, in the set's order, was classified correctly: a list of `1` and `0`.
     #[serde(with = "ones_and_zeros")]
     pub hits: Vec<bool>,
 }
@@ -271,22 +273,50 @@ pub(crate) mod null_is_nan {
     }
 }
 
-/// One readable byte for each example.
+/// A list of `1` and `0`. Earlier versions wrote a string of these digits, which readers of tables take for one huge number.
 mod ones_and_zeros {
-    use serde::de::{Error, Unexpected};
-    use serde::{Deserialize, Deserializer, Serializer};
+    use std::fmt;
+
+    use serde::de::{Error, SeqAccess, Unexpected, Visitor};
+    use serde::{Deserializer, Serializer};
 
     pub fn serialize<S: Serializer>(hits: &[bool], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hits.iter().map(|hit| if *hit { '1' } else { '0' }).collect::<String>())
+        serializer.collect_seq(hits.iter().map(|hit| u8::from(*hit)))
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<bool>, D::Error> {
-        let hit = |digit| match digit {
-            '0' => Ok(false),
-            '1' => Ok(true),
-            other => Err(Error::invalid_value(Unexpected::Char(other), &"0 or 1")),
-        };
-        String::deserialize(deserializer)?.chars().map(hit).collect()
+        deserializer.deserialize_any(Hits)
+    }
+
+    struct Hits;
+
+    impl<'de> Visitor<'de> for Hits {
+        type Value = Vec<bool>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of 0 and 1")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut hits = Vec::new();
+            while let Some(number) = list.next_element::<u64>()? {
+                hits.push(match number {
+                    0 => false,
+                    1 => true,
+                    other => return Err(A::Error::invalid_value(Unexpected::Unsigned(other), &"0 or 1")),
+                });
+            }
+            Ok(hits)
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            let hit = |digit| match digit {
+                '0' => Ok(false),
+                '1' => Ok(true),
+                other => Err(E::invalid_value(Unexpected::Char(other), &"0 or 1")),
+            };
+            text.chars().map(hit).collect()
+        }
     }
 }
 
@@ -298,6 +328,19 @@ pub fn last_evaluated(epochs: &[EpochLine]) -> Option<&EpochLine> {
 /// The best epoch: by the validation examples where there are any, else by the test examples.
 pub fn best(epochs: &[EpochLine]) -> Option<&EpochLine> {
     epochs.iter().rev().find(|epoch| epoch.best)
+}
+
+/// The attenuation of each epoch in which gradients were measured: the norm of the gradient at the first measured layer's
+/// output, divided by that at the last one's, both before amplification at these layers. Epochs whose ratio is not finite are
+/// left out. `lines` has the layers of an epoch in forward order.
+pub fn attenuations(lines: &[GradientLine]) -> BTreeMap<usize, f64> {
+    let mut norms: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
+    for line in lines {
+        let norm = line.gradient.norm_before;
+        norms.entry(line.epoch).or_insert((norm, norm)).1 = norm;
+    }
+    let ratios = norms.into_iter().map(|(epoch, (first, last))| (epoch, first / last));
+    ratios.filter(|(_, ratio)| ratio.is_finite()).collect()
 }
 
 #[cfg(test)]

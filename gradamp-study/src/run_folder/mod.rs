@@ -7,10 +7,11 @@
 //! | `metrics.jsonl` | a line per step interval and per epoch |
 //! | `amplification.jsonl` | each draw of amplified sites |
 //! | `gradients.jsonl` | per epoch and site: gradients before and after amplification |
-//! | `evaluations.jsonl` | per evaluation: which examples were classified correctly, and the confusion matrix |
+//! | `evaluations.jsonl` | per evaluation: the confusion matrix, and for each example a 1 if it was classified correctly, else a 0 |
 //! | `checkpoints/last`, `checkpoints/best` | the model, the velocities, where the run stands, the seals of both and of the logs |
 //!
-//! Epochs, steps and phases are counted from 0.
+//! Epochs, steps and phases are counted from 0. A number that is not finite is `null`. Each log loads into a table as it is:
+//! `pandas.read_json("evaluations.jsonl", lines=True)` needs no types of columns.
 
 mod checkpoint;
 mod clock;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Log;
-use super::lines::GradientLine;
+use super::lines::{GradientLine, attenuations};
 use super::table::{self, percent, readable_lines};
 use crate::columns::columns;
 
@@ -56,15 +56,9 @@ fn epochs(folder: &Path) -> BTreeMap<usize, Epoch> {
             (line.epoch, epoch)
         })
         .collect();
-    // The lines of an epoch are in forward order of the layers.
-    let mut norms: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
-    for line in readable_lines::<GradientLine>(folder, Log::Gradients) {
-        let norm = line.gradient.norm_before;
-        norms.entry(line.epoch).or_insert((norm, norm)).1 = norm;
-    }
-    for (epoch, (first, last)) in norms {
+    for (epoch, ratio) in attenuations(&readable_lines::<GradientLine>(folder, Log::Gradients)) {
         if let Some(epoch) = epochs.get_mut(&epoch) {
-            epoch.attenuation = Some(first / last).filter(|ratio| ratio.is_finite());
+            epoch.attenuation = Some(ratio);
         }
     }
     epochs

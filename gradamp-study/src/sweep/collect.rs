@@ -1,7 +1,6 @@
 //! The status of each run of a sweep, read from its folder, and the results made of it.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use super::data::{CSV, RESULTS, run_dir};
 use super::halving::{Fate, Progress, cell_fates};
 use super::plan::{Plan, PlannedRun, Role, plain};
 use super::results::ResultLine;
+use crate::columns::csv_row;
 use crate::run_folder::lines::{EpochLine, best, last_evaluated};
 use crate::run_folder::{Error, Result, RunData, RunStatus, read_json, write_file, write_json};
 
@@ -292,7 +292,7 @@ pub(super) fn csv(plan: &Plan, lines: &[ResultLine]) -> String {
         ]
         .map(str::to_owned),
     );
-    let mut text = row(&header);
+    let mut text = csv_row(&header);
     for line in lines {
         let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
         let mut cells = vec![line.run.clone(), line.cell.clone(), line.role.to_string()];
@@ -310,22 +310,8 @@ pub(super) fn csv(plan: &Plan, lines: &[ResultLine]) -> String {
             line.version.clone(),
             line.error.clone().unwrap_or_default(),
         ]);
-        text += &row(&cells);
+        text += &csv_row(&cells);
     }
-    text
-}
-
-/// **Source:** RFC 4180, with a line feed alone.
-fn row(cells: &[String]) -> String {
-    let mut text = String::new();
-    for (i, cell) in cells.iter().enumerate() {
-        let comma = if i == 0 { "" } else { "," };
-        let _ = match cell.contains(['"', ',', '\n', '\r']) {
-            true => write!(text, "{comma}\"{}\"", cell.replace('"', "\"\"")),
-            false => write!(text, "{comma}{cell}"),
-        }; // writing to a String cannot fail
-    }
-    text.push('\n');
     text
 }
 
@@ -343,11 +329,5 @@ mod tests {
         assert!(Claim::acquire(root.path(), "b").unwrap().is_some(), "another run");
         drop(claim);
         assert!(!Claim::is_held(root.path(), "a") && Claim::acquire(root.path(), "a").unwrap().is_some());
-    }
-
-    #[test]
-    fn cells_of_a_table_that_hold_its_signs_are_quoted() {
-        let cells = ["a", "b,c", "say \"d\"", "two\nlines", ""].map(str::to_owned);
-        assert_eq!(row(&cells), "a,\"b,c\",\"say \"\"d\"\"\",\"two\nlines\",\n");
     }
 }

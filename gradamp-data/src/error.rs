@@ -152,6 +152,17 @@ impl Error {
         }
     }
 
+    /// Whether it says that no data set is at its place, rather than that one is damaged.
+    pub(crate) fn is_missing(&self) -> bool {
+        match self {
+            Error::Setting { key, .. } => key == "source",
+            Error::NoDataset { .. } => true,
+            Error::Read { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            Error::Variable { error, .. } => error.is_missing(),
+            _ => false,
+        }
+    }
+
     /// The error, inside an [`Error::Variable`] where the path came from the environment variable.
     pub(crate) fn by_variable(self, variable: Option<&Path>) -> Self {
         match variable {

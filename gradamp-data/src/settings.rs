@@ -128,6 +128,12 @@ impl DataSettings {
         }
     }
 
+    /// Why the data cannot be found: nothing is at the path, or a data set that is requested by name is not there. `None` where
+    /// the data is found or generated; its files may still be damaged.
+    pub fn missing(&self) -> Option<Error> {
+        self.find().err().filter(Error::is_missing)
+    }
+
     /// Sets the source and the path to those of a choice; see [`Choice::over`].
     pub fn choose(&mut self, choice: Choice) {
         (self.source, self.path) = choice.over(self.source);

@@ -20,7 +20,7 @@ pub struct SweepArgs {
     /// For each amplified cell, add control runs that apply the factor to the learning rate instead.
     #[arg(long)]
     pub controls: bool,
-    /// Print the plan and an estimate of its duration; train nothing.
+    /// Print the plan and an estimate of its duration, also where the data is missing; train nothing.
     #[arg(long)]
     pub dry_run: bool,
     /// Train only part I of N of the runs, with I from 1 to N.

@@ -42,7 +42,7 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
     expansion.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
     keep_draws(&root, &mut expansion)?;
     check_runs(&root, &expansion)?;
-    let extents = preflight(&expansion, args.device.as_ref(), &say)?;
+    let extents = preflight(&expansion, args.device.as_ref(), args.dry_run, &say)?;
     if args.dry_run {
         return dry_run(args, &root, &expansion, &extents, shard);
     }

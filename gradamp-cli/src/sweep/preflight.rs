@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use gradamp_core::train::Trainer;
 use gradamp_core::{Error, Parameters};
 use gradamp_cpu::Cpu;
+use gradamp_data::{DataSettings, Source};
 use gradamp_models::ModelSettings;
 
 use crate::dataset::{Data, Sources};
@@ -31,11 +32,20 @@ struct Batches {
     image: [usize; 3],
 }
 
-/// Checks every run, and returns the extent of each. Passes a line about the data to `say`.
+/// The sizes of CIFAR-10 and of CIFAR-100: the training and the test images.
+const CIFAR: (usize, usize) = (50_000, 10_000);
+
+/// Checks every run, and returns the extent of each. Passes a line about the data to `say`. Where a data set is missing, a
+/// plan that is only shown (`is_dry_run`) takes the extents from the sizes of CIFAR, and the line says so.
 ///
-/// **Errors:** data that is missing or too small; a selection that matches no layer of a run's model; a device that is
+/// **Errors:** data that is missing, unless `is_dry_run`; data that is too small; a selection that matches no layer of a run's model; a device that is
 /// not there; each with the place of the setting.
-pub fn preflight(expansion: &Expansion, device: Option<&Device>, say: &dyn Fn(&str)) -> Result<Vec<Extent>> {
+pub fn preflight(
+    expansion: &Expansion,
+    device: Option<&Device>,
+    is_dry_run: bool,
+    say: &dyn Fn(&str),
+) -> Result<Vec<Extent>> {
     let cpu = Cpu::with_threads(1)?;
     let said = Mutex::new(HashSet::new());
     let say_once = |line: &str| {
@@ -59,7 +69,17 @@ pub fn preflight(expansion: &Expansion, device: Option<&Device>, say: &dyn Fn(&s
         let batches = match known.get(&key) {
             Some(batches) => *batches,
             None => {
-                let batches = batches(config, &cpu, &say_once).map_err(|error| placed(settings, error))?;
+                let batches = match config.data.missing().filter(|_| is_dry_run) {
+                    Some(missing) => {
+                        let reason = placed(settings, missing.within("data").into()).reason();
+                        let (train, test) = CIFAR;
+                        say_once(&format!(
+                            "note: {reason}. The plan is for {train} + {test} images, as in CIFAR."
+                        ));
+                        of_cifar(config)
+                    }
+                    None => batches(config, &cpu, &say_once).map_err(|error| placed(settings, error))?,
+                };
                 known.insert(key, batches);
                 batches
             }
@@ -86,6 +106,18 @@ fn batches(config: &Config, cpu: &Cpu, say: &dyn Fn(&str)) -> Result<Batches, Er
     let evaluated = sources.evaluations().iter().map(|(_, source)| source.batches()).sum();
     let extent = Extent { steps: sources.train().batches(), evaluated };
     Ok(Batches { extent, classes, image: sources.train().image_shape() })
+}
+
+/// The batches of CIFAR-10 or CIFAR-100, without the data.
+fn of_cifar(config: &Config) -> Batches {
+    let DataSettings { source, validation, train_limit, test_limit, .. } = config.data;
+    let limited = |examples: usize, limit: usize| if limit > 0 { examples.min(limit) } else { examples };
+    let batch_size = config.train.batch_size.max(1);
+    let train = limited(CIFAR.0.saturating_sub(validation), train_limit);
+    let test = limited(CIFAR.1, test_limit);
+    let evaluated = validation.div_ceil(batch_size) + test.div_ceil(batch_size);
+    let classes = if source == Source::Cifar100 { 100 } else { 10 };
+    Batches { extent: Extent { steps: train / batch_size, evaluated }, classes, image: [32, 32, 3] }
 }
 
 /// Makes a trainer with a model of width 1, which has the same layers as a wide model, so that the trainer checks the settings.
@@ -147,7 +179,7 @@ mod tests {
             study.base.set("data", shapes.clone()).unwrap();
             let expansion = expand(&study, true).unwrap();
             assert!(expansion.warnings.is_empty(), "{}: {:?}", path.display(), expansion.warnings);
-            let extents = preflight(&expansion, Some(&Device::Cpu), &|_| {});
+            let extents = preflight(&expansion, Some(&Device::Cpu), false, &|_| {});
             let extents = extents.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             assert_eq!(extents.len(), expansion.plan.runs.len());
         }

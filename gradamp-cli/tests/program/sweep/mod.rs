@@ -40,6 +40,35 @@ fn results(place: &Workplace, root: &str) -> Vec<Value> {
     json_lines(&place.path(root).join("results.jsonl"))
 }
 
+#[test]
+fn a_plan_is_shown_also_where_its_data_is_missing() {
+    let place = Workplace::new();
+    let named = "data = { source = 'cifar10', validation = 5000, test_limit = 1000 }";
+    let at_path = named.replace("'cifar10'", "'cifar100', path = 'no/such/place'");
+    for (data, reason) in
+        [(named, "no cifar10 found under data/"), (&at_path, "no/such/place: cannot be read")]
+    {
+        study(&place, "seeds = 1\nbaseline = false", "");
+        let text = fs::read_to_string(place.path("s.toml")).unwrap();
+        let line = text.lines().find(|line| line.starts_with("data =")).unwrap();
+        place.write("s.toml", &text.replace(line, data));
+        let plan = place.run("sweep s.toml --dry-run").succeeds();
+        for part in ["note: ", reason, "The plan is for 50000 + 10000 images, as in CIFAR."] {
+            assert!(plan.err.contains(part), "{part} in\n{}", plan.err);
+        }
+        // 2 epochs of 45,000 / 16 steps.
+        assert!(plan.out.contains(" 5624 ") && plan.out.contains("s: 1 runs in 1 cells"), "{}", plan.out);
+        assert!(
+            plan.out.contains("376 batches of evaluation"),
+            "(5,000 + 1,000) / 16, rounded up: {}",
+            plan.out
+        );
+        let report = place.run("sweep s.toml");
+        assert!(report.code != Some(0) && report.err.contains(reason), "{}", report.err);
+        assert!(!place.path("sweeps").exists());
+    }
+}
+
 /// The status of each run, by name.
 fn statuses(place: &Workplace, root: &str) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();

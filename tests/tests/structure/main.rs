@@ -68,6 +68,17 @@ fn cargo_run_starts_the_program() {
 }
 
 #[test]
+fn the_citation_names_this_version_and_licence() {
+    let citation = std::fs::read_to_string(workspace().join("CITATION.cff")).unwrap();
+    let values = |key: &str| -> Vec<&str> {
+        citation.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(": ")).collect()
+    };
+    assert_eq!(values("cff-version"), ["1.2.0"]);
+    assert_eq!(values("version"), [env!("CARGO_PKG_VERSION")]);
+    assert_eq!(values("license"), [env!("CARGO_PKG_LICENSE")]);
+}
+
+#[test]
 fn files_are_short() {
     let mut failures = Vec::new();
     for name in crates() {

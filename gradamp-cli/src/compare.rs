@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use gradamp_study::compare::{Comparison, ExpectedDifferences, Form, Options, SweepComparison, run_folders};
+use gradamp_study::compare::{
+    Comparison, ExpectedDifferences, Form, Options, SweepComparison, Targets, run_folders,
+};
 use gradamp_study::config::number::real;
 use gradamp_study::run_folder::RunData;
 use gradamp_study::statistics::Correction;
@@ -29,12 +31,20 @@ pub struct CompareArgs {
     /// The runs of group B.
     #[arg(long, value_name = "RUN", num_args = 1.., requires = "a")]
     pub b: Vec<PathBuf>,
-    /// Measure the time until this test accuracy is reached, such as 0.7. By default it is the lower of the groups' mean last
-    /// accuracies.
-    #[arg(long, value_name = "ACCURACY", value_parser = real)]
-    pub target: Option<f64>,
-    /// Estimate how many seeds are needed to detect this difference in accuracy, such as 0.01. By default it is the difference
-    /// that was found.
+    /// Measure the time until each of these test accuracies is reached, in percent, such as 60,70,75. A number below 1 is a
+    /// fraction: 0.7 is 70. By default it is the lower of the groups' mean last accuracies; for a sweep, the targets of the study's
+    /// contrasts, or else the mean last accuracy of each baseline.
+    #[arg(long, value_name = "ACCURACY", value_delimiter = ',', value_parser = real)]
+    pub target: Vec<f64>,
+    /// Take as targets these quantiles, in percent, of the last accuracies of group A, or of each baseline: 50 is the median over
+    /// the seeds.
+    #[arg(long, value_name = "PERCENT", value_delimiter = ',', value_parser = real, conflicts_with = "target")]
+    pub target_quantile: Vec<f64>,
+    /// The smallest difference in accuracy that matters, in percentage points, such as 1.0: also test whether the groups are
+    /// equivalent up to it.
+    #[arg(long, value_name = "POINTS", value_parser = real)]
+    pub smallest_difference: Option<f64>,
+    /// Estimate how many seeds are needed to detect this difference in accuracy, such as 0.01, by the deviation of these runs.
     #[arg(long, value_name = "ACCURACY", value_parser = real)]
     pub difference: Option<f64>,
     /// The power of that estimate: the probability that this many seeds detect the difference.
@@ -125,11 +135,29 @@ impl CompareArgs {
             }
             _ => Ok(()),
         };
-        check("--target", self.target)?;
+        let targets = match (self.target.as_slice(), self.target_quantile.as_slice()) {
+            ([], []) => Targets::Default,
+            ([], shares) => {
+                let is_share = |share: &f64| (0.0..=100.0).contains(share);
+                if let Some(wrong) = shares.iter().find(|share| !is_share(share)) {
+                    let message =
+                        format!("--target-quantile: found {wrong}, expected percent, from 0 to 100");
+                    return Err(Failure::usage(message));
+                }
+                Targets::QuantilesOfA(shares.iter().map(|share| share / 100.0).collect())
+            }
+            (asked, _) => Targets::Fixed(accuracies(asked)?, "as asked".into()),
+        };
+        if let Some(points) = self.smallest_difference.filter(|points| !(*points > 0.0 && *points <= 100.0)) {
+            let message =
+                format!("--smallest-difference: found {points}, expected percentage points, above 0 to 100");
+            return Err(Failure::usage(message));
+        }
         check("--difference", self.difference)?;
         check("--power", Some(self.power))?;
         Ok(Options {
-            target: self.target.map(|target| (target, "as asked".into())),
+            targets,
+            smallest_difference: self.smallest_difference.map(|points| points / 100.0),
             difference: self.difference,
             power: self.power,
             expected: match self.differ.as_slice() {
@@ -139,6 +167,20 @@ impl CompareArgs {
             ..Options::default()
         })
     }
+}
+
+/// Reads target accuracies: a number below 1 is a fraction, another one is in percent.
+///
+/// **Errors:** a number that is not above 0, or is above 100.
+pub fn accuracies(targets: &[f64]) -> Result<Vec<f64>> {
+    let accuracy = |&target: &f64| match target {
+        _ if !(target > 0.0 && target <= 100.0) => {
+            Err(Failure::usage(format!("--target: found {target}, expected percent, above 0 to 100")))
+        }
+        _ if target < 1.0 => Ok(target),
+        _ => Ok(target / 100.0),
+    };
+    targets.iter().map(accuracy).collect()
 }
 
 /// The name of a group: the path of its only run, or the common beginning of its runs' names.

@@ -119,7 +119,15 @@ fn an_old_sweep_is_compared_to_the_same_numbers() {
     place.run("verify sweep").succeeds();
     let before = contents(&place.path("sweep"));
     let output = place.run("compare sweep --json").succeeds().out;
-    let stored = serde_json::from_str(&text(&place.path(""), "compare.json")).unwrap();
+    let mut stored: Value = serde_json::from_str(&text(&place.path(""), "compare.json")).unwrap();
+    // Earlier versions estimated a number of seeds from the difference that was found.
+    for cell in stored["cells"].as_array_mut().unwrap() {
+        for contrast in ["last", "best"] {
+            if let Some(contrast) = cell["comparison"][contrast].as_object_mut() {
+                contrast.remove("seeds");
+            }
+        }
+    }
     assert_holds(&serde_json::from_str(&output).unwrap(), &stored, 1e-9, "compare");
     assert!(contents(&place.path("sweep")) == before, "reading a sweep changes nothing in it");
 }

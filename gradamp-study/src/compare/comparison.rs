@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::analysis::Contrasts;
+use super::analysis::{Contrasts, Side, notes_on_unreached};
 use super::arrival::Target;
 use super::contrast::Contrast;
+use super::course::{Course, doubt_about_seconds};
 use super::examples::Examples;
 use super::member::{Group, Member};
 use super::options::Options;
@@ -33,8 +34,11 @@ pub struct Comparison {
     pub best: Option<Contrast>,
     /// Whether the best epochs were chosen on validation examples.
     pub best_is_fair: bool,
-    /// The times to a target accuracy.
+    /// The times to the first of the target accuracies.
     pub target: Option<Target>,
+    /// The times to each of the target accuracies.
+    #[serde(default)]
+    pub targets: Vec<Target>,
     /// Both groups on the same test examples.
     pub examples: Option<Examples>,
     /// Warnings that a reader should know before relying on the comparison.
@@ -46,16 +50,20 @@ impl Comparison {
     ///
     /// **Errors:** a group in which no run was ever evaluated; settings that cannot be written.
     pub fn of_runs(a: (&str, Vec<RunData>), b: (&str, Vec<RunData>), options: &Options) -> Result<Self> {
-        let mut left_out = Vec::new();
+        let (mut left_out, mut diverged) = (Vec::new(), [Vec::new(), Vec::new()]);
         let mut members = |letter: &str, (name, runs): (&str, Vec<RunData>)| {
             let n = runs.len();
             let mut members = Vec::new();
             for run in runs {
                 let root = run.root.display().to_string();
+                let course = Course::new(&run.record, &run.epochs);
                 match Member::new(run) {
                     Some(member) => members.push(member),
                     None => {
-                        left_out.push(format!("{root} was never evaluated on test examples and is left out"))
+                        left_out.push(format!("{root} was never evaluated on test examples and is left out"));
+                        if course.diverged {
+                            diverged[usize::from(letter == "B")].push(course);
+                        }
                     }
                 }
             }
@@ -67,36 +75,39 @@ impl Comparison {
             }
         };
         let (members_a, members_b) = (members("A", a.clone())?, members("B", b.clone())?);
-        let mut comparison = Self::of_members((a.0, members_a), (b.0, members_b), options)?
+        let diverged = [diverged[0].as_slice(), &diverged[1]];
+        let mut comparison = Self::of_members((a.0, members_a), (b.0, members_b), diverged, options)?
             .ok_or_else(|| Error::failed("a group is empty"))?;
         comparison.warnings.splice(0..0, left_out);
         Ok(comparison)
     }
 
-    /// Compares two groups of members; `None` where a group is empty.
+    /// Compares two groups of members; `None` where a group is empty. `diverged` are runs of A and of B that diverged before they were
+    /// evaluated.
     ///
     /// **Errors:** settings that cannot be written.
     pub fn of_members(
         (name_a, mut a): (&str, Vec<Member>),
         (name_b, mut b): (&str, Vec<Member>),
+        diverged: [&[Course]; 2],
         options: &Options,
     ) -> Result<Option<Self>, KeyError> {
         for group in [&mut a, &mut b] {
             group.sort_by_key(|member| member.numbers.seed);
         }
         let (group_a, group_b) = (Group::new(name_a, &a), Group::new(name_b, &b));
-        let Some(Contrasts { method, last, best }) =
-            Contrasts::between(&group_a.runs, &group_b.runs, options)
-        else {
+        let runs = group_a.runs.iter().chain(&group_b.runs);
+        let courses =
+            || runs.clone().filter_map(|run| run.course.as_ref()).chain(diverged.into_iter().flatten());
+        let doubt = doubt_about_seconds(courses());
+        let [side_a, side_b] = [(&group_a, diverged[0]), (&group_b, diverged[1])]
+            .map(|(group, diverged)| Side { runs: &group.runs, diverged });
+        let contrasts = Contrasts::between(side_a, side_b, options, "A's", doubt.is_none());
+        let Some(Contrasts { method, last, best, targets }) = contrasts else {
             return Ok(None);
         };
-        let (accuracy, chosen) = match &options.target {
-            Some(target) => target.clone(),
-            None if last.a.mean <= last.b.mean => {
-                (last.a.mean, "A's mean last accuracy, the lower of the two".to_owned())
-            }
-            None => (last.b.mean, "B's mean last accuracy, the lower of the two".to_owned()),
-        };
+        let mut notes: Vec<String> = doubt.into_iter().collect();
+        notes.extend(notes_on_unreached(targets.iter(), courses()));
         let differences = settings::between(&a, &b, &options.expected)?;
         let members = || a.iter().chain(&b);
         let mut comparison = Self {
@@ -105,7 +116,8 @@ impl Comparison {
             last,
             best,
             best_is_fair: members().all(|member| member.numbers.best_validation_accuracy.is_some()),
-            target: Target::timed(accuracy, chosen, &a, &b, method),
+            target: targets.first().cloned(),
+            targets,
             examples: Examples::between(&a, &b, method == Method::Paired, options.resamples),
             warnings: Vec::new(),
             a: group_a,
@@ -117,6 +129,7 @@ impl Comparison {
             &comparison.differences,
             [("A", &comparison.a, &a), ("B", &comparison.b, &b)],
         )?;
+        comparison.warnings.extend(notes);
         Ok(Some(comparison))
     }
 

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::course::Course;
 use crate::run_folder::lines::{EpochLine, EvaluationLine, best, last_evaluated};
 use crate::run_folder::{RunData, RunRecord, RunStatus};
+use crate::statistics::is_above_chance;
 use crate::sweep::ResultLine;
 
 /// The numbers of one run.
@@ -29,22 +31,41 @@ pub struct RunNumbers {
     pub test_accuracy_at_best: Option<f64>,
     /// Seconds of all training steps.
     pub seconds: f64,
+    /// Whether the run trains at all: whether the last test accuracy is above chance by more than the 99.9 % limit of the
+    /// binomial distribution. `None` if the number of classes or of test examples is not known.
+    #[serde(default)]
+    pub trained: Option<bool>,
+    /// The test accuracies as training went on; `None` if the run's folder was removed.
+    #[serde(skip)]
+    pub course: Option<Course>,
 }
 
 impl RunNumbers {
-    /// The numbers of the run in `folder`; `None` if it has never been evaluated on the test examples.
-    pub fn of_epochs(folder: &Path, record: &RunRecord, epochs: &[EpochLine]) -> Option<Self> {
+    /// The numbers of the run in `folder`, which was evaluated on `examples` test examples, if that is known; `None` if it has
+    /// never been evaluated on the test examples.
+    pub fn of_epochs(
+        folder: &Path,
+        record: &RunRecord,
+        epochs: &[EpochLine],
+        examples: Option<usize>,
+    ) -> Option<Self> {
         let best = best(epochs);
+        let last = last_evaluated(epochs)?.test_accuracy?;
+        let trained = examples
+            .filter(|n| *n > 0 && record.classes.len() > 1)
+            .map(|n| is_above_chance((last * n as f64).round() as u64, n as u64, record.classes.len()));
         Some(Self {
             run: folder.display().to_string(),
             seed: record.seed,
             outcome: record.outcome,
             epochs: epochs.last().map_or(0, |epoch| epoch.epoch + 1),
-            last_test_accuracy: last_evaluated(epochs)?.test_accuracy?,
+            last_test_accuracy: last,
             best_epoch: best.map(|epoch| epoch.epoch),
             best_validation_accuracy: best.and_then(|epoch| epoch.validation_accuracy),
             test_accuracy_at_best: best.and_then(|epoch| epoch.test_accuracy),
             seconds: epochs.iter().map(|epoch| epoch.seconds).sum(),
+            trained,
+            course: Some(Course::new(record, epochs)),
         })
     }
 
@@ -61,6 +82,8 @@ impl RunNumbers {
             best_validation_accuracy: line.best_validation_accuracy,
             test_accuracy_at_best: line.test_accuracy_at_best,
             seconds: line.seconds,
+            trained: None,
+            course: None,
         })
     }
 }
@@ -78,6 +101,12 @@ impl Group {
     /// The group called `name`.
     pub fn new(name: &str, members: &[Member]) -> Self {
         Self { name: name.to_owned(), runs: members.iter().map(|member| member.numbers.clone()).collect() }
+    }
+
+    /// How many runs train at all, and of how many; `None` if that is not known of some run.
+    pub fn trained(&self) -> Option<(usize, usize)> {
+        let trained = self.runs.iter().map(|run| run.trained).collect::<Option<Vec<bool>>>()?;
+        Some((trained.iter().filter(|is| **is).count(), trained.len()))
     }
 
     /// The seeds, in order.
@@ -98,7 +127,8 @@ pub struct Member {
 impl Member {
     /// Makes a member of a run; `None` if the run was never evaluated on the test examples.
     pub fn new(data: RunData) -> Option<Self> {
-        let numbers = RunNumbers::of_epochs(&data.root, &data.record, &data.epochs)?;
+        let examples = data.evaluations.iter().find(|line| line.split == "test").map(|line| line.hits.len());
+        let numbers = RunNumbers::of_epochs(&data.root, &data.record, &data.epochs, examples)?;
         Some(Self { numbers, data: Some(data) })
     }
 
@@ -111,14 +141,5 @@ impl Member {
     pub fn last_evaluation(&self) -> Option<&EvaluationLine> {
         let data = self.data.as_ref()?;
         data.evaluation("test", data.last()?.epoch)
-    }
-
-    /// The epoch after which a test accuracy was first reached, and the seconds of training steps until then.
-    pub fn reach(&self, target: f64) -> Option<(usize, f64)> {
-        let epochs: &[EpochLine] = &self.data.as_ref()?.epochs;
-        let at =
-            epochs.iter().position(|epoch| epoch.test_accuracy.is_some_and(|accuracy| accuracy >= target))?;
-        // The time of evaluations is left out, because it depends on how often the run evaluates.
-        Some((epochs[at].epoch + 1, epochs[..=at].iter().map(|epoch| epoch.seconds).sum()))
     }
 }

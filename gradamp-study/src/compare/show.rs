@@ -1,14 +1,16 @@
 //! A comparison of two groups as a page.
 
-use super::arrival::{Arrivals, Contest, Target};
 use super::comparison::Comparison;
 use super::contrast::{Contrast, SeedsNeeded};
 use super::examples::Examples;
 use super::member::Group;
 use super::page::{Form, Page, chance, interval, or_dash, points, signed};
+use super::times_show;
 use super::warnings::list;
 use crate::columns::header;
-use crate::statistics::{Design, Effect, MOST_SEEDS, McNemarMethod, Method, Summary};
+use crate::statistics::{
+    ALPHA, Design, Effect, Equivalence, MOST_SEEDS, McNemarMethod, Method, Permutation, Summary,
+};
 
 impl Comparison {
     /// The page, for a terminal or in Markdown.
@@ -29,12 +31,26 @@ fn page(comparison: &Comparison, form: Form) -> String {
     }
     warnings(&mut page, &comparison.warnings);
     page.table(&accuracies(comparison));
-    if let Some(seeds) = &comparison.last.seeds {
-        page.line(&seeds_needed(seeds));
+    let notes: Vec<String> = [
+        trained(comparison),
+        comparison.last.permutation.and_then(|test| too_few(&test)),
+        comparison.last.equivalence.map(|test| equivalent("last epoch", &test)),
+        comparison
+            .best
+            .as_ref()
+            .and_then(|best| best.equivalence)
+            .map(|test| equivalent("best epoch", &test)),
+        comparison.last.seeds.as_ref().map(seeds_needed),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if !notes.is_empty() {
+        page.line(&notes.join("\n"));
     }
-    if let Some(target) = &comparison.target {
-        page.heading(&heading_of(target));
-        page.table(&times(target, comparison.method));
+    for target in comparison.targets.iter().filter(|target| target.is_reached()) {
+        page.heading(&times_show::heading(target));
+        page.table(&times_show::times(target));
     }
     if let Some(examples) = &comparison.examples {
         of_examples(&mut page, examples);
@@ -66,12 +82,24 @@ fn difference_name(method: Method) -> String {
 }
 
 fn accuracies(comparison: &Comparison) -> Vec<Vec<String>> {
-    let mut rows =
-        vec![header(["test accuracy, %", "runs", "mean", "sd", "95 % interval", "p", "Hedges' g"])];
+    let rearranged = match comparison.method {
+        Method::Paired => "p of sign flips",
+        Method::Welch => "p of permutations",
+    };
+    let mut rows = vec![header([
+        "test accuracy, %",
+        "runs",
+        "mean",
+        "sd",
+        "95 % interval",
+        "p",
+        rearranged,
+        "Hedges' g",
+    ])];
     let mut add = |name: &str, contrast: &Contrast| {
         for (letter, summary) in [("A", &contrast.a), ("B", &contrast.b)] {
             let mut row = summary_cells(&format!("{name}, {letter}"), summary, points);
-            row.extend(["".into(), "".into()]);
+            row.extend(["", "", ""].map(str::to_owned));
             rows.push(row);
         }
         rows.push(vec![
@@ -81,6 +109,7 @@ fn accuracies(comparison: &Comparison) -> Vec<Vec<String>> {
             String::new(),
             or_dash(contrast.test, |test| interval(test.ci, |bound| signed(&points(bound)))),
             chance(contrast.test.map(|test| test.p)),
+            chance(contrast.permutation.map(|test| test.p)),
             effect(contrast.hedges_g.as_ref()),
         ]);
     };
@@ -111,6 +140,43 @@ pub fn effect(effect: Option<&Effect>) -> String {
     })
 }
 
+/// How many runs of each group train at all, if some run does not.
+fn trained(comparison: &Comparison) -> Option<String> {
+    let shares = comparison.groups().map(|(letter, group)| Some((letter, group.trained()?)));
+    let [Some((a, in_a)), Some((b, in_b))] = shares else { return None };
+    let is_all = |(trained, runs): (usize, usize)| trained == runs;
+    (!is_all(in_a) || !is_all(in_b)).then(|| {
+        format!(
+            "Runs whose last accuracy is above chance: {} of {} in {a}, {} of {} in {b}.",
+            in_a.0, in_a.1, in_b.0, in_b.1
+        )
+    })
+}
+
+/// A note that so few runs cannot give a small p by rearrangement.
+pub fn too_few(test: &Permutation) -> Option<String> {
+    (test.smallest_p >= ALPHA).then(|| {
+        format!(
+            "So few runs give no p below {} by sign flips or permutations, however large the difference.",
+            chance(Some(test.smallest_p))
+        )
+    })
+}
+
+fn equivalent(name: &str, test: &Equivalence) -> String {
+    let margin = points(test.smallest_difference);
+    let answer = if test.is_equivalent() {
+        format!("the groups are equivalent: the difference is smaller than {margin} points")
+    } else {
+        format!("it is not shown that the difference is smaller than {margin} points")
+    };
+    format!(
+        "Equivalence, {name}: {answer} (90 % interval {}; two one-sided tests, p {}).",
+        interval(test.ci90, |bound| signed(&points(bound))),
+        chance(Some(test.p))
+    )
+}
+
 fn seeds_needed(seeds: &SeedsNeeded) -> String {
     let SeedsNeeded { design, difference, power, .. } = *seeds;
     let which = match design {
@@ -127,65 +193,6 @@ fn seeds_needed(seeds: &SeedsNeeded) -> String {
 /// A number of seeds.
 pub fn count(seeds: Option<usize>) -> String {
     seeds.map_or_else(|| format!("more than {MOST_SEEDS}"), |n| n.to_string())
-}
-
-fn heading_of(target: &Target) -> String {
-    format!("Time to a test accuracy of {} % ({})", points(target.accuracy), target.chosen)
-}
-
-fn times(target: &Target, method: Method) -> Vec<Vec<String>> {
-    let mut rows = vec![header([
-        "time to target",
-        "arrive",
-        "median",
-        "mean",
-        "sd",
-        "95 % interval",
-        "p",
-        "p of ranks",
-    ])];
-    let mut add = |name: &str, contest: &Contest, write: fn(f64) -> String| {
-        for (letter, arrivals) in [("A", &contest.a), ("B", &contest.b)] {
-            rows.push(arrival_cells(&format!("{name}, {letter}"), arrivals, write));
-        }
-        rows.push(vec![
-            difference_name(method),
-            String::new(),
-            String::new(),
-            or_dash(contest.test, |test| signed(&write(test.difference))),
-            String::new(),
-            or_dash(contest.test, |test| interval(test.ci, |bound| signed(&write(bound)))),
-            chance(contest.test.map(|test| test.p)),
-            chance(contest.ranks.map(|ranks| ranks.p)),
-        ]);
-    };
-    add("epochs", &target.epochs, |epochs| format!("{epochs:.1}"));
-    add("seconds", &target.seconds, seconds);
-    rows
-}
-
-/// Writes seconds; short times get more digits.
-fn seconds(seconds: f64) -> String {
-    match seconds.abs() {
-        0.0..10.0 => format!("{seconds:.2}"),
-        10.0..1000.0 => format!("{seconds:.1}"),
-        _ => format!("{seconds:.0}"),
-    }
-}
-
-fn arrival_cells(name: &str, arrivals: &Arrivals, write: fn(f64) -> String) -> Vec<String> {
-    let Arrivals { runs, arrived, median, .. } = arrivals;
-    let some = (arrived.n > 0).then_some(arrived);
-    vec![
-        name.to_owned(),
-        format!("{} of {runs}", arrived.n),
-        or_dash(*median, write),
-        or_dash(some, |arrived| write(arrived.mean)),
-        or_dash(arrived.sd, write),
-        or_dash(arrived.ci, |ci| interval(ci, write)),
-        String::new(),
-        String::new(),
-    ]
 }
 
 fn of_examples(page: &mut Page, examples: &Examples) {

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::analysis::{CellAnalysis, ChosenBy, SweepAnalysis};
+use super::analysis::{CellAnalysis, CellRuns, ChosenBy, SweepAnalysis, Trained, diverged};
 use super::comparison::Comparison;
+use super::course::Course;
 use super::member::{Member, RunNumbers};
-use super::options::{ExpectedDifferences, Options};
+use super::options::Options;
 use super::warnings;
 use crate::run_folder::{RunData, RunStatus};
 use crate::statistics::{Correction, Summary};
@@ -51,14 +52,18 @@ pub struct CellComparison {
     pub validation: Option<Summary>,
     /// Test accuracy in the best epochs.
     pub best: Option<Summary>,
+    /// How many runs train at all; `None` if that is not known of some run.
+    #[serde(default)]
+    pub trained: Option<Trained>,
     /// The cell (B) against its baseline (A), where both have finished runs. `corrected_p` is over all cells of the sweep.
     pub comparison: Option<Comparison>,
 }
 
-/// A cell and its finished runs.
+/// A cell, its finished runs, and those that diverged.
 struct Row {
     cell: Cell,
     members: Vec<Member>,
+    diverged: Vec<Course>,
 }
 
 impl SweepComparison {
@@ -77,11 +82,15 @@ impl SweepComparison {
         let mut warnings = data.warnings.clone();
         let rows = rows(data, &mut warnings)?;
         check_baselines(&rows, data, baseline)?;
-        let numbers = |row: &Row| {
-            let numbers = row.members.iter().map(|member| member.numbers.clone());
-            (row.cell.clone(), numbers.collect::<Vec<_>>())
+        let options = &options.for_sweep(&data.plan);
+        let cell_runs = |row: &Row| CellRuns {
+            cell: row.cell.clone(),
+            runs: row.members.iter().map(|member| member.numbers.clone()).collect(),
+            diverged: row.diverged.clone(),
         };
-        let analysis = SweepAnalysis::new(rows.iter().map(numbers).collect(), options, correction, baseline);
+        let analysis =
+            SweepAnalysis::new(rows.iter().map(cell_runs).collect(), options, correction, baseline);
+        let notes = analysis.notes;
         let chosen = analysis.best.filter(|best| best.chosen_by == ChosenBy::Validation);
         let mut cells = Vec::new();
         for (cell, row) in analysis.cells.into_iter().zip(&rows) {
@@ -96,20 +105,9 @@ impl SweepComparison {
             cells,
             warnings,
         };
-        all.correct_times();
         all.warn(&rows);
+        all.warnings.extend(notes);
         Ok(all)
-    }
-
-    /// Corrects the p-values of the times to a target over all cells.
-    fn correct_times(&mut self) {
-        let (mut epochs, mut seconds) = (Vec::new(), Vec::new());
-        let comparisons = self.cells.iter_mut().filter_map(|cell| cell.comparison.as_mut());
-        for target in comparisons.filter_map(|comparison| comparison.target.as_mut()) {
-            epochs.push(&mut target.epochs.corrected_p);
-            seconds.push(&mut target.seconds.corrected_p);
-        }
-        [epochs, seconds].into_iter().for_each(|places| self.correction.correct(places));
     }
 
     /// The cells that are compared with `baseline`, in plan order.
@@ -154,6 +152,7 @@ impl CellComparison {
         if let (Some(comparison), Some(against)) = (&mut comparison, analysis.against) {
             // These contrasts have the same numbers, but p-values that are corrected over all cells.
             (comparison.last, comparison.best) = (against.last, against.best);
+            (comparison.target, comparison.targets) = (against.targets.first().cloned(), against.targets);
         }
         let cell = analysis.cell;
         Ok(Self {
@@ -166,24 +165,18 @@ impl CellComparison {
             last: analysis.last,
             validation: analysis.validation,
             best: analysis.best,
+            trained: analysis.trained,
             comparison,
         })
     }
 }
 
-/// Compares a cell (B) with its baseline (A). All cells of a baseline have the same target accuracy: by default the mean last
-/// accuracy of the baseline.
+/// Compares a cell (B) with its baseline (A).
 fn compare(baseline: &Row, row: &Row, options: &Options) -> Result<Option<Comparison>> {
-    let last: Vec<f64> = baseline.members.iter().map(|member| member.numbers.last_test_accuracy).collect();
-    let own = || (Summary::of_values(&last).mean, "the baseline's mean last accuracy".to_owned());
-    let options = Options {
-        target: Some(options.target.clone().unwrap_or_else(own)),
-        expected: ExpectedDifferences::All, // the study names the settings that differ
-        ..options.clone()
-    };
     let group = |row: &Row| (row.cell.name.clone(), row.members.clone());
     let ((name_a, a), (name_b, b)) = (group(baseline), group(row));
-    Ok(Comparison::of_members((&name_a, a), (&name_b, b), &options)?)
+    let diverged = [baseline.diverged.as_slice(), &row.diverged];
+    Ok(Comparison::of_members((&name_a, a), (&name_b, b), diverged, options)?)
 }
 
 /// The finished runs of every cell.
@@ -207,7 +200,8 @@ fn rows(data: &SweepData, warnings: &mut Vec<String>) -> Result<Vec<Row>> {
                 warnings.push(left_out(&cell, status, &runs));
             }
         }
-        rows.push(Row { cell, members });
+        let diverged = diverged(data, &cell);
+        rows.push(Row { cell, members, diverged });
     }
     Ok(rows)
 }

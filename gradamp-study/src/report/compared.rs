@@ -4,7 +4,7 @@ use super::chart::{Format, p_in_words, significant};
 use super::html::{Block, Cell, Section, Table};
 use super::subject::Subject;
 use crate::Result;
-use crate::compare::{Comparison, Contest, Contrast, Examples, Options, Target};
+use crate::compare::{Comparison, Contest, Contrast, Examples, Options, Target, TimeUnit};
 use crate::shell;
 
 /// Each later run compared with the first.
@@ -49,7 +49,7 @@ fn of_pair(comparison: &Comparison) -> Vec<Block> {
         };
         add(name, best);
     }
-    if let Some(target) = &comparison.target {
+    for target in comparison.targets.iter().filter(|target| target.is_reached()) {
         add_times(&mut table, target);
     }
     blocks.push(Block::Table(table));
@@ -68,8 +68,11 @@ fn add_times(table: &mut Table, target: &Target) {
         });
         table.add(&format!("{unit} to {goal}"), [text(a), text(b), difference]);
     };
-    add("epochs", &target.epochs, |epochs| significant(epochs, 4));
-    add("seconds", &target.seconds, |seconds| significant(seconds, 3));
+    for unit in TimeUnit::ALL {
+        if let Some(contest) = target.contest(unit) {
+            add(unit.name(), contest, |time| significant(time, 4));
+        }
+    }
 }
 
 fn in_words(comparison: &Comparison) -> String {

@@ -1,5 +1,7 @@
 //! The data in a run's folder: the source of every comparison, report and view.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use gradamp_core::amplify::DrawRecord;
@@ -82,6 +84,14 @@ impl RunData {
     pub fn gradients(root: &Path) -> Result<Vec<GradientLine>> {
         let logs = SealedLogs::open(root)?;
         if Log::Gradients.path_in(root).exists() { logs.lines(Log::Gradients) } else { Ok(Vec::new()) }
+    }
+
+    /// The number of test examples of the run in `root`, by its first evaluation; `None` if there is none that can be read.
+    pub fn test_examples(root: &Path) -> Option<usize> {
+        let lines = BufReader::new(File::open(Log::Evaluations.path_in(root)).ok()?).lines();
+        let evaluation = |line: String| serde_json::from_str::<EvaluationLine>(&line).ok();
+        let mut evaluations = lines.map_while(|line| evaluation(line.ok()?));
+        evaluations.find(|evaluation| evaluation.split == "test").map(|evaluation| evaluation.hits.len())
     }
 
     /// The folder's own name.

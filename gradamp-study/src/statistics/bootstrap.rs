@@ -84,8 +84,8 @@ pub(super) fn bca(means: &[f64], values: &[f64]) -> Option<(f64, f64)> {
     (acceleration.is_finite() && bias.is_finite()).then_some(ci)
 }
 
-/// The value below which a share of `p` of the sorted values lies, interpolated.
-pub(super) fn quantile(sorted: &[f64], p: f64) -> f64 {
+/// The value below which a share of `p` of the sorted values lies, interpolated between neighbours. Expects at least one value.
+pub fn quantile(sorted: &[f64], p: f64) -> f64 {
     let place = p.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
     let (low, share) = (place.floor() as usize, place.fract());
     let high = (low + 1).min(sorted.len() - 1);

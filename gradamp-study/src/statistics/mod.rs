@@ -11,10 +11,12 @@
 //! | how long do runs take, where some never arrive? | [`KaplanMeier`], [`RestrictedMean`], [`log_rank`], [`rank_sum`] |
 //! | by how much, in units of the spread? | [`hedges_g`], [`cohens_dz`] |
 //! | do two models differ, over test examples? | [`mcnemar`], [`bootstrap`] |
+//! | is a model better than chance? | [`is_above_chance`] |
 //! | and if many are compared? | [`holm`], [`benjamini_hochberg`] |
 //! | before a study: how many seeds does a difference need, and what do so many seeds show? | [`seeds_needed`], [`smallest_effect`] |
 
 mod bootstrap;
+mod chance;
 mod correction;
 mod distributions;
 mod effect;
@@ -29,7 +31,8 @@ mod survival;
 #[cfg(test)]
 mod tests;
 
-pub use bootstrap::{Bootstrap, bootstrap};
+pub use bootstrap::{Bootstrap, bootstrap, quantile};
+pub use chance::is_above_chance;
 pub use correction::{Correction, benjamini_hochberg, holm};
 pub use effect::{Effect, EffectKind, cohens_dz, hedges_g};
 pub use equivalence::{Equivalence, equivalence};

@@ -245,6 +245,10 @@ def main():
                         + [of_permutation(a, b, "independent") for a, b in GROUPS + UNEQUAL if len(a) <= 12]
                         + [of_permutation([1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 3.0, 2.0, 6.0, 4.0], "samples"),
                            of_permutation([0.0] * 15, SIGNS, "samples")],
+        # 1094 of 10,000 and 72 of 500 are the most that chance allows.
+        "chances": [{"hits": k, "examples": n, "classes": c, "p": stats.binom.sf(k - 1, n, 1 / c)} for k, n, c in
+                    [(1094, 10000, 10), (1095, 10000, 10), (1000, 10000, 10), (2000, 10000, 10), (72, 500, 10),
+                     (73, 500, 10), (132, 10000, 100), (133, 10000, 100), (3, 4, 2), (64, 64, 4)]],
         "smallest_effects": [of_smallest_effect(design, n, power) for design in ("paired", "independent")
                              for n in (3, 5, 16, 60) for power in (0.5, 0.8, 0.9)],
     }

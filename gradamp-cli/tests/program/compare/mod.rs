@@ -53,7 +53,10 @@ fn two_groups_are_compared_pair_by_pair() {
         assert_close(&contrast["test"]["ci"][0], -0.0048413771);
         assert_close(&contrast["cohens_dz"]["value"], 2.0);
         assert_close(&contrast["hedges_g"]["value"], 1.5957691216); // 2 J(4)
-        assert_eq!(contrast["seeds"]["seeds"], 5);
+        assert_eq!(contrast["seeds"], Value::Null, "the difference that was found tells no number of seeds");
+        assert_close(&contrast["permutation"]["p"], 0.25);
+        assert_close(&contrast["permutation"]["smallest_p"], 0.25);
+        assert_eq!(contrast["equivalence"], Value::Null);
     }
     // Best on validation is the second epoch, though the third is better on the test examples.
     assert_eq!(
@@ -107,7 +110,7 @@ fn every_form_of_the_command_line_and_of_the_answer_says_the_same() {
         "strategy.phase.0.amplify: false in A, true in B",
         "+2.00",
         "0.0742",
-        "5 seeds are needed",
+        "So few runs give no p below 0.2500 by sign flips",
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
@@ -119,7 +122,9 @@ fn every_form_of_the_command_line_and_of_the_answer_says_the_same() {
 #[test]
 fn the_numbers_that_are_asked_for_are_used() {
     let place = two_groups();
-    let found = compared(&place, "off on --target 0.69 --difference 0.005 --power 0.9");
+    let arguments = "off on --target 0.69 --difference 0.005 --power 0.9";
+    assert!(place.run(&format!("compare {arguments}")).succeeds().out.contains("44 seeds are needed"));
+    let found = compared(&place, arguments);
     assert_eq!(found["target"]["chosen"], "as asked");
     assert_eq!(found["target"]["epochs"]["a"]["values"], json!([3.0, 3.0, 3.0]));
     assert_eq!(found["target"]["epochs"]["b"]["values"], json!([3.0, 2.0, 3.0]));
@@ -129,12 +134,100 @@ fn the_numbers_that_are_asked_for_are_used() {
     assert_eq!(never["target"]["seconds"]["a"]["arrived"]["n"], 0);
     assert_eq!(never["target"]["seconds"]["test"], Value::Null);
     for (arguments, part) in [
-        ("--target 70", "--target: found 70, expected a share between 0 and 1, such as 0.7"),
+        ("--target 70,0", "--target: found 0, expected percent, above 0 to 100"),
+        ("--target 170", "--target: found 170, expected percent"),
+        ("--target-quantile 50,101", "--target-quantile: found 101, expected percent, from 0 to 100"),
+        ("--target 70 --target-quantile 50", "cannot be used with"),
+        ("--smallest-difference 0", "--smallest-difference: found 0, expected percentage points"),
         ("--difference 0", "--difference: found 0"),
         ("--power NaN", "'--power <CHANCE>': found \"NaN\", expected a number"),
     ] {
         place.run(&format!("compare off on {arguments}")).fails(2, &[part]);
     }
+}
+
+#[test]
+fn targets_are_timed_in_every_unit_and_runs_that_never_arrive_take_part() {
+    let place = two_groups();
+    let arguments = "off on --target 67.5,0.72,99 --smallest-difference 2.5";
+    let found = compared(&place, arguments);
+    let targets = found["targets"].as_array().unwrap();
+    assert_eq!(
+        targets.iter().map(|it| it["accuracy"].as_f64().unwrap()).collect::<Vec<_>>(),
+        [0.675, 0.72, 0.99]
+    );
+    assert_eq!(found["target"], targets[0]);
+    for (unit, b) in
+        [("epochs", [3.0, 2.0, 2.0]), ("steps", [30.0, 20.0, 20.0]), ("images", [33.0, 24.0, 26.0])]
+    {
+        assert_eq!(targets[0][unit]["b"]["values"], json!(b), "{unit}");
+    }
+    // The differences are 0, -1 and -1: t = -2 with 2 degrees of freedom. Log-rank: 3 of B arrive where 2 are expected.
+    let epochs = &targets[0]["epochs"];
+    assert_close(&epochs["restricted"]["p"], 0.1835034191);
+    assert_close(&epochs["b"]["restricted"]["mean"], 7.0 / 3.0);
+    assert_close(&epochs["log_rank"]["chi_square"], 2.5);
+    assert_close(&epochs["log_rank"]["p"], 0.1138462980);
+    let some = &targets[1]["epochs"]["a"];
+    assert_eq!(some["values"], json!([null, null, 3.0]));
+    assert_eq!(some["observations"][0], json!({"time": 3.0, "happened": false}));
+    assert!(
+        warnings(&found)[0].contains("no run reaches a test accuracy of 99.00 %"),
+        "{:?}",
+        warnings(&found)
+    );
+    assert_close(&found["last"]["equivalence"]["p"], 0.2388835161);
+    assert_close(&found["last"]["equivalence"]["ci90"][0], 0.0031414554);
+    let text = place.run(&format!("compare {arguments}")).succeeds().out;
+    for part in [
+        "Time to a test accuracy of 67.50 % (as asked)",
+        "B - A, by pairs (up to 3.0)",
+        "Equivalence, last epoch: it is not shown that the difference is smaller than 2.50 points (90 % interval +0.31 to +3.69",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    assert!(!text.contains("Time to a test accuracy of 99.00 %"), "{text}");
+    let quantiles = compared(&place, "off on --target-quantile 50,100");
+    assert_close(&quantiles["targets"][1]["accuracy"], 0.72);
+    assert_eq!(quantiles["target"]["chosen"], "the 50 % quantile of A's last accuracies");
+}
+
+#[test]
+fn seconds_of_runs_that_went_on_at_once_are_not_compared() {
+    let place = two_groups();
+    let at = |run: FakeRun, from: &str, to: &str| {
+        let time = |minutes: &str| format!("2026-01-01T00:{minutes}:00Z");
+        run.with("start", time(from)).with("end", time(to))
+    };
+    at(FakeRun::new(1, 0.70, OFF), "00", "10").write(&place, "off/1");
+    at(FakeRun::new(1, 0.72, ON), "10", "20").write(&place, "on/1");
+    assert_ne!(compared(&place, "off on")["target"]["seconds"], Value::Null);
+    at(FakeRun::new(1, 0.72, ON), "05", "20").write(&place, "on/1");
+    let found = compared(&place, "off on");
+    assert_eq!(found["target"]["seconds"], Value::Null);
+    assert!(warnings(&found)[0].contains("times in seconds are left out"), "{:?}", warnings(&found));
+    assert!(!place.run("compare off on").succeeds().out.contains("seconds, A"));
+}
+
+#[test]
+fn runs_at_chance_are_told_from_runs_that_train() {
+    let place = Workplace::new();
+    for (seed, accuracy) in [(1, 0.7), (2, 0.2)] {
+        let fake = |accuracy, settings| {
+            FakeRun::new(seed, accuracy, settings).with("classes", json!(["a", "b", "c", "d", "e"]))
+        };
+        fake(accuracy, OFF).write(&place, &format!("off/{seed}"));
+        fake(0.9, ON).write(&place, &format!("on/{seed}"));
+    }
+    let found = compared(&place, "off on");
+    let trained = |run: usize| found["a"]["runs"][run]["trained"].clone();
+    assert_eq!(
+        (trained(0), trained(1)),
+        (true.into(), false.into()),
+        "7 and 2 of 10 examples, of five classes"
+    );
+    let text = place.run("compare off on").succeeds().out;
+    assert!(text.contains("Runs whose last accuracy is above chance: 1 of 2 in A, 2 of 2 in B."), "{text}");
 }
 
 #[test]

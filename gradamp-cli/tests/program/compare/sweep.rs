@@ -47,6 +47,7 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
             if let Some(entry) = value.as_object_mut() {
                 entry.remove("name");
                 entry.remove("corrected_p");
+                entry.remove("corrected_permutation_p");
             }
             value
         };
@@ -123,4 +124,18 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
         (target["chosen"].clone(), target["epochs"]["b"]["runs"].clone()),
         ("the baseline's mean last accuracy".into(), 3.into())
     );
+
+    // A run that diverged takes part in the times, as one that never arrives.
+    fs::write(&path, format!("{first}\"diverged\"{rest}")).unwrap();
+    let diverged = compared(&place, "sweeps/s --target 60,99");
+    let arrivals = &cell(&diverged, "factor-3")["comparison"]["targets"][0]["epochs"]["b"];
+    assert_eq!((&arrivals["runs"], &arrivals["values"][2]), (&3.into(), &Value::Null));
+    assert_eq!(arrivals["observations"][2], serde_json::json!({"time": 3.0, "happened": false}));
+    let missed: Vec<String> = warnings(&diverged)
+        .into_iter()
+        .filter(|it| it.contains("no run reaches a test accuracy of 99.00 %"))
+        .collect();
+    assert_eq!(missed.len(), 1, "one note for all cells");
+    let text = place.run("compare sweeps/s --target 60,99").succeeds().out;
+    assert!(text.contains("Time to a test accuracy (as asked)") && text.contains("2 of 3"), "{text}");
 }

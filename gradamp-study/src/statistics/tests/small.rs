@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::statistics::chance;
 
 #[test]
 fn equivalence_agrees_with_statsmodels() {
@@ -56,6 +57,20 @@ fn many_values_are_drawn_and_few_cannot_be_told_apart() {
     assert_eq!((permutation(&[0.0], &[1.0, 2.0, 3.0]).unwrap().smallest_p), 0.25);
     assert_eq!(sign_flips(&[1.0], &[2.0]).unwrap().smallest_p, 1.0);
     assert_eq!((sign_flips(&[], &[]), sign_flips(&[1.0], &[]), permutation(&[], &[1.0])), (None, None, None));
+}
+
+#[test]
+fn more_hits_than_chance_agree_with_scipys() {
+    for case in reference("chances") {
+        let count = |key: &str| case[key].as_u64().unwrap();
+        let (hits, examples, classes) = (count("hits"), count("examples"), count("classes") as usize);
+        let tail = chance::binomial_tail(hits, examples, 1.0 / classes as f64);
+        assert_close(tail, number(&case["p"]), 1e-10, &case);
+        assert_close(tail / number(&case["p"]), 1.0, 1e-9, &case);
+        assert_eq!(is_above_chance(hits, examples, classes), number(&case["p"]) < 0.001, "{case}");
+    }
+    assert!(!is_above_chance(0, 0, 10) && !is_above_chance(0, 10, 10) && !is_above_chance(10, 10, 1));
+    assert!(is_above_chance(10, 10, 10));
 }
 
 #[test]

@@ -212,7 +212,7 @@ impl CellAnalysis {
         Side { runs: &self.runs, diverged: &self.diverged }
     }
 
-    fn known_courses(&self) -> impl Iterator<Item = &Course> + Clone {
+    pub(super) fn known_courses(&self) -> impl Iterator<Item = &Course> + Clone {
         self.runs.iter().filter_map(|run| run.course.as_ref()).chain(&self.diverged)
     }
 }

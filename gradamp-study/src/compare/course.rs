@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::run_folder::lines::EpochLine;
-use crate::run_folder::{RunRecord, RunStatus, Timestamp};
+use crate::run_folder::{RunRecord, RunStatus, StudySeal, Timestamp};
 use crate::statistics::Observation;
 
 /// A unit of the time until a target accuracy is reached.
@@ -37,6 +37,10 @@ pub struct Course {
     pub diverged: bool,
     /// The evaluations on the test examples, in their order.
     evaluations: Vec<(Moment, f64)>,
+    /// The accuracy of guessing one class; `None` if the number of classes is not known.
+    pub chance: Option<f64>,
+    /// For a run of a sweep: the seal of its study when the run began.
+    pub study: Option<StudySeal>,
     /// The devices that computed the run.
     devices: Vec<String>,
     /// When the run began and ended, in seconds since 1970; `None` if the record does not tell.
@@ -91,6 +95,8 @@ impl Course {
             seed: record.seed,
             diverged: record.outcome == RunStatus::Diverged,
             evaluations,
+            chance: (!record.classes.is_empty()).then(|| 1.0 / record.classes.len() as f64),
+            study: record.study.clone(),
             devices: std::iter::once(record.device.clone())
                 .chain(resumed)
                 .filter(|it| !it.is_empty())
@@ -101,7 +107,15 @@ impl Course {
 
     /// The course of a run that diverged, of which no more is known.
     pub fn diverged(seed: u64) -> Self {
-        Self { seed, diverged: true, evaluations: Vec::new(), devices: Vec::new(), span: None }
+        Self {
+            seed,
+            diverged: true,
+            evaluations: Vec::new(),
+            chance: None,
+            study: None,
+            devices: Vec::new(),
+            span: None,
+        }
     }
 
     /// The highest test accuracy of an evaluation; `None` if there was none.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::analysis::{CellAnalysis, CellRuns, ChosenBy, SweepAnalysis, Trained, diverged};
 use super::comparison::Comparison;
 use super::course::Course;
+use super::declared::ContrastResult;
 use super::member::{Member, RunNumbers};
 use super::options::Options;
 use super::warnings;
@@ -24,6 +25,9 @@ pub struct SweepComparison {
     pub correction: Correction,
     /// The cells in plan order, baselines and controls among them.
     pub cells: Vec<CellComparison>,
+    /// The contrasts that the study declares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contrasts: Vec<ContrastResult>,
     /// The studied cell with the highest validation accuracy; `None` if a finished run has no validation accuracy. Baselines
     /// and controls are never chosen.
     pub chosen: Option<String>,
@@ -90,7 +94,9 @@ impl SweepComparison {
         };
         let analysis =
             SweepAnalysis::new(rows.iter().map(cell_runs).collect(), options, correction, baseline);
-        let notes = analysis.notes;
+        let mut notes = analysis.notes;
+        let (contrasts, remarks) = ContrastResult::all(&data.plan, &analysis.cells);
+        notes.extend(remarks);
         let chosen = analysis.best.filter(|best| best.chosen_by == ChosenBy::Validation);
         let mut cells = Vec::new();
         for (cell, row) in analysis.cells.into_iter().zip(&rows) {
@@ -101,6 +107,7 @@ impl SweepComparison {
             root: data.root.display().to_string(),
             name: data.plan.name.clone(),
             correction,
+            contrasts,
             chosen: chosen.map(|best| best.name),
             cells,
             warnings,

@@ -3,6 +3,7 @@
 use super::arrival::Contest;
 use super::contrast::Contrast;
 use super::course::TimeUnit;
+use super::declared;
 use super::page::{Form, Page, chance, interval, or_dash, points, signed};
 use super::show::{count, effect, too_few, warnings};
 use super::sweep::{CellComparison, SweepComparison};
@@ -26,6 +27,10 @@ fn page(sweep: &SweepComparison, form: Form) -> String {
         sweep.correction
     ));
     warnings(&mut page, &sweep.warnings);
+    if !sweep.contrasts.is_empty() {
+        declared::show(&mut page, &sweep.contrasts);
+        page.line("The tables below ask no declared question: they explore.");
+    }
     page.heading("Test accuracy at the last epoch, %");
     page.table(&accuracies(sweep, |cell| cell.last, |comparison| Some(&comparison.last)));
     let tests = sweep.cells.iter().filter_map(|cell| cell.comparison.as_ref()?.last.permutation);

@@ -1,6 +1,7 @@
 //! The sections about a sweep.
 
 mod cell;
+mod contrasts;
 mod curves;
 mod map;
 mod table;
@@ -35,10 +36,12 @@ pub fn sections(sweep: &SweepData) -> Result<Vec<Section>> {
     let mut results =
         vec![Block::Figure(intervals(&ranked, measure)), Block::Table(table::cells(&ranked, measure))];
     results.extend(table::note(&cells, measure, analysis.correction).map(Block::Text));
-    let mut sections = vec![
-        Section::new("summary", "In short", summary(sweep, &analysis, &cells, &ranked)),
-        Section::new("cells", "Every cell against its baseline", results),
-    ];
+    let mut sections = vec![Section::new("summary", "In short", summary(sweep, &analysis, &cells, &ranked))];
+    let questions = contrasts::blocks(sweep, &analysis);
+    if !questions.is_empty() {
+        sections.push(Section::new("contrasts", "What the study asks", questions));
+    }
+    sections.extend([Section::new("cells", "Every cell against its baseline", results)]);
     let map = map::blocks(&cells, measure);
     if !map.is_empty() {
         sections.push(Section::new("axes", "Over the axes", map));

@@ -54,15 +54,15 @@ impl Failure {
 
     /// The error's message, with those causes that the message does not contain already.
     pub fn reason(&self) -> String {
-        let mut told = self.error.to_string();
-        let mut reason = told.clone();
+        let mut message_so_far = self.error.to_string();
+        let mut reason = message_so_far.clone();
         let mut cause = self.error.source();
         while let Some(error) = cause {
             let message = error.to_string();
-            if !told.contains(&message) {
+            if !message_so_far.contains(&message) {
                 reason += &format!("\n  because: {message}");
             }
-            told.push_str(&message);
+            message_so_far.push_str(&message);
             cause = error.source();
         }
         reason

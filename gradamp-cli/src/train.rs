@@ -18,7 +18,7 @@ use crate::progress::Progress;
 use crate::resume;
 use crate::tui::{Dashboard, Live};
 use crate::{device, hangup, interrupt, output, screen};
-use baseline::Place;
+use baseline::BaselineFolders;
 use gradamp_study::config::{KeyError, LoopSettings, Resolved, presets};
 use gradamp_study::resume::{check_data, find_data};
 use gradamp_study::run_folder::{
@@ -87,28 +87,28 @@ fn follow_up(args: &TrainArgs, resolved: &Resolved, root: &Path, code: u8) -> Re
     if !wants_baseline || code != SUCCESS || !baseline::is_finished(root)? {
         return Ok(code);
     }
-    baseline::follow(root, resolved, args.quiet, |settings, folder, place| {
-        run(args, settings, folder, Some(place)).map(|(code, _)| code)
+    baseline::follow(root, resolved, args.quiet, |settings, folder, folders| {
+        run(args, settings, folder, Some(folders)).map(|(code, _)| code)
     })
 }
 
-/// Trains, or continues the run in `folder`; returns the exit code and the run's folder. A run with a `place` is the baseline
-/// of another run.
+/// Trains, or continues the run in `folder`; returns the exit code and the run's folder. With `as_baseline`, the
+/// run is the baseline of another run.
 fn run(
     args: &TrainArgs,
     resolved: Resolved,
     folder: Option<RunFolder>,
-    place: Option<&Place>,
+    as_baseline: Option<&BaselineFolders>,
 ) -> Result<(u8, PathBuf)> {
     let settings = &resolved.config.train;
-    let chosen = device::choose(&settings.device).map_err(|error| resolved.place(KeyError::from(error)))?;
+    let chosen = device::choose(&settings.device).map_err(|error| resolved.locate(KeyError::from(error)))?;
     if chosen.precision(settings.precision) != settings.precision {
         output::message("this device has no mixed precision; it multiplies in f32");
     }
     let LoopSettings { threads, gpu_memory, precision, tuned, .. } = *settings;
     chosen.run(
         &Opening { threads, gpu_memory, precision, tuned, trusted: false },
-        Call { args, resolved, folder, place },
+        Call { args, resolved, folder, as_baseline },
     )
 }
 
@@ -134,15 +134,15 @@ struct Call<'a> {
     args: &'a TrainArgs,
     resolved: Resolved,
     folder: Option<RunFolder>,
-    place: Option<&'a Place>,
+    as_baseline: Option<&'a BaselineFolders>,
 }
 
 impl Task for Call<'_> {
     type Output = (u8, PathBuf);
 
     fn run<B: Backend>(self, backend: B) -> Result<Self::Output> {
-        let Self { args, resolved, folder, place } = self;
-        Run { args, backend, resolved, place }.go(folder)
+        let Self { args, resolved, folder, as_baseline } = self;
+        Run { args, backend, resolved, as_baseline }.go(folder)
     }
 }
 
@@ -151,7 +151,7 @@ struct Run<'a, B: Backend> {
     args: &'a TrainArgs,
     backend: B,
     resolved: Resolved,
-    place: Option<&'a Place>,
+    as_baseline: Option<&'a BaselineFolders>,
 }
 
 impl<B: Backend> Run<'_, B> {
@@ -271,7 +271,7 @@ impl<B: Backend> Run<'_, B> {
         }
         let strategy = self.resolved.config.strategy.clone();
         let mut dashboard = Dashboard::new(folder.root().display().to_string(), strategy);
-        Follower::new(folder.root()).look()?.into_iter().for_each(|change| dashboard.apply(change));
+        Follower::new(folder.root()).poll()?.into_iter().for_each(|change| dashboard.apply(change));
         match Live::begin(dashboard) {
             Ok(live) => Ok(Some(live)),
             Err(error) => {
@@ -285,7 +285,7 @@ impl<B: Backend> Run<'_, B> {
     fn finish(&self, ongoing: &OngoingRun, step: u64, outcome: Result<Outcome, Error>) -> Result<u8> {
         let folder = ongoing.folder();
         let root = folder.root().display();
-        let again = shell::resume_command(self.place.map_or(folder.root(), |place| &place.main));
+        let again = shell::resume_command(self.as_baseline.map_or(folder.root(), |folders| &folders.run));
         let word = match &outcome {
             Ok(Outcome::Finished) => RunStatus::Finished,
             Ok(Outcome::Stopped) => RunStatus::Interrupted,
@@ -294,7 +294,7 @@ impl<B: Backend> Run<'_, B> {
             Err(_) => RunStatus::Failed,
         };
         let written = ongoing.end(word, outcome.as_ref().err().map(Error::to_string));
-        folder.check_place()?; // without its folder, the run cannot be continued, whatever else ended it
+        folder.check_still_there()?; // without its folder, the run cannot be continued, whatever else ended it
         match outcome {
             Err(error) => {
                 // The error that ended the run is more useful than an error of recording it, such as a full disk.
@@ -342,7 +342,7 @@ impl<B: Backend> Run<'_, B> {
     }
 
     fn create_folder(&self) -> Result<RunFolder> {
-        let out = self.place.map(|place| &place.root).or(self.args.out.as_ref());
+        let out = self.as_baseline.map(|folders| &folders.baseline).or(self.args.out.as_ref());
         let folder = match out {
             Some(path) => RunFolder::create(path)?,
             None => RunFolder::create_named(
@@ -398,7 +398,7 @@ impl<B: Backend> Run<'_, B> {
     /// Adds the origin of the setting to an error about a setting.
     fn setting(&self, error: Error) -> Failure {
         match error {
-            Error::Setting { .. } => self.resolved.place(KeyError::from(error)).into(),
+            Error::Setting { .. } => self.resolved.locate(KeyError::from(error)).into(),
             other => other.into(),
         }
     }

@@ -29,7 +29,7 @@ pub enum Source {
     Cifar100,
     /// The generated shapes.
     Shapes,
-    /// A data set of another crate, by the name under which [`register`] knows it.
+    /// A data set of another crate, by its registered name (see [`register`]).
     External(&'static str),
 }
 

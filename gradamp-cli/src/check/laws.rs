@@ -13,17 +13,18 @@ use gradamp_study::duration::duration;
 pub struct Laws {
     held: usize,
     broken: Vec<(&'static str, String)>,
-    untried: usize,
+    unchecked: usize,
     /// Whether the device stopped responding.
-    pub is_lost: bool,
+    pub is_device_lost: bool,
     seconds: f64,
 }
 
 impl Laws {
-    /// Checks a device with every law. Shows a progress bar if stderr is a terminal.
-    pub fn hold<B: Backend>(backend: &B) -> Self {
+    /// Checks the device with every law. Shows a progress bar if stderr is a terminal.
+    pub fn check<B: Backend>(backend: &B) -> Self {
         let (laws, start) = (laws::<B>(), Instant::now());
-        let mut found = Self { held: 0, broken: Vec::new(), untried: 0, is_lost: false, seconds: 0.0 };
+        let mut result =
+            Self { held: 0, broken: Vec::new(), unchecked: 0, is_device_lost: false, seconds: 0.0 };
         let bar = ProgressBar::new(laws.len() as u64); // hidden if stderr is no terminal
         let template = "laws {bar:16} {pos}/{len} {wide_msg}";
         bar.set_style(
@@ -32,12 +33,12 @@ impl Laws {
         for (i, law) in laws.iter().enumerate() {
             bar.set_message(law.name);
             match (law.check)(backend) {
-                Ok(()) => found.held += 1,
+                Ok(()) => result.held += 1,
                 Err(violation) => {
-                    found.broken.push((law.name, violation.to_string()));
+                    result.broken.push((law.name, violation.to_string()));
                     if backend.synchronize().is_err() {
-                        found.untried = laws.len() - i - 1;
-                        found.is_lost = true;
+                        result.unchecked = laws.len() - i - 1;
+                        result.is_device_lost = true;
                         break;
                     }
                 }
@@ -45,12 +46,12 @@ impl Laws {
             bar.inc(1);
         }
         bar.finish_and_clear();
-        found.seconds = start.elapsed().as_secs_f64();
-        found
+        result.seconds = start.elapsed().as_secs_f64();
+        result
     }
 
     fn len(&self) -> usize {
-        self.held + self.broken.len() + self.untried
+        self.held + self.broken.len() + self.unchecked
     }
 
     pub fn as_text(&self) -> String {
@@ -58,8 +59,8 @@ impl Laws {
         for (law, message) in &self.broken {
             text += &format!("  broken: {law}: {message}\n");
         }
-        if self.is_lost {
-            text += &format!("  the device stopped responding; {} laws were not tried\n", self.untried);
+        if self.is_device_lost {
+            text += &format!("  the device stopped responding; {} laws were not tried\n", self.unchecked);
         }
         text
     }
@@ -67,7 +68,7 @@ impl Laws {
     pub fn as_json(&self) -> Value {
         let broken = self.broken.iter().map(|(law, message)| json!({"law": law, "message": message}));
         let broken: Vec<Value> = broken.collect();
-        json!({"held": self.held, "broken": broken, "untried": self.untried, "seconds": self.seconds})
+        json!({"held": self.held, "broken": broken, "untried": self.unchecked, "seconds": self.seconds})
     }
 
     /// Describes the broken laws in a few words; `None` if all laws hold.
@@ -87,17 +88,17 @@ mod tests {
     #[test]
     fn broken_laws_are_listed_and_counted() {
         let broken = vec![("gemm::gemm_equals_its_twin", "C[0] is 1, expected 2".to_owned())];
-        let mut laws = Laws { held: 3, broken, untried: 0, is_lost: false, seconds: 1.0 };
+        let mut laws = Laws { held: 3, broken, unchecked: 0, is_device_lost: false, seconds: 1.0 };
         assert_eq!(laws.fault().unwrap(), "it breaks the law gemm::gemm_equals_its_twin");
         laws.broken.push(("axpby::axpby_equals_its_twin", "the backend failed: lost".into()));
-        (laws.untried, laws.is_lost) = (2, true);
+        (laws.unchecked, laws.is_device_lost) = (2, true);
         let expected = "laws: 3 of 7 hold (1 s)\n  \
              broken: gemm::gemm_equals_its_twin: C[0] is 1, expected 2\n  \
              broken: axpby::axpby_equals_its_twin: the backend failed: lost\n  \
              the device stopped responding; 2 laws were not tried\n";
         assert_eq!(laws.as_text(), expected);
         assert_eq!(laws.fault().unwrap(), "it breaks 2 laws, the first is gemm::gemm_equals_its_twin");
-        let none = Laws { held: 3, broken: Vec::new(), untried: 0, is_lost: false, seconds: 1.0 };
+        let none = Laws { held: 3, broken: Vec::new(), unchecked: 0, is_device_lost: false, seconds: 1.0 };
         assert_eq!(none.fault(), None);
     }
 }

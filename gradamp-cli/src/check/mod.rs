@@ -47,12 +47,12 @@ impl Task for Check {
             }
         };
         say(&format!("{name}, checked against {reference}\n"));
-        let verdict = Laws::hold(&backend);
+        let verdict = Laws::check(&backend);
         say(&verdict.as_text());
         let mut faults: Vec<String> = verdict.fault().into_iter().collect();
         let mut models = Vec::new();
         for architecture in MODELS {
-            if verdict.is_lost {
+            if verdict.is_device_lost {
                 break;
             }
             let settings = ModelSettings { width: WIDTH, ..ModelSettings::new(architecture) };

@@ -35,11 +35,11 @@ pub struct Setup<'a> {
 #[derive(Debug)]
 pub struct Board<'a> {
     setup: &'a Setup<'a>,
-    places: Vec<Place>,
+    states: Vec<RunState>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum RunState {
     /// A run of another shard.
     NotMine,
     /// A run that may have to be trained.
@@ -80,21 +80,21 @@ pub struct Job {
 impl<'a> Board<'a> {
     /// A board on which the state of every run of the shard is still unknown.
     pub fn new(setup: &'a Setup<'a>) -> Self {
-        let place = |i| if setup.shard.holds(i) { Place::Open } else { Place::NotMine };
-        Self { setup, places: (0..setup.expansion.plan.runs.len()).map(place).collect() }
+        let state = |i| if setup.shard.holds(i) { RunState::Open } else { RunState::NotMine };
+        Self { setup, states: (0..setup.expansion.plan.runs.len()).map(state).collect() }
     }
 
     /// The number of this process's runs that are settled, and of all its runs.
     pub fn count(&self) -> (usize, usize) {
-        let is_settled = |place: &&Place| matches!(place, Place::Settled { .. });
-        let settled = self.places.iter().filter(is_settled).count();
-        (settled, self.places.iter().filter(|place| **place != Place::NotMine).count())
+        let is_settled = |state: &&RunState| matches!(state, RunState::Settled { .. });
+        let settled = self.states.iter().filter(is_settled).count();
+        (settled, self.states.iter().filter(|state| **state != RunState::NotMine).count())
     }
 
     /// Epochs of the runs that are not settled.
     pub fn epochs_left(&self) -> usize {
-        let runs = self.setup.expansion.plan.runs.iter().zip(&self.places);
-        runs.filter(|(_, place)| matches!(place, Place::Open | Place::Busy { .. }))
+        let runs = self.setup.expansion.plan.runs.iter().zip(&self.states);
+        runs.filter(|(_, state)| matches!(state, RunState::Open | RunState::Busy { .. }))
             .map(|(run, _)| run.epochs)
             .sum()
     }
@@ -112,7 +112,7 @@ impl<'a> Board<'a> {
         });
         let mut others_do_some = false;
         for (i, run) in plan.runs.iter().enumerate() {
-            if self.places[i] != Place::Open {
+            if self.states[i] != RunState::Open {
                 continue;
             }
             let claim = if Claim::is_held(root, &run.name) { None } else { Claim::acquire(root, &run.name)? };
@@ -129,7 +129,7 @@ impl<'a> Board<'a> {
             let done = view.epochs.len();
             let is_over = matches!(view.status, RunStatus::Finished | RunStatus::Diverged);
             if is_over || matches!(fate, Fate::Stopped(_)) {
-                self.places[i] = Place::Settled { leaves: false };
+                self.states[i] = RunState::Settled { leaves: false };
                 continue;
             }
             let waits_at_rung = target < run.epochs && done >= target;
@@ -139,16 +139,16 @@ impl<'a> Board<'a> {
                 others_do_some |= is_foreign;
                 continue;
             }
-            self.places[i] = Place::Busy { begun: has_begun(root, &run.name), gone: false };
+            self.states[i] = RunState::Busy { begun: has_begun(root, &run.name), gone: false };
             let task = self.task(i, target);
             return Ok(Next::Do(Box::new(Job { index: i, task, from: done, to: target, _claim: claim })));
         }
-        let has = |is: fn(&Place) -> bool| self.places.iter().any(is);
-        let is_left = has(|place| matches!(place, Place::Open | Place::Busy { .. }));
+        let has = |is: fn(&RunState) -> bool| self.states.iter().any(is);
+        let is_left = has(|state| matches!(state, RunState::Open | RunState::Busy { .. }));
         // The open runs wait at a rung for a run that was interrupted and that the next call of the sweep continues.
-        let waits_for_nothing = has(|place| *place == Place::Interrupted)
+        let waits_for_nothing = has(|state| *state == RunState::Interrupted)
             && !others_do_some
-            && !has(|place| matches!(place, Place::Busy { .. }));
+            && !has(|state| matches!(state, RunState::Busy { .. }));
         Ok(if is_left && !waits_for_nothing { Next::Wait } else { Next::End })
     }
 
@@ -174,8 +174,8 @@ impl<'a> Board<'a> {
     pub fn deleted(&mut self) -> Vec<PathBuf> {
         let Setup { root, expansion, .. } = self.setup;
         let mut deleted = Vec::new();
-        for (run, place) in expansion.plan.runs.iter().zip(&mut self.places) {
-            let Place::Busy { begun, gone: gone @ false } = place else { continue };
+        for (run, state) in expansion.plan.runs.iter().zip(&mut self.states) {
+            let RunState::Busy { begun, gone: gone @ false } = state else { continue };
             let is_there = has_begun(root, &run.name);
             *gone = *begun && !is_there;
             *begun |= is_there;
@@ -194,7 +194,7 @@ impl<'a> Board<'a> {
         let run = &self.setup.expansion.plan.runs[job.index];
         let name = &run.name;
         self.deleted();
-        let is_gone = matches!(self.places[job.index], Place::Busy { gone: true, .. });
+        let is_gone = matches!(self.states[job.index], RunState::Busy { gone: true, .. });
         if is_gone && !has_begun(root, name) {
             // Files that the process wrote after its folder was deleted would be in the way of a new run.
             let _ = std::fs::remove_dir_all(SweepData::run_dir_in(root, name)); // fails if there are none
@@ -219,12 +219,12 @@ impl<'a> Board<'a> {
             view = View::read(root, name);
         }
         let goes_on = view.status == RunStatus::Interrupted && *ended == Ended::Well;
-        self.places[job.index] = match ended {
-            _ if failure.is_some() => Place::Settled { leaves: has_begun(root, name) },
-            Ended::Interrupted => Place::Interrupted,
-            Ended::NotBegun => Place::Open,
-            _ if goes_on => Place::Open,
-            _ => Place::Settled { leaves: has_begun(root, name) },
+        self.states[job.index] = match ended {
+            _ if failure.is_some() => RunState::Settled { leaves: has_begun(root, name) },
+            Ended::Interrupted => RunState::Interrupted,
+            Ended::NotBegun => RunState::Open,
+            _ if goes_on => RunState::Open,
+            _ => RunState::Settled { leaves: has_begun(root, name) },
         };
         Ok(view)
     }
@@ -236,8 +236,8 @@ impl<'a> Board<'a> {
     /// **Errors:** a failure that cannot be written.
     pub fn note_deleted(&self) -> Result<()> {
         let root = &self.setup.root;
-        for (run, place) in self.setup.expansion.plan.runs.iter().zip(&self.places) {
-            if *place != (Place::Settled { leaves: true }) || has_begun(root, &run.name) {
+        for (run, state) in self.setup.expansion.plan.runs.iter().zip(&self.states) {
+            if *state != (RunState::Settled { leaves: true }) || has_begun(root, &run.name) {
                 continue;
             }
             let note = match View::read(root, &run.name).error {

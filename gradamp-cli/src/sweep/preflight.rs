@@ -87,7 +87,7 @@ pub fn preflight(
         check_model(config, batches, &cpu).map_err(|error| placed(settings, error))?;
         if let Some(path) = config.model.init.as_ref().filter(|path| !path.is_file()) {
             let message = format!("found no file {}", path.display());
-            return Err(settings.place(KeyError::new(message).about("model.init")).into());
+            return Err(settings.locate(KeyError::new(message).about("model.init")).into());
         }
         let wanted = device.unwrap_or(&config.train.device);
         if !devices.contains(wanted) {
@@ -132,7 +132,7 @@ fn check_model(config: &Config, batches: Batches, cpu: &Cpu) -> Result<(), Error
 /// Adds the origin of the setting to an error about a setting.
 fn placed(settings: &Resolved, error: Error) -> Failure {
     match error {
-        Error::Setting { .. } => settings.place(KeyError::from(error)).into(),
+        Error::Setting { .. } => settings.locate(KeyError::from(error)).into(),
         other => other.into(),
     }
 }

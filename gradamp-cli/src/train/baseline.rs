@@ -9,12 +9,12 @@ use gradamp_study::sweep;
 use crate::failure::{Result, SUCCESS};
 use crate::output;
 
-/// The folders of a baseline and of its run.
-pub struct Place {
+/// The folders of a baseline and of the run that the baseline belongs to.
+pub struct BaselineFolders {
     /// The baseline's folder.
-    pub root: PathBuf,
-    /// The folder of the run that the baseline belongs to. To resume that run continues the baseline.
-    pub main: PathBuf,
+    pub baseline: PathBuf,
+    /// The run's folder. Resuming the run continues the baseline too.
+    pub run: PathBuf,
 }
 
 /// Whether all epochs of the run in `root` are done.
@@ -28,7 +28,7 @@ pub fn follow(
     root: &Path,
     resolved: &Resolved,
     quiet: bool,
-    train: impl FnOnce(Resolved, Option<RunFolder>, &Place) -> Result<u8>,
+    train: impl FnOnce(Resolved, Option<RunFolder>, &BaselineFolders) -> Result<u8>,
 ) -> Result<u8> {
     if !sweep::amplifies(&resolved.config) {
         output::message("train.baseline: no baseline follows, because the run amplifies in no phase");
@@ -36,23 +36,23 @@ pub fn follow(
     }
     let mut name = root.file_name().unwrap_or_default().to_os_string();
     name.push("-baseline");
-    let place = Place { root: root.with_file_name(name), main: root.to_owned() };
-    if !is_finished(&place.root)? {
+    let folders = BaselineFolders { baseline: root.with_file_name(name), run: root.to_owned() };
+    if !is_finished(&folders.baseline)? {
         if !quiet {
             output::message(format_args!(
                 "the baseline: the same run without amplification, in {}",
-                place.root.display()
+                folders.baseline.display()
             ));
         }
-        let begun = RunFolder::record_of(&place.root)?;
-        let folder = begun.map(|_| RunFolder::open(&place.root)).transpose()?;
-        let code = train(sweep::unamplified(resolved)?, folder, &place)?;
-        if code != SUCCESS || !is_finished(&place.root)? {
+        let begun = RunFolder::record_of(&folders.baseline)?;
+        let folder = begun.map(|_| RunFolder::open(&folders.baseline)).transpose()?;
+        let code = train(sweep::unamplified(resolved)?, folder, &folders)?;
+        if code != SUCCESS || !is_finished(&folders.baseline)? {
             return Ok(code);
         }
     }
     if !quiet {
-        output::result(format_args!("\n{}", run_folder::side_by_side(root, &place.root).trim_end()));
+        output::result(format_args!("\n{}", run_folder::side_by_side(root, &folders.baseline).trim_end()));
     }
     Ok(SUCCESS)
 }

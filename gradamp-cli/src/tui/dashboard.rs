@@ -26,7 +26,7 @@ pub struct Dashboard {
     /// How far the run is: pending until its `run.json` is written.
     pub status: RunStatus,
     /// Whether its folder cannot be read at present.
-    pub is_lost: bool,
+    pub is_folder_missing: bool,
     /// The last step that was told.
     pub step: Option<StepLine>,
     /// The last epoch that is done.
@@ -97,7 +97,7 @@ impl Dashboard {
     }
 
     fn apply_record(&mut self, record: RunRecord) {
-        (self.status, self.is_lost) = (record.outcome, false);
+        (self.status, self.is_folder_missing) = (record.outcome, false);
         if let Some(error) = &record.error {
             self.say(&format!("error: {error}"));
         }

@@ -46,8 +46,8 @@ fn size(text: &str) -> Result<(u16, u16), String> {
     )
 }
 
-/// The time from one look into the folder to the next.
-const LOOK: Duration = Duration::from_millis(300);
+/// The time between two polls of the folder.
+const POLL_INTERVAL: Duration = Duration::from_millis(300);
 
 /// `gradamp watch`; returns the exit code.
 pub fn watch(args: &WatchArgs) -> Result<u8> {
@@ -65,7 +65,7 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
     if let Some(obstacle) = screen::obstacle() {
         return Err(Failure::usage(format!("{obstacle}; for one frame as plain text add --once")));
     }
-    // What is wrong with the folder is told before the terminal is taken.
+    // Errors in the folder are printed before the screen is taken over.
     let subject = if is_sweep {
         Subject::Sweep(Table::open(&args.dir)?)
     } else {
@@ -82,7 +82,7 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
     match ended {
         Ok(Ended::Left) => Ok(SUCCESS),
         Ok(Ended::Interrupted) => Ok(INTERRUPTED),
-        // The same end, whether it is noticed here or by who follows the terminal.
+        // A closed terminal ends the program with the same exit code, whether the error or `hangup` notices it first.
         Err(_) if terminal::has_hung_up(&std::io::stdin()) => Ok(INTERRUPTED),
         Err(error) => Err(Failure::failed(error)),
     }
@@ -94,7 +94,7 @@ enum Subject {
     Run(Box<Watched>),
 }
 
-/// How a person left.
+/// How the user left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     Left,
@@ -139,11 +139,11 @@ fn once_table(args: &WatchArgs) -> Result<String> {
     Ok(tui::view::text(args.size, |frame| view::draw(frame, &table, Role::Print)))
 }
 
-/// Calls `look` from time to time, and draws where it or a person made something new.
+/// Calls `poll` every [`POLL_INTERVAL`]. Draws a frame if `poll` found something new, or after a key.
 fn show<S>(
     screen: &mut Screen,
     state: &mut S,
-    mut look: impl FnMut(&mut S) -> bool,
+    mut poll: impl FnMut(&mut S) -> bool,
     mut draw: impl FnMut(&mut S, &mut ratatui::Frame<'_>),
     mut key: impl FnMut(
         &mut S,
@@ -151,7 +151,7 @@ fn show<S>(
         ratatui::crossterm::event::KeyEvent,
     ) -> std::io::Result<Option<Ended>>,
 ) -> std::io::Result<Ended> {
-    let mut looked = Instant::now();
+    let mut polled = Instant::now();
     let mut is_new = true;
     loop {
         if is_new {
@@ -165,19 +165,19 @@ fn show<S>(
                 return Ok(ended);
             }
         }
-        if looked.elapsed() >= LOOK {
-            is_new |= look(state);
-            looked = Instant::now();
+        if polled.elapsed() >= POLL_INTERVAL {
+            is_new |= poll(state);
+            polled = Instant::now();
         }
     }
 }
 
 fn show_run(screen: &mut Screen, run: Watched, role: Role) -> std::io::Result<Ended> {
-    let look = |(run, _): &mut (Watched, Ui)| run.look();
+    let poll = |(run, _): &mut (Watched, Ui)| run.poll();
     let draw = |(run, ui): &mut (Watched, Ui), frame: &mut ratatui::Frame<'_>| {
         ui.scroll = tui::view::draw(frame, &run.dashboard, ui).min(ui.scroll);
     };
-    show(screen, &mut (run, Ui::new(role)), look, draw, |(_, ui), screen, key| {
+    show(screen, &mut (run, Ui::new(role)), poll, draw, |(_, ui), screen, key| {
         match ui.key(key) {
             Action::Leave | Action::Stop => return Ok(Some(Ended::Left)),
             Action::Interrupt => return Ok(Some(Ended::Interrupted)),
@@ -190,7 +190,7 @@ fn show_run(screen: &mut Screen, run: Watched, role: Role) -> std::io::Result<En
 
 fn show_table(screen: &mut Screen, mut table: Table) -> std::io::Result<Ended> {
     let draw = |table: &mut Table, frame: &mut ratatui::Frame<'_>| view::draw(frame, table, Role::Watch);
-    show(screen, &mut table, Table::look, draw, |table, screen, key| {
+    show(screen, &mut table, Table::poll, draw, |table, screen, key| {
         if key.kind == KeyEventKind::Release {
             return Ok(None);
         }

@@ -33,7 +33,7 @@ impl Watched {
         let dashboard = Dashboard::new(root.display().to_string(), settings.config.strategy);
         let heard = Instant::now();
         let mut watched = Self { root: root.to_owned(), follower, dashboard, heard, trouble: None };
-        let changes = watched.follower.look()?;
+        let changes = watched.follower.poll()?;
         changes.into_iter().for_each(|change| watched.dashboard.apply(change));
         watched.ask_who_writes();
         Ok(watched)
@@ -47,8 +47,8 @@ impl Watched {
     /// Takes what is new; returns whether anything is.
     ///
     /// An error becomes a message, because the folder may become readable again: another run may be made there.
-    pub fn look(&mut self) -> bool {
-        match self.follower.look() {
+    pub fn poll(&mut self) -> bool {
+        match self.follower.poll() {
             Ok(changes) => self.apply(changes),
             Err(error) => self.apply_error(&error),
         }
@@ -57,7 +57,7 @@ impl Watched {
     fn apply(&mut self, mut changes: Vec<Change>) -> bool {
         if self.trouble.take().is_some() {
             // The follower reports everything again.
-            self.dashboard.is_lost = false;
+            self.dashboard.is_folder_missing = false;
             changes.insert(0, Change::Restarted);
         }
         if changes.is_empty() {
@@ -82,7 +82,7 @@ impl Watched {
         let is_new = self.trouble.as_ref() != Some(&trouble);
         if is_new {
             self.dashboard.say(&trouble);
-            self.dashboard.is_lost = true;
+            self.dashboard.is_folder_missing = true;
             self.trouble = Some(trouble);
         }
         is_new
@@ -154,10 +154,10 @@ mod tests {
         let folder = folder();
         let mut watched = Watched::open(folder.path()).unwrap();
         assert_eq!(watched.dashboard.steps_done(), 15);
-        assert!(!watched.look(), "nothing is new");
+        assert!(!watched.poll(), "nothing is new");
         fs::write(folder.path().join("run.json"), record("running", 1)).unwrap();
         fs::write(folder.path().join("metrics.jsonl"), steps(0..12)).unwrap();
-        assert!(watched.look());
+        assert!(watched.poll());
         assert_eq!(watched.dashboard.steps_done(), 12);
         assert!(said(&watched).contains("read anew"), "{}", said(&watched));
         assert_eq!(watched.dashboard.loss.step.points().count(), 12, "no step is there twice");
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(watched.dashboard.status, RunStatus::Killed);
         assert!(said(&watched).contains("gradamp train --resume"), "{}", said(&watched));
         fs::write(folder.path().join("metrics.jsonl"), steps(0..16)).unwrap();
-        assert!(watched.look());
+        assert!(watched.poll());
         assert_eq!(watched.dashboard.status, RunStatus::Running, "somebody does");
     }
 
@@ -184,24 +184,24 @@ mod tests {
         let mut watched = Watched::open(folder.path()).unwrap();
         let hidden = folder.path().with_extension("hidden");
         fs::rename(folder.path(), &hidden).unwrap();
-        assert!(watched.look());
-        assert!(!watched.look(), "told already");
+        assert!(watched.poll());
+        assert!(!watched.poll(), "told already");
         assert!(said(&watched).contains("no such folder"), "{}", said(&watched));
         let text = view::text((80, 24), |frame| {
             view::draw(frame, &watched.dashboard, &crate::tui::Ui::default());
         });
         assert!(text.lines().next().unwrap().ends_with("not to be found"), "{text}");
         fs::rename(&hidden, folder.path()).unwrap();
-        assert!(watched.look());
+        assert!(watched.poll());
         assert_eq!((watched.dashboard.steps_done(), &watched.dashboard.status), (15, &RunStatus::Running));
 
         fs::write(folder.path().join("metrics.jsonl"), steps(0..15) + "{\"kind\"\n").unwrap();
-        assert!(watched.look());
+        assert!(watched.poll());
         assert!(said(&watched).contains("metrics.jsonl: line 16: is damaged"), "{}", said(&watched));
         let error = Watched::open(folder.path()).unwrap_err();
         assert!(error.to_string().contains("metrics.jsonl: line 16"), "{error}");
         fs::write(folder.path().join("metrics.jsonl"), steps(0..17)).unwrap();
-        assert!(watched.look());
+        assert!(watched.poll());
         assert_eq!(watched.dashboard.loss.step.points().count(), 17);
     }
 }

@@ -68,7 +68,7 @@ impl Table {
     }
 
     /// Reads what is new; returns whether anything is.
-    pub fn look(&mut self) -> bool {
+    pub fn poll(&mut self) -> bool {
         let stamp = self.stamp_now();
         let mut is_new = stamp != self.stamp || self.trouble.is_some();
         if is_new {
@@ -136,7 +136,7 @@ impl Table {
                 is_new = true;
             }
             let Some(watched) = self.open.get_mut(&row.name) else { continue };
-            is_new |= watched.look();
+            is_new |= watched.poll();
             is_new |= row.fill(watched);
         }
         is_new
@@ -149,7 +149,7 @@ impl Row {
         let dashboard = &watched.dashboard;
         let before = self.clone();
         self.status = match dashboard.status {
-            _ if dashboard.is_lost => return false,
+            _ if dashboard.is_folder_missing => return false,
             RunStatus::Pending => return false,
             RunStatus::StepLimit | RunStatus::Killed => RunStatus::Interrupted,
             status => status,

@@ -41,7 +41,7 @@ fn a_sweeps_runs_stand_in_the_order_of_the_plan() {
     let mut table = Table::open(folder.path()).unwrap();
     let statuses: Vec<&str> = table.rows.iter().map(|row| row.status.name()).collect();
     assert_eq!(statuses, ["finished", "diverged", "pending", "pending"], "the half-written line is left out");
-    assert!(!table.look(), "nothing is new");
+    assert!(!table.poll(), "nothing is new");
     let draw = |size| text(size, |frame: &mut Frame<'_>| view::draw(frame, &table, Role::Print));
     let wide = draw((100, 10));
     let row = wide.lines().find(|line| line.contains("baseline")).unwrap();
@@ -77,11 +77,11 @@ fn damage_is_named_with_its_line_and_a_folder_that_disappears_is_told() {
     fs::write(&path, format!("{}\n{good}", &good[..40])).unwrap();
     let error = Table::open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("results.jsonl: line 1: is damaged"), "{error}");
-    assert!(table.look() && table.trouble.as_ref().is_some_and(|trouble| trouble.contains("line 1")));
-    assert!(!table.look(), "told already");
+    assert!(table.poll() && table.trouble.as_ref().is_some_and(|trouble| trouble.contains("line 1")));
+    assert!(!table.poll(), "told already");
     fs::write(&path, &good).unwrap();
-    assert!(table.look() && table.trouble.is_none());
+    assert!(table.poll() && table.trouble.is_none());
     fs::remove_file(folder.path().join("plan.json")).unwrap();
-    assert!(table.look() && table.trouble.as_ref().is_some_and(|trouble| trouble.contains("plan.json")));
+    assert!(table.poll() && table.trouble.as_ref().is_some_and(|trouble| trouble.contains("plan.json")));
     assert_eq!(table.rows.len(), 4, "what was there is still shown");
 }

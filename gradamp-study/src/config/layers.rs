@@ -92,7 +92,7 @@ impl Layers {
                 Ok(())
             })?;
         }
-        resolved.config.check().map_err(|error| resolved.place(error))?;
+        resolved.config.check().map_err(|error| resolved.locate(error))?;
         Ok(resolved)
     }
 }
@@ -103,7 +103,7 @@ impl Resolved {
     /// **Errors:** as those of [`Layers::resolve`].
     pub fn from_tree(tree: Node) -> Result<Self, KeyError> {
         let resolved = Self::read(tree)?;
-        resolved.config.check().map_err(|error| resolved.place(error))?;
+        resolved.config.check().map_err(|error| resolved.locate(error))?;
         Ok(resolved)
     }
 
@@ -115,7 +115,7 @@ impl Resolved {
     }
 
     /// Adds to an error the place where its key was written.
-    pub fn place(&self, error: KeyError) -> KeyError {
+    pub fn locate(&self, error: KeyError) -> KeyError {
         if error.origin.is_some() {
             return error;
         }
@@ -187,7 +187,7 @@ impl Resolved {
             gradamp_core::Error::Setting { field, message } if field == argument => {
                 KeyError::new(message).at("", &Origin::Flag(flag))
             }
-            other => self.place(KeyError::from(other.within("strategy"))),
+            other => self.locate(KeyError::from(other.within("strategy"))),
         }
     }
 

@@ -115,10 +115,10 @@ impl Checkpoint {
     ///
     /// **Errors:** a folder that cannot be removed.
     pub fn remove_leftovers(&self) -> Result<()> {
-        let is_whole = check(&self.path).is_ok();
+        let is_complete = check(&self.path).is_ok();
         for folder in swap::leftovers(&self.path) {
             // An incomplete version is never needed.
-            if folder.exists() && (is_whole || !folder.join(STATE).exists()) {
+            if folder.exists() && (is_complete || !folder.join(STATE).exists()) {
                 fs::remove_dir_all(&folder).map_err(Error::io(&folder, "remove"))?;
             }
         }

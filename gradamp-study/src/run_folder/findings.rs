@@ -35,7 +35,7 @@ impl Finding {
     pub fn new(path: &Path, checked: Result<()>) -> Self {
         let verdict = match checked {
             Ok(()) => Verdict::Whole,
-            Err(error) => Verdict::Damaged(about(path, &error)),
+            Err(error) => Verdict::Damaged(message_without_path(path, &error)),
         };
         Self { path: path.to_owned(), verdict }
     }
@@ -60,7 +60,7 @@ impl Finding {
 }
 
 /// The error's message without the path that it begins with.
-fn about(path: &Path, error: &Error) -> String {
+fn message_without_path(path: &Path, error: &Error) -> String {
     let message = error.to_string();
     message.strip_prefix(&format!("{}: ", path.display())).map_or(message.clone(), str::to_owned)
 }
@@ -95,7 +95,7 @@ pub fn findings(root: &Path) -> Result<Vec<Finding>> {
         all.push(Finding::new(last.path(), Err(last.missing())));
     }
     for log in Log::ALL {
-        all.push(of_log(root, log, was_saved, [&newest, &best]));
+        all.push(check_log(root, log, was_saved, [&newest, &best]));
     }
     for examined in [newest, best].into_iter().flatten() {
         all.extend(examined.files.into_iter().map(|(path, checked)| Finding::new(&path, checked)));
@@ -110,7 +110,7 @@ pub fn findings(root: &Path) -> Result<Vec<Finding>> {
 }
 
 /// A log, checked against the seals in both checkpoints.
-fn of_log(root: &Path, log: Log, is_expected: bool, checkpoints: [&Option<Examined>; 2]) -> Finding {
+fn check_log(root: &Path, log: Log, is_expected: bool, checkpoints: [&Option<Examined>; 2]) -> Finding {
     let path = log.path_in(root);
     let seals: Vec<&LogSeals> =
         checkpoints.into_iter().flatten().filter_map(|checkpoint| checkpoint.logs.as_ref()).collect();

@@ -8,9 +8,9 @@ use gradamp_core::files;
 use super::checkpoint::{self, Checkpoint};
 use super::disk::{CHECKPOINTS, CONFIG, RECORD, partial_files, write_file, write_json};
 use super::error::{Error, Result};
+use super::held_folder::HeldFolder;
 use super::logs::Log;
 use super::owned::check_not_owned;
-use super::place::Place;
 use super::record::RunRecord;
 use super::seal::FileSeal;
 use crate::config::{Layers, Resolved};
@@ -18,7 +18,7 @@ use crate::config::{Layers, Resolved};
 /// A run's folder, held by this process alone.
 #[derive(Debug)]
 pub struct RunFolder {
-    place: Place,
+    held: HeldFolder,
     /// Locked for as long as the folder is open, so that no second process writes to it.
     _lock: File,
 }
@@ -147,17 +147,17 @@ impl RunFolder {
             // Some network drives have no locks; runs are allowed there all the same.
             Err(fs::TryLockError::Error(_)) => {}
         }
-        Ok(Self { place: Place::hold(root)?, _lock: lock })
+        Ok(Self { held: HeldFolder::hold(root)?, _lock: lock })
     }
 
     /// The folder.
     pub fn root(&self) -> &Path {
-        self.place.path()
+        self.held.path()
     }
 
     /// **Errors:** the folder was removed or renamed since it was opened.
-    pub fn check_place(&self) -> Result<()> {
-        self.place.check()
+    pub fn check_still_there(&self) -> Result<()> {
+        self.held.check()
     }
 
     /// The file with the settings.
@@ -195,7 +195,7 @@ impl RunFolder {
     ///
     /// **Errors:** a folder that was removed or renamed, or cannot be written.
     pub fn make_checkpoints(&self) -> Result<()> {
-        self.check_place()?;
+        self.check_still_there()?;
         let folder = self.root().join(CHECKPOINTS);
         if !folder.is_dir() {
             fs::create_dir(&folder).map_err(Error::io(&folder, "make this folder"))?;
@@ -236,7 +236,7 @@ impl RunFolder {
     ///
     /// **Errors:** a folder that was removed or renamed; a file that cannot be written.
     pub fn write_record(&self, record: &RunRecord) -> Result<()> {
-        self.check_place()?;
+        self.check_still_there()?;
         write_json(&self.root().join(RECORD), record)
     }
 }

@@ -1,4 +1,4 @@
-//! Follows a run's folder while it grows: each call reads only what is new.
+//! Follows a run's folder while it grows: each poll reads only what is new.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -15,11 +15,11 @@ use super::lines::{EpochLine, GradientLine, MetricsLine, StepLine};
 use super::{Error, Log, Result, RunFolder, RunRecord, RunStatus};
 use crate::config::Resolved;
 
-/// What is new in a run.
+/// A change in a run's folder.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// The changes so far no longer hold, because the run was begun anew or goes on from an earlier step: all changes come
-    /// again from the beginning.
+    /// The changes so far no longer hold, because the run was started again or resumed from an earlier step. All changes
+    /// follow again from the beginning.
     Restarted,
     /// `run.json` was written.
     Record(Box<RunRecord>),
@@ -35,7 +35,7 @@ pub enum Change {
 
 impl Change {
     /// The order of changes: by the number of steps before the change, then by kind.
-    fn place(&self) -> (u64, u8) {
+    fn sort_key(&self) -> (u64, u8) {
         match self {
             Change::Restarted => (0, 0),
             Change::Record(_) => (0, 1),
@@ -51,7 +51,7 @@ impl Change {
 #[derive(Debug)]
 pub struct Follower {
     root: PathBuf,
-    record: Option<Seen>,
+    record: Option<StampedRecord>,
     metrics: Tail,
     draws: Tail,
     gradients: Tail,
@@ -61,12 +61,12 @@ pub struct Follower {
 
 /// `run.json` as it was last read.
 #[derive(Debug)]
-struct Seen {
+struct StampedRecord {
     stamp: Stamp,
     record: RunRecord,
 }
 
-/// What tells that a file was replaced by another one.
+/// The length and time of a file. If they differ, the file was replaced.
 type Stamp = (u64, Option<SystemTime>);
 
 impl Follower {
@@ -91,46 +91,47 @@ impl Follower {
         }
     }
 
-    /// What is new since the last look. After an error the next look begins from the beginning.
+    /// The changes since the last call. After an error, the next call begins at the beginning of the run.
     ///
     /// **Errors:** a folder that is no longer there; a file that is damaged or of another version, with its line.
-    pub fn look(&mut self) -> Result<Vec<Change>> {
-        let looked = self.look_on().and_then(|changes| changes.map_or_else(|| self.look_anew(), Ok));
-        if looked.is_err() {
+    pub fn poll(&mut self) -> Result<Vec<Change>> {
+        let changes = self.read_new().and_then(|changes| changes.map_or_else(|| self.read_again(), Ok));
+        if changes.is_err() {
             *self = Self::new(&self.root);
         }
-        looked
+        changes
     }
 
     /// The run's `run.json`; `None` until it is read.
     pub fn record(&self) -> Option<&RunRecord> {
-        self.record.as_ref().map(|seen| &seen.record)
+        self.record.as_ref().map(|stamped| &stamped.record)
     }
 
-    fn look_anew(&mut self) -> Result<Vec<Change>> {
+    /// Reads everything from the beginning.
+    fn read_again(&mut self) -> Result<Vec<Change>> {
         *self = Self::new(&self.root);
-        let changes = self.look_on()?;
+        let changes = self.read_new()?;
         Ok(std::iter::once(Change::Restarted).chain(changes.into_iter().flatten()).collect())
     }
 
     /// The new changes; `None` if the changes that were read before no longer hold.
-    fn look_on(&mut self) -> Result<Option<Vec<Change>>> {
+    fn read_new(&mut self) -> Result<Option<Vec<Change>>> {
         RunFolder::config_of(&self.root)?;
         if !self.is_checked {
             SealedLogs::open(&self.root)?.check()?;
             self.is_checked = true;
         }
         let mut changes = Vec::new();
-        if let Some(seen) = self.read_record()? {
-            let is_other = |old: &Seen| {
+        if let Some(stamped) = self.read_record()? {
+            let is_other = |old: &StampedRecord| {
                 let session = |record: &RunRecord| (record.start.clone(), record.resumed.len());
-                session(&old.record) != session(&seen.record)
+                session(&old.record) != session(&stamped.record)
             };
             if self.record.as_ref().is_some_and(is_other) {
                 return Ok(None);
             }
-            changes.push(Change::Record(Box::new(seen.record.clone())));
-            self.record = Some(seen);
+            changes.push(Change::Record(Box::new(stamped.record.clone())));
+            self.record = Some(stamped);
         }
         // The files are made after `run.json`, so a run that has just begun may lack them.
         let is_over = self.record().is_some_and(|record| record.outcome != RunStatus::Running);
@@ -143,27 +144,27 @@ impl Follower {
         changes.extend(lines.into_iter().map(Change::Draw));
         let Some(lines) = self.gradients.lines(is_over)? else { return Ok(None) };
         changes.extend(lines.into_iter().map(Change::Gradient));
-        changes.sort_by_key(Change::place);
+        changes.sort_by_key(Change::sort_key);
         Ok(Some(changes))
     }
 
-    /// `run.json`, if it is there and is not the one that was read.
-    fn read_record(&self) -> Result<Option<Seen>> {
+    /// `run.json`; `None` if it does not exist yet or has not changed.
+    fn read_record(&self) -> Result<Option<StampedRecord>> {
         let path = self.root.join(RECORD);
         let stamp = match fs::metadata(&path) {
             Ok(metadata) => (metadata.len(), metadata.modified().ok()),
             Err(error) if error.kind() == ErrorKind::NotFound && self.record.is_none() => return Ok(None),
             Err(error) => return Err(Error::io(&path, "read")(error)),
         };
-        if self.record.as_ref().is_some_and(|seen| seen.stamp == stamp) {
+        if self.record.as_ref().is_some_and(|stamped| stamped.stamp == stamp) {
             return Ok(None);
         }
-        Ok(RunRecord::read(&self.root)?.map(|record| Seen { stamp, record }))
+        Ok(RunRecord::read(&self.root)?.map(|record| StampedRecord { stamp, record }))
     }
 }
 
-/// How many bytes before the current position are compared with what was read there before.
-const KNOWN: usize = 64;
+/// The number of bytes before the current position that are read again and compared, to notice a file that was replaced.
+const COMPARED_BYTES: usize = 64;
 
 /// The end of a file that grows by lines.
 #[derive(Debug)]
@@ -174,15 +175,15 @@ struct Tail {
     /// The number of lines before the position.
     count: usize,
     /// The last bytes before the position: they differ in a file that was cut and has grown again.
-    known: Vec<u8>,
+    last_bytes: Vec<u8>,
 }
 
 impl Tail {
     fn new(path: PathBuf) -> Self {
-        Self { path, offset: 0, count: 0, known: Vec::new() }
+        Self { path, offset: 0, count: 0, last_bytes: Vec::new() }
     }
 
-    /// The whole lines since the last look; `None` for a file that was cut or replaced. A file that is not there has no
+    /// The whole lines since the last call; `None` for a file that was cut or replaced. A file that is not there has no
     /// lines, unless it `must_exist`.
     fn lines<T: DeserializeOwned>(&mut self, must_exist: bool) -> Result<Option<Vec<T>>> {
         let mut file = match files::open(&self.path) {
@@ -197,10 +198,10 @@ impl Tail {
             return Ok(None);
         }
         let mut bytes = Vec::new();
-        let begin = self.offset - self.known.len() as u64;
+        let begin = self.offset - self.last_bytes.len() as u64;
         file.seek(SeekFrom::Start(begin)).map_err(Error::io(&self.path, "read"))?;
         file.read_to_end(&mut bytes).map_err(Error::io(&self.path, "read"))?;
-        let Some(new) = bytes.strip_prefix(self.known.as_slice()) else { return Ok(None) };
+        let Some(new) = bytes.strip_prefix(self.last_bytes.as_slice()) else { return Ok(None) };
         let Some(end) = new.iter().rposition(|&byte| byte == b'\n').map(|end| end + 1) else {
             return Ok(Some(Vec::new()));
         };
@@ -211,8 +212,8 @@ impl Tail {
         let values = values.collect::<Result<Vec<T>>>()?;
         self.count += values.len();
         self.offset += end as u64;
-        let read = &bytes[..self.known.len() + end];
-        self.known = read[read.len().saturating_sub(KNOWN)..].to_vec();
+        let read = &bytes[..self.last_bytes.len() + end];
+        self.last_bytes = read[read.len().saturating_sub(COMPARED_BYTES)..].to_vec();
         Ok(Some(values))
     }
 }

@@ -28,7 +28,7 @@ impl<T> PerLog<T> {
     /// Makes the value of each file from its name.
     ///
     /// **Errors:** what `make` returns.
-    pub fn try_of<E>(mut make: impl FnMut(Log) -> Result<T, E>) -> Result<Self, E> {
+    pub fn try_from_fn<E>(mut make: impl FnMut(Log) -> Result<T, E>) -> Result<Self, E> {
         Ok(Self {
             metrics: make(Log::Metrics)?,
             amplification: make(Log::Amplification)?,
@@ -132,7 +132,7 @@ impl Logs {
     /// **Errors:** a file that is shorter than at the checkpoint, or whose part before the checkpoint was changed. Then no file is cut.
     pub fn open(root: &Path, seals: &LogSeals) -> Result<Self> {
         let PerLog { metrics, amplification, gradients, evaluations } =
-            PerLog::try_of(|log| JsonLines::open(root, log, seals))?;
+            PerLog::try_from_fn(|log| JsonLines::open(root, log, seals))?;
         let mut logs = Self { metrics, amplification, gradients, evaluations };
         logs.all().into_iter().try_for_each(JsonLines::cut)?;
         // Every checkpoint relies on these names.
@@ -149,8 +149,8 @@ impl Logs {
         self.all().into_iter().try_for_each(JsonLines::sync)?;
         let Self { metrics, amplification, gradients, evaluations } = self;
         let logs = PerLog { metrics, amplification, gradients, evaluations };
-        let lengths = PerLog::try_of(|log| Ok::<_, Error>(logs.get(log).len))?;
-        let sha256 = PerLog::try_of(|log| Ok::<_, Error>(seal::hex(logs.get(log).hash.clone())))?;
+        let lengths = PerLog::try_from_fn(|log| Ok::<_, Error>(logs.get(log).len))?;
+        let sha256 = PerLog::try_from_fn(|log| Ok::<_, Error>(seal::hex(logs.get(log).hash.clone())))?;
         Ok(LogSeals { lengths, sha256: Some(sha256) })
     }
 }

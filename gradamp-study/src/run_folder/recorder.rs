@@ -54,11 +54,11 @@ impl<'a> Recorder<'a> {
 
     /// Saves the last checkpoint. Lines reach the disk before the checkpoint that counts them.
     pub fn save<B: Backend>(&mut self, snapshot: &Snapshot<'_, B>) -> Result<()> {
-        self.folder.check_place()?;
+        self.folder.check_still_there()?;
         let seals = self.logs.sync()?;
-        self.last.save(snapshot, seals, &self.metadata, || self.folder.check_place())?;
+        self.last.save(snapshot, seals, &self.metadata, || self.folder.check_still_there())?;
         self.saved = Instant::now();
-        self.saved_at = Some(place(snapshot.state));
+        self.saved_at = Some(position(snapshot.state));
         Ok(())
     }
 
@@ -73,8 +73,8 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// Where in a run a checkpoint stands.
-fn place(state: &TrainState) -> (usize, usize, u64) {
+/// The position of a checkpoint in its run.
+fn position(state: &TrainState) -> (usize, usize, u64) {
     (state.epoch, state.batch, state.step)
 }
 
@@ -94,7 +94,7 @@ impl<B: Backend> Observer<B> for Recorder<'_> {
         let lines: Vec<_> =
             reports.iter().filter(is_logged).map(|report| MetricsLine::Step(StepLine::new(report))).collect();
         if !lines.is_empty() {
-            self.folder.check_place()?;
+            self.folder.check_still_there()?;
         }
         self.logs.metrics.lines(&lines)?;
         let is_due = self.saved.elapsed().as_secs_f64() >= self.checkpoint_seconds;
@@ -109,7 +109,7 @@ impl<B: Backend> Observer<B> for Recorder<'_> {
         report: &EpochReport,
         snapshot: &Snapshot<'_, B>,
     ) -> gradamp_core::Result<Control> {
-        self.folder.check_place()?;
+        self.folder.check_still_there()?;
         let line = MetricsLine::Epoch(EpochLine::new(report, snapshot.state));
         self.logs.metrics.line(&line)?;
         let gradient = |gradient: &SiteGradient| GradientLine {
@@ -127,7 +127,7 @@ impl<B: Backend> Observer<B> for Recorder<'_> {
             // The best before the last: killed in between, the run repeats the epoch and saves the same best again.
             if report.best {
                 let seals = self.logs.sync()?;
-                self.best.save(snapshot, seals, &self.metadata, || self.folder.check_place())?;
+                self.best.save(snapshot, seals, &self.metadata, || self.folder.check_still_there())?;
             }
             self.save(snapshot)?;
         }
@@ -141,7 +141,7 @@ impl<B: Backend> Observer<B> for Recorder<'_> {
             let message = format!("{path} is not finite, so that the final state was not saved");
             return Err(Error::Diverged { epoch, step: step.saturating_sub(1), message });
         }
-        if self.saved_at != Some(place(snapshot.state)) {
+        if self.saved_at != Some(position(snapshot.state)) {
             self.save(snapshot)?;
         }
         Ok(())

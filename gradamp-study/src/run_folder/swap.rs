@@ -1,7 +1,7 @@
 //! Replaces a folder atomically.
 //!
-//! A new version is written beside the old one as `NAME.new`; then `NAME` becomes `NAME.old`, `NAME.new` becomes `NAME`,
-//! and `NAME.old` goes. Wherever this is interrupted, one whole version is left, and [`recover`] finds it.
+//! A new version is written beside the old one as `NAME.new`. Then `NAME` is renamed to `NAME.old`, `NAME.new` to `NAME`,
+//! and `NAME.old` is removed. An interruption at any point leaves one complete version, which [`recover`] finds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,13 +27,13 @@ pub(super) fn replace(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Re
     remove(&old)
 }
 
-/// Puts a complete version in place, if a replacement was interrupted. `is_whole` says whether the content of `NAME.new` is whole.
+/// Finishes or undoes an interrupted replacement. `is_complete` says whether all of `NAME.new` was written.
 ///
-/// Returns whether there is a folder at `path` now.
-pub(super) fn recover(path: &Path, is_whole: impl Fn(&Path) -> bool) -> Result<bool> {
+/// Returns whether a folder is at `path` now.
+pub(super) fn recover(path: &Path, is_complete: impl Fn(&Path) -> bool) -> Result<bool> {
     let (new, old) = (beside(path, "new"), beside(path, "old"));
     if !path.exists() {
-        if new.exists() && is_whole(&new) {
+        if new.exists() && is_complete(&new) {
             rename(&new, path)?;
         } else if old.exists() {
             rename(&old, path)?;
@@ -42,8 +42,8 @@ pub(super) fn recover(path: &Path, is_whole: impl Fn(&Path) -> bool) -> Result<b
     Ok(path.exists())
 }
 
-/// The version that [`recover`] would put in place, for readers, who change nothing. `is_complete` says whether
-/// `NAME.new` is complete; it is filled before the old version leaves its place.
+/// The version that [`recover`] would put at `path`; `None` if there is none. Changes nothing. `is_complete` says whether all
+/// of `NAME.new` was written; `NAME` becomes `NAME.old` only after that.
 pub(super) fn find(path: &Path, is_complete: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     let (new, old) = (beside(path, "new"), beside(path, "old"));
     let is_there = |path: &PathBuf| path.exists();

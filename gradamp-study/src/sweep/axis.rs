@@ -64,15 +64,15 @@ const NAMED: [&str; 2] = ["name", "set"];
 
 impl Axis {
     /// The axes of a table `[axes]`: a list or a range at each key.
-    pub fn of_table(table: &Node) -> Result<Vec<Self>, KeyError> {
+    pub fn from_table(table: &Node) -> Result<Vec<Self>, KeyError> {
         let mut axes = Vec::new();
         collect(table, "", &mut axes)?;
         Ok(axes)
     }
 
     /// The axis of a table `[[axis]]`: a `key` with `values`, or a `name` with tables `[[axis.value]]`.
-    pub fn of_entry(node: &Node) -> Result<Self, KeyError> {
-        let entries = table_of(node)?;
+    pub fn from_entry(node: &Node) -> Result<Self, KeyError> {
+        let entries = expect_table(node)?;
         for (key, child) in entries {
             if !AXIS.contains(&key.as_str()) {
                 return Err(KeyError::unknown_key(&AXIS).naming(key).at(key, &child.origin));
@@ -82,7 +82,7 @@ impl Axis {
         let (name, key) = (text("name")?, text("key")?);
         let (values, name) = match (key, node.get("values"), node.get("value"), name) {
             (Some(key), Some(values), None, name) => {
-                let values = values_of(&key, values).map_err(|error| error.below("values"))?;
+                let values = parse_values(&key, values).map_err(|error| error.below("values"))?;
                 (values, name.unwrap_or(key))
             }
             (None, None, Some(values), Some(name)) => {
@@ -124,7 +124,7 @@ impl Axis {
 impl AxisValue {
     /// The value that sets one key.
     fn new(key: &str, node: &Node) -> Self {
-        Self { text: names::of_value(node), json: json(node), set: vec![(key.to_owned(), node.clone())] }
+        Self { text: names::value(node), json: json(node), set: vec![(key.to_owned(), node.clone())] }
     }
 }
 
@@ -165,11 +165,11 @@ fn three_digits(number: f64) -> f64 {
 }
 
 fn collect(table: &Node, prefix: &str, axes: &mut Vec<Axis>) -> Result<(), KeyError> {
-    for (key, node) in table_of(table)? {
+    for (key, node) in expect_table(table)? {
         let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         let is_list = matches!(node.value, Value::Array(_)) || RANGES.iter().any(|r| node.get(r).is_some());
         if is_list {
-            let values = values_of(&path, node).map_err(|error| error.below(key))?;
+            let values = parse_values(&path, node).map_err(|error| error.below(key))?;
             let label = names::label(&path);
             axes.push(Axis { name: path, label, values, origin: node.origin.clone() });
         } else if matches!(node.value, Value::Table(_)) {
@@ -184,7 +184,7 @@ fn collect(table: &Node, prefix: &str, axes: &mut Vec<Axis>) -> Result<(), KeyEr
 }
 
 /// The values of the axis of one key: a list or a range.
-fn values_of(key: &str, node: &Node) -> Result<Values, KeyError> {
+fn parse_values(key: &str, node: &Node) -> Result<Values, KeyError> {
     match &node.value {
         Value::Array(items) if items.is_empty() => {
             Err(KeyError::new("is empty: an axis needs at least one value".into()).at("", &node.origin))
@@ -209,7 +209,7 @@ fn named_values(node: &Node) -> Result<Vec<AxisValue>, KeyError> {
 }
 
 fn named_value(item: &Node) -> Result<AxisValue, KeyError> {
-    for (key, child) in table_of(item)? {
+    for (key, child) in expect_table(item)? {
         if !NAMED.contains(&key.as_str()) {
             return Err(KeyError::unknown_key(&NAMED).naming(key).at(key, &child.origin));
         }
@@ -227,7 +227,7 @@ fn named_value(item: &Node) -> Result<AxisValue, KeyError> {
 /// its dots, in quotes, or that holds a schedule, is a value as a whole.
 pub fn settings(table: &Node) -> Result<Vec<(String, Node)>, KeyError> {
     let mut set = Vec::new();
-    for (key, node) in table_of(table)? {
+    for (key, node) in expect_table(table)? {
         let is_section = matches!(node.value, Value::Table(_)) && node.get("schedule").is_none();
         if is_section && !key.contains('.') {
             let below = settings(node).map_err(|error| error.below(key))?;
@@ -239,7 +239,7 @@ pub fn settings(table: &Node) -> Result<Vec<(String, Node)>, KeyError> {
     Ok(set)
 }
 
-fn table_of(node: &Node) -> Result<&[(String, Node)], KeyError> {
+fn expect_table(node: &Node) -> Result<&[(String, Node)], KeyError> {
     match &node.value {
         Value::Table(entries) => Ok(entries),
         other => {

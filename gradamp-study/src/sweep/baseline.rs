@@ -1,4 +1,4 @@
-//! What cells are compared with: baselines, and the controls of amplified cells.
+//! The runs that cells are compared with: baselines, and the controls of amplified cells.
 
 use std::collections::HashMap;
 
@@ -6,46 +6,47 @@ use gradamp_core::amplify::{AmplificationSettings, Amplify, Curve, Phase};
 use serde_json::Value as Json;
 
 use super::axis::{AxisValue, Values};
-use super::draft::{Draft, Place, cell_name, settings_at};
+use super::draft::{Coordinates, Draft, cell_name, settings_at};
 use super::names;
 use super::plan::Role;
 use super::study::{Baseline, Study};
 use crate::config::tree::{Node, Origin, Value};
 use crate::config::{Config, KeyError, Resolved};
 
-/// Through what a factor acts.
+/// The setting that says what a factor multiplies.
 const THROUGH: &str = "amplification.through";
-/// The values of [`THROUGH`] of a cell's controls.
+/// The values of [`THROUGH`] in a cell's controls.
 const CONTROLS: [&str; 1] = ["step_length"];
 
-/// Puts the baselines before the cells, each once; a cell with the settings of its baseline becomes the
-/// baseline. Also returns, for each axis, whether it changes nothing in the baseline.
+/// Puts each baseline once before the cells. A cell with the settings of its baseline becomes the baseline. Also returns, for
+/// each axis, whether all values on the axis have one baseline.
 pub fn with_baselines(
     study: &Study,
-    places: &[Place],
+    combinations: &[Coordinates],
     mut cells: Vec<Draft>,
 ) -> Result<(Vec<bool>, Vec<Draft>), KeyError> {
-    let free: Vec<bool> = (0..study.axes.len()).map(|axis| is_free(study, &places[0], axis)).collect();
+    let axes = 0..study.axes.len();
+    let one_baseline: Vec<bool> = axes.map(|axis| has_one_baseline(study, &combinations[0], axis)).collect();
     let is_wanted = match study.baseline {
         Baseline::Off => false,
         Baseline::Unamplified => cells.iter().any(|cell| amplifies(&cell.settings.config)),
         Baseline::Settings(_) => true,
     };
     if !is_wanted {
-        return Ok((free, cells));
+        return Ok((one_baseline, cells));
     }
     let mut baselines: Vec<Draft> = Vec::new();
-    let mut names_of: HashMap<String, String> = HashMap::new();
-    for (cell, place) in cells.iter_mut().zip(places) {
+    let mut baseline_names: HashMap<String, String> = HashMap::new();
+    for (cell, coordinates) in cells.iter_mut().zip(combinations) {
         let settings = baseline_of(&study.baseline, &cell.settings)?;
         let text = key_of(&settings.config)?;
-        let is_itself = text == key_of(&normal(&study.baseline, &cell.settings)?.config)?;
-        if !names_of.contains_key(&text) {
-            let shared =
-                || study.axes.iter().zip(place).zip(&free).filter(|(_, free)| !**free).map(|(at, _)| at);
-            let name = names::baseline(&cell_name(shared()));
-            let axes = shared().map(|(axis, value)| (axis.name.clone(), value.json.clone())).collect();
-            names_of.insert(text.clone(), name.clone());
+        let is_own_baseline = text == key_of(&in_baseline_form(&study.baseline, &cell.settings)?.config)?;
+        if !baseline_names.contains_key(&text) {
+            let named = study.axes.iter().zip(coordinates).zip(&one_baseline);
+            let baseline_axes = || named.clone().filter(|(_, one)| !**one).map(|(at, _)| at);
+            let name = names::baseline(&cell_name(baseline_axes()));
+            let axes = baseline_axes().map(|(axis, value)| (axis.name.clone(), value.json.clone())).collect();
+            baseline_names.insert(text.clone(), name.clone());
             baselines.push(Draft {
                 name,
                 role: Role::Baseline,
@@ -55,18 +56,18 @@ pub fn with_baselines(
                 control_of: None,
             });
         }
-        cell.baseline = names_of.get(&text).cloned();
-        if is_itself {
+        cell.baseline = baseline_names.get(&text).cloned();
+        if is_own_baseline {
             cell.role = Role::Baseline;
         }
     }
     cells.retain(|cell| cell.role == Role::Cell);
     baselines.extend(cells);
-    Ok((free, baselines))
+    Ok((one_baseline, baselines))
 }
 
-/// Whether the baseline is the same for all values of the axis, judged by the first cell.
-fn is_free(study: &Study, place: &Place, axis: usize) -> bool {
+/// Whether all values on the axis have one baseline. The other axes have the values of the first cell.
+fn has_one_baseline(study: &Study, coordinates: &Coordinates, axis: usize) -> bool {
     let is_inside = |key: &str, table: &str| {
         key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
@@ -80,16 +81,16 @@ fn is_free(study: &Study, place: &Place, axis: usize) -> bool {
     });
     let Values::List(values) = &study.axes[axis].values else { return by_key };
     let baseline = |value: &AxisValue| {
-        let mut place = place.clone();
-        place[axis] = value.clone();
-        let settings = settings_at(study, &place).ok()?;
+        let mut coordinates = coordinates.clone();
+        coordinates[axis] = value.clone();
+        let settings = settings_at(study, &coordinates).ok()?;
         key_of(&baseline_of(&study.baseline, &settings).ok()?.config).ok()
     };
     let first = baseline(&values[0]);
     by_key || values.len() > 1 && first.is_some() && values.iter().all(|value| baseline(value) == first)
 }
 
-/// The settings of what a cell is compared with.
+/// The settings of a cell's baseline.
 fn baseline_of(baseline: &Baseline, cell: &Resolved) -> Result<Resolved, KeyError> {
     match baseline {
         Baseline::Settings(set) => {
@@ -103,8 +104,8 @@ fn baseline_of(baseline: &Baseline, cell: &Resolved) -> Result<Resolved, KeyErro
     }
 }
 
-/// The cell's own settings, in the form that baselines have.
-fn normal(baseline: &Baseline, cell: &Resolved) -> Result<Resolved, KeyError> {
+/// The cell's settings in the form of a baseline, so that both can be compared: what has no effect is left out.
+fn in_baseline_form(baseline: &Baseline, cell: &Resolved) -> Result<Resolved, KeyError> {
     match baseline {
         Baseline::Settings(_) => Ok(cell.clone()),
         _ if amplifies(&cell.config) => Ok(cell.clone()),
@@ -112,8 +113,8 @@ fn normal(baseline: &Baseline, cell: &Resolved) -> Result<Resolved, KeyError> {
     }
 }
 
-/// The same settings with amplification off in all phases. Settings without an effect are left out, so that
-/// equal trainings have equal settings: `[amplification]`, and borders between phases of one learning rate.
+/// The same settings with amplification off in all phases. Settings without an effect are left out, so that runs that train
+/// alike have equal settings: `[amplification]`, and borders between phases with one learning rate.
 ///
 /// **Errors:** settings that are not valid without amplification.
 pub fn unamplified(cell: &Resolved) -> Result<Resolved, KeyError> {
@@ -134,7 +135,7 @@ pub fn unamplified(cell: &Resolved) -> Result<Resolved, KeyError> {
     Ok(resolved)
 }
 
-/// Whether the learning rate goes on from one phase to the next as if there were no border.
+/// Whether the learning rate is the same as if both phases were one.
 fn goes_on(phase: &Phase, next: &Phase) -> bool {
     match (&phase.lr, &next.lr) {
         (None, None) => true, // the run-wide rate
@@ -148,12 +149,13 @@ pub fn amplifies(config: &Config) -> bool {
     config.strategy.phases.iter().any(|phase| phase.amplify.is_on())
 }
 
-/// Settings as a text, equal where they are equal.
+/// The settings as text. Equal settings have equal texts.
 pub fn key_of(config: &Config) -> Result<String, KeyError> {
     toml::to_string(config).map_err(|error| KeyError::new(error.to_string()))
 }
 
-/// Adds the control behind each amplified cell: a run along the plain gradient whose steps have the length of the amplified ones.
+/// Adds each amplified cell's control behind the cell. A control follows the plain gradient with steps as long as those of the
+/// amplified cell.
 pub fn with_controls(drafts: Vec<Draft>) -> Result<Vec<Draft>, KeyError> {
     let mut all = Vec::with_capacity(2 * drafts.len());
     for draft in drafts {

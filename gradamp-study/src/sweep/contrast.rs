@@ -247,7 +247,7 @@ fn has(axes: &[Axis], run: &PlannedRun, axis: &str, wanted: &Node) -> bool {
     let Some(own) = run.axes.get(axis) else { return false };
     let own = [text(axes, axis, own), plain(own)];
     let is_own = |node: &Node| {
-        let value = names::of_value(node);
+        let value = names::value(node);
         own.contains(&value)
     };
     is_own(wanted) || matches!(&wanted.value, Value::Array(items) if items.iter().any(is_own))

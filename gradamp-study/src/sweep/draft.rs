@@ -23,18 +23,18 @@ pub struct Draft {
 }
 
 /// The value of a cell on each axis.
-pub type Place = Vec<AxisValue>;
+pub type Coordinates = Vec<AxisValue>;
 
-/// The settings of the cell at `place`.
-pub fn settings_at(study: &Study, place: &[AxisValue]) -> Result<Resolved, KeyError> {
+/// The settings of the cell at `coordinates`.
+pub fn settings_at(study: &Study, coordinates: &[AxisValue]) -> Result<Resolved, KeyError> {
     let mut tree = study.base.clone();
-    for (key, node) in place.iter().flat_map(|value| &value.set) {
+    for (key, node) in coordinates.iter().flat_map(|value| &value.set) {
         tree.set(key, node.clone())?;
     }
     Resolved::from_tree(tree)
 }
 
 /// The name of the cell with these values on these axes.
-pub fn cell_name<'a>(place: impl IntoIterator<Item = (&'a Axis, &'a AxisValue)>) -> String {
-    names::cell(place.into_iter().map(|(axis, value)| (&*axis.label, &*value.text)))
+pub fn cell_name<'a>(coordinates: impl IntoIterator<Item = (&'a Axis, &'a AxisValue)>) -> String {
+    names::cell(coordinates.into_iter().map(|(axis, value)| (&*axis.label, &*value.text)))
 }

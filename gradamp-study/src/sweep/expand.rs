@@ -7,7 +7,7 @@ use gradamp_core::random::{Purpose, Stream};
 use super::axis::{Axis, AxisValue, Values};
 use super::baseline::{key_of, with_baselines, with_controls};
 use super::contrast::DeclaredContrast;
-use super::draft::{Draft, Place, cell_name, settings_at};
+use super::draft::{Coordinates, Draft, cell_name, settings_at};
 use super::names;
 use super::plan::{FORMAT, Plan, PlannedRun, Role};
 use super::study::Study;
@@ -33,23 +33,23 @@ pub struct Expansion {
 /// **Errors:** an axis that names no key; a value of the wrong type or out of range for any run; two runs of one name;
 /// a sample that is larger than the grid.
 pub fn expand(study: &Study, controls: bool) -> Result<Expansion, KeyError> {
-    let places = places(study)?;
-    let cells = places
+    let combinations = combinations(study)?;
+    let cells = combinations
         .iter()
-        .map(|place| {
-            let named = study.axes.iter().zip(place);
+        .map(|coordinates| {
+            let named = study.axes.iter().zip(coordinates);
             Ok(Draft {
                 name: cell_name(named.clone()),
                 role: Role::Cell,
                 axes: named.map(|(axis, value)| (axis.name.clone(), value.json.clone())).collect(),
-                settings: settings_at(study, place)?,
+                settings: settings_at(study, coordinates)?,
                 baseline: None,
                 control_of: None,
             })
         })
         .collect::<Result<Vec<_>, KeyError>>()?;
-    let (free, drafts) = with_baselines(study, &places, cells)?;
     let controls = controls || study.contrasts.iter().any(DeclaredContrast::needs_controls);
+    let (one_baseline, drafts) = with_baselines(study, &combinations, cells)?;
     let drafts = if controls { with_controls(drafts)? } else { drafts };
 
     let mut runs = Vec::with_capacity(drafts.len() * study.seeds.len());
@@ -89,8 +89,8 @@ pub fn expand(study: &Study, controls: bool) -> Result<Expansion, KeyError> {
         amplification_axes: study
             .axes
             .iter()
-            .zip(&free)
-            .filter(|(_, free)| **free)
+            .zip(&one_baseline)
+            .filter(|(_, one)| **one)
             .map(|(a, _)| name_of(a))
             .collect(),
         halving: study.halving.as_ref().map(|(halving, _)| halving.clone()),
@@ -110,7 +110,7 @@ pub fn expand(study: &Study, controls: bool) -> Result<Expansion, KeyError> {
 }
 
 /// The combinations of the axes' values: the first axis changes slowest.
-fn places(study: &Study) -> Result<Vec<Place>, KeyError> {
+fn combinations(study: &Study) -> Result<Vec<Coordinates>, KeyError> {
     let lists: Option<Vec<&[AxisValue]>> = study
         .axes
         .iter()
@@ -152,15 +152,15 @@ fn places(study: &Study) -> Result<Vec<Place>, KeyError> {
             Ok(chosen.into_iter().map(|i| nth(&lists, i)).collect())
         }
         (Some((sample, origin)), _, _) => {
-            let mut drawn: Vec<Place> = Vec::with_capacity(sample.runs);
+            let mut drawn: Vec<Coordinates> = Vec::with_capacity(sample.runs);
             let mut names = HashSet::new();
             // Whole numbers and lists come twice now and then.
             for draw in 0..100 * sample.runs as u64 {
                 let stream = stream(sample.seed).at(draw);
                 let at = |(j, axis): (usize, &Axis)| axis.at(f64::from(stream.uniform(j as u64)));
-                let place: Place = study.axes.iter().enumerate().map(at).collect();
-                if names.insert(cell_name(study.axes.iter().zip(&place))) {
-                    drawn.push(place);
+                let coordinates: Coordinates = study.axes.iter().enumerate().map(at).collect();
+                if names.insert(cell_name(study.axes.iter().zip(&coordinates))) {
+                    drawn.push(coordinates);
                 }
                 if drawn.len() == sample.runs {
                     return Ok(drawn);
@@ -175,14 +175,14 @@ fn places(study: &Study) -> Result<Vec<Place>, KeyError> {
 }
 
 /// The combination at `index` of the grid.
-fn nth(lists: &[&[AxisValue]], mut index: usize) -> Place {
-    let mut place: Place = Vec::with_capacity(lists.len());
+fn nth(lists: &[&[AxisValue]], mut index: usize) -> Coordinates {
+    let mut coordinates: Coordinates = Vec::with_capacity(lists.len());
     for list in lists.iter().rev() {
-        place.push(list[index % list.len()].clone());
+        coordinates.push(list[index % list.len()].clone());
         index /= list.len();
     }
-    place.reverse();
-    place
+    coordinates.reverse();
+    coordinates
 }
 
 /// **Errors:** two runs of one name, also where a file system knows no capitals; a name that is too long.

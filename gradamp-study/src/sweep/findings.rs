@@ -22,9 +22,9 @@ pub fn findings(root: &Path) -> Result<Vec<Finding>> {
     let mut all = vec![Finding::new(&path, Ok(()))];
     let configs = plan.runs.iter().map(|run| config_path(root, &run.name));
     for path in [root.join(STUDY), root.join(BASE)].into_iter().chain(configs) {
-        all.extend(of_settings(root, &plan, &path));
+        all.extend(check_settings(root, &plan, &path));
     }
-    all.extend(of_results(root, &plan));
+    all.extend(check_results(root, &plan));
     for (path, read) in failures(root, &plan) {
         all.push(Finding::new(&path, read.map(drop)));
     }
@@ -35,7 +35,7 @@ pub fn findings(root: &Path) -> Result<Vec<Finding>> {
 }
 
 /// A file of settings, whose seal is in the plan; `None` if the file does not exist and need not exist.
-fn of_settings(root: &Path, plan: &Plan, path: &Path) -> Option<Finding> {
+fn check_settings(root: &Path, plan: &Plan, path: &Path) -> Option<Finding> {
     let name = Plan::name_of(root, path);
     match plan.files.get(&name) {
         Some(seal) => {
@@ -46,7 +46,7 @@ fn of_settings(root: &Path, plan: &Plan, path: &Path) -> Option<Finding> {
 }
 
 /// The results: their seals, and whether they agree with the run folders.
-fn of_results(root: &Path, plan: &Plan) -> Vec<Finding> {
+fn check_results(root: &Path, plan: &Plan) -> Vec<Finding> {
     let (path, table) = (root.join(RESULTS), root.join(CSV));
     if !path.exists() {
         return vec![Finding::noted(&path, "is not there yet: no run has ended")];
@@ -56,13 +56,13 @@ fn of_results(root: &Path, plan: &Plan) -> Vec<Finding> {
         Err(error) => return vec![Finding::new(&path, Err(error))],
     };
     let again = collect_again(root);
-    let told = results(root, plan);
+    let expected = results(root, plan);
     let is_running = |line: &ResultLine| RunFolder::is_in_use(&run_dir(root, &line.run));
-    let is_other = |(line, told): &(&ResultLine, &ResultLine)| {
-        // A run whose folder was removed leaves its line; of one that goes on the line is older than the folder.
-        has_begun(root, &line.run) && !is_running(line) && line != told
+    let differs = |(line, expected): &(&ResultLine, &ResultLine)| {
+        // The line of a run whose folder was removed stays. The line of a running run is older than its folder.
+        has_begun(root, &line.run) && !is_running(line) && line != expected
     };
-    let stale = lines.iter().zip(&told).find(is_other).map(|(line, _)| {
+    let stale = lines.iter().zip(&expected).find(differs).map(|(line, _)| {
         Error::broken(
             &path,
             format!("the line of {} differs from the run's folder, which gives: {again}", line.run),
@@ -70,16 +70,16 @@ fn of_results(root: &Path, plan: &Plan) -> Vec<Finding> {
     });
     let unsealed =
         (!SweepData::are_results_sealed(root)).then_some("unsealed by an earlier version of gradamp");
-    let of_lines = match (stale, unsealed) {
+    let lines_finding = match (stale, unsealed) {
         (Some(error), _) => Finding::new(&path, Err(error)),
         (None, Some(note)) => Finding::noted(&path, note),
         (None, None) => Finding::new(&path, Ok(())),
     };
-    vec![of_lines, of_table(&table, &csv(plan, &lines), &again)]
+    vec![lines_finding, check_csv(&table, &csv(plan, &lines), &again)]
 }
 
 /// `results.csv`, which has the same content as `results.jsonl`.
-fn of_table(path: &Path, expected: &str, again: &str) -> Finding {
+fn check_csv(path: &Path, expected: &str, again: &str) -> Finding {
     let expected = FileSeal::of_bytes(expected.as_bytes());
     let checked = FileSeal::read(path).and_then(|found| expected.check(path, &found));
     match checked {

@@ -69,14 +69,14 @@ impl Progress {
 
 /// The mean over the runs that reached the rung or diverged.
 fn score(runs: &[Progress], rung: usize, by_accuracy: bool) -> f64 {
-    let of_run = |run: &Progress| match (run.diverged, by_accuracy) {
+    let run_score = |run: &Progress| match (run.diverged, by_accuracy) {
         (true, _) => f64::NEG_INFINITY,
         (_, true) => accuracy(run, rung).unwrap_or(f64::NEG_INFINITY),
         (_, false) => run.epochs.iter().take(rung).next_back().map_or(f64::NEG_INFINITY, |(_, loss)| -loss),
     };
-    let told: Vec<f64> = runs.iter().filter(|run| run.diverged || run.is_at(rung)).map(of_run).collect();
-    let mean = told.iter().sum::<f64>() / told.len() as f64;
-    if mean.is_nan() { f64::NEG_INFINITY } else { mean } // of none, or of losses that are not finite
+    let scores: Vec<f64> = runs.iter().filter(|run| run.diverged || run.is_at(rung)).map(run_score).collect();
+    let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+    if mean.is_nan() { f64::NEG_INFINITY } else { mean } // no runs, or losses that are not finite
 }
 
 /// The validation accuracy of the last epoch up to the rung that was evaluated.

@@ -8,8 +8,9 @@ pub const LONGEST: usize = 160;
 const LONGEST_VALUE: usize = 40;
 
 /// `factor-2_lr-0.1`: the cell with these values, each behind the label of its axis.
-pub fn cell<'a>(place: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let parts: Vec<String> = place.into_iter().map(|(label, value)| format!("{label}-{value}")).collect();
+pub fn cell<'a>(coordinates: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let parts: Vec<String> =
+        coordinates.into_iter().map(|(label, value)| format!("{label}-{value}")).collect();
     if parts.is_empty() { "base".into() } else { parts.join("_") }
 }
 
@@ -32,12 +33,12 @@ pub fn run(cell: &str, seed: u64) -> String {
 pub fn label(name: &str) -> String {
     let mut parts = name.rsplit('.');
     let last = parts.next().unwrap_or(name);
-    let said = if last == "name" { parts.next().unwrap_or(last) } else { last };
-    safe(said)
+    let part = if last == "name" { parts.next().unwrap_or(last) } else { last };
+    safe(part)
 }
 
 /// A value in the names of runs.
-pub fn of_value(node: &Node) -> String {
+pub fn value(node: &Node) -> String {
     let mut text = String::new();
     write(node, &mut text);
     safe(&text).chars().take(LONGEST_VALUE).collect()
@@ -103,7 +104,7 @@ mod tests {
             ("\"..\"", "--"),
             ("{ schedule = \"cosine\", from = 0.1, to = 0.0 }", "0.1+cosine+0"),
         ] {
-            assert_eq!(of_value(&Node::parse_value(text, &Origin::Set)), expected, "{text}");
+            assert_eq!(value(&Node::parse_value(text, &Origin::Set)), expected, "{text}");
         }
         for (name, expected) in [
             ("amplification.factor", "factor"),

@@ -185,14 +185,14 @@ impl Study {
         match key {
             "preset" | "config" | "base" => {}
             "name" => self.name = names::safe(&read::<String>(node)?),
-            "axes" => self.axes.extend(Axis::of_table(node)?),
+            "axes" => self.axes.extend(Axis::from_table(node)?),
             "axis" => {
                 let Value::Array(items) = &node.value else {
                     let message = format!("found {}, expected tables [[axis]]", node.value.describe());
                     return Err(KeyError::new(message).at("", &node.origin));
                 };
                 for (i, item) in items.iter().enumerate() {
-                    self.axes.push(Axis::of_entry(item).map_err(|error| error.below(&i.to_string()))?);
+                    self.axes.push(Axis::from_entry(item).map_err(|error| error.below(&i.to_string()))?);
                 }
             }
             "seeds" => self.seeds = seeds(node)?,

@@ -70,7 +70,7 @@ impl EventFile {
     ///
     /// **Errors:** a line of the run that cannot be read; a file that cannot be written.
     pub fn update(&mut self) -> Result<()> {
-        let changes = self.follower.look()?;
+        let changes = self.follower.poll()?;
         let Some(record) = self.follower.record() else { return Ok(()) };
         let mut bytes = Vec::new();
         let scalars = self.scalars.get_or_insert_with(|| {

@@ -36,14 +36,14 @@ impl Scalars {
                 let steps = line.step.saturating_add(1).saturating_sub(self.step);
                 self.seconds += steps as f64 * line.seconds;
                 self.step = line.step.saturating_add(1);
-                (line.step.saturating_add(1), of_step(line))
+                (line.step.saturating_add(1), step_scalars(line))
             }
             Change::Epoch(line) => {
                 self.seconds = self.seconds.max(line.total_seconds);
                 self.step = line.step;
-                (line.step, of_epoch(line))
+                (line.step, epoch_scalars(line))
             }
-            Change::Gradient(line) => (line.step, of_gradient(line)),
+            Change::Gradient(line) => (line.step, gradient_scalars(line)),
             Change::Restarted | Change::Record(_) | Change::Draw(_) => return None,
         };
         Some(event::scalars(self.start + self.seconds, step, &values))
@@ -55,7 +55,7 @@ fn tagged<const N: usize>(values: [(&str, Option<f64>); N]) -> Vec<(String, f64)
     values.into_iter().filter_map(|(tag, value)| Some((tag.to_owned(), value?))).collect()
 }
 
-fn of_step(line: &StepLine) -> Vec<(String, f64)> {
+fn step_scalars(line: &StepLine) -> Vec<(String, f64)> {
     tagged([
         ("step/loss", Some(line.loss)),
         ("step/accuracy", Some(line.accuracy)),
@@ -67,7 +67,7 @@ fn of_step(line: &StepLine) -> Vec<(String, f64)> {
     ])
 }
 
-fn of_epoch(line: &EpochLine) -> Vec<(String, f64)> {
+fn epoch_scalars(line: &EpochLine) -> Vec<(String, f64)> {
     // An evaluation whose loss is not finite has an accuracy and no loss.
     let loss = |loss: Option<f64>, accuracy: Option<f64>| accuracy.map(|_| loss.unwrap_or(f64::NAN));
     tagged([
@@ -83,7 +83,7 @@ fn of_epoch(line: &EpochLine) -> Vec<(String, f64)> {
     ])
 }
 
-fn of_gradient(line: &GradientLine) -> Vec<(String, f64)> {
+fn gradient_scalars(line: &GradientLine) -> Vec<(String, f64)> {
     let gradient = &line.gradient;
     let values = [
         ("gradient_norm_before", Some(gradient.norm_before)),
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_loss_that_is_not_finite_is_shown_and_what_is_not_there_is_left_out() {
         let Change::Step(line) = step(0, 1.0) else { panic!() };
-        let values = of_step(&line);
+        let values = step_scalars(&line);
         let names: Vec<&str> = values.iter().map(|(name, _)| name.as_str()).collect();
         assert!(values[0].0 == "step/loss" && values[0].1.is_nan(), "{values:?}");
         assert!(!names.contains(&"step/gradient_norm") && !names.contains(&"step/loss_scale"), "{names:?}");

@@ -69,7 +69,7 @@ fn title(dashboard: &Dashboard, width: u16) -> Line<'_> {
 
 fn status(dashboard: &Dashboard) -> (&'static str, Color) {
     match dashboard.status {
-        _ if dashboard.is_lost => ("not to be found", Color::Red),
+        _ if dashboard.is_folder_missing => ("not to be found", Color::Red),
         RunStatus::Pending => ("beginning", Color::Yellow),
         RunStatus::Running => ("running", Color::Green),
         RunStatus::Finished => ("finished", Color::Cyan),

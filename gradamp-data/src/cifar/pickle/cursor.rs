@@ -60,8 +60,8 @@ impl<'a> Cursor<'a> {
         Ok(bytes.iter().rev().fold(fill, |n, &byte| n << 8 | i64::from(byte)))
     }
 
-    /// Text up to a line's end, of a byte a character; `\u` and eight digits behind `\U`, or four behind `\u`, stand for
-    /// any character.
+    /// Text up to the end of the line. Each byte is one Latin-1 character, except for two escapes: `\u` with four hexadecimal
+    /// digits and `\U` with eight stand for the Unicode character of that number.
     pub fn escaped_text(&mut self) -> Result<String, Refusal> {
         let start = self.position;
         let rest = &self.file[start..];

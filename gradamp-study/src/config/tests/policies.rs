@@ -205,7 +205,7 @@ fn a_field_of_the_trainers_settings_is_placed_where_its_key_was_written() {
         ("gradients_every", "run.toml:1: train.gradients_every"),
         ("loss_scaling.min", "run.toml:1: train.loss_scaling.min"),
     ] {
-        let error = resolved.place(gradamp_core::Error::setting(field, "is wrong").into()).to_string();
+        let error = resolved.locate(gradamp_core::Error::setting(field, "is wrong").into()).to_string();
         assert!(error.ends_with(&format!("{place}: is wrong")), "{field}: {error}");
     }
 }

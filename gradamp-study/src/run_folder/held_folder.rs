@@ -11,13 +11,13 @@ use super::Result;
 /// An open handle to a folder, which tells whether the folder was removed, renamed or replaced. Windows does not let folders be
 /// held open, but it does not let a folder with open files be removed or renamed either.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct HeldFolder {
     path: PathBuf,
     #[cfg(unix)]
     folder: File,
 }
 
-impl Place {
+impl HeldFolder {
     /// Holds the folder at `path`.
     ///
     /// **Errors:** a folder that cannot be opened.

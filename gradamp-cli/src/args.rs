@@ -18,6 +18,7 @@ use gradamp_study::config::number::{LARGEST, real, whole};
 use gradamp_study::config::tree::{Origin, Value};
 use gradamp_study::config::{Device, Layers};
 use gradamp_study::run_folder::StudySeal;
+use gradamp_study::shell;
 
 pub use bench::{BenchArgs, DeviceArgs, OpsArgs, TuneArgs, WorkloadArgs};
 
@@ -273,6 +274,13 @@ pub fn command() -> clap::Command {
         command.mut_args(taking_any).mut_subcommands(with_numbers)
     }
     let command = with_numbers(Cli::command());
+    let command = match shell::program() {
+        "gradamp" => command,
+        // Another program: `my-program (gradamp 0.1.0)`.
+        program => {
+            command.display_name(program).version(concat!("(gradamp ", env!("CARGO_PKG_VERSION"), ")"))
+        }
+    };
     match added::lines() {
         added if added.is_empty() => command,
         added => with_names(command, &added.join("\n")),

@@ -41,6 +41,7 @@ use clap::FromArgMatches;
 
 use args::{BenchCommand, Cli, Command, DevicesArgs};
 pub use failure::{FAILED, Failure, INTERRUPTED, Result, SUCCESS, USAGE};
+use gradamp_study::shell;
 use printable::printable;
 pub use program::Program;
 
@@ -120,7 +121,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
     Ok(SUCCESS)
 }
 
-/// The panic hook: prints a bug's message and place in one line.
+/// The panic hook: prints the message of the panic, and where in the code it occurred, in one line.
 fn last_resort(info: &PanicHookInfo<'_>) {
     screen::restore();
     let place =
@@ -131,7 +132,7 @@ fn last_resort(info: &PanicHookInfo<'_>) {
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
-    let message = format!("a bug in gradamp, please report it: {message}{place}");
+    let message = format!("a bug in {}, please report it: {message}{place}", shell::program());
     failure::note_panic(&message);
     output::error(format_args!("error: {message}"));
 }

@@ -1,4 +1,4 @@
-//! What `gradamp tune` measured, and where that is kept.
+//! The measurements of `gradamp tune`, and the folder in which they are stored.
 
 use std::path::PathBuf;
 
@@ -8,9 +8,9 @@ use gradamp_wgpu::{Adapter, Precision, Tuning};
 use crate::failure::{Failure, Result};
 use gradamp_study::shell;
 
-/// What was measured on `adapter`.
+/// Reads the measurements on `adapter`.
 ///
-/// **Errors:** nothing was; a file that cannot be read.
+/// **Errors:** no measurements exist; a file that cannot be read.
 pub fn load(adapter: &Adapter, precision: Precision) -> Result<Tuning> {
     let file = file(adapter, precision)?;
     if !file.exists() {
@@ -25,12 +25,12 @@ pub fn load(adapter: &Adapter, precision: Precision) -> Result<Tuning> {
     Ok(Tuning::read(&file)?)
 }
 
-/// Where measurements on `adapter` are kept: `$GRADAMP_CACHE`, or the user's folder for caches.
+/// The file of the measurements on `adapter`, in `$GRADAMP_CACHE` or the user's folder for caches.
 pub fn file(adapter: &Adapter, precision: Precision) -> Result<PathBuf> {
     let own = std::env::var_os("GRADAMP_CACHE").map(PathBuf::from);
-    let folder = own
-        .or_else(|| Some(dirs::cache_dir()?.join("gradamp")))
-        .ok_or_else(|| Failure::failed("no folder for caches is known here; GRADAMP_CACHE can name one"))?;
+    let folder = own.or_else(|| Some(dirs::cache_dir()?.join("gradamp"))).ok_or_else(|| {
+        Failure::failed("this user has no folder for caches; set GRADAMP_CACHE to a folder")
+    })?;
     std::fs::create_dir_all(&folder)
         .map_err(|error| Error::external(format!("{}: {error}", folder.display())))?;
     Ok(folder.join(format!("tuning-{}.json", Tuning::key(adapter, precision))))

@@ -23,7 +23,7 @@ pub struct VerifyArgs {
 
 /// `gradamp verify`
 ///
-/// **Errors:** files that are damaged, by name.
+/// **Errors:** damaged files; the error names them.
 pub fn verify(args: &VerifyArgs) -> Result<()> {
     let root = args.dir.as_path();
     let is_sweep = SweepData::is_sweep(root);
@@ -83,7 +83,7 @@ fn as_text(root: &Path, found: &[Finding]) -> String {
     let whole = count(|finding| finding.verdict == Verdict::Whole);
     let summary = match count(Finding::is_damage) {
         0 if whole == found.len() => String::new(),
-        0 => "; no damage was found in the others".to_owned(),
+        0 => "; no damage was found in the other files".to_owned(),
         damaged => format!("; {damaged} damaged"),
     };
     let files = found.len();

@@ -17,6 +17,15 @@ pub fn program() -> &'static str {
     PROGRAM.get().map_or("gradamp", String::as_str)
 }
 
+/// The running program and its version: `gradamp 0.1.0`; for another program, `my-program (gradamp 0.1.0)`.
+pub fn program_version() -> String {
+    let version = concat!("gradamp ", env!("CARGO_PKG_VERSION"));
+    match program() {
+        "gradamp" => version.into(),
+        program => format!("{program} ({version})"),
+    }
+}
+
 /// The command that continues the run in `folder`.
 pub fn resume_command(folder: &Path) -> String {
     format!("{} train --resume {}", program(), path(folder))

@@ -47,9 +47,12 @@ fn a_run_with_policy_model_and_data_of_this_crate_trains_and_resumes_bit_for_bit
     let model = |run: &str| std::fs::read(here.join(run).join("checkpoints/last/model.safetensors")).unwrap();
     assert_eq!(model("whole"), model("half"));
     assert!(accuracy(here, "whole") > 0.5, "stripes in four directions are easy to tell apart");
+    let (frame, _) = program(here, 0, &["watch", "whole", "--once"]);
+    assert!(frame.starts_with("third-party  whole"), "{frame}");
     program(here, 0, &["report", "whole", "-o", "page.html"]);
     let page = std::fs::read_to_string(here.join("page.html")).unwrap();
     assert!(page.contains("leaky") && page.contains("third-party train --config"), "{page}");
+    assert!(page.contains("third-party report") && page.contains("Made by third-party (gradamp "), "{page}");
 }
 
 /// Step and loss of each line of `metrics.jsonl`. The lines also have times, which differ from run to run.
@@ -90,6 +93,9 @@ fn a_sweep_over_the_policy_of_this_crate_ends_with_a_report() {
     let folder = tempfile::tempdir().unwrap();
     let study = file("stripes-study.toml");
     program(folder.path(), 0, &["sweep", &study, "--device", "cpu", "--out", "sweep"]);
+    let (version, _) = program(folder.path(), 0, &["--version"]);
+    let version = version.trim_end().to_owned();
+    assert!(version.starts_with("third-party (gradamp ") && version.ends_with(')'), "{version}");
     let (table, _) = program(folder.path(), 0, &["compare", "sweep"]);
     assert!(table.contains("factor-1.5") && table.contains("factor-2"), "{table}");
     program(folder.path(), 0, &["report", "sweep", "-o", "page.html"]);

@@ -57,6 +57,7 @@ fn the_terminal_comes_back_after_an_error_and_after_a_panic() {
         }
         // Nothing but the hook gives it back.
         Ok("panic") => {
+            gradamp_study::shell::name_program("my-program".as_ref());
             std::panic::set_hook(Box::new(crate::last_resort));
             std::mem::forget(Screen::acquire().unwrap());
             panic!("on purpose");
@@ -64,7 +65,7 @@ fn the_terminal_comes_back_after_an_error_and_after_a_panic() {
         _ => {}
     }
     let test = "screen::tests::the_terminal_comes_back_after_an_error_and_after_a_panic";
-    for (end, words) in [("error", "error: training diverged"), ("panic", "a bug in gradamp")] {
+    for (end, words) in [("error", "error: training diverged"), ("panic", "a bug in my-program")] {
         let (seen, before, after) = on_a_terminal(test, end);
         let (_, frames) = seen.split_once(ENTER).unwrap_or_else(|| panic!("{end}: no frame in {seen}"));
         let (frames, rest) =

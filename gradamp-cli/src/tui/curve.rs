@@ -1,15 +1,15 @@
-//! A curve of bounded size, however long the run.
+//! A curve whose size is bounded for a run of any length.
 
-/// Points are at most so many: two a column of any screen.
+/// The most points of a curve: at least two for each column of any screen.
 const MOST: usize = 1024;
 
-/// A value over the steps of a run, thinned as it grows: once there are too many points, neighbours become their mean.
+/// A value over the steps of a run. When there are too many points, each two neighbours are replaced by their mean.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
     points: Vec<(f64, f64)>,
-    /// How many values a point is the mean of.
+    /// The number of values whose mean is one point.
     stride: usize,
-    /// The sum of the values since the last point, and how many they are.
+    /// The sum and the number of the values since the last point.
     open: (f64, f64, usize),
     /// The last value.
     last: Option<f64>,
@@ -22,7 +22,7 @@ impl Default for Curve {
 }
 
 impl Curve {
-    /// Adds a value. One that is not finite is the last one and no point.
+    /// Adds a value. A value that is not finite becomes the last value, but no point.
     pub fn push(&mut self, step: f64, value: f64) {
         self.last = Some(value);
         if !value.is_finite() {
@@ -44,7 +44,7 @@ impl Curve {
         }
     }
 
-    /// The points, the values that are not yet a whole one included.
+    /// The points. The values since the last whole point form one more point.
     pub fn points(&self) -> impl Iterator<Item = (f64, f64)> {
         self.points.iter().copied().chain(self.close())
     }

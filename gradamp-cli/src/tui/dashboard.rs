@@ -1,5 +1,5 @@
-//! What is shown of a run: plain state, fed by a training that goes on here or by the folder of one that goes on
-//! elsewhere.
+//! The state of a run as the dashboard shows it. The changes come from the training in this process, or from the folder of a
+//! run that another process trains.
 
 use std::collections::VecDeque;
 
@@ -11,69 +11,69 @@ use crate::progress::{self, Pace};
 use gradamp_study::run_folder::lines::{EpochLine, StepLine};
 use gradamp_study::run_folder::{Change, RunRecord, RunStatus};
 
-/// The log holds so many lines.
+/// The most lines of the log.
 const LOG: usize = 500;
 
-/// A run as one looks at it.
+/// A run as the dashboard shows it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dashboard {
     /// The run's folder.
     pub name: String,
-    /// Its phases.
+    /// The phases.
     pub strategy: Strategy,
-    /// Who trains what, on what.
+    /// `run.json`: the model, the data and the device.
     pub record: Option<RunRecord>,
-    /// How far the run is: pending until its `run.json` is written.
+    /// The status; `Pending` until `run.json` is written.
     pub status: RunStatus,
-    /// Whether its folder cannot be read at present.
+    /// Whether the folder does not exist at present.
     pub is_folder_missing: bool,
-    /// The last step that was told.
+    /// The last step.
     pub step: Option<StepLine>,
-    /// The last epoch that is done.
+    /// The last finished epoch.
     pub epoch: Option<EpochLine>,
     /// The best epoch.
     pub best: Option<EpochLine>,
-    /// The draw in force.
+    /// The current draw of amplified sites.
     pub draw: Option<DrawRecord>,
-    /// Losses by steps done: of single steps, and per epoch.
+    /// The losses of steps and of epochs, over the number of steps.
     pub loss: Curves,
-    /// Accuracies by steps done.
+    /// The accuracies, over the number of steps.
     pub accuracy: Curves,
     /// The gradients.
     pub flow: Flow,
-    /// How fast it goes.
+    /// The speed.
     pub pace: Pace,
-    /// What was said, the last behind.
+    /// The messages, the latest last.
     pub log: VecDeque<String>,
-    /// Steps of an epoch, as the first one showed.
+    /// The number of steps in the first epoch.
     steps_seen: Option<u64>,
 }
 
-/// One measure on all sets of examples.
+/// One measure, on each set of examples.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curves {
-    /// Of single steps.
+    /// On the batches of single steps.
     pub step: Curve,
-    /// Of epochs, as they were trained on.
+    /// On the training examples, as means over an epoch.
     pub train: Curve,
-    /// Of the validation examples.
+    /// On the validation examples.
     pub validation: Curve,
-    /// Of the test examples.
+    /// On the test examples.
     pub test: Curve,
 }
 
 impl Dashboard {
-    /// Of a run that nothing is known of but its name and phases.
+    /// A run of which only the name and the phases are known.
     pub fn new(name: String, strategy: Strategy) -> Self {
         Self { name, strategy, ..Self::default() }
     }
 
-    /// Applies what is new in the run.
+    /// Applies a change.
     pub fn apply(&mut self, change: Change) {
         match change {
             Change::Restarted => {
                 *self = Self::new(std::mem::take(&mut self.name), std::mem::take(&mut self.strategy));
-                self.say("the run was begun again or continued from a checkpoint: read anew");
+                self.say("the run was started again or resumed from a checkpoint; the dashboard begins anew");
             }
             Change::Record(record) => self.apply_record(*record),
             Change::Step(line) => self.apply_step(line),
@@ -86,7 +86,7 @@ impl Dashboard {
         }
     }
 
-    /// Adds to the log.
+    /// Adds a line to the log.
     pub fn say(&mut self, text: &str) {
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             if self.log.len() >= LOG {
@@ -135,36 +135,37 @@ impl Dashboard {
         self.epoch = Some(line);
     }
 
-    /// Epochs in all.
+    /// The number of epochs in all.
     pub fn epochs(&self) -> usize {
         self.strategy.epochs()
     }
 
-    /// Steps of an epoch, if that is known.
+    /// The number of steps in an epoch; `None` if it is not known yet.
     pub fn steps_per_epoch(&self) -> Option<u64> {
         let told = self.record.as_ref().and_then(|record| record.steps_per_epoch);
         told.filter(|&steps| steps > 0).or(self.steps_seen)
     }
 
-    /// Steps done, as far as it was told.
+    /// The number of finished steps.
     pub fn steps_done(&self) -> u64 {
         let step = self.step.as_ref().map_or(0, |line| line.step.saturating_add(1));
         step.max(self.epoch.as_ref().map_or(0, |line| line.step))
     }
 
-    /// Epochs done, with the part of the one that goes on; `None` while an epoch's length is not known.
+    /// The number of finished epochs, with the finished fraction of the current one; `None` while the length of an epoch is
+    /// not known.
     pub fn epochs_done(&self) -> Option<f64> {
         Some(self.steps_done() as f64 / self.steps_per_epoch()? as f64)
     }
 
-    /// The epoch that goes on, or the last one of a run that is done, from 0.
+    /// The current epoch, from 0; of a finished run, the last epoch.
     pub fn current_epoch(&self) -> usize {
         let after = self.epoch.as_ref().map_or(0, |line| line.epoch.saturating_add(1));
         let current = self.step.as_ref().map_or(0, |line| line.epoch).max(after);
         current.min(self.epochs().saturating_sub(1))
     }
 
-    /// The draw in force, if the epoch that goes on is amplified.
+    /// The current draw of amplified sites; `None` if the current epoch is not amplified.
     pub fn amplified(&self) -> Option<&DrawRecord> {
         let (_, phase) = self.strategy.phase_at(self.current_epoch())?;
         self.draw.as_ref().filter(|draw| phase.amplify.is_on() && !draw.sites.is_empty())
@@ -177,14 +178,14 @@ impl Dashboard {
         step.into_iter().chain(epoch).max_by_key(|(step, _)| *step).map(|(_, lr)| lr)
     }
 
-    /// Seconds until the last step, evaluations not counted, of a run that goes on.
+    /// The estimated seconds until the last step of a running run, without evaluations.
     pub fn seconds_left(&self) -> Option<f64> {
         let total = (self.epochs() as u64).saturating_mul(self.steps_per_epoch()?);
         let left = total.saturating_sub(self.steps_done()) as f64 * self.pace.seconds_per_step()?;
         (self.status == RunStatus::Running).then_some(left)
     }
 
-    /// Images per second at present.
+    /// The current number of images per second.
     pub fn images_per_second(&self) -> Option<f64> {
         let step = self.step.as_ref().map(|line| line.images_per_second * line.seconds);
         let by_pace = step.zip(self.pace.seconds_per_step()).map(|(images, seconds)| images / seconds);
@@ -192,7 +193,7 @@ impl Dashboard {
     }
 }
 
-/// A draw as the log tells it.
+/// A draw as a line of the log.
 fn for_draw(draw: &DrawRecord) -> String {
     let epoch = draw.epoch.saturating_add(1);
     if draw.sites.is_empty() {

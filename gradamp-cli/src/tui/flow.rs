@@ -1,11 +1,11 @@
-//! How gradients flow: sites by epochs, of bounded size.
+//! The gradients of all sites in all epochs, in bounded memory.
 
 use gradamp_core::train::SiteGradient;
 
-/// Columns are at most so many.
+/// The most columns.
 const MOST: usize = 512;
 
-/// What is shown of a site's gradient in an epoch.
+/// A measure of a site's gradient in an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Measure {
     /// The norm after amplification.
@@ -13,25 +13,25 @@ pub enum Measure {
     After,
     /// The norm before amplification.
     Before,
-    /// What amplification at this site made of the norm.
+    /// The norm after amplification at this site, divided by the norm before.
     Gain,
-    /// How far the site's own parameters move in a step, as a share of their norm.
+    /// The change of the site's own parameters in a step, divided by their norm.
     UpdateRatio,
     /// The fraction of elements that are 0.
     Zeros,
 }
 
 impl Measure {
-    /// All, in the order in which they are shown.
+    /// All measures, in the order in which they are shown.
     pub const ALL: [Self; 5] = [Self::After, Self::Before, Self::Gain, Self::UpdateRatio, Self::Zeros];
 
-    /// The one behind this.
+    /// The next measure.
     pub fn next(self) -> Self {
         let place = Self::ALL.iter().position(|&measure| measure == self).unwrap_or(0);
         Self::ALL[(place + 1) % Self::ALL.len()]
     }
 
-    /// What it is called.
+    /// The name on the screen.
     pub fn name(self) -> &'static str {
         match self {
             Self::After => "gradient norm after amplification",
@@ -43,7 +43,7 @@ impl Measure {
     }
 }
 
-/// What was measured at a site, as the mean over a column's epochs.
+/// The measures of a site, as means over the epochs of a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cell {
     before: f64,
@@ -53,7 +53,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// What it holds of `measure`, if it does; what is not finite is there as it is.
+    /// The value of `measure`, which may not be finite; `None` if there is none.
     pub fn value(&self, measure: Measure) -> Option<f64> {
         match measure {
             Measure::After => Some(self.after),
@@ -75,26 +75,26 @@ impl Cell {
     }
 }
 
-/// Some epochs, one behind the other.
+/// Consecutive epochs.
 #[derive(Clone, Debug, PartialEq)]
 struct Column {
     /// The last epoch.
     last: usize,
-    /// By site.
+    /// The measures of each site.
     cells: Vec<Option<Cell>>,
 }
 
-/// What was measured at all sites in all epochs. Once there are too many columns, neighbours become their mean.
+/// The measures of all sites in all epochs. When there are too many columns, each two neighbours are replaced by their mean.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Flow {
     sites: Vec<String>,
     columns: Vec<Column>,
-    /// Epochs of a column are 2 to this power.
+    /// The binary logarithm of the number of epochs in a column.
     halvings: u32,
 }
 
 impl Flow {
-    /// Adds what was measured in `epoch`.
+    /// Adds the measures of a site in an epoch.
     pub fn push(&mut self, epoch: usize, gradient: &SiteGradient) {
         let site = self.sites.iter().position(|site| *site == gradient.site).unwrap_or_else(|| {
             self.sites.push(gradient.site.clone());
@@ -116,7 +116,7 @@ impl Flow {
         *cell = Some(cell.map_or(new, |old| Cell::mean(old, new)));
     }
 
-    /// Epochs of one group share a column.
+    /// The number of the column of `epoch`.
     fn group(&self, epoch: usize) -> usize {
         epoch.checked_shr(self.halvings).unwrap_or(0)
     }
@@ -140,23 +140,23 @@ impl Flow {
         self.columns = halved;
     }
 
-    /// The sites, in the order in which they were first measured: forward.
+    /// The sites, in the order of their first measurement, which is the order of the forward pass.
     pub fn sites(&self) -> &[String] {
         &self.sites
     }
 
-    /// What was measured at a site in `epoch`, or in the first measured epoch behind it.
+    /// The measures of a site in `epoch`, or in the next epoch that was measured.
     pub fn cell(&self, site: usize, epoch: usize) -> Option<Cell> {
         let column = self.columns.partition_point(|column| column.last < epoch);
         *self.columns.get(column)?.cells.get(site)?
     }
 
-    /// What was last measured at a site.
+    /// The last measures of a site.
     pub fn last(&self, site: usize) -> Option<Cell> {
         *self.columns.last()?.cells.get(site)?
     }
 
-    /// The finite values that there are, smallest and largest; of those above 0 where `positive`.
+    /// The smallest and largest finite value; with `positive`, of the values above 0.
     pub fn range(&self, measure: Measure, positive: bool) -> Option<(f64, f64)> {
         let cells = self.columns.iter().flat_map(|column| column.cells.iter().flatten());
         let values = cells.filter_map(|cell| cell.value(measure));

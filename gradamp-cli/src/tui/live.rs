@@ -1,7 +1,7 @@
 //! `gradamp train --tui`: the dashboard of the training in this process.
 //!
-//! The view lives on a thread of its own, so that keys and windows are answered while a step or an evaluation goes on.
-//! The training only sends it what happened, and waits for nothing.
+//! A separate thread draws the view, so that keys and changes of the window take effect during a step or an evaluation.
+//! The training sends the thread its changes and does not wait for it.
 
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
@@ -19,19 +19,19 @@ use crate::{interrupt, output};
 use gradamp_study::run_folder::Change;
 use gradamp_study::run_folder::lines::{EpochLine, GradientLine, StepLine};
 
-/// So long a run that is over waits for the dashboard's last frame.
+/// The time that a finished run waits for the dashboard's last frame.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The dashboard of this process. Dropping it gives the terminal back and prints the messages that it had.
+/// The dashboard of this process. Dropping the value restores the terminal and prints the messages that the dashboard received.
 #[derive(Debug)]
 pub struct Live {
     changes: Option<Sender<Change>>,
-    /// What the view ends with: what was said meanwhile.
+    /// Receives the messages that were shown, when the view ends.
     ended: Receiver<Vec<String>>,
 }
 
 impl Live {
-    /// Shows `dashboard` from now on, with what is said instead of stderr.
+    /// Shows `dashboard`, which from now on receives messages in place of stderr.
     ///
     /// **Errors:** a terminal that cannot be set up.
     pub fn begin(dashboard: Dashboard) -> io::Result<Self> {
@@ -43,7 +43,7 @@ impl Live {
         let view = View { screen, dashboard, ui, changes: received, said, kept: Vec::new() };
         let (end, ended) = mpsc::channel();
         let run = move || {
-            let _ = end.send(view.run()); // a run that waited long enough listens no more
+            let _ = end.send(view.run()); // fails if the run has stopped waiting
         };
         if let Err(error) = thread::Builder::new().name("dashboard".into()).spawn(run) {
             screen::restore();
@@ -54,15 +54,15 @@ impl Live {
 
     fn send(&self, change: Change) {
         if let Some(changes) = &self.changes {
-            let _ = changes.send(change); // the terminal may be gone, and the training goes on
+            let _ = changes.send(change); // fails if the terminal is gone; the training continues
         }
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        drop(self.changes.take()); // and with it the view
-        // The view may wait for a terminal that never takes its frame; the run does not.
+        drop(self.changes.take()); // this ends the view
+        // The view may wait forever for a terminal that accepts no output. The run does not.
         let said = self.ended.recv_timeout(PATIENCE).unwrap_or_default();
         screen::restore();
         said.into_iter().for_each(output::message);
@@ -101,12 +101,12 @@ struct View {
     ui: Ui,
     changes: Receiver<Change>,
     said: Receiver<String>,
-    /// What was said, to be said again on the terminal that stays.
+    /// The messages that were shown, which are printed again after the terminal is restored.
     kept: Vec<String>,
 }
 
 impl View {
-    /// Until the training ends, or the terminal is gone.
+    /// Shows the view until the training ends or the terminal is gone.
     fn run(mut self) -> Vec<String> {
         let mut drawn: Option<Instant> = None;
         let mut is_new = true;
@@ -131,7 +131,7 @@ impl View {
         self.kept
     }
 
-    /// Takes what the training sent; returns whether it goes on.
+    /// Applies the changes that the training sent. Returns whether the training continues.
     fn receive(&mut self, is_new: &mut bool) -> bool {
         for text in self.said.try_iter() {
             self.dashboard.say(&text);
@@ -148,7 +148,7 @@ impl View {
         }
     }
 
-    /// Answers what a person does, within half a frame.
+    /// Handles the user's input within half the time of a frame.
     fn answer(&mut self, is_new: &mut bool) -> io::Result<()> {
         for input in inputs(FRAME / 2)? {
             *is_new = true;

@@ -1,5 +1,5 @@
-//! The live dashboard: one state ([`Dashboard`]) and one view of it ([`view`]), for a training that goes on here
-//! ([`Live`]) and for the folder of one that goes on elsewhere (`gradamp watch`).
+//! The dashboard of a run: one state ([`Dashboard`]) and one view of the state ([`view`]). [`Live`] shows the training in this
+//! process; `gradamp watch` shows a run's folder.
 
 mod curve;
 mod dashboard;
@@ -17,24 +17,24 @@ pub use dashboard::Dashboard;
 pub use live::Live;
 pub use ui::{Action, Role, Ui};
 
-/// The time from one frame to the next, at the least.
+/// The least time between two frames.
 pub const FRAME: Duration = Duration::from_millis(100);
 
-/// What a person did.
+/// What the user did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A key.
     Key(KeyEvent),
-    /// Another size of the window, or anything else after which it is to be drawn.
+    /// The user changed the size of the window, or did something else after which a frame must be drawn.
     Other,
 }
 
-/// All that was done within `wait`.
+/// Everything that the user does within `wait`.
 ///
-/// **Errors:** a terminal that cannot be read any more.
+/// **Errors:** the terminal can no longer be read.
 pub fn inputs(wait: Duration) -> io::Result<Vec<Input>> {
     let mut inputs = Vec::new();
-    // Where a terminal may be gone, the waiting is done here: the library that reads it would find its end for ever.
+    // `terminal` waits for input, because the library that reads the terminal would read the end of a closed one forever.
     #[cfg(unix)]
     let wait = {
         crate::terminal::wait_for_input(wait)?;

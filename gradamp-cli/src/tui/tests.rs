@@ -262,7 +262,7 @@ fn a_run_that_is_told_again_begins_from_nothing_and_says_so() {
     let mut dashboard = run(97, RunStatus::Running);
     dashboard.apply(Change::Restarted);
     assert_eq!((dashboard.steps_done(), dashboard.epochs_done()), (0, None));
-    assert!(dashboard.log.len() == 1 && dashboard.log[0].contains("read anew"), "{:?}", dashboard.log);
+    assert!(dashboard.log.len() == 1 && dashboard.log[0].contains("begins anew"), "{:?}", dashboard.log);
     for n in 0..97 {
         dashboard.apply(Change::Step(step(n)));
     }

@@ -1,10 +1,10 @@
-//! What the keys do: which pane is looked at, and how.
+//! What the keys do: they choose a pane and how it is shown.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::flow::Measure;
 
-/// What is looked at.
+/// A pane of the dashboard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pane {
     /// Curves, gradients and the last messages together.
@@ -14,17 +14,17 @@ pub enum Pane {
     Curves,
     /// The gradients of all sites.
     Gradients,
-    /// What is trained, on what, in which phases.
+    /// The model, the data, the device and the phases.
     Run,
     /// All messages.
     Log,
 }
 
 impl Pane {
-    /// All, in their order.
+    /// All panes, in the order of their numbers.
     pub const ALL: [Self; 5] = [Self::Overview, Self::Curves, Self::Gradients, Self::Run, Self::Log];
 
-    /// What it is called.
+    /// The name on the screen.
     pub fn name(self) -> &'static str {
         match self {
             Self::Overview => "overview",
@@ -41,59 +41,59 @@ impl Pane {
     }
 }
 
-/// Who shows the dashboard, and so what `q` means.
+/// Where the dashboard is shown. The meaning of `q` depends on this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
-    /// The training itself: leaving stops it.
+    /// In the process that trains: `q` stops the training.
     Train,
-    /// A look from outside: leaving changes nothing.
+    /// In `watch`: `q` leaves, and the run continues.
     #[default]
     Watch,
-    /// A look at a run of a sweep: leaving goes back to the table.
+    /// In `watch`, for one run of a sweep: `q` goes back to the table.
     WatchOne,
-    /// A frame on paper: there are no keys.
+    /// As printed text, without keys.
     Print,
 }
 
-/// How the dashboard is looked at.
+/// What the user has chosen to see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ui {
-    /// Who shows it.
+    /// Where the dashboard is shown.
     pub role: Role,
     /// The pane.
     pub pane: Pane,
-    /// What is shown of the gradients.
+    /// The measure that the gradient panes show.
     pub measure: Measure,
-    /// Rows that are scrolled away: from the top, in the log from the bottom.
+    /// The number of rows that are scrolled out of view: at the top, but in the log at the bottom.
     pub scroll: usize,
-    /// Whether the keys are explained.
+    /// Whether the list of keys is shown.
     pub help: bool,
-    /// Whether it is asked if the training is to stop.
+    /// Whether the question is shown if the training is to stop.
     pub asking: bool,
 }
 
-/// What a key asks of the program.
+/// What the program has to do after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing beyond another look.
+    /// Draw the next frame.
     Look,
-    /// To draw everything again.
+    /// Draw the whole screen again.
     Redraw,
-    /// To leave the view.
+    /// Leave the dashboard.
     Leave,
-    /// To stop the training after its step.
+    /// Stop the training after the current step.
     Stop,
-    /// What Ctrl-C does.
+    /// Do what Ctrl-C does elsewhere.
     Interrupt,
 }
 
 impl Ui {
-    /// At the overview.
+    /// Begins with the overview.
     pub fn new(role: Role) -> Self {
         Self { role, ..Self::default() }
     }
 
-    /// Takes a key.
+    /// Changes the view by a key, and returns what else the key asks for.
     pub fn key(&mut self, key: KeyEvent) -> Action {
         if key.kind == KeyEventKind::Release {
             return Action::Look;
@@ -134,7 +134,7 @@ impl Ui {
     fn leave(&mut self, escaping: bool) -> Action {
         match self.role {
             Role::Train => {
-                self.asking = !escaping; // Esc is pressed too easily
+                self.asking = !escaping; // Esc is easily pressed by mistake
                 Action::Look
             }
             Role::Watch | Role::WatchOne | Role::Print => Action::Leave,
@@ -149,7 +149,7 @@ impl Ui {
         (self.pane, self.scroll) = (pane, 0);
     }
 
-    // The log is read from its end: there, up is away from it.
+    // The log is scrolled from its end, so that in the log `up` increases the number of rows out of view.
 
     fn move_up(&mut self, rows: usize) {
         self.scroll = match self.pane {

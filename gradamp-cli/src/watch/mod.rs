@@ -1,4 +1,4 @@
-//! `gradamp watch`: the dashboard of a run that goes on elsewhere, or is over; and the table of a sweep's runs.
+//! `gradamp watch`: the dashboard of a run that another process trains or that has ended, and the table of a sweep's runs.
 
 mod one;
 mod table;
@@ -26,10 +26,10 @@ pub struct WatchArgs {
     /// The folder of a run, finished or not, or of a sweep.
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
-    /// Print one frame as plain text and leave.
+    /// Print one frame as plain text and exit.
     #[arg(long)]
     pub once: bool,
-    /// With --once: columns and rows of the frame.
+    /// With --once: the number of columns and rows of the frame.
     #[arg(long, value_name = "COLUMNSxROWS", requires = "once", value_parser = size, allow_hyphen_values = true, default_value = "100x30")]
     pub size: (u16, u16),
 }
@@ -38,11 +38,7 @@ fn size(text: &str) -> Result<(u16, u16), String> {
     let size =
         text.split_once('x').and_then(|(columns, rows)| Some((columns.parse().ok()?, rows.parse().ok()?)));
     size.filter(|&(columns, rows)| (10..=1000).contains(&columns) && (3..=1000).contains(&rows)).ok_or_else(
-        || {
-            format!(
-                "found {text:?}, expected columns and rows such as 100x30, 10x3 at the least and 1000x1000 at the most"
-            )
-        },
+        || format!("found {text:?}, expected columns and rows such as 100x30, from 10x3 to 1000x1000"),
     )
 }
 

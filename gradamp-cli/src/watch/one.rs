@@ -8,17 +8,17 @@ use crate::tui::Dashboard;
 use gradamp_study::run_folder::{Change, Error, Follower, RunFolder, RunStatus};
 use gradamp_study::shell;
 
-/// After so long without news, the program checks whether a process still holds the folder.
+/// The time without changes after which the program checks whether a process still holds the folder.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// A run that is followed.
+/// A run whose folder is followed.
 #[derive(Debug)]
 pub struct Watched {
     root: PathBuf,
     follower: Follower,
-    /// What is shown.
+    /// The state that is shown.
     pub dashboard: Dashboard,
-    /// When there was news, or the lock was checked.
+    /// The time of the last change, or of the last check of the lock.
     heard: Instant,
     /// The last error of reading the folder.
     trouble: Option<String>,
@@ -39,12 +39,12 @@ impl Watched {
         Ok(watched)
     }
 
-    /// Whether its `run.json` was there.
+    /// Whether `run.json` exists.
     pub fn has_begun(&self) -> bool {
         self.dashboard.record.is_some()
     }
 
-    /// Takes what is new; returns whether anything is.
+    /// Reads changes. Returns whether there are any.
     ///
     /// An error becomes a message, because the folder may become readable again: another run may be made there.
     pub fn poll(&mut self) -> bool {
@@ -159,7 +159,7 @@ mod tests {
         fs::write(folder.path().join("metrics.jsonl"), steps(0..12)).unwrap();
         assert!(watched.poll());
         assert_eq!(watched.dashboard.steps_done(), 12);
-        assert!(said(&watched).contains("read anew"), "{}", said(&watched));
+        assert!(said(&watched).contains("begins anew"), "{}", said(&watched));
         assert_eq!(watched.dashboard.loss.step.points().count(), 12, "no step is there twice");
     }
 
@@ -190,7 +190,7 @@ mod tests {
         let text = view::text((80, 24), |frame| {
             view::draw(frame, &watched.dashboard, &crate::tui::Ui::default());
         });
-        assert!(text.lines().next().unwrap().ends_with("not to be found"), "{text}");
+        assert!(text.lines().next().unwrap().ends_with("folder missing"), "{text}");
         fs::rename(&hidden, folder.path()).unwrap();
         assert!(watched.poll());
         assert_eq!((watched.dashboard.steps_done(), &watched.dashboard.status), (15, &RunStatus::Running));

@@ -13,7 +13,7 @@ use gradamp_study::sweep::{Plan, PlannedRun, ResultLine, SweepData};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     pub name: String,
-    /// How far the run is.
+    /// The status.
     pub status: RunStatus,
     /// Epochs that are done, and all epochs.
     pub epochs: (f64, usize),
@@ -29,22 +29,22 @@ impl Row {
         self.status == RunStatus::Running
     }
 
-    /// Whether nothing is to be waited for.
+    /// Whether the run has ended.
     pub fn is_over(&self) -> bool {
         self.status.is_over()
     }
 }
 
-/// A sweep that is followed.
+/// A sweep whose folder is followed.
 #[derive(Debug)]
 pub struct Table {
     pub root: PathBuf,
     pub rows: Vec<Row>,
     /// The chosen row.
     pub chosen: usize,
-    /// What is wrong with the folder.
+    /// The last error of reading the folder.
     pub trouble: Option<String>,
-    /// Runs that have begun and are not over.
+    /// The runs that are going on.
     open: BTreeMap<String, Watched>,
     stamp: Vec<Option<(u64, SystemTime)>>,
 }
@@ -67,7 +67,7 @@ impl Table {
         Ok(table)
     }
 
-    /// Reads what is new; returns whether anything is.
+    /// Reads changes. Returns whether there are any.
     pub fn poll(&mut self) -> bool {
         let stamp = self.stamp_now();
         let mut is_new = stamp != self.stamp || self.trouble.is_some();

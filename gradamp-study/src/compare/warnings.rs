@@ -4,6 +4,7 @@ use super::member::{Group, Member};
 use super::settings::{self, SettingDifference};
 use crate::config::KeyError;
 use crate::run_folder::{RunData, VERSION};
+use crate::shell;
 use crate::statistics::Method;
 
 /// With fewer seeds than this, the spread between seeds cannot be estimated.
@@ -100,8 +101,9 @@ pub fn places<'a>(runs: impl Iterator<Item = &'a RunData> + Clone) -> Vec<String
     });
     if versions.len() > 1 || versions.iter().any(|version| version != VERSION) {
         warnings.push(format!(
-            "the runs were made by gradamp {}; this is gradamp {VERSION}",
-            versions.join(" and ")
+            "the runs were made by gradamp {}; this is {}",
+            versions.join(" and "),
+            shell::program_version()
         ));
     } else {
         let commits = values(|run| run.record.commit.iter().cloned().collect());

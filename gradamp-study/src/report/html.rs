@@ -6,6 +6,7 @@ use super::chart::colour::{self, Theme};
 use super::chart::{STYLE, escape};
 use super::figure::Figure;
 pub use super::table::{Cell, Table};
+use crate::shell;
 
 /// A tile: one important number of the page.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,7 +95,8 @@ impl Page {
         );
         let _ = writeln!(
             html,
-            "<a class=\"skip\" href=\"#content\">Skip to the content</a>\n<header><p class=\"kicker\">gradamp report</p><h1>{}</h1><p class=\"lead\">{}</p></header>",
+            "<a class=\"skip\" href=\"#content\">Skip to the content</a>\n<header><p class=\"kicker\">{} report</p><h1>{}</h1><p class=\"lead\">{}</p></header>",
+            escape(shell::program()),
             escape(&self.title),
             escape(&self.lead)
         );

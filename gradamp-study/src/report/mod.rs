@@ -20,7 +20,8 @@ pub use figure::Figure;
 pub use html::Page;
 use subject::Subject;
 
-use crate::run_folder::{RunData, RunFolder, VERSION, commit, timestamp};
+use crate::run_folder::{RunData, RunFolder, commit, timestamp};
+use crate::shell;
 use crate::sweep::SweepData;
 use crate::{Error, Result};
 
@@ -94,7 +95,8 @@ fn foot(folders: &[PathBuf]) -> String {
     let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
     let commit = commit().map(|commit| format!(" ({})", commit.chars().take(12).collect::<String>()));
     format!(
-        "Made by gradamp {VERSION}{} from {} at {}.",
+        "Made by {}{} from {} at {}.",
+        shell::program_version(),
         commit.unwrap_or_default(),
         folders.join(", "),
         timestamp().rfc3339()

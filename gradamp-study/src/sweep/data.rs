@@ -202,7 +202,7 @@ fn parse_results(path: &Path, root: &Path, text: &str) -> Result<Vec<ResultLine>
     text.lines().enumerate().map(line).collect()
 }
 
-/// A warning where runs were made by another version of the program, or by several.
+/// A warning if runs were made by other versions of gradamp than this one.
 fn foreign_versions(results: &[ResultLine]) -> Vec<String> {
     let mut others: Vec<&str> = results.iter().map(|line| line.version.as_str()).collect();
     others.retain(|version| !version.is_empty() && *version != VERSION);
@@ -212,9 +212,10 @@ fn foreign_versions(results: &[ResultLine]) -> Vec<String> {
     match runs {
         0 => Vec::new(),
         _ => vec![format!(
-            "{runs} of {} runs were made by gradamp {}, this is {VERSION}",
+            "{runs} of {} runs were made by gradamp {}; this is {}",
             results.len(),
-            others.join(", ")
+            others.join(", "),
+            shell::program_version()
         )],
     }
 }

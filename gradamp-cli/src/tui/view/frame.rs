@@ -1,4 +1,4 @@
-//! What stands around every pane: how the run stands above, the keys below.
+//! The frame around every pane: the state of the run above the pane, the keys below.
 
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
@@ -13,13 +13,14 @@ use crate::progress::amplification;
 use gradamp_study::duration::duration;
 use gradamp_study::rate::rate;
 use gradamp_study::run_folder::RunStatus;
+use gradamp_study::shell;
 
-/// What matters less.
+/// The style of less important text.
 pub const FAINT: Style = Style::new().add_modifier(Modifier::DIM);
-/// What matters more.
+/// The style of important text.
 pub const FIRM: Style = Style::new().add_modifier(Modifier::BOLD);
 
-/// Those of the parts, two blanks apart, that fit into a row; the first one in any case.
+/// As many of the parts as fit into a row, two blanks apart. The first part is always there.
 pub fn fitted<'a>(parts: impl IntoIterator<Item = Span<'a>>, width: u16) -> Line<'a> {
     let mut spans: Vec<Span<'a>> = Vec::new();
     let mut used = 0;
@@ -37,7 +38,7 @@ pub fn fitted<'a>(parts: impl IntoIterator<Item = Span<'a>>, width: u16) -> Line
     Line::from(spans)
 }
 
-/// Rows of the header.
+/// The number of rows of the header.
 pub fn header_rows(area: Rect) -> u16 {
     match area.height {
         0..3 => area.height.min(1),
@@ -47,7 +48,7 @@ pub fn header_rows(area: Rect) -> u16 {
     }
 }
 
-/// How the run stands.
+/// Draws the header: the state of the run.
 pub fn header(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard) {
     let mut lines =
         vec![title(dashboard, area.width), progress(dashboard, area.width), phase(dashboard, area.width)];
@@ -55,7 +56,7 @@ pub fn header(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard) {
         lines.insert(1, subject(dashboard, area.width));
     }
     frame.render_widget(Paragraph::new(lines), area);
-    // The status stands to the right, over a name that is too long.
+    // The status is on the right and covers the end of a long name.
     let (word, color) = status(dashboard);
     let word = format!(" {word}");
     let width = (word.chars().count() as u16).min(area.width);
@@ -64,12 +65,12 @@ pub fn header(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard) {
 }
 
 fn title(dashboard: &Dashboard, width: u16) -> Line<'_> {
-    fitted([Span::styled("gradamp", FIRM), Span::raw(&dashboard.name)], width)
+    fitted([Span::styled(shell::program(), FIRM), Span::raw(&dashboard.name)], width)
 }
 
 fn status(dashboard: &Dashboard) -> (&'static str, Color) {
     match dashboard.status {
-        _ if dashboard.is_folder_missing => ("not to be found", Color::Red),
+        _ if dashboard.is_folder_missing => ("folder missing", Color::Red),
         RunStatus::Pending => ("beginning", Color::Yellow),
         RunStatus::Running => ("running", Color::Green),
         RunStatus::Finished => ("finished", Color::Cyan),
@@ -108,7 +109,7 @@ fn progress(dashboard: &Dashboard, width: u16) -> Line<'static> {
     if let Some(rate) = dashboard.images_per_second() {
         parts.push(Span::raw(format!("{rate:.0} images/s")));
     }
-    // Not of a step that an epoch's end has left behind.
+    // After the end of an epoch, no step is shown until the next step.
     let step = dashboard.step.as_ref().filter(|line| line.step.saturating_add(1) == dashboard.steps_done());
     if let (Some(steps), Some(line)) = (dashboard.steps_per_epoch(), step) {
         parts.push(Span::raw(format!("step {}/{steps}", line.step % steps + 1)));
@@ -116,7 +117,7 @@ fn progress(dashboard: &Dashboard, width: u16) -> Line<'static> {
     fitted(parts, width)
 }
 
-/// A bar of eighths of a cell.
+/// A bar whose length is a multiple of an eighth of a cell.
 fn gauge(share: f64, cells: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (share * 8.0 * cells as f64) as usize;
@@ -155,7 +156,7 @@ fn phase(dashboard: &Dashboard, width: u16) -> Line<'_> {
     fitted(parts, width)
 }
 
-/// The panes' names.
+/// Draws the names of the panes.
 pub fn tabs(frame: &mut Frame<'_>, area: Rect, chosen: Pane) {
     let mut spans = Vec::new();
     for pane in Pane::ALL {
@@ -165,10 +166,10 @@ pub fn tabs(frame: &mut Frame<'_>, area: Rect, chosen: Pane) {
     frame.render_widget(Line::from(spans), area);
 }
 
-/// The keys, or the question.
+/// Draws the keys, or the question whether to stop.
 pub fn footer(frame: &mut Frame<'_>, area: Rect, ui: &Ui) {
     if ui.asking {
-        let question = " stop after this step and save?  y stop  n go on ";
+        let question = " stop after this step and save?  y stop  n continue ";
         let style = Style::new().fg(Color::Yellow).add_modifier(Modifier::REVERSED);
         frame.render_widget(Line::styled(question, style), area);
         return;
@@ -191,12 +192,12 @@ pub fn footer(frame: &mut Frame<'_>, area: Rect, ui: &Ui) {
     frame.render_widget(fitted(parts, area.width), area);
 }
 
-/// What the keys do, above everything.
+/// Draws the list of keys over the pane.
 pub fn help(frame: &mut Frame<'_>, role: Role) {
     let leave = match role {
         Role::Train => ["q         stop after this step, saved", "Ctrl-C    the same; twice: unsaved"],
-        Role::Watch | Role::Print => ["q, Esc    leave; the run goes on", "Ctrl-C    the same"],
-        Role::WatchOne => ["q, Esc    back to the table", "Ctrl-C    leave; the run goes on"],
+        Role::Watch | Role::Print => ["q, Esc    leave; the run continues", "Ctrl-C    the same"],
+        Role::WatchOne => ["q, Esc    back to the table", "Ctrl-C    leave; the run continues"],
     };
     let lines: Vec<Line<'_>> = [
         "tab, ← →  other pane",
@@ -204,7 +205,7 @@ pub fn help(frame: &mut Frame<'_>, role: Role) {
         "b, space  gradients: after, before,",
         "          gain, update ratio, zeros",
         "↑ ↓ PgUp PgDn  scroll",
-        "Ctrl-L    draw everything again",
+        "Ctrl-L    draw the screen again",
     ]
     .into_iter()
     .chain(leave)

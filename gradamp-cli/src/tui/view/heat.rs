@@ -1,4 +1,4 @@
-//! Gradients as a picture: a row for each site, a column for each epoch, dense where they are large.
+//! Gradients as a heat map: a row for each site, a column for each epoch. Large values have dense characters.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -14,7 +14,8 @@ use super::numbers::short;
 use super::plot::EpochAxis;
 use gradamp_study::columns::clip;
 
-/// From small to large. Colours tell more steps apart than shades do, and shades are there without colours.
+/// The characters and colours from small to large values. Colours distinguish more values; the characters also work on a
+/// terminal without colours.
 const LEVELS: [(&str, Color); 8] = [
     ("░", Color::Blue),
     ("░", Color::Cyan),
@@ -26,7 +27,7 @@ const LEVELS: [(&str, Color); 8] = [
     ("█", Color::Red),
 ];
 
-/// All sites in as many rows as there are, neighbours joined.
+/// Draws all sites into the given rows. If there are more sites than rows, neighbouring sites share a row.
 pub fn joined(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, measure: Measure) {
     let sites = dashboard.flow.sites().len();
     let rows = usize::from(area.height.saturating_sub(3)).min(sites);
@@ -34,7 +35,7 @@ pub fn joined(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, measure:
     draw(frame, area, dashboard, measure, groups);
 }
 
-/// A row for each site; returns how far they can be scrolled.
+/// Draws a row for each site. Returns the number of rows by which the pane can be scrolled.
 pub fn scrolled(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, ui: &Ui) -> usize {
     let sites = dashboard.flow.sites().len();
     let rows = usize::from(area.height.saturating_sub(3));
@@ -45,7 +46,7 @@ pub fn scrolled(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, ui: &U
     limit
 }
 
-/// A row for each group of sites, from one to before another.
+/// Draws a row for each group of sites. A group is the range of its sites.
 fn draw(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -76,7 +77,7 @@ fn draw(
     let names: Vec<String> = groups.iter().map(|&group| name(dashboard, group)).collect();
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let name_width = longest.min(usize::from(area.width) / 3) as u16;
-    // Behind the picture: the last value, and the gain at the site.
+    // To the right of the heat map are the last value and the gain at the site.
     let value_width = if area.width >= 40 { 14 } else { 0 };
     let picture = area.width.saturating_sub(name_width + 1 + value_width);
     let x = EpochAxis::new(dashboard);
@@ -120,12 +121,12 @@ fn name(dashboard: &Dashboard, (first, end): (usize, usize)) -> String {
     if end - first > 1 { format!("{site} +{}", end - first - 1) } else { site.to_owned() }
 }
 
-/// Norms span powers of ten.
+/// Norms are drawn on a logarithmic scale, because they span powers of ten.
 fn is_logarithmic(measure: Measure) -> bool {
     measure != Measure::Zeros
 }
 
-/// The mean of what is finite at some sites, in an epoch or at last; NaN where nothing is.
+/// The mean of the finite values at some sites, in an epoch or at the end; NaN if there is none.
 fn mean(
     dashboard: &Dashboard,
     (first, end): (usize, usize),
@@ -161,7 +162,7 @@ fn shade(value: f64, range: Option<(f64, f64)>, measure: Measure) -> Span<'stati
     Span::styled(shade, Style::new().fg(color))
 }
 
-/// The last value, and what amplification makes of the norm where it acts.
+/// The last value, and the gain if amplification acts at the site.
 fn figures(dashboard: &Dashboard, group: (usize, usize), measure: Measure) -> Span<'static> {
     let value = mean(dashboard, group, measure, None).map_or("-".into(), short);
     let gain = mean(dashboard, group, Measure::Gain, None).filter(|gain| (gain - 1.0).abs() > 1e-3);

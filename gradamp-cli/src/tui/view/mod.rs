@@ -1,6 +1,6 @@
-//! From state to a frame, and nothing else: the same state gives the same picture.
+//! Draws a frame from the state. The same state always gives the same frame.
 //!
-//! Nothing depends on colour alone, for a terminal may have sixteen of them or none.
+//! No information is shown by colour alone, because a terminal may have sixteen colours or none.
 
 mod frame;
 mod heat;
@@ -22,7 +22,7 @@ use plot::{EpochAxis, Plot, Series};
 pub use frame::{FAINT, FIRM, fitted, footer, help};
 pub use numbers::percent;
 
-/// Draws the dashboard; returns how far the pane can be scrolled.
+/// Draws the dashboard. Returns the number of rows by which the pane can be scrolled.
 pub fn draw(frame: &mut Frame<'_>, dashboard: &Dashboard, ui: &Ui) -> usize {
     let area = frame.area();
     let has_tabs = area.height >= 14;
@@ -52,7 +52,7 @@ pub fn draw(frame: &mut Frame<'_>, dashboard: &Dashboard, ui: &Ui) -> usize {
     limit
 }
 
-/// The frame as plain text.
+/// Draws a frame and returns it as plain text.
 pub fn text(size: (u16, u16), draw: impl FnOnce(&mut Frame<'_>)) -> String {
     let mut terminal = match Terminal::new(TestBackend::new(size.0, size.1)) {
         Ok(terminal) => terminal,
@@ -75,7 +75,7 @@ fn plain(buffer: &Buffer) -> String {
     text
 }
 
-/// As much as there is room for: curves first, then gradients, then messages.
+/// Draws the overview. If there is no room for everything, messages are left out first, then gradients.
 fn overview(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, ui: &Ui) -> usize {
     let log = match area.height {
         0..10 => 0,
@@ -86,7 +86,7 @@ fn overview(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, ui: &Ui) -
     let [rest, log] = Layout::vertical([Constraint::Min(0), Constraint::Length(log)]).areas(area);
     let heat = match rest.height {
         height if height < 14 || dashboard.flow.sites().is_empty() => 0,
-        // The gradients need a row for each site at the most.
+        // The gradients need at most one row for each site.
         height => (height / 2).min(dashboard.flow.sites().len() as u16 + 3),
     };
     let [plots, heat] = Layout::vertical([Constraint::Min(0), Constraint::Length(heat)]).areas(rest);
@@ -96,7 +96,7 @@ fn overview(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, ui: &Ui) -
     0
 }
 
-/// Accuracy and loss side by side, one above the other, or accuracy alone where there is no room for both.
+/// Draws accuracy and loss side by side or one above the other; only accuracy if there is no room for both.
 fn curves(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard) {
     let x = EpochAxis::new(dashboard);
     let accuracy = |x| Plot {

@@ -1,6 +1,6 @@
-//! Numbers as a narrow column has room for them.
+//! Numbers, shortened for narrow columns.
 
-/// Three digits: `0`, `0.012`, `1.25`, `830`, `1.2e-5`.
+/// A number with three digits: `0`, `0.012`, `1.25`, `830`, `1.2e-5`.
 pub fn short(value: f64) -> String {
     let magnitude = value.abs();
     match magnitude {
@@ -14,12 +14,12 @@ pub fn short(value: f64) -> String {
     }
 }
 
-/// A fraction as percent: `56.2 %`.
+/// A fraction in percent: `56.2 %`.
 pub fn percent(value: f64) -> String {
     format!("{:.1} %", 100.0 * value)
 }
 
-/// A count with its thousands: `77k`, `11.2M`.
+/// A count in thousands or millions: `77k`, `11.2M`.
 pub fn count(value: usize) -> String {
     match value as f64 {
         value if value >= 1e6 => format!("{:.1}M", value / 1e6),

@@ -14,7 +14,7 @@ use gradamp_study::duration::duration;
 use gradamp_study::rate::rate;
 use gradamp_study::run_folder::lines::EpochLine;
 
-/// What is trained, on what, in which phases; returns how far it can be scrolled.
+/// Draws the model, the data, the device and the phases. Returns the number of rows by which the pane can be scrolled.
 pub fn run(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, scroll: usize) -> usize {
     let mut lines = phases(dashboard);
     lines.push(Line::raw(""));
@@ -93,7 +93,7 @@ fn rates(dashboard: &Dashboard, first: usize, phase: &Phase) -> String {
     }
 }
 
-/// The messages, the last at the bottom; returns how far they can be scrolled.
+/// Draws the messages, the last at the bottom. Returns the number of rows by which the pane can be scrolled.
 pub fn log(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, scroll: usize) -> usize {
     let (rows, width) = (usize::from(area.height), usize::from(area.width));
     if rows == 0 || width == 0 {
@@ -108,7 +108,7 @@ pub fn log(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, scroll: usi
     limit
 }
 
-/// The last messages, each as far as a row holds it.
+/// Draws the last messages, each cut to one row.
 pub fn ticker(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard) {
     let first = dashboard.log.len().saturating_sub(usize::from(area.height));
     let lines: Vec<Line<'_>> = dashboard.log.iter().skip(first).map(|line| message(line)).collect();
@@ -120,7 +120,7 @@ fn message(text: &str) -> Line<'_> {
     Line::styled(text, style)
 }
 
-/// A text in rows, broken at blanks where that can be; the rows behind the first are set in.
+/// Breaks a text into rows, at blanks if possible. All rows but the first are indented.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut rows = Vec::new();
     let mut row = String::new();

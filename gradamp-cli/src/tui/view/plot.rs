@@ -1,4 +1,4 @@
-//! Curves over the steps of a run, with its amplified epochs on the axis below.
+//! Curves over the steps of a run. The horizontal axis marks the amplified epochs.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -17,14 +17,14 @@ use super::scale::Scale;
 #[derive(Debug)]
 pub struct EpochAxis<'a> {
     dashboard: &'a Dashboard,
-    /// Its end, in steps.
+    /// The end, in steps.
     steps: f64,
-    /// Its end in epochs, if an epoch's length is known.
+    /// The end, in epochs; `None` if the length of an epoch is not known.
     epochs: Option<f64>,
 }
 
 impl<'a> EpochAxis<'a> {
-    /// The whole run, or that half (quarter, ...) of it which the run has not left yet, in whole epochs.
+    /// An axis over the first 1/2ⁿ of the run, in whole epochs: the smallest such part that contains all finished steps.
     pub fn new(dashboard: &'a Dashboard) -> Self {
         let done = dashboard.steps_done().max(1) as f64;
         let Some(per_epoch) = dashboard.steps_per_epoch().map(|steps| steps as f64) else {
@@ -41,13 +41,13 @@ impl<'a> EpochAxis<'a> {
         Self { dashboard, steps: epochs * per_epoch, epochs: Some(epochs) }
     }
 
-    /// The epoch in the middle of a column of so many.
+    /// The epoch in the middle of column `column` of `columns`.
     pub fn epoch(&self, column: u16, columns: u16) -> Option<usize> {
         let share = (f64::from(column) + 0.5) / f64::from(columns.max(1));
         Some((share * self.epochs?) as usize)
     }
 
-    /// A line, heavy under amplified epochs.
+    /// The axis as a line, which is heavy under amplified epochs.
     pub fn rule(&self, columns: u16) -> Line<'static> {
         let heavy = Style::new().fg(Color::Yellow);
         let cell = |column| match self.is_amplified(column, columns) {
@@ -57,7 +57,7 @@ impl<'a> EpochAxis<'a> {
         Line::from((0..columns).map(cell).collect::<Vec<_>>())
     }
 
-    /// Where the axis begins and ends, and what its heavy parts mean.
+    /// The labels: where the axis begins and ends, and what its heavy parts mean.
     pub fn labels(&self, columns: u16) -> Line<'static> {
         let right = match self.epochs {
             Some(epochs) => format!("{epochs:.0} epochs"),
@@ -90,7 +90,7 @@ pub struct Series<'a> {
     pub name: &'a str,
     pub color: Color,
     pub curve: &'a Curve,
-    /// Dots, a mean for each column; else a line.
+    /// Whether the curve is drawn as dots, one mean for each column; otherwise as a line.
     pub is_dots: bool,
 }
 
@@ -101,7 +101,7 @@ impl Series<'_> {
         if !self.is_dots || a_column <= 1 {
             return points;
         }
-        // Single steps scatter by the size of their batch; all of them would fill the plot.
+        // The values of single steps scatter so much that drawing all of them would fill the plot.
         let mean = |some: &[(f64, f64)]| {
             let (x, y) = some.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
             (x / some.len() as f64, y / some.len() as f64)
@@ -110,7 +110,7 @@ impl Series<'_> {
     }
 }
 
-/// Curves with axes, a title, and the last value of each.
+/// Curves with axes, a title and the last value of each curve.
 #[derive(Debug)]
 pub struct Plot<'a> {
     pub title: &'a str,
@@ -118,7 +118,7 @@ pub struct Plot<'a> {
     /// Whether values are fractions.
     pub is_percent: bool,
     pub x: &'a EpochAxis<'a>,
-    /// What values can be.
+    /// The range of possible values.
     pub bounds: (f64, f64),
 }
 
@@ -193,13 +193,13 @@ impl Plot<'_> {
                             context.draw(&Stroke { x1, y1, x2, y2, color: series.color });
                         }
                     }
-                    context.layer(); // each above those before it
+                    context.layer(); // each curve is drawn above the curves before it
                 }
             });
         frame.render_widget(canvas, area);
     }
 
-    /// Which values are to be seen in so many columns: all but peaks.
+    /// The range of values that the vertical axis shows, which leaves out peaks.
     fn range(&self, columns: u16) -> Option<(f64, f64)> {
         let sorted = |is_dots| {
             let series = self.series.iter().filter(|series| series.is_dots == is_dots);
@@ -214,7 +214,7 @@ impl Plot<'_> {
         Some((low, ends.into_iter().flatten().copied().reduce(f64::max)?))
     }
 
-    /// The highest value of a line, if it is above what is seen.
+    /// The highest value of a curve; `None` if the vertical axis shows it.
     fn peak(&self, scale: &Scale) -> Option<f64> {
         let lines = self.series.iter().filter(|series| !series.is_dots);
         let highest = lines.flat_map(|series| series.curve.points()).map(|(_, y)| y).reduce(f64::max)?;
@@ -222,7 +222,7 @@ impl Plot<'_> {
     }
 }
 
-/// Sorted values without those at the end that would press all others into one row.
+/// The sorted values, without values at the end so large that all other values would share one row.
 fn without_peaks(mut values: Vec<f64>) -> Vec<f64> {
     let Some(&typical) = values.get(values.len() * 3 / 4) else { return values };
     if values.len() >= 4 && typical > 0.0 {
@@ -231,7 +231,7 @@ fn without_peaks(mut values: Vec<f64>) -> Vec<f64> {
     values
 }
 
-/// Far beyond what is worth a look, and far below where differences overflow.
+/// The largest magnitude that is drawn: far more than any useful value, and so small that no difference overflows.
 fn clamped(value: f64) -> f64 {
     value.clamp(-1e30, 1e30)
 }

@@ -7,13 +7,13 @@ use super::numbers::short;
 pub struct Scale {
     pub low: f64,
     pub high: f64,
-    /// From one tick to the next.
+    /// The distance between two ticks.
     pub step: f64,
 }
 
 impl Scale {
-    /// Over `range`, in about `parts` steps but with two ticks at the least; a single value stands in the middle of
-    /// something within `bounds`.
+    /// A scale over `range` with about `parts` steps and at least two ticks. If the range is a single value, the scale extends
+    /// to both sides of the value within `bounds`.
     pub fn over(range: Option<(f64, f64)>, parts: usize, bounds: (f64, f64)) -> Self {
         let (mut low, mut high) = range.unwrap_or((0.0, 1.0));
         if high - low <= 1e-9 * high.abs().max(low.abs()).max(1e-30) {
@@ -30,7 +30,7 @@ impl Scale {
         Self { low, high, step }
     }
 
-    /// A tick's number, with as many digits as all of them need.
+    /// The label of a tick. All labels have the same number of digits.
     pub fn label(&self, value: f64, is_percent: bool) -> String {
         let (value, step) = if is_percent { (100.0 * value, 100.0 * self.step) } else { (value, self.step) };
         if value.abs() >= 1e5 || step < 1e-4 {
@@ -38,7 +38,7 @@ impl Scale {
         }
         let digits = (-step.log10().floor()).max(0.0) as usize;
         let unit = if is_percent { " %" } else { "" };
-        format!("{:.digits$}{unit}", value + 0.0) // no -0
+        format!("{:.digits$}{unit}", value + 0.0) // turns -0 into 0
     }
 
     /// The multiples of the step in the range.
@@ -49,7 +49,7 @@ impl Scale {
         (0..count).map(move |i| (first + i as f64) * step)
     }
 
-    /// The row, from above, in which a value is drawn.
+    /// The row in which a value is drawn, counted from the top.
     pub fn row(&self, value: f64, rows: u16) -> u16 {
         let share = (self.high - value) / (self.high - self.low);
         (share * f64::from(rows.saturating_sub(1))).round().clamp(0.0, f64::from(rows.saturating_sub(1)))

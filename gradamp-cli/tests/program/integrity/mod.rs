@@ -229,7 +229,7 @@ fn a_run_of_an_earlier_version_has_no_seals_and_is_taken_as_it_is() {
     unseal(&place.path("run"));
     let (notes, code) = verify(&place, "run");
     assert_eq!(code, Some(0));
-    assert!(place.run("verify run").out.contains("bit for bit; no damage was found in the others"));
+    assert!(place.run("verify run").out.contains("bit for bit; no damage was found in the other files"));
     for file in ["config.toml", "run.json", "metrics.jsonl"] {
         let is_noted =
             |note: &&String| note.starts_with(file) && note.contains("unsealed by an earlier version");

@@ -311,7 +311,11 @@ fn results_that_are_damaged_are_told_and_made_anew() {
     let version = format!("\"version\": \"{}\"", env!("CARGO_PKG_VERSION"));
     reseal(&record, |text| text.replacen(&version, "\"version\": \"0.0.7\"", 1));
     let report = place.run("sweep --collect sweeps/s").succeeds();
-    assert!(report.err.contains("1 of 1 runs were made by gradamp 0.0.7"), "{}", report.err);
+    assert!(
+        report.err.contains("1 of 1 runs were made by gradamp 0.0.7; this is gradamp "),
+        "{}",
+        report.err
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ const NARROW: (&str, f64) = ("narrow", 330.0);
 const MIDDLE: (&str, f64) = ("middle", 640.0);
 const BROAD: (&str, f64) = ("broad", 1160.0);
 
-/// A chart, its title, and its finding in words, which also readers get who cannot see the chart.
+/// A chart with its title and its finding in words, which readers get who cannot see the chart.
 pub struct Figure {
     /// The figure's anchor in the page and the name of its file: letters, digits and `-`.
     pub id: String,
@@ -52,7 +52,7 @@ impl Figure {
         Self { is_broad: true, ..self }
     }
 
-    /// The figure in a page. Of its layouts the page's style shows the one that fits.
+    /// The figure as HTML with all layouts. The style of the page shows the layout that fits.
     pub fn html(&self, number: usize) -> String {
         let layouts = if self.is_broad { vec![NARROW, MIDDLE, BROAD] } else { vec![NARROW, MIDDLE] };
         let svgs: String = layouts.iter().map(|layout| self.inline(*layout)).collect();
@@ -72,7 +72,7 @@ impl Figure {
         )
     }
 
-    /// An SVG file that stands alone: its own style, on a light ground.
+    /// A complete SVG file with its own style, on a light background.
     pub fn file(&self) -> String {
         let (_, width) = if self.is_broad { BROAD } else { MIDDLE };
         let Drawing { width, height, svg } = self.chart.draw(width);

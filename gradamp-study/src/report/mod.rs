@@ -1,7 +1,7 @@
 //! A run, several runs or a sweep as one page that needs neither network nor script.
 //!
-//! What a folder tells is read first; then sections are made of it, each of text, tables and figures; a figure's chart
-//! is drawn for every width that the page can have.
+//! First the folders are read. Then each section is made of text, tables and figures. The chart of a figure is drawn for every
+//! width that the page can have.
 
 mod chart;
 mod compared;
@@ -25,7 +25,7 @@ use crate::shell;
 use crate::sweep::SweepData;
 use crate::{Error, Result};
 
-/// Most runs that are laid side by side: as many as there are colours to tell them apart.
+/// The most runs of a page: each has a colour of its own.
 const MOST_RUNS: usize = chart::colour::SERIES;
 
 /// The page about one run, one sweep, or several runs side by side.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::chart::escape;
 
-/// Most rows of a table; what is left out is said, and where to find it.
+/// The most rows of a table. A note says how many rows are left out and where they are.
 const MOST_ROWS: usize = 600;
 
 /// A cell of a table.
@@ -14,7 +14,7 @@ pub enum Cell {
     Text(String),
     /// A number, flush right.
     Number(String),
-    /// A value of a setting or a path, in letters of equal width.
+    /// The value of a setting or a path, in a monospaced font.
     Code(String),
 }
 
@@ -37,7 +37,7 @@ impl Cell {
 /// A table; its first column names the rows.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    /// What it holds.
+    /// The caption.
     pub caption: String,
     /// The columns' names.
     pub head: Vec<String>,
@@ -55,13 +55,13 @@ impl Table {
         }
     }
 
-    /// A row of numbers behind a name.
+    /// Adds a row: a name and numbers.
     pub fn add(&mut self, name: &str, numbers: impl IntoIterator<Item = String>) {
         let numbers = numbers.into_iter().map(Cell::Number);
         self.rows.push(std::iter::once(Cell::Text(name.into())).chain(numbers).collect());
     }
 
-    /// The table in a box that scrolls by itself where it is too wide.
+    /// The table as HTML, in a box that scrolls if the table is too wide.
     pub fn html(&self) -> String {
         let caption = escape(&self.caption);
         let mut html = format!(

@@ -1,4 +1,4 @@
-//! The interval of a mean over test examples, by drawing the examples again.
+//! The bootstrap interval of a mean over test examples.
 
 use gradamp_core::random::{Purpose, Stream};
 use rayon::ThreadPoolBuilder;
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 use super::ALPHA;
 use super::distributions::{normal, normal_quantile};
 
-/// A mean over examples and where it would lie with other examples of their kind.
+/// A mean over examples, and intervals of the mean over other examples of the same kind.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bootstrap {
     /// The mean.
     pub difference: f64,
-    /// How many examples.
+    /// The number of examples.
     pub examples: usize,
-    /// How often as many were drawn from them, with repetition.
+    /// The number of resamples. Each has as many examples, drawn with replacement.
     pub resamples: usize,
-    /// The middle 95 % of the means of the draws.
+    /// The interval of the middle 95 % of the means of the resamples.
     pub percentile: (f64, f64),
-    /// The same, corrected for bias and skewness (BCa); `None` where all examples are alike.
+    /// The interval corrected for bias and skewness (BCa); `None` if all values are equal.
     pub bca: Option<(f64, f64)>,
 }
 
-/// The interval of the mean of `values`, one an example: for two models, B's hit (1 or 0) less A's, or the mean of
-/// that over seeds. Nothing is drawn from a moving state: the same `seed` gives the same interval. `None` without
-/// examples.
+/// The interval of the mean of `values`, which holds one value for each example. To compare two models, the value is B's hit
+/// (1 or 0) minus A's hit, or the mean of these differences over seeds. The interval is a function of `values` and `seed`.
+/// `None` without examples.
 ///
 /// **Source:** B. Efron, "Better bootstrap confidence intervals", Journal of the American Statistical Association 82,
 /// 1987.
@@ -35,7 +35,7 @@ pub fn bootstrap(values: &[f64], resamples: usize, seed: u64) -> Option<Bootstra
     }
     let stream = Stream::new(seed, Purpose::Resample);
     let mean_of = |i: usize| resampled_mean(values, stream.at(i as u64));
-    // Where the system starts no threads, this one does it alone.
+    // If the system starts no threads, this thread does all the work.
     let mut means: Vec<f64> = match ThreadPoolBuilder::new().build() {
         Ok(pool) => pool.install(|| (0..resamples).into_par_iter().map(mean_of).collect()),
         Err(_) => (0..resamples).map(mean_of).collect(),
@@ -54,10 +54,10 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The mean of as many values, drawn with repetition.
+/// The mean of as many values, drawn with replacement.
 fn resampled_mean(values: &[f64], stream: Stream) -> f64 {
     let n = values.len();
-    // Two draws from each 64 random bits: the bias of 32-bit draws is below n / 2³².
+    // Makes two draws from each 64 random bits. The bias of a draw from 32 bits is below n / 2³².
     let pick = |bits: u32| values[((u64::from(bits) * n as u64) >> 32) as usize];
     let sum: f64 = (0..n as u64)
         .map(|i| {
@@ -68,10 +68,10 @@ fn resampled_mean(values: &[f64], stream: Stream) -> f64 {
     sum / n as f64
 }
 
-/// The interval by sorted means of draws, corrected for bias and skewness.
+/// The interval corrected for bias and skewness, from the sorted means of the resamples.
 pub(super) fn bca(means: &[f64], values: &[f64]) -> Option<(f64, f64)> {
     let centre = mean(values);
-    // The skewness of what the mean becomes without one example: for a mean, that of the values themselves.
+    // The correction uses the skewness of the mean with one example left out. For a mean, this is the skewness of the values.
     let moment = |power| values.iter().map(|value| (value - centre).powi(power)).sum::<f64>();
     let acceleration = moment(3) / (6.0 * moment(2).powf(1.5));
     let (below, up_to) = (means.partition_point(|&m| m < centre), means.partition_point(|&m| m <= centre));

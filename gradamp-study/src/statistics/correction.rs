@@ -1,17 +1,17 @@
-//! Tests in numbers: p-values of many comparisons, corrected.
+//! Corrections of the p-values of several comparisons.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What is kept in bounds where many comparisons are made.
+/// A correction for several comparisons.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Correction {
-    /// The chance of any false finding (Holm).
+    /// Bounds the probability of one or more false findings (Holm).
     #[default]
     Holm,
-    /// The share of false ones among the findings (Benjamini and Hochberg).
+    /// Bounds the expected share of false findings among the findings (Benjamini and Hochberg).
     Bh,
 }
 
@@ -24,7 +24,7 @@ impl Correction {
         }
     }
 
-    /// Corrects p-values where they stand; comparisons that were not tested have none.
+    /// Replaces p-values by corrected ones. Comparisons without a test have none.
     pub fn correct(self, places: Vec<&mut Option<f64>>) {
         let p: Vec<f64> = places.iter().filter_map(|place| **place).collect();
         places.into_iter().flatten().zip(self.apply(&p)).for_each(|(place, p)| *place = p);
@@ -32,7 +32,7 @@ impl Correction {
 }
 
 impl Correction {
-    /// Every correction.
+    /// All corrections.
     pub const ALL: [Self; 2] = [Correction::Holm, Correction::Bh];
 
     /// The name, as in options and JSON.
@@ -61,7 +61,7 @@ impl fmt::Display for Correction {
     }
 }
 
-/// p-values that keep the chance of any false finding below the level, however the tests hang together.
+/// Corrected p-values. The probability of one or more false findings stays below the level, even for dependent tests.
 ///
 /// The k-th smallest of m becomes max over i ≤ k of min(1, (m − i + 1) p_i).
 ///
@@ -76,7 +76,7 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// p-values that keep the expected share of false findings among all below the level, for independent tests.
+/// Corrected p-values. The expected share of false findings among the findings stays below the level, for independent tests.
 ///
 /// The k-th smallest of m becomes min over i ≥ k of min(1, m/i p_i).
 ///
@@ -91,7 +91,7 @@ pub fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// The numbers of the values from the smallest to the largest.
+/// The indices of the values, from the smallest value to the largest.
 fn ascending(values: &[f64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&i, &j| values[i].total_cmp(&values[j]));

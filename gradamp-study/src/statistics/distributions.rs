@@ -1,4 +1,4 @@
-//! The distributions behind the tests, as functions of plain numbers; NaN where one is not defined.
+//! The distributions behind the tests. Where a distribution is not defined, its function returns NaN.
 
 use statrs::function::beta::{checked_beta_reg, inv_beta_reg};
 use statrs::function::erf::{erfc, erfc_inv};
@@ -15,7 +15,7 @@ pub fn normal(z: f64) -> f64 {
     0.5 * erfc(-z * FRAC_1_SQRT_2)
 }
 
-/// The z below which the normal distribution has a share of `p`.
+/// The z with P(Z ≤ z) = `p`.
 pub fn normal_quantile(p: f64) -> f64 {
     -SQRT_2 * erfc_inv(2.0 * p)
 }
@@ -35,7 +35,7 @@ pub fn student_two_sided(t: f64, df: f64) -> f64 {
     if t.is_infinite() {
         return 0.0;
     }
-    // Each form where it does not take a small number from 1.
+    // Of the two equal forms, takes the one that does not subtract a small number from 1.
     let square = t * t;
     if square < 1.0 {
         1.0 - beta(0.5, 0.5 * df, square / (df + square))
@@ -50,11 +50,11 @@ pub fn student_upper_tail(t: f64, df: f64) -> f64 {
     if t >= 0.0 { half } else { 1.0 - half }
 }
 
-/// The t that |T| exceeds with a probability of `alpha`.
+/// The t with P(|T| > t) = `alpha`.
 pub fn student_critical(alpha: f64, df: f64) -> f64 {
     let x = inv_beta_reg(0.5 * df, 0.5, alpha);
     let mut t = (df * (1.0 - x) / x).sqrt();
-    // A few of Newton's steps take the inverse to the last digits.
+    // A few Newton steps make the inverse exact to the last digits.
     for _ in 0..3 {
         let ln_density = ln_gamma(0.5 * (df + 1.0))
             - ln_gamma(0.5 * df)
@@ -82,7 +82,8 @@ pub fn noncentral_student(t: f64, df: f64, delta: f64) -> f64 {
     if x == 0.0 {
         return below_zero;
     }
-    // The weights are Poisson's but for a constant: ten deviations around λ hold all that counts in f64.
+    // The weights are those of a Poisson distribution, apart from a constant factor. In f64, weights more than ten deviations
+    // from λ do not matter.
     let reach = 10.0 * lambda.sqrt() + 20.0;
     let (first, last) = ((lambda - reach).max(0.0) as u64, (lambda + reach) as u64);
     let ln_lambda = lambda.ln();
@@ -98,7 +99,7 @@ pub fn noncentral_student(t: f64, df: f64, delta: f64) -> f64 {
     (below_zero + 0.5 * sum).clamp(0.0, 1.0)
 }
 
-/// The x in `low..high` where a falling function crosses `level`, to the last digits.
+/// The x in `low..high` at which a decreasing function has the value `level`, exact to the last digits.
 pub fn solve_falling(level: f64, (mut low, mut high): (f64, f64), function: impl Fn(f64) -> f64) -> f64 {
     for _ in 0..60 {
         let middle = 0.5 * (low + high);

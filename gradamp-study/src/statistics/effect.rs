@@ -7,13 +7,13 @@ use super::distributions::{noncentral_student, solve_falling};
 use super::means::pair_differences;
 use super::{ALPHA, Summary};
 
-/// What a difference is divided by.
+/// The standard deviation by which a difference is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectKind {
-    /// The deviation within the groups, pooled; without the bias of small groups.
+    /// The pooled standard deviation within the groups, with the correction for small groups.
     HedgesG,
-    /// The deviation of the differences of pairs.
+    /// The standard deviation of the differences of pairs.
     CohensDz,
 }
 
@@ -24,15 +24,15 @@ pub struct Effect {
     pub kind: EffectKind,
     /// The effect.
     pub value: f64,
-    /// Its 95 % interval, by the noncentral t distribution.
+    /// The 95 % interval of the effect, by the noncentral t distribution.
     pub ci: Option<(f64, f64)>,
 }
 
-/// Beyond it the spread is next to nothing, and no interval of an effect means anything.
+/// The largest t with an interval. For a larger t, the deviation is almost 0, and an interval would be meaningless.
 const LARGEST_T: f64 = 100.0;
 
 /// Hedges' g: J(m) (mean of B − mean of A) / s, with the pooled deviation s, m = n_A + n_B − 2 and
-/// J(m) = Γ(m/2) / (√(m/2) Γ((m − 1)/2)). Its interval takes the groups' true spreads to be equal.
+/// J(m) = Γ(m/2) / (√(m/2) Γ((m − 1)/2)). The interval assumes that the true deviations of the groups are equal.
 ///
 /// **Source:** L. V. Hedges, "Distribution theory for Glass's estimator of effect size and related estimators", Journal
 /// of Educational Statistics 6(2), 1981, equations 6 and 7.
@@ -41,14 +41,14 @@ pub fn hedges_g(a: &[f64], b: &[f64]) -> Option<Effect> {
     let (n_a, n_b) = (a.n as f64, b.n as f64);
     let df = n_a + n_b - 2.0;
     let squares = (n_a - 1.0) * a.sd?.powi(2) + (n_b - 1.0) * b.sd?.powi(2);
-    let unit = (1.0 / n_a + 1.0 / n_b).sqrt(); // of an effect, one of t
+    let unit = (1.0 / n_a + 1.0 / n_b).sqrt(); // the effect at t = 1
     let correction = (ln_gamma(0.5 * df) - ln_gamma(0.5 * (df - 1.0))).exp() / (0.5 * df).sqrt();
     let d = (b.mean - a.mean) / (squares / df).sqrt();
     Effect::new(EffectKind::HedgesG, d, df, unit, correction)
 }
 
-/// Cohen's d_z: the mean of the differences of pairs over their deviation. It answers how clearly the pairs differ, and is
-/// the larger the more both runs of a seed have in common.
+/// Cohen's d_z: the mean of the differences of pairs, divided by their standard deviation. d_z measures how clearly the pairs
+/// differ. The more both runs of a seed have in common, the larger d_z is.
 ///
 /// **Source:** D. Lakens, "Calculating and reporting effect sizes", Frontiers in Psychology 4:863, 2013, equation 6.
 pub fn cohens_dz(a: &[f64], b: &[f64]) -> Option<Effect> {
@@ -63,7 +63,7 @@ impl Effect {
             return None;
         }
         let t = d / unit;
-        // The effects with which the t that was found is not among the outer 2.5 %, on either side.
+        // The interval holds the effects for which the observed t is not in the outer 2.5 % on either side.
         let bound = |level| {
             let reach = 10.0 + 3.0 * t.abs() * (1.0 + (4.0 / df).sqrt());
             solve_falling(level, (t - reach, t + reach), |delta| noncentral_student(t, df, delta))

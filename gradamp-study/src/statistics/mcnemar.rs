@@ -4,35 +4,37 @@ use serde::{Deserialize, Serialize};
 
 use super::distributions::{chi_square_tail, fair_binomial};
 
-/// How the chance was computed.
+/// How the p-value was computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum McNemarMethod {
-    /// By the binomial distribution, with few discordant examples.
+    /// By the binomial distribution, because few examples are discordant.
     Exact,
-    /// By the chi-square distribution, with correction for continuity.
+    /// By the chi-square distribution with the correction for continuity.
     ChiSquare,
 }
 
 /// McNemar's test of two models.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct McNemar {
-    /// Examples that only A had right.
+    /// The number of examples that only A classified correctly.
     pub only_a: u64,
-    /// Examples that only B had right.
+    /// The number of examples that only B classified correctly.
     pub only_b: u64,
-    /// How the chance was computed.
+    /// How the p-value was computed.
     pub method: McNemarMethod,
-    /// The chance of counts so far apart where both are equally likely to be the one that is right.
+    /// The p-value: the probability of counts that differ at least as much, if both models are equally likely to be the one that
+    /// is right.
     pub p: f64,
 }
 
-/// With fewer discordant examples the exact test is taken.
+/// With fewer discordant examples than this, the test is exact.
 const FEW: u64 = 25;
 
-/// McNemar's test by the numbers of examples that only one of two models had right.
+/// McNemar's test, from the numbers of examples that only one of two models classified correctly.
 ///
-/// Exact: 2 P(X ≤ min) of the fair binomial distribution. Else χ² = (|b − c| − 1)² / (b + c) with one degree of freedom.
+/// The exact p-value is 2 P(X ≤ min(b, c)) for the binomial distribution with probability 1/2. The approximate one is that of
+/// χ² = (|b − c| − 1)² / (b + c) with one degree of freedom.
 ///
 /// **Source:** Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
 /// Psychometrika 12, 1947; A. L. Edwards, Psychometrika 13, 1948, for the correction.
@@ -48,7 +50,7 @@ pub fn mcnemar(only_a: u64, only_b: u64) -> McNemar {
 }
 
 impl McNemar {
-    /// The test of two models by which examples each had right; `None` where the sets are not of the same size.
+    /// The test, from whether each model classified each example correctly; `None` if the numbers of examples differ.
     pub fn of_hits(a: &[bool], b: &[bool]) -> Option<Self> {
         let count = |a_is: bool| a.iter().zip(b).filter(|&(&a, &b)| a != b && a == a_is).count() as u64;
         (a.len() == b.len()).then(|| mcnemar(count(true), count(false)))

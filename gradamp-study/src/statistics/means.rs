@@ -5,24 +5,24 @@ use serde::{Deserialize, Serialize};
 use super::distributions::{student_critical, student_two_sided};
 use super::{ALPHA, Summary};
 
-/// How two groups are compared.
+/// The test by which two groups are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// Differences of runs with the same seed. It sees through what a seed does to both: initial values, data order.
+    /// By the differences of runs with the same seed. What a seed does to both runs (initial values, order of the data) cancels.
     Paired,
-    /// Two groups of any sizes and spreads.
+    /// Welch's test of two groups, whose sizes and deviations may differ.
     Welch,
 }
 
-/// The difference of two means, and whether it is there.
+/// The difference of two means, and a test of whether the true means differ.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MeanDifference {
-    /// By which test.
+    /// The test.
     pub method: Method,
     /// The mean of B minus the mean of A.
     pub difference: f64,
-    /// Its 95 % interval.
+    /// The 95 % interval of the difference.
     pub ci: (f64, f64),
     /// The difference in units of its standard error.
     pub t: f64,

@@ -1,19 +1,19 @@
-//! Means with intervals, tests of differences, effect sizes, and the number of seeds that a difference takes to be seen.
+//! Means with intervals, tests of differences, effect sizes, and the number of seeds that detects a difference.
 //!
-//! Everywhere the first group is A, the second B, and a difference is **B − A**. Intervals cover 95 %. What cannot be
-//! said of so few or so equal values is `None` and no number.
+//! The first group is always A and the second B. A difference is **B − A**. Intervals cover 95 %. If there are too few values
+//! for a result, or if all values are equal, the result is `None`.
 //!
 //! | question | answer |
 //! |---|---|
 //! | how good is a setting? | [`Summary`] |
 //! | do two settings differ, over seeds? | [`paired`] where the seeds are the same, else [`welch`]; with few seeds also [`sign_flips`], else [`permutation`] |
 //! | are two settings equal up to a difference that does not matter? | [`equivalence`] |
-//! | how long do runs take, where some never arrive? | [`KaplanMeier`], [`RestrictedMean`], [`log_rank`], [`rank_sum`] |
-//! | by how much, in units of the spread? | [`hedges_g`], [`cohens_dz`] |
+//! | how long do runs take to reach a target, if some never reach it? | [`KaplanMeier`], [`RestrictedMean`], [`log_rank`], [`rank_sum`] |
+//! | by how much, in units of the standard deviation? | [`hedges_g`], [`cohens_dz`] |
 //! | do two models differ, over test examples? | [`mcnemar`], [`bootstrap`] |
 //! | is a model better than chance? | [`is_above_chance`] |
-//! | and if many are compared? | [`holm`], [`benjamini_hochberg`] |
-//! | before a study: how many seeds does a difference need, and what do so many seeds show? | [`seeds_needed`], [`smallest_effect`] |
+//! | how are the p-values of several comparisons corrected? | [`holm`], [`benjamini_hochberg`] |
+//! | before a study: how many seeds detect a difference, and which difference does a number of seeds detect? | [`seeds_needed`], [`smallest_effect`] |
 
 mod bootstrap;
 mod chance;

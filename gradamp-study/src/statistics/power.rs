@@ -1,23 +1,23 @@
-//! Planning: how many seeds it takes to see a difference, and which difference a number of seeds sees.
+//! Planning: the number of seeds that detects a difference, and the difference that a number of seeds detects.
 
 use serde::{Deserialize, Serialize};
 
 use super::distributions::{noncentral_student, solve_falling, student_critical};
 
-/// How the runs of a study belong together.
+/// Whether the groups of a study have the same seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Design {
-    /// The same seeds in both groups; an effect is in units of the deviation of the differences of pairs.
+    /// Both groups have the same seeds. An effect is in units of the standard deviation of the differences of pairs.
     Paired,
-    /// Groups of the same size with seeds of their own; an effect is in units of the deviation within a group.
+    /// Groups of the same size with different seeds. An effect is in units of the standard deviation within a group.
     Independent,
 }
 
-/// No study of more seeds is thought of.
+/// The largest number of seeds that is considered.
 pub const MOST_SEEDS: usize = 10_000;
 
-/// The chance that a two-sided t-test at level `alpha` with `n` seeds in each group sees `effect`.
+/// The power: the probability that a two-sided t-test at level `alpha` with `n` seeds in each group detects `effect`.
 pub fn power(design: Design, effect: f64, n: usize, alpha: f64) -> f64 {
     let n = n as f64;
     let (df, delta) = match design {
@@ -25,21 +25,21 @@ pub fn power(design: Design, effect: f64, n: usize, alpha: f64) -> f64 {
         Design::Independent => (2.0 * n - 2.0, effect.abs() * (0.5 * n).sqrt()),
     };
     let critical = student_critical(alpha, df);
-    // Z > −8 and χ/√df < 8 but for a chance that f64 cannot add to 1; then T is beyond the critical value.
+    // Z > −8 and χ/√df < 8, apart from a probability too small for f64 to add to 1. Then T exceeds the critical value.
     if delta > 8.0 * critical + 8.0 {
         return 1.0;
     }
     1.0 - noncentral_student(critical, df, delta) + noncentral_student(-critical, df, delta)
 }
 
-/// The fewest seeds in each group with which a two-sided t-test at level `alpha` sees `effect` with a chance of at least
-/// `wanted`; `None` where [`MOST_SEEDS`] are not enough.
+/// The fewest seeds in each group with which a two-sided t-test at level `alpha` detects `effect` with a probability of at
+/// least `wanted`; `None` if [`MOST_SEEDS`] are not enough.
 pub fn seeds_needed(design: Design, effect: f64, wanted: f64, alpha: f64) -> Option<usize> {
     let is_enough = |n| power(design, effect, n, alpha) >= wanted;
     if is_enough(2) {
         return Some(2);
     }
-    // Power grows with n: double until it is enough, then halve the way back.
+    // Power grows with n. Doubles n until the power is enough, then bisects.
     let mut too_few = 2;
     while !is_enough(2 * too_few) {
         too_few *= 2;

@@ -1,4 +1,4 @@
-//! Which group arrives first, where some runs never arrive.
+//! The rank-sum test: which of two groups has the smaller values, even if some values are infinite.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,22 +7,23 @@ use super::distributions::normal;
 /// The test of two groups by ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RankSum {
-    /// Of all pairs of a run of A and one of B, how many have the larger value in B; ties count half.
+    /// U: the number of pairs of a run of A and a run of B in which B has the larger value. A tie counts as half.
     pub u: f64,
-    /// The chance of ranks so far apart where the groups do not differ.
+    /// The p-value: the probability of ranks that differ at least as much, if the groups do not differ.
     pub p: f64,
-    /// Whether all ways to deal the ranks were counted, rather than approximated by the normal distribution.
+    /// Whether p is exact: all ways to assign the ranks to the groups were counted. Otherwise p is an approximation by the normal
+    /// distribution.
     pub exact: bool,
 }
 
-/// Up to so many values all ways are counted.
+/// The most values for which p is exact.
 const FEW: usize = 40;
 
-/// The rank-sum test of Wilcoxon, Mann and Whitney. It asks for the order of the values only: those that are infinite
-/// (a target never reached) are the last, alike among themselves.
+/// The rank-sum test of Wilcoxon, Mann and Whitney. Only the order of the values matters. Infinite values (a target that was
+/// never reached) come last and are tied.
 ///
-/// Exact over all ways to deal the ranks, ties included, as long as there are few; else normal, corrected for ties and
-/// continuity. `None` where a group is empty.
+/// With few values, p is exact: it counts all ways to assign the ranks to the groups, with ties. With more values, p is the
+/// normal approximation, corrected for ties and continuity. `None` if a group is empty.
 ///
 /// **Source:** H. B. Mann, D. R. Whitney, Annals of Mathematical Statistics 18, 1947.
 pub fn rank_sum(a: &[f64], b: &[f64]) -> Option<RankSum> {
@@ -32,7 +33,7 @@ pub fn rank_sum(a: &[f64], b: &[f64]) -> Option<RankSum> {
     let mut values: Vec<(f64, bool)> =
         a.iter().map(|&a| (a, false)).chain(b.iter().map(|&b| (b, true))).collect();
     values.sort_by(|x, y| x.0.total_cmp(&y.0));
-    // Ranks doubled, so that those shared by ties are whole: ties at i..j have i + j + 1.
+    // Ranks are doubled, so that the ranks of ties are integers: ties at i..j have the doubled rank i + j + 1.
     let (mut ranks, mut ties) = (Vec::with_capacity(values.len()), 0.0);
     for tied in values.chunk_by(|x, y| x.0 == y.0) {
         ranks.extend(std::iter::repeat_n(2 * ranks.len() + tied.len() + 1, tied.len()));
@@ -52,10 +53,10 @@ pub fn rank_sum(a: &[f64], b: &[f64]) -> Option<RankSum> {
     Some(RankSum { u, p: p.min(1.0), exact })
 }
 
-/// The share of the choices of `count` ranks whose sum is at least as far from the middle as `sum`.
+/// The share of all choices of `count` ranks whose sum is at least as far from the middle as `sum`.
 fn chance_of(ranks: &[usize], count: usize, sum: usize) -> f64 {
     let total: usize = ranks.iter().sum();
-    // ways[k][s]: choices of k of the ranks so far with the sum s.
+    // ways[k][s] is the number of choices of k of the ranks so far with the sum s.
     let mut ways = vec![vec![0.0_f64; total + 1]; count + 1];
     ways[0][0] = 1.0;
     for &rank in ranks {
@@ -65,7 +66,7 @@ fn chance_of(ranks: &[usize], count: usize, sum: usize) -> f64 {
             }
         }
     }
-    // The middle is count/n of the total; times n, so that all is whole.
+    // The middle is count/n of the total. Everything is multiplied by n, so that all numbers are integers.
     let distance = |s: usize| (s * ranks.len()).abs_diff(count * total);
     let far = |(s, ways): (usize, &f64)| if distance(s) >= distance(sum) { *ways } else { 0.0 };
     ways[count].iter().enumerate().map(far).sum::<f64>() / ways[count].iter().sum::<f64>()

@@ -1,4 +1,4 @@
-//! Mean, deviation and interval of some values.
+//! The mean, standard deviation and interval of a sample.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,25 +6,25 @@ use super::ALPHA;
 use super::distributions::student_critical;
 use crate::run_folder::lines::null_is_nan;
 
-/// What some values say together.
+/// A summary of some values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// How many there are.
+    /// The number of values.
     pub n: usize,
-    /// Their mean; NaN where there are none.
+    /// The mean; NaN without values.
     #[serde(with = "null_is_nan")]
     pub mean: f64,
-    /// Their standard deviation, by n − 1.
+    /// The standard deviation, with the divisor n − 1; `None` for fewer than two values.
     pub sd: Option<f64>,
-    /// The 95 % interval of the mean, by Student's distribution.
+    /// The 95 % interval of the mean, by Student's distribution; `None` for fewer than two values.
     pub ci: Option<(f64, f64)>,
 }
 
 impl Summary {
-    /// Sums up `values`.
+    /// The summary of `values`.
     pub fn of_values(values: &[f64]) -> Self {
         let n = values.len();
-        // Equal values are their own mean, which rounding would miss, and have no spread.
+        // The mean of equal values is each of them, and their deviation is 0. Rounding would give other numbers.
         let constant = values.first().copied().filter(|first| values.iter().all(|value| value == first));
         let mean = constant.unwrap_or(values.iter().sum::<f64>() / n as f64);
         if n < 2 {
@@ -36,7 +36,7 @@ impl Summary {
         Self { n, mean, sd: Some(sd), ci: Some((mean - half, mean + half)) }
     }
 
-    /// The square of the mean's standard error.
+    /// The square of the standard error of the mean.
     pub(super) fn squared_error(&self) -> Option<f64> {
         self.sd.map(|sd| sd * sd / self.n as f64)
     }

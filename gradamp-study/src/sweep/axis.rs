@@ -10,13 +10,13 @@ use crate::config::{KeyError, read};
 /// A setting, or several settings that change together, that differs between cells.
 #[derive(Clone, Debug)]
 pub struct Axis {
-    /// Its name in results: a key's path, or what the study calls it.
+    /// The name in results: the path of the key, or the name in the study.
     pub name: String,
-    /// Its name in the names of runs.
+    /// The name in the names of runs.
     pub label: String,
-    /// Its values.
+    /// The values.
     pub values: Values,
-    /// Where it was written.
+    /// Where the axis was written.
     pub origin: Origin,
 }
 
@@ -25,23 +25,23 @@ pub struct Axis {
 pub enum Values {
     /// Each of these values.
     List(Vec<AxisValue>),
-    /// A number between two others, to be drawn.
+    /// A number that is drawn at random from a range.
     Range {
-        /// The key that the number is for.
+        /// The key whose value is drawn.
         key: String,
-        /// How it is drawn.
+        /// The range and the distribution.
         range: Range,
     },
 }
 
-/// One value of an axis: the settings it makes.
+/// One value of an axis: one setting or several.
 #[derive(Clone, Debug)]
 pub struct AxisValue {
     /// The value in the names of runs.
     pub text: String,
     /// The value in results.
     pub json: Json,
-    /// The keys it sets.
+    /// The keys that the value sets.
     pub set: Vec<(String, Node)>,
 }
 
@@ -49,15 +49,15 @@ pub struct AxisValue {
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Range {
-    /// Every number has the same chance.
+    /// Every number has the same probability.
     Uniform([f64; 2]),
-    /// Every order of magnitude has the same chance.
+    /// Every order of magnitude has the same probability.
     LogUniform([f64; 2]),
-    /// Every whole number has the same chance, both ends included.
+    /// Every integer has the same probability. The range includes both ends.
     Integer([i64; 2]),
 }
 
-/// The keys that tell a range from a table of keys.
+/// The keys by which a range differs from a table of keys.
 const RANGES: [&str; 3] = ["uniform", "log_uniform", "integer"];
 const AXIS: [&str; 4] = ["name", "key", "values", "value"];
 const NAMED: [&str; 2] = ["name", "set"];
@@ -96,7 +96,7 @@ impl Axis {
         Ok(Self { label: names::label(&name), name, values, origin: node.origin.clone() })
     }
 
-    /// The keys that it sets.
+    /// The keys that the axis sets.
     pub fn keys(&self) -> Vec<&str> {
         let mut keys: Vec<&str> = match &self.values {
             Values::List(values) => values.iter().flat_map(|value| &value.set).map(|(k, _)| &**k).collect(),
@@ -129,7 +129,7 @@ impl AxisValue {
 }
 
 impl Range {
-    /// The number at `uniform` in [0, 1) of the way, with three digits, so that it can stand in a name.
+    /// The number at `uniform` in [0, 1) of the range, rounded to three digits because the number is part of a name.
     fn at(self, uniform: f64) -> Value {
         match self {
             Range::Uniform([low, high]) => {
@@ -223,8 +223,8 @@ fn named_value(item: &Node) -> Result<AxisValue, KeyError> {
     Ok(AxisValue { text: names::safe(&name), json: Json::String(name), set })
 }
 
-/// The keys and values of a table of settings. A table stands for the keys below it; one at a key that is written with
-/// its dots, in quotes, or that holds a schedule, is a value as a whole.
+/// The keys and values of a table of settings. A table within the table stands for the keys in it. But a table is one value if
+/// its key is written in quotes with dots, or if it holds a schedule.
 pub fn settings(table: &Node) -> Result<Vec<(String, Node)>, KeyError> {
     let mut set = Vec::new();
     for (key, node) in expect_table(table)? {

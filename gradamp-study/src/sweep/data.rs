@@ -33,11 +33,11 @@ pub struct SweepData {
 pub struct Cell {
     /// The cell's name.
     pub name: String,
-    /// What its runs are there for.
+    /// The role of its runs.
     pub role: Role,
     /// Its value on each axis, as text.
     pub axes: Vec<(String, String)>,
-    /// The cell that it is to be compared with, if there is one.
+    /// The cell that this cell is compared with, if there is a baseline.
     pub baseline: Option<String>,
     /// Its runs by seed, in plan order.
     pub runs: Vec<ResultLine>,
@@ -141,7 +141,7 @@ impl SweepData {
         run_dir(&self.root, name)
     }
 
-    /// The settings of the run called `name`, from which it can be made again by itself.
+    /// The settings of the run called `name`, from which the run can be trained without the sweep.
     pub fn config_path(&self, name: &str) -> PathBuf {
         config_path(&self.root, name)
     }
@@ -153,7 +153,7 @@ impl SweepData {
 }
 
 impl Cell {
-    /// Those of its runs that are finished.
+    /// The finished runs.
     pub fn finished(&self) -> impl Iterator<Item = &ResultLine> {
         self.runs.iter().filter(|run| run.status == RunStatus::Finished)
     }
@@ -243,7 +243,7 @@ pub fn cell_table(cells: &[Cell]) -> String {
     columns(&rows, "<<>>>>")
 }
 
-/// `45.1 ± 0.8 %`, with the deviation of a sample; `-` of nothing.
+/// The mean and the standard deviation of a sample, such as `45.1 ± 0.8 %`; `-` without values.
 fn mean_and_deviation(values: &[f64]) -> String {
     let Summary { n, mean, sd, .. } = Summary::of_values(values);
     match sd {

@@ -1,4 +1,4 @@
-//! Cells before they become runs.
+//! Cells before they are expanded to runs.
 
 use super::axis::{Axis, AxisValue};
 use super::names;
@@ -6,19 +6,19 @@ use super::plan::{Axes, Role};
 use super::study::Study;
 use crate::config::{KeyError, Resolved};
 
-/// A cell before its seeds.
+/// A cell without its seeds.
 pub struct Draft {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its role.
+    /// The role.
     pub role: Role,
-    /// Its value on each axis.
+    /// The value on each axis.
     pub axes: Axes,
-    /// Its settings, except for the seed.
+    /// The settings, except for the seed.
     pub settings: Resolved,
-    /// The cell that it is compared with.
+    /// The cell that this cell is compared with.
     pub baseline: Option<String>,
-    /// The cell that it controls, if it is a control.
+    /// If the cell is a control, the cell that it controls.
     pub control_of: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! From a study to its runs.
+//! Expands a study to its runs.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -96,7 +96,7 @@ pub fn expand(study: &Study, controls: bool) -> Result<Expansion, KeyError> {
         halving: study.halving.as_ref().map(|(halving, _)| halving.clone()),
         study: Some(StudySeal::new(&study.written(), questions.as_deref())),
         contrasts,
-        files: BTreeMap::new(), // what is written beside the plan is sealed then
+        files: BTreeMap::new(), // filled in when these files are written
         runs,
     };
     if let Some((halving, origin)) = &study.halving {
@@ -109,7 +109,7 @@ pub fn expand(study: &Study, controls: bool) -> Result<Expansion, KeyError> {
     Ok(Expansion { plan, settings, warnings })
 }
 
-/// The combinations of the axes' values: the first axis changes slowest.
+/// The combinations of the axes' values. The value on the first axis changes slowest.
 fn combinations(study: &Study) -> Result<Vec<Coordinates>, KeyError> {
     let lists: Option<Vec<&[AxisValue]>> = study
         .axes
@@ -154,7 +154,7 @@ fn combinations(study: &Study) -> Result<Vec<Coordinates>, KeyError> {
         (Some((sample, origin)), _, _) => {
             let mut drawn: Vec<Coordinates> = Vec::with_capacity(sample.runs);
             let mut names = HashSet::new();
-            // Whole numbers and lists come twice now and then.
+            // Integers and values of lists may be drawn twice.
             for draw in 0..100 * sample.runs as u64 {
                 let stream = stream(sample.seed).at(draw);
                 let at = |(j, axis): (usize, &Axis)| axis.at(f64::from(stream.uniform(j as u64)));
@@ -185,7 +185,7 @@ fn nth(lists: &[&[AxisValue]], mut index: usize) -> Coordinates {
     coordinates
 }
 
-/// **Errors:** two runs of one name, also where a file system knows no capitals; a name that is too long.
+/// **Errors:** two runs whose names are equal or differ only in upper and lower case; a name that is too long.
 fn check_names(study: &Study, runs: &[PlannedRun]) -> Result<(), KeyError> {
     let fail = |message: String| Err(KeyError::new(message).at("", &Origin::File(study.path.clone(), 1)));
     if runs.is_empty() {
@@ -212,7 +212,7 @@ fn check_names(study: &Study, runs: &[PlannedRun]) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// Runs that differ in their names only: an axis that has no effect.
+/// Warnings about cells with equal settings, because an axis has no effect.
 fn twins(study: &Study, runs: &[PlannedRun], settings: &[Resolved]) -> Result<Vec<String>, KeyError> {
     let mut seen: HashMap<String, &str> = HashMap::new();
     let mut warnings = Vec::new();

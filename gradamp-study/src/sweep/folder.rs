@@ -21,8 +21,8 @@ use crate::{Error, Result};
 
 pub(super) const STUDY: &str = "sweep.toml";
 
-/// **Errors:** a path at which no sweep's folder can be; a run's folder whose settings are not the plan's: nothing is
-/// overwritten.
+/// **Errors:** `root` is not a folder, or the folder of a run; a run's folder whose settings differ from the plan, because
+/// nothing is overwritten.
 pub fn check_runs(root: &Path, expansion: &Expansion) -> Result<()> {
     if fs::symlink_metadata(root).is_ok() && !root.is_dir() {
         let message =
@@ -76,7 +76,7 @@ pub fn keep_draws(root: &Path, expansion: &mut Expansion) -> Result<()> {
 
 /// The first setting in which the run differs from the planned run.
 fn difference(found: &Resolved, planned: &Resolved) -> Result<Option<String>, KeyError> {
-    // Where data lies may change, but not which data it is.
+    // The path of the data may change, but not the data.
     let is_free = |path: &str| resume::is_free(path) && !path.starts_with("data.source");
     let differences = found.differences(planned)?;
     let first = differences.into_iter().find(|difference| !is_free(&difference.path));
@@ -102,7 +102,7 @@ pub fn prepare(root: &Path, study: &Study, expansion: &Expansion) -> Result<Vec<
     for (run, settings) in expansion.plan.runs.iter().zip(&expansion.settings) {
         write_sealed(&config_path(root, &run.name), &settings.show()?)?;
     }
-    // The file of settings is copied beside the study, since its name leads there from the study's own folder alone.
+    // The file of settings is copied beside the study, because its path is relative to the folder of the original study.
     if let Some(config) = &study.config {
         write_sealed(&root.join(BASE), &read_file(config)?)?;
     }

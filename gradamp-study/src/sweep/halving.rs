@@ -1,7 +1,7 @@
-//! Successive halving: at each rung only the best share of the cells goes on.
+//! Successive halving: at each rung only the best share of the cells continues.
 //!
-//! A cell's seeds stay together: cells are compared by their means over the seeds, by validation accuracy where all
-//! have it, else by training loss. A cell with a run that diverged comes last, because its settings caused that. A run that failed
+//! The seeds of a cell stay together. Cells are compared by their means over the seeds: of the validation accuracy if all runs
+//! have one, otherwise of the training loss. A cell with a run that diverged comes last, because its settings caused that. A run that failed
 //! before the rung, such as by a full disk, says nothing about its settings: its cell is ranked by its other runs,
 //! and comes last only if no run is left. Baselines run to their end, because all cells are compared with them; a control
 //! goes as far as its cell. All decisions are made from the files on the disk, so that several processes decide alike, and
@@ -12,25 +12,25 @@
 
 use super::plan::Halving;
 
-/// How far a run of a cell is.
+/// The progress of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
-    /// Whether an error ended it.
+    /// Whether an error ended the run.
     pub failed: bool,
-    /// Whether its loss was not finite.
+    /// Whether the run diverged: a loss was not finite.
     pub diverged: bool,
     /// The validation accuracy, if there is one, and the training loss of each epoch.
     pub epochs: Vec<(Option<f64>, f64)>,
-    /// Epochs in all.
+    /// The number of epochs in all.
     pub total: usize,
 }
 
-/// Whether a cell goes on.
+/// Whether a cell continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// Its runs go on until they have so many epochs and are compared; with `None` to their end.
+    /// The runs of the cell continue up to this number of epochs, at which cells are compared; with `None`, to their end.
     Continues(Option<usize>),
-    /// The cell was not among the best after so many epochs.
+    /// The cell was not among the best after this number of epochs.
     Stopped(usize),
 }
 
@@ -51,7 +51,7 @@ pub fn cell_fates(halving: &Halving, cells: &[Vec<Progress>]) -> Vec<Fate> {
             .all(|run| accuracy(run, rung).is_some());
         let score = |cell: &usize| score(&cells[*cell], rung, by_accuracy);
         let mut ranked = alive.clone();
-        ranked.sort_by(|a, b| score(b).total_cmp(&score(a))); // stable: of equals the first in the plan
+        ranked.sort_by(|a, b| score(b).total_cmp(&score(a))); // stable: of equal cells, the first in the plan continues
         for loser in ranked.split_off(alive.len().div_ceil(halving.eta)) {
             fates[loser] = Fate::Stopped(rung);
         }

@@ -2,29 +2,29 @@
 
 use crate::config::tree::{Node, Value};
 
-/// The longest name of a run: file systems take 255 bytes, and a run's files have names of their own.
+/// The longest name of a run. File systems allow 255 bytes, and names of a run's files add to the name.
 pub const LONGEST: usize = 160;
 /// The longest text of a value that has no name.
 const LONGEST_VALUE: usize = 40;
 
-/// `factor-2_lr-0.1`: the cell with these values, each behind the label of its axis.
+/// The name of the cell with these values, such as `factor-2_lr-0.1`: each value follows the label of its axis.
 pub fn cell<'a>(coordinates: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let parts: Vec<String> =
         coordinates.into_iter().map(|(label, value)| format!("{label}-{value}")).collect();
     if parts.is_empty() { "base".into() } else { parts.join("_") }
 }
 
-/// The baseline of the cells that share the cell name `shared`.
+/// The name of the baseline of all cells whose values on the axes of the baseline give the name `shared`.
 pub fn baseline(shared: &str) -> String {
     if shared == "base" { "baseline".into() } else { format!("baseline_{shared}") }
 }
 
-/// The control of `cell` whose factor acts through something else.
+/// The name of the control of `cell` whose factor acts through `through`.
 pub fn control(cell: &str, through: &str) -> String {
     format!("{cell}_through-{through}")
 }
 
-/// The run of `cell` with a seed.
+/// The name of the run of `cell` with this seed.
 pub fn run(cell: &str, seed: u64) -> String {
     format!("{cell}_seed-{seed}")
 }
@@ -63,7 +63,7 @@ fn write(node: &Node, text: &mut String) {
     }
 }
 
-/// A number without a needless `.0`, and without rows of zeros.
+/// A number without a needless `.0`; very small and large numbers in scientific notation.
 pub fn number(value: f64) -> String {
     let is_plain = value == 0.0 || (1e-4..1e7).contains(&value.abs());
     if is_plain { value.to_string() } else { format!("{value:e}") }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::names;
 use crate::run_folder::{Error, FileSeal, Result, StudySeal, read_json};
 
-/// The form of `plan.json`; another number is refused.
+/// The format of `plan.json`. A plan with another number is refused.
 pub(super) const FORMAT: u32 = 1;
 
 /// An axis's name and the value that a run has on it, in the study's order.
@@ -50,7 +50,7 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedRun {
-    /// Its name, which is the name of its folder too.
+    /// The name, which is also the name of the folder.
     pub name: String,
     /// The name of its cell: all runs that differ in the seed only.
     pub cell: String,
@@ -62,10 +62,10 @@ pub struct PlannedRun {
     pub seed: u64,
     /// Epochs in all.
     pub epochs: usize,
-    /// The cell that it is to be compared with, if there is a baseline.
+    /// The cell that this run's cell is compared with, if there is a baseline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
-    /// The cell that it controls, if it is a control.
+    /// If the run is a control, the cell that it controls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_of: Option<String>,
 }
@@ -78,17 +78,18 @@ pub enum Role {
     Cell,
     /// A run that cells are compared with.
     Baseline,
-    /// A cell's factor put into the learning rate instead of the gradient.
+    /// A run whose factor does not act through the gradient, such as one along the plain gradient with steps of the amplified
+    /// length.
     Control,
 }
 
-/// Successive halving: after each rung only the best share of the cells goes on.
+/// Successive halving: after each rung only the best share of the cells continues.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Halving {
-    /// The rungs, ascending: after so many epochs cells are compared.
+    /// The rungs: the numbers of epochs after which cells are compared, in ascending order.
     pub epochs: Vec<usize>,
-    /// One in `eta` cells goes on.
+    /// One in `eta` cells continues.
     pub eta: usize,
 }
 

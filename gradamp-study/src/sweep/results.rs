@@ -1,4 +1,4 @@
-//! A line of `results.jsonl`: how one run of a sweep went.
+//! A line of `results.jsonl`: the result of one run of a sweep.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,15 +15,15 @@ pub struct ResultLine {
     pub cell: String,
     /// Its role.
     pub role: Role,
-    /// Its value on each axis.
+    /// The value on each axis.
     pub axes: Axes,
     /// The seed.
     pub seed: u64,
-    /// How far it is.
+    /// The status.
     pub status: RunStatus,
-    /// Why it failed.
+    /// The error, if the run failed.
     pub error: Option<String>,
-    /// Epochs that are done.
+    /// The number of finished epochs.
     pub epochs: usize,
     /// The accuracy on the test examples at the last evaluation.
     pub last_test_accuracy: Option<f64>,
@@ -42,9 +42,9 @@ pub struct ResultLine {
 }
 
 impl ResultLine {
-    /// The line as it is written: with a seal, without the line's end.
+    /// The line as it is written, with a seal and without the line end.
     ///
-    /// **Errors:** what JSON cannot hold.
+    /// **Errors:** a value that JSON cannot represent.
     pub(super) fn to_line(&self) -> serde_json::Result<String> {
         Ok(seal::LINE.seal(&serde_json::to_string(self)?))
     }
@@ -54,9 +54,9 @@ impl ResultLine {
         matches!(seal::LINE.unseal(line), Ok(Some(_)))
     }
 
-    /// Reads what [`to_line`](Self::to_line) wrote, or earlier versions of the program, without a seal.
+    /// Reads a line that [`to_line`](Self::to_line) wrote, or a line without a seal from an earlier version of the program.
     ///
-    /// **Errors:** a line that is changed or of another version, in words.
+    /// **Errors:** a line that was changed or is of another version.
     pub(super) fn parse(line: &str) -> Result<Self, String> {
         let sealed = seal::LINE.unseal(line)?;
         serde_json::from_str(sealed.as_deref().unwrap_or(line))

@@ -38,25 +38,25 @@ use crate::config::{KeyError, file_tree, preset_tree, read, read_file};
 /// A study as it was written.
 #[derive(Clone, Debug)]
 pub struct Study {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// What it holds.
+    /// The text of the file.
     pub text: String,
-    /// Its name: the key `name`, else the file's name.
+    /// The name: the value of the key `name`, or the name of the file.
     pub name: String,
-    /// The file of settings that it names.
+    /// The file of settings that the study names.
     pub config: Option<PathBuf>,
     /// The settings that all cells share.
     pub base: Node,
-    /// What differs between cells.
+    /// The axes: the settings that differ between cells.
     pub axes: Vec<Axis>,
     /// The seeds of each cell, and where they were written.
     pub seeds: Vec<(u64, Origin)>,
-    /// How many combinations are drawn, if not all are taken.
+    /// The number of combinations that are drawn at random; by default all combinations become cells.
     pub sample: Option<(Sample, Origin)>,
     /// What cells are compared with.
     pub baseline: Baseline,
-    /// Successive halving, and where it was written.
+    /// Successive halving, and where this setting was written.
     pub halving: Option<(Halving, Origin)>,
     /// Whether amplified cells get controls.
     pub controls: bool,
@@ -90,7 +90,7 @@ const KEYS: [&str; 12] = [
     "name", "preset", "config", "base", "axes", "axis", "seeds", "sample", "baseline", "halving", "controls",
     "contrast",
 ];
-/// Settings that a study must not make, and what to use instead.
+/// Settings that a study must not contain, and what to use instead.
 const TAKEN: [(&str, &str); 2] = [
     ("train.seed", "give the study's `seeds` instead"),
     ("train.max_steps", "a sweep's runs go to the end of their strategy"),
@@ -102,8 +102,8 @@ pub(super) const BASE: &str = "base.toml";
 impl Study {
     /// Reads the study at `path`.
     ///
-    /// **Errors:** a file that cannot be read or is no TOML; an unknown key; a value of the wrong type. Settings
-    /// themselves are checked where runs are made of them.
+    /// **Errors:** a file that cannot be read or is not TOML; an unknown key; a value of the wrong type. The settings
+    /// of the runs are checked when the study is expanded.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
         Self::parse(path, read_file(path)?)
     }
@@ -129,7 +129,7 @@ impl Study {
             contrasts: Vec::new(),
             text,
         };
-        // Lower layers of settings first, wherever they stand in the file.
+        // The lower layers of settings are read first, whatever their order in the file.
         for layer in ["preset", "config", "base"] {
             if let Some(node) = tree.get(layer) {
                 study.lay(layer, node).map_err(|error| error.below(layer).at(layer, &node.origin))?;
@@ -147,12 +147,12 @@ impl Study {
         Ok(study)
     }
 
-    /// Its text as a sweep's folder holds it: a file of settings that it names is copied beside it.
+    /// The text of the study in a sweep's folder, where a copy of the file of settings is beside the study.
     pub fn written(&self) -> String {
         if self.config.is_some() { self.text_with(BASE) } else { self.text.clone() }
     }
 
-    /// Its text, but for the file of settings, which is `config` now.
+    /// The text of the study, in which the file of settings is replaced by `config`.
     fn text_with(&self, config: &str) -> String {
         let table = DeTable::parse(&self.text).map(Spanned::into_inner).unwrap_or_default();
         match table.iter().find(|(key, _)| key.get_ref() == "config").map(|(_, value)| value.span()) {
@@ -223,7 +223,7 @@ impl Study {
         Ok(())
     }
 
-    /// **Errors:** a setting that a study must not make; two axes of one name, or of one key; a range without
+    /// **Errors:** a setting that a study must not contain; two axes of one name, or of one key; a range without
     /// `sample`.
     fn check_axes(&mut self) -> Result<(), KeyError> {
         for (key, instead) in TAKEN {
@@ -238,7 +238,7 @@ impl Study {
                     let message = format!("two axes are called `{}`", axis.name);
                     return Err(KeyError::new(message).at("", &axis.origin));
                 }
-                // A later axis may refine what an earlier one sets as a whole, but not undo it.
+                // A later axis may set a key within a table that an earlier axis sets, but may not replace the table.
                 let is_undone = |key: &&str| {
                     axis.keys().iter().any(|upper| {
                         key.strip_prefix(upper).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -257,7 +257,7 @@ impl Study {
                 return Err(KeyError::new(message.into()).at(&axis.name, &axis.origin));
             }
         }
-        // Labels that would be the same are written out.
+        // Axes whose labels would be equal have their full names as labels.
         let labels: Vec<String> = self.axes.iter().map(|axis| axis.label.clone()).collect();
         for axis in &mut self.axes {
             if labels.iter().filter(|label| **label == axis.label).count() > 1 {
@@ -315,7 +315,7 @@ fn halving(node: &Node) -> Result<Halving, KeyError> {
         return Err(KeyError::new(message).at("epochs", &node.get("epochs").unwrap_or(node).origin));
     }
     if eta < 2 {
-        let message = format!("found {eta}, expected 2 or more: one in so many cells goes on");
+        let message = format!("found {eta}, expected 2 or more: one in so many cells continues");
         return Err(KeyError::new(message).at("eta", &node.get("eta").unwrap_or(node).origin));
     }
     Ok(Halving { epochs, eta })

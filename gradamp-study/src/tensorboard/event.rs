@@ -1,24 +1,25 @@
-//! The few of TensorFlow's protobuf messages that scalars need, as bytes.
+//! The bytes of the TensorFlow protobuf messages that scalars need.
 //!
-//! A field is a key (its number and how its value is written) and the value: numbers of variable length by 7 bits a
-//! byte, lowest first; doubles and floats as they lie in memory; texts and messages behind their length.
+//! A field is a key, which holds the field's number and the encoding of its value, and then the value. An integer has a
+//! variable length, with 7 bits in each byte, lowest first. Doubles and floats are little endian. Texts and messages follow
+//! their length.
 //!
 //! **Source:** `tensorflow/core/util/event.proto` and `tensorflow/core/framework/summary.proto`.
 
-/// How a field's value is written.
+/// The encoding of a field's value.
 const VARINT: u64 = 0;
 const DOUBLE: u64 = 1;
 const BYTES: u64 = 2;
 const FLOAT: u64 = 5;
 
-/// `Event { file_version }`: the first of every file.
+/// `Event { file_version }`: the first event of every file.
 pub fn file_version(time: f64) -> Vec<u8> {
     let mut event = begin(time, 0);
     bytes(&mut event, 3, b"brain.Event:2");
     event
 }
 
-/// `Event { session_log: START }`: a reader of another file of this run discards what is at `step` and after it.
+/// `Event { session_log: START }`: a reader discards the events of other files of this run from `step` on.
 pub fn start(time: f64, step: u64) -> Vec<u8> {
     let mut log = Vec::new();
     key(&mut log, 1, VARINT);

@@ -1,11 +1,11 @@
-//! TensorBoard's view of a run: event files that are made from the run's JSONL files.
+//! TensorBoard's event files, made from the JSONL files of a run.
 //!
-//! An event file is a function of the run's lines alone, so that one that was written while the run went on has the
-//! bytes of one that was made afterwards. A run that goes on from a checkpoint begins a new file with all that happened
-//! before the checkpoint, and removes the old one: no step is there twice.
+//! An event file is a function of the run's lines alone: a file that was written during the run has the same bytes as a file
+//! that is made after the run. A resumed run writes a new file, which begins with everything before the checkpoint, and
+//! removes the old file, so that no step is in the files twice.
 //!
-//! The horizontal axis is the number of steps done; the time is that of the run's own clock, which stands still while
-//! the run is interrupted.
+//! The horizontal axis is the number of finished steps. The time is the run's own time, which does not pass while the run is
+//! interrupted.
 
 mod event;
 mod record;
@@ -24,14 +24,14 @@ use scalars::Scalars;
 
 /// The folder of the event files, in a run's folder.
 const FOLDER: &str = "tensorboard";
-/// How the names of event files begin, by which TensorBoard knows them, and how ours end.
+/// The beginning of the name of every event file, which TensorBoard looks for, and the end of the names of our files.
 const NAME: (&str, &str) = ("events.out.tfevents.", ".gradamp");
 
-/// Makes the event file of the run in `root` anew, and returns its path.
+/// Writes the event file of the run in `root` from the beginning, and returns the path.
 ///
-/// **Errors:** a folder that holds no run, or to which a training still writes; a file that cannot be written.
+/// **Errors:** a folder that holds no run; a process is training the run; a file that cannot be written.
 pub fn convert(root: &Path) -> Result<PathBuf> {
-    // Held, so that no training writes to the same file.
+    // Locks the folder, so that no training writes to the same file.
     let folder = RunFolder::open(root)?;
     let mut events = EventFile::create(folder.root())?;
     events.update()?;
@@ -48,14 +48,14 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Begins the event file of the run in `root` anew.
+    /// Writes the event file of the run in `root` from the beginning.
     ///
     /// **Errors:** a file that cannot be written.
     pub fn create(root: &Path) -> Result<Self> {
         let folder = root.join(FOLDER);
         fs::create_dir_all(&folder).map_err(Error::io(&folder, "make this folder"))?;
         let old = event_files(&folder)?;
-        // TensorBoard may be following an old file: a later name makes it go on to the new one.
+        // TensorBoard may be following an old file. It continues with the file that has the next name in order.
         let later = |second: &u64| old.iter().all(|(old, _)| old < second);
         let second = (timestamp().seconds()..).find(later).unwrap_or(u64::MAX);
         for (_, path) in &old {
@@ -66,7 +66,7 @@ impl EventFile {
         Ok(Self { path, out, follower: Follower::new(root), scalars: None })
     }
 
-    /// Writes what is new in the run.
+    /// Writes the events of the changes since the last call.
     ///
     /// **Errors:** a line of the run that cannot be read; a file that cannot be written.
     pub fn update(&mut self) -> Result<()> {
@@ -85,7 +85,7 @@ impl EventFile {
     }
 }
 
-/// The event files of ours in `folder`, by the second in their names.
+/// Our event files in `folder`, by the second in their names.
 fn event_files(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io(folder, "read"))? {
@@ -98,8 +98,8 @@ fn event_files(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
-/// The observer that keeps a run's event file up to date. If the file cannot be written, the observer says so once, and
-/// the run goes on without it.
+/// The observer that keeps a run's event file up to date. If the file cannot be written, the observer reports this once, and
+/// the run continues without the file.
 #[derive(Debug)]
 pub struct EventWriter {
     file: Option<EventFile>,
@@ -107,13 +107,13 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// Whether the run in `root` has an event file already, which has to be kept up to date.
+    /// Whether the run in `root` has an event file, which must be kept up to date.
     pub fn is_in(root: &Path) -> bool {
         event_files(&root.join(FOLDER)).is_ok_and(|files| !files.is_empty())
     }
 
-    /// For the run in `root`, whose lines so far it writes at once. Calls `say` with a message if the file cannot be
-    /// written any more.
+    /// An observer of the run in `root`. Writes the events so far at once. Calls `say` with a message when the file can no
+    /// longer be written.
     ///
     /// **Errors:** a file that cannot be written.
     pub fn begin(root: &Path, say: fn(&str)) -> Result<Self> {
@@ -125,7 +125,7 @@ impl EventWriter {
     fn update(&mut self) -> Control {
         let updated = self.file.as_mut().map_or(Ok(()), EventFile::update);
         if let Err(error) = updated {
-            (self.say)(&format!("TensorBoard's file is not written any more: {error}"));
+            (self.say)(&format!("TensorBoard's file is no longer written: {error}"));
             self.file = None;
         }
         Control::Continue

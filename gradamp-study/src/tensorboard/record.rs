@@ -1,4 +1,4 @@
-//! TFRecord: how event files hold their events one behind the other.
+//! TFRecord: the format of a file of consecutive events.
 //!
 //! ```text
 //! u64  length            little endian, as all numbers
@@ -7,8 +7,8 @@
 //! u32  check(event)
 //! ```
 //!
-//! `check` is the CRC-32C, turned right by 15 bits plus a constant, since a CRC over bytes that hold their own CRC has
-//! weaknesses.
+//! `check` is the CRC-32C, rotated right by 15 bits, plus a constant. TensorFlow masks the CRC in this way because a CRC over
+//! bytes that contain their own CRC is weak.
 //!
 //! **Source:** TensorFlow, `tensorflow/core/lib/io/record_writer.h` and `tensorflow/core/lib/hash/crc32c.h`.
 
@@ -17,7 +17,7 @@ use crc::{CRC_32_ISCSI, Crc};
 const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 const MASK: u32 = 0xa282_ead8;
 
-/// Adds an event to a file's bytes.
+/// Appends an event to the bytes of a file.
 pub fn append(file: &mut Vec<u8>, event: &[u8]) {
     let length = (event.len() as u64).to_le_bytes();
     file.extend_from_slice(&length);

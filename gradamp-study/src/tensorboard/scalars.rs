@@ -1,38 +1,38 @@
-//! Which scalars a run's lines become.
+//! Converts the lines of a run to scalars.
 
 use crate::run_folder::lines::{EpochLine, GradientLine, StepLine};
 use crate::run_folder::{Change, RunRecord, Timestamp};
 
 use super::event;
 
-/// Makes events of a run's changes; knows how late it is in the run.
+/// Makes events from the changes of a run. Adds up the seconds and steps of the run.
 #[derive(Debug)]
 pub struct Scalars {
-    /// When the run began, in seconds since 1970.
+    /// The time at which the run began, in seconds since 1970.
     start: f64,
-    /// Seconds of the run so far.
+    /// The seconds of the run so far.
     seconds: f64,
-    /// Steps so far.
+    /// The steps so far.
     step: u64,
 }
 
 impl Scalars {
-    /// At the beginning of a run.
+    /// Starts at the beginning of a run.
     pub fn begin(record: &RunRecord) -> Self {
         let start = Timestamp::parse(&record.start).map_or(0.0, |start| start.seconds() as f64);
         Self { start, seconds: 0.0, step: 0 }
     }
 
-    /// The events that a file begins with.
+    /// The events at the beginning of a file.
     pub fn head(&self) -> [Vec<u8>; 2] {
         [event::file_version(self.start), event::start(self.start, 0)]
     }
 
-    /// The event of a change, if it holds numbers.
+    /// The event of a change; `None` if the change has no numbers.
     pub fn event(&mut self, change: &Change) -> Option<Vec<u8>> {
         let (step, values) = match change {
             Change::Step(line) => {
-                // Of every so many steps there is a line; those between are taken to be as fast.
+                // Only every n-th step has a line. The steps between two lines are assumed to take as long as the later line says.
                 let steps = line.step.saturating_add(1).saturating_sub(self.step);
                 self.seconds += steps as f64 * line.seconds;
                 self.step = line.step.saturating_add(1);
@@ -50,7 +50,7 @@ impl Scalars {
     }
 }
 
-/// The values that are there, by their tags.
+/// The values that are not `None`, with their tags.
 fn tagged<const N: usize>(values: [(&str, Option<f64>); N]) -> Vec<(String, f64)> {
     values.into_iter().filter_map(|(tag, value)| Some((tag.to_owned(), value?))).collect()
 }
@@ -68,7 +68,7 @@ fn step_scalars(line: &StepLine) -> Vec<(String, f64)> {
 }
 
 fn epoch_scalars(line: &EpochLine) -> Vec<(String, f64)> {
-    // An evaluation whose loss is not finite has an accuracy and no loss.
+    // An evaluation whose loss was not finite has an accuracy, but no loss.
     let loss = |loss: Option<f64>, accuracy: Option<f64>| accuracy.map(|_| loss.unwrap_or(f64::NAN));
     tagged([
         ("loss/train", Some(line.train_loss)),

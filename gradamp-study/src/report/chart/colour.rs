@@ -1,29 +1,29 @@
-//! Colours, computed in OKLab, where equal distances look equally far apart.
+//! Colours, computed in OKLab: colours at equal distances look equally different.
 //!
 //! **Source:** B. Ottosson, "A perceptual color space for image processing", 2020.
 
 use std::fmt::Write;
 
-/// Colours of a sequential or diverging scale.
+/// The number of colours of a sequential or diverging scale.
 pub const LEVELS: usize = 25;
-/// Colours of lines that are told apart.
+/// The number of colours of lines.
 pub const SERIES: usize = 6;
 
-/// What a drawing lies on.
+/// The background of a drawing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Theme {
-    /// Dark ink on a light ground.
+    /// Dark text on a light background.
     Light,
-    /// Light ink on a dark ground.
+    /// Light text on a dark background.
     Dark,
 }
 
-/// A colour of a screen, each part in [0, 1].
+/// An sRGB colour. Each part is in [0, 1].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rgb(pub [f64; 3]);
 
 impl Rgb {
-    /// The colour of OKLCH's lightness, chroma and hue (in degrees), as colourful as a screen can show it.
+    /// The colour with this lightness, chroma and hue (in degrees) of OKLCH. The chroma is reduced if a screen cannot show it.
     pub fn oklch(lightness: f64, chroma: f64, hue: f64) -> Self {
         let of = |chroma: f64| linear_of_oklab(lightness, chroma, hue.to_radians());
         let fits = |chroma: f64| of(chroma).iter().all(|part| (-1e-4..=1.0001).contains(part));
@@ -83,20 +83,21 @@ fn mix(from: f64, to: f64, share: f64) -> f64 {
     from + (to - from) * share
 }
 
-/// From nothing (near the ground) to much (far from it), in equal steps of lightness.
+/// The colours of small values (similar to the background) to large values, in equal steps of lightness.
 pub fn sequential(theme: Theme, level: usize) -> Rgb {
     let share = level as f64 / (LEVELS - 1) as f64;
     let lightness = match theme {
         Theme::Light => mix(0.965, 0.30, share),
         Theme::Dark => mix(0.29, 0.95, share),
     };
-    // Yellowish where it is light, blue where it is dark: hues that all kinds of sight order alike.
+    // Light colours are yellowish and dark colours blue. People with any kind of colour vision see them in the same order.
     let hue = mix(105.0, 275.0, if theme == Theme::Light { share } else { 1.0 - share });
     let chroma = 0.035 + 0.09 * (std::f64::consts::PI * share.powf(0.8)).sin().max(0.25);
     Rgb::oklch(lightness, chroma, hue)
 }
 
-/// From less (orange) over equal (near the ground) to more (blue), in equal steps to both sides.
+/// The colours of values below the centre (orange), at the centre (similar to the background) and above it (blue), in equal
+/// steps to both sides.
 pub fn diverging(theme: Theme, level: usize) -> Rgb {
     let half = (LEVELS - 1) as f64 / 2.0;
     let share = (level as f64 - half) / half;
@@ -108,9 +109,10 @@ pub fn diverging(theme: Theme, level: usize) -> Rgb {
     Rgb::oklch(lightness, 0.16 * share.abs().powf(0.8), hue)
 }
 
-/// Lines that are told apart, also without red or green.
+/// Colours of lines, which people who do not see red or green can distinguish.
 pub fn series(theme: Theme, number: usize) -> Rgb {
-    // Lightness, chroma, hue: found by a search for six that lie far apart to all kinds of sight, and that text can have.
+    // Lightness, chroma, hue. A search found these six: they are far apart for every kind of colour vision, and dark enough or
+    // light enough for text.
     const LIGHT: [(f64, f64, f64); SERIES] = [
         (0.50, 0.20, 273.0),
         (0.55, 0.18, 31.0),
@@ -134,7 +136,7 @@ pub fn series(theme: Theme, number: usize) -> Rgb {
     Rgb::oklch(lightness, chroma, hue)
 }
 
-/// The ground that figures lie on.
+/// The background of figures.
 pub fn surface(theme: Theme) -> Rgb {
     match theme {
         Theme::Light => Rgb::oklch(1.0, 0.0, 0.0),
@@ -142,14 +144,14 @@ pub fn surface(theme: Theme) -> Rgb {
     }
 }
 
-/// The more readable of a theme's two inks on `ground`.
+/// The more readable of a theme's two text colours on `ground`.
 fn ink_on(ground: Rgb) -> Rgb {
-    // Nothing short of black and white is readable on every ground between them.
+    // Only black and white are readable on every colour between them.
     let (dark, light) = (Rgb::oklch(0.0, 0.0, 0.0), Rgb::oklch(1.0, 0.0, 0.0));
     if ground.contrast(dark) >= ground.contrast(light) { dark } else { light }
 }
 
-/// The colours that are no part of a scale, by the names of their variables.
+/// The colours outside the scales, by the names of their CSS variables.
 pub fn named(theme: Theme) -> Vec<(&'static str, Rgb)> {
     let pick = |light: (f64, f64, f64), dark: (f64, f64, f64)| {
         let (lightness, chroma, hue) = if theme == Theme::Light { light } else { dark };
@@ -170,7 +172,7 @@ pub fn named(theme: Theme) -> Vec<(&'static str, Rgb)> {
     ]
 }
 
-/// All variables of a theme, as declarations of CSS.
+/// All variables of a theme, as CSS declarations.
 pub fn variables(theme: Theme) -> String {
     let mut css = String::new();
     let mut add = |name: &str, colour: Rgb| {
@@ -192,7 +194,7 @@ pub fn variables(theme: Theme) -> String {
     css
 }
 
-/// The classes of the scales' colours and of the inks on them, as rules of CSS.
+/// The CSS rules of the scales' colours and of the text on them.
 pub fn classes() -> String {
     let mut css = String::new();
     for level in 0..LEVELS {

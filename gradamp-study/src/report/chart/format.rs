@@ -1,18 +1,18 @@
-//! Numbers as people read them.
+//! Formats of numbers.
 
 use crate::duration::duration;
 
-/// A fraction beyond it is no fraction, and is not written out in percent.
+/// The largest fraction that is written in percent. Larger values are written as powers of ten.
 const LARGE: f64 = 100.0;
 
-/// How the values of an axis are written.
+/// The format of the values on an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Three significant digits.
     Number,
     /// Whole numbers.
     Whole,
-    /// Fractions in percent, with so many decimals.
+    /// Fractions in percent, with this number of decimals.
     Percent(usize),
     /// Differences of fractions in percentage points, with a sign.
     Points,
@@ -23,7 +23,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// `value` in this format; a dash for what is no number.
+    /// `value` in this format; a dash for NaN.
     pub fn text(self, value: f64) -> String {
         if !value.is_finite() {
             return if value.is_nan() {
@@ -48,7 +48,7 @@ impl Format {
         }
     }
 
-    /// A tick's label, where ticks are `step` apart: as many decimals as tell neighbours apart.
+    /// The label of a tick. Ticks are `step` apart, and neighbours have different labels.
     pub fn tick(self, value: f64, step: f64) -> String {
         match self {
             Format::Percent(_) | Format::Points if value.abs() >= LARGE => {
@@ -77,7 +77,7 @@ impl Format {
     }
 }
 
-/// `value` with at most so many significant digits, as a power of ten where that is shorter.
+/// `value` with at most `digits` significant digits, with a power of ten if that is shorter.
 pub fn significant(value: f64, digits: usize) -> String {
     if !value.is_finite() {
         return Format::Number.text(value);
@@ -100,7 +100,7 @@ pub fn significant(value: f64, digits: usize) -> String {
     }
 }
 
-/// Without zeros at the end of its decimals.
+/// Removes zeros at the end of the decimals.
 fn trimmed(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
@@ -120,14 +120,14 @@ fn superscript(number: i32) -> String {
     number.to_string().chars().map(digit).collect()
 }
 
-/// Significant digits that tell `value` from what lies `step` away; at least three, at most those of an f64.
+/// The number of significant digits by which `value` differs from `value + step`: at least three, at most those of an f64.
 fn digits(value: f64, step: f64) -> usize {
     let orders = value.abs().log10().floor() - step.abs().log10().floor();
     // One more than the orders of magnitude, and one for steps of 2.5.
     if orders.is_finite() { (orders + 2.0).clamp(3.0, 15.0) as usize } else { 3 }
 }
 
-/// Decimals that a multiple of `step` needs.
+/// The number of decimals of a multiple of `step`.
 fn decimals(step: f64) -> usize {
     (0..10)
         .find(|&decimals| {
@@ -137,7 +137,7 @@ fn decimals(step: f64) -> usize {
         .unwrap_or(0) as usize
 }
 
-/// A p-value, as it is written.
+/// A p-value as text.
 pub fn p(value: f64) -> String {
     if value < 1e-4 { "< 0.0001".into() } else { significant(value, 2) }
 }

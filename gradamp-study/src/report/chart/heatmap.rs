@@ -1,4 +1,4 @@
-//! Cells of a table as colours.
+//! Heat maps: tables whose cells are colours.
 
 use std::fmt::Write;
 
@@ -6,37 +6,37 @@ use super::colour::LEVELS;
 use super::svg::{Anchor, fit, width_of};
 use super::{Axis, Chart, Drawing, Format, Svg};
 
-/// Most rows and columns that are drawn; more of them are joined.
+/// The most rows and the most columns that are drawn. If there are more, neighbours are joined.
 pub const MOST_CELLS: usize = 120;
 
-/// What the colours of a scale say.
+/// The meaning of the colours of a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hue {
-    /// Little to much.
+    /// From small to large values.
     Sequential,
-    /// Less, equal, more.
+    /// Less than, equal to and more than a centre.
     Diverging,
 }
 
-/// From values to colours.
+/// Assigns colours to values.
 #[derive(Clone, Debug)]
 pub struct ColourScale {
-    /// What is measured, and how it is written.
+    /// The quantity and the format of its values.
     pub axis: Axis,
     /// The values of the first and the last colour.
     pub bounds: (f64, f64),
-    /// Which colours.
+    /// The meaning of the colours.
     pub hue: Hue,
 }
 
 impl ColourScale {
-    /// A scale that holds all of `values`.
+    /// A scale from the least to the greatest of `values`.
     pub fn sequential(axis: Axis, values: impl Iterator<Item = f64>) -> Self {
         let scale = axis.scale(values, 4);
         Self { axis, bounds: (scale.lo, scale.hi), hue: Hue::Sequential }
     }
 
-    /// A scale that holds all of `values` and as much on the other side of `centre`.
+    /// A scale that contains `values` and extends equally far to both sides of `centre`.
     pub fn diverging(axis: Axis, centre: f64, values: impl Iterator<Item = f64>) -> Self {
         let far = values.filter(|value| value.is_finite()).map(|value| (value - centre).abs());
         let far = far.fold(0.0, f64::max);
@@ -44,7 +44,7 @@ impl ColourScale {
         Self { axis, bounds: (centre - far, centre + far), hue: Hue::Diverging }
     }
 
-    /// The colour of `value`; `None` where there is none.
+    /// The number of the colour of `value`; `None` if `value` has no colour.
     pub fn level(&self, value: f64) -> Option<usize> {
         let (lo, hi) = self.bounds;
         let scale = super::Scale { lo, hi, log: self.axis.log, ticks: Vec::new(), step: 1.0 };
@@ -98,31 +98,32 @@ impl ColourScale {
     }
 }
 
-/// A table of colours.
+/// A heat map.
 #[derive(Clone, Debug)]
 pub struct Heatmap {
-    /// What the rows are.
+    /// The label of the rows.
     pub row_label: String,
     /// The rows' names, from top to bottom.
     pub rows: Vec<String>,
-    /// What the columns are.
+    /// The label of the columns.
     pub column_label: String,
     /// The columns' names.
     pub columns: Vec<String>,
-    /// A list of values for each row; what is no number stays empty.
+    /// The values of each row. The cell of a NaN is empty.
     pub values: Vec<Vec<f64>>,
     /// The colours.
     pub scale: ColourScale,
-    /// How cells are written into, where they have room.
+    /// The format of the values in the cells, which are written if the cells have room.
     pub text: Option<Format>,
-    /// The legend, unless a chart around has one for all.
+    /// Whether the chart has a legend. Charts side by side share one.
     pub has_legend: bool,
-    /// Whether empty cells are crossed out, so that they cannot be taken for a colour.
+    /// Whether empty cells are crossed out, so that nobody mistakes them for a colour.
     pub crosses_empty: bool,
 }
 
 impl Heatmap {
-    /// At most [`MOST_CELLS`] rows and columns: neighbours are joined, each group as the mean of its numbers.
+    /// Joins neighbours, so that at most [`MOST_CELLS`] rows and columns are left. The value of a group is the mean of its
+    /// numbers.
     #[must_use]
     pub fn capped(mut self) -> Self {
         let group = self.columns.len().div_ceil(MOST_CELLS);
@@ -148,7 +149,7 @@ impl Heatmap {
         self.values.get(row).and_then(|row| row.get(column)).copied().unwrap_or(f64::NAN)
     }
 
-    /// One path for each colour, in units of cells; cells side by side in one colour are one piece of it.
+    /// One path for each colour, in units of cells. Neighbouring cells of a row with one colour are one piece of the path.
     fn cells(&self) -> Svg {
         let mut paths = vec![String::new(); LEVELS];
         let mut missing = String::new();
@@ -179,7 +180,7 @@ impl Heatmap {
         svg
     }
 
-    /// Whether any cell is crossed out.
+    /// Whether a cell is crossed out.
     pub fn has_crosses(&self) -> bool {
         self.crosses_empty
             && (0..self.rows.len())
@@ -232,13 +233,13 @@ impl Chart for Heatmap {
 }
 
 impl Heatmap {
-    /// Names below the cells, level where they fit and upward where they do not; returns where they end.
+    /// Draws the names of the columns below the cells, upright if they do not fit side by side. Returns the y below the names.
     fn column_names(&self, svg: &mut Svg, (x0, bottom): (f64, f64), step: f64) -> f64 {
         let longest = self.columns.iter().map(|name| width_of(name, 11.0)).fold(0.0, f64::max);
         let place = |column: usize| x0 + (column as f64 + 0.5) * step;
         let are_numbers = self.columns.iter().all(|name| name.parse::<f64>().is_ok());
         if longest + 6.0 <= step || are_numbers || self.columns.len() > 40 {
-            // Round numbers where they are numbers that do not all fit.
+            // If the names are numbers and do not all fit, only round numbers are drawn.
             let every = ((longest + 8.0) / step).ceil().max(1.0) as usize;
             let every = [1, 2, 5, 10, 20, 25, 50, 100].into_iter().find(|n| *n >= every).unwrap_or(every);
             let is_shown = |column: &usize| match self.columns[*column].parse::<usize>() {
@@ -262,7 +263,7 @@ impl Heatmap {
         bottom + 10.0 + length
     }
 
-    /// Each value on its cell, where it has room.
+    /// Draws each value on its cell if the cell has room.
     fn write(&self, svg: &mut Svg, format: Format, (x0, y0): (f64, f64), (step, height): (f64, f64)) {
         for row in 0..self.rows.len() {
             for column in 0..self.columns.len() {
@@ -287,7 +288,7 @@ fn mean(values: &[f64]) -> f64 {
         .iter()
         .filter(|value| value.is_finite())
         .fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
-    sum / count // NaN where there is none
+    sum / count // NaN without numbers
 }
 
 fn joined_names(names: &[String], group: usize) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! Points with intervals, one below the other, against a reference.
+//! Rows of points with intervals, compared with a reference.
 
 use super::series::Stroke;
 use super::svg::{Anchor, fit, width_of};
@@ -7,15 +7,15 @@ use super::{Axis, Chart, Drawing, Svg};
 /// A row.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// What it is.
+    /// The label.
     pub name: String,
-    /// Its value.
+    /// The value.
     pub value: f64,
-    /// The interval around it.
+    /// The interval around the value.
     pub interval: Option<(f64, f64)>,
-    /// Its colour.
+    /// The colour.
     pub stroke: Stroke,
-    /// What is written behind it, if not its value.
+    /// The text behind the interval; by default the value.
     pub text: Option<String>,
 }
 
@@ -26,7 +26,7 @@ pub struct Intervals {
     pub axis: Axis,
     /// The rows, from top to bottom.
     pub items: Vec<Item>,
-    /// A line through all rows, and the interval around it.
+    /// The reference: a line through all rows, and the interval around the line.
     pub reference: Option<(f64, Option<(f64, f64)>)>,
 }
 

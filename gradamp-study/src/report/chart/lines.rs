@@ -1,32 +1,32 @@
-//! Lines over epochs or seconds, with bands, shaded spans, and strips beneath that share the horizontal axis.
+//! Line charts over epochs or seconds, with bands and shaded spans. Smaller charts below share the horizontal axis.
 
 use super::panel::Panel;
 use super::series::{Series, Span, Stroke};
 use super::svg::{Anchor, fit, width_of};
 use super::{Axis, Chart, Drawing, Scale, Svg};
 
-/// From one line's label to the next.
+/// The least distance between the labels of two lines.
 const LABEL_STEP: f64 = 13.0;
-/// What lines' names are measured as: they are bold, which is wider.
+/// The size of letters by which the width of lines' names is estimated: bold letters are wider than plain ones.
 const NAME_SIZE: f64 = 13.2;
 
-/// A small chart beneath the large one.
+/// A small chart below the large one.
 #[derive(Clone, Debug)]
 pub struct Strip {
-    /// Its vertical axis.
+    /// The vertical axis.
     pub y: Axis,
-    /// Its lines, unlabelled.
+    /// The lines, without labels.
     pub series: Vec<Series>,
 }
 
-/// A row of bars beneath the charts: when something was on.
+/// A row of bars below the charts, which shows when something was on.
 #[derive(Clone, Debug)]
 pub struct Lane {
-    /// What is written behind it.
+    /// The text behind the row.
     pub name: String,
-    /// When it was on.
+    /// The spans in which it was on.
     pub spans: Vec<Span>,
-    /// Its colour.
+    /// The colour.
     pub stroke: Stroke,
 }
 
@@ -37,22 +37,22 @@ pub struct LineChart {
     pub x: Axis,
     /// The vertical axis.
     pub y: Axis,
-    /// The lines; the first lies on top.
+    /// The lines. The first line is drawn on top.
     pub series: Vec<Series>,
-    /// What is shaded behind them.
+    /// The shaded spans behind the lines.
     pub spans: Vec<Span>,
-    /// What lies beneath.
+    /// The small charts below.
     pub strip: Option<Strip>,
-    /// Rows of bars, and what they say.
+    /// The rows of bars.
     pub lanes: (String, Vec<Lane>),
-    /// How high the upper part is.
+    /// The height of the large chart.
     pub height: f64,
-    /// Whether lines are named at their ends.
+    /// Whether the names of the lines are at their ends.
     pub labelled: bool,
 }
 
 impl LineChart {
-    /// A chart of nothing but lines.
+    /// A chart of lines only.
     pub fn new(x: Axis, y: Axis, series: Vec<Series>) -> Self {
         Self {
             x,
@@ -140,7 +140,7 @@ impl Chart for LineChart {
 }
 
 impl LineChart {
-    /// The rows of bars below `bottom`; returns where they end.
+    /// Draws the rows of bars below `bottom`. Returns the y below the rows.
     fn lanes(&self, svg: &mut Svg, panel: &Panel<'_>, bottom: f64, room: f64) -> f64 {
         let (label, lanes) = &self.lanes;
         if lanes.is_empty() {
@@ -171,7 +171,7 @@ impl LineChart {
         end
     }
 
-    /// Each line's name where the line ends, moved apart where lines end close together.
+    /// Draws the name of each line at the line's end. Names of lines that end close together are moved apart.
     fn names(&self, svg: &mut Svg, panel: &Panel<'_>, room: f64) {
         let mut names: Vec<(f64, &Series)> = Vec::new();
         for line in &self.series {

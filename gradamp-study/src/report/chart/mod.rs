@@ -1,7 +1,7 @@
-//! Charts as SVG: typed values in, text out. Every text is escaped, every colour is a class, every number is finite.
+//! Charts as SVG text. Every text is escaped, every colour is a CSS class, and every coordinate is finite.
 //!
-//! A chart is laid out for a width and can be laid out for another: a page shows the layout that fits, instead of shrinking
-//! letters along with lines.
+//! A chart is laid out for a given width. A page contains layouts of several widths and shows the one that fits, so that
+//! letters keep their size.
 
 pub mod colour;
 mod format;
@@ -25,22 +25,22 @@ pub use scale::{Axis, Scale};
 pub use series::{Series, Span, Stroke};
 pub use svg::{Svg, escape};
 
-/// The rules that the classes in a drawing follow; their colours are variables, see [`colour::variables`].
+/// The CSS rules of the classes in a drawing. The colours are CSS variables; see [`colour::variables`].
 pub const STYLE: &str = include_str!("chart.css");
 
-/// A chart that is laid out: its size, and what goes between `<svg>` and `</svg>`.
+/// A chart that is laid out: its size, and the text between `<svg>` and `</svg>`.
 #[derive(Clone, Debug, Default)]
 pub struct Drawing {
-    /// The width it was laid out for.
+    /// The width.
     pub width: f64,
-    /// The height it came to.
+    /// The height, which follows from the width.
     pub height: f64,
     /// The elements.
     pub svg: Svg,
 }
 
-/// What can be drawn at a given width.
+/// A chart that can be laid out for any width.
 pub trait Chart {
-    /// Lays the chart out for `width` units, a unit being a pixel at the width it is shown at.
+    /// Lays the chart out for `width` units. A unit is a CSS pixel.
     fn draw(&self, width: f64) -> Drawing;
 }

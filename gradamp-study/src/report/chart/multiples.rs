@@ -3,20 +3,20 @@
 use super::svg::{Anchor, fit};
 use super::{Chart, ColourScale, Drawing, Svg};
 
-/// From one chart to the next.
+/// The distance between two charts.
 const GAP: f64 = 24.0;
 
-/// Charts of one kind, each with a heading, as many side by side as there is room for.
+/// Charts of one kind, each with a heading. A row holds as many as there is room for.
 pub struct Multiples {
     /// Headings and charts.
     pub panels: Vec<(String, Box<dyn Chart>)>,
     /// The least width of a chart that is not alone in its row.
     pub least: f64,
-    /// Most charts side by side.
+    /// The most charts in a row.
     pub most: usize,
-    /// The colours that all share.
+    /// The colour scale of all charts.
     pub legend: Option<ColourScale>,
-    /// Whether the legend tells what a crossed-out cell is.
+    /// Whether the legend explains crossed-out cells.
     pub has_crosses: bool,
 }
 

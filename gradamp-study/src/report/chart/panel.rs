@@ -1,4 +1,4 @@
-//! A frame with two scales, and what is drawn in it.
+//! A frame with two scales, in which lines and spans are drawn.
 
 use std::fmt::Write;
 
@@ -6,9 +6,9 @@ use super::series::{Series, Span, Stroke};
 use super::svg::{Anchor, fit, n, width_of};
 use super::{Axis, Scale, Svg};
 
-/// Most points of a line; more of them are averaged in groups, since no screen could show them.
+/// The most points of a line. If there are more than a screen can show, each group of neighbours is replaced by its mean.
 const MOST_POINTS: usize = 500;
-/// Most points that get dots.
+/// The most points of a line that are drawn with dots.
 const MOST_DOTS: usize = 40;
 /// A frame with its two scales.
 pub struct Panel<'a> {
@@ -25,17 +25,17 @@ pub struct Panel<'a> {
 }
 
 impl Panel<'_> {
-    /// Where a value lies from left to right.
+    /// The x coordinate of a value.
     pub fn place_x(&self, value: f64) -> Option<f64> {
         self.xs.place(value).map(|share| self.x.0 + share * (self.x.1 - self.x.0))
     }
 
-    /// Where a value lies from top to bottom.
+    /// The y coordinate of a value.
     pub fn place_y(&self, value: f64) -> Option<f64> {
         self.ys.place(value).map(|share| self.y.1 - share * (self.y.1 - self.y.0))
     }
 
-    /// What is shaded; `named` where there is room to say what it is.
+    /// Draws the shaded spans; with `named`, with their labels.
     pub fn ground(&self, svg: &mut Svg, spans: &[Span], named: bool) {
         for span in spans {
             let (Some(from), Some(to)) = (self.place_x(span.from), self.place_x(span.to)) else { continue };
@@ -46,7 +46,7 @@ impl Panel<'_> {
         }
     }
 
-    /// The ticks of the vertical axis, with rules across.
+    /// Draws the ticks of the vertical axis, with lines across the frame.
     pub fn ticks(&self, svg: &mut Svg, axis: &Axis) {
         for tick in &self.ys.ticks {
             let Some(y) = self.place_y(*tick) else { continue };
@@ -57,7 +57,7 @@ impl Panel<'_> {
         svg.line((self.x.0, self.y.1), (self.x.1, self.y.1), "axis");
     }
 
-    /// A line with its band and its dots.
+    /// Draws a line with its band and its dots.
     pub fn line(&self, svg: &mut Svg, line: &Series, (x_axis, y_axis): (&Axis, &Axis)) {
         let (stroke, fill, band) = line.stroke.classes();
         let bounds: Vec<_> = line
@@ -100,7 +100,7 @@ impl Panel<'_> {
     }
 }
 
-/// At most as many points as can be seen.
+/// Joins neighbouring points, so that at most [`MOST_POINTS`] are left.
 fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let group = points.len().div_ceil(MOST_POINTS).max(1);
     let mean = |points: &[(f64, f64)]| {

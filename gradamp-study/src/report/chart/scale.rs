@@ -1,20 +1,20 @@
-//! From values to places, and good ticks between.
+//! Axes and scales: positions of values, and ticks at round numbers.
 
 use super::Format;
 
-/// Most ticks of an axis, whatever is asked for.
+/// The most ticks of an axis.
 const MOST_TICKS: usize = 24;
 
-/// What an axis shows.
+/// The quantity that an axis shows.
 #[derive(Clone, Debug)]
 pub struct Axis {
-    /// What is measured, with its unit.
+    /// The name of the quantity, with its unit.
     pub label: String,
-    /// How values are written.
+    /// The format of the values.
     pub format: Format,
-    /// Whether equal factors lie equally far apart; values that are not positive are then left out.
+    /// Whether the axis is logarithmic. A logarithmic axis leaves out values that are not positive.
     pub log: bool,
-    /// Values that must lie on it, whatever is drawn.
+    /// Values that the axis contains even if no data is near them.
     pub include: Vec<f64>,
 }
 
@@ -29,7 +29,7 @@ impl Axis {
         Self { log: true, ..Self::linear(label, format) }
     }
 
-    /// The same axis, with room for `values`.
+    /// The same axis, which also contains `values`.
     #[must_use]
     pub fn including(mut self, values: &[f64]) -> Self {
         self.include.extend(values);
@@ -53,18 +53,18 @@ pub struct Scale {
     pub lo: f64,
     /// The greatest value.
     pub hi: f64,
-    /// Whether it is logarithmic.
+    /// Whether the scale is logarithmic.
     pub log: bool,
-    /// The values with ticks, rising.
+    /// The values with ticks, in ascending order.
     pub ticks: Vec<f64>,
-    /// From one tick to the next; on a logarithmic scale as much as tells the least ticks apart.
+    /// The distance between two ticks; on a logarithmic scale, between the two smallest ticks.
     pub step: f64,
 }
 
 impl Scale {
-    /// From `lo` to `hi`, with about `wanted` ticks at multiples of 1, 2, 2.5 or 5 times a power of ten.
+    /// A linear scale from `lo` to `hi`, with about `wanted` ticks at multiples of 1, 2, 2.5 or 5 times a power of ten.
     ///
-    /// What is empty, or no interval, gets room around it.
+    /// An interval that is empty or not finite is widened.
     pub fn linear(lo: f64, hi: f64, wanted: usize, format: Format) -> Self {
         let (mut lo, mut hi) =
             if lo.is_finite() && hi.is_finite() && lo <= hi { (lo, hi) } else { (0.0, 1.0) };
@@ -88,7 +88,8 @@ impl Scale {
         Self { lo, hi, log: false, ticks, step }
     }
 
-    /// From `lo` to `hi` by factors; ticks at powers of ten, or 1, 2 and 5 times them where there are few.
+    /// A logarithmic scale from `lo` to `hi`, with ticks at powers of ten. If there are few powers of ten, 2 and 5 times the
+    /// powers have ticks too.
     pub fn log(lo: f64, hi: f64, wanted: usize) -> Self {
         let is_positive = lo > 0.0 && hi.is_finite() && lo <= hi;
         let (mut lo, mut hi) = if is_positive { (lo, hi) } else { (1.0, 10.0) };
@@ -105,7 +106,7 @@ impl Scale {
                 .filter(inside)
                 .collect()
         };
-        // The densest that is not too dense.
+        // Takes the densest ticks that are not too dense.
         let mut choices = vec![ticks_of(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], 1)];
         choices.push(ticks_of(&[1.0, 2.0, 5.0], 1));
         choices.extend([1, 2, 3, 5, 10, 20, 50, 100, 200].map(|stride| ticks_of(&[1.0], stride)));
@@ -118,7 +119,7 @@ impl Scale {
         Self { lo, hi, log: true, ticks, step: if step.is_finite() { step } else { 1.0 } }
     }
 
-    /// Grown to the ticks around it, so that data does not touch the frame.
+    /// The same scale, extended to the next tick on both sides, so that data does not touch the frame.
     #[must_use]
     pub fn rounded(mut self) -> Self {
         if self.log {
@@ -133,7 +134,7 @@ impl Scale {
         self
     }
 
-    /// Where `value` lies in [0, 1]; `None` for what the scale cannot show.
+    /// The position of `value` in [0, 1]; `None` for a value that the scale cannot show.
     pub fn place(&self, value: f64) -> Option<f64> {
         let place = if self.log {
             (value > 0.0).then(|| (value / self.lo).ln() / (self.hi / self.lo).ln())?
@@ -143,7 +144,7 @@ impl Scale {
         place.is_finite().then_some(place.clamp(0.0, 1.0))
     }
 
-    /// A tick's label.
+    /// The label of a tick.
     pub fn label(&self, tick: f64, format: Format) -> String {
         if self.log && matches!(format, Format::Number | Format::Whole) {
             return super::significant(tick, 3);
@@ -152,7 +153,7 @@ impl Scale {
     }
 }
 
-/// Exact where the power is: 10⁻³ and not 0.0010000000000000002.
+/// 10 to the power of an integer, correctly rounded: 0.001 and not 0.0010000000000000002.
 fn power_of_ten(mantissa: f64, power: i32) -> f64 {
     format!("{mantissa}e{power}").parse().unwrap_or(mantissa)
 }

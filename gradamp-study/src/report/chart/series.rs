@@ -1,6 +1,6 @@
-//! Lines with their bands and looks, and shaded spans.
+//! Lines with their bands, colours and dashes, and shaded spans.
 
-/// What a line looks like.
+/// The colour of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stroke {
     /// One of the distinguishable colours, by its number.
@@ -29,7 +29,7 @@ pub struct Series {
     pub name: String,
     /// The points, from left to right; a NaN leaves a gap.
     pub points: Vec<(f64, f64)>,
-    /// The band around the line: for each place the least and the greatest value.
+    /// The band around the line: x, the least and the greatest value.
     pub band: Vec<(f64, f64, f64)>,
     /// The line's colour.
     pub stroke: Stroke,

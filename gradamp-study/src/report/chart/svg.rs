@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// `text` as it may stand between tags and in attributes: markup is escaped, and what XML cannot hold is replaced.
+/// Escapes `text` for XML, between tags and in attributes. Characters that XML does not allow are replaced.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -21,14 +21,14 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// Where a text lies about its point.
+/// The position of a text relative to its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anchor {
-    /// To its right.
+    /// The text begins at the point.
     Start,
-    /// Around it.
+    /// The middle of the text is at the point.
     Middle,
-    /// To its left.
+    /// The text ends at the point.
     End,
 }
 
@@ -57,7 +57,7 @@ impl Svg {
         ));
     }
 
-    /// A text that reads upwards, around its point.
+    /// A text that reads upwards. Its middle is at the point.
     pub fn upward_text(&mut self, x: f64, y: f64, class: &str, text: &str) {
         let (x, y) = (n(x), n(y));
         let text = escape(text);
@@ -72,7 +72,7 @@ impl Svg {
         self.push(format_args!("<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" class=\"{class}\"/>"));
     }
 
-    /// A rectangle, with what a pointer over it is told.
+    /// A rectangle with a tooltip.
     pub fn rect(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), class: &str, tip: Option<&str>) {
         let (x, y, width, height) = (n(x), n(y), n(width.max(0.0)), n(height.max(0.0)));
         let start =
@@ -80,7 +80,7 @@ impl Svg {
         self.close(&start, "rect", tip);
     }
 
-    /// A dot, with what a pointer over it is told.
+    /// A dot with a tooltip.
     pub fn dot(&mut self, (x, y): (f64, f64), radius: f64, class: &str, tip: Option<&str>) {
         let start = format!("<circle cx=\"{}\" cy=\"{}\" r=\"{}\" class=\"{class}\"", n(x), n(y), n(radius));
         self.close(&start, "circle", tip);
@@ -91,7 +91,7 @@ impl Svg {
         self.push(format_args!("<path d=\"{data}\" class=\"{class}\"/>"));
     }
 
-    /// Other elements, moved and stretched.
+    /// Other elements, moved and scaled.
     pub fn group(&mut self, (x, y): (f64, f64), (sx, sy): (f64, f64), svg: &Svg) {
         let scale = if (sx, sy) == (1.0, 1.0) { String::new() } else { format!(" scale({sx:.5} {sy:.5})") };
         self.push(format_args!("<g transform=\"translate({} {}){scale}\">{}</g>", n(x), n(y), svg.0));
@@ -109,7 +109,7 @@ impl Svg {
     }
 }
 
-/// A coordinate with a tenth of a pixel, without needless digits; 0 for what is no number, which nobody should draw.
+/// A coordinate, rounded to a tenth of a pixel, without needless digits. NaN becomes 0.
 pub fn n(value: f64) -> String {
     let value = if value.is_finite() { value } else { 0.0 };
     let text = format!("{value:.1}");
@@ -117,7 +117,8 @@ pub fn n(value: f64) -> String {
     if text == "-0" { "0".into() } else { text.into() }
 }
 
-/// How wide `text` is at most in letters of `size`: no font is at hand, so letters are counted by their kind.
+/// The estimated width of `text` in letters of `size`, which is rather too large: the program has no font, so each kind of
+/// letter counts with a typical width.
 pub fn width_of(text: &str, size: f64) -> f64 {
     let width = |letter: char| match letter {
         'i' | 'j' | 'l' | 't' | 'f' | 'I' | '.' | ',' | ':' | '|' | '\'' | ' ' => 0.33,
@@ -129,7 +130,7 @@ pub fn width_of(text: &str, size: f64) -> f64 {
     text.chars().map(width).sum::<f64>() * size
 }
 
-/// `text` cut to `room`, with an ellipsis for what is missing.
+/// `text`, cut to the width `room`. A cut text ends with an ellipsis.
 pub fn fit(text: &str, size: f64, room: f64) -> String {
     if width_of(text, size) <= room {
         return text.to_owned();

@@ -8,7 +8,7 @@ use super::super::html::{Block, Table};
 use super::super::subject::{Subject, spans_in_words};
 use super::gradients::Grid;
 
-/// The figure of a run's draws, or a sentence where there were none.
+/// The figure of a run's draws, or a sentence if there were none.
 pub fn of_run(run: &Subject) -> Vec<Block> {
     let grid = factors(run);
     if grid.is_empty() {
@@ -16,7 +16,7 @@ pub fn of_run(run: &Subject) -> Vec<Block> {
     }
     let axis = Axis::log("factor", Format::Factor);
     let axis = if grid.all().any(|factor| factor <= 0.0) { Axis { log: false, ..axis } } else { axis };
-    // From 1, so that the colour tells how much is amplified also where all factors are the same.
+    // The scale begins at 1, so that the colour shows the size of the factor even if all factors are equal.
     let scale = ColourScale::sequential(axis, grid.all().chain([1.0]));
     let placement = run.data.draws.last().map(|draw| word(&draw.placement)).unwrap_or_default();
     let mut heatmap = grid.heatmap(&scale);
@@ -38,7 +38,7 @@ fn word(setting: &impl serde::Serialize) -> String {
     value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-/// Through what the factors act, where that is not the gradient.
+/// A sentence about what the factors multiply, unless it is the gradient.
 fn through(run: &Subject) -> String {
     match run.data.settings.config.amplification.through {
         Through::Gradient => String::new(),
@@ -54,11 +54,11 @@ fn through(run: &Subject) -> String {
     }
 }
 
-/// By site and epoch, the geometric mean of the factor over the epoch's steps; NaN where the site was left alone.
+/// The geometric mean of the factor over an epoch's steps, by site and epoch; NaN if the site was not amplified in the epoch.
 fn factors(run: &Subject) -> Grid {
     let data = &run.data;
     let mut order: Vec<&str> = Vec::new();
-    // Forward order: that of the gradients, else as drawn.
+    // The forward order is known from the gradients. Without gradients, the order of the draws is used.
     let measured = data.gradients.iter().map(|line| line.gradient.site.as_str());
     let drawn = data.draws.iter().flat_map(|draw| draw.sites.iter().map(String::as_str));
     let first_epoch = data.gradients.first().map(|line| line.epoch);
@@ -89,9 +89,9 @@ fn factors(run: &Subject) -> Grid {
     Grid { sites: order.into_iter().map(str::to_owned).collect(), epochs, values }
 }
 
-/// The draws in force during the steps `begin..end` of `epoch`, and for how many of them.
+/// The draws that hold during the steps `begin..end` of `epoch`, each with the number of its steps.
 fn in_force(draws: &[DrawRecord], epoch: usize, begin: u64, end: u64) -> Vec<(&DrawRecord, u64)> {
-    // A draw is in force until the next one.
+    // A draw holds until the next draw.
     let ends = draws.iter().skip(1).map(|draw| draw.step).chain([u64::MAX]);
     draws
         .iter()

@@ -6,14 +6,14 @@ use super::super::html::{Block, Cell, Table};
 use super::super::subject::Subject;
 use crate::run_folder::lines::EvaluationLine;
 
-/// Most classes whose accuracies are drawn; of more, the worst and the best are.
+/// The most classes whose accuracies are drawn. If there are more, only the worst and the best are drawn.
 const MOST_CLASSES: usize = 30;
-/// Most classes whose shares stand in the cells.
+/// The most classes for which the cells contain the shares.
 const MOST_WRITTEN: usize = 12;
-/// Mistakes that are listed.
+/// The number of listed mistakes.
 const MISTAKES: usize = 15;
 
-/// The evaluation that classes are shown of: on the test examples, after the best epoch, else the last there is.
+/// The evaluation on the test examples that is shown: after the best epoch, or the last evaluation if there is none.
 fn evaluation(run: &Subject) -> Option<&EvaluationLine> {
     let best = run.chosen().and_then(|epoch| run.data.evaluation("test", epoch.epoch));
     best.or_else(|| run.data.evaluations.iter().rev().find(|line| line.split == "test"))
@@ -90,7 +90,7 @@ impl Classes {
 
     fn share(&self, class: usize, taken_for: usize) -> f64 {
         let count = self.confusion[class].get(taken_for).copied().unwrap_or(0);
-        count as f64 / self.examples(class) as f64 // NaN where a class has no examples
+        count as f64 / self.examples(class) as f64 // NaN for a class without examples
     }
 
     fn right(&self, class: usize) -> f64 {
@@ -171,7 +171,7 @@ impl Classes {
         .capped()
     }
 
-    /// Mistakes, the most frequent first: true class, taken for, count.
+    /// The mistakes, the most frequent first: the true class, the predicted class, the count.
     fn worst(&self) -> Vec<(usize, usize, u64)> {
         let count = self.names.len();
         let pairs = (0..count).flat_map(|row| (0..count).map(move |column| (row, column)));
@@ -210,7 +210,7 @@ impl Classes {
         table
     }
 
-    /// What `other` finds more of than `self`, class by class.
+    /// The accuracy of `other` minus that of `self`, class by class.
     fn difference(&self, a: &Subject, other: &Self, b: &Subject) -> Figure {
         let difference = |class: &usize| other.right(*class) - self.right(*class);
         let mut order: Vec<usize> = (0..self.names.len()).collect();
@@ -251,7 +251,7 @@ impl Classes {
     }
 }
 
-/// The interval that holds a class's true accuracy in 95 % of cases.
+/// The 95 % interval of a class's true accuracy.
 ///
 /// **Source:** E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
 fn wilson(right: u64, examples: u64) -> Option<(f64, f64)> {

@@ -1,4 +1,4 @@
-//! Accuracy and loss over epochs, the learning rate beneath, and accuracy over time.
+//! Accuracy and loss over epochs with the learning rate below, and accuracy over time.
 
 use super::super::chart::{Axis, Format, Lane, LineChart, Series, Span, Strip, Stroke};
 use super::super::figure::Figure;
@@ -39,7 +39,7 @@ pub fn of_one(run: &Subject) -> Vec<Block> {
     blocks
 }
 
-/// The figures of several runs, laid over each other.
+/// The figures of several runs: all runs in one chart.
 pub fn of_several(runs: &[Subject]) -> Vec<Block> {
     let over = |x: fn(&EpochLine) -> f64, value: Value| -> Vec<Series> {
         let line = |(i, run): (usize, &Subject)| {
@@ -120,7 +120,7 @@ fn rate_axis() -> Axis {
     Axis::linear("learning rate", Format::Number).including(&[0.0])
 }
 
-/// Losses fall by factors from a bad beginning, which would flatten the rest.
+/// The axis of the loss. It is logarithmic if the loss falls by a large factor: a linear axis would flatten the later epochs.
 fn loss_axis(lines: &[Series]) -> Axis {
     let values = || lines.iter().flat_map(|line| line.points.iter().map(|(_, loss)| *loss));
     let finite = || values().filter(|loss| loss.is_finite() && *loss > 0.0);
@@ -141,7 +141,7 @@ fn splits(run: &Subject, [test, validation, train]: [Value; 3]) -> Vec<Series> {
     lines.into_iter().filter(|line| !line.points.is_empty()).collect()
 }
 
-/// `chart` with the phases of amplification behind it and the learning rate beneath.
+/// Adds the amplified phases behind `chart` and the learning rate below.
 fn shaded(mut chart: LineChart, run: &Subject) -> LineChart {
     chart.spans = spans(run);
     let rate = Series::new("learning rate", Stroke::Colour(3), rates(run));
@@ -155,7 +155,7 @@ fn spans(run: &Subject) -> Vec<Span> {
     run.amplified_spans().into_iter().map(span).collect()
 }
 
-/// The learning rate as finely as it was logged.
+/// The learning rate of every logged step.
 fn rates(run: &Subject) -> Vec<(f64, f64)> {
     let data = &run.data;
     let per_epoch = data.epochs.first().map_or(0, |line| line.step / (line.epoch as u64 + 1));

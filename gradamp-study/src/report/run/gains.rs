@@ -1,4 +1,4 @@
-//! What amplification is expected to make of each layer's gradients.
+//! The expected gain of each layer's gradients.
 
 use serde_json::Value;
 
@@ -43,13 +43,13 @@ impl Gain {
         Some(Self { path, least: bounds.get("min")?.as_f64()?, most: bounds.get("max")?.as_f64()? })
     }
 
-    /// Between the bounds, as far from the one as from the other by factors.
+    /// The geometric mean of the bounds.
     fn middle(&self) -> f64 {
         (self.least * self.most).sqrt()
     }
 }
 
-/// A layer's weight and bias as one, where their gains are the same.
+/// Joins a layer's weight and bias if their gains are equal.
 fn joined(gains: &[Gain]) -> Vec<Gain> {
     let mut layers: Vec<Gain> = Vec::new();
     for gain in gains {

@@ -17,12 +17,12 @@ pub(super) struct Grid {
     pub(super) sites: Vec<String>,
     /// The epochs, from 0.
     pub(super) epochs: Vec<usize>,
-    /// NaN where nothing was measured.
+    /// The values; NaN if nothing was measured.
     pub(super) values: Vec<Vec<f64>>,
 }
 
 impl Grid {
-    /// What `value` finds in every line of the run's gradients; sites without any value are left out.
+    /// The results of `value` for every line of the run's gradients. Sites without a value are left out.
     pub(super) fn new(run: &Subject, value: impl Fn(&SiteGradient) -> Option<f64>) -> Self {
         let mut epochs: Vec<usize> = run.data.gradients.iter().map(|line| line.epoch).collect();
         epochs.sort_unstable();
@@ -133,7 +133,7 @@ pub fn of_one(run: &Subject) -> Vec<Block> {
     blocks
 }
 
-/// How far each step moved a site's parameters, against their size; `None` where nothing was measured.
+/// The change of a site's parameters in a step, divided by their norm; `None` if nothing was measured.
 fn updates(run: &Subject) -> Option<Figure> {
     let grid = Grid::new(run, |gradient| gradient.update_ratio);
     let measured = || grid.all().filter(|value| value.is_finite() && *value > 0.0);
@@ -159,7 +159,7 @@ fn updates(run: &Subject) -> Option<Figure> {
     )
 }
 
-/// The figures of several runs: maps side by side, profiles over each other.
+/// The figures of several runs: maps side by side, and the profiles of all runs in one chart.
 pub fn of_several(runs: &[Subject]) -> Vec<Block> {
     let grids: Vec<Grid> = runs.iter().map(|run| Grid::new(run, after)).collect();
     if grids.iter().all(Grid::is_empty) {

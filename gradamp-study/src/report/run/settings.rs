@@ -1,11 +1,11 @@
-//! The configuration, where two runs differ in it, and how to get the same again.
+//! The configuration, the differences between runs, and the commands that repeat them.
 
 use super::super::html::{Block, Cell, Section, Table};
 use super::super::subject::Subject;
 use crate::Result;
 use crate::shell;
 
-/// The configuration of every run; of several, what differs comes first.
+/// The configuration of every run. With several runs, the differences come first.
 pub fn configuration(runs: &[Subject]) -> Result<Section> {
     let mut blocks = super::super::compared::differences(runs)?;
     for run in runs {

@@ -5,7 +5,7 @@ use super::super::html::{Block, Cell, Section, Table, Tile};
 use super::super::subject::{Subject, spans_in_words};
 use crate::run_folder::{RunData, RunFolder, RunStatus};
 
-/// How a run stands, in words.
+/// The status of a run in words.
 pub fn status(run: &RunData) -> String {
     match run.record.outcome {
         RunStatus::Running if RunFolder::is_in_use(&run.root) => "still going on".into(),

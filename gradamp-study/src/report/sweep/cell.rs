@@ -1,4 +1,4 @@
-//! A cell as a page shows it: by one accuracy.
+//! A cell as a page shows it, with one measure of accuracy.
 
 use crate::compare::{CellAnalysis, Contrast, SweepAnalysis};
 use crate::statistics::Summary;

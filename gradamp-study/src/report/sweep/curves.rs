@@ -10,7 +10,7 @@ use crate::run_folder::lines::EpochLine;
 use crate::run_folder::{RunData, RunRecord};
 use crate::sweep::{Cell, SweepData};
 
-/// Most cells that are drawn: the best.
+/// The most cells that are drawn: the best cells.
 const MOST_PANELS: usize = 24;
 
 /// The record of the first run that has one.
@@ -19,10 +19,10 @@ pub fn first_record(sweep: &SweepData) -> Option<RunRecord> {
     sweep.results.iter().find_map(|run| outline(&run.run))
 }
 
-/// A mean over seeds and what lies around it, by epoch.
+/// The mean over seeds and the band around the mean, by epoch.
 type Course = (Vec<(f64, f64)>, Vec<(f64, f64, f64)>);
 
-/// The figure; runs whose folders cannot be read are told.
+/// The figure, and a notice about runs whose folders cannot be read.
 pub fn blocks(sweep: &SweepData, ranked: &[&MeasuredCell]) -> Vec<Block> {
     let mut unread = Vec::new();
     let mut course = |cell: &Cell| {

@@ -1,4 +1,4 @@
-//! Accuracy over two axes, a small map for every combination of the others.
+//! Accuracy over two axes: one small map for every combination of the values on the other axes.
 
 use super::super::chart::{Axis, Chart, ColourScale, Format, Heatmap, LineChart, Multiples, Series, Stroke};
 use super::super::figure::Figure;
@@ -6,15 +6,15 @@ use super::super::html::Block;
 use super::cell::{Measure, MeasuredCell};
 use crate::sweep::Role;
 
-/// Most maps.
+/// The most maps.
 const MOST_PANELS: usize = 16;
 
-/// What the maps show of a cell.
+/// The number that the maps show for a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
-    /// Its difference to the baseline.
+    /// The difference to the baseline.
     Difference,
-    /// Its mean.
+    /// The mean accuracy.
     Mean,
 }
 
@@ -34,7 +34,7 @@ impl Shown {
     }
 }
 
-/// The figures over the axes; none where nothing but the seed differs.
+/// The figures over the axes; none if only the seed differs.
 pub fn blocks(cells: &[MeasuredCell], measure: Measure) -> Vec<Block> {
     let axes = axes(cells);
     let studied: Vec<&MeasuredCell> = cells.iter().filter(|cell| cell.cell.role == Role::Cell).collect();
@@ -132,7 +132,7 @@ fn combination<'a>(cell: &'a MeasuredCell, others: &[StudyAxis]) -> Vec<&'a str>
     others.iter().map(|axis| value_on(cell, &axis.name).unwrap_or("–")).collect()
 }
 
-/// One axis: a line where its values are numbers; where they are not, the plot of intervals says it all.
+/// The figure over one axis: a line if the values are numbers; otherwise none, because the plot of intervals shows the same.
 fn along(axis: &StudyAxis, studied: &[&MeasuredCell], shown: Shown, measure: Measure) -> Option<Figure> {
     let points: Option<Vec<(f64, &MeasuredCell)>> = studied
         .iter()
@@ -163,7 +163,7 @@ fn along(axis: &StudyAxis, studied: &[&MeasuredCell], shown: Shown, measure: Mea
     Some(figure.with_note("The band is the 95 % interval of the mean at each value."))
 }
 
-/// Where it is best and where worst.
+/// A sentence about the best and the worst cell.
 fn words(studied: &[&MeasuredCell], shown: Shown) -> String {
     let known = || studied.iter().filter(|cell| shown.value(cell).is_finite());
     let best = known().max_by(|a, b| shown.value(a).total_cmp(&shown.value(b)));
@@ -181,14 +181,14 @@ fn words(studied: &[&MeasuredCell], shown: Shown) -> String {
 /// An axis and its values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StudyAxis {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its values: numbers by size, others in plan order.
+    /// The values: numbers in ascending order, other values in plan order.
     pub values: Vec<String>,
 }
 
-/// The axes on which studied cells have more than one value: ratio and factor first, which belong on one map, then those with most
-/// values; in plan order among equals.
+/// The axes on which studied cells have more than one value. Ratio and factor come first, because they belong on one map. The
+/// other axes follow, those with the most values first, and in plan order if they have equally many.
 pub fn axes(cells: &[MeasuredCell]) -> Vec<StudyAxis> {
     let mut axes: Vec<StudyAxis> = Vec::new();
     for (name, value) in
@@ -219,7 +219,7 @@ pub fn value_on<'a>(cell: &'a MeasuredCell, axis: &str) -> Option<&'a str> {
     cell.cell.axes.iter().find(|(name, _)| name == axis).map(|(_, value)| value.as_str())
 }
 
-/// The last part of a key, which tells what it is: `ratio` of `amplification.ratio`.
+/// The last part of a key: `ratio` of `amplification.ratio`.
 pub fn short(name: &str) -> &str {
     name.rsplit('.').find(|part| part.parse::<usize>().is_err()).unwrap_or(name)
 }

@@ -22,7 +22,7 @@ use crate::shell;
 use crate::sweep::{Role, SweepData};
 use cell::{Measure, MeasuredCell};
 
-/// Most rows of the plot of intervals: the best, and the baselines.
+/// The most rows of the plot of intervals: the best cells and the baselines.
 const MOST_ROWS: usize = 48;
 
 /// The sections about `sweep`.
@@ -54,7 +54,7 @@ pub fn sections(sweep: &SweepData) -> Result<Vec<Section>> {
     Ok(sections)
 }
 
-/// What cells are sorted by; those without a finished run come last.
+/// The number by which cells are sorted. Cells without a finished run come last.
 fn rank(cell: &MeasuredCell) -> f64 {
     if cell.accuracy.mean.is_nan() { f64::NEG_INFINITY } else { cell.accuracy.mean }
 }
@@ -204,7 +204,7 @@ fn intervals(ranked: &[&MeasuredCell], measure: Measure) -> Figure {
     let figure = Figure::new("cells-intervals", "Mean accuracy of every cell", words, chart).broad();
     let left_out = ranked.iter().filter(has_values).count() - shown.len();
     if left_out > 0 {
-        figure.with_note(&format!("{note} The {left_out} lowest are left out; the table holds all."))
+        figure.with_note(&format!("{note} The {left_out} lowest are left out; the table contains all."))
     } else {
         figure.with_note(note)
     }
@@ -222,7 +222,7 @@ fn differ(number: usize) -> String {
     }
 }
 
-/// The study and the commands that do it again.
+/// The study and the commands that repeat it.
 fn reproduction(sweep: &SweepData) -> Result<Section> {
     let path = sweep.root.join("sweep.toml");
     let study = files::read_to_string(&path).map_err(Error::io(&path, "read"))?;

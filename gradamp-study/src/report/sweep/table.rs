@@ -52,7 +52,7 @@ pub fn cells(ranked: &[&MeasuredCell], measure: Measure) -> Table {
     table
 }
 
-/// How the table's tests were made.
+/// A sentence about the tests of the table.
 pub fn note(cells: &[MeasuredCell], measure: Measure, correction: Correction) -> Option<String> {
     let tests: Vec<_> = cells.iter().filter_map(|cell| cell.against.as_ref()?.test.as_ref()).collect();
     if tests.is_empty() {
@@ -76,7 +76,7 @@ pub fn note(cells: &[MeasuredCell], measure: Measure, correction: Correction) ->
     ))
 }
 
-/// The runs that did not finish, where there are any.
+/// The runs that did not finish; `None` if all runs finished.
 pub fn unfinished(sweep: &SweepData) -> Option<Vec<Block>> {
     let mut table = Table::new("Runs that did not finish", &["run", "state", "epochs", "error"]);
     let told = sweep.unfinished().filter(|run| run.status != RunStatus::Pending);
@@ -103,7 +103,7 @@ pub fn unfinished(sweep: &SweepData) -> Option<Vec<Block>> {
     }
     if sweep.results.iter().any(|run| run.role == Role::Baseline && run.status != RunStatus::Finished) {
         blocks.push(Block::Text(
-            "A baseline is among them: the cells that are compared with it are compared over fewer seeds."
+            "A baseline is among these runs: the cells that are compared with this baseline are compared over fewer seeds."
                 .into(),
         ));
     }

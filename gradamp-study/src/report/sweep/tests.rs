@@ -172,7 +172,7 @@ fn a_page_shows_every_cell_and_every_failure() {
         "runs of &lt;two&gt; versions",
         "lr 0.1",
         "lr 0.4",
-        "A baseline is among them",
+        "A baseline is among these runs",
         "1 runs have not begun",
         "&lt;the study&gt;",
     ] {

@@ -11,7 +11,8 @@ use gradamp_core::geometry::{Conv2d, Rows};
 use crate::batch_norm::BlockSums;
 use crate::device::Cpu;
 use crate::elementwise::add_parts;
-use crate::gemm::{Dense, Kernel, LANES, Panels, Right, ScratchSize, Stored, Tiles, block_rows, multiply};
+use crate::gemm::{Dense, Panels, Right, ScratchSize, Stored, Tiles, block_rows, multiply};
+use crate::kernel::{Kernel, LANES};
 use crate::windows::Windows;
 use crate::winograd::{Pixels, Winograd};
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use gradamp_core::{Error, Result};
 
 use crate::arena::Arena;
-use crate::gemm::{Isa, Kernel, Kernels, PORTABLE};
+use crate::isa::Isa;
+use crate::kernel::{Kernel, Kernels};
+use crate::micro_kernels::PORTABLE;
 use crate::threads::Threads;
 
 /// The CPU as a device: a cheap handle to its threads and its memory.

@@ -21,8 +21,8 @@
 //! 4. `windows.rs`: the convolution's windows, copied to rows of a matrix,
 //! 5. `gemm/mod.rs`: the product of a block of rows and the weights,
 //! 6. `gemm/pack.rs`: how both are laid out for the micro-kernel,
-//! 7. `gemm/kernel.rs`: what a micro-kernel is given,
-//! 8. `gemm/micro_kernels.rs`: the micro-kernels for AVX-512, AVX2, NEON and any other machine.
+//! 7. `kernel.rs`: what a micro-kernel is given,
+//! 8. `micro_kernels.rs`: the micro-kernels for AVX-512, AVX2, NEON and any other machine.
 //!
 //! Most 3x3 convolutions are cheaper by Winograd's algorithms, which are in `winograd/`.
 //!
@@ -43,7 +43,10 @@ mod device;
 mod elementwise;
 mod fused;
 mod gemm;
+mod isa;
+mod kernel;
 mod loss;
+mod micro_kernels;
 mod peak;
 mod pooling;
 mod sgd;
@@ -57,4 +60,4 @@ mod winograd;
 
 pub use arena::Buffer;
 pub use device::Cpu;
-pub use gemm::Isa;
+pub use isa::Isa;

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::device::Cpu;
-use crate::gemm::Isa;
+use crate::isa::Isa;
 
 /// Enough independent sums to hide the latency of an addition.
 const SUMS: usize = 12;

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use gradamp_core::geometry::Conv2d;
 
-use crate::gemm::{LANES, Matrix, PACKED_STRIDE};
+use crate::gemm::Matrix;
+use crate::kernel::{LANES, PACKED_STRIDE};
 use crate::threads::Threads;
 
 /// The windows of `[n, h, w, c]` images as the rows of a matrix `[n·h_out·w_out, taps_h·taps_w·c]` that is not stored.

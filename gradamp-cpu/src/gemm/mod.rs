@@ -5,9 +5,6 @@
 //! adds their product to a block of C ([`Tiles`]), which stays in the second-level cache until the caller stores it.
 //! The summed dimension is cut at fixed positions and added up in order, so that the number of threads changes no bit.
 
-mod isa;
-mod kernel;
-mod micro_kernels;
 mod pack;
 
 use std::ops::Range;
@@ -17,11 +14,8 @@ use gradamp_core::backend::Memory;
 use gradamp_core::geometry::Gemm;
 
 use crate::device::Cpu;
-use kernel::DEPTH;
+use crate::kernel::{DEPTH, Kernel, LeftLayout, PACKED_STRIDE};
 
-pub use isa::Isa;
-pub(crate) use kernel::{Kernel, Kernels, LANES, LeftLayout, PACKED_STRIDE};
-pub(crate) use micro_kernels::PORTABLE;
 pub(crate) use pack::{Dense, Matrix, Panels, Tiles};
 
 /// How the left operand is stored.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::kernel::{Kernel, PACKED_STRIDE};
+use crate::kernel::{Kernel, PACKED_STRIDE};
 use crate::threads::Threads;
 
 /// A left operand: a matrix whose blocks can be copied. It is stored, or its elements are gathered from images.

@@ -3,16 +3,16 @@
 //! A [`Job`] is a kernel written once, over any [`Vector`]. [`Cpu::run`] calls the copy for the instruction set in use. The job is
 //! inlined into a function that may use these instructions, so that the compiler vectorises the job's plain loops for them too.
 
-mod vector;
+pub(crate) mod vector;
 
 use crate::device::Cpu;
-use crate::gemm::Isa;
+use crate::isa::Isa;
 use vector::Portable;
 #[cfg(target_arch = "x86_64")]
 use vector::x86;
 
 #[cfg(target_arch = "aarch64")]
-pub(crate) use vector::neon;
+use vector::neon;
 pub(crate) use vector::{Job, Vector, WIDEST};
 
 impl Cpu {

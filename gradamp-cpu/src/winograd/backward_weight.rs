@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use crate::device::Cpu;
 use crate::elementwise::add_parts;
-use crate::gemm::LeftLayout;
+use crate::kernel::LeftLayout;
 use crate::shared_mut::SharedMut;
 use crate::simd::WIDEST;
 use gradamp_core::Result;

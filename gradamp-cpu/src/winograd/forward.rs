@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::batch_norm::BlockSums;
 use crate::device::Cpu;
-use crate::gemm::{Kernel, LANES, LeftLayout};
+use crate::kernel::{Kernel, LANES, LeftLayout};
 use crate::shared_mut::SharedMut;
 use crate::simd::WIDEST;
 use gradamp_core::Result;

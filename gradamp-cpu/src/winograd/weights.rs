@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::device::Cpu;
-use crate::gemm::Kernel;
+use crate::kernel::Kernel;
 use crate::shared_mut::SharedMut;
 use crate::simd::WIDEST;
 

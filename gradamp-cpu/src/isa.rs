@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 use gradamp_core::Error;
 
-use super::kernel::Kernels;
-use super::micro_kernels::PORTABLE;
+use crate::kernel::Kernels;
+use crate::micro_kernels::PORTABLE;
 #[cfg(target_arch = "aarch64")]
-use super::micro_kernels::neon;
+use crate::micro_kernels::neon;
 #[cfg(target_arch = "x86_64")]
-use super::micro_kernels::x86;
+use crate::micro_kernels::x86;
 
 /// A set of vector instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

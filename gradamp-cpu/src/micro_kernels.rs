@@ -3,7 +3,7 @@
 //! A micro-kernel sums outer products in registers. A tile of C is R rows of V vectors, all in registers. At each step along the
 //! summed dimension, V vectors of B are loaded and R elements of A are broadcast.
 
-use super::kernel::{Kernel, Kernels, LANES, LeftLayout, PACKED_STRIDE};
+use crate::kernel::{Kernel, Kernels, LANES, LeftLayout, PACKED_STRIDE};
 
 const ROWS: usize = 4;
 const COLUMNS: usize = 8;
@@ -12,7 +12,7 @@ const KERNEL: Kernel = Kernel { rows: ROWS, columns: COLUMNS, multiply: multiply
 /// A tile of 4 by 8. Any machine with vectors can hold its eight vectors of four in registers.
 pub(crate) const PORTABLE: Kernels = Kernels { large: [KERNEL; 2], small: [KERNEL; 2] };
 
-/// See [`Multiply`](super::kernel::Multiply).
+/// See [`Multiply`](crate::kernel::Multiply).
 fn multiply_portable(
     left: LeftLayout,
     tiles: usize,
@@ -65,7 +65,7 @@ fn accumulate(sums: &mut [[f32; COLUMNS]; ROWS], a: [f32; ROWS], b: &[f32; COLUM
     }
 }
 
-/// Defines `$name`, a [`Multiply`](super::kernel::Multiply) in one instruction set.
+/// Defines `$name`, a [`Multiply`](crate::kernel::Multiply) in one instruction set.
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 macro_rules! micro_kernel {
     ($name:ident, $tile:ident, $feature:literal, $lanes:literal, $vector:ty, $zero:ident, $load:ident, $store:ident,
@@ -213,7 +213,7 @@ pub(crate) mod neon {
     use std::arch::aarch64::*;
 
     use super::{Kernel, Kernels, LANES, LeftLayout, PACKED_STRIDE};
-    use crate::simd::neon::{multiply_add, zero};
+    use crate::simd::vector::neon::{multiply_add, zero};
 
     /// 24 sums, up to 4 vectors of B, and a broadcast fit the 32 registers of NEON.
     pub(crate) fn kernels() -> Option<Kernels> {

@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
 
 use gradamp_core::amplify::{AmplificationSettings, Amplify, Schedule, Strategy};
-use gradamp_core::nn::{BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d, Relu};
+use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d};
 use gradamp_core::train::{TrainSettings, Trainer};
 use gradamp_core::{Backend, BatchSource, LayerKind, Module, Parameters, Result, Tape, Tensor, Var};
 use gradamp_cpu::Cpu;
@@ -58,7 +58,7 @@ fn a_gpu_makes_the_batches_of_the_host() {
 struct Tiny {
     conv: Conv2d,
     bn: BatchNorm2d,
-    relu: Relu,
+    relu: Activation,
     pool: MeanPool2d,
     linear: Linear,
 }
@@ -86,7 +86,7 @@ fn train(gpu: &Wgpu, train: &dyn BatchSource<Wgpu>, test: &dyn BatchSource<Wgpu>
         )
         .unwrap(),
         bn: BatchNorm2d::new(&mut parameters, "bn", 8).unwrap(),
-        relu: Relu::new("relu"),
+        relu: Activation::relu("relu"),
         pool: MeanPool2d::new("pool"),
         linear: Linear::new(&mut parameters, "linear", [8, train.classes()]).unwrap(),
     };

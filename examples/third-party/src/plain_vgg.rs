@@ -1,4 +1,4 @@
-use gradamp_core::nn::{BatchNorm2d, Conv2d, Conv2dOptions, Linear, MaxPool2d, Relu};
+use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MaxPool2d};
 use gradamp_core::{Backend, Module, Parameters, Result, Tape, Var};
 use gradamp_models::ModelDefinition;
 
@@ -20,7 +20,7 @@ const PLAN: [usize; 13] = [1, 0, 2, 0, 4, 4, 0, 8, 8, 0, 8, 8, 0];
 enum Layer {
     Conv(Conv2d),
     Norm(BatchNorm2d),
-    Relu(Relu),
+    Relu(Activation),
     Pool(MaxPool2d),
 }
 
@@ -53,7 +53,7 @@ impl ModelDefinition for PlainVgg11 {
             )?;
             features.push(Layer::Conv(conv));
             features.push(Layer::Norm(BatchNorm2d::new(parameters, &path(&features), c_out)?));
-            features.push(Layer::Relu(Relu::new(&path(&features))));
+            features.push(Layer::Relu(Activation::relu(&path(&features))));
             c = c_out;
         }
         let classifier = Linear::new(parameters, "classifier", [c, classes])?;

@@ -37,13 +37,13 @@ pub type Probe<'p, B> = Box<dyn FnMut(&Site, &Tensor<B>) -> Result<()> + 'p>;
 ///
 /// ```
 /// use gradamp_core::prelude::*;
-/// use gradamp_core::nn::{Linear, Relu};
+/// use gradamp_core::nn::{Activation, Linear};
 /// use gradamp_core::ops;
 ///
 /// let backend = Reference;
 /// let mut parameters = Parameters::new(&backend, 0);
 /// let linear = Linear::new(&mut parameters, "linear", [3, 2])?;
-/// let relu = Relu::new("relu");
+/// let relu = Activation::relu("relu");
 /// let labels = Tensor::from_slice(&backend, &[1], &[1.0])?;
 ///
 /// let mut tape = Tape::train(&mut parameters);

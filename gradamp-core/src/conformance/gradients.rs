@@ -9,7 +9,7 @@ use super::case::{random, within};
 use super::modules::{Add, Chain, Fused, Loss, LossScale, Pooled, Shared, Skipped};
 use super::network::{Net, randomise};
 use super::{Broken, Violation};
-use crate::nn::{BatchNorm2d, Conv2d, Conv2dOptions, Linear, MaxPool2d, MeanPool2d, Module, Relu};
+use crate::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MaxPool2d, MeanPool2d, Module};
 use crate::random::{Purpose, Stream};
 use crate::{Backend, Gradient, Hooks, LayerKind, ParameterId, Parameters, Pass, Result, Tape, Tensor};
 use crate::{BackwardRule, Mode};
@@ -227,13 +227,13 @@ pub fn fused_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), V
         check(backend, mode, &[3, 2, 2, 3], |p| {
             let conv =
                 Conv2d::new(p, "conv", [3, 2], 3, Conv2dOptions { padding: 1, ..Conv2dOptions::default() })?;
-            Ok(Box::new(Chain(BatchNorm2d::new(p, "bn", 3)?, Relu::new("relu"), conv)))
+            Ok(Box::new(Chain(BatchNorm2d::new(p, "bn", 3)?, Activation::relu("relu"), conv)))
         })
     })
 }
 
 fn fused<B: Backend>(p: &mut Parameters<B>, residual: bool) -> Result<Fused> {
-    Ok(Fused { bn: BatchNorm2d::new(p, "bn", 3)?, relu: Relu::new("relu"), residual })
+    Ok(Fused { bn: BatchNorm2d::new(p, "bn", 3)?, relu: Activation::relu("relu"), residual })
 }
 
 fn in_both_modes<B: Backend>(backend: &B, x: &[usize], builds: [Build<B>; 2]) -> Result<(), Violation> {
@@ -254,7 +254,7 @@ pub fn skipped_backward_meets_differences<B: Backend>(backend: &B) -> Result<(),
             3,
             Conv2dOptions { padding: 1, bias: false, ..Conv2dOptions::default() },
         )?;
-        Ok(Box::new(Skipped(fused(p, residual)?, conv, Relu::new("last"))))
+        Ok(Box::new(Skipped(fused(p, residual)?, conv, Activation::relu("last"))))
     }
     in_both_modes(backend, &[3, 2, 2, 3], [|p| skipped(p, false), |p| skipped(p, true)])
 }
@@ -279,7 +279,7 @@ pub fn mean_pool_backward_meets_differences<B: Backend>(backend: &B) -> Result<(
 
 /// A value with two consumers gets both shares.
 pub fn add_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
-    check(backend, Mode::Train, &[2, 3, 2, 3], |_| Ok(Box::new(Add(Relu::new("relu")))))
+    check(backend, Mode::Train, &[2, 3, 2, 3], |_| Ok(Box::new(Add(Activation::relu("relu")))))
 }
 
 /// With and without label smoothing.

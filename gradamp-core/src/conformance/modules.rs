@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::nn::{BatchNorm2d, Conv2d, MaxPool2d, Module, Relu};
+use crate::nn::{Activation, BatchNorm2d, Conv2d, MaxPool2d, Module};
 use crate::{Backend, ParameterId, Result, Tape, Tensor, Var, ops};
 
 /// relu(batch_norm(x) + x), or without the sum.
 pub(super) struct Fused {
     pub(super) bn: BatchNorm2d,
-    pub(super) relu: Relu,
+    pub(super) relu: Activation,
     pub(super) residual: bool,
 }
 
@@ -23,7 +23,7 @@ impl<B: Backend> Module<B> for Fused {
 }
 
 /// conv(relu(batch_norm(x)))
-pub(super) struct Chain(pub(super) BatchNorm2d, pub(super) Relu, pub(super) Conv2d);
+pub(super) struct Chain(pub(super) BatchNorm2d, pub(super) Activation, pub(super) Conv2d);
 
 impl<B: Backend> Module<B> for Chain {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
@@ -36,7 +36,7 @@ impl<B: Backend> Module<B> for Chain {
 
 /// conv(z) + z + relu(z) with z = relu(batch_norm(x) + x), or z = relu(batch_norm(x)). In backward, the share of the convolution is
 /// neither the first nor the last one.
-pub(super) struct Skipped(pub(super) Fused, pub(super) Conv2d, pub(super) Relu);
+pub(super) struct Skipped(pub(super) Fused, pub(super) Conv2d, pub(super) Activation);
 
 impl<B: Backend> Module<B> for Skipped {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
@@ -59,7 +59,7 @@ impl<B: Backend> Module<B> for Pooled {
 }
 
 /// x + relu(x): the gradient of x is the sum of two shares.
-pub(super) struct Add(pub(super) Relu);
+pub(super) struct Add(pub(super) Activation);
 
 impl<B: Backend> Module<B> for Add {
     fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {

@@ -8,7 +8,7 @@ use ndarray::Array4;
 use super::case::{every, random};
 use super::{Broken, Violation};
 use crate::Mode;
-use crate::nn::{BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d, Module, Relu, join};
+use crate::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d, Module, join};
 use crate::{
     Backend, BackwardHook, Gradient, GradientAction, HookGuard, Hooks, LayerKind, Parameters, Result, Role,
     Site, Tape, Tensor, Var, ops,
@@ -24,15 +24,15 @@ pub(super) struct Net {
     block: Arc<str>,
     conv1: Conv2d,
     bn1: BatchNorm2d,
-    relu1: Relu,
+    relu1: Activation,
     conv2: Conv2d,
     bn2: BatchNorm2d,
-    relu2: Relu,
+    relu2: Activation,
     shortcut: Conv2d,
     shortcut_bn: BatchNorm2d,
     skipped: Conv2d,
     bn3: BatchNorm2d,
-    relu3: Relu,
+    relu3: Activation,
     conv3: Conv2d,
     pool: MeanPool2d,
     linear: Linear,
@@ -51,10 +51,10 @@ impl Net {
                 Conv2dOptions { stride: 2, ..SAME_SIZE },
             )?,
             bn1: BatchNorm2d::new(parameters, &path("bn1"), 3)?,
-            relu1: Relu::new(&path("relu1")),
+            relu1: Activation::relu(&path("relu1")),
             conv2: Conv2d::new(parameters, &path("conv2"), [3, 3], 3, SAME_SIZE)?,
             bn2: BatchNorm2d::new(parameters, &path("bn2"), 3)?,
-            relu2: Relu::new(&path("relu2")),
+            relu2: Activation::relu(&path("relu2")),
             shortcut: Conv2d::new(
                 parameters,
                 &path("shortcut.0"),
@@ -65,7 +65,7 @@ impl Net {
             shortcut_bn: BatchNorm2d::new(parameters, &path("shortcut.1"), 3)?,
             skipped: Conv2d::new(parameters, "skipped", [3, 3], 3, SAME_SIZE)?,
             bn3: BatchNorm2d::new(parameters, "bn3", 3)?,
-            relu3: Relu::new("relu3"),
+            relu3: Activation::relu("relu3"),
             conv3: Conv2d::new(parameters, "conv3", [3, 3], 3, SAME_SIZE)?,
             pool: MeanPool2d::new("pool"),
             linear: Linear::new(parameters, "linear", [3, 4])?,

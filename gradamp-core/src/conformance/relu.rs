@@ -97,5 +97,5 @@ pub(super) fn backward() -> impl Case {
 
 /// Elements near 0 are left out.
 pub fn relu_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
-    gradients::check(backend, Mode::Train, &[2, 3, 2, 3], |_| Ok(Box::new(nn::Relu::new("relu"))))
+    gradients::check(backend, Mode::Train, &[2, 3, 2, 3], |_| Ok(Box::new(nn::Activation::relu("relu"))))
 }

@@ -97,25 +97,6 @@ impl<B: Backend> Module<B> for BatchNorm2d {
     }
 }
 
-/// A rectifier; see [`ops::relu`].
-#[derive(Clone, Debug)]
-pub struct Relu {
-    path: Arc<str>,
-}
-
-impl Relu {
-    /// A rectifier at `path`.
-    pub fn new(path: &str) -> Self {
-        Self { path: path.into() }
-    }
-}
-
-impl<B: Backend> Module<B> for Relu {
-    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
-        ops::relu(tape, &x, &self.path)
-    }
-}
-
 /// An activation function, applied element by element.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -155,6 +136,11 @@ impl Activation {
     /// A layer at `path` that applies `function`.
     pub fn new(path: &str, function: ActivationFunction) -> Self {
         Self { path: path.into(), function }
+    }
+
+    /// A rectifier at `path`: max(x, 0).
+    pub fn relu(path: &str) -> Self {
+        Self::new(path, ActivationFunction::Relu)
     }
 }
 

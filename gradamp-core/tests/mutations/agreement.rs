@@ -8,7 +8,7 @@ use crate::faulty::{Fault, Faulty};
 use gradamp_core::Reference;
 
 /// A convolution, batch norm and rectifier, a pool, a classifier.
-struct Net(nn::Conv2d, nn::BatchNorm2d, nn::Relu, nn::MaxPool2d, nn::Linear);
+struct Net(nn::Conv2d, nn::BatchNorm2d, nn::Activation, nn::MaxPool2d, nn::Linear);
 
 impl Net {
     fn new<B: Backend>(backend: &B) -> (Self, Parameters<B>) {
@@ -23,7 +23,7 @@ impl Net {
         .unwrap();
         let bn = nn::BatchNorm2d::new(&mut parameters, "bn", 4).unwrap();
         let linear = nn::Linear::new(&mut parameters, "linear", [36, 3]).unwrap();
-        (Self(conv, bn, nn::Relu::new("relu"), nn::MaxPool2d::new("pool", 2, 2), linear), parameters)
+        (Self(conv, bn, nn::Activation::relu("relu"), nn::MaxPool2d::new("pool", 2, 2), linear), parameters)
     }
 }
 

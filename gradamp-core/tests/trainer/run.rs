@@ -3,7 +3,7 @@
 use gradamp_core::amplify::{
     AmplificationSettings, Amplify, DrawRecord, Phase, Placement, Redraw, Schedule, Strategy,
 };
-use gradamp_core::nn::{BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d, Relu};
+use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d};
 use gradamp_core::optim::Sgd;
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::train::{
@@ -17,7 +17,7 @@ pub const IMAGE: [usize; 3] = [6, 6, 2];
 pub struct Tiny {
     conv: Conv2d,
     bn: BatchNorm2d,
-    relu: Relu,
+    relu: Activation,
     pool: MeanPool2d,
     linear: Linear,
 }
@@ -33,7 +33,7 @@ impl Tiny {
                 Conv2dOptions { padding: 1, bias: false, ..Conv2dOptions::default() },
             )?,
             bn: BatchNorm2d::new(parameters, "bn", 5)?,
-            relu: Relu::new("relu"),
+            relu: Activation::relu("relu"),
             pool: MeanPool2d::new("pool"),
             linear: Linear::new(parameters, "linear", [5, 3])?,
         })

@@ -1,7 +1,7 @@
 //! The control of step length: the amplified gradient's length, the plain gradient's direction.
 
 use gradamp_core::amplify::{AmplificationSettings, Amplify, Placement, Redraw, Schedule, Strategy, Through};
-use gradamp_core::nn::{BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d, Relu};
+use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d};
 use gradamp_core::optim::{Sgd, SgdSettings};
 use gradamp_core::train::{LossScaling, TrainSettings, TrainState, Trainer};
 use gradamp_core::{Backend, LayerKind, Module, Parameters, Reference, Result, Tape, Tensor, Var};
@@ -16,7 +16,7 @@ type ByPath = Vec<(String, Vec<f64>)>;
 struct Chain {
     first: Conv2d,
     norm: Option<BatchNorm2d>,
-    relu: Relu,
+    relu: Activation,
     second: Conv2d,
     pool: MeanPool2d,
     linear: Linear,
@@ -28,7 +28,7 @@ impl Chain {
         Ok(Self {
             first: Conv2d::new(parameters, "first", [2, 5], 3, options())?,
             norm: has_norm.then(|| BatchNorm2d::new(parameters, "norm", 5)).transpose()?,
-            relu: Relu::new("relu"),
+            relu: Activation::relu("relu"),
             second: Conv2d::new(parameters, "second", [5, 4], 3, options())?,
             pool: MeanPool2d::new("pool"),
             linear: Linear::new(parameters, "linear", [4, 3])?,

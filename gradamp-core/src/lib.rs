@@ -1,6 +1,15 @@
-//! The core of gradamp: tensors, a [`Backend`] trait with a small [`Reference`] implementation, a tape with backward
-//! hooks, gradient amplification, layers, SGD and a trainer. The feature `conformance` adds the laws that every backend
-//! must keep. The fast backends are crates of their own: `gradamp-cpu` and `gradamp-wgpu`.
+//! The core of gradamp: tensors, a [`Backend`] trait with a small [`Reference`] implementation, a tape with backward hooks,
+//! gradient amplification, layers, SGD and a trainer. The fast backends are crates of their own: `gradamp-cpu` and
+//! `gradamp-wgpu`.
+//!
+//! | to | begin with |
+//! |---|---|
+//! | compute a gradient | [`Tape`], [`ops`], [`Gradients`] |
+//! | look at a layer's gradient, or change it | [`Hooks`], [`BackwardHook`] |
+//! | amplify gradients | [`amplify::AmplificationSettings`]; [`amplify::AmplificationPolicy`] for a policy of your own |
+//! | write a model | [`nn`], [`Module`], [`Parameters`] |
+//! | train | [`train::Trainer`] |
+//! | write a backend | [`Backend`], and the feature `conformance`: the laws that every backend must keep |
 
 #![forbid(unsafe_code)]
 

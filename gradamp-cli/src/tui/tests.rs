@@ -231,7 +231,7 @@ fn measures_and_help_and_the_question_are_seen() {
     assert!(text((40, 12), &dashboard, &ui).contains("stop after this step, saved"));
     ui.key(KeyEvent::new(KeyCode::Char('?'), KeyModifiers::NONE));
     ui.key(KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE));
-    assert!(text((80, 24), &dashboard, &ui).contains("stop after this step and save?  y stop  n go on"));
+    assert!(text((80, 24), &dashboard, &ui).contains("stop after this step and save?  y stop  n continue"));
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
 
+use gradamp_core::amplify::{Amplify, Schedule, Strategy};
 use gradamp_core::backend::Device;
 use gradamp_core::conformance::agreement::FirstStep;
+use gradamp_core::nn::ActivationFunction;
 use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, Normalise, Sgd, SgdSettings};
+use gradamp_core::train::{Control, EpochReport, Observer, SiteSignals, Snapshot, TrainSettings, Trainer};
 use gradamp_core::{Backend, BatchSource, Hooks, Module, Parameters, Reference, Tape, ops};
 use gradamp_cpu::Cpu;
 use gradamp_data::{DataSettings, Loader, ShapesSettings, Source};
@@ -123,4 +126,56 @@ fn after_the_first_steps_no_option_of_the_optimiser_takes_memory_from_the_system
         train(&cpu, settings, 6, |_| counts.push(cpu.fresh_allocations().unwrap()));
         assert_eq!(counts[5], counts[1]);
     }
+}
+
+/// The signals of the first epoch of a sigmoid network, whose first step is measured.
+fn signals<B: Backend>(backend: &B) -> Vec<(String, SiteSignals)> {
+    struct Keep(Vec<(String, SiteSignals)>);
+    impl<B: Backend> Observer<B> for Keep {
+        fn on_epoch(&mut self, report: &EpochReport, _: &Snapshot<'_, B>) -> gradamp_core::Result<Control> {
+            let found = report.gradients.iter().cloned();
+            self.0 = found.map(|gradient| (gradient.site, gradient.signals.unwrap())).collect();
+            Ok(Control::Continue)
+        }
+    }
+    let mut parameters = Parameters::new(backend, SEED);
+    let settings = ModelSettings {
+        width: 24,
+        depth: 3,
+        activation: ActivationFunction::Sigmoid,
+        ..ModelSettings::new(Architecture::Mlp)
+    };
+    let model = Model::new(&settings, &mut parameters).unwrap();
+    let strategy = Strategy::single(1, Schedule::constant(0.1), Amplify::Off);
+    let settings = TrainSettings { signals: true, ..TrainSettings::new(SEED, strategy, Default::default()) };
+    let mut keep = Keep(Vec::new());
+    let mut trainer = Trainer::new(&model, parameters, [32, 32, 3], settings).unwrap();
+    trainer.observe(&mut keep);
+    trainer.run(&loader(16, 8), &[]).unwrap();
+    drop(trainer);
+    keep.0
+}
+
+#[test]
+fn signals_agree_with_those_of_the_reference_backend() {
+    let (found, expected) = (signals(&Cpu::default()), signals(&Reference));
+    assert_eq!(found.len(), expected.len());
+    for ((site, found), (_, expected)) in found.iter().zip(&expected) {
+        let close = |a: f64, b: f64| (a - b).abs() <= 1e-3 * b.abs() + 1e-6;
+        let both = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => close(a, b),
+            (a, b) => a == b,
+        };
+        assert!(close(found.output_mean, expected.output_mean), "{site}: {found:?} {expected:?}");
+        assert!(close(found.output_deviation, expected.output_deviation), "{site}: {found:?} {expected:?}");
+        for (a, b) in [
+            (found.saturated, expected.saturated),
+            (found.gradient_square, expected.gradient_square),
+            (found.gradient_variance, expected.gradient_variance),
+            (found.angular_update, expected.angular_update),
+        ] {
+            assert!(both(a, b), "{site}: {found:?} {expected:?}");
+        }
+    }
+    assert!(expected.iter().any(|(_, signals)| signals.angular_update.is_some_and(|angle| angle > 0.0)));
 }

@@ -84,6 +84,7 @@ mod tests {
                 "evaluate_every",
                 "log_interval",
                 "gradients_every",
+                "signals",
                 "on_divergence",
                 "loss_scaling",
             ],

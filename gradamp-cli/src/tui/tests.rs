@@ -87,6 +87,7 @@ fn epoch(epoch: usize) -> EpochLine {
         test_accuracy: Some(0.1 + 0.6 * t),
         best: true,
         skipped_steps: None,
+        attenuation: None,
         images_per_second: 640.0,
         seconds: 2.0,
         total_seconds: 2.5 * (epoch + 1) as f64,

@@ -30,7 +30,7 @@ fn a_run_leaves_a_folder_that_tells_everything() {
     let metrics = json_lines(&place.path("run/metrics.jsonl"));
     let of_kind = |kind: &str| metrics.iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
     assert_eq!((of_kind("step").len(), of_kind("epoch").len()), (9, 3));
-    let keys = "epoch step phase lr amplified train_loss train_accuracy test_loss test_accuracy images_per_second seconds";
+    let keys = "epoch step phase lr amplified train_loss train_accuracy test_loss test_accuracy attenuation images_per_second seconds";
     for epoch in of_kind("epoch") {
         for key in keys.split(' ') {
             assert!(!epoch[key].is_null(), "{key} in {epoch}");
@@ -51,6 +51,35 @@ fn a_run_leaves_a_folder_that_tells_everything() {
         let expected = if is_drawn { factor } else { 1.0 };
         assert!((ratio - expected).abs() < 1e-6, "{line}");
     }
+}
+
+#[test]
+fn signals_change_no_bit_and_are_recorded_through_a_resume() {
+    let place = Workplace::new();
+    let signals = "--set train.signals=true";
+    place.run(&format!("{SMALL} --out plain")).succeeds();
+    place.run(&format!("{SMALL} {signals} --out whole")).succeeds();
+    place.run(&format!("{SMALL} {signals} --max-steps 9 --out resumed")).succeeds();
+    place.run("train --threads 1 --resume resumed").succeeds();
+    let read = |file: &str| fs::read(place.path(file)).unwrap();
+    let model = "checkpoints/last/model.safetensors";
+    assert!(read(&format!("plain/{model}")) == read(&format!("whole/{model}")), "the model differs");
+    assert!(read("whole/gradients.jsonl") == read("resumed/gradients.jsonl"), "the gradients differ");
+    for line in json_lines(&place.path("whole/gradients.jsonl")) {
+        assert!(line["output_deviation"].as_f64().is_some_and(|deviation| deviation > 0.0), "{line}");
+        let has_parameters = !line["update_ratio"].is_null();
+        for key in ["gradient_square", "gradient_variance", "signal_to_noise", "angular_update"] {
+            assert_eq!(line[key].is_number(), has_parameters, "{key} in {line}");
+        }
+        assert_eq!(line["saturated"].is_number(), line["site"].as_str().unwrap().contains("relu"), "{line}");
+    }
+    assert!(json_lines(&place.path("plain/gradients.jsonl"))[0]["output_deviation"].is_null());
+    place.run("report whole --output page.html").succeeds();
+    assert!(fs::read_to_string(place.path("page.html")).unwrap().contains("The forward path is"));
+    place.run("train --epochs 1 --data shapes --set train.signals=true --set train.gradients_every=0 --out none").fails(
+        2,
+        &["train.gradients_every", "found 0, expected at least 1, for `signals` measures where gradients are measured"],
+    );
 }
 
 #[test]

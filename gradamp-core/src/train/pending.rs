@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::StepReport;
 use super::measured::Measured;
+use super::signals::Signals;
 use crate::backend::StepGate;
 use crate::{Backend, Batch, Result, Tensor};
 
@@ -19,6 +20,8 @@ pub(super) struct Pending<B: Backend> {
     pub(super) gate: Option<Tensor<B>>,
     /// The measured gradients, in steps that are measured.
     pub(super) measured: Option<Measured<B>>,
+    /// The measured signals, in steps that measure them.
+    pub(super) signals: Option<Signals<B>>,
     /// The batch, to explain a loss that is not finite.
     pub(super) batch: Batch<B>,
 }
@@ -27,8 +30,9 @@ impl<B: Backend> Pending<B> {
     /// The buffers on the device, in the order in which [`Pending::complete`] reads them.
     fn sources(&self) -> impl Iterator<Item = (&B::Buffer, usize)> {
         let measured = self.measured.as_ref().map(|measured| (&measured.buffer, measured.places.len()));
+        let signals = self.signals.as_ref().map(|signals| (&signals.buffer, signals.len()));
         let small = [&self.loss, &self.correct].into_iter().chain(&self.gate);
-        small.map(|tensor| (tensor.buffer(), tensor.elements())).chain(measured)
+        small.map(|tensor| (tensor.buffer(), tensor.elements())).chain(measured).chain(signals)
     }
 
     fn complete(&mut self, mut values: impl FnMut() -> Vec<f32>) {
@@ -39,6 +43,9 @@ impl<B: Backend> Pending<B> {
         self.report.skipped = gate.is_some_and(|gate| !gate.applies);
         if let Some(measured) = &mut self.measured {
             measured.values = values();
+        }
+        if let Some(signals) = &mut self.signals {
+            signals.values = values();
         }
     }
 }

@@ -32,6 +32,9 @@ pub struct TrainSettings {
     pub evaluate_every: usize,
     /// Steps from one measurement of all gradients to the next within an epoch; 0 for no measurement.
     pub gradients_every: usize,
+    /// Whether the steps whose gradients are measured also measure [`SiteSignals`](super::SiteSignals). Each such step then has a
+    /// further pass over half of the batch. A run's hooks see both passes.
+    pub signals: bool,
     /// The step at which the run stops, unless it finishes before.
     pub max_steps: Option<u64>,
     /// What to do when the loss is not finite.
@@ -50,6 +53,7 @@ impl Default for TrainSettings {
             label_smoothing: 0.0,
             evaluate_every: 1,
             gradients_every: 50,
+            signals: false,
             max_steps: None,
             on_divergence: OnDivergence::Stop,
             loss_scaling: None,

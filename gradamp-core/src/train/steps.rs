@@ -6,9 +6,11 @@ use std::time::Instant;
 use super::loss_scaling::RECONSIDERED;
 use super::meter::Weights;
 use super::pending::{self, Pending};
+use super::signals::Signals;
 use super::step_length::Lengths;
 use super::trainer::{Outcome, Trainer};
 use super::{Control, Next, OnDivergence, StepReport, TrainState, divergence};
+use crate::autograd::Probe;
 use crate::optim::Rate;
 use crate::{Backend, Batch, BatchSource, Error, Gradients, Hooks, Module, Parameters, Result, Tape, ops};
 
@@ -66,18 +68,26 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         let loss_scale = self.state.loss_scale.as_ref().map(|scale| scale.factor);
         let lengths = self.amplified_lengths(&batch, loss_scale)?;
         let every = self.settings.gradients_every;
-        if every > 0 && number % every == 0 {
+        let is_measured = every > 0 && number % every == 0;
+        let mut signals = match is_measured && self.settings.signals {
+            true => Some(self.signals(&batch, loss_scale)?),
+            false => None,
+        };
+        if is_measured {
             let arriving = self.amplifier().arriving();
             self.meter.begin(self.parameters.backend(), arriving)?;
         }
 
         let smoothing = self.settings.label_smoothing;
         let (loss, mut gradients) =
-            pass(self.model, &mut self.parameters, &batch, loss_scale, smoothing, &self.hooks)?;
+            pass(self.model, &mut self.parameters, &batch, loss_scale, smoothing, &self.hooks, None)?;
         let mut measured = self.meter.end();
         if self.parameters.backend().steps_ahead() == 0 {
             // Read now, while the parameters still are those that led to this loss.
             self.check(epoch, step, loss.read()?.0, &batch, "")?;
+        }
+        if let Some(signals) = &mut signals {
+            signals.compare(&self.parameters, &gradients)?;
         }
         if let Some(lengths) = lengths {
             lengths.apply(&self.parameters, &mut gradients)?;
@@ -85,9 +95,15 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         let rates = self.amplifier().rates();
         let rate = Rate { lr: lr as f32, multipliers: rates.as_deref() };
         let before = measured.as_ref().map(|_| Weights::before(&self.parameters));
+        let all =
+            || self.parameters.iter().map(|(_, p)| p.role.is_trained().then(|| p.value.clone())).collect();
+        let before_signals: Option<Vec<_>> = signals.as_ref().map(|_| all());
         let gate = self.sgd.step(&mut self.parameters, &gradients, &rate)?;
         if let (Some(measured), Some(before)) = (&mut measured, before) {
             before.measure_update(&self.parameters, measured)?;
+        }
+        if let (Some(signals), Some(before)) = (&mut signals, before_signals) {
+            signals.update(before, &self.parameters)?;
         }
         let report = StepReport {
             epoch,
@@ -111,6 +127,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
             correct: loss.correct,
             gate,
             measured,
+            signals,
             batch,
         });
         Ok(())
@@ -123,9 +140,22 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         let mut parameters = self.parameters.clone();
         self.amplifier().measure_length(true);
         let smoothing = self.settings.label_smoothing;
-        let result = pass(self.model, &mut parameters, batch, loss_scale, smoothing, &self.hooks);
+        let result = pass(self.model, &mut parameters, batch, loss_scale, smoothing, &self.hooks, None);
         self.amplifier().measure_length(false);
         Lengths::measure(&parameters, &result?.1, per_layer).map(Some)
+    }
+
+    /// Measures the forward signals of the first half of `batch`, and keeps its gradients.
+    fn signals(&self, batch: &Batch<B>, loss_scale: Option<f32>) -> Result<Signals<B>> {
+        let mut signals = Signals::new(self.parameters.backend(), self.trace.clone())?;
+        let half = signals.half_of(batch)?;
+        let mut parameters = self.parameters.clone();
+        let smoothing = self.settings.label_smoothing;
+        let probe = Some(signals.probe());
+        let (_, gradients) =
+            pass(self.model, &mut parameters, &half, loss_scale, smoothing, &self.hooks, probe)?;
+        signals.keep(gradients);
+        Ok(signals)
     }
 
     /// **Errors:** the loss is not finite, and such a loss ends the run. `when` says which step the parameters belong to.
@@ -160,7 +190,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         let when = steps.last().map_or(String::new(), |last| format!("after step {}, ", last.report.step));
         let remembers = self.amplifier().epochs_kept() > 0;
         let mut reports = Vec::with_capacity(steps.len());
-        for Pending { report, measured, batch, .. } in steps {
+        for Pending { report, measured, signals, batch, .. } in steps {
             self.check(report.epoch, report.step, report.loss, &batch, &when)?;
             count(&mut self.state, &report);
             if let (Some(scaling), Some(scale)) = (&self.settings.loss_scaling, &mut self.state.loss_scale) {
@@ -171,6 +201,9 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
                 if remembers {
                     measured.remember(&mut self.state.statistics);
                 }
+            }
+            if let Some(signals) = signals {
+                signals.add_to(&mut self.state.gradients);
             }
             reports.push(report);
         }
@@ -190,15 +223,19 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
 }
 
 /// Forward, loss, and backward with hooks.
-fn pass<B: Backend>(
+fn pass<'p, B: Backend>(
     model: &impl Module<B>,
-    parameters: &mut Parameters<B>,
+    parameters: &'p mut Parameters<B>,
     batch: &Batch<B>,
     loss_scale: Option<f32>,
     label_smoothing: f32,
     hooks: &Hooks<B>,
+    probe: Option<Probe<'p, B>>,
 ) -> Result<(ops::Loss<B>, Gradients<B>)> {
     let mut tape = Tape::train(parameters);
+    if let Some(probe) = probe {
+        tape = tape.with_probe(probe);
+    }
     let x = tape.constant(batch.images.clone());
     let mut logits = model.forward(&mut tape, x)?;
     if let Some(factor) = loss_scale {

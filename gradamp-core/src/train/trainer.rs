@@ -92,7 +92,7 @@ pub struct Trainer<'a, B: Backend, M: Module<B>> {
     pub(super) sgd: Sgd<B>,
     pub(super) settings: TrainSettings,
     pub(super) state: TrainState,
-    trace: Arc<Trace>,
+    pub(super) trace: Arc<Trace>,
     pub(super) amplifier: Arc<Mutex<Amplifier>>,
     pub(super) meter: Meter<B>,
     pub(super) hooks: Hooks<B>,
@@ -137,6 +137,11 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
     ) -> Result<Self> {
         if settings.evaluate_every == 0 {
             return Err(Error::setting("evaluate_every", "expected at least 1 epoch, found 0"));
+        }
+        if settings.signals && settings.gradients_every == 0 {
+            let message =
+                "signals are measured where gradients are, but `gradients_every` is 0: expected at least 1";
+            return Err(Error::setting("signals", message));
         }
         state.loss_scale = match &settings.loss_scaling {
             Some(scaling) => {

@@ -8,6 +8,7 @@ mod options;
 mod policies;
 mod run;
 mod scaled;
+mod signals;
 mod step_length;
 mod stop;
 

@@ -8,7 +8,7 @@ use crate::config::{Difference, KeyError, Resolved};
 use crate::resume;
 
 /// Settings that do not matter for a comparison: the seed, in which the runs of a group differ, and the logging intervals.
-const HARMLESS: [&str; 3] = ["train.seed", "train.log_interval", "train.gradients_every"];
+const HARMLESS: [&str; 4] = ["train.seed", "train.log_interval", "train.gradients_every", "train.signals"];
 
 /// A setting in which A and B differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

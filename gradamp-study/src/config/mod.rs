@@ -73,6 +73,8 @@ pub struct LoopSettings {
     pub log_interval: usize,
     /// The number of steps between measurements of all sites' gradients within an epoch; 0 means no measurements.
     pub gradients_every: usize,
+    /// Whether those measurements include forward signals, gradient noise and angular updates; `docs/recording.md` describes them.
+    pub signals: bool,
     /// The seconds between checkpoints within an epoch. A checkpoint is also saved after every epoch.
     pub checkpoint_seconds: f64,
     /// Whether event files for TensorBoard are written.
@@ -103,6 +105,7 @@ impl Default for LoopSettings {
             evaluate_every: 1,
             log_interval: 10,
             gradients_every: 50,
+            signals: false,
             checkpoint_seconds: 60.0,
             tensorboard: false,
             max_steps: None,
@@ -154,6 +157,10 @@ impl Config {
             let expected = "at least 1, for the policy of amplification decides by measured gradients";
             return fail("train.gradients_every", &0, expected);
         }
+        if self.train.signals && self.train.gradients_every == 0 {
+            let expected = "at least 1, for `signals` measures where gradients are measured";
+            return fail("train.gradients_every", &0, expected);
+        }
         Ok(())
     }
 
@@ -167,6 +174,7 @@ impl Config {
             label_smoothing: self.optimizer.label_smoothing,
             evaluate_every: self.train.evaluate_every,
             gradients_every: self.train.gradients_every,
+            signals: self.train.signals,
             max_steps: self.train.max_steps,
             on_divergence: self.train.on_divergence,
             loss_scaling: match (&self.train.loss_scaling, self.train.precision) {
@@ -198,7 +206,7 @@ fn key_of(field: &str) -> String {
     if let Some(rest) = below("strategy.phases") {
         return format!("strategy.phase{rest}");
     }
-    let of_the_loop = ["evaluate_every", "gradients_every", "max_steps", "loss_scaling"];
+    let of_the_loop = ["evaluate_every", "gradients_every", "signals", "max_steps", "loss_scaling"];
     if of_the_loop.iter().any(|name| below(name).is_some()) {
         return format!("train.{field}");
     }

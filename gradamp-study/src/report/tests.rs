@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gradamp_core::amplify::{DrawRecord, Placement};
-use gradamp_core::train::SiteGradient;
+use gradamp_core::train::{SiteGradient, SiteSignals};
 use serde::Serialize;
 
 use super::*;
@@ -23,6 +23,7 @@ struct Invented {
     name: &'static str,
     outcome: RunStatus,
     loss: fn(usize) -> f64,
+    signals: bool,
 }
 
 const PLAIN: Invented = Invented {
@@ -32,6 +33,7 @@ const PLAIN: Invented = Invented {
     name: "conv",
     outcome: RunStatus::Finished,
     loss: |epoch| 2.0 / (epoch + 1) as f64,
+    signals: false,
 };
 
 impl Invented {
@@ -110,6 +112,7 @@ impl Invented {
             test_accuracy: Some(accuracy),
             best: true,
             skipped_steps: None,
+            attenuation: None,
             images_per_second: 100.0,
             seconds: 1.0,
             total_seconds: epoch as f64 + 1.0,
@@ -124,6 +127,14 @@ impl Invented {
             norm_before: norm,
             norm_after: 2.0 * norm,
             update_ratio: site.is_multiple_of(2).then_some(norm),
+            signals: self.signals.then(|| SiteSignals {
+                output_mean: 0.1,
+                output_deviation: norm,
+                saturated: site.is_multiple_of(3).then_some(0.25),
+                gradient_square: site.is_multiple_of(2).then_some(norm),
+                gradient_variance: site.is_multiple_of(2).then_some(0.5),
+                angular_update: site.is_multiple_of(2).then_some(norm),
+            }),
             ..SiteGradient::default()
         };
         GradientLine { epoch, step: 10 * (epoch as u64 + 1), gradient }
@@ -164,6 +175,7 @@ fn a_page_shows_every_part_of_a_run() {
         "loss",
         "gradient-flow",
         "gradient-profile",
+        "attenuation",
         "update-ratio",
         "amplified-sites",
         "gains-phase-1",
@@ -182,6 +194,24 @@ fn a_page_shows_every_part_of_a_run() {
     ] {
         assert!(html.contains(part), "{part}");
     }
+}
+
+#[test]
+fn signals_are_shown_where_they_were_measured() {
+    let ids = ["forward-signal", "saturated", "signal-to-noise", "angular-update"];
+    for (signals, page) in [(true, Invented { signals: true, ..PLAIN }), (false, PLAIN)] {
+        let html = page_of(&page);
+        for id in ids {
+            assert_eq!(html.contains(&format!("id=\"figure-{id}\"")), signals, "{id}");
+        }
+        assert_eq!(html.contains("Forward signal and gradient noise"), signals);
+    }
+    // The signal of `Invented` falls by 10 from site to site, and begins anew at every seventh.
+    let html = page_of(&Invented { signals: true, ..PLAIN });
+    assert!(html.contains("The forward path is dead from conv3 on"), "a thousandth of the first site's");
+    let html = page_of(&Invented { signals: true, sites: 3, ..PLAIN });
+    assert!(html.contains("The forward path is alive at every site."));
+    page_of(&Invented { signals: true, loss: |_| f64::NAN, ..PLAIN });
 }
 
 /// Epochs 2 and 5 of 6 are amplified: two shades an epoch wide and three apart, in each of two panels.
@@ -273,6 +303,7 @@ fn runs_are_laid_over_each_other_and_side_by_side() {
             "test-accuracy",
             "accuracy-over-time",
             "gradient-flow",
+            "attenuation",
             "update-ratio",
             "b-amplified-sites",
             "confusion",

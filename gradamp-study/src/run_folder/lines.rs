@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gradamp_core::train::{EpochReport, Evaluation, SiteGradient, StepReport, TrainState};
+use gradamp_core::train::{EpochReport, Evaluation, SiteGradient, SiteSignals, StepReport, TrainState};
 use serde::{Deserialize, Serialize};
 
 /// A line of `metrics.jsonl`.
@@ -79,6 +79,10 @@ pub struct EpochLine {
     pub best: bool,
     /// Steps of the whole run that changed no parameter, where loss scaling skips any.
     pub skipped_steps: Option<u64>,
+    /// The norm of the gradient at the first measured site's output, divided by that at the last one's; both before amplification at
+    /// the site. Earlier versions did not write this key.
+    #[serde(default)]
+    pub attenuation: Option<f64>,
     /// Images per second.
     pub images_per_second: f64,
     /// Seconds of the epoch's steps.
@@ -121,6 +125,22 @@ struct GradientFields {
     /// Left out at sites without parameters.
     #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
     update_ratio: Option<NullIsNan>,
+    /// The keys of signals are left out where signals were not measured.
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
+    output_mean: Option<NullIsNan>,
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
+    output_deviation: Option<NullIsNan>,
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
+    saturated: Option<NullIsNan>,
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
+    gradient_square: Option<NullIsNan>,
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
+    gradient_variance: Option<NullIsNan>,
+    /// Written for those who read the file; it follows from the two above.
+    #[serde(default, skip_deserializing, skip_serializing_if = "Option::is_none")]
+    signal_to_noise: Option<NullIsNan>,
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
+    angular_update: Option<NullIsNan>,
 }
 
 /// A number whose key is always present; `null` if it is not finite.
@@ -136,6 +156,8 @@ fn there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Nul
 impl From<GradientLine> for GradientFields {
     fn from(line: GradientLine) -> Self {
         let GradientLine { epoch, step, gradient } = line;
+        let signals = gradient.signals.as_ref();
+        let of = |value: fn(&SiteSignals) -> Option<f64>| signals.and_then(value).map(NullIsNan);
         Self {
             epoch,
             step,
@@ -147,12 +169,29 @@ impl From<GradientLine> for GradientFields {
             mean_magnitude_after: gradient.mean_magnitude_after,
             zeros: gradient.zeros,
             update_ratio: gradient.update_ratio.map(NullIsNan),
+            output_mean: of(|signals| Some(signals.output_mean)),
+            output_deviation: of(|signals| Some(signals.output_deviation)),
+            saturated: of(|signals| signals.saturated),
+            gradient_square: of(|signals| signals.gradient_square),
+            gradient_variance: of(|signals| signals.gradient_variance),
+            signal_to_noise: of(SiteSignals::signal_to_noise),
+            angular_update: of(|signals| signals.angular_update),
         }
     }
 }
 
 impl From<GradientFields> for GradientLine {
     fn from(fields: GradientFields) -> Self {
+        let number = |field: Option<NullIsNan>| field.map(|NullIsNan(number)| number);
+        let outputs = number(fields.output_mean).zip(number(fields.output_deviation));
+        let signals = outputs.map(|(output_mean, output_deviation)| SiteSignals {
+            output_mean,
+            output_deviation,
+            saturated: number(fields.saturated),
+            gradient_square: number(fields.gradient_square),
+            gradient_variance: number(fields.gradient_variance),
+            angular_update: number(fields.angular_update),
+        });
         let gradient = SiteGradient {
             site: fields.site,
             steps: fields.steps,
@@ -161,7 +200,8 @@ impl From<GradientFields> for GradientLine {
             mean_magnitude_before: fields.mean_magnitude_before,
             mean_magnitude_after: fields.mean_magnitude_after,
             zeros: fields.zeros,
-            update_ratio: fields.update_ratio.map(|NullIsNan(ratio)| ratio),
+            update_ratio: number(fields.update_ratio),
+            signals,
         };
         Self { epoch: fields.epoch, step: fields.step, gradient }
     }
@@ -226,6 +266,7 @@ impl EpochLine {
             best: report.best,
             // Of the whole run, since `metrics.jsonl` does not hold every step.
             skipped_steps: state.loss_scale.as_ref().map(|scale| scale.skipped),
+            attenuation: attenuation(&report.gradients),
             images_per_second: report.examples as f64 / report.seconds.max(1e-9),
             seconds: report.seconds,
             total_seconds: state.total_seconds,
@@ -245,6 +286,24 @@ impl EvaluationLine {
             hits: evaluation.hits.clone(),
         }
     }
+}
+
+/// The norm of the gradient at the first site's output, divided by that at the last one's, before amplification at these sites.
+/// `gradients` are those of one epoch, in forward order of the sites. `None` where nothing was measured and where the ratio is not
+/// finite.
+fn attenuation<'a>(gradients: impl IntoIterator<Item = &'a SiteGradient>) -> Option<f64> {
+    let mut norms = gradients.into_iter().map(|gradient| gradient.norm_before);
+    let first = norms.next()?;
+    Some(first / norms.last().unwrap_or(first)).filter(|ratio| ratio.is_finite())
+}
+
+/// The attenuation of each epoch that has one, as in [`EpochLine::attenuation`]; also of runs whose epochs do not hold it.
+pub fn attenuations(lines: &[GradientLine]) -> BTreeMap<usize, f64> {
+    let mut epochs: BTreeMap<usize, Vec<&SiteGradient>> = BTreeMap::new();
+    for line in lines {
+        epochs.entry(line.epoch).or_default().push(&line.gradient);
+    }
+    epochs.into_iter().filter_map(|(epoch, gradients)| Some((epoch, attenuation(gradients)?))).collect()
 }
 
 /// JSON has no NaN: a number that is not finite is `null`.
@@ -330,19 +389,6 @@ pub fn best(epochs: &[EpochLine]) -> Option<&EpochLine> {
     epochs.iter().rev().find(|epoch| epoch.best)
 }
 
-/// The attenuation of each epoch in which gradients were measured: the norm of the gradient at the first measured layer's
-/// output, divided by that at the last one's, both before amplification at these layers. Epochs whose ratio is not finite are
-/// left out. `lines` has the layers of an epoch in forward order.
-pub fn attenuations(lines: &[GradientLine]) -> BTreeMap<usize, f64> {
-    let mut norms: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
-    for line in lines {
-        let norm = line.gradient.norm_before;
-        norms.entry(line.epoch).or_insert((norm, norm)).1 = norm;
-    }
-    let ratios = norms.into_iter().map(|(epoch, (first, last))| (epoch, first / last));
-    ratios.filter(|(_, ratio)| ratio.is_finite()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,6 +403,7 @@ mod tests {
             mean_magnitude_after: norm,
             zeros: 0.25,
             update_ratio,
+            signals: None,
         };
         GradientLine { epoch: 1, step: 8, gradient }
     }
@@ -382,7 +429,23 @@ mod tests {
 
     #[test]
     fn finite_gradients_come_back_as_they_were() {
-        for line in [line(0.1, Some(1e-3)), line(1e-300, None)] {
+        let mut measured = line(0.1, Some(1e-3));
+        let signals = SiteSignals {
+            output_mean: 0.5,
+            output_deviation: 0.125,
+            saturated: Some(0.25),
+            gradient_square: Some(3.0),
+            gradient_variance: Some(2.0),
+            angular_update: Some(1e-4),
+        };
+        measured.gradient.signals = Some(signals);
+        let text = serde_json::to_string(&measured).unwrap();
+        let expected = concat!(
+            r#""output_mean":0.5,"output_deviation":0.125,"saturated":0.25,"gradient_square":3.0,"#,
+            r#""gradient_variance":2.0,"signal_to_noise":0.5,"angular_update":0.0001}"#
+        );
+        assert!(text.ends_with(expected), "{text}");
+        for line in [line(0.1, Some(1e-3)), line(1e-300, None), measured] {
             let text = serde_json::to_string(&line).unwrap();
             assert!(text.contains("update_ratio") == line.gradient.update_ratio.is_some(), "{text}");
             assert_eq!(serde_json::from_str::<GradientLine>(&text).unwrap(), line);

@@ -6,7 +6,7 @@
 //! | `run.json` | version, commit, seed, device, data, times, outcome, expected gains, the seal of `config.toml`, its own seal |
 //! | `metrics.jsonl` | a line per step interval and per epoch |
 //! | `amplification.jsonl` | each draw of amplified sites |
-//! | `gradients.jsonl` | per epoch and site: gradients before and after amplification |
+//! | `gradients.jsonl` | per epoch and site: gradients before and after amplification, and signals if they are measured |
 //! | `evaluations.jsonl` | per evaluation: the confusion matrix, and for each example a 1 if it was classified correctly, else a 0 |
 //! | `checkpoints/last`, `checkpoints/best` | the model, the velocities, where the run stands, the seals of both and of the logs |
 //!

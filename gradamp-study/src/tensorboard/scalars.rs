@@ -1,5 +1,7 @@
 //! Converts the lines of a run to scalars.
 
+use gradamp_core::train::SiteSignals;
+
 use crate::run_folder::lines::{EpochLine, GradientLine, StepLine};
 use crate::run_folder::{Change, RunRecord, Timestamp};
 
@@ -79,16 +81,23 @@ fn epoch_scalars(line: &EpochLine) -> Vec<(String, f64)> {
         ("accuracy/test", line.test_accuracy),
         ("epoch/learning_rate", Some(line.lr)),
         ("epoch/images_per_second", Some(line.images_per_second)),
+        ("epoch/attenuation", line.attenuation),
         ("epoch/skipped_steps", line.skipped_steps.map(|steps| steps as f64)),
     ])
 }
 
 fn gradient_scalars(line: &GradientLine) -> Vec<(String, f64)> {
     let gradient = &line.gradient;
+    let of = |value: fn(&SiteSignals) -> Option<f64>| gradient.signals.as_ref().and_then(value);
     let values = [
         ("gradient_norm_before", Some(gradient.norm_before)),
         ("gradient_norm_after", Some(gradient.norm_after)),
         ("update_ratio", gradient.update_ratio),
+        ("output_mean", of(|signals| Some(signals.output_mean))),
+        ("output_deviation", of(|signals| Some(signals.output_deviation))),
+        ("saturated", of(|signals| signals.saturated)),
+        ("signal_to_noise", of(SiteSignals::signal_to_noise)),
+        ("angular_update", of(|signals| signals.angular_update)),
     ];
     let value = |(tag, value): (&str, Option<f64>)| Some((format!("{tag}/{}", gradient.site), value?));
     values.into_iter().filter_map(value).collect()

@@ -66,7 +66,7 @@ pub fn of_several(runs: &[Subject]) -> Vec<Block> {
     chart.strip = Some(strip);
     let lane = |(i, run): (usize, &Subject)| Lane {
         name: run.name.clone(),
-        spans: spans(run),
+        spans: amplified(run),
         stroke: Stroke::Colour(i),
     };
     chart.lanes = ("amplified epochs".into(), runs.iter().enumerate().map(lane).collect());
@@ -143,13 +143,14 @@ fn splits(run: &Subject, [test, validation, train]: [Value; 3]) -> Vec<Series> {
 
 /// Adds the amplified phases behind `chart` and the learning rate below.
 fn shaded(mut chart: LineChart, run: &Subject) -> LineChart {
-    chart.spans = spans(run);
+    chart.spans = amplified(run);
     let rate = Series::new("learning rate", Stroke::Colour(3), rates(run));
     chart.strip = Some(Strip { y: rate_axis(), series: vec![rate] });
     chart
 }
 
-fn spans(run: &Subject) -> Vec<Span> {
+/// The amplified epochs, to be shaded.
+pub(super) fn amplified(run: &Subject) -> Vec<Span> {
     let span =
         |(from, to): (usize, usize)| Span { from: from as f64, to: to as f64, label: "amplified".into() };
     run.amplified_spans().into_iter().map(span).collect()

@@ -6,6 +6,8 @@ use super::super::chart::{Axis, Chart, ColourScale, Format, Heatmap, LineChart, 
 use super::super::figure::Figure;
 use super::super::html::{Block, Table};
 use super::super::subject::Subject;
+use super::curves::amplified;
+use crate::run_folder::lines::attenuations;
 
 /// Most columns of a table of values; the others are in the run's folder.
 const MOST_COLUMNS: usize = 12;
@@ -129,8 +131,45 @@ pub fn of_one(run: &Subject) -> Vec<Block> {
          shows in the second map alone, and what it does to the sites above it in both.",
     );
     let mut blocks = vec![Block::Figure(flow.broad()), Block::Figure(profile(run, &after))];
+    blocks.extend(attenuation(std::slice::from_ref(run)).map(Block::Figure));
     blocks.extend(updates(run).map(Block::Figure));
     blocks
+}
+
+/// The attenuation of each epoch, run by run; `None` where nothing was measured.
+fn attenuation(runs: &[Subject]) -> Option<Figure> {
+    let line = |(i, run): (usize, &Subject)| {
+        let points = attenuations(&run.data.gradients);
+        let points = points.into_iter().map(|(epoch, ratio)| ((epoch + 1) as f64, ratio)).collect();
+        Series::new(&run.name, Stroke::Colour(i), points)
+    };
+    let lines: Vec<Series> =
+        runs.iter().enumerate().map(line).filter(|line| !line.points.is_empty()).collect();
+    let number = |value| Format::Number.text(value);
+    let course = |line: &Series| match line.points.as_slice() {
+        [] => String::new(),
+        [(epoch, only)] => format!("{}: {} in epoch {epoch}.", line.name, number(*only)),
+        [(_, from), .., (_, to)] => format!("{}: from {} to {}.", line.name, number(*from), number(*to)),
+    };
+    let words = lines.iter().map(course).collect::<Vec<_>>().join(" ");
+    if lines.is_empty() {
+        return None;
+    }
+    let label = "first site's gradient / last site's";
+    let mut chart = LineChart::new(
+        Axis::linear("epoch", Format::Whole).including(&[0.0]),
+        Axis::log(label, Format::Number),
+        lines,
+    );
+    if let [run] = runs {
+        chart.spans = amplified(run);
+        chart.labelled = false;
+    }
+    let figure = Figure::new("attenuation", "Attenuation of the gradient", words, chart);
+    Some(figure.with_note(
+        "The norm of the gradient at the first site's output, divided by that at the last one's, before amplification at these \
+         sites. Far below 1 the gradient vanishes on its way, far above 1 it explodes.",
+    ))
 }
 
 /// The change of a site's parameters in a step, divided by their norm; `None` if nothing was measured.
@@ -183,6 +222,7 @@ pub fn of_several(runs: &[Subject]) -> Vec<Block> {
     let words = "The geometric mean over all epochs of the gradient's norm at each site.".to_owned();
     let profile = Figure::new("gradient-profile", "Gradient by depth", words, chart);
     let mut blocks = vec![Block::Figure(flow.broad()), Block::Figure(profile)];
+    blocks.extend(attenuation(runs).map(Block::Figure));
     let grids: Vec<Grid> = runs.iter().map(|run| Grid::new(run, |gradient| gradient.update_ratio)).collect();
     if grids.iter().any(|grid| grid.all().any(f64::is_finite)) {
         let line = |(i, (run, grid)): (usize, (&Subject, &Grid))| {

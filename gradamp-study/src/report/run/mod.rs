@@ -6,6 +6,7 @@ mod curves;
 mod gains;
 mod gradients;
 mod settings;
+mod signals;
 mod summary;
 
 use super::html::Section;
@@ -17,7 +18,7 @@ pub use summary::status;
 /// The sections about one run.
 pub fn of_one(run: &Subject) -> Result<Vec<Section>> {
     let runs = std::slice::from_ref(run);
-    Ok(vec![
+    let mut sections = vec![
         summary::section(runs),
         Section::new("learning", "How it learned", curves::of_one(run)),
         Section::new("gradients", "Gradient flow", gradients::of_one(run)),
@@ -25,7 +26,12 @@ pub fn of_one(run: &Subject) -> Result<Vec<Section>> {
         Section::new("classes", "Classes", classes::of_one(run)),
         settings::configuration(runs)?,
         settings::reproduction(runs),
-    ])
+    ];
+    let signals = signals::of_one(run);
+    if !signals.is_empty() {
+        sections.insert(3, Section::new("signals", "Forward signal and gradient noise", signals));
+    }
+    Ok(sections)
 }
 
 /// The sections about several runs, without the comparison of the runs.

@@ -94,7 +94,7 @@ fn train<B: Backend>(
         let logits = model.forward(&mut tape, x).unwrap();
         let loss = ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, 0.0).unwrap();
         let gradients = tape.backward(&loss.mean, &Hooks::new()).unwrap();
-        sgd.step(&mut parameters, &gradients, &0.1.into()).unwrap();
+        sgd.step(&mut parameters, &gradients, 0.1).unwrap();
         after_step(&parameters);
     }
 }

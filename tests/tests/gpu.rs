@@ -154,7 +154,7 @@ fn a_step_in_steady_state_creates_nothing_and_submits_once() {
             let logits = model.forward(&mut tape, x).unwrap();
             let loss = ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, 0.0).unwrap();
             let gradients = tape.backward(&loss.mean, &Hooks::new()).unwrap();
-            sgd.step(&mut parameters, &gradients, &0.01.into()).unwrap();
+            sgd.step(&mut parameters, &gradients, 0.01).unwrap();
             gpu.submit().unwrap();
             gpu.counters()
         };

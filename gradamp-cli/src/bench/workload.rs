@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use gradamp_core::amplify::{AmplificationSettings, Amplifier, Amplify, History, Schedule, Strategy};
-use gradamp_core::optim::{Rate, Sgd, SgdSettings};
+use gradamp_core::optim::{Sgd, SgdSettings};
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::{Backend, Hooks, LayerKind, Module, Parameters, Tape, Tensor, nn, ops};
 use gradamp_models::ModelSettings;
@@ -105,7 +105,7 @@ impl<B: Backend> Workload<B> {
         drop(logits);
         let hooks = if amplified { &self.amplified } else { &self.plain };
         let gradients = tape.backward(&loss.mean, hooks)?;
-        self.sgd.step(&mut self.parameters, &gradients, &Rate::from(1e-3))?;
+        self.sgd.step(&mut self.parameters, &gradients, 1e-3)?;
         self.backend.submit()?;
         Ok(loss)
     }

@@ -11,7 +11,6 @@ use super::policy::AmplificationPolicy;
 use super::selection::{Position, Selection};
 use super::settings::{AmplificationSettings, Placement, Through};
 use super::strategy::{Amplify, Strategy};
-use super::through::Rates;
 use crate::Gradient;
 use crate::Trace;
 use crate::{Backend, Error, Result};
@@ -47,10 +46,9 @@ struct Current {
     position: Position,
     through: Through,
     draw: Draw,
-    /// By the numbers of sites; `None` for sites that are not drawn, and for all sites if factors act on learning rates.
+    /// By the numbers of sites; `None` for sites that are not drawn.
     factors: Vec<Option<f32>>,
     arriving: Option<Arc<Arriving>>,
-    rates: Rates,
 }
 
 impl Amplifier {
@@ -142,13 +140,10 @@ impl Amplifier {
         let within = |error: Error| error.within(&self.phases[phase].settings);
         let draw = selection.draw(epoch, step, history).map_err(within)?;
         let record = draw.record(&self.trace.sites, epoch, step);
-        let rates = Rates::new(selection.through(), &self.trace, &draw).map_err(within)?;
         let mut factors = vec![None; self.trace.sites.len()];
         let through = selection.through();
-        if !matches!(through, Through::LearningRate | Through::MeanLearningRate) {
-            draw.sites.iter().zip(&draw.factors).for_each(|(&site, &factor)| factors[site] = Some(factor));
-        }
-        self.current = Some(Current { phase, position, through, draw, factors, arriving: None, rates });
+        draw.sites.iter().zip(&draw.factors).for_each(|(&site, &factor)| factors[site] = Some(factor));
+        self.current = Some(Current { phase, position, through, draw, factors, arriving: None });
         Ok(Some(record))
     }
 
@@ -164,19 +159,8 @@ impl Amplifier {
         self.current.as_ref().map(|current| &current.draw)
     }
 
-    /// The multiplier of the learning rate under the draw in force: 1 unless the factors act on the mean learning rate.
-    pub fn rate(&self) -> f64 {
-        self.current.as_ref().map_or(1.0, |current| current.rates.common)
-    }
-
-    /// The multiplier of each parameter's learning rate under the draw in force; `None` unless the factors act on each
-    /// parameter's learning rate.
-    pub fn rates(&self) -> Option<Arc<[f32]>> {
-        self.current.as_ref()?.rates.own.clone()
-    }
-
-    /// Under the control of step length, whether lengths are those of layers; `None` where no layer is drawn or factors act on
-    /// something else.
+    /// Under the control of step length, whether lengths are those of layers; `None` where no layer is drawn or gradients are
+    /// multiplied.
     pub(crate) fn step_length(&self) -> Option<bool> {
         let Current { through, draw, .. } = self.current.as_ref()?;
         match through {

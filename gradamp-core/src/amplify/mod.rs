@@ -27,7 +27,6 @@ mod schedule;
 mod selection;
 mod settings;
 mod strategy;
-mod through;
 
 pub use amplifier::Amplifier;
 pub use draw::{Draw, DrawRecord};

@@ -6,12 +6,10 @@ use super::draw::Draw;
 use super::gain;
 use super::history::History;
 use super::policy::{
-    AmplificationPolicy, Equalise, Fluctuation, List, PolicyContext, Predictability, Random, Timing,
-    check_factors,
+    AmplificationPolicy, Equalise, Fluctuation, List, PolicyContext, Random, Timing, check_factors,
 };
 use super::policy_name::{EXTERNAL, PolicyName};
 use super::settings::{AmplificationSettings, Draws, Placement, Through};
-use super::through;
 use crate::Trace;
 use crate::glob::{self, Glob};
 use crate::{Error, Result};
@@ -58,6 +56,7 @@ impl Selection {
         policy: Option<&Arc<dyn AmplificationPolicy>>,
     ) -> Result<Self> {
         settings.check()?;
+        settings.through.check()?;
         let eligible = if settings.sites.is_empty() {
             by_kind_and_path(settings, &trace.sites)?
         } else {
@@ -87,25 +86,7 @@ impl Selection {
             draws: settings.draws,
             begin,
         };
-        selection.check_through()?;
         Ok(selection)
-    }
-
-    /// Where factors act through the learning rate of each parameter, checks before the run begins that no gain depends on the path.
-    ///
-    /// If each eligible layer lies on all paths to a parameter or on none, so does every subset of the eligible layers.
-    fn check_through(&self) -> Result<()> {
-        if self.through != Through::LearningRate {
-            return Ok(());
-        }
-        if self.policy.predictability() == Predictability::Fixed {
-            return through::check_gains(&self.trace, &self.draw(0, 0, &History::default())?);
-        }
-        self.eligible.iter().try_for_each(|&site| {
-            let (sites, factors) = (vec![site], vec![2.0]);
-            let draw = Draw { sites, factors, placement: self.placement, power: None };
-            through::check_gains(&self.trace, &draw)
-        })
     }
 
     /// The eligible sites' numbers, ascending, at least one.

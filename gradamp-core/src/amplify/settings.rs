@@ -151,12 +151,27 @@ pub enum Through {
     StepLength,
     /// The same with a factor for each layer: for all parameters whose paths differ in the last part only.
     StepLengthPerLayer,
-    /// Each parameter's learning rate is multiplied by the gain that its gradient would have; gradients stay as they are.
-    /// An error if a gain depends on the path.
+    /// A control of earlier versions, which multiplied each parameter's learning rate and thereby the effect of weight decay. Runs
+    /// with it can be read, but not trained.
     LearningRate,
-    /// The learning rate is multiplied by the mean gain over all parameters; gradients stay as they are. The gain of a
-    /// parameter that depends on the path is the geometric mean of its least and its largest.
+    /// The same with one multiplier for all parameters.
     MeanLearningRate,
+}
+
+impl Through {
+    /// **Errors:** a control that is no longer trained.
+    pub(super) fn check(self) -> Result<()> {
+        let name = match self {
+            Self::Gradient | Self::StepLength | Self::StepLengthPerLayer => return Ok(()),
+            Self::LearningRate => "learning_rate",
+            Self::MeanLearningRate => "mean_learning_rate",
+        };
+        let message = format!(
+            "is {name:?}, a control of earlier versions that scaled weight decay too; such runs can be read, but not begun or \
+             resumed; expected \"gradient\", \"step_length\" or \"step_length_per_layer\""
+        );
+        Err(Error::setting("through", message))
+    }
 }
 
 impl AmplificationSettings {

@@ -135,7 +135,7 @@ pub fn losses<B: Backend>(
             let mut tape = Tape::train(&mut parameters);
             let loss = loss(model, &mut tape, &batch)?;
             let gradients = tape.backward(&loss.mean, &Hooks::new())?;
-            sgd.step(&mut parameters, &gradients, &lr.into())?;
+            sgd.step(&mut parameters, &gradients, lr)?;
             losses.push(loss.read()?.0);
         }
         epoch += 1;

@@ -31,6 +31,6 @@ pub use layer_rates::LayerRate;
 pub use noise::GradientNoise;
 pub use normalise::Normalise;
 pub use settings::SgdSettings;
-pub use sgd::{Rate, Sgd};
+pub use sgd::Sgd;
 
 pub use crate::parameters::ParameterSet;

@@ -5,29 +5,6 @@ use crate::geometry::Rows;
 use crate::parameters::Parameter;
 use crate::{Backend, Error, Gradients, ParameterId, Parameters, Result, Role, Tensor};
 
-/// The learning rate of one step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rate<'a> {
-    /// The learning rate.
-    pub lr: f32,
-    /// A multiplier for each parameter, by the parameter's number; `None` for 1 throughout.
-    pub multipliers: Option<&'a [f32]>,
-}
-
-impl Rate<'_> {
-    /// The learning rate of the parameter of this number.
-    pub fn for_parameter(&self, parameter: usize) -> f32 {
-        let multiplier = self.multipliers.and_then(|multipliers| multipliers.get(parameter));
-        multiplier.map_or(self.lr, |multiplier| self.lr * multiplier)
-    }
-}
-
-impl From<f32> for Rate<'_> {
-    fn from(lr: f32) -> Self {
-        Self { lr, multipliers: None }
-    }
-}
-
 /// Stochastic gradient descent with momentum: PyTorch's `torch.optim.SGD` with dampening 0.
 ///
 /// g is the gradient after amplification, clipping and the other methods (in the order of [`optim`](super)):
@@ -97,7 +74,7 @@ impl<B: Backend> Sgd<B> {
         (self.seed, self.steps) = (seed, steps);
     }
 
-    /// Makes one step for every parameter that has a gradient.
+    /// Makes one step at the learning rate `lr` for every parameter that has a gradient.
     ///
     /// Returns the step's [`StepGate`] if clipping by norm or skipping needs one. The gate stays on the device until the caller reads
     /// it. Its norm is that of the gradients before clipping by norm.
@@ -105,7 +82,7 @@ impl<B: Backend> Sgd<B> {
         &mut self,
         parameters: &mut Parameters<B>,
         gradients: &Gradients<B>,
-        rate: &Rate<'_>,
+        lr: f32,
     ) -> Result<Option<Tensor<B>>> {
         let incoming = self.incoming(parameters, gradients)?;
         let backend = parameters.backend().clone();
@@ -124,7 +101,7 @@ impl<B: Backend> Sgd<B> {
                 *velocity = Some(Tensor::full(&backend, parameter.value.shape(), 0.0)?);
             }
             let step = SgdStep {
-                lr: rate.for_parameter(id.index()) * self.rates[id.index()],
+                lr: lr * self.rates[id.index()],
                 momentum: self.settings.momentum,
                 weight_decay: ratio * self.settings.decay(parameter.role),
                 nesterov: self.settings.nesterov,

@@ -11,7 +11,6 @@ use super::step_length::Lengths;
 use super::trainer::{Outcome, Trainer};
 use super::{Control, Next, OnDivergence, StepReport, TrainState, divergence};
 use crate::autograd::Probe;
-use crate::optim::Rate;
 use crate::{Backend, Batch, BatchSource, Error, Gradients, Hooks, Module, Parameters, Result, Tape, ops};
 
 /// The longest time in seconds that results may stay unread on the device, unless one step takes longer: a request to stop waits for them.
@@ -92,13 +91,11 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         if let Some(lengths) = lengths {
             lengths.apply(&self.parameters, &mut gradients)?;
         }
-        let rates = self.amplifier().rates();
-        let rate = Rate { lr: lr as f32, multipliers: rates.as_deref() };
         let before = measured.as_ref().map(|_| Weights::before(&self.parameters));
         let all =
             || self.parameters.iter().map(|(_, p)| p.role.is_trained().then(|| p.value.clone())).collect();
         let before_signals: Option<Vec<_>> = signals.as_ref().map(|_| all());
-        let gate = self.sgd.step(&mut self.parameters, &gradients, &rate)?;
+        let gate = self.sgd.step(&mut self.parameters, &gradients, lr as f32)?;
         if let (Some(measured), Some(before)) = (&mut measured, before) {
             before.measure_update(&self.parameters, measured)?;
         }

@@ -232,10 +232,9 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         self.amplifier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The learning rate of `step`, multiplied by the amplification that acts on it.
+    /// The learning rate of `step`.
     pub(super) fn lr_at(&self, step: u64, batches: usize) -> Result<f64> {
-        Ok(self.settings.strategy.lr_at(step, batches as u64).map_err(|error| error.within("strategy"))?
-            * self.amplifier().rate())
+        self.settings.strategy.lr_at(step, batches as u64).map_err(|error| error.within("strategy"))
     }
 
     /// Trains until the end of the strategy or until an observer stops the run. Every named source of `evaluations` is evaluated

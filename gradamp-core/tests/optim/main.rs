@@ -159,7 +159,7 @@ fn decreases(settings: SgdSettings) -> Vec<f32> {
     // Each gradient is its values times 4.
     let gradients = gradients(&mut parameters, &[G.map(|g| g / 4.0).to_vec(), vec![1.0]], 4.0);
     let mut sgd = Sgd::new(SgdSettings { momentum: 0.0, ..settings }, &parameters).unwrap();
-    sgd.step(&mut parameters, &gradients, &1.0.into()).unwrap();
+    sgd.step(&mut parameters, &gradients, 1.0).unwrap();
     parameters.get(id).value.to_vec().unwrap().iter().zip(W).map(|(after, before)| before - after).collect()
 }
 
@@ -300,7 +300,7 @@ fn noise_has_its_variance_and_differs_between_parameters_steps_and_seeds() {
         let noise = Some(GradientNoise { eta: 0.3, gamma: 0.55 });
         let mut sgd = Sgd::new(SgdSettings { noise, ..SgdSettings::default() }, &parameters).unwrap();
         sgd.count_from(seed, step);
-        sgd.step(&mut parameters, &gradients, &1.0.into()).unwrap();
+        sgd.step(&mut parameters, &gradients, 1.0).unwrap();
         [0, 1].map(|i| parameters.iter().nth(i).unwrap().1.value.to_vec().unwrap())
     };
     let streams: Vec<Vec<f32>> =

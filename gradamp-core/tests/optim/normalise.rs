@@ -12,7 +12,7 @@ fn decreases(method: Normalise, values: &[Vec<f32>], scale: f32) -> Vec<Vec<f32>
     let settings =
         SgdSettings { momentum: 0.0, weight_decay: 0.0, normalise: Some(method), ..SgdSettings::default() };
     let mut sgd = Sgd::new(settings, &parameters).unwrap();
-    sgd.step(&mut parameters, &gradients, &1.0.into()).unwrap();
+    sgd.step(&mut parameters, &gradients, 1.0).unwrap();
     let ids = trained(&parameters);
     ids.into_iter()
         .map(|id| parameters.get(id).value.to_vec().unwrap().into_iter().map(|w| -w).collect())

@@ -15,13 +15,13 @@ fn step<B: Backend>(backend: &B, settings: &SgdSettings, value: f32, scale: f32,
     let mut sgd = Sgd::new(settings.clone(), &parameters).unwrap();
     sgd.skip_non_finite(skips);
     let healthy = gradients(&mut parameters, &values(0), 3.0);
-    sgd.step(&mut parameters, &healthy, &LR.into()).unwrap();
+    sgd.step(&mut parameters, &healthy, LR).unwrap();
     let mut state = |poisoned: bool| {
         if poisoned {
             let mut values = values(1);
             values[0][100] = value;
             let gradients = gradients(&mut parameters, &values, scale);
-            let gate = sgd.step(&mut parameters, &gradients, &LR.into()).unwrap();
+            let gate = sgd.step(&mut parameters, &gradients, LR).unwrap();
             assert_eq!(gate.is_some(), skips || settings.clip_norm.is_some());
         }
         let velocity = |(id, _)| sgd.velocity(id).map(|velocity| velocity.to_vec().unwrap());
@@ -72,7 +72,7 @@ fn loss_scaling_by_a_power_of_two_changes_no_bit() {
             let values: Vec<Vec<f32>> =
                 values(step).into_iter().map(|values| values.into_iter().map(|g| S * g).collect()).collect();
             let gradients = gradients(&mut scaled, &values, 3.0 / S);
-            sgd.step(&mut scaled, &gradients, &LR.into()).unwrap();
+            sgd.step(&mut scaled, &gradients, LR).unwrap();
         }
         assert_eq!(bits(&scaled), bits(&plain), "{settings:?}");
     }

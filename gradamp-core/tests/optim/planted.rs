@@ -96,7 +96,7 @@ pub fn train<B: Backend>(backend: &B, settings: &SgdSettings, scale: f32, steps:
     sgd.count_from(SEED, 0);
     for step in 0..steps {
         let gradients = gradients(&mut parameters, &values(step), scale);
-        sgd.step(&mut parameters, &gradients, &LR.into()).unwrap();
+        sgd.step(&mut parameters, &gradients, LR).unwrap();
     }
     parameters
 }

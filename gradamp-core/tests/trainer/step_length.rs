@@ -181,3 +181,48 @@ fn a_run_of_the_control_resumes_in_the_same_bits_on_a_device_that_runs_ahead_too
         assert_eq!(is_same, through == Through::StepLengthPerLayer);
     }
 }
+
+/// Weight decay moves the weights by lr · decay · w, whatever a factor acts on.
+#[test]
+fn neither_amplification_nor_a_control_scales_weight_decay() {
+    const DECAY: f32 = 0.05;
+    for through in [Through::Gradient, Through::StepLength, Through::StepLengthPerLayer] {
+        let after = |weight_decay| {
+            let mut settings = TrainSettings { max_steps: Some(1), ..amplified(through, Placement::Output) };
+            settings.sgd = SgdSettings { momentum: 0.0, weight_decay, ..SgdSettings::default() };
+            settings.amplification.factor = 64.0;
+            let mut parameters = Parameters::new(&Reference, 1);
+            let model = Chain::new(&mut parameters, true).unwrap();
+            let begin = parameters.clone();
+            let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
+            trainer.run(&Noise { poison: None }, &[]).unwrap();
+            let trained = |parameters: &Parameters<Reference>| -> Vec<f32> {
+                let trained = parameters.iter().filter(|(_, parameter)| parameter.role.is_trained());
+                trained.flat_map(|(_, parameter)| parameter.value.to_vec().unwrap()).collect()
+            };
+            (trained(&begin), trained(trainer.parameters()))
+        };
+        let ((w, with), (_, without)) = (after(DECAY), after(0.0));
+        for ((w, with), without) in w.iter().zip(&with).zip(&without) {
+            let (decayed, expected) = (with - without, -0.1 * DECAY * w);
+            // The roundings of a weight and of a step that is 64 times as long.
+            assert!(
+                (decayed - expected).abs() < 1e-6 * (1.0 + without.abs()),
+                "{through:?}: {decayed} is not {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn controls_of_earlier_versions_are_refused() {
+    for (through, name) in
+        [(Through::LearningRate, "learning_rate"), (Through::MeanLearningRate, "mean_learning_rate")]
+    {
+        let mut parameters = Parameters::new(&Reference, 1);
+        let model = Chain::new(&mut parameters, true).unwrap();
+        let settings = amplified(through, Placement::Output);
+        let error = Trainer::new(&model, parameters, IMAGE, settings).err().unwrap().to_string();
+        assert!(error.starts_with(&format!("amplification.through: is \"{name}\"")), "{error}");
+    }
+}

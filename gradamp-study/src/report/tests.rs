@@ -263,6 +263,20 @@ fn a_run_that_someone_writes_to_is_still_going_on() {
     drop(held);
 }
 
+/// Controls that are no longer trained.
+#[test]
+fn runs_with_controls_of_earlier_versions_are_shown() {
+    for through in ["learning_rate", "mean_learning_rate"] {
+        let folder = tempfile::tempdir().unwrap();
+        PLAIN.write(folder.path());
+        let path = folder.path().join("config.toml");
+        let settings = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("amplification.through = '{through}'\n{settings}")).unwrap();
+        let html = checked(&of_run(folder.path()).unwrap());
+        assert!(html.contains(&format!("the factors acted through amplification.through = {through}.")));
+    }
+}
+
 #[test]
 fn losses_that_are_no_numbers_are_shown_as_such() {
     let html = page_of(&Invented { loss: |epoch| if epoch == 1 { f64::NAN } else { 1.0 }, ..PLAIN });

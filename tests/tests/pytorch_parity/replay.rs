@@ -35,7 +35,7 @@ pub fn replay<B: Backend>(fixture: &Fixture<B>) -> Result<Errors, Box<dyn Error>
         if step == 1 {
             compare_gradients(fixture, &parameters, &gradients, &mut errors.gradient)?;
         }
-        sgd.step(&mut parameters, &gradients, &case.lr.into())?;
+        sgd.step(&mut parameters, &gradients, case.lr)?;
     }
 
     let (_, expected) = fixture.model("final.")?;

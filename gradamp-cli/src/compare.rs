@@ -148,16 +148,11 @@ impl CompareArgs {
             }
             (asked, _) => Targets::Fixed(accuracies(asked)?, "as asked".into()),
         };
-        if let Some(points) = self.smallest_difference.filter(|points| !(*points > 0.0 && *points <= 100.0)) {
-            let message =
-                format!("--smallest-difference: found {points}, expected percentage points, above 0 to 100");
-            return Err(Failure::usage(message));
-        }
         check("--difference", self.difference)?;
         check("--power", Some(self.power))?;
         Ok(Options {
             targets,
-            smallest_difference: self.smallest_difference.map(|points| points / 100.0),
+            smallest_difference: self.smallest_difference.map(smallest_difference).transpose()?,
             difference: self.difference,
             power: self.power,
             expected: match self.differ.as_slice() {
@@ -181,6 +176,18 @@ pub fn accuracies(targets: &[f64]) -> Result<Vec<f64>> {
         _ => Ok(target / 100.0),
     };
     targets.iter().map(accuracy).collect()
+}
+
+/// Reads the smallest difference that matters, in percentage points, as a fraction.
+///
+/// **Errors:** a number that is not above 0, or is above 100.
+pub fn smallest_difference(points: f64) -> Result<f64> {
+    match points {
+        _ if points > 0.0 && points <= 100.0 => Ok(points / 100.0),
+        _ => Err(Failure::usage(format!(
+            "--smallest-difference: found {points}, expected percentage points, above 0 to 100"
+        ))),
+    }
 }
 
 /// The name of a group: the path of its only run, or the common beginning of its runs' names.

@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use gradamp_models::file_behind;
+use gradamp_study::compare::{Options, Targets};
+use gradamp_study::config::number::real;
 use gradamp_study::report;
 use gradamp_study::run_folder::{check_not_owned, write_file};
 
+use crate::compare::{accuracies, smallest_difference};
 use crate::failure::{Failure, Result};
 use crate::output;
 
@@ -19,6 +22,14 @@ pub struct ReportArgs {
     /// The page to write.
     #[arg(long, short, default_value = "report.html", value_name = "FILE")]
     pub output: PathBuf,
+    /// For a sweep, or runs side by side: measure the time until each of these test accuracies is reached, in percent, such as
+    /// 60,70,75. By default, as in `gradamp compare`.
+    #[arg(long, value_name = "ACCURACY", value_delimiter = ',', value_parser = real)]
+    pub target: Vec<f64>,
+    /// For a sweep: the smallest difference in accuracy that matters, in percentage points: also test whether each cell is equivalent
+    /// to its baseline up to it.
+    #[arg(long, value_name = "POINTS", value_parser = real)]
+    pub smallest_difference: Option<f64>,
     /// Also write every figure as an SVG file into this folder.
     #[arg(long, value_name = "DIR")]
     pub figures: Option<PathBuf>,
@@ -30,7 +41,13 @@ pub fn report(args: &ReportArgs) -> Result<()> {
     if let Some(folder) = &args.figures {
         check_not_owned(&folder.join("figure.svg"))?;
     }
-    let page = report::page(&args.folders)?;
+    let targets = match args.target.as_slice() {
+        [] => Targets::Default,
+        asked => Targets::Fixed(accuracies(asked)?, "as asked".into()),
+    };
+    let smallest_difference = args.smallest_difference.map(smallest_difference).transpose()?;
+    let options = Options { targets, smallest_difference, ..Options::default() };
+    let page = report::page_with(&args.folders, &options)?;
     write(&args.output, &page.html())?;
     output::message(format_args!("report: {}", args.output.display()));
     if let Some(folder) = &args.figures {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::Args;
 
 use gradamp_study::config::Device;
-use gradamp_study::config::number::whole;
+use gradamp_study::config::number::{real, whole};
 
 /// `gradamp sweep`
 #[derive(Args, Debug)]
@@ -23,6 +23,16 @@ pub struct SweepArgs {
     /// Print the plan and an estimate of its duration, also where the data is missing; train nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// With --dry-run: how many seeds a paired design needs to see this difference in test accuracy, in percentage points.
+    #[arg(long, value_name = "POINTS", value_parser = real, requires = "dry_run", requires = "spread")]
+    pub difference: Option<f64>,
+    /// With --dry-run: the standard deviation of the differences between runs of one seed, in percentage points; says what the
+    /// study's seeds can see.
+    #[arg(long, value_name = "POINTS", value_parser = real, requires = "dry_run", group = "spread")]
+    pub deviation: Option<f64>,
+    /// With --dry-run: take that deviation from an earlier sweep's folder: the differences of its cells to their baselines, pooled.
+    #[arg(long, value_name = "DIR", requires = "dry_run", group = "spread")]
+    pub deviation_from: Option<PathBuf>,
     /// Train only part I of N of the runs, with I from 1 to N.
     #[arg(long, value_name = "I/N", allow_hyphen_values = true)]
     pub shard: Option<Shard>,

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::args::{Shard, SweepArgs};
 use super::board::Setup;
 use super::estimate::estimate;
+use super::planning;
 use super::preflight::{Extent, preflight};
 use super::runner;
 use super::show::Show;
@@ -36,6 +37,7 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
                        without it share the runs of one folder by themselves";
         return Err(KeyError::new(message.into()).at("halving", origin).into());
     }
+    let deviation = planning::deviation(args)?; // before the data is read, which may take long
     let mut expansion = expand(&study, args.controls || study.controls)?;
     let root = args.out.clone().unwrap_or_else(|| default_root(&study));
     let say = |line: &str| output::message(line);
@@ -44,7 +46,9 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
     check_runs(&root, &expansion)?;
     let extents = preflight(&expansion, args.device.as_ref(), args.dry_run, &say)?;
     if args.dry_run {
-        return dry_run(args, &root, &expansion, &extents, shard);
+        let done = dry_run(args, &root, &expansion, &extents, shard)?;
+        planning::print(args, deviation, study.seeds.len(), expansion.plan.contrasts.len());
+        return Ok(done);
     }
     for name in prepare(&root, &study, &expansion)? {
         say(&format!(

@@ -5,6 +5,7 @@ mod board;
 mod child;
 mod command;
 mod estimate;
+mod planning;
 mod preflight;
 mod runner;
 mod show;

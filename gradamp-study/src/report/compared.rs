@@ -11,7 +11,7 @@ use crate::shell;
 ///
 /// **Errors:** settings that cannot be written. Runs that were never evaluated are no error here: there is nothing to
 /// compare yet.
-pub fn section(runs: &[Subject]) -> Result<Option<Section>> {
+pub fn section(runs: &[Subject], options: &Options) -> Result<Option<Section>> {
     let [first, rest @ ..] = runs else { return Ok(None) };
     let mut blocks = Vec::new();
     for run in rest {
@@ -21,7 +21,7 @@ pub fn section(runs: &[Subject]) -> Result<Option<Section>> {
         }
         let a = (first.name.as_str(), vec![first.data.clone()]);
         let b = (run.name.as_str(), vec![run.data.clone()]);
-        blocks.extend(of_pair(&Comparison::of_runs(a, b, &Options::default())?));
+        blocks.extend(of_pair(&Comparison::of_runs(a, b, options)?));
     }
     Ok(Some(Section::new("comparison", "The difference, tested", blocks)))
 }
@@ -118,7 +118,8 @@ fn of_examples(examples: &Examples) -> String {
     text
 }
 
-fn capitalised(text: &str) -> String {
+/// The text with a capital letter in front.
+pub fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -20,6 +20,7 @@ pub use figure::Figure;
 pub use html::Page;
 use subject::Subject;
 
+use crate::compare::Options;
 use crate::run_folder::{RunData, RunFolder, commit, timestamp};
 use crate::shell;
 use crate::sweep::SweepData;
@@ -32,10 +33,15 @@ const MOST_RUNS: usize = chart::colour::SERIES;
 ///
 /// **Errors:** a folder that holds neither a run nor a sweep; damaged files; more runs than there are colours.
 pub fn page(folders: &[PathBuf]) -> Result<Page> {
+    page_with(folders, &Options::default())
+}
+
+/// The page as [`page`] makes it, with the target accuracies and the smallest difference of these options.
+pub fn page_with(folders: &[PathBuf], options: &Options) -> Result<Page> {
     match folders {
-        [one] if SweepData::is_sweep(one) => of_sweep(one),
+        [one] if SweepData::is_sweep(one) => of_sweep(one, options),
         [one] => of_run(one),
-        several => of_runs(several),
+        several => of_runs(several, options),
     }
 }
 
@@ -53,7 +59,7 @@ fn of_run(folder: &Path) -> Result<Page> {
     Ok(Page { title: run.name.clone(), lead, sections: run::of_one(&run)?, foot: foot(&[folder.to_owned()]) })
 }
 
-fn of_sweep(folder: &Path) -> Result<Page> {
+fn of_sweep(folder: &Path, options: &Options) -> Result<Page> {
     let sweep = SweepData::read(folder)?;
     let (cells, runs) = (sweep.plan.cells().len(), sweep.plan.runs.len());
     let axes = sweep.plan.axes.join(", ");
@@ -61,11 +67,11 @@ fn of_sweep(folder: &Path) -> Result<Page> {
         true => format!("A sweep of {cells} cells and {runs} runs."),
         false => format!("A sweep of {cells} cells and {runs} runs over {axes}."),
     };
-    let sections = sweep::sections(&sweep)?;
+    let sections = sweep::sections(&sweep, options)?;
     Ok(Page { title: sweep.plan.name, lead, sections, foot: foot(&[folder.to_owned()]) })
 }
 
-fn of_runs(folders: &[PathBuf]) -> Result<Page> {
+fn of_runs(folders: &[PathBuf], options: &Options) -> Result<Page> {
     if folders.len() > MOST_RUNS {
         let message = format!(
             "found {} runs, expected at most {MOST_RUNS} side by side; the folder of a sweep may hold any number",
@@ -85,7 +91,7 @@ fn of_runs(folders: &[PathBuf]) -> Result<Page> {
     let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
     let (summary, rest) = run::of_several(&runs)?;
     let mut sections = vec![summary];
-    sections.extend(compared::section(&runs)?);
+    sections.extend(compared::section(&runs, options)?);
     sections.extend(rest);
     let lead = format!("{} runs side by side.", runs.len());
     Ok(Page { title: names.join(" · "), lead, sections, foot: foot(folders) })

@@ -306,7 +306,7 @@ fn pages_of_several(count: usize) -> Result<Page> {
     for (i, root) in roots.iter().enumerate() {
         Invented { epochs: 3 * (i % 3), ..PLAIN }.write(root);
     }
-    of_runs(&roots)
+    of_runs(&roots, &Options::default())
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn equal_names_are_told_apart_by_their_paths() {
     let folder = tempfile::tempdir().unwrap();
     let roots = ["a/run", "b/run"].map(|path| folder.path().join(path));
     roots.iter().for_each(|root| PLAIN.write(root));
-    let page = of_runs(&roots).unwrap();
+    let page = of_runs(&roots, &Options::default()).unwrap();
     assert!(page.title.contains("a/run") && page.title.contains("b/run"), "{}", page.title);
     checked(&page);
 }

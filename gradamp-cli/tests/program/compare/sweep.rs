@@ -125,6 +125,23 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
         ("the baseline's mean last accuracy".into(), 3.into())
     );
 
+    // The next study is planned by the deviations of this one: 1 and 0.577 points.
+    let planned = |arguments: &str| place.run(&format!("sweep s.toml --out next --dry-run {arguments}"));
+    let plan = planned("--difference 1 --deviation-from sweeps/s").succeeds().out;
+    for part in [
+        "Deviation of the differences between runs of one seed: 0.82 points (pooled over 2 cells and 6 pairs of runs).",
+        "A difference of 1.00 points needs 8 seeds for a power of 0.8, and 10 seeds for 0.9 (at the level 0.05).",
+        "The study's 3 seeds see 2.67 points with a power of 0.8, and 3.20 points with 0.9 (at the level 0.05).",
+    ] {
+        assert!(plan.contains(part), "{part} in\n{plan}");
+    }
+    assert!(planned("--deviation 0.5").succeeds().out.contains("The study's 3 seeds see"));
+    planned("--deviation 0").fails(2, &["--deviation: found 0, expected percentage points"]);
+    planned("--difference 1").fails(2, &["required arguments were not provided"]);
+    planned("--deviation 1 --deviation-from sweeps/s").fails(2, &["cannot be used with"]);
+    planned("--deviation-from nowhere").fails(1, &["nowhere", "expected the folder of a sweep"]);
+    place.run("sweep s.toml --difference 1 --deviation 1").fails(2, &["required arguments were not provided"]);
+
     // A run that diverged takes part in the times, as one that never arrives.
     fs::write(&path, format!("{first}\"diverged\"{rest}")).unwrap();
     let diverged = compared(&place, "sweeps/s --target 60,99");
@@ -137,5 +154,17 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
         .collect();
     assert_eq!(missed.len(), 1, "one note for all cells");
     let text = place.run("compare sweeps/s --target 60,99").succeeds().out;
+    let page = place.run("report sweeps/s --target 60,99 --smallest-difference 1.5").succeeds();
+    assert!(page.err.contains("report.html"), "{}", page.err);
+    let page = fs::read_to_string(place.path("report.html")).unwrap();
+    for part in [
+        "Time to accuracy",
+        "figure-arrival-1",
+        "No run reaches a test accuracy of 99.00 %",
+        "p, equivalence",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    place.run("report sweeps/s --target 0").fails(2, &["--target: found 0"]);
     assert!(text.contains("Time to a test accuracy (as asked)") && text.contains("2 of 3"), "{text}");
 }

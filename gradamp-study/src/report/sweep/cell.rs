@@ -1,6 +1,6 @@
 //! A cell as a page shows it, with one measure of accuracy.
 
-use crate::compare::{CellAnalysis, Contrast, SweepAnalysis};
+use crate::compare::{CellAnalysis, Contrast, SweepAnalysis, Trained};
 use crate::statistics::Summary;
 use crate::sweep::{Cell, Role};
 
@@ -39,6 +39,8 @@ pub struct MeasuredCell {
     pub last: Summary,
     /// Mean seconds of a finished run, evaluations included.
     pub seconds: f64,
+    /// How many runs train at all; `None` if that is not known of some run.
+    pub trained: Option<Trained>,
     /// The comparison with the baseline (A), whose p-value is corrected for all cells.
     pub against: Option<Contrast>,
 }
@@ -65,6 +67,7 @@ impl MeasuredCell {
             last: analysis.last.unwrap_or_else(none),
             seconds: Summary::of_values(&seconds).mean,
             against,
+            trained: analysis.trained,
             cell: analysis.cell.clone(),
         }
     }

@@ -7,6 +7,7 @@ mod map;
 mod table;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use std::path::Path;
 
@@ -16,7 +17,7 @@ use super::chart::{Axis, Format, Intervals, Item, Stroke, p_in_words};
 use super::figure::Figure;
 use super::html::{Block, Section, Tile};
 use crate::Result;
-use crate::compare::{BestCell, ChosenBy, SweepAnalysis};
+use crate::compare::{BestCell, ChosenBy, Options, SweepAnalysis};
 use crate::run_folder::{Error, FileSeal, RunStatus};
 use crate::shell;
 use crate::sweep::{Role, SweepData};
@@ -26,9 +27,9 @@ use cell::{Measure, MeasuredCell};
 const MOST_ROWS: usize = 48;
 
 /// The sections about `sweep`.
-pub fn sections(sweep: &SweepData) -> Result<Vec<Section>> {
+pub fn sections(sweep: &SweepData, options: &Options) -> Result<Vec<Section>> {
     // The course of a run whose folder was removed is left out; a damaged run is an error.
-    let analysis = SweepAnalysis::read(sweep)?;
+    let analysis = SweepAnalysis::read_with(sweep, options)?;
     let measure = Measure::allowed_by(&analysis);
     let cells = MeasuredCell::all(&analysis, measure);
     let mut ranked: Vec<&MeasuredCell> = cells.iter().collect();
@@ -46,6 +47,7 @@ pub fn sections(sweep: &SweepData) -> Result<Vec<Section>> {
     if !map.is_empty() {
         sections.push(Section::new("axes", "Over the axes", map));
     }
+    sections.extend(times::section(&analysis, &ranked));
     sections.push(Section::new("learning", "How they learned", curves::blocks(sweep, &ranked)));
     sections.extend(
         table::unfinished(sweep).map(|blocks| Section::new("unfinished", "Runs that did not finish", blocks)),

@@ -9,10 +9,12 @@ use crate::sweep::{Role, SweepData};
 
 /// Every cell, the best first.
 pub fn cells(ranked: &[&MeasuredCell], measure: Measure) -> Table {
-    let head = [
-        "cell",
-        "role",
-        "runs",
+    let has_untrained = ranked.iter().filter_map(|cell| cell.trained).any(|share| share.trained < share.runs);
+    let has_equivalence =
+        ranked.iter().any(|cell| cell.against.as_ref().is_some_and(|against| against.equivalence.is_some()));
+    let mut head = vec!["cell", "role", "runs"];
+    head.extend(has_untrained.then_some("above chance"));
+    head.extend([
         "mean",
         "sd",
         "95 % interval, %",
@@ -20,9 +22,10 @@ pub fn cells(ranked: &[&MeasuredCell], measure: Measure) -> Table {
         "95 % interval",
         "p",
         "corrected p",
-        "last epoch",
-        "time of a run",
-    ];
+        "p, flips",
+    ]);
+    head.extend(has_equivalence.then_some(["p, equivalence", "corrected p"]).into_iter().flatten());
+    head.extend(["last epoch", "time of a run"]);
     let mut table = Table::new(&format!("Cells by {}", measure.name()), &head);
     let percent = |value: f64| Format::Percent(2).text(value);
     let plain = |value: f64| format!("{:.2}", 100.0 * value);
@@ -30,8 +33,12 @@ pub fn cells(ranked: &[&MeasuredCell], measure: Measure) -> Table {
     for cell in ranked {
         let against = cell.against.as_ref();
         let test = against.and_then(|against| against.test.as_ref());
-        let numbers = [
-            format!("{} of {}", cell.accuracy.n, cell.cell.runs.len()),
+        let mut numbers = vec![format!("{} of {}", cell.accuracy.n, cell.cell.runs.len())];
+        if has_untrained {
+            let share = cell.trained.map(|share| format!("{} of {}", share.trained, share.runs));
+            numbers.push(share.unwrap_or_else(dash));
+        }
+        numbers.extend([
             percent(cell.accuracy.mean),
             cell.accuracy.sd.map_or_else(dash, |sd| significant(100.0 * sd, 2)),
             cell.accuracy
@@ -43,9 +50,18 @@ pub fn cells(ranked: &[&MeasuredCell], measure: Measure) -> Table {
             }),
             test.map_or_else(dash, |test| p(test.p)),
             against.and_then(|against| against.corrected_p).map_or_else(dash, p),
+            against.and_then(|against| against.permutation).map_or_else(dash, |test| p(test.p)),
+        ]);
+        if has_equivalence {
+            numbers.extend([
+                against.and_then(|against| against.equivalence).map_or_else(dash, |test| p(test.p)),
+                against.and_then(|against| against.corrected_equivalence_p).map_or_else(dash, p),
+            ]);
+        }
+        numbers.extend([
             percent(cell.last.mean),
             if cell.seconds.is_finite() { Format::Seconds.text(cell.seconds) } else { dash() },
-        ];
+        ]);
         let names = [Cell::Text(cell.cell.name.clone()), Cell::Text(cell.cell.role.name().into())];
         table.rows.push(names.into_iter().chain(numbers.into_iter().map(Cell::Number)).collect());
     }
@@ -69,8 +85,16 @@ pub fn note(cells: &[MeasuredCell], measure: Measure, correction: Correction) ->
             format!("Student's paired t-test over common seeds ({paired} cells), else Welch's ({welch})")
         }
     };
+    let margin = cells.iter().find_map(|cell| Some(cell.against.as_ref()?.equivalence?.smallest_difference));
+    let equivalence = margin.map_or(String::new(), |margin| {
+        format!(
+            " A small p of equivalence shows that a difference is below {:.2} points (two one-sided tests).",
+            100.0 * margin
+        )
+    });
     Some(format!(
-        "Compared by {}. Tested by {method}; p is corrected by the method of {correction} for {} comparisons.",
+        "Compared by {}. Tested by {method}; p is corrected by the method of {correction} for {} comparisons. \
+         The p of flips assumes no distribution: it is by sign flips of the pairs, or by permutations.{equivalence}",
         measure.name(),
         tests.len()
     ))

@@ -7,9 +7,11 @@ use serde_json::json;
 
 use super::super::chart::Chart;
 use super::*;
-use crate::compare::{Options, SweepComparison};
+use crate::compare::{CellRuns, Course, Options, RunNumbers, SweepComparison, Targets};
+use crate::run_folder::RunRecord;
+use crate::run_folder::lines::EpochLine;
 use crate::statistics::Correction;
-use crate::sweep::{Axes, Plan, PlannedRun, ResultLine};
+use crate::sweep::{Axes, Cell, Plan, PlannedRun, ResultLine};
 
 /// Two baselines, one for each learning rate, and cells over factor, ratio and learning rate, each with three seeds.
 fn sweep(root: &std::path::Path) -> SweepData {
@@ -86,7 +88,7 @@ fn html(sweep: &SweepData) -> String {
     let page = super::super::html::Page {
         title: "study".into(),
         lead: String::new(),
-        sections: sections(sweep).unwrap(),
+        sections: sections(sweep, &Options::default()).unwrap(),
         foot: String::new(),
     };
     super::super::tests::checked(&page)
@@ -200,6 +202,72 @@ fn sweeps_without_a_finished_run_or_a_baseline_are_shown() {
     alone.plan.runs.clear();
     alone.results.clear();
     html(&alone);
+}
+
+/// A run whose test accuracy rises in eight steps to the one of its line.
+fn course(line: &ResultLine) -> Course {
+    let record: RunRecord = serde_json::from_value(json!({
+        "version": "0.1.0", "commit": null, "model": "mlp", "parameters": 1, "seed": line.seed, "device": "cpu",
+        "dataset": "shapes", "dataset_checksum": "", "start": "", "end": null, "outcome": line.status.name(), "error": null,
+        "resumed": [], "expected_gains": [],
+    }))
+    .unwrap();
+    let epoch = |epoch: usize| -> EpochLine {
+        serde_json::from_value(json!({
+            "epoch": epoch, "step": 20 * epoch + 20, "phase": 0, "lr": 0.1, "amplified": false, "train_loss": 1.0,
+            "train_accuracy": 0.5, "test_loss": 1.0, "best": false, "skipped_steps": null, "images_per_second": 250.0,
+            "seconds": 2.0, "test_accuracy": line.last_test_accuracy.unwrap() * (epoch as f64 + 1.0) / 8.0,
+        }))
+        .unwrap()
+    };
+    Course::new(&record, &(0..8).map(epoch).collect::<Vec<_>>())
+}
+
+#[test]
+fn the_times_to_each_target_are_curves_and_a_table() {
+    let root = tempfile::tempdir().unwrap();
+    let mut sweep = sweep(root.path());
+    let lost = sweep.results.iter_mut().find(|run| run.run == "factor-2_ratio-1_lr-0.1_seed-2").unwrap();
+    lost.status = RunStatus::Diverged;
+    let runs = |cell: Cell| CellRuns {
+        runs: cell
+            .finished()
+            .map(|line| RunNumbers {
+                course: Some(course(line)),
+                ..RunNumbers::of_line(root.path(), line).unwrap()
+            })
+            .collect(),
+        diverged: cell.runs.iter().filter(|it| it.status == RunStatus::Diverged).map(course).collect(),
+        cell,
+    };
+    let targets = Targets::Fixed(vec![0.4, 0.5, 0.99], "as asked".into());
+    let options = Options { targets, ..Options::default() };
+    let cells = sweep.cells().into_iter().map(runs).collect();
+    let analysis = SweepAnalysis::new(cells, &options, Correction::Holm, None);
+    let measured = MeasuredCell::all(&analysis, Measure::AtLast);
+    let section = times::section(&analysis, &measured.iter().collect::<Vec<_>>()).unwrap();
+    let page = super::super::html::Page {
+        title: String::new(),
+        lead: String::new(),
+        sections: vec![section],
+        foot: String::new(),
+    };
+    let html = super::super::tests::checked(&page);
+    for part in [
+        "No run reaches a test accuracy of 99.00 %",
+        "Share of runs that reached 40.00 % (as asked) by each epoch",
+        "id=\"figure-arrival-2\"",
+        "as asked",
+        "method of Holm",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    assert!(!html.contains("figure-arrival-3"), "nobody arrives there");
+    // Each cell and each baseline stands in the table of each target; the run that diverged is counted.
+    for cell in sweep.plan.cells() {
+        assert_eq!(html.matches(&format!("<th scope=\"row\">{cell}</th>")).count(), 2, "{cell}");
+    }
+    assert!(html.contains("<td class=\"num\">2 of 3</td>"));
 }
 
 /// However many values another axis has: how many layers and by how much belong on one map.

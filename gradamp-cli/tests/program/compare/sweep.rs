@@ -140,7 +140,9 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
     planned("--difference 1").fails(2, &["required arguments were not provided"]);
     planned("--deviation 1 --deviation-from sweeps/s").fails(2, &["cannot be used with"]);
     planned("--deviation-from nowhere").fails(1, &["nowhere", "expected the folder of a sweep"]);
-    place.run("sweep s.toml --difference 1 --deviation 1").fails(2, &["required arguments were not provided"]);
+    place
+        .run("sweep s.toml --difference 1 --deviation 1")
+        .fails(2, &["required arguments were not provided"]);
 
     // A run that diverged takes part in the times, as one that never arrives.
     fs::write(&path, format!("{first}\"diverged\"{rest}")).unwrap();

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use gradamp_core::train::{EpochReport, Evaluation, SiteGradient, SiteSignals, StepReport, TrainState};
 use serde::{Deserialize, Serialize};
 
+use super::null_is_nan;
+
 /// A line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -304,32 +306,6 @@ pub fn attenuations(lines: &[GradientLine]) -> BTreeMap<usize, f64> {
         epochs.entry(line.epoch).or_default().push(&line.gradient);
     }
     epochs.into_iter().filter_map(|(epoch, gradients)| Some((epoch, attenuation(gradients)?))).collect()
-}
-
-/// JSON has no NaN: a number that is not finite is `null`.
-pub(crate) mod null_is_nan {
-    use serde::de::{Error, Unexpected};
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    /// A value in a line. Earlier versions wrote words for numbers that are not finite.
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Found {
-        Number(Option<f64>),
-        Word(String),
-    }
-
-    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        value.is_finite().then_some(*value).serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        match Found::deserialize(deserializer)? {
-            Found::Number(number) => Ok(number.unwrap_or(f64::NAN)),
-            Found::Word(word) if matches!(word.as_str(), "NaN" | "inf" | "-inf") => Ok(f64::NAN),
-            Found::Word(word) => Err(D::Error::invalid_value(Unexpected::Str(&word), &"a number or null")),
-        }
-    }
 }
 
 /// A list of `1` and `0`. Earlier versions wrote a string of these digits, which readers of tables take for one huge number.

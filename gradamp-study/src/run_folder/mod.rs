@@ -24,6 +24,7 @@ mod follow;
 mod held_folder;
 pub mod lines;
 mod logs;
+pub(crate) mod null_is_nan;
 mod owned;
 mod record;
 mod recorder;

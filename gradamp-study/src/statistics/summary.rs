@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ALPHA;
 use super::distributions::student_critical;
-use crate::run_folder::lines::null_is_nan;
+use crate::run_folder::null_is_nan;
 
 /// A summary of some values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -25,6 +25,8 @@ pub struct SweepAnalysis {
     pub cells: Vec<CellAnalysis>,
     /// The best of the studied cells; `None` if none of them has a finished run.
     pub best: Option<BestCell>,
+    /// Whether seconds can be compared; if not, the notes say why.
+    pub has_seconds: bool,
     /// Notes on the times to a target accuracy: why there are none in seconds, and which targets no run reaches.
     pub notes: Vec<String>,
 }
@@ -162,8 +164,9 @@ impl SweepAnalysis {
             .collect();
         cells.iter_mut().zip(against).for_each(|(cell, against)| cell.against = against);
         correct(&mut cells, correction);
+        let has_seconds = doubt.is_none();
         let notes = doubt.into_iter().chain(unreached(&cells)).collect();
-        Self { correction, best: best(&cells), notes, cells }
+        Self { correction, best: best(&cells), has_seconds, notes, cells }
     }
 
     /// Whether some finished run of the sweep does not train at all, or some run diverged: the shares of runs that train then say

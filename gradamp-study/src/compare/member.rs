@@ -32,7 +32,7 @@ pub struct RunNumbers {
     /// Seconds of all training steps.
     pub seconds: f64,
     /// Whether the run trains at all: whether the last test accuracy is above chance by more than the 99.9 % limit of the
-    /// binomial distribution. `None` if the number of classes or of test examples is not known.
+    /// binomial distribution. A run that diverged does not. `None` if the number of classes or of test examples is not known.
     #[serde(default)]
     pub trained: Option<bool>,
     /// The test accuracies as training went on; `None` if the run's folder was removed.
@@ -51,9 +51,10 @@ impl RunNumbers {
     ) -> Option<Self> {
         let best = best(epochs);
         let last = last_evaluated(epochs)?.test_accuracy?;
-        let trained = examples
-            .filter(|n| *n > 0 && record.classes.len() > 1)
-            .map(|n| is_above_chance((last * n as f64).round() as u64, n as u64, record.classes.len()));
+        let trained = examples.filter(|n| *n > 0 && record.classes.len() > 1).map(|n| {
+            let hits = (last * n as f64).round() as u64;
+            record.outcome != RunStatus::Diverged && is_above_chance(hits, n as u64, record.classes.len())
+        });
         Some(Self {
             run: folder.display().to_string(),
             seed: record.seed,

@@ -54,6 +54,7 @@ const POWERS: [f64; 2] = [0.8, 0.9];
 pub fn plan_seeds(difference: Option<f64>, deviation: Deviation, seeds: usize, tests: usize) -> Vec<String> {
     let source = match deviation.cells {
         0 => "as given".to_owned(),
+        1 => format!("of a cell with {} pairs of runs", deviation.pairs),
         cells => format!("pooled over {cells} cells and {} pairs of runs", deviation.pairs),
     };
     let mut lines = vec![format!(

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::course::doubt_about_seconds;
 use super::page::{Form, Page, chance};
 use super::warnings::list;
-use super::{Contest, Contrast, Course, Options, Targets, TimeUnit};
+use super::{Contest, Contrast, Course, Options, RunNumbers, Targets, TimeUnit};
 use crate::run_folder::RunRecord;
 use crate::run_folder::lines::EpochLine;
 use crate::statistics::{Method, Observation};
@@ -123,6 +123,14 @@ fn a_target_is_reached_at_the_first_evaluation_that_shows_it() {
     // A run that diverged never arrives, whatever it had reached before.
     let diverged = Course::new(&record("diverged"), &epochs);
     assert_eq!(diverged.arrival(0.2, TimeUnit::Epochs, 9.0), Observation { time: 9.0, happened: false });
+    let with_classes = |outcome| RunRecord { classes: vec!["a".into(), "b".into()], ..record(outcome) };
+    let trained = |outcome, examples| {
+        let numbers = RunNumbers::of_epochs("r".as_ref(), &with_classes(outcome), &epochs, examples).unwrap();
+        numbers.trained
+    };
+    // 600 of 1000 is above the chance of a half, 6 of 10 is not.
+    assert_eq!((trained("finished", Some(1000)), trained("finished", Some(10))), (Some(true), Some(false)));
+    assert_eq!((trained("diverged", Some(1000)), trained("finished", None)), (Some(false), None));
     let arrivals = Contest::timed(0.45, TimeUnit::Epochs, &[&course], &[&diverged]).unwrap();
     assert_eq!((arrivals.a.values, arrivals.b.values), (vec![Some(3.0)], vec![None]));
     assert_eq!(arrivals.horizon, Some(5.0), "the longest run ends there");

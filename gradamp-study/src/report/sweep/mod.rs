@@ -34,8 +34,10 @@ pub fn sections(sweep: &SweepData, options: &Options) -> Result<Vec<Section>> {
     let cells = MeasuredCell::all(&analysis, measure);
     let mut ranked: Vec<&MeasuredCell> = cells.iter().collect();
     ranked.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
-    let mut results =
-        vec![Block::Figure(intervals(&ranked, measure)), Block::Table(table::cells(&ranked, measure))];
+    let mut results = vec![
+        Block::Figure(intervals(&ranked, measure)),
+        Block::Table(table::cells(&ranked, measure, analysis.has_seconds)),
+    ];
     results.extend(table::note(&cells, measure, analysis.correction).map(Block::Text));
     let mut sections = vec![Section::new("summary", "In short", summary(sweep, &analysis, &cells, &ranked))];
     let questions = contrasts::blocks(sweep, &analysis);

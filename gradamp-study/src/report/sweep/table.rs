@@ -7,8 +7,8 @@ use crate::run_folder::RunStatus;
 use crate::statistics::{Correction, Method};
 use crate::sweep::{Role, SweepData};
 
-/// Every cell, the best first.
-pub fn cells(ranked: &[&MeasuredCell], measure: Measure) -> Table {
+/// Every cell, the best first; with the time of a run if seconds can be compared (`has_seconds`).
+pub fn cells(ranked: &[&MeasuredCell], measure: Measure, has_seconds: bool) -> Table {
     let has_untrained = ranked.iter().filter_map(|cell| cell.trained).any(|share| share.trained < share.runs);
     let has_equivalence =
         ranked.iter().any(|cell| cell.against.as_ref().is_some_and(|against| against.equivalence.is_some()));
@@ -25,7 +25,8 @@ pub fn cells(ranked: &[&MeasuredCell], measure: Measure) -> Table {
         "p, flips",
     ]);
     head.extend(has_equivalence.then_some(["p, equivalence", "corrected p"]).into_iter().flatten());
-    head.extend(["last epoch", "time of a run"]);
+    head.push("last epoch");
+    head.extend(has_seconds.then_some("time of a run"));
     let mut table = Table::new(&format!("Cells by {}", measure.name()), &head);
     let percent = |value: f64| Format::Percent(2).text(value);
     let plain = |value: f64| format!("{:.2}", 100.0 * value);
@@ -58,10 +59,11 @@ pub fn cells(ranked: &[&MeasuredCell], measure: Measure) -> Table {
                 against.and_then(|against| against.corrected_equivalence_p).map_or_else(dash, p),
             ]);
         }
-        numbers.extend([
-            percent(cell.last.mean),
-            if cell.seconds.is_finite() { Format::Seconds.text(cell.seconds) } else { dash() },
-        ]);
+        numbers.push(percent(cell.last.mean));
+        if has_seconds {
+            let is_known = cell.seconds.is_finite();
+            numbers.push(if is_known { Format::Seconds.text(cell.seconds) } else { dash() });
+        }
         let names = [Cell::Text(cell.cell.name.clone()), Cell::Text(cell.cell.role.name().into())];
         table.rows.push(names.into_iter().chain(numbers.into_iter().map(Cell::Number)).collect());
     }

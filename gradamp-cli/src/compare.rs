@@ -60,11 +60,14 @@ pub struct CompareArgs {
     #[arg(long, default_value = "holm", value_parser = correction())]
     pub correction: Correction,
     /// Print the comparison as one JSON document.
-    #[arg(long, conflicts_with = "markdown")]
+    #[arg(long, conflicts_with_all = ["markdown", "latex"])]
     pub json: bool,
     /// Print the tables in Markdown.
     #[arg(long)]
     pub markdown: bool,
+    /// Print the tables in LaTeX, for the package booktabs; everything else is a comment.
+    #[arg(long, conflicts_with = "markdown")]
+    pub latex: bool,
 }
 
 /// Parses the name of a correction; the help explains each.
@@ -213,7 +216,11 @@ pub fn group_name(given: &[PathBuf], runs: &[PathBuf]) -> String {
 /// Compares the runs and prints the comparison in the form that the arguments name.
 pub fn compare(args: &CompareArgs) -> Result<()> {
     let options = args.options()?;
-    let form = if args.markdown { Form::Markdown } else { Form::Text };
+    let form = match (args.markdown, args.latex) {
+        (true, _) => Form::Markdown,
+        (_, true) => Form::Latex,
+        _ => Form::Text,
+    };
     match args.question()? {
         Question::Sweep(root) => {
             let data = SweepData::read(&root)?;
@@ -306,7 +313,16 @@ mod tests {
             "as a sweep, which tells what is missing"
         );
         assert!(question("x1 x2 x3").unwrap_err().contains("found 3 runs and no -- between the groups"));
-        for line in ["", "--a x1", "--b x1", "x1 --a x2 --b y1", "x y --json --markdown", "-- y1"] {
+        for line in [
+            "",
+            "--a x1",
+            "--b x1",
+            "x1 --a x2 --b y1",
+            "x y --json --markdown",
+            "x y --latex --markdown",
+            "x y --latex --json",
+            "-- y1",
+        ] {
             assert!(question(line).is_err(), "{line}");
         }
     }

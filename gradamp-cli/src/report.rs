@@ -33,11 +33,17 @@ pub struct ReportArgs {
     /// Also write every figure as an SVG file into this folder.
     #[arg(long, value_name = "DIR")]
     pub figures: Option<PathBuf>,
+    /// Also write the page's tables into this file, in LaTeX for the package booktabs.
+    #[arg(long, value_name = "FILE")]
+    pub latex: Option<PathBuf>,
 }
 
 /// Writes the page, and its figures if a folder is given for them.
 pub fn report(args: &ReportArgs) -> Result<()> {
     check(&args.output)?; // before reading, which may take long
+    if let Some(path) = &args.latex {
+        check(path)?;
+    }
     if let Some(folder) = &args.figures {
         check_not_owned(&folder.join("figure.svg"))?;
     }
@@ -50,6 +56,10 @@ pub fn report(args: &ReportArgs) -> Result<()> {
     let page = report::page_with(&args.folders, &options)?;
     write(&args.output, &page.html())?;
     output::message(format_args!("report: {}", args.output.display()));
+    if let Some(path) = &args.latex {
+        write(path, &page.latex())?;
+        output::message(format_args!("tables: {}", path.display()));
+    }
     if let Some(folder) = &args.figures {
         let figures = page.figures();
         std::fs::create_dir_all(folder).map_err(|error| {

@@ -18,7 +18,9 @@ pub fn escape(text: &str) -> String {
             '\\' => escaped.push_str("\\textbackslash{}"),
             '~' => escaped.push_str("\\textasciitilde{}"),
             '^' => escaped.push_str("\\textasciicircum{}"),
-            '-' if is_number_next && !before.is_alphanumeric() && !"-_.".contains(before) => escaped.push_str("$-$"),
+            '-' if is_number_next && !before.is_alphanumeric() && !"-_.".contains(before) => {
+                escaped.push_str("$-$")
+            }
             '\u{2212}' => escaped.push_str("$-$"),
             '<' => escaped.push_str("$<$"),
             '>' => escaped.push_str("$>$"),
@@ -76,14 +78,20 @@ mod tests {
     fn signs_of_latex_are_escaped() {
         assert_eq!(escape("50 % & $x_1$ {a} #2"), "50 \\% \\& \\$x\\_1\\$ \\{a\\} \\#2");
         assert_eq!(escape("a\\b~c^d"), "a\\textbackslash{}b\\textasciitilde{}c\\textasciicircum{}d");
-        assert_eq!(escape("p < 0.01 \u{b1} \u{2212}2 \u{d7} \u{2013}"), "p $<$ 0.01 $\\pm$ $-$2 $\\times$ --");
+        assert_eq!(
+            escape("p < 0.01 \u{b1} \u{2212}2 \u{d7} \u{2013}"),
+            "p $<$ 0.01 $\\pm$ $-$2 $\\times$ --"
+        );
         assert_eq!(escape("two\nlines"), "two lines");
     }
 
     #[test]
     fn a_minus_is_told_from_a_hyphen() {
         assert_eq!(escape("-1.5 (-2.0 to +0.3)"), "$-$1.5 ($-$2.0 to +0.3)");
-        assert_eq!(escape("factor-2_seed-1 resnet-18 step-length B - A"), "factor-2\\_seed-1 resnet-18 step-length B - A");
+        assert_eq!(
+            escape("factor-2_seed-1 resnet-18 step-length B - A"),
+            "factor-2\\_seed-1 resnet-18 step-length B - A"
+        );
     }
 
     #[test]

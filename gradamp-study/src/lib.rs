@@ -22,6 +22,7 @@ pub mod duration;
 mod error;
 pub mod export;
 pub mod gains;
+pub(crate) mod latex;
 pub mod rate;
 pub mod report;
 pub mod resume;

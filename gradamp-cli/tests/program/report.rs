@@ -230,3 +230,38 @@ fn browser() -> Option<PathBuf> {
         std::env::split_paths(&folders).flat_map(|folder| names.map(|name| folder.join(name))).collect();
     files.into_iter().find(|file| file.is_file())
 }
+
+/// The number of cells in each row of the tables of a LaTeX file.
+fn widths(latex: &str) -> Vec<usize> {
+    let rows = latex.lines().filter(|line| line.ends_with("\\\\"));
+    rows.map(|row| row.replace("\\&", "").matches('&').count() + 1).collect()
+}
+
+#[test]
+fn tables_are_written_in_latex() {
+    let place = crate::old_folders::unpacked();
+    place.run("report sweep -o page.html --latex tables.tex").succeeds();
+    let tables = fs::read_to_string(place.path("tables.tex")).unwrap();
+    for part in [
+        "\\toprule",
+        "\\caption{Cells by test accuracy",
+        "factor-1.5 & cell & ",
+        "Hedges' g",
+        "\\end{tabular}",
+    ] {
+        assert!(tables.contains(part), "{part} in\n{tables}");
+    }
+    let widths_of_cells = widths(tables.split("\\end{tabular}").next().unwrap());
+    assert!(
+        widths_of_cells.len() == 4 && widths_of_cells.iter().all(|width| *width == 11),
+        "{widths_of_cells:?}"
+    );
+
+    let compared = place.run("compare sweep --latex").succeeds().out;
+    let markdown = place.run("compare sweep --markdown").succeeds().out;
+    assert!(compared.starts_with("% ") && compared.contains("\\begin{tabular}{l"), "{compared}");
+    // Every row of Markdown is a row of LaTeX; Markdown has a row of dashes besides.
+    let rows = markdown.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| :--")).count();
+    assert_eq!(widths(&compared).len(), rows, "{compared}");
+    place.run("report sweep -o page.html --latex sweep/plan.json").fails(1, &["belongs to the sweep in"]);
+}

@@ -1,8 +1,9 @@
-//! Pages of headings, lists and tables, for a terminal or in Markdown.
+//! Pages of headings, lists and tables, for a terminal, in Markdown or in LaTeX.
 
 use std::fmt::Write;
 
 use crate::columns::columns;
+use crate::latex;
 
 /// The form of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub enum Form {
     Text,
     /// Markdown that can be pasted.
     Markdown,
+    /// Tables of LaTeX; everything else is a comment.
+    Latex,
 }
 
 /// A page that is being written.
@@ -18,22 +21,32 @@ pub enum Form {
 pub struct Page {
     form: Form,
     text: String,
+    /// For LaTeX: the last heading, until it is known whether it is a table's caption.
+    heading: Option<String>,
+    /// For LaTeX: the page's first heading, the caption of tables that have no heading of their own.
+    title: String,
 }
 
 impl Page {
     /// An empty page.
     pub fn new(form: Form) -> Self {
-        Self { form, text: String::new() }
+        Self { form, text: String::new(), heading: None, title: String::new() }
     }
 
     /// The page.
-    pub fn finish(self) -> String {
+    pub fn finish(mut self) -> String {
+        self.comment_heading();
         self.text.trim_end().to_owned()
     }
 
     /// A line of its own.
     pub fn line(&mut self, text: &str) {
+        self.comment_heading();
         self.gap();
+        if self.form == Form::Latex {
+            self.text += &latex::comment(text);
+            return;
+        }
         let _ = writeln!(self.text, "{text}"); // writing to a String cannot fail
     }
 
@@ -42,17 +55,28 @@ impl Page {
         match self.form {
             Form::Text => self.line(text),
             Form::Markdown => self.line(&format!("**{text}**")),
+            Form::Latex => {
+                self.comment_heading();
+                if self.title.is_empty() {
+                    self.title = text.to_owned();
+                }
+                self.heading = Some(text.to_owned());
+            }
         }
     }
 
     /// A list.
     pub fn list(&mut self, items: impl IntoIterator<Item = String>) {
+        self.comment_heading();
         if self.form == Form::Markdown {
             self.gap();
         }
         for item in items {
-            let bullet = if self.form == Form::Text { "  " } else { "- " };
-            let _ = writeln!(self.text, "{bullet}{item}");
+            let _ = match self.form {
+                Form::Text => writeln!(self.text, "  {item}"),
+                Form::Markdown => writeln!(self.text, "- {item}"),
+                Form::Latex => write!(self.text, "{}", latex::comment(&format!("- {item}"))),
+            };
         }
     }
 
@@ -60,10 +84,18 @@ impl Page {
     pub fn table(&mut self, rows: &[Vec<String>]) {
         self.gap();
         let n = rows.first().map_or(0, Vec::len);
-        if self.form == Form::Text {
-            let sides = format!("<{}", ">".repeat(n.saturating_sub(1)));
-            self.text += &columns(rows, &sides);
-            return;
+        let sides = |left: &str, right: &str| format!("{left}{}", right.repeat(n.saturating_sub(1)));
+        match self.form {
+            Form::Text => {
+                self.text += &columns(rows, &sides("<", ">"));
+                return;
+            }
+            Form::Latex => {
+                let caption = self.heading.take().unwrap_or_else(|| self.title.clone());
+                self.text += &latex::table(&caption, rows, &sides("l", "r"));
+                return;
+            }
+            Form::Markdown => {}
         }
         for (i, row) in rows.iter().enumerate() {
             let cells: Vec<String> = row.iter().map(|cell| cell.trim().replace('|', "\\|")).collect();
@@ -71,6 +103,14 @@ impl Page {
             if i == 0 {
                 let _ = writeln!(self.text, "| :-- |{}", " --: |".repeat(n.saturating_sub(1)));
             }
+        }
+    }
+
+    /// Writes a heading that is no table's caption as a comment.
+    fn comment_heading(&mut self) {
+        if let Some(heading) = self.heading.take() {
+            self.gap();
+            self.text += &latex::comment(&heading);
         }
     }
 

@@ -36,6 +36,12 @@ fn a_page_is_columns_for_a_terminal_and_markdown_that_can_be_pasted() {
         page.finish()
     };
     assert_eq!(write(Form::Text), "Head\n  item\n\nname     x\n-----  ---\n  a|b  1.0");
+    let latex = write(Form::Latex);
+    assert!(latex.starts_with("% Head\n% - item\n\n\\begin{table}\n"), "{latex}");
+    for part in ["\\caption{Head}", "{tabular}{lr}", "name & x \\\\", "\\quad a|b & 1.0 \\\\", "\\bottomrule"]
+    {
+        assert!(latex.contains(part), "{part} in\n{latex}");
+    }
     assert_eq!(write(Form::Markdown), "**Head**\n\n- item\n\n| name | x |\n| :-- | --: |\n| a\\|b | 1.0 |");
     assert_eq!([Some(0.04567), Some(1e-9), None].map(chance), ["0.0457", "< 0.0001", "-"]);
 }

@@ -72,18 +72,19 @@ impl Figure {
         )
     }
 
-    /// A complete SVG file with its own style, on a light background.
+    /// A complete SVG file with its own style, on a light background. Every colour is written out, because many programs that
+    /// read SVG know no variables of CSS.
     pub fn file(&self) -> String {
         let (_, width) = if self.is_broad { BROAD } else { MIDDLE };
         let Drawing { width, height, svg } = self.chart.draw(width);
         let (edge, title) = (16.0, 26.0);
         let (full_width, full_height) = (width + 2.0 * edge, height.ceil() + title + 2.0 * edge);
+        let style = format!("{STYLE}.ground{{fill:var(--surface)}}{}", colour::classes());
         format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {full_width} {full_height}\" width=\"{full_width}\" height=\"{full_height}\" {}>\n{}\n<style>svg{{{}}}\n{STYLE}{}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"var(--surface)\"/>\n<g transform=\"translate({edge} {edge})\"><text x=\"0\" y=\"12\" style=\"font-size:14px;font-weight:600\">{}</text>\n<g transform=\"translate(0 {title})\">{}</g></g>\n</svg>\n",
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {full_width} {full_height}\" width=\"{full_width}\" height=\"{full_height}\" {}>\n{}\n<style>{}</style>\n<rect width=\"100%\" height=\"100%\" class=\"ground\"/>\n<g transform=\"translate({edge} {edge})\"><text x=\"0\" y=\"12\" style=\"font-size:14px;font-weight:600\">{}</text>\n<g transform=\"translate(0 {title})\">{}</g></g>\n</svg>\n",
             self.labels(""),
             self.texts(""),
-            colour::variables(Theme::Light),
-            colour::classes(),
+            colour::resolved(&style, Theme::Light),
             escape(&self.title),
             svg.as_str(),
         )

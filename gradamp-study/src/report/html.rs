@@ -6,6 +6,7 @@ use super::chart::colour::{self, Theme};
 use super::chart::{STYLE, escape};
 use super::figure::Figure;
 pub use super::table::{Cell, Table};
+use crate::latex;
 use crate::shell;
 
 /// A tile: one important number of the page.
@@ -80,6 +81,18 @@ impl Page {
             blocks.iter().flat_map(figures).collect()
         }
         self.sections.iter().flat_map(|section| figures_in(&section.blocks)).collect()
+    }
+
+    /// The tables of the page's sections in LaTeX. Tables that unfold, such as those of a figure's values, are left out.
+    pub fn latex(&self) -> String {
+        let table = |block: &Block| match block {
+            Block::Table(table) => Some(table.latex()),
+            _ => None,
+        };
+        let tables: Vec<String> =
+            self.sections.iter().flat_map(|section| section.blocks.iter().filter_map(table)).collect();
+        let title = latex::comment(&format!("{}: {}", self.title, self.lead));
+        format!("{title}% \\usepackage{{booktabs}}\n\n{}", tables.join("\n"))
     }
 
     /// The page as one file of HTML that is also well-formed XML.

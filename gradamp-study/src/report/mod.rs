@@ -61,12 +61,10 @@ fn of_run(folder: &Path) -> Result<Page> {
 
 fn of_sweep(folder: &Path, options: &Options) -> Result<Page> {
     let sweep = SweepData::read(folder)?;
-    let (cells, runs) = (sweep.plan.cells().len(), sweep.plan.runs.len());
-    let axes = sweep.plan.axes.join(", ");
-    let lead = match axes.is_empty() {
-        true => format!("A sweep of {cells} cells and {runs} runs."),
-        false => format!("A sweep of {cells} cells and {runs} runs over {axes}."),
-    };
+    let (runs, axes) = (sweep.plan.runs.len(), sweep.plan.axes.join(", "));
+    let cells = sweep::roles_in_words(sweep.cells().iter().map(|cell| cell.role));
+    let over = if axes.is_empty() { String::new() } else { format!(" over {axes}") };
+    let lead = format!("A sweep{over}: {cells}; {runs} runs.");
     let sections = sweep::sections(&sweep, options)?;
     Ok(Page { title: sweep.plan.name, lead, sections, foot: foot(&[folder.to_owned()]) })
 }

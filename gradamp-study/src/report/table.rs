@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use super::chart::escape;
+use crate::latex;
 
+/// The longest name of a row, in letters, that stands in one line.
+const LONG_NAME: usize = 24;
 /// The most rows of a table. A note says how many rows are left out and where they are.
 const MOST_ROWS: usize = 600;
 
@@ -21,6 +24,10 @@ pub enum Cell {
 impl Cell {
     fn html(&self, is_first: bool) -> String {
         let (class, text) = match self {
+            // A long name may be broken behind each of its parts.
+            Cell::Text(text) if is_first && text.chars().count() > LONG_NAME => {
+                (" class=\"long\"", escape(text).replace('_', "_<wbr/>"))
+            }
             Cell::Text(text) if text.chars().count() > 60 => (" class=\"text\"", escape(text)),
             Cell::Text(text) => ("", escape(text)),
             Cell::Number(text) => (" class=\"num\"", escape(text)),
@@ -61,6 +68,23 @@ impl Table {
         self.rows.push(std::iter::once(Cell::Text(name.into())).chain(numbers).collect());
     }
 
+    /// The table in LaTeX.
+    pub fn latex(&self) -> String {
+        let text = |cell: &Cell| match cell {
+            Cell::Text(text) | Cell::Number(text) | Cell::Code(text) => text.clone(),
+        };
+        let rows: Vec<Vec<String>> = std::iter::once(self.head.clone())
+            .chain(self.rows.iter().map(|row| row.iter().map(text).collect()))
+            .collect();
+        let side = |column: usize| if self.is_number(column) { 'r' } else { 'l' };
+        latex::table(&self.caption, &rows, &(0..self.head.len()).map(side).collect::<String>())
+    }
+
+    /// Whether a column holds numbers.
+    fn is_number(&self, column: usize) -> bool {
+        self.rows.iter().any(|row| matches!(row.get(column), Some(Cell::Number(_))))
+    }
+
     /// The table as HTML, in a box that scrolls if the table is too wide.
     pub fn html(&self) -> String {
         let caption = escape(&self.caption);
@@ -68,8 +92,7 @@ impl Table {
             "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{caption}\"><table><caption>{caption}</caption>\n<thead><tr>"
         );
         for (column, name) in self.head.iter().enumerate() {
-            let is_number = self.rows.iter().any(|row| matches!(row.get(column), Some(Cell::Number(_))));
-            let class = if is_number { " class=\"num\"" } else { "" };
+            let class = if self.is_number(column) { " class=\"num\"" } else { "" };
             let _ = write!(html, "<th scope=\"col\"{class}>{}</th>", escape(name)); // a String takes all
         }
         html.push_str("</tr></thead>\n<tbody>\n");

@@ -211,6 +211,15 @@ pub fn classes() -> String {
     css
 }
 
+/// `css` with the theme's colours in place of its variables, for programs that know none.
+pub fn resolved(css: &str, theme: Theme) -> String {
+    let variables = variables(theme);
+    let declared =
+        variables.split(';').filter_map(|declaration| declaration.strip_prefix("--")?.split_once(':'));
+    let reference = |(name, colour): (&str, &str)| (format!("var(--{name})"), colour.to_owned());
+    declared.map(reference).fold(css.to_owned(), |css, (name, colour)| css.replace(&name, &colour))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

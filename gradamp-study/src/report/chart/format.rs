@@ -16,6 +16,8 @@ pub enum Format {
     Percent(usize),
     /// Differences of fractions in percentage points, with a sign.
     Points,
+    /// Numbers of two decimals with a sign.
+    Signed,
     /// Factors: `×2`.
     Factor,
     /// Seconds, as hours, minutes and seconds.
@@ -43,6 +45,8 @@ impl Format {
                 let text = format!("{:+.2}", 100.0 * value);
                 minus(if matches!(text.as_str(), "-0.00" | "+0.00") { "0.00" } else { &text })
             }
+            Format::Signed if value.abs() >= LARGE => minus(&format!("{value:+.0}")),
+            Format::Signed => minus(&format!("{value:+.2}")),
             Format::Factor => format!("×{}", significant(value, 3)),
             Format::Seconds => duration(value),
         }
@@ -68,7 +72,7 @@ impl Format {
                 60.0.. => format!("{} min", significant(value / 60.0, 3)),
                 _ => format!("{} s", significant(value, 3)),
             },
-            Format::Factor => self.text(value),
+            Format::Factor | Format::Signed => self.text(value),
             Format::Number | Format::Whole if value.abs() >= 1e5 || (step > 0.0 && step < 1e-4) => {
                 significant(value, digits(value, step))
             }

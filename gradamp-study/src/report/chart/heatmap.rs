@@ -3,11 +3,13 @@
 use std::fmt::Write;
 
 use super::colour::LEVELS;
-use super::svg::{Anchor, fit, width_of};
+use super::svg::{Anchor, fit, width_of, wrap};
 use super::{Axis, Chart, Drawing, Format, Svg};
 
 /// The most rows and the most columns that are drawn. If there are more, neighbours are joined.
 pub const MOST_CELLS: usize = 120;
+/// The radius of a dot on a cell.
+const DOT: f64 = 2.3;
 
 /// The meaning of the colours of a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +61,8 @@ impl ColourScale {
         }
     }
 
-    /// A bar of all colours with ticks, for charts whose cells do not show their values.
-    pub fn legend(&self, width: f64, has_crosses: bool) -> Drawing {
+    /// A bar of all colours with ticks, and what crosses and dots say; `dots` says what a dot on a cell means.
+    pub fn legend(&self, width: f64, has_crosses: bool, dots: Option<&str>) -> Drawing {
         let mut svg = Svg::default();
         let bar = 240.0_f64.min(width - 40.0);
         let label = fit(&self.axis.label, 11.0, width);
@@ -94,6 +96,16 @@ impl ColourScale {
             svg.line((at.0, at.1 + 10.0), (at.0 + 12.0, at.1), "missing");
             svg.text(at.0 + 18.0, at.1 + 9.0, "tick", Anchor::Start, "none");
         }
+        if let Some(dots) = dots {
+            let top = height + 4.0;
+            svg.rect((x0, top), (12.0, 10.0), "frame", None);
+            svg.dot((x0 + 8.5, top + 3.5), DOT, "dot", None);
+            let lines = wrap(dots, 11.0, width - x0 - 18.0);
+            for (line, text) in lines.iter().enumerate() {
+                svg.text(x0 + 18.0, top + 9.0 + 14.0 * line as f64, "tick", Anchor::Start, text);
+            }
+            height = top + 14.0 * lines.len() as f64 + 4.0;
+        }
         Drawing { width, height, svg }
     }
 }
@@ -119,6 +131,8 @@ pub struct Heatmap {
     pub has_legend: bool,
     /// Whether empty cells are crossed out, so that nobody mistakes them for a colour.
     pub crosses_empty: bool,
+    /// For each row, which of its cells have a dot; without rows, none has.
+    pub dotted: Vec<Vec<bool>>,
 }
 
 impl Heatmap {
@@ -126,6 +140,9 @@ impl Heatmap {
     /// numbers.
     #[must_use]
     pub fn capped(mut self) -> Self {
+        if self.rows.len().max(self.columns.len()) > MOST_CELLS {
+            self.dotted.clear(); // a mean of cells is not one of them
+        }
         let group = self.columns.len().div_ceil(MOST_CELLS);
         if group > 1 {
             self.columns = joined_names(&self.columns, group);
@@ -180,6 +197,11 @@ impl Heatmap {
         svg
     }
 
+    /// Whether any cell has a dot.
+    pub fn has_dots(&self) -> bool {
+        self.dotted.iter().flatten().any(|is_dotted| *is_dotted)
+    }
+
     /// Whether a cell is crossed out.
     pub fn has_crosses(&self) -> bool {
         self.crosses_empty
@@ -204,7 +226,7 @@ impl Chart for Heatmap {
             17..=72 => (11.0, 9.0, "tiny"),
             _ => (8.0, 9.0, "tiny"),
         };
-        let names = self.rows.iter().map(|name| width_of(name, size)).fold(0.0, f64::max).min(0.36 * width);
+        let names = self.rows.iter().map(|name| width_of(name, size)).fold(0.0, f64::max).min(0.5 * width);
         let (x0, y0) = (names + 7.0, 18.0);
         let most = if is_told { 74.0 } else { 46.0 };
         let step = ((width - x0 - 4.0) / columns as f64).min(most);
@@ -222,9 +244,10 @@ impl Chart for Heatmap {
         if let Some(format) = self.text.filter(|_| is_told) {
             self.write(&mut svg, format, (x0, y0), (step, height));
         }
+        self.dots(&mut svg, (x0, y0), (step, height));
         let mut total = bottom + 18.0;
         if self.has_legend {
-            let legend = self.scale.legend(width, self.has_crosses());
+            let legend = self.scale.legend(width, self.has_crosses(), None);
             svg.group((0.0, total + 8.0), (1.0, 1.0), &legend.svg);
             total += 8.0 + legend.height;
         }
@@ -252,7 +275,7 @@ impl Heatmap {
             return bottom + 16.0;
         }
         let size = if step < 12.0 { 9.0 } else { 11.0 };
-        let length = (longest * size / 11.0).min(90.0);
+        let length = (longest * size / 11.0).min(150.0);
         let every = (size / step).ceil().max(1.0) as usize;
         for (column, name) in self.columns.iter().enumerate().step_by(every) {
             let name = fit(name, size, length + 2.0);
@@ -261,6 +284,17 @@ impl Heatmap {
             svg.upward_text(place(column) + 0.35 * size, at, class, &name);
         }
         bottom + 10.0 + length
+    }
+
+    /// Dots in the upper right corners of cells.
+    fn dots(&self, svg: &mut Svg, (x0, y0): (f64, f64), (step, height): (f64, f64)) {
+        for (row, dotted) in self.dotted.iter().enumerate() {
+            for (column, _) in dotted.iter().enumerate().filter(|(_, is_dotted)| **is_dotted) {
+                let Some(level) = self.scale.level(self.value(row, column)) else { continue };
+                let at = (x0 + (column + 1) as f64 * step - 5.5, y0 + row as f64 * height + 5.5);
+                svg.dot(at, DOT, &format!("dot {}{level}", self.scale.classes().1), None);
+            }
+        }
     }
 
     /// Draws each value on its cell if the cell has room.

@@ -41,16 +41,18 @@ impl Chart for Intervals {
             [*value, least, most]
         });
         let values = self.items.iter().flat_map(of).chain(reference);
-        let step = if self.items.len() > 40 { 13.0 } else { 19.0 };
-        let size = if step < 15.0 { 9.0 } else { 11.0 };
+        let (step, size) = if self.items.len() > 40 { (13.0, 9.0) } else { (19.0, 11.0) };
         let text = |item: &Item| item.text.clone().unwrap_or_else(|| self.axis.format.text(item.value));
         let texts: Vec<String> = self.items.iter().map(text).collect();
         let widest = |names: &mut dyn Iterator<Item = &String>, size: f64| {
             names.map(|name| width_of(name, size)).fold(0.0, f64::max)
         };
-        let names = widest(&mut self.items.iter().map(|item| &item.name), size).min(0.4 * width);
+        let names = widest(&mut self.items.iter().map(|item| &item.name), size);
         let numbers = widest(&mut texts.iter(), size).min(0.3 * width);
-        let (x0, x1) = (names + 12.0, width - numbers - 12.0);
+        // Names that would take the room of the values stand above their rows.
+        let are_above = names > 0.4 * width;
+        let (step, x0) = if are_above { (step + size + 3.0, 12.0) } else { (step, names + 12.0) };
+        let x1 = width - numbers - 12.0;
         let scale = self.axis.scale(values, ((x1 - x0) / 60.0).max(4.0) as usize).rounded();
         let place = |value: f64| scale.place(value).map(|share| x0 + share * (x1 - x0));
         let (top, bottom) = (6.0, 10.0 + step * self.items.len() as f64);
@@ -76,10 +78,16 @@ impl Chart for Intervals {
             svg.line((x, top), (x, bottom), "reference");
         }
         for (row, (item, text)) in self.items.iter().zip(&texts).enumerate() {
-            let y = top + 4.0 + (row as f64 + 0.5) * step;
+            let end = top + 4.0 + (row + 1) as f64 * step;
+            let y = if are_above { end - 0.6 * size } else { end - 0.5 * step };
             let (stroke, fill, _) = item.stroke.classes();
             let class = if size < 10.0 { "tiny" } else { "" };
-            svg.text(x0 - 10.0, y + 0.35 * size, class, Anchor::End, &fit(&item.name, size, names + 1.0));
+            if are_above {
+                let name = fit(&item.name, size, width - 2.0);
+                svg.text(0.0, y - 0.7 * size, class, Anchor::Start, &name);
+            } else {
+                svg.text(x0 - 10.0, y + 0.35 * size, class, Anchor::End, &item.name);
+            }
             svg.text(width, y + 0.35 * size, class, Anchor::End, &fit(text, size, numbers + 1.0));
             if let Some((least, most)) = item.interval
                 && let (Some(from), Some(to)) = (place(least), place(most))

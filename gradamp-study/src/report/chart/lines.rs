@@ -80,7 +80,8 @@ impl Chart for LineChart {
         let places = self.series.iter().chain(strip_series).flat_map(|line| line.points.iter());
         let spans = self.spans.iter().flat_map(|span| [span.from, span.to]);
         let xs = self.x.scale(places.map(|(x, _)| *x).chain(spans), (width / 60.0) as usize);
-        let ys = self.y.scale(values(&self.series).into_iter(), (self.height / 42.0) as usize).rounded();
+        let ys =
+            self.y.scale(values(&self.series).into_iter(), ((self.height / 42.0) as usize).max(3)).rounded();
         let strip = self.strip.as_ref().map(|strip| {
             let scale = strip.y.scale(values(&strip.series).into_iter(), 2);
             (strip, if scale.log { scale } else { scale.rounded() })

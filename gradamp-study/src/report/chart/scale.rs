@@ -2,6 +2,8 @@
 
 use super::Format;
 
+/// Most of a rounded scale's length, in lengths of the data.
+const MOST_ROOM: f64 = 1.3;
 /// The most ticks of an axis.
 const MOST_TICKS: usize = 24;
 
@@ -70,7 +72,10 @@ impl Scale {
             if lo.is_finite() && hi.is_finite() && lo <= hi { (lo, hi) } else { (0.0, 1.0) };
         if hi - lo <= 1e-12 * hi.abs().max(lo.abs()) {
             let room = if hi == 0.0 { 1.0 } else { 0.1 * hi.abs() };
-            (lo, hi) = (lo - room, hi + room);
+            // A share has no room above all or below nothing.
+            let is_share = matches!(format, Format::Percent(_)) && (0.0..=1.0).contains(&hi);
+            (lo, hi) =
+                if is_share { ((lo - room).max(0.0), (hi + room).min(1.0)) } else { (lo - room, hi + room) };
         }
         let wanted = wanted.clamp(2, MOST_TICKS);
         let rough = ((hi - lo) / wanted as f64).max(f64::MIN_POSITIVE);
@@ -119,7 +124,8 @@ impl Scale {
         Self { lo, hi, log: true, ticks, step: if step.is_finite() { step } else { 1.0 } }
     }
 
-    /// The same scale, extended to the next tick on both sides, so that data does not touch the frame.
+    /// The same scale, extended to the next tick on both sides, so that data does not touch the frame. If these ticks are far
+    /// away, the scale is extended by less.
     #[must_use]
     pub fn rounded(mut self) -> Self {
         if self.log {
@@ -128,6 +134,15 @@ impl Scale {
             return self;
         }
         let (below, above) = ((self.lo / self.step + 1e-9).floor(), (self.hi / self.step - 1e-9).ceil());
+        let range = self.hi - self.lo;
+        if self.ticks.len() > 1 && (above - below) * self.step > MOST_ROOM * range {
+            // Ticks around the data would leave much of the chart empty. Room never crosses the ends of shares, 0 and 1.
+            let room = 0.06 * range;
+            let (lo, hi) = (self.lo - room, self.hi + room);
+            self.lo = if self.lo >= 0.0 { lo.max(0.0) } else { lo };
+            self.hi = if self.hi <= 1.0 { hi.min(1.0) } else { hi };
+            return self;
+        }
         let count = (above - below).round().clamp(1.0, (MOST_TICKS + 2) as f64) as usize;
         self.ticks = (0..=count).map(|i| (below + i as f64) * self.step + 0.0).collect();
         (self.lo, self.hi) = (below * self.step, (below + count as f64) * self.step);

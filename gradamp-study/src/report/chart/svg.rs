@@ -130,6 +130,39 @@ pub fn width_of(text: &str, size: f64) -> f64 {
     text.chars().map(width).sum::<f64>() * size
 }
 
+/// `text` in lines that are no wider than `room`, broken between words; a word that is wider itself is broken too.
+pub fn wrap(text: &str, size: f64, room: f64) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let mut rest = word.to_owned();
+        while !rest.is_empty() {
+            let line = lines.last().map_or("", String::as_str);
+            let joined = if line.is_empty() { rest.clone() } else { format!("{line} {rest}") };
+            if width_of(&joined, size) <= room {
+                lines.pop();
+                lines.push(joined);
+                break;
+            }
+            if !line.is_empty() {
+                lines.push(String::new());
+                continue;
+            }
+            // At least one letter for each line, whatever the room.
+            let letters = rest.char_indices().map(|(i, letter)| i + letter.len_utf8());
+            let fitting = letters.clone().take_while(|end| width_of(&rest[..*end], size) <= room).last();
+            let end = fitting.or_else(|| letters.clone().next()).unwrap_or(rest.len());
+            let tail = rest.split_off(end);
+            lines.pop();
+            lines.push(rest);
+            if !tail.is_empty() {
+                lines.push(String::new());
+            }
+            rest = tail;
+        }
+    }
+    lines
+}
+
 /// `text`, cut to the width `room`. A cut text ends with an ellipsis.
 pub fn fit(text: &str, size: f64, room: f64) -> String {
     if width_of(text, size) <= room {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::svg::{fit, width_of};
+use super::svg::{fit, width_of, wrap};
 use super::*;
 
 /// Values as runs that go wrong have them.
@@ -104,6 +104,7 @@ fn heatmap(rows: Vec<String>, columns: Vec<String>, values: Vec<Vec<f64>>, axis:
         text,
         has_legend: true,
         crosses_empty: true,
+        dotted: Vec::new(),
     }
 }
 
@@ -207,9 +208,52 @@ proptest! {
         let xml = checked(&chart.draw(width));
         prop_assert_eq!(number_of_cells(&xml), expected);
         let panels: Vec<(String, Box<dyn Chart>)> = vec![("<a>".into(), Box::new(chart.clone())), (String::new(), Box::new(chart.clone()))];
-        let multiples = Multiples { panels, least: 300.0, most: 3, legend: Some(chart.scale.clone()), has_crosses: true };
+        let multiples = Multiples { panels, least: 300.0, most: 3, legend: Some(chart.scale.clone()), has_crosses: true, dots: Some("a dot".into()) };
         prop_assert_eq!(number_of_cells(&checked(&multiples.draw(width))), 2 * expected);
     }
+}
+
+#[test]
+fn a_text_is_wrapped_without_losing_a_letter() {
+    let text = "strategy last third of training, activation sigmoid";
+    assert_eq!(wrap(text, 13.0, 1000.0), [text]);
+    for room in [5.0, 40.0, 90.0, 200.0] {
+        let lines = wrap(text, 13.0, room);
+        assert!(
+            lines.iter().all(|line| width_of(line, 13.0) <= room || line.chars().count() == 1),
+            "{lines:?}"
+        );
+        assert_eq!(lines.concat().replace(' ', ""), text.replace(' ', ""), "{room}");
+    }
+    assert_eq!(wrap("", 13.0, 100.0), [""]);
+}
+
+#[test]
+fn an_axis_fits_its_data_and_shares_stay_within_0_and_1() {
+    let shares = Axis::linear("accuracy", Format::Percent(1));
+    for (lo, hi) in
+        [(0.05, 0.63), (0.0, 1.0), (0.97, 1.0), (1.0, 1.0), (0.0, 0.0), (0.1, 0.1004), (0.02, 0.98)]
+    {
+        for wanted in 2..8 {
+            let scale = shares.scale([lo, hi].into_iter(), wanted).rounded();
+            assert!(scale.lo >= 0.0 && scale.hi <= 1.0, "{lo} to {hi}: {scale:?}");
+            assert!(scale.lo <= lo && scale.hi >= hi && scale.ticks.len() > 1, "{lo} to {hi}: {scale:?}");
+        }
+    }
+    let scale = shares.scale([0.05, 0.63].into_iter(), 3).rounded();
+    assert!(scale.hi < 0.7, "not to 80 %: {scale:?}");
+}
+
+#[test]
+fn a_dot_stands_on_each_cell_that_asks_for_one_and_has_a_value() {
+    let values = vec![vec![1.0, f64::NAN], vec![2.0, 3.0]];
+    let names = || vec!["a".to_owned(), "b".to_owned()];
+    let chart = heatmap(names(), names(), values, Axis::linear("v", Format::Number));
+    let chart = Heatmap { dotted: vec![vec![true, true], vec![false, true]], ..chart };
+    let dots = |chart: &Heatmap| checked(&chart.draw(400.0)).matches("class=\"dot ").count();
+    assert_eq!((dots(&chart), chart.has_dots()), (2, true));
+    let none = Heatmap { dotted: Vec::new(), ..chart };
+    assert_eq!((dots(&none), none.has_dots()), (0, false));
 }
 
 #[test]

@@ -55,7 +55,14 @@ pub fn of_several(runs: &[Subject]) -> Vec<Block> {
     let panels = all.iter().map(panel).collect();
     let words = all.iter().map(|(run, classes)| format!("{}: {}", run.name, classes.confusion_in_words()));
     let words = words.collect::<Vec<_>>().join(" ");
-    let chart = Multiples { panels, least: 420.0, most: 2, legend: Some(scale.clone()), has_crosses: false };
+    let chart = Multiples {
+        panels,
+        least: 420.0,
+        most: 2,
+        legend: Some(scale.clone()),
+        has_crosses: false,
+        dots: None,
+    };
     let figure = Figure::new("confusion", "Confusion matrices", words, chart)
         .with_note("Rows are the true classes and add up to 100 %.");
     blocks.push(Block::Figure(figure.broad()));
@@ -167,6 +174,7 @@ impl Classes {
             text: (count <= MOST_WRITTEN).then_some(Format::Percent(0)),
             has_legend: false,
             crosses_empty: true,
+            dotted: Vec::new(),
         }
         .capped()
     }

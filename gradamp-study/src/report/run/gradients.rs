@@ -65,6 +65,7 @@ impl Grid {
             text: None,
             has_legend: false,
             crosses_empty: true,
+            dotted: Vec::new(),
         }
         .capped()
     }
@@ -123,7 +124,7 @@ pub fn of_one(run: &Subject) -> Vec<Block> {
     let panel =
         |(heading, map): (&str, Heatmap)| -> (String, Box<dyn Chart>) { (heading.into(), Box::new(map)) };
     let panels = headings.into_iter().zip(maps).map(panel).collect();
-    let chart = Multiples { panels, least: 380.0, most: 2, legend: Some(scale), has_crosses };
+    let chart = Multiples { panels, least: 380.0, most: 2, legend: Some(scale), has_crosses, dots: None };
     let words = flow_in_words(&after);
     let data = after.table("Norm of the gradient after amplification", Format::Number);
     let flow = Figure::new("gradient-flow", "Gradient flow, site by epoch", words, chart).with_data(data).with_note(
@@ -212,7 +213,8 @@ pub fn of_several(runs: &[Subject]) -> Vec<Block> {
     let panels = runs.iter().zip(&grids).map(map).collect();
     let words = runs.iter().zip(&grids).map(|(run, grid)| format!("{}: {}", run.name, flow_in_words(grid)));
     let words = words.collect::<Vec<_>>().join(" ");
-    let chart = Multiples { panels, least: 380.0, most: 2, legend: Some(scale.clone()), has_crosses };
+    let chart =
+        Multiples { panels, least: 380.0, most: 2, legend: Some(scale.clone()), has_crosses, dots: None };
     let flow = Figure::new("gradient-flow", "Gradient flow after amplification, site by epoch", words, chart);
     let line = |(i, (run, grid)): (usize, (&Subject, &Grid))| {
         Series::new(&run.name, Stroke::Colour(i), grid.profile(|_| true))

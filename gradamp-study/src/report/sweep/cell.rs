@@ -33,7 +33,7 @@ impl Measure {
 pub struct MeasuredCell {
     /// The cell.
     pub cell: Cell,
-    /// The accuracies of the finished runs; NaN without any.
+    /// The accuracies of the finished runs; NaN without any. The interval ends at 0 and 1, as an accuracy does.
     pub accuracy: Summary,
     /// The accuracies after the last epoch.
     pub last: Summary,
@@ -63,7 +63,7 @@ impl MeasuredCell {
         };
         let seconds: Vec<f64> = analysis.cell.finished().map(|run| run.seconds).collect();
         Self {
-            accuracy: accuracy.unwrap_or_else(none),
+            accuracy: within_shares(accuracy.unwrap_or_else(none)),
             last: analysis.last.unwrap_or_else(none),
             seconds: Summary::of_values(&seconds).mean,
             against,
@@ -77,6 +77,14 @@ impl MeasuredCell {
         self.against.as_ref().is_some_and(Contrast::is_clear)
     }
 
+    /// Whether the 95 % interval of the difference to the baseline holds 0 or is not known, or a run is not finished.
+    pub fn is_uncertain(&self) -> bool {
+        let is_complete = self.accuracy.n == self.cell.runs.len();
+        let is_apart =
+            |against: &Contrast| against.test.is_some_and(|test| test.ci.0 > 0.0 || test.ci.1 < 0.0);
+        !is_complete || self.against.as_ref().is_some_and(|against| !is_apart(against))
+    }
+
     /// The difference to the baseline.
     pub fn difference(&self) -> Option<f64> {
         self.against.as_ref().map(|against| against.difference)
@@ -86,4 +94,21 @@ impl MeasuredCell {
     pub fn is_baseline(&self) -> bool {
         self.cell.role == Role::Baseline
     }
+}
+
+/// A mean of shares lies between 0 and 1, wherever Student's interval ends.
+fn within_shares(summary: Summary) -> Summary {
+    Summary { ci: summary.ci.map(|(least, most)| (least.max(0.0), most.min(1.0))), ..summary }
+}
+
+/// How many cells of each role there are, in words: `54 cells, 6 baselines, 54 controls`.
+pub fn roles_in_words(roles: impl Iterator<Item = Role> + Clone) -> String {
+    let count = |role: Role| roles.clone().filter(|other| *other == role).count();
+    let told = |(role, one): (Role, &str)| match count(role) {
+        0 if role != Role::Cell => None,
+        1 => Some(format!("1 {one}")),
+        n => Some(format!("{n} {one}s")),
+    };
+    let all = [(Role::Cell, "cell"), (Role::Baseline, "baseline"), (Role::Control, "control")];
+    all.into_iter().filter_map(told).collect::<Vec<_>>().join(", ")
 }

@@ -6,9 +6,10 @@ use super::super::chart::{Axis, Chart, Format, LineChart, Multiples, Series, Str
 use super::super::figure::Figure;
 use super::super::html::Block;
 use super::cell::MeasuredCell;
+use super::map::{StudyAxis, coordinates};
 use crate::run_folder::lines::EpochLine;
 use crate::run_folder::{RunData, RunRecord};
-use crate::sweep::{Cell, SweepData};
+use crate::sweep::{Cell, Role, SweepData};
 
 /// The most cells that are drawn: the best cells.
 const MOST_PANELS: usize = 24;
@@ -22,8 +23,8 @@ pub fn first_record(sweep: &SweepData) -> Option<RunRecord> {
 /// The mean over seeds and the band around the mean, by epoch.
 type Course = (Vec<(f64, f64)>, Vec<(f64, f64, f64)>);
 
-/// The figure, and a notice about runs whose folders cannot be read.
-pub fn blocks(sweep: &SweepData, ranked: &[&MeasuredCell]) -> Vec<Block> {
+/// The figure, whose panels are titled by their values on `axes`, and a notice about runs whose folders cannot be read.
+pub fn blocks(sweep: &SweepData, ranked: &[&MeasuredCell], axes: &[StudyAxis]) -> Vec<Block> {
     let mut unread = Vec::new();
     let mut course = |cell: &Cell| {
         let mut runs = Vec::new();
@@ -36,44 +37,61 @@ pub fn blocks(sweep: &SweepData, ranked: &[&MeasuredCell]) -> Vec<Block> {
         }
         over_seeds(&runs)
     };
-    let is_drawn = |cell: &&&MeasuredCell| !cell.is_baseline() && cell.accuracy.mean.is_finite();
+    let is_drawn = |cell: &&&MeasuredCell| cell.cell.role == Role::Cell && cell.accuracy.mean.is_finite();
     let cells: Vec<&&MeasuredCell> = ranked.iter().filter(is_drawn).take(MOST_PANELS).collect();
     let mut baselines: BTreeMap<&str, Course> = BTreeMap::new();
     for cell in ranked.iter().filter(|cell| cell.is_baseline()) {
         baselines.insert(&cell.cell.name, course(&cell.cell));
     }
     let courses: Vec<Course> = cells.iter().map(|cell| course(&cell.cell)).collect();
-    let bounds: Vec<f64> =
-        courses.iter().chain(baselines.values()).flat_map(|(line, _)| line.iter().map(|(_, y)| *y)).collect();
-    let panel = |(cell, (line, band)): (&&&MeasuredCell, &Course)| -> (String, Box<dyn Chart>) {
-        let mut own = Series::new("mean", Stroke::Colour(0), line.clone());
-        own.band.clone_from(band);
-        let mut series = vec![own];
-        if let Some((line, band)) = cell.cell.baseline.as_ref().and_then(|name| baselines.get(name.as_str()))
-        {
-            let mut baseline = Series::new("baseline", Stroke::Quiet, line.clone());
-            baseline.band.clone_from(band);
-            series.push(baseline);
-        }
-        let x = Axis::linear("epoch", Format::Whole).including(&[0.0]);
-        let y = Axis::linear("test accuracy", Format::Percent(1)).including(&bounds);
-        let mut chart = LineChart::new(x, y, series);
-        (chart.height, chart.labelled) = (110.0, false);
-        (cell.cell.name.clone(), Box::new(chart))
-    };
-    let panels: Vec<_> = cells.iter().zip(&courses).map(panel).collect();
+    let controls: Vec<Option<Course>> = cells
+        .iter()
+        .map(|cell| control_of(sweep, cell, ranked).map(|control| course(&control.cell)))
+        .collect();
+    // All panels have one vertical scale.
+    let shown = courses.iter().chain(controls.iter().flatten());
+    let used = |name: &str| cells.iter().any(|cell| cell.cell.baseline.as_deref() == Some(name));
+    let shown = shown.chain(baselines.iter().filter(|(name, _)| used(name)).map(|(_, course)| course));
+    let bounds: Vec<f64> = shown
+        .flat_map(|(line, band)| {
+            line.iter().map(|(_, y)| *y).chain(band.iter().flat_map(|(_, least, most)| [*least, *most]))
+        })
+        .collect();
+    let panel =
+        |(cell, (own, control)): (&&&MeasuredCell, (&Course, &Option<Course>))| -> (String, Box<dyn Chart>) {
+            let with_band = |name: &str, stroke, (line, band): &Course| Series {
+                band: band.clone(),
+                ..Series::new(name, stroke, line.clone())
+            };
+            let baseline = cell.cell.baseline.as_ref().and_then(|name| baselines.get(name.as_str()));
+            let mut series = vec![with_band("mean", Stroke::Colour(0), own)];
+            series.extend(control.as_ref().map(|course| with_band("control", Stroke::Colour(1), course)));
+            series.extend(baseline.map(|course| with_band("baseline", Stroke::Quiet, course)));
+            let x = Axis::linear("epoch", Format::Whole);
+            let y = Axis::linear("test accuracy", Format::Percent(1)).including(&bounds);
+            let mut chart = LineChart::new(x, y, series);
+            (chart.height, chart.labelled) = (110.0, false);
+            let title = match coordinates(cell, axes) {
+                title if title.is_empty() => cell.cell.name.clone(),
+                title => title,
+            };
+            (title, Box::new(chart))
+        };
+    let has_controls = controls.iter().any(Option::is_some);
+    let panels: Vec<_> = cells.iter().zip(courses.iter().zip(&controls)).map(panel).collect();
     let mut blocks = Vec::new();
     if panels.is_empty() {
         blocks.push(Block::Text("No run is finished yet.".into()));
     } else {
         let words = words(&cells, &courses);
-        let chart = Multiples { panels, least: 230.0, most: 4, legend: None, has_crosses: false };
+        let chart = Multiples { panels, least: 230.0, most: 4, legend: None, has_crosses: false, dots: None };
         let figure = Figure::new("curves", "Test accuracy of every cell over epochs", words, chart).broad();
         let left_out = ranked.iter().filter(is_drawn).count() - cells.len();
         let more =
             if left_out > 0 { format!(" The {left_out} lowest cells are left out.") } else { String::new() };
+        let control = if has_controls { " Red or orange: its control." } else { "" };
         blocks.push(Block::Figure(figure.with_note(&format!(
-            "Blue: the mean over seeds, in a band from the lowest seed to the highest. Grey: its baseline.{more}"
+            "Blue: the mean over seeds, in a band from the lowest seed to the highest.{control} Grey: its baseline.{more}"
         ))));
     }
     if !unread.is_empty() {
@@ -89,6 +107,16 @@ fn words(cells: &[&&MeasuredCell], courses: &[Course]) -> String {
     };
     let ends: Vec<String> = cells.iter().zip(courses).filter_map(end).take(3).collect();
     if ends.is_empty() { "No epoch was evaluated.".into() } else { format!("{}.", ends.join("; ")) }
+}
+
+/// The first control of a cell.
+fn control_of<'a>(
+    sweep: &SweepData,
+    cell: &MeasuredCell,
+    cells: &[&'a MeasuredCell],
+) -> Option<&'a MeasuredCell> {
+    let control = sweep.plan.runs.iter().find(|run| run.control_of.as_ref() == Some(&cell.cell.name))?;
+    cells.iter().find(|other| other.cell.name == control.cell).copied()
 }
 
 /// The epochs that all runs evaluated.

@@ -9,6 +9,11 @@ use crate::sweep::Role;
 /// The most maps.
 const MOST_PANELS: usize = 16;
 
+/// What a dot on a cell of a map says.
+const UNCERTAIN: &str = "uncertain: the 95 % interval of the difference to the baseline holds 0 or is not known, or not all \
+                         seeds are finished";
+const INCOMPLETE: &str = "uncertain: not all seeds are finished";
+
 /// The number that the maps show for a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
@@ -77,17 +82,26 @@ fn over(
             combinations.push(combination);
         }
     }
+    // In the order of the axes, the first of them from left to right.
+    combinations.sort_by_key(|combination| {
+        let place = |(axis, value): (&StudyAxis, &&str)| axis.values.iter().position(|other| other == value);
+        others.iter().zip(combination).rev().map(place).collect::<Vec<_>>()
+    });
     let left_out = combinations.len().saturating_sub(MOST_PANELS);
     combinations.truncate(MOST_PANELS);
     let map = |chosen: &Vec<&str>| {
-        let value = |row: &String, column: &String| {
+        let cell_at = |row: &String, column: &String| {
             let is_here = |cell: &&&MeasuredCell| {
                 value_on(cell, &rows.name) == Some(row)
                     && value_on(cell, &columns.name) == Some(column)
                     && combination(cell, others) == *chosen
             };
-            studied.iter().find(is_here).map_or(f64::NAN, |cell| shown.value(cell))
+            studied.iter().find(is_here)
         };
+        let value =
+            |row: &String, column: &String| cell_at(row, column).map_or(f64::NAN, |cell| shown.value(cell));
+        let is_dotted =
+            |row: &String, column: &String| cell_at(row, column).is_some_and(|cell| cell.is_uncertain());
         Heatmap {
             row_label: rows.name.clone(),
             rows: rows.values.clone(),
@@ -105,27 +119,44 @@ fn over(
             }),
             has_legend: false,
             crosses_empty: true,
+            dotted: rows
+                .values
+                .iter()
+                .map(|row| columns.values.iter().map(|column| is_dotted(row, column)).collect())
+                .collect(),
         }
         .capped()
     };
     let maps: Vec<Heatmap> = combinations.iter().map(map).collect();
     let has_crosses = maps.iter().any(Heatmap::has_crosses);
+    let meaning = if shown == Shown::Difference { UNCERTAIN } else { INCOMPLETE };
+    let dots = maps.iter().any(Heatmap::has_dots).then(|| meaning.to_owned());
     let title = format!("Accuracy by {} and {}", short(&rows.name), short(&columns.name));
     let words = words(studied, shown);
     let panel = |(combination, map): (&Vec<&str>, Heatmap)| -> (String, Box<dyn Chart>) {
-        let parts =
-            others.iter().zip(combination).map(|(axis, value)| format!("{} {value}", short(&axis.name)));
-        (parts.collect::<Vec<_>>().join(", "), Box::new(map))
+        (titled(others.iter().zip(combination.iter().copied())), Box::new(map))
     };
     let is_alone = maps.len() == 1;
     let panels = combinations.iter().zip(maps).map(panel).collect();
-    let chart = Multiples { panels, least: 250.0, most: 4, legend: Some(scale), has_crosses };
+    // A row of maps for all values of the first axis, where there is room.
+    let most = others.first().map_or(4, |axis| axis.values.len()).clamp(2, 4);
+    let chart = Multiples { panels, least: 250.0, most, legend: Some(scale), has_crosses, dots };
     let figure = Figure::new("map", &title, words, chart);
     let figure = if is_alone { figure } else { figure.broad() };
     match left_out {
         0 => figure,
         n => figure.with_note(&format!("{n} further combinations are in the table of cells only.")),
     }
+}
+
+/// A cell's values on the axes, in words: `depth 8, activation tanh`.
+pub fn coordinates(cell: &MeasuredCell, axes: &[StudyAxis]) -> String {
+    titled(axes.iter().filter_map(|axis| Some((axis, value_on(cell, &axis.name)?))))
+}
+
+fn titled<'a>(values: impl Iterator<Item = (&'a StudyAxis, &'a str)>) -> String {
+    let part = |(axis, value): (&StudyAxis, &str)| format!("{} {value}", short(&axis.name));
+    values.map(part).collect::<Vec<_>>().join(", ")
 }
 
 fn combination<'a>(cell: &'a MeasuredCell, others: &[StudyAxis]) -> Vec<&'a str> {

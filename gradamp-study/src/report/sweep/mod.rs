@@ -21,6 +21,7 @@ use crate::compare::{BestCell, ChosenBy, Options, SweepAnalysis};
 use crate::run_folder::{Error, FileSeal, RunStatus};
 use crate::shell;
 use crate::sweep::{Role, SweepData};
+pub use cell::roles_in_words;
 use cell::{Measure, MeasuredCell};
 
 /// The most rows of the plot of intervals: the best cells and the baselines.
@@ -45,12 +46,13 @@ pub fn sections(sweep: &SweepData, options: &Options) -> Result<Vec<Section>> {
         sections.push(Section::new("contrasts", "What the study asks", questions));
     }
     sections.extend([Section::new("cells", "Every cell against its baseline", results)]);
+    let axes = map::axes(&cells);
     let map = map::blocks(&cells, measure);
     if !map.is_empty() {
         sections.push(Section::new("axes", "Over the axes", map));
     }
     sections.extend(times::section(&analysis, &ranked));
-    sections.push(Section::new("learning", "How they learned", curves::blocks(sweep, &ranked)));
+    sections.push(Section::new("learning", "How they learned", curves::blocks(sweep, &ranked, &axes)));
     sections.extend(
         table::unfinished(sweep).map(|blocks| Section::new("unfinished", "Runs that did not finish", blocks)),
     );
@@ -110,12 +112,18 @@ fn summary(
             ));
         }
     }
-    for baseline in ranked.iter().filter(|cell| cell.is_baseline()).take(1) {
-        let note = baseline.cell.name.clone();
-        tiles.push(tile("Baseline, mean", percent(baseline.accuracy.mean), note));
+    let baselines: Vec<_> = ranked.iter().filter(|cell| cell.is_baseline()).collect();
+    if let Some(highest) = baselines.first() {
+        let (name, note) = match baselines.len() {
+            1 => ("Baseline, mean", highest.cell.name.clone()),
+            n => ("Best baseline, mean", format!("{}, of {n} baselines", highest.cell.name)),
+        };
+        tiles.push(tile(name, percent(highest.accuracy.mean), note));
     }
+    let is_tested =
+        |cell: &&MeasuredCell| cell.against.as_ref().is_some_and(|against| against.test.is_some());
     let tested: Vec<&MeasuredCell> =
-        cells.iter().filter(|cell| cell.against.as_ref().is_some_and(|a| a.test.is_some())).collect();
+        cells.iter().filter(|cell| cell.cell.role == Role::Cell).filter(is_tested).collect();
     if !tested.is_empty() {
         let clear = |sign: f64| {
             tested
@@ -128,7 +136,8 @@ fn summary(
     }
     let seconds: f64 =
         sweep.results.iter().map(|run| run.seconds).filter(|seconds| seconds.is_finite()).sum();
-    tiles.push(tile("Time of all runs", Format::Seconds.text(seconds), format!("{} cells", cells.len())));
+    let roles = roles_in_words(cells.iter().map(|cell| cell.cell.role));
+    tiles.push(tile("Time of all runs", Format::Seconds.text(seconds), roles));
 
     let mut blocks = vec![Block::Tiles(tiles)];
     blocks.extend(sweep.warnings.iter().map(|warning| Block::Notice(format!("{warning}."))));
@@ -160,7 +169,7 @@ fn intervals(ranked: &[&MeasuredCell], measure: Measure) -> Figure {
         Item {
             name: cell.cell.name.clone(),
             value: cell.accuracy.mean,
-            interval: cell.accuracy.ci.map(|(least, most)| (least.max(0.0), most.min(1.0))),
+            interval: cell.accuracy.ci,
             stroke,
             text: Some(Format::Percent(2).text(cell.accuracy.mean)),
         }
@@ -169,10 +178,11 @@ fn intervals(ranked: &[&MeasuredCell], measure: Measure) -> Figure {
         [only] if only.accuracy.mean.is_finite() => Some((only.accuracy.mean, only.accuracy.ci)),
         _ => None,
     };
+    let studied = || ranked.iter().filter(|cell| cell.cell.role == Role::Cell);
     let better =
-        ranked.iter().filter(|cell| cell.difference().is_some_and(|difference| difference > 0.0)).count();
-    let clear = ranked.iter().filter(|cell| cell.is_clear()).count();
-    let held = ranked.iter().filter(|cell| cell.against.is_some()).count();
+        studied().filter(|cell| cell.difference().is_some_and(|difference| difference > 0.0)).count();
+    let clear = studied().filter(|cell| cell.is_clear()).count();
+    let held = studied().filter(|cell| cell.against.is_some()).count();
     let words = match ranked.first() {
         Some(best) if best.accuracy.mean.is_finite() => {
             let course = format!(
@@ -199,10 +209,12 @@ fn intervals(ranked: &[&MeasuredCell], measure: Measure) -> Figure {
     };
     let note = match reference {
         Some(_) => {
-            "Points are means over seeds, bars their 95 % intervals (Student); the dotted line and the band are the baseline."
+            "Points are means over seeds, bars their 95 % intervals (Student): blue above the baseline, red or orange below, controls grey. \
+             The dotted line and the band are the baseline."
         }
         None => {
-            "Points are means over seeds, bars their 95 % intervals (Student); baselines and controls are grey."
+            "Points are means over seeds, bars their 95 % intervals (Student): blue above the own baseline, red or orange below; baselines \
+             and controls are grey."
         }
     };
     let figure = Figure::new("cells-intervals", "Mean accuracy of every cell", words, chart).broad();

@@ -1,6 +1,6 @@
 //! Tables of cells, and of runs that did not finish.
 
-use super::super::chart::{Format, p, significant};
+use super::super::chart::{Format, p};
 use super::super::html::{Block, Cell, Table};
 use super::cell::{Measure, MeasuredCell};
 use crate::run_folder::RunStatus;
@@ -15,11 +15,10 @@ pub fn cells(ranked: &[&MeasuredCell], measure: Measure, has_seconds: bool) -> T
     let mut head = vec!["cell", "role", "runs"];
     head.extend(has_untrained.then_some("above chance"));
     head.extend([
-        "mean",
-        "sd",
+        "mean ± sd, %",
         "95 % interval, %",
-        "to baseline, points",
-        "95 % interval",
+        "to baseline, points (95 % interval)",
+        "Hedges' g",
         "p",
         "corrected p",
         "p, flips",
@@ -34,21 +33,27 @@ pub fn cells(ranked: &[&MeasuredCell], measure: Measure, has_seconds: bool) -> T
     for cell in ranked {
         let against = cell.against.as_ref();
         let test = against.and_then(|against| against.test.as_ref());
-        let mut numbers = vec![format!("{} of {}", cell.accuracy.n, cell.cell.runs.len())];
+        let runs = match cell.cell.runs.len() {
+            all if all == cell.accuracy.n => all.to_string(),
+            all => format!("{} of {all}", cell.accuracy.n),
+        };
+        let mut numbers = vec![runs];
         if has_untrained {
             let share = cell.trained.map(|share| format!("{} of {}", share.trained, share.runs));
             numbers.push(share.unwrap_or_else(dash));
         }
         numbers.extend([
-            percent(cell.accuracy.mean),
-            cell.accuracy.sd.map_or_else(dash, |sd| significant(100.0 * sd, 2)),
+            mean_and_deviation(cell),
             cell.accuracy
                 .ci
                 .map_or_else(dash, |(least, most)| format!("{} to {}", plain(least), plain(most))),
-            against.map_or_else(dash, |against| Format::Points.text(against.difference)),
-            test.map_or_else(dash, |test| {
-                format!("{} to {}", Format::Points.text(test.ci.0), Format::Points.text(test.ci.1))
+            against.map_or_else(dash, |against| {
+                let interval = test.map(|test| {
+                    format!(" ({} to {})", Format::Points.text(test.ci.0), Format::Points.text(test.ci.1))
+                });
+                format!("{}{}", Format::Points.text(against.difference), interval.unwrap_or_default())
             }),
+            against.and_then(|against| against.hedges_g).map_or_else(dash, |g| Format::Signed.text(g.value)),
             test.map_or_else(dash, |test| p(test.p)),
             against.and_then(|against| against.corrected_p).map_or_else(dash, p),
             against.and_then(|against| against.permutation).map_or_else(dash, |test| p(test.p)),
@@ -68,6 +73,15 @@ pub fn cells(ranked: &[&MeasuredCell], measure: Measure, has_seconds: bool) -> T
         table.rows.push(names.into_iter().chain(numbers.into_iter().map(Cell::Number)).collect());
     }
     table
+}
+
+fn mean_and_deviation(cell: &MeasuredCell) -> String {
+    let mean = format!("{:.2}", 100.0 * cell.accuracy.mean);
+    match cell.accuracy.sd {
+        _ if !cell.accuracy.mean.is_finite() => "–".into(),
+        Some(sd) => format!("{mean} ± {:.2}", 100.0 * sd),
+        None => mean,
+    }
 }
 
 /// A sentence about the tests of the table.
@@ -96,6 +110,7 @@ pub fn note(cells: &[MeasuredCell], measure: Measure, correction: Correction) ->
     });
     Some(format!(
         "Compared by {}. Tested by {method}; p is corrected by the method of {correction} for {} comparisons. \
+         Hedges' g is the difference in units of the deviation between seeds. \
          The p of flips assumes no distribution: it is by sign flips of the pairs, or by permutations.{equivalence}",
         measure.name(),
         tests.len()

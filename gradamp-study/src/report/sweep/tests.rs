@@ -94,6 +94,11 @@ fn html(sweep: &SweepData) -> String {
     super::super::tests::checked(&page)
 }
 
+/// The number of rows of tables that have this name, which may be broken behind each of its parts.
+fn rows_called(name: &str, html: &str) -> usize {
+    html.replace("<wbr/>", "").matches(&format!(">{name}</th>")).count()
+}
+
 #[test]
 fn cells_are_compared_as_gradamp_compare_does() {
     let root = tempfile::tempdir().unwrap();
@@ -182,7 +187,7 @@ fn a_page_shows_every_cell_and_every_failure() {
     }
     assert!(html.contains("could not be read"), "the run folders are gone");
     for cell in sweep.plan.cells() {
-        assert!(html.contains(&format!("<th scope=\"row\">{cell}</th>")), "{cell}");
+        assert_eq!(rows_called(cell, &html), 1, "{cell}");
     }
 }
 
@@ -265,7 +270,7 @@ fn the_times_to_each_target_are_curves_and_a_table() {
     assert!(!html.contains("figure-arrival-3"), "nobody arrives there");
     // Each cell and each baseline stands in the table of each target; the run that diverged is counted.
     for cell in sweep.plan.cells() {
-        assert_eq!(html.matches(&format!("<th scope=\"row\">{cell}</th>")).count(), 2, "{cell}");
+        assert_eq!(rows_called(cell, &html), 2, "{cell}");
     }
     assert!(html.contains("<td class=\"num\">2 of 3</td>"));
 }
@@ -306,4 +311,98 @@ fn the_map_holds_every_cell_at_its_place() {
     let svg = chart.draw(1160.0).svg;
     let written = svg.as_str().matches("class=\"cell ").count();
     assert_eq!(written, 12, "a number on each of 2 maps of 2 by 3 cells");
+}
+
+/// The accuracies of all runs are moved to where Student's intervals would end beyond 1.
+#[test]
+fn intervals_of_accuracies_end_at_1() {
+    let root = tempfile::tempdir().unwrap();
+    let mut sweep = sweep(root.path());
+    for run in &mut sweep.results {
+        run.test_accuracy_at_best = Some(1.0 - 0.01 * (run.seed - 1) as f64);
+    }
+    let cells = cells(&sweep);
+    assert!(
+        cells.iter().all(|cell| cell.accuracy.ci.is_some_and(|(least, most)| least < 0.98 && most == 1.0))
+    );
+    let html = html(&sweep);
+    assert!(html.contains(" to 100.00</td>") && !html.contains("105 %"));
+}
+
+/// A dot stands on every cell whose difference may be 0, or that lacks a seed, and on no other; the legend says so.
+#[test]
+fn uncertain_cells_have_a_dot() {
+    let root = tempfile::tempdir().unwrap();
+    let mut sweep = sweep(root.path());
+    let dots = |sweep: &SweepData| {
+        let blocks = map::blocks(&cells(sweep), Measure::AtBest);
+        let [Block::Figure(figure)] = blocks.as_slice() else { panic!("one figure") };
+        let svg = figure.chart.draw(1160.0).svg;
+        (svg.as_str().matches("class=\"dot di").count(), svg.as_str().contains("uncertain"))
+    };
+    let expected = |sweep: &SweepData| {
+        let is_uncertain = |cell: &&MeasuredCell| cell.cell.role == Role::Cell && cell.is_uncertain();
+        cells(sweep).iter().filter(is_uncertain).count()
+    };
+    let before = expected(&sweep);
+    assert!(before < 12, "{before}");
+    assert_eq!(dots(&sweep), (before, before > 0));
+    let certain =
+        cells(&sweep).into_iter().find(|cell| cell.cell.role == Role::Cell && !cell.is_uncertain()).unwrap();
+    let lost = sweep.results.iter_mut().find(|run| run.cell == certain.cell.name).unwrap();
+    lost.status = RunStatus::Failed;
+    assert_eq!((expected(&sweep), dots(&sweep)), (before + 1, (before + 1, true)));
+}
+
+/// Controls are neither counted as cells nor tested as such, and a control's curve is in the panel of its cell.
+#[test]
+fn controls_are_no_cells() {
+    let root = tempfile::tempdir().unwrap();
+    let mut sweep = sweep(root.path());
+    let name = "factor-2_ratio-1_lr-0.4";
+    for (planned, run) in
+        sweep.plan.runs.iter_mut().zip(&mut sweep.results).filter(|(_, run)| run.cell == name)
+    {
+        (planned.role, run.role) = (Role::Control, Role::Control);
+        planned.control_of = Some("factor-2_ratio-0.5_lr-0.4".into());
+    }
+    let html = html(&sweep);
+    let is_tested =
+        |cell: &&MeasuredCell| cell.against.as_ref().is_some_and(|against| against.test.is_some());
+    let measured = cells(&sweep);
+    let tested: Vec<&MeasuredCell> = measured.iter().filter(is_tested).collect();
+    let cells = tested.iter().filter(|cell| cell.cell.role == Role::Cell).count();
+    assert!(cells < tested.len(), "the control is tested too");
+    let tested = format!("of {cells} tested");
+    for part in ["11 cells, 2 baselines, 1 control", &tested, "of 11 cells lie above"] {
+        assert!(html.contains(part), "{part}");
+    }
+    let mut roles = vec![Role::Cell, Role::Baseline];
+    assert_eq!(roles_in_words(roles.iter().copied()), "1 cell, 1 baseline");
+    roles.clear();
+    assert_eq!(roles_in_words(roles.iter().copied()), "0 cells");
+}
+
+/// Titles of panels are wrapped, never shortened.
+#[test]
+fn panels_are_titled_by_their_values_in_full() {
+    let root = tempfile::tempdir().unwrap();
+    let mut cells = cells(&sweep(root.path()));
+    for (i, cell) in cells.iter_mut().enumerate() {
+        let value = format!("the last third of training and {}", i % 2);
+        cell.cell.axes.insert(0, ("strategy".into(), value));
+    }
+    let blocks = map::blocks(&cells, Measure::AtBest);
+    let [Block::Figure(figure)] = blocks.as_slice() else { panic!("one figure") };
+    for width in [330.0, 640.0, 1160.0] {
+        let xml = format!("<svg>{}</svg>", figure.chart.draw(width).svg.as_str());
+        let document = roxmltree::Document::parse(&xml).unwrap();
+        let headings = document.descendants().filter(|node| node.attribute("class") == Some("heading"));
+        let text: Vec<&str> = headings.filter_map(|node| node.text()).collect();
+        let text = text.join(" ");
+        for value in ["strategy the last third of training and 0", "lr 0.1", "lr 0.4"] {
+            assert!(text.contains(value) || width < 1000.0, "{value} in {text}");
+        }
+        assert!(!text.contains('…'), "{text}");
+    }
 }

@@ -87,7 +87,7 @@ fn figure(number: usize, timed: &[(&CellAnalysis, &Target)]) -> Figure {
     };
     let panels: Vec<_> = timed.iter().take(MOST_PANELS).map(panel).collect();
     let left_out = timed.len() - panels.len();
-    let chart = Multiples { panels, least: 230.0, most: 4, legend: None, has_crosses: false };
+    let chart = Multiples { panels, least: 230.0, most: 4, legend: None, has_crosses: false, dots: None };
     let title = format!("Share of runs that reached {} by each epoch", named(timed));
     let figure = Figure::new(&format!("arrival-{}", number + 1), &title, words(timed), chart).broad();
     let more =

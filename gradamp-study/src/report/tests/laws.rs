@@ -60,6 +60,7 @@ pub(in crate::report) fn checked(page: &Page) -> String {
         let document = roxmltree::Document::parse(&file).unwrap();
         assert_eq!(document.root_element().tag_name().namespace(), Some("http://www.w3.org/2000/svg"));
         labelled(document.root_element());
+        assert!(!file.contains("var("), "{}: programs that draw files know no variables", figure.id);
         assert!(
             figure.id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
             "{}",

@@ -90,6 +90,10 @@ fn a_run_that_ended_early_takes_part_until_its_end() {
     // S is 2/3 from 2 on, and the pairs are not known.
     assert!((found.a.restricted.unwrap().mean - (2.0 + 6.0 * 2.0 / 3.0)).abs() < 1e-12);
     assert_eq!(found.restricted.unwrap().method, Method::Welch);
+    // A run that arrives where another one ends does not lengthen the time for which that one is observed.
+    let tied = vec![run(8.0, false), run(8.0, true)];
+    let found = Contest::between(tied, vec![run(1.0, true), run(10.0, false)], Method::Paired, 10.0);
+    assert_eq!(found.horizon, Some(8.0));
     let lone = contest(&[Some(3.0)], &[None], Method::Paired);
     assert_eq!((lone.restricted, lone.log_rank, lone.difference()), (None, None, Some(7.0)));
 }

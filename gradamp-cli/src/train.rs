@@ -197,8 +197,12 @@ impl<B: Backend> Run<'_, B> {
         let was_saved = loaded.is_some();
         let image = sources.train().image_shape();
         let mut trainer = match loaded {
-            Some(LoadedCheckpoint { sgd, state, .. }) => {
-                Trainer::resume(&model, parameters, sgd, state, image, config.train_settings())
+            Some(LoadedCheckpoint { sgd, state, gradient_sums, .. }) => {
+                let settings = config.train_settings();
+                Trainer::resume(&model, parameters, sgd, state, image, settings).map(|mut trainer| {
+                    trainer.restore_gradient_sums(gradient_sums);
+                    trainer
+                })
             }
             None => {
                 self.initialise(&mut parameters)?;

@@ -38,12 +38,10 @@ pub struct Moments {
     /// Σ ‖g‖
     #[serde(with = "exact")]
     pub norm: f64,
-    /// Σ sum(g)
-    #[serde(with = "exact")]
-    pub sum: f64,
-    /// Σ sum(|g|)
-    #[serde(with = "exact")]
-    pub magnitude: f64,
+    /// ‖Σ g‖: how far the gradients went together. For several epochs, the sum of their values. `None` for gradients of outputs, which
+    /// belong to other images at each step.
+    #[serde(default, with = "exact::option", skip_serializing_if = "Option::is_none")]
+    pub net: Option<f64>,
 }
 
 impl History {
@@ -84,15 +82,15 @@ impl EpochStatistics {
 }
 
 impl Moments {
-    /// The sums over these steps and those of `more`.
+    /// The sums over the steps of these epochs and those of `more`.
     #[must_use]
     pub fn and(self, more: &Self) -> Self {
-        Self {
-            steps: self.steps + more.steps,
-            norm: self.norm + more.norm,
-            sum: self.sum + more.sum,
-            magnitude: self.magnitude + more.magnitude,
-        }
+        let net = match (self.steps, more.steps) {
+            (0, _) => more.net,
+            (_, 0) => self.net,
+            _ => self.net.zip(more.net).map(|(a, b)| a + b),
+        };
+        Self { steps: self.steps + more.steps, norm: self.norm + more.norm, net }
     }
 
     /// The mean of ‖g‖; `None` if no step was measured.
@@ -100,8 +98,8 @@ impl Moments {
         (self.steps > 0).then(|| self.norm / self.steps as f64)
     }
 
-    /// |Σ sum(g)| / Σ sum(|g|), in [0, 1]; `None` if all gradients are 0.
+    /// ‖Σ g‖ / Σ ‖g‖, in [0, 1] up to rounding; `None` if all gradients are 0, or if their sum was not measured.
     pub fn cancellation(&self) -> Option<f64> {
-        (self.magnitude > 0.0).then(|| self.sum.abs() / self.magnitude)
+        self.net.filter(|_| self.norm > 0.0).map(|net| net / self.norm)
     }
 }

@@ -17,8 +17,10 @@ use crate::{Error, Result};
 pub struct FluctuationSettings {
     /// The measure of fluctuation.
     pub measure: Measure,
-    /// The gradient that is measured.
-    pub of: Measured,
+    /// The gradient that is measured. By default `params` for `cancellation`, which is measured on nothing else, and `output` for
+    /// `relative_change`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<Measured>,
     /// A fixed threshold, at least 0; excludes `quantile`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
@@ -37,7 +39,8 @@ pub struct FluctuationSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
-    /// |Σ sum(g)| / Σ sum(|g|), in [0, 1]: small if signs cancel out.
+    /// ‖Σ g‖ / Σ ‖g‖ over the steps of an epoch, in [0, 1], where g is the gradient of the layer's parameters: 1 if all steps point
+    /// the same way, small if they undo each other. For a window of several epochs, the quotient of the sums over the epochs.
     #[default]
     Cancellation,
     /// |‖g‖ − ‖g‖'| / ‖g‖', where ‖g‖ is the mean norm in the last window and ‖g‖' that in the window before.
@@ -71,7 +74,7 @@ impl Default for FluctuationSettings {
     fn default() -> Self {
         Self {
             measure: Measure::default(),
-            of: Measured::default(),
+            of: None,
             threshold: None,
             quantile: None,
             select: Side::default(),
@@ -82,9 +85,24 @@ impl Default for FluctuationSettings {
 }
 
 impl FluctuationSettings {
+    /// The gradient that is measured.
+    pub(super) fn measured(&self) -> Measured {
+        let default = match self.measure {
+            Measure::Cancellation => Measured::Params,
+            Measure::RelativeChange => Measured::Output,
+        };
+        self.of.unwrap_or(default)
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         let fail =
             |field: &str, message: String| Err(Error::setting(format!("fluctuation.{field}"), message));
+        if self.measure == Measure::Cancellation && self.of == Some(Measured::Output) {
+            let message = "is \"output\", but cancellation is measured on parameters: gradients of outputs belong to other images at \
+                           each step. Versions before this one summed the elements of a gradient, a sum that is zero for a \
+                           convolution before a batch norm; a run of theirs cannot go on";
+            return fail("of", message.into());
+        }
         if let Some(threshold) = self.threshold {
             if self.quantile.is_some() {
                 return fail("quantile", "is given beside `threshold`: give one of the two".into());

@@ -22,7 +22,12 @@ pub(super) struct Measured<B: Backend> {
     gradients: Vec<Option<Look>>,
     /// By the parameters' numbers: whether the update was measured.
     updates: Vec<bool>,
+    /// The sums over the epoch's measured steps, if a policy needs them.
+    pub(super) sums: Option<GradientSums<B>>,
 }
+
+/// By the parameters' numbers: the sum of a parameter's gradients over the measured steps of an epoch, without amplification.
+pub(super) type GradientSums<B> = Vec<Option<Tensor<B>>>;
 
 /// The measurement of a site's gradient.
 pub(super) struct Measurement {
@@ -46,7 +51,8 @@ impl Look {
     }
 }
 
-/// The order of statistics in the buffer: two looks at each site, then gradient, weights and update of each parameter.
+/// The order of statistics in the buffer: two looks at each site, then gradient, weights, update and
+/// sum of gradients of each parameter.
 #[derive(Clone, Copy)]
 pub(super) struct Places {
     sites: usize,
@@ -61,13 +67,16 @@ impl Places {
         2 * site + 1
     }
     fn gradient(self, parameter: usize) -> usize {
-        2 * self.sites + 3 * parameter
+        2 * self.sites + 4 * parameter
     }
     fn weights(self, parameter: usize) -> usize {
         self.gradient(parameter) + 1
     }
     fn update(self, parameter: usize) -> usize {
         self.gradient(parameter) + 2
+    }
+    fn sum(self, parameter: usize) -> usize {
+        self.gradient(parameter) + 3
     }
     /// Numbers in the buffer.
     pub(super) fn len(self) -> usize {
@@ -76,7 +85,12 @@ impl Places {
 }
 
 impl<B: Backend> Measured<B> {
-    pub(super) fn new(backend: &B, trace: Arc<Trace>, arriving: Option<Arc<Arriving>>) -> Result<Self> {
+    pub(super) fn new(
+        backend: &B,
+        trace: Arc<Trace>,
+        arriving: Option<Arc<Arriving>>,
+        sums: Option<GradientSums<B>>,
+    ) -> Result<Self> {
         let places = Places { sites: trace.sites.len(), parameters: trace.parameters.len() };
         Ok(Self {
             arriving,
@@ -86,6 +100,7 @@ impl<B: Backend> Measured<B> {
             sites: Vec::new(),
             gradients: vec![None; places.parameters],
             updates: vec![false; places.parameters],
+            sums,
             trace,
         })
     }
@@ -101,6 +116,25 @@ impl<B: Backend> Measured<B> {
     pub(super) fn parameter(&mut self, path: &str, gradient: &Gradient<B>) -> Result<()> {
         if let Some(number) = self.trace.parameters.iter().position(|known| **known == *path) {
             self.gradients[number] = Some(self.look(self.places.gradient(number), gradient)?);
+            self.add(number, gradient)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a parameter's gradient, without amplification, to its sum.
+    fn add(&mut self, number: usize, gradient: &Gradient<B>) -> Result<()> {
+        let Some(sums) = &mut self.sums else { return Ok(()) };
+        let values = gradient.unscaled()?;
+        let mut sum = match sums[number].take() {
+            Some(sum) => sum,
+            None => Tensor::full(values.backend(), values.shape(), 0.0)?,
+        };
+        let gain = self.arriving.as_ref().map_or(1.0, |gains| gains.parameters[number]);
+        let scale = (f64::from(gradient.scale()) / gain) as f32;
+        values.backend().axpby(values.elements(), scale, values.buffer(), 1.0, sum.buffer_mut()?)?;
+        self.statistics(self.places.sum(number), &sum)?;
+        if let Some(sums) = &mut self.sums {
+            sums[number] = Some(sum);
         }
         Ok(())
     }
@@ -147,7 +181,8 @@ impl<B: Backend> Measured<B> {
             let statistics = &mut statistics[site.index];
             statistics.output = statistics.output.and(&before.without(gain).moments());
             if let Some(params) = self.params(site) {
-                statistics.params = statistics.params.and(&params);
+                // The sum is that of all steps of the epoch so far.
+                statistics.params = Moments { net: params.net, ..statistics.params.and(&params) };
             }
         }
     }
@@ -163,17 +198,17 @@ impl<B: Backend> Measured<B> {
         parameters.filter(move |(_, path)| site.owns(path)).map(|(number, _)| number)
     }
 
-    /// The gradient of all parameters of a site's layer, as one vector without amplification.
+    /// The gradient of all parameters of a site's layer, as one vector without amplification, and the norm of its sum so far.
     fn params(&self, site: &Site) -> Option<Moments> {
-        let (mut sum, mut squares) = (None::<Moments>, 0.0);
+        let (mut is_there, mut squares, mut net) = (false, 0.0, 0.0);
         for number in self.owned(site) {
             let Some(look) = self.gradients[number] else { continue };
             let gain = self.arriving.as_ref().map_or(1.0, |gains| gains.parameters[number]);
-            let found = Found::new(self.at(look.place), look.scale).without(gain);
-            squares += found.norm().powi(2);
-            sum = Some(sum.unwrap_or_default().and(&found.moments()));
+            squares += Found::new(self.at(look.place), look.scale).without(gain).norm().powi(2);
+            net += f64::from(self.at(self.places.sum(number)).sum_squares);
+            is_there = true;
         }
-        sum.map(|sum| Moments { steps: 1, norm: squares.sqrt(), ..sum })
+        is_there.then(|| Moments { steps: 1, norm: squares.sqrt(), net: Some(net.sqrt()) })
     }
 
     /// ‖Δw‖ / ‖w‖ over all parameters of a site's layer.
@@ -213,7 +248,6 @@ impl Found {
     }
 
     fn moments(&self) -> Moments {
-        let sum = f64::from(self.statistics.sum) * self.scale;
-        Moments { steps: 1, norm: self.norm(), sum, magnitude: self.magnitude() }
+        Moments { steps: 1, norm: self.norm(), net: None }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::measured::{Measured, Measurement};
+use super::measured::{GradientSums, Measured, Measurement};
 use crate::amplify::gain::Arriving;
 use crate::{Backend, BackwardHook, Gradient, GradientAction, Parameters, Result, Site, Tensor, Trace};
 
@@ -36,9 +36,15 @@ impl<B: Backend> Meter<B> {
         (Before(self.shared.clone()), After(self.shared.clone()))
     }
 
-    /// Measures the next backward pass. `arriving` holds the gains of the amplification in force.
-    pub(super) fn begin(&self, backend: &B, arriving: Option<Arc<Arriving>>) -> Result<()> {
-        let measured = Measured::new(backend, self.trace.clone(), arriving)?;
+    /// Measures the next backward pass. `arriving` holds the gains of the amplification in force; `sums`, the sums that the pass
+    /// adds its gradients to.
+    pub(super) fn begin(
+        &self,
+        backend: &B,
+        arriving: Option<Arc<Arriving>>,
+        sums: Option<GradientSums<B>>,
+    ) -> Result<()> {
+        let measured = Measured::new(backend, self.trace.clone(), arriving, sums)?;
         *lock(&self.shared) = Shared { measured: Some(measured), here: None };
         Ok(())
     }

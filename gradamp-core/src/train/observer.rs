@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::{SiteGradient, TrainState};
 use crate::amplify::DrawRecord;
 use crate::optim::Sgd;
-use crate::{Backend, Parameters, Result};
+use crate::{Backend, Parameters, Result, Tensor};
 
 /// An observer's answer: whether the run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +136,9 @@ pub struct Snapshot<'a, B: Backend> {
     pub parameters: &'a Parameters<B>,
     /// The optimiser and its velocities.
     pub sgd: &'a Sgd<B>,
+    /// By the parameters' numbers: the sums of this epoch's measured gradients without amplification, for policies that look back at
+    /// gradients. Empty between epochs, and if no policy needs them.
+    pub gradient_sums: &'a [Option<Tensor<B>>],
     /// The state of the run.
     pub state: &'a TrainState,
 }

@@ -4,6 +4,7 @@ use std::mem::take;
 use std::time::Instant;
 
 use super::loss_scaling::RECONSIDERED;
+use super::measured::GradientSums;
 use super::meter::Weights;
 use super::pending::{self, Pending};
 use super::signals::Signals;
@@ -73,14 +74,18 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
             false => None,
         };
         if is_measured {
+            let sums = self.take_sums(number)?;
             let arriving = self.amplifier().arriving();
-            self.meter.begin(self.parameters.backend(), arriving)?;
+            self.meter.begin(self.parameters.backend(), arriving, sums)?;
         }
 
         let smoothing = self.settings.label_smoothing;
         let (loss, mut gradients) =
             pass(self.model, &mut self.parameters, &batch, loss_scale, smoothing, &self.hooks, None)?;
         let mut measured = self.meter.end();
+        if let Some(sums) = measured.as_mut().and_then(|measured| measured.sums.take()) {
+            self.gradient_sums = sums;
+        }
         if self.parameters.backend().steps_ahead() == 0 {
             // Read now, while the parameters still are those that led to this loss.
             self.check(epoch, step, loss.read()?.0, &batch, "")?;
@@ -128,6 +133,25 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
             batch,
         });
         Ok(())
+    }
+
+    /// The sums that a measured step adds its gradients to, anew at the epoch's first batch; `None` if no policy needs them.
+    ///
+    /// **Errors:** the run continues within an epoch without the sums of the epoch's first steps.
+    fn take_sums(&mut self, batch: usize) -> Result<Option<GradientSums<B>>> {
+        if self.amplifier().epochs_kept() == 0 {
+            return Ok(None);
+        }
+        if batch == 0 {
+            return Ok(Some(vec![None; self.trace.parameters.len()]));
+        }
+        if self.gradient_sums.is_empty() {
+            return Err(Error::external(
+                "the checkpoint holds no sums of the epoch's gradients, by which the policy of amplification decides; an earlier \
+                 version saved it within an epoch",
+            ));
+        }
+        Ok(Some(take(&mut self.gradient_sums)))
     }
 
     /// Under the control of step length, the lengths of the amplified gradient of `batch`; `None` in steps without the control.

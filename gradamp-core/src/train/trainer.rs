@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::measured::GradientSums;
 use super::meter::Meter;
 use super::pending::Pending;
 use super::{
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::amplify::{AmplificationPolicy, Amplifier, EpochStatistics, ParameterGain, gain};
 use crate::optim::Sgd;
-use crate::{Backend, BatchSource, Error, HookGuard, Hooks, Module, Parameters, Result, Trace, nn};
+use crate::{Backend, BatchSource, Error, HookGuard, Hooks, Module, Parameters, Result, Tensor, Trace, nn};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +96,8 @@ pub struct Trainer<'a, B: Backend, M: Module<B>> {
     pub(super) trace: Arc<Trace>,
     pub(super) amplifier: Arc<Mutex<Amplifier>>,
     pub(super) meter: Meter<B>,
+    /// The sums of this epoch's measured gradients; empty if no policy needs them.
+    pub(super) gradient_sums: GradientSums<B>,
     pub(super) hooks: Hooks<B>,
     pub(super) observers: Vec<&'a mut dyn Observer<B>>,
     /// Steps of this epoch that the state does not include yet.
@@ -168,6 +171,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             trace,
             amplifier,
             meter,
+            gradient_sums: Vec::new(),
             hooks,
             observers: Vec::new(),
             pending: Vec::new(),
@@ -189,6 +193,12 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         let amplifier = amplifier_at(amplifier, &self.settings, &self.state)?;
         *self.amplifier() = amplifier;
         Ok(())
+    }
+
+    /// Gives a resumed run the sums of [`Snapshot::gradient_sums`], by the parameters' numbers. A run that continues within an epoch
+    /// needs them if its policy looks back at gradients; otherwise they are not used.
+    pub fn restore_gradient_sums(&mut self, sums: Vec<Option<Tensor<B>>>) {
+        self.gradient_sums = sums;
     }
 
     /// Adds an observer after the present ones.
@@ -214,7 +224,12 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
 
     /// The content of a checkpoint of this moment.
     pub fn snapshot(&self) -> Snapshot<'_, B> {
-        Snapshot { parameters: &self.parameters, sgd: &self.sgd, state: &self.state }
+        Snapshot {
+            parameters: &self.parameters,
+            sgd: &self.sgd,
+            gradient_sums: &self.gradient_sums,
+            state: &self.state,
+        }
     }
 
     /// The number of each phase that amplifies, and the mean gain of every parameter in it; `None` if the policy's decisions are
@@ -254,7 +269,12 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             }
             let is_complete = self.state.epoch >= self.settings.strategy.epochs();
             if let (Some(outcome), false) = (ended, is_complete) {
-                let snapshot = Snapshot { parameters: &self.parameters, sgd: &self.sgd, state: &self.state };
+                let snapshot = Snapshot {
+                    parameters: &self.parameters,
+                    sgd: &self.sgd,
+                    gradient_sums: &self.gradient_sums,
+                    state: &self.state,
+                };
                 for observer in &mut self.observers {
                     observer.on_stop(&snapshot)?;
                 }
@@ -326,6 +346,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             history,
             ..TrainState::default()
         };
+        self.gradient_sums.clear();
         self.tell(|observer, snapshot| observer.on_epoch(&report, snapshot))
     }
 
@@ -338,7 +359,12 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         &mut self,
         mut call: impl FnMut(&mut dyn Observer<B>, &Snapshot<'_, B>) -> Result<Control>,
     ) -> Result<Control> {
-        let snapshot = Snapshot { parameters: &self.parameters, sgd: &self.sgd, state: &self.state };
+        let snapshot = Snapshot {
+            parameters: &self.parameters,
+            sgd: &self.sgd,
+            gradient_sums: &self.gradient_sums,
+            state: &self.state,
+        };
         let mut control = Control::Continue;
         for observer in &mut self.observers {
             if call(&mut **observer, &snapshot)? == Control::Stop {

@@ -139,14 +139,14 @@ impl<B: Backend> Log<B> {
     }
 }
 
-/// Parameters, velocities and state.
-pub type Saved<B> = (Parameters<B>, Vec<Option<Vec<f32>>>, TrainState);
+/// Parameters, velocities, sums of gradients, and state.
+pub type Saved<B> = (Parameters<B>, Vec<Option<Vec<f32>>>, Vec<Option<Tensor<B>>>, TrainState);
 
 /// Copies everything that a resumed run needs.
 pub fn save<B: Backend>(snapshot: &Snapshot<'_, B>) -> Result<Saved<B>> {
     let velocity = |(id, _)| snapshot.sgd.velocity(id).map(Tensor::to_vec).transpose();
     let velocities: Result<Vec<_>> = snapshot.parameters.iter().map(velocity).collect();
-    Ok((snapshot.parameters.clone(), velocities?, snapshot.state.clone()))
+    Ok((snapshot.parameters.clone(), velocities?, snapshot.gradient_sums.to_vec(), snapshot.state.clone()))
 }
 
 impl<B: Backend> Observer<B> for Log<B> {
@@ -192,7 +192,10 @@ pub fn train<B: Backend>(backend: &B, settings: TrainSettings, stop_after: Optio
 }
 
 /// Trains the rest of a run from a saved state.
-pub fn resume<B: Backend>(settings: TrainSettings, (saved, velocities, state): Saved<B>) -> Result<Run<B>> {
+pub fn resume<B: Backend>(
+    settings: TrainSettings,
+    (saved, velocities, sums, state): Saved<B>,
+) -> Result<Run<B>> {
     let model = Tiny::new(&mut Parameters::new(saved.backend(), 1))?;
     // The state is written as JSON and read again, as in a checkpoint.
     let json = serde_json::to_string(&state).map_err(gradamp_core::Error::external)?;
@@ -206,6 +209,7 @@ pub fn resume<B: Backend>(settings: TrainSettings, (saved, velocities, state): S
     }
     let mut log = Log::new(None);
     let mut trainer = Trainer::resume(&model, saved, sgd, state, IMAGE, settings)?;
+    trainer.restore_gradient_sums(sums);
     trainer.observe(&mut log);
     let source = Noise { poison: None };
     let outcome = trainer.run(&source, &[("test", &source)])?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use gradamp_core::optim::{Sgd, SgdSettings};
 use gradamp_core::train::{Snapshot, TrainState};
-use gradamp_core::{Backend, Parameters, Tensor, files};
+use gradamp_core::{Backend, ParameterId, Parameters, Tensor, files};
 use gradamp_models::{Archive, Metadata, export, export_values};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,8 @@ pub(super) const LAST: &str = "last";
 pub(super) const BEST: &str = "best";
 const MODEL: &str = "model.safetensors";
 const MOMENTUM: &str = "momentum.safetensors";
+/// The sums of gradients in an epoch that is going on, if the run's policy needs them.
+const SUMS: &str = "gradient_sums.safetensors";
 const STATE: &str = "state.json";
 /// The form of `state.json`; that of earlier versions of the program, without seals, is read too.
 const FORMAT: u32 = 2;
@@ -56,6 +58,8 @@ struct State {
 pub struct LoadedCheckpoint<B: Backend> {
     /// The optimiser with its velocities.
     pub sgd: Sgd<B>,
+    /// The sums of gradients of [`Trainer::restore_gradient_sums`](gradamp_core::train::Trainer::restore_gradient_sums).
+    pub gradient_sums: Vec<Option<Tensor<B>>>,
     /// The state of the run.
     pub state: TrainState,
     /// The seals of the run's logs.
@@ -84,13 +88,21 @@ impl Checkpoint {
         is_in_place: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         swap::replace(&self.path, |folder| {
-            let Snapshot { parameters, sgd, state } = snapshot;
+            let Snapshot { parameters, sgd, state, gradient_sums } = snapshot;
             export(&folder.join(MODEL), parameters, metadata)?;
             export_values(&folder.join(MOMENTUM), parameters, metadata, |id| {
                 Ok(sgd.velocity(id).map(Tensor::to_vec).transpose()?)
             })?;
+            let mut names = vec![MODEL, MOMENTUM];
+            if !gradient_sums.is_empty() {
+                names.push(SUMS);
+                export_values(&folder.join(SUMS), parameters, metadata, |id| {
+                    let sum = gradient_sums.get(id.index()).and_then(Option::as_ref);
+                    Ok(sum.map(Tensor::to_vec).transpose()?)
+                })?;
+            }
             let mut files = BTreeMap::new();
-            for name in [MODEL, MOMENTUM] {
+            for name in names {
                 files.insert(name.to_owned(), FileSeal::read(&folder.join(name))?);
             }
             let LogSeals { lengths: logs, sha256: log_sha256 } = logs;
@@ -164,7 +176,7 @@ impl Checkpoint {
             Err(error) => return Some(Examined { files: vec![(path, Err(error))], logs: None }),
         };
         let mut files = vec![(path, Ok(()))];
-        for name in [MODEL, MOMENTUM] {
+        for name in state.names() {
             let path = folder.join(name);
             let checked = state.check(&folder, name);
             files.push((path, checked));
@@ -251,6 +263,7 @@ pub struct OpenCheckpoint {
     state: State,
     model: Vec<u8>,
     momentum: Vec<u8>,
+    sums: Option<Vec<u8>>,
 }
 
 impl OpenCheckpoint {
@@ -264,7 +277,8 @@ impl OpenCheckpoint {
             Ok::<_, Error>(bytes)
         };
         let (model, momentum) = (sealed(MODEL)?, sealed(MOMENTUM)?);
-        Ok(Self { folder: folder.to_owned(), state, model, momentum })
+        let sums = state.files.contains_key(SUMS).then(|| sealed(SUMS)).transpose()?;
+        Ok(Self { folder: folder.to_owned(), state, model, momentum, sums })
     }
 
     /// The file that the model was read from.
@@ -290,16 +304,28 @@ impl OpenCheckpoint {
         let archive =
             |name: &str, bytes| Archive::from_bytes(&self.folder.join(name).display().to_string(), bytes);
         archive(MODEL, self.model)?.import("", parameters)?;
-        let archive = archive(MOMENTUM, self.momentum)?;
-        let velocities = archive.values("", parameters, |p| archive.shape(&p.path).is_some())?;
+        let tensors = |name: &str, bytes, parameters: &Parameters<B>| {
+            let archive = archive(name, bytes)?;
+            let values = archive.values("", parameters, |p| archive.shape(&p.path).is_some())?;
+            let tensor = |(id, values): (ParameterId, Vec<f32>)| {
+                let shape = parameters.get(id).value.shape();
+                Ok((id, Tensor::from_slice(parameters.backend(), shape, &values)?))
+            };
+            values.into_iter().map(tensor).collect::<Result<Vec<_>>>()
+        };
         let mut sgd = Sgd::new(settings, parameters)?;
-        for (id, values) in velocities {
-            let velocity =
-                Tensor::from_slice(parameters.backend(), parameters.get(id).value.shape(), &values)?;
+        for (id, velocity) in tensors(MOMENTUM, self.momentum, parameters)? {
             sgd.set_velocity(parameters, id, velocity)?;
         }
+        let mut gradient_sums = Vec::new();
+        if let Some(bytes) = self.sums {
+            gradient_sums.resize_with(parameters.iter().count(), || None);
+            for (id, sum) in tensors(SUMS, bytes, parameters)? {
+                gradient_sums[id.index()] = Some(sum);
+            }
+        }
         let State { train, logs: lengths, log_sha256: sha256, .. } = self.state;
-        Ok(LoadedCheckpoint { sgd, state: train, logs: LogSeals { lengths, sha256 } })
+        Ok(LoadedCheckpoint { sgd, gradient_sums, state: train, logs: LogSeals { lengths, sha256 } })
     }
 }
 
@@ -319,6 +345,12 @@ impl State {
         LogSeals { lengths: self.logs, sha256: self.log_sha256 }
     }
 
+    /// The names of the checkpoint's other files.
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        let sums = self.files.contains_key(SUMS).then_some(SUMS);
+        [MODEL, MOMENTUM].into_iter().chain(sums)
+    }
+
     /// Checks one of the other files against its seal.
     fn check(&self, folder: &Path, name: &str) -> Result<()> {
         let path = folder.join(name);
@@ -335,5 +367,5 @@ impl State {
 /// Checks all files in `folder` against their seals, without loading them into memory.
 fn check(folder: &Path) -> Result<()> {
     let state = State::read(folder)?;
-    [MODEL, MOMENTUM].into_iter().try_for_each(|name| state.check(folder, name))
+    state.names().try_for_each(|name| state.check(folder, name))
 }

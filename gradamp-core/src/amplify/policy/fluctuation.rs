@@ -20,9 +20,11 @@ impl Fluctuation {
         eligible: &[usize],
     ) -> Result<Self> {
         let has_parameters = |&site: &usize| trace.parameters.iter().any(|path| trace.sites[site].owns(path));
-        if settings.fluctuation.of == Measured::Params && !eligible.iter().any(has_parameters) {
-            let message =
-                format!("is \"params\", but none of the {} eligible layers has parameters", eligible.len());
+        if settings.fluctuation.measured() == Measured::Params && !eligible.iter().any(has_parameters) {
+            let message = format!(
+                "measures \"params\", but none of the {} eligible layers has parameters",
+                eligible.len()
+            );
             return Err(Error::setting("fluctuation.of", message));
         }
         Ok(Self { settings: settings.fluctuation.clone(), factor: settings.factor })
@@ -32,10 +34,12 @@ impl Fluctuation {
     fn measure(&self, statistics: &[EpochStatistics], site: usize) -> Option<f64> {
         let recent = statistics.len().saturating_sub(self.settings.window);
         let window = |epochs: &[EpochStatistics]| {
-            epochs.iter().fold(Moments::default(), |sum, epoch| match (self.settings.of, epoch.site(site)) {
-                (Measured::Output, Some(found)) => sum.and(&found.output),
-                (Measured::Params, Some(found)) => sum.and(&found.params),
-                (_, None) => sum,
+            epochs.iter().fold(Moments::default(), |sum, epoch| {
+                match (self.settings.measured(), epoch.site(site)) {
+                    (Measured::Output, Some(found)) => sum.and(&found.output),
+                    (Measured::Params, Some(found)) => sum.and(&found.params),
+                    (_, None) => sum,
+                }
             })
         };
         let now = window(&statistics[recent..]);
@@ -52,6 +56,13 @@ impl Fluctuation {
 
 impl AmplificationPolicy for Fluctuation {
     fn decide(&self, context: &PolicyContext<'_>) -> Result<Vec<(usize, f32)>> {
+        if self.settings.measure == Measure::Cancellation {
+            let sites = context.statistics.iter().flat_map(|epoch| &epoch.sites);
+            if sites.map(|site| &site.params).any(|params| params.steps > 0 && params.net.is_none()) {
+                let message = "needs sums of gradients, which the run's checkpoint does not hold: it was saved by an earlier version";
+                return Err(Error::setting("fluctuation.measure", message));
+            }
+        }
         let measured = |&site: &usize| Some((site, self.measure(context.statistics, site)?));
         let found: Vec<(usize, f64)> = context.eligible.iter().filter_map(measured).collect();
         if found.is_empty() {

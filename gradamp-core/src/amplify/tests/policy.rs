@@ -26,20 +26,34 @@ fn settings(policy: PolicyName) -> AmplificationSettings {
     AmplificationSettings { policy, kinds: vec![LayerKind::Relu], ..Default::default() }
 }
 
-/// The moments of 10 steps, by their means.
-fn moments(norm: f64, sum: f64, magnitude: f64) -> Moments {
-    Moments { steps: 10, norm: 10.0 * norm, sum, magnitude }
+/// The moments of 10 steps of this mean norm, which went so far together.
+fn moments(norm: f64, net: f64) -> Moments {
+    Moments { steps: 10, norm: 10.0 * norm, net: Some(net) }
 }
 
 /// An epoch with these gradients at the outputs of the sites.
 fn epoch(epoch: usize, outputs: &[Moments]) -> EpochStatistics {
-    let site = |output: &Moments| SiteStatistics { output: *output, params: Moments::default() };
+    let site = |output: &Moments| SiteStatistics {
+        output: Moments { net: None, ..*output },
+        params: Moments::default(),
+    };
     EpochStatistics { epoch, sites: outputs.iter().map(site).collect() }
+}
+
+/// An epoch with these gradients of the sites' parameters.
+fn of_params(epoch: usize, params: &[Moments]) -> EpochStatistics {
+    let site = |params: &Moments| SiteStatistics { output: Moments::default(), params: *params };
+    EpochStatistics { epoch, sites: params.iter().map(site).collect() }
+}
+
+/// Layers in a row, each with a weight.
+fn weighted_chain(sites: usize) -> Trace {
+    Trace { parameters: (0..sites).map(|i| format!("s{i}.weight").into()).collect(), ..chain(sites) }
 }
 
 /// An epoch whose gradients at the outputs have these norms.
 fn norms(number: usize, norms: &[f64]) -> EpochStatistics {
-    epoch(number, &norms.iter().map(|&norm| moments(norm, 1.0, 2.0)).collect::<Vec<_>>())
+    epoch(number, &norms.iter().map(|&norm| moments(norm, 1.0)).collect::<Vec<_>>())
 }
 
 fn chosen(settings: &AmplificationSettings, trace: &Trace, at: usize, history: &History) -> Vec<usize> {
@@ -52,11 +66,11 @@ fn by(fluctuation: FluctuationSettings) -> AmplificationSettings {
 
 #[test]
 fn cancellation_selects_by_hand_computed_thresholds() {
-    let trace = chain(5);
-    // |sum| / magnitude: 0.1, 0.8, 0.4, not defined, 0.2.
-    let found = [(-1.0, 10.0), (8.0, 10.0), (-4.0, 10.0), (0.0, 0.0), (2.0, 10.0)];
-    let found = found.map(|(sum, magnitude)| moments(1.0, sum, magnitude));
-    let history = History::new(vec![epoch(0, &found)]);
+    let trace = weighted_chain(5);
+    // ‖Σ g‖ / Σ ‖g‖: 0.1, 0.8, 0.4, not defined, 0.2.
+    let found = [(1.0, 1.0), (8.0, 1.0), (4.0, 1.0), (0.0, 0.0), (2.0, 1.0)];
+    let found = found.map(|(net, norm)| moments(norm, net));
+    let history = History::new(vec![of_params(0, &found)]);
     let select = |threshold, quantile, select| {
         let fluctuation = FluctuationSettings { threshold, quantile, select, ..Default::default() };
         chosen(&by(fluctuation), &trace, 1, &history)
@@ -71,6 +85,32 @@ fn cancellation_selects_by_hand_computed_thresholds() {
     assert_eq!(select(None, Some(0.25), Side::Above), [1, 2, 4]);
     assert_eq!(select(None, Some(1.0), Side::Below), [0, 1, 2, 4]);
     assert_eq!(select(None, Some(1.0), Side::Above), [1]);
+}
+
+#[test]
+fn a_window_of_cancellation_is_the_quotient_of_the_sums_over_its_epochs() {
+    let trace = weighted_chain(2);
+    // (1 + 9) / 20 = 0.5 and (8 + 0) / 40 = 0.2.
+    let history = History::new(vec![
+        of_params(0, &[moments(1.0, 1.0), moments(3.0, 8.0)]),
+        of_params(1, &[moments(1.0, 9.0), moments(1.0, 0.0)]),
+    ]);
+    let select = |threshold| {
+        let fluctuation = FluctuationSettings { threshold: Some(threshold), window: 2, ..Default::default() };
+        chosen(&by(fluctuation), &trace, 2, &history)
+    };
+    assert_eq!((select(0.499), select(0.5), select(0.199)), (vec![1], vec![0, 1], vec![]));
+}
+
+#[test]
+fn cancellation_is_refused_for_outputs_and_without_sums() {
+    let refused = FluctuationSettings { of: Some(Measured::Output), ..Default::default() };
+    let error = Selection::new(&by(refused), &weighted_chain(2), 0).unwrap_err().to_string();
+    assert!(error.starts_with("fluctuation.of: is \"output\", but cancellation"), "{error}");
+    let selection = Selection::new(&by(FluctuationSettings::default()), &weighted_chain(1), 0).unwrap();
+    let old = History::new(vec![of_params(0, &[Moments { steps: 1, norm: 1.0, net: None }])]);
+    let error = selection.draw(1, 0, &old).unwrap_err().to_string();
+    assert!(error.starts_with("fluctuation.measure: needs sums of gradients"), "{error}");
 }
 
 #[test]
@@ -103,13 +143,13 @@ fn relative_change_compares_two_windows() {
 #[test]
 fn the_parameters_may_be_measured_instead() {
     let mut measured = norms(0, &[1.0; 3]);
-    measured.sites[1].params = moments(1.0, 0.0, 5.0);
+    measured.sites[1].params = moments(1.0, 0.0);
     let trace = Trace { parameters: vec!["s1.weight".into()], ..chain(3) };
     let fluctuation =
-        FluctuationSettings { of: Measured::Params, threshold: Some(0.1), ..Default::default() };
+        FluctuationSettings { of: Some(Measured::Params), threshold: Some(0.1), ..Default::default() };
     assert_eq!(chosen(&by(fluctuation.clone()), &trace, 1, &History::new(vec![measured])), [1]);
     let error = Selection::new(&by(fluctuation), &chain(3), 0).unwrap_err().to_string();
-    assert!(error.starts_with("fluctuation.of: is \"params\", but none of the 3"), "{error}");
+    assert!(error.starts_with("fluctuation.of: measures \"params\", but none of the 3"), "{error}");
 }
 
 #[test]
@@ -118,15 +158,15 @@ fn layers_are_selected_every_k_epochs_once_there_are_enough_statistics() {
     let lr = Some(Schedule::constant(0.1));
     let phases = vec![Phase { epochs: 6, lr, amplify: Amplify::on() }];
     let strategy = Strategy { lr: None, phases };
-    let mut amplifier = Amplifier::new(&strategy, &by(fluctuation), &chain(2), 0).unwrap();
+    let mut amplifier = Amplifier::new(&strategy, &by(fluctuation), &weighted_chain(2), 0).unwrap();
     let mut known = Vec::new();
     let mut recorded = Vec::new();
     for at in 0..6 {
         let history = History::new(known.clone());
         let record = amplifier.begin_step(at, at as u64, &history).unwrap();
         recorded.extend(record.map(|record| (record.epoch, record.sites)));
-        // From epoch 2 on the second layer's signs agree.
-        known.push(epoch(at, &[moments(1.0, 0.0, 1.0), moments(1.0, if at < 2 { 0.0 } else { 1.0 }, 1.0)]));
+        // From epoch 2 on the second layer's gradients point the same way.
+        known.push(of_params(at, &[moments(1.0, 0.0), moments(1.0, if at < 2 { 0.0 } else { 10.0 })]));
     }
     let expected: [(usize, &[&str]); 4] = [(0, &[]), (1, &["s0", "s1"]), (3, &["s0"]), (5, &["s0"])];
     assert_eq!(recorded, expected.map(|(at, sites)| (at, sites.iter().map(|s| s.to_string()).collect())));
@@ -169,7 +209,7 @@ fn equalised_parameters_see_the_factor_of_their_own_layers_only() {
     let mut trace = chain(3);
     trace.parameters = (0..3).map(|i| format!("s{i}.weight").into()).collect();
     let mut measured = norms(0, &[1.0; 3]);
-    [1.0, 2.0, 8.0].iter().zip(&mut measured.sites).for_each(|(&n, site)| site.params = moments(n, 0.0, 1.0));
+    [1.0, 2.0, 8.0].iter().zip(&mut measured.sites).for_each(|(&n, site)| site.params = moments(n, 0.0));
     let settings = |placement| AmplificationSettings { placement, ..equalise(EqualiseSettings::default()) };
     let selection = Selection::new(&settings(Placement::Params), &trace, 0).unwrap();
     assert_eq!(selection.draw(1, 0, &History::new(vec![measured])).unwrap().factors, [2.0, 1.0, 0.25]);
@@ -254,14 +294,14 @@ fn a_bound_raises_all_factors_to_one_power_which_is_recorded() {
     assert_eq!((with(Some(8.0)).factors, with(Some(8.0)).power), (vec![2.0; 3], Some(0.5))); // 64 to the power 1/2
     assert_eq!((with(Some(64.0)).factors, with(Some(64.0)).power), (vec![4.0; 3], None));
     assert_eq!(with(None).power, None);
-    let record = serde_json::to_value(with(Some(8.0)).record(&chain(3).sites, 0, 0)).unwrap();
+    let record = serde_json::to_value(with(Some(8.0)).record(&weighted_chain(3).sites, 0, 0)).unwrap();
     assert_eq!(record["power"], 0.5);
 }
 
 #[test]
 fn gains_are_expected_only_where_they_are_known_in_advance() {
     let expected = |change: AmplificationSettings| {
-        let trace = chain(3);
+        let trace = weighted_chain(3);
         gain::expected(&trace, &Selection::new(&change, &trace, 0).unwrap()).unwrap()
     };
     let random =
@@ -281,9 +321,9 @@ proptest! {
     fn fluctuating_layers_are_nested_by_quantile(
         values in prop::collection::vec(0.0..1.0f64, 1..9), small in 0.0..1.0f64, more in 0.0..1.0f64, above: bool,
     ) {
-        let trace = chain(values.len());
-        let found: Vec<_> = values.iter().map(|&value| moments(1.0, value, 1.0)).collect();
-        let history = History::new(vec![epoch(0, &found)]);
+        let trace = weighted_chain(values.len());
+        let found: Vec<_> = values.iter().map(|&value| moments(1.0, 10.0 * value)).collect();
+        let history = History::new(vec![of_params(0, &found)]);
         let select = |quantile: f64| {
             let (quantile, select) =
                 if above { (Some(1.0 - quantile), Side::Above) } else { (Some(quantile), Side::Below) };

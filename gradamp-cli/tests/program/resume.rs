@@ -105,6 +105,33 @@ fn runs_on_a_gpu_repeat_and_resume_bit_for_bit() {
     }
 }
 
+/// The sums of an epoch's gradients are part of a checkpoint within the epoch, sealed like its other files.
+#[test]
+fn a_run_whose_policy_sums_gradients_resumes_within_an_epoch() {
+    let place = Workplace::new();
+    let run = format!("{SMALL} --set amplification.policy=fluctuation --set train.gradients_every=1");
+    place.run(&format!("{run} --out whole")).succeeds();
+    place.run(&format!("{run} --out parts --max-steps 3")).succeeds();
+    let sums = place.path("parts/checkpoints/last/gradient_sums.safetensors");
+    let bytes = fs::read(&sums).unwrap();
+    assert!(
+        !place.path("whole/checkpoints/last/gradient_sums.safetensors").exists(),
+        "the run is at an epoch's end"
+    );
+    let mut changed = bytes.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    fs::write(&sums, changed).unwrap();
+    place.run("train --resume parts").fails(1, &["gradient_sums.safetensors", "is changed"]);
+    place.run("verify parts").fails(1, &["gradient_sums.safetensors"]);
+    fs::write(&sums, bytes).unwrap();
+    place.run("train --resume parts").succeeds();
+    let read = |run: &str, file: &str| fs::read(place.path(run).join(file)).unwrap();
+    assert!(!read("whole", "amplification.jsonl").is_empty());
+    for file in ["checkpoints/last/model.safetensors", "amplification.jsonl", "gradients.jsonl"] {
+        assert!(read("whole", file) == read("parts", file), "{file} differs");
+    }
+}
+
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     let place = Workplace::new();

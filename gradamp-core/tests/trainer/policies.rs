@@ -199,7 +199,7 @@ fn gradients_that_point_the_same_way_do_not_cancel_and_turned_ones_do() {
     let (same, noise) = (gathered(&Same), gathered(&Noise { poison: None }));
     assert_eq!((same.len(), noise.len()), (3, 3), "conv, bn and linear");
     assert!(same.iter().all(|it| (it - 1.0).abs() < 1e-5), "{same:?}");
-    assert!(noise.iter().all(|it| (0.05..0.99).contains(it)), "{noise:?}");
+    assert!(noise.iter().all(|it| (0.05..0.995).contains(it)), "other images, other gradients: {noise:?}");
 }
 
 /// Amplifies every eligible layer by 3 from the first epoch on. Asks for the statistics of an earlier epoch, but does not use them.

@@ -65,7 +65,7 @@ fn every_policys_settings_are_read_merged_and_shown() {
     assert_eq!((depth.depth.first, depth.depth.last, depth.depth.profile), (3.0, 1.0, Profile::Linear));
     let merged = &depth.fluctuation;
     assert_eq!((merged.threshold, merged.quantile, merged.window), (Some(0.1), None, 2));
-    assert_eq!((merged.measure, merged.of), (Measure::RelativeChange, Measured::Params));
+    assert_eq!((merged.measure, merged.of), (Measure::RelativeChange, Some(Measured::Params)));
     assert_eq!(merged.select, Side::Above);
 
     let text = resolved.show().unwrap();

@@ -97,12 +97,6 @@ impl FluctuationSettings {
     pub(super) fn check(&self) -> Result<()> {
         let fail =
             |field: &str, message: String| Err(Error::setting(format!("fluctuation.{field}"), message));
-        if self.measure == Measure::Cancellation && self.of == Some(Measured::Output) {
-            let message = "is \"output\", but cancellation is measured on parameters: gradients of outputs belong to other images at \
-                           each step. Versions before this one summed the elements of a gradient, a sum that is zero for a \
-                           convolution before a batch norm; a run of theirs cannot go on";
-            return fail("of", message.into());
-        }
         if let Some(threshold) = self.threshold {
             if self.quantile.is_some() {
                 return fail("quantile", "is given beside `threshold`: give one of the two".into());

@@ -13,12 +13,20 @@ pub(in crate::amplify) struct Fluctuation {
 }
 
 impl Fluctuation {
-    /// **Errors:** parameters to measure where no eligible layer has any.
+    /// **Errors:** cancellation of outputs; parameters to measure where no eligible layer has any.
     pub(in crate::amplify) fn new(
         settings: &AmplificationSettings,
         trace: &Trace,
         eligible: &[usize],
     ) -> Result<Self> {
+        // Not where settings are read: those of old runs hold the former default, whatever their policy.
+        let FluctuationSettings { measure, of, .. } = settings.fluctuation;
+        if measure == Measure::Cancellation && of == Some(Measured::Output) {
+            let message = "is \"output\", but cancellation is measured on parameters: gradients of outputs belong to other images at \
+                           each step. Versions before this one summed the elements of a gradient, a sum that is zero for a \
+                           convolution before a batch norm; a run of theirs cannot go on";
+            return Err(Error::setting("fluctuation.of", message));
+        }
         let has_parameters = |&site: &usize| trace.parameters.iter().any(|path| trace.sites[site].owns(path));
         if settings.fluctuation.measured() == Measured::Params && !eligible.iter().any(has_parameters) {
             let message = format!(

@@ -5,9 +5,17 @@ use clap::error::ErrorKind;
 
 use super::*;
 
-/// Every option of every command that takes a number, as words up to the option.
-fn numeric_options() -> Vec<(Vec<String>, String, bool)> {
-    fn walk(command: &clap::Command, words: &[String], found: &mut Vec<(Vec<String>, String, bool)>) {
+/// An option that takes a number: the words up to it, its name, and whether the number is whole and one of a list with commas.
+struct NumericOption {
+    words: Vec<String>,
+    name: String,
+    is_whole: bool,
+    is_list: bool,
+}
+
+/// Every option of every command that takes a number.
+fn numeric_options() -> Vec<NumericOption> {
+    fn walk(command: &clap::Command, words: &[String], found: &mut Vec<NumericOption>) {
         for arg in command.get_arguments() {
             let of = arg.get_value_parser().type_id();
             let others = [
@@ -20,9 +28,11 @@ fn numeric_options() -> Vec<(Vec<String>, String, bool)> {
             let is_whole = of != TypeId::of::<f64>();
             assert!(!others.iter().any(|id| of == *id), "{words:?} {arg}: a kind of number without a reader");
             if is_number(arg) {
-                assert!(matches!(arg.get_action(), ArgAction::Set));
-                let option = format!("--{}", arg.get_long().unwrap());
-                found.push((words.to_vec(), option, is_whole));
+                let is_list = matches!(arg.get_action(), ArgAction::Append);
+                assert!(is_list == (arg.get_value_delimiter() == Some(',')), "{words:?} {arg}");
+                assert!(is_list || matches!(arg.get_action(), ArgAction::Set));
+                let name = format!("--{}", arg.get_long().unwrap());
+                found.push(NumericOption { words: words.to_vec(), name, is_whole, is_list });
             }
         }
         for sub in command.get_subcommands() {
@@ -49,10 +59,11 @@ fn is_taken(words: &[String], option: &str, value: &str) -> bool {
 #[test]
 fn every_numeric_option_says_what_it_found_and_what_it_expects() {
     let options = numeric_options();
-    let named = |name: &str| options.iter().filter(|(_, option, _)| option == name).count();
+    let named = |name: &str| options.iter().filter(|option| option.name == name).count();
     assert!(options.len() > 30 && named("--seed") > 1 && named("--lr") > 1 && named("--jobs") == 1);
-    for (words, option, is_whole) in options {
-        let mut wrong = vec!["x", "", "1__0", "nan", "inf", "1e999", "0x10", "--3", "1,5"];
+    for NumericOption { words, name: option, is_whole, is_list } in options {
+        let mut wrong =
+            vec!["x", "", "1__0", "nan", "inf", "1e999", "0x10", "--3", if is_list { "1,,5" } else { "1,5" }];
         if is_whole {
             wrong.extend(["-3", "-1", "1.5", "-1e3", "-.5", "9223372036854775808", "99999999999999999999"]);
         }

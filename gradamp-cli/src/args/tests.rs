@@ -63,7 +63,7 @@ fn every_numeric_option_says_what_it_found_and_what_it_expects() {
     assert!(options.len() > 30 && named("--seed") > 1 && named("--lr") > 1 && named("--jobs") == 1);
     for NumericOption { words, name: option, is_whole, is_list } in options {
         let mut wrong =
-            vec!["x", "", "1__0", "nan", "inf", "1e999", "0x10", "--3", if is_list { "1,,5" } else { "1,5" }];
+            vec!["x", "", "1__0", "nan", "inf", "1e999", "0x10", "--3", if is_list { "1;5" } else { "1,5" }];
         if is_whole {
             wrong.extend(["-3", "-1", "1.5", "-1e3", "-.5", "9223372036854775808", "99999999999999999999"]);
         }

@@ -134,7 +134,7 @@ impl SweepAnalysis {
                 if !folder.exists() {
                     runs.extend(RunNumbers::of_line(&folder, line));
                 } else if let (Some(record), epochs) = RunData::outline(&folder)? {
-                    let examples = RunData::test_examples(&folder);
+                    let examples = RunData::test_examples(&folder)?;
                     runs.extend(RunNumbers::of_epochs(&folder, &record, &epochs, examples));
                 }
             }

@@ -14,6 +14,9 @@ use super::{Config, KeyError, optimizer, phases, presets, read};
 /// What random draws depend on; the settings of earlier runs do not have this key.
 pub(crate) const DRAWS: &str = "amplification.draws";
 
+/// What fluctuation is measured of; earlier versions had the default "output".
+const MEASURED: &str = "amplification.fluctuation.of";
+
 /// The sources of settings, from the lowest layer to the highest.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
@@ -68,6 +71,15 @@ impl Layers {
             tree.origin = Origin::File(path.clone(), 1);
             if self.is_stored && tree.get(DRAWS).is_none() {
                 tree.set(DRAWS, Node::parse_value("positions", &tree.origin.clone()))?;
+                // What was the default then is written in every file, and means something only where cancellation is measured.
+                let holds = |key: &str, text: &str| {
+                    tree.get(key).is_some_and(|node| node.value == Value::String(text.into()))
+                };
+                let measures_cancellation = holds("amplification.policy", "fluctuation")
+                    && !holds("amplification.fluctuation.measure", "relative_change");
+                if holds(MEASURED, "output") && !measures_cancellation {
+                    tree.remove(MEASURED);
+                }
             }
         }
         for set in &self.sets {

@@ -1,7 +1,5 @@
 //! The data in a run's folder: the source of every comparison, report and view.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use gradamp_core::amplify::DrawRecord;
@@ -86,12 +84,15 @@ impl RunData {
         if Log::Gradients.path_in(root).exists() { logs.lines(Log::Gradients) } else { Ok(Vec::new()) }
     }
 
-    /// The number of test examples of the run in `root`, by its first evaluation; `None` if there is none that can be read.
-    pub fn test_examples(root: &Path) -> Option<usize> {
-        let lines = BufReader::new(File::open(Log::Evaluations.path_in(root)).ok()?).lines();
-        let evaluation = |line: String| serde_json::from_str::<EvaluationLine>(&line).ok();
-        let mut evaluations = lines.map_while(|line| evaluation(line.ok()?));
-        evaluations.find(|evaluation| evaluation.split == "test").map(|evaluation| evaluation.hits.len())
+    /// The number of test examples of the run in `root`; `None` if the run was never evaluated on them.
+    ///
+    /// **Errors:** a log that was changed since the checkpoint; a line that is damaged or of another version.
+    pub fn test_examples(root: &Path) -> Result<Option<usize>> {
+        let logs = SealedLogs::open(root)?;
+        let is_there = Log::Evaluations.path_in(root).exists();
+        let evaluations: Vec<EvaluationLine> =
+            if is_there { logs.lines(Log::Evaluations)? } else { Vec::new() };
+        Ok(evaluations.iter().find(|it| it.split == "test").map(|it| it.hits.len()))
     }
 
     /// The folder's own name.

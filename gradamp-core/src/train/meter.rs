@@ -23,7 +23,8 @@ struct Shared<B: Backend> {
 }
 
 /// The parameters before a step that is measured.
-pub(super) struct Weights<B: Backend>(Vec<Option<Tensor<B>>>);
+#[derive(Clone)]
+pub(super) struct Weights<B: Backend>(pub(super) Vec<Option<Tensor<B>>>);
 
 impl<B: Backend> Meter<B> {
     /// For the model of `trace`.

@@ -97,15 +97,13 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
             lengths.apply(&self.parameters, &mut gradients)?;
         }
         let before = measured.as_ref().map(|_| Weights::before(&self.parameters));
-        let all =
-            || self.parameters.iter().map(|(_, p)| p.role.is_trained().then(|| p.value.clone())).collect();
-        let before_signals: Option<Vec<_>> = signals.as_ref().map(|_| all());
+        let before_signals = signals.as_ref().and_then(|_| before.clone());
         let gate = self.sgd.step(&mut self.parameters, &gradients, lr as f32)?;
         if let (Some(measured), Some(before)) = (&mut measured, before) {
             before.measure_update(&self.parameters, measured)?;
         }
         if let (Some(signals), Some(before)) = (&mut signals, before_signals) {
-            signals.update(before, &self.parameters)?;
+            signals.update(before.0, &self.parameters)?;
         }
         let report = StepReport {
             epoch,

@@ -9,6 +9,7 @@ use super::contrast::Contrast;
 use super::course::{Course, TimeUnit, doubt_about_seconds};
 use super::options::Options;
 use super::page::{Page, chance, interval, or_dash, points, signed};
+use super::times_show;
 use crate::columns::header;
 use crate::statistics::{ALPHA, Correction, Method};
 use crate::sweep::{Measure, Plan, PlannedContrast};
@@ -161,7 +162,10 @@ impl ContrastResult {
 
     /// A number of the contrast's measure, as text.
     pub fn text(&self, value: f64) -> String {
-        if self.planned.measure.is_time() { format!("{value:.1}") } else { points(value) }
+        match self.planned.unit() {
+            Some(unit) => times_show::write(unit, value),
+            None => points(value),
+        }
     }
 }
 

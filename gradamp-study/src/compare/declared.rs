@@ -9,7 +9,7 @@ use super::contrast::Contrast;
 use super::course::{Course, TimeUnit, doubt_about_seconds};
 use super::options::Options;
 use super::page::{Page, chance, interval, or_dash, points, signed};
-use super::times_show;
+use super::{times_show, tuned};
 use crate::columns::header;
 use crate::statistics::{ALPHA, Correction, Method};
 use crate::sweep::{Measure, Plan, PlannedContrast};
@@ -27,6 +27,10 @@ pub struct ContrastResult {
     pub seeds: Vec<u64>,
     /// The number of seeds of which a run is missing.
     pub missing: usize,
+    /// What the validation examples chose, where the contrast is tuned: cells, each with the cell that it is compared with. `None`
+    /// until the runs of all cells to choose from are done.
+    #[serde(default)]
+    pub chosen: Option<Vec<[String; 2]>>,
     /// The comparison of the means by seed; `None` without a seed. Times are means up to the end of the shortest run.
     pub comparison: Option<Contrast>,
     /// The p-value of the difference, corrected by Holm's method over all tests of declared contrasts: of the paired t-test, or of
@@ -69,7 +73,7 @@ impl ContrastResult {
     pub fn all(plan: &Plan, cells: &[CellAnalysis]) -> (Vec<Self>, Vec<String>) {
         let mut notes = Vec::new();
         let is_asked = |cell: &&CellAnalysis| {
-            plan.contrasts.iter().any(|it| it.pairs.iter().flatten().any(|name| *name == cell.cell.name))
+            plan.contrasts.iter().any(|it| it.names().any(|name| *name == cell.cell.name))
         };
         let courses = || cells.iter().filter(is_asked).flat_map(CellAnalysis::known_courses);
         let doubt = doubt_about_seconds(courses());
@@ -89,6 +93,7 @@ impl ContrastResult {
                 let target = points(result.planned.target.unwrap_or_default());
                 notes.push(format!("{}: no run reaches {target} %", result.title()));
             }
+            notes.extend(result.note_on_choice());
             if result.missing > 0 {
                 let (n, all) = (result.missing, result.missing + result.seeds.len());
                 notes.push(format!(
@@ -106,11 +111,13 @@ impl ContrastResult {
         let end = planned.end(cells);
         let value = |cell: &String, seed: u64| find(cell).and_then(|cell| planned.value(cell, seed, end));
         let mut by_seed: BTreeMap<u64, Option<(f64, f64)>> = BTreeMap::new();
-        let seeds = planned.pairs.iter().flatten().filter_map(find).flat_map(|cell| &cell.cell.runs);
+        let chosen = if planned.choices.is_empty() { None } else { tuned::choose(planned, cells) };
+        let pairs = chosen.as_ref().unwrap_or(&planned.pairs);
+        let seeds = pairs.iter().flatten().filter_map(find).flat_map(|cell| &cell.cell.runs);
         for seed in seeds.map(|run| run.seed) {
             by_seed.entry(seed).or_insert_with(|| {
                 let pair = |[cell, other]: &[String; 2]| Some((value(other, seed)?, value(cell, seed)?));
-                let pairs: Vec<(f64, f64)> = planned.pairs.iter().map(pair).collect::<Option<_>>()?;
+                let pairs: Vec<(f64, f64)> = pairs.iter().map(pair).collect::<Option<_>>()?;
                 let mean =
                     |side: fn(&(f64, f64)) -> f64| pairs.iter().map(side).sum::<f64>() / pairs.len() as f64;
                 Some((mean(|pair| pair.0), mean(|pair| pair.1)))
@@ -130,6 +137,7 @@ impl ContrastResult {
             missing: by_seed.values().filter(|means| means.is_none()).count(),
             equivalence_p: comparison.as_ref().and_then(|it| Some(it.equivalence?.p)),
             planned: planned.clone(),
+            chosen,
             comparison,
             p,
             conclusion: Conclusion::Undecided,
@@ -150,6 +158,20 @@ impl ContrastResult {
     fn is_unreached(&self) -> bool {
         let is_flat = |it: &Contrast| it.difference == 0.0 && it.a.sd.unwrap_or(0.0) == 0.0;
         self.planned.measure.is_time() && self.comparison.as_ref().is_some_and(is_flat)
+    }
+
+    /// What was chosen, or why nothing was, where the contrast is tuned.
+    fn note_on_choice(&self) -> Option<String> {
+        let title = self.title();
+        match &self.chosen {
+            _ if self.planned.choices.is_empty() => None,
+            None => Some(format!("{title}: not tested before all runs to choose from are done")),
+            Some(pairs) => {
+                let pairs: Vec<String> =
+                    pairs.iter().map(|[cell, other]| format!("A is {other}, B is {cell}")).collect();
+                Some(format!("{title}: by validation accuracy, {}", pairs.join("; ")))
+            }
+        }
     }
 
     /// The contrast's name, with the value on its axis.
@@ -183,7 +205,7 @@ impl PlannedContrast {
     /// The end of the shortest finished run: up to there every run was observed. 0 for measures other than times.
     fn end(&self, cells: &[CellAnalysis]) -> f64 {
         let Some(unit) = self.unit() else { return 0.0 };
-        let is_asked = |cell: &&CellAnalysis| self.pairs.iter().flatten().any(|name| *name == cell.cell.name);
+        let is_asked = |cell: &&CellAnalysis| self.names().any(|name| *name == cell.cell.name);
         let runs = cells.iter().filter(is_asked).flat_map(|cell| &cell.runs);
         let ends = runs.filter_map(|run| Some(run.course.as_ref()?.end(unit)));
         ends.min_by(f64::total_cmp).unwrap_or(0.0)
@@ -292,149 +314,4 @@ impl PlannedContrast {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use serde_json::json;
-
-    use super::super::analysis::{CellRuns, SweepAnalysis};
-    use super::super::member::RunNumbers;
-    use super::*;
-    use crate::run_folder::RunRecord;
-    use crate::statistics::paired;
-    use crate::sweep::{Cell, Role};
-
-    const QUESTIONS: &str = "q";
-
-    fn record(seed: u64, outcome: &str) -> RunRecord {
-        let json = json!({
-            "version": "0", "model": "m", "parameters": 1, "seed": seed, "device": "cpu", "dataset": "shapes",
-            "dataset_checksum": "", "classes": ["a", "b", "c", "d"], "start": "1970-01-01T00:01:40Z",
-            "study": { "file": "f", "contrasts": QUESTIONS }, "outcome": outcome, "resumed": [], "expected_gains": [],
-        });
-        serde_json::from_value(json).unwrap()
-    }
-
-    /// A run that has these test accuracies after its epochs of ten steps.
-    fn run(seed: u64, accuracies: &[f64]) -> RunNumbers {
-        let epoch = |(epoch, accuracy): (usize, &f64)| {
-            let json = json!({
-                "epoch": epoch, "step": 10 * epoch + 10, "phase": 0, "lr": 0.1, "amplified": false, "train_loss": 1.0,
-                "train_accuracy": 0.5, "validation_accuracy": accuracy, "test_accuracy": accuracy, "best": true,
-                "images_per_second": 1.0, "seconds": 100.0,
-            });
-            serde_json::from_value(json).unwrap()
-        };
-        let epochs: Vec<_> = accuracies.iter().enumerate().map(epoch).collect();
-        RunNumbers::of_epochs(Path::new("run"), &record(seed, "finished"), &epochs, Some(1000)).unwrap()
-    }
-
-    fn cell(name: &str, planned: &[u64], runs: Vec<RunNumbers>) -> CellRuns {
-        let line = |seed: &u64| {
-            let json = json!({
-                "run": name, "cell": name, "role": "cell", "axes": {}, "seed": seed, "status": "finished",
-                "error": null, "epochs": 2, "last_test_accuracy": null, "best_epoch": null,
-                "best_validation_accuracy": null, "test_accuracy_at_best": null, "last_train_loss": null,
-                "seconds": 1.0, "version": "0",
-            });
-            serde_json::from_value(json).unwrap()
-        };
-        let cell = Cell {
-            name: name.into(),
-            role: Role::Cell,
-            axes: Vec::new(),
-            baseline: None,
-            runs: planned.iter().map(line).collect(),
-        };
-        CellRuns { cell, runs, diverged: Vec::new() }
-    }
-
-    fn contrast(name: &str, pairs: &[[&str; 2]], measure: Measure) -> PlannedContrast {
-        PlannedContrast {
-            name: name.into(),
-            value: None,
-            pairs: pairs.iter().map(|pair| pair.map(str::to_owned)).collect(),
-            measure,
-            target: measure.is_time().then_some(0.5),
-            smallest_difference: None,
-        }
-    }
-
-    fn answer(contrasts: Vec<PlannedContrast>, cells: Vec<CellRuns>) -> (Vec<ContrastResult>, Vec<String>) {
-        let json = json!({
-            "format": 1, "version": "0", "name": "s", "axes": [], "amplification_axes": [], "runs": [],
-            "study": { "file": "f", "contrasts": QUESTIONS },
-        });
-        let plan = Plan { contrasts, ..serde_json::from_value(json).unwrap() };
-        let analysis = SweepAnalysis::new(cells, &Options::default(), Correction::Holm, None);
-        ContrastResult::all(&plan, &analysis.cells)
-    }
-
-    #[test]
-    fn cells_are_averaged_by_seed_and_tests_corrected_over_all_contrasts() {
-        let of = |name: &str, last: [f64; 3]| {
-            cell(
-                name,
-                &[1, 2, 3],
-                last.iter().zip(1..).map(|(last, seed)| run(seed, &[0.3, *last])).collect(),
-            )
-        };
-        let cells = vec![
-            of("a", [0.40, 0.42, 0.41]),
-            of("b", [0.50, 0.51, 0.53]),
-            of("c", [0.60, 0.58, 0.62]),
-            of("d", [0.61, 0.58, 0.61]),
-        ];
-        let mut same = contrast("same", &[["d", "c"]], Measure::Last);
-        same.smallest_difference = Some(0.05);
-        let both = contrast("both", &[["b", "a"], ["d", "c"]], Measure::Last);
-        let (results, notes) = answer(vec![both, same], cells);
-        assert!(notes.is_empty(), "{notes:?}");
-        let by_hand = paired(&[0.50, 0.50, 0.515], &[0.555, 0.545, 0.57]).unwrap();
-        let both = results[0].comparison.as_ref().unwrap();
-        assert!((both.difference - (0.055 + 0.045 + 0.055) / 3.0).abs() < 1e-12);
-        assert!((results[0].p.unwrap() - 2.0 * by_hand.p).abs() < 1e-9, "twice p: the smaller of two");
-        assert_eq!((results[0].conclusion, results[0].equivalence_p), (Conclusion::Larger, None));
-        assert_eq!((results[1].conclusion, results[1].p), (Conclusion::Equivalent, Some(1.0)));
-    }
-
-    #[test]
-    fn runs_that_diverge_count_as_chance_and_missing_ones_leave_their_seed_out() {
-        let a = cell("a", &[1, 2, 3], (1..=3).map(|seed| run(seed, &[0.3, 0.6])).collect());
-        let mut b = cell("b", &[1, 2, 3], vec![run(1, &[0.3, 0.7])]);
-        b.diverged.push(Course::new(&record(2, "diverged"), &[]));
-        let pair = [["b", "a"]];
-        let contrasts =
-            [Measure::Last, Measure::Trained, Measure::Epochs].map(|it| contrast("it", &pair, it));
-        let (results, notes) = answer(contrasts.to_vec(), vec![a, b]);
-        let means = |i: usize| {
-            let it = results[i].comparison.as_ref().unwrap();
-            (it.a.mean, it.b.mean)
-        };
-        assert_eq!(results[0].seeds, [1, 2]);
-        assert_eq!(means(0), (0.6, 0.5 * (0.7 + 0.25)), "chance of four classes");
-        assert_eq!((means(1), means(2)), ((1.0, 0.5), (2.0, 2.0)));
-        assert_eq!(notes.iter().filter(|note| note.contains("1 of 3 seeds")).count(), 3, "{notes:?}");
-    }
-
-    #[test]
-    fn times_end_with_the_shortest_run_and_late_questions_are_noted() {
-        let late = |mut run: RunNumbers| {
-            run.course.as_mut().unwrap().study = None;
-            run
-        };
-        let a = cell("a", &[1, 2], vec![run(1, &[0.3, 0.4, 0.6]), run(2, &[0.3, 0.6, 0.6])]);
-        let b = cell("b", &[1, 2], vec![run(1, &[0.5, 0.6]), late(run(2, &[0.3, 0.4]))]);
-        let steps = contrast("steps", &[["b", "a"]], Measure::Steps);
-        let images = contrast("images", &[["b", "a"]], Measure::Images);
-        let never =
-            PlannedContrast { target: Some(0.9), ..contrast("never", &[["b", "a"]], Measure::Epochs) };
-        let (results, notes) = answer(vec![steps, images, never], vec![a, b]);
-        let it = results[0].comparison.as_ref().unwrap();
-        // Seed 1 arrives after 30 and 10 steps, seed 2 after 20 steps and never; all are observed for 20.
-        assert_eq!((it.a.mean, it.b.mean), (20.0, 15.0));
-        assert_eq!(results[1].comparison.as_ref().unwrap().a.mean, 200.0);
-        assert!(notes.iter().any(|note| note.starts_with("never: no run reaches 90.00 %")), "{notes:?}");
-        assert!(notes.iter().any(|note| note.starts_with("1 of 4 runs began before")), "{notes:?}");
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@
 //! measure = "last"                                  # or "best", "trained", "epochs", "images", "steps", "seconds"
 //! target = 60.0                                     # for the four times: a test accuracy in percent
 //! smallest_difference = 1.0                         # in percentage points, or in the unit of the time
+//! tuned = "strategy.lr"                             # each side at its own best value on this axis, by validation accuracy
 //! ```
 //!
 //! One test compares the mean over its cells with the mean over the cells that they are compared with, seed by seed.
@@ -18,7 +19,7 @@ use serde_json::Value as Json;
 
 use super::axis::{Axis, Values, settings};
 use super::names;
-use super::plan::{Measure, PlannedContrast, PlannedRun, Role, plain};
+use super::plan::{Choice, Measure, PlannedContrast, PlannedRun, Role, plain};
 use crate::config::tree::{Node, Origin, Value};
 use crate::config::{KeyError, read};
 
@@ -32,6 +33,7 @@ pub struct DeclaredContrast {
     measure: Measure,
     target: Option<f64>,
     smallest_difference: Option<f64>,
+    tuned: Option<String>,
     origin: Origin,
 }
 
@@ -53,7 +55,8 @@ enum AgainstWord {
     Control,
 }
 
-const KEYS: [&str; 7] = ["name", "cells", "axis", "against", "measure", "target", "smallest_difference"];
+const KEYS: [&str; 8] =
+    ["name", "cells", "axis", "against", "measure", "target", "smallest_difference", "tuned"];
 
 impl DeclaredContrast {
     /// Reads the tables `[[contrast]]` of a study.
@@ -135,6 +138,7 @@ impl DeclaredContrast {
             name,
             cells: node.get("cells").map_or(Ok(Vec::new()), |cells| values("cells", cells))?,
             axis: at(node, "axis")?,
+            tuned: at(node, "tuned")?,
             against,
             measure,
             target,
@@ -148,10 +152,20 @@ impl DeclaredContrast {
         matches!(self.against, Against::Control)
     }
 
+    /// Whether each side is compared at its own best value of an axis, which validation examples choose.
+    pub fn needs_validation(&self) -> bool {
+        self.tuned.is_some()
+    }
+
+    /// An error at the contrast's key.
+    pub fn error_at(&self, key: &str, message: &str) -> KeyError {
+        KeyError::new(message.to_owned()).at(key, &self.origin)
+    }
+
     /// The contrast's tests, in the order of its axis's values.
     ///
     /// **Errors:** an axis or a value that the study does not have; no cell with these values; a cell that has nothing to be
-    /// compared with.
+    /// compared with; a tuned axis that the contrast tells apart.
     pub fn plan(&self, axes: &[Axis], runs: &[PlannedRun]) -> Result<Vec<PlannedContrast>, KeyError> {
         let fail = |key: &str, message: String| Err(KeyError::new(message).at(key, &self.origin));
         let names: Vec<&str> = axes.iter().map(|axis| axis.name.as_str()).collect();
@@ -161,11 +175,18 @@ impl DeclaredContrast {
         };
         let written = self.cells.iter().map(|(axis, _)| ("cells", axis));
         let written = written.chain(self.axis.iter().map(|axis| ("axis", axis)));
+        let written = written.chain(self.tuned.iter().map(|axis| ("tuned", axis)));
         for (key, axis) in written.chain(against.iter().map(|(axis, _)| ("against", axis))) {
             if !names.contains(&axis.as_str()) {
                 let known = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
                 return fail(key, format!("the study has no axis `{axis}`; expected one of {known}"));
             }
+        }
+        if let Some(tuned) = &self.tuned
+            && (self.axis.as_ref() == Some(tuned) || against.iter().any(|(axis, _)| axis == tuned))
+        {
+            let message = format!("is `{tuned}`, which the contrast compares; expected another axis");
+            return fail("tuned", message);
         }
         let is_asked = |run: &PlannedRun| self.cells.iter().all(|(axis, node)| has(axes, run, axis, node));
         let asked = |role| {
@@ -199,23 +220,60 @@ impl DeclaredContrast {
                 };
                 return fail("against", format!("the cell {} {what}", cell.cell));
             };
-            let pair = [cell.cell.clone(), other];
-            match tests.iter_mut().find(|test| test.value == value) {
-                Some(test) => test.pairs.push(pair),
-                None => tests.push(PlannedContrast {
+            let i = tests.iter().position(|test| test.value == value).unwrap_or_else(|| {
+                tests.push(PlannedContrast {
                     name: self.name.clone(),
                     value,
-                    pairs: vec![pair],
+                    pairs: Vec::new(),
+                    choices: Vec::new(),
                     measure: self.measure,
                     target: self.target,
                     smallest_difference: self.smallest_difference,
-                }),
+                });
+                tests.len() - 1
+            });
+            match &self.tuned {
+                None => tests[i].pairs.push([cell.cell.clone(), other]),
+                Some(tuned) => self.add_choice(&mut tests[i].choices, tuned, axes, runs, cell),
             }
         }
         match tests.is_empty() {
             true => fail("axis", format!("the contrast `{}` names no cell of the study", self.name)),
             false => Ok(tests),
         }
+    }
+
+    /// Adds `cell` to the choice between the cells that differ from it on the tuned axis only.
+    ///
+    /// The other side is chosen on the whole axis, also where the contrast's cells have one value on it: "the baseline at its own
+    /// best rate".
+    fn add_choice(
+        &self,
+        choices: &mut Vec<Choice>,
+        tuned: &str,
+        axes: &[Axis],
+        runs: &[PlannedRun],
+        cell: &PlannedRun,
+    ) {
+        let is_sibling = |run: &&PlannedRun| {
+            let is_equal =
+                |(axis, value): (&String, &Json)| axis == tuned || cell.axes.get(axis) == Some(value);
+            run.role == cell.role && run.axes.iter().all(is_equal)
+        };
+        let siblings: Vec<&PlannedRun> = runs.iter().filter(is_sibling).collect();
+        let is_chosen_from =
+            |choice: &&mut Choice| siblings.iter().any(|run| choice.cells.contains(&run.cell));
+        if let Some(choice) = choices.iter_mut().find(is_chosen_from) {
+            choice.cells.push(cell.cell.clone());
+            return;
+        }
+        let mut against: Vec<String> = Vec::new();
+        for other in siblings.iter().filter_map(|sibling| self.other(axes, runs, sibling)) {
+            if !against.contains(&other) {
+                against.push(other);
+            }
+        }
+        choices.push(Choice { cells: vec![cell.cell.clone()], against });
     }
 
     /// The cell that `cell` is compared with.
@@ -264,117 +322,4 @@ fn text(axes: &[Axis], axis: &str, value: &Json) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::super::expand::expand;
-    use super::super::plan::Plan;
-    use super::super::study::Study;
-    use super::*;
-
-    const STUDY: &str = "seeds = 2\n\
-        base.strategy.lr = 0.1\n\
-        base.strategy.phase = [{ epochs = 1, amplify = true }]\n\
-        base.amplification.kinds = [\"batch_norm\"]\n\
-        axes.\"amplification.factor\" = [1.5, 2]\n\
-        axes.strategy.lr = [0.1, 0.2]\n";
-
-    fn plan(contrast: &str) -> Result<Plan, KeyError> {
-        let study = Study::parse(Path::new("s.toml"), format!("{STUDY}[[contrast]]\n{contrast}"))?;
-        expand(&study, false).map(|expansion| expansion.plan)
-    }
-
-    fn tests_of(contrast: &str) -> Vec<(Option<String>, Vec<String>)> {
-        let tests = plan(contrast).unwrap().contrasts.into_iter();
-        tests
-            .map(|test| (test.value, test.pairs.iter().map(|[a, b]| format!("{a} | {b}")).collect()))
-            .collect()
-    }
-
-    #[test]
-    fn cells_meet_their_baselines_their_controls_or_each_other() {
-        assert_eq!(
-            tests_of("name = 'a'\nagainst = 'baseline'\ncells = { strategy.lr = 0.1 }"),
-            [(
-                None,
-                ["factor-1.5_lr-0.1 | baseline_lr-0.1", "factor-2_lr-0.1 | baseline_lr-0.1"]
-                    .map(str::to_owned)
-                    .to_vec()
-            )]
-        );
-        let by_rate = tests_of(
-            "name = 'a'\nagainst = 'control'\naxis = 'strategy.lr'\ncells = { 'amplification.factor' = 2.0 }",
-        );
-        let expected = ["0.1", "0.2"].map(|rate| {
-            let cell = format!("factor-2_lr-{rate}");
-            (Some(rate.to_owned()), vec![format!("{cell} | {cell}_through-step_length")])
-        });
-        assert_eq!(by_rate, expected);
-        let cells = "cells = { 'amplification.factor' = 2, strategy.lr = [0.2, 0.7] }";
-        assert_eq!(
-            tests_of(&format!("name = 'a'\n{cells}\nagainst = {{ 'amplification.factor' = 1.5 }}")),
-            [(None, vec!["factor-2_lr-0.2 | factor-1.5_lr-0.2".to_owned()])]
-        );
-    }
-
-    #[test]
-    fn percents_become_fractions_and_times_keep_their_unit() {
-        let plan = |contrast: &str| plan(contrast).unwrap().contrasts.remove(0);
-        let last = plan("name = 'a'\nagainst = 'baseline'\nsmallest_difference = 1.5");
-        assert_eq!((last.measure, last.target, last.smallest_difference), (Measure::Last, None, Some(0.015)));
-        let images = plan(
-            "name = 'a'\nagainst = 'baseline'\nmeasure = 'images'\ntarget = 60\nsmallest_difference = 5e3",
-        );
-        assert_eq!(
-            (images.measure, images.target, images.smallest_difference),
-            (Measure::Images, Some(0.6), Some(5000.0))
-        );
-    }
-
-    #[test]
-    fn a_study_s_seal_changes_with_its_questions_and_not_with_its_seeds() {
-        let seal = |text: String| {
-            let study = Study::parse(Path::new("s.toml"), text).unwrap();
-            expand(&study, false).unwrap().plan.study.unwrap()
-        };
-        let question = format!("{STUDY}[[contrast]]\nname = 'a'\nagainst = 'baseline'\n");
-        let (asked, more) = (seal(question.clone()), seal(question.replace("seeds = 2", "seeds = 3")));
-        assert!(asked.file != more.file && asked.contrasts.is_some() && asked.contrasts == more.contrasts);
-        assert_ne!(asked.contrasts, seal(format!("{question}measure = 'best'\n")).contrasts);
-        assert_eq!(seal(STUDY.into()).contrasts, None);
-    }
-
-    #[test]
-    fn contrasts_that_ask_nothing_are_refused() {
-        for (contrast, expected) in [
-            ("against = 'baseline'", "contrast.0: the key `name` is missing"),
-            ("name = 'a'", "contrast.0: the key `against` is missing"),
-            ("name = 'a'\nagainst = 'contorl'", "contrast.0.against: found \"contorl\""),
-            ("name = 'a'\nagainst = 'baseline'\nmesure = 'last'", "did you mean `measure`?"),
-            ("name = 'a'\nagainst = 'baseline'\nmeasure = 'epochs'", "the key `target` is missing"),
-            ("name = 'a'\nagainst = 'baseline'\ntarget = 50", "contrast.0.target: is for the measures"),
-            (
-                "name = 'a'\nagainst = 'baseline'\nmeasure = 'steps'\ntarget = 150",
-                "found 150, expected percent",
-            ),
-            ("name = 'a'\nagainst = 'baseline'\nsmallest_difference = 0", "expected percent, above 0"),
-            (
-                "name = 'a'\nagainst = 'baseline'\ncells = { depth = 3 }",
-                "contrast.0.cells: the study has no axis `depth`",
-            ),
-            ("name = 'a'\nagainst = 'baseline'\naxis = 'lr'", "contrast.0.axis: the study has no axis `lr`"),
-            ("name = 'a'\nagainst = 'baseline'\ncells = { strategy.lr = 0.7 }", "names no cell"),
-            (
-                "name = 'a'\nagainst = { strategy.lr = 0.7 }",
-                "contrast.0.against: the cell factor-1.5_lr-0.1 has no cell with those values beside it",
-            ),
-            (
-                "name = 'a'\nagainst = 'baseline'\n[[contrast]]\nname = 'a'\nagainst = 'control'",
-                "two contrasts are called `a`",
-            ),
-        ] {
-            let error = plan(contrast).unwrap_err().to_string();
-            assert!(error.contains(expected) && error.starts_with("s.toml:"), "{contrast}: {error}");
-        }
-    }
-}
+mod tests;

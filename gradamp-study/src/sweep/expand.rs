@@ -72,8 +72,12 @@ pub fn expand(study: &Study, controls: bool) -> Result<Expansion, KeyError> {
     check_names(study, &runs)?;
     let mut contrasts = Vec::new();
     for (i, contrast) in study.contrasts.iter().enumerate() {
-        let tests = contrast.plan(&study.axes, &runs);
-        contrasts.extend(tests.map_err(|error| error.below(&i.to_string()).below("contrast"))?);
+        let below = |error: KeyError| error.below(&i.to_string()).below("contrast");
+        if contrast.needs_validation() && settings.iter().any(|run| run.config.data.validation == 0) {
+            let message = "needs `data.validation` above 0: validation examples choose the best value";
+            return Err(below(contrast.error_at("tuned", message)));
+        }
+        contrasts.extend(contrast.plan(&study.axes, &runs).map_err(below)?);
     }
     let questions = match contrasts.is_empty() {
         true => None,

@@ -35,7 +35,7 @@ pub use findings::findings;
 pub use folder::{check_runs, default_root, keep_draws, prepare};
 pub use halving::Fate;
 pub(crate) use plan::plain;
-pub use plan::{Axes, Measure, Plan, PlannedContrast, PlannedRun, Role};
+pub use plan::{Axes, Choice, Measure, Plan, PlannedContrast, PlannedRun, Role};
 pub use results::ResultLine;
 pub use study::Study;
 

@@ -122,8 +122,12 @@ pub struct PlannedContrast {
     /// The value on the contrast's axis, if the contrast has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// Cells, each with the cell that it is compared with.
+    /// Cells, each with the cell that it is compared with; empty if the contrast is tuned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pairs: Vec<[String; 2]>,
+    /// The choices of a tuned contrast; empty otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<Choice>,
     /// What is compared.
     pub measure: Measure,
     /// The test accuracy whose arrival is timed, as a fraction.
@@ -132,6 +136,24 @@ pub struct PlannedContrast {
     /// The smallest difference of interest: a fraction for accuracies and shares, else in the measure's unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smallest_difference: Option<f64>,
+}
+
+/// Two sides of a tuned contrast. Each takes the cell with the best validation accuracy: its own best learning rate, for example.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    /// The cells, which differ on the tuned axis only.
+    pub cells: Vec<String>,
+    /// What they are compared with, on the whole tuned axis.
+    pub against: Vec<String>,
+}
+
+impl PlannedContrast {
+    /// The names of all cells that take part.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        let chosen = self.choices.iter().flat_map(|choice| choice.cells.iter().chain(&choice.against));
+        self.pairs.iter().flatten().chain(chosen)
+    }
 }
 
 impl Plan {

@@ -286,15 +286,16 @@ impl DeclaredContrast {
                 .map(|run| run.cell.clone()),
             Against::Values(values) => {
                 let is_beside = |run: &&PlannedRun| {
-                    run.role != Role::Control
-                        && run.cell != cell.cell
+                    run.cell != cell.cell
                         && values.iter().all(|(axis, node)| has(axes, run, axis, node))
                         && cell.axes.iter().all(|(axis, value)| {
                             values.iter().any(|(changed, _)| changed == axis)
                                 || run.axes.get(axis).is_none_or(|own| own == value)
                         })
                 };
-                runs.iter().find(is_beside).map(|run| run.cell.clone())
+                // Baselines are meant only where no other cell has the values.
+                let beside = |role| runs.iter().filter(|run| run.role == role).find(is_beside);
+                beside(Role::Cell).or_else(|| beside(Role::Baseline)).map(|run| run.cell.clone())
             }
         }
     }

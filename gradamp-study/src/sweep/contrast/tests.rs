@@ -52,6 +52,23 @@ fn cells_meet_their_baselines_their_controls_or_each_other() {
 }
 
 #[test]
+fn cells_that_amplify_nothing_meet_cells_and_not_their_baselines() {
+    let study = "base.data.validation = 100\nbase.strategy.lr = 0.1\n\
+        base.strategy.phase = [{ epochs = 1, amplify = true }]\n\
+        base.amplification.kinds = [\"batch_norm\"]\n\
+        [[axis]]\nname = 'choice'\n\
+        [[axis.value]]\nname = 'random'\nset = { amplification.policy = 'random' }\n\
+        [[axis.value]]\nname = 'lars'\nset = { strategy.phase = [{ epochs = 1 }], optimizer.lars = {} }\n\
+        [[contrast]]\nname = 'a'\ncells = { choice = 'lars' }\nagainst = { choice = 'random' }\n";
+    let study = Study::parse(Path::new("s.toml"), study.to_owned()).unwrap();
+    let plan = expand(&study, false).unwrap().plan;
+    assert!(plan.cells().contains(&"baseline_choice-random"), "{:?}", plan.cells());
+    let [lars, random] = &plan.contrasts[0].pairs[0];
+    assert!(lars.ends_with("choice-lars"), "{lars}");
+    assert_eq!(random, "choice-random");
+}
+
+#[test]
 fn each_side_of_a_tuned_contrast_is_chosen_on_the_tuned_axis() {
     let choices = |contrast: &str| {
         let tests = plan(&format!("name = 'a'\ntuned = 'strategy.lr'\n{contrast}")).unwrap().contrasts;

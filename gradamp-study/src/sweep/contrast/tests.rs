@@ -58,7 +58,7 @@ fn cells_that_amplify_nothing_meet_cells_and_not_their_baselines() {
         base.amplification.kinds = [\"batch_norm\"]\n\
         [[axis]]\nname = 'choice'\n\
         [[axis.value]]\nname = 'random'\nset = { amplification.policy = 'random' }\n\
-        [[axis.value]]\nname = 'lars'\nset = { strategy.phase = [{ epochs = 1 }], optimizer.lars = {} }\n\
+        [[axis.value]]\nname = 'lars'\nset = { strategy.phase = [{ epochs = 1 }], optimizer.lars = { trust = 0.02 } }\n\
         [[contrast]]\nname = 'a'\ncells = { choice = 'lars' }\nagainst = { choice = 'random' }\n";
     let study = Study::parse(Path::new("s.toml"), study.to_owned()).unwrap();
     let plan = expand(&study, false).unwrap().plan;

@@ -115,7 +115,7 @@ impl LinearAlgebra for Faulty {
         self.spoil("sum_rows", out, |out| Reference.sum_rows(g, x, out))
     }
     fn sum_squares(&self, g: &Rows, x: &Buffer, out: &mut Buffer) -> Result<()> {
-        self.spoil("sum_squares_equals", out, |out| Reference.sum_squares(g, x, out))
+        self.spoil("sum_squares", out, |out| Reference.sum_squares(g, x, out))
     }
     fn scale_channels(&self, g: &Rows, factors: &Buffer, x: &Buffer, y: &mut Buffer) -> Result<()> {
         self.spoil("scale_channels", y, |y| Reference.scale_channels(g, factors, x, y))
@@ -125,19 +125,19 @@ impl LinearAlgebra for Faulty {
 #[rustfmt::skip] // one line a kernel
 impl Layers for Faulty {
     fn relu(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        self.spoil("relu_equals", y, |y| Reference.relu(len, x, y))
+        self.spoil("relu", y, |y| Reference.relu(len, x, y))
     }
     fn relu_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
         self.spoil("relu_backward", dx, |dx| Reference.relu_backward(len, y, dy, dx))
     }
     fn tanh(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        self.spoil("tanh_equals", y, |y| Reference.tanh(len, x, y))
+        self.spoil("tanh", y, |y| Reference.tanh(len, x, y))
     }
     fn tanh_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
         self.spoil("tanh_backward", dx, |dx| Reference.tanh_backward(len, y, dy, dx))
     }
     fn sigmoid(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        self.spoil("sigmoid_equals", y, |y| Reference.sigmoid(len, x, y))
+        self.spoil("sigmoid", y, |y| Reference.sigmoid(len, x, y))
     }
     fn sigmoid_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
         self.spoil("sigmoid_backward", dx, |dx| Reference.sigmoid_backward(len, y, dy, dx))
@@ -146,28 +146,28 @@ impl Layers for Faulty {
         self.spoil("batch_norm_statistics", variance, |variance| Reference.batch_norm_statistics(g, x, mean, variance))
     }
     fn batch_norm(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        self.spoil("batch_norm_equals", y, |y| Reference.batch_norm(g, &operands(p), x, y))
+        self.spoil("batch_norm", y, |y| Reference.batch_norm(g, &operands(p), x, y))
     }
     fn batch_norm_backward(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, dy: &Buffer, dx: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
         self.spoil("batch_norm_backward", dx, |dx| Reference.batch_norm_backward(g, &operands(p), x, dy, dx, dgamma, dbeta))
     }
     fn max_pool2d(&self, g: &Pool2d, x: &Buffer, y: &mut Buffer, index: &mut Buffer) -> Result<()> {
-        self.spoil("max_pool2d_equals", index, |index| Reference.max_pool2d(g, x, y, index))
+        self.spoil("max_pool2d", index, |index| Reference.max_pool2d(g, x, y, index))
     }
     fn max_pool2d_backward(&self, g: &Pool2d, index: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
         self.spoil("max_pool2d_backward", dx, |dx| Reference.max_pool2d_backward(g, index, dy, dx))
     }
     fn mean_pool(&self, g: &MeanPool, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        self.spoil("mean_pool_equals", y, |y| Reference.mean_pool(g, x, y))
+        self.spoil("mean_pool", y, |y| Reference.mean_pool(g, x, y))
     }
     fn mean_pool_backward(&self, g: &MeanPool, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
         self.spoil("mean_pool_backward", dx, |dx| Reference.mean_pool_backward(g, dy, dx))
     }
     fn softmax_cross_entropy(&self, g: &Rows, smoothing: f32, logits: &Buffer, labels: &Buffer, loss: &mut Buffer, correct: &mut Buffer, dlogits: &mut Buffer) -> Result<()> {
-        self.spoil("softmax_cross_entropy_equals", dlogits, |dlogits| Reference.softmax_cross_entropy(g, smoothing, logits, labels, loss, correct, dlogits))
+        self.spoil("softmax_cross_entropy", dlogits, |dlogits| Reference.softmax_cross_entropy(g, smoothing, logits, labels, loss, correct, dlogits))
     }
     fn conv2d(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer) -> Result<()> {
-        self.spoil("conv2d_equals", y, |y| Reference.conv2d(g, x, w, bias, y))
+        self.spoil("conv2d", y, |y| Reference.conv2d(g, x, w, bias, y))
     }
     fn conv2d_backward_input(&self, g: &Conv2d, w: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
         self.spoil("conv2d_backward_input", dx, |dx| Reference.conv2d_backward_input(g, w, dy, dx))
@@ -176,7 +176,7 @@ impl Layers for Faulty {
         self.spoil("conv2d_backward_weight", dw, |dw| Reference.conv2d_backward_weight(g, x, dy, dw))
     }
     fn batch_norm_relu(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, residual: Option<&Buffer>, y: &mut Buffer) -> Result<()> {
-        self.spoil("batch_norm_relu_equals", y, |y| Reference.batch_norm_relu(g, &operands(p), x, residual, y))
+        self.spoil("batch_norm_relu", y, |y| Reference.batch_norm_relu(g, &operands(p), x, residual, y))
     }
     fn batch_norm_relu_backward(&self, g: &Rows, p: &BatchNormOperands<'_, Self>, x: &Buffer, y: &Buffer, dy: &Buffer, dz: Option<&mut Buffer>, dx: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
         self.spoil("batch_norm_relu_backward", dgamma, |dgamma| Reference.batch_norm_relu_backward(g, &operands(p), x, y, dy, dz, dx, dgamma, dbeta))
@@ -188,7 +188,7 @@ impl Optimiser for Faulty {
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
         let SgdSlot { step, len, gradient, gate, velocity, parameter } = slot;
         let gate = gate.filter(|_| self.kernel != "sgd_rests");
-        self.spoil("sgd_equals", parameter, |parameter| Reference.sgd(SgdSlot { step, len, gradient, gate, velocity, parameter }))
+        self.spoil("sgd", parameter, |parameter| Reference.sgd(SgdSlot { step, len, gradient, gate, velocity, parameter }))
     }
     fn statistics(&self, len: usize, x: &Buffer, offset: usize, out: &mut Buffer) -> Result<()> {
         self.spoil("statistics", out, |out| Reference.statistics(len, x, offset, out))

@@ -52,7 +52,7 @@ pub use tensor::{Shape, Tensor};
 
 /// What nearly every user of this crate names: `use gradamp_core::prelude::*;`
 pub mod prelude {
-    pub use crate::backend::{Backend, Device, Layers, LinearAlgebra, Memory, Optimiser};
+    pub use crate::backend::{Backend, Device, Layers, LinearAlgebra, Memory, OptimizerKernels};
     pub use crate::{
         BackwardHook, BackwardRule, Gradient, GradientAction, Hooks, LayerKind, Module, Parameters, Pass,
         Reference, Site, Tape, Tensor, Var,

@@ -9,7 +9,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeError};
 
 use crate::backend::{
-    BatchNormOperands, Device, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot, Statistics,
+    BatchNormOperands, Device, Layers, LinearAlgebra, Memory, OptimizerKernels, SgdSlot, Statistics,
 };
 use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use crate::{Error, Result};
@@ -245,7 +245,7 @@ impl Layers for Reference {
     }
 }
 
-impl Optimiser for Reference {
+impl OptimizerKernels for Reference {
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
         let SgdSlot { step, len, gradient, gate, mut velocity, parameter } = slot;
         let [coefficient, _norm, applies] = gate.map_or([1.0, 0.0, 1.0], |gate| [gate[0], gate[1], gate[2]]);

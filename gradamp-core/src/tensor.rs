@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 
-use crate::backend::{Memory, Optimiser, Statistics};
+use crate::backend::{Memory, OptimizerKernels, Statistics};
 use crate::{Error, Result, memory};
 
 /// The shape of a tensor: up to four dimensions, row-major.
@@ -158,7 +158,7 @@ impl<B: Memory> Tensor<B> {
     }
 }
 
-impl<B: Optimiser> Tensor<B> {
+impl<B: OptimizerKernels> Tensor<B> {
     /// The device memory, to be written. If other tensors share the memory, it is copied first.
     pub fn buffer_mut(&mut self) -> Result<&mut B::Buffer> {
         let elements = self.elements();

@@ -5,9 +5,10 @@ use std::ops::Range;
 use crate::arena::Buffer;
 use crate::batch_norm::{BlockSums, Quantity};
 use crate::device::Cpu;
-use crate::{activation, batch_norm, conv2d, elementwise, gemm, loss, pooling, sgd, windows};
+use crate::{activation, adamw, batch_norm, conv2d, elementwise, gemm, loss, pooling, sgd, windows};
 use gradamp_core::backend::{
-    BatchNormOperands, Device, FusedKernels, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot, Statistics,
+    AdamWSlot, BatchNormOperands, Device, FusedKernels, Layers, LinearAlgebra, Memory, OptimizerKernels,
+    SgdSlot, Statistics,
 };
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::random::Stream;
@@ -241,7 +242,7 @@ impl Layers for Cpu {
     }
 }
 
-impl Optimiser for Cpu {
+impl OptimizerKernels for Cpu {
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
         self.sgd_all(vec![slot])
     }
@@ -254,6 +255,15 @@ impl Optimiser for Cpu {
 
     fn sgd_all(&self, slots: Vec<SgdSlot<'_, Self>>) -> Result<()> {
         sgd::sgd(self, slots);
+        Ok(())
+    }
+
+    fn adamw(&self, slot: AdamWSlot<'_, Self>) -> Result<()> {
+        self.adamw_all(vec![slot])
+    }
+
+    fn adamw_all(&self, slots: Vec<AdamWSlot<'_, Self>>) -> Result<()> {
+        adamw::adamw(self, slots);
         Ok(())
     }
 

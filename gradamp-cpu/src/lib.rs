@@ -34,6 +34,7 @@
 #![allow(unsafe_code, reason = "vector instructions, and the memory and threads beneath them")]
 
 mod activation;
+mod adamw;
 mod arena;
 mod backend;
 mod batch_norm;

@@ -4,7 +4,7 @@ use crate::arena::Buffer;
 use crate::device::{Cpu, available_threads};
 use crate::isa::Isa;
 use gradamp_core::backend::{BatchNormOperands, SgdSlot, Statistics};
-use gradamp_core::backend::{Device, Layers, LinearAlgebra, Memory, Optimiser, SgdStep};
+use gradamp_core::backend::{Device, Layers, LinearAlgebra, Memory, OptimizerKernels, SgdStep};
 use gradamp_core::geometry::{Gemm, Rows};
 use gradamp_core::random::{Purpose, Stream};
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use gradamp_core::Result;
 use gradamp_core::backend::{
-    BatchNormOperands, Device, GateInput, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot,
+    AdamWCorrections, AdamWSlot, BatchNormOperands, Device, GateInput, Layers, LinearAlgebra, Memory,
+    OptimizerKernels, SgdSlot,
 };
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
@@ -237,13 +238,26 @@ impl Layers for Wgpu {
     }
 }
 
-impl Optimiser for Wgpu {
+impl OptimizerKernels for Wgpu {
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
         self.sgd_kernel(slot)
     }
 
     fn statistics(&self, len: usize, x: &Buffer, offset: usize, out: &mut Buffer) -> Result<()> {
         self.statistics_kernel(len, x, offset, out)
+    }
+
+    fn adamw(&self, slot: AdamWSlot<'_, Self>) -> Result<()> {
+        self.adamw_kernel(slot)
+    }
+
+    fn adamw_corrections(
+        &self,
+        step: &AdamWCorrections,
+        gate: Option<&Buffer>,
+        corrections: &mut Buffer,
+    ) -> Result<()> {
+        self.adamw_corrections_kernel(step, gate, corrections)
     }
 
     fn step_gate(

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gradamp_core::backend::{
-    Backend, BatchNormOperands, Device, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot,
+    Backend, BatchNormOperands, Device, Layers, LinearAlgebra, Memory, OptimizerKernels, SgdSlot,
 };
 use gradamp_core::backend::{BatchNormRelu, FusedKernels, GradientShare};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
@@ -201,7 +201,7 @@ impl<B: Backend> Layers for Survey<B> {
     }
 }
 
-impl<B: Backend> Optimiser for Survey<B> {
+impl<B: Backend> OptimizerKernels for Survey<B> {
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Answer {
         self.note(Operation::Sgd(vec![slot.len]))
     }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::fused::FusedKernels;
 use super::layers::Layers;
-use super::optimiser::Optimiser;
+use super::optimizer::OptimizerKernels;
 use crate::Result;
 use crate::geometry::Conv2d;
 use crate::keep_images::{ImageSet, KeptImages};
 
 /// Abilities that only some devices have. Every method has a default that is right for a device which computes at once. A new backend
 /// begins with an empty `impl`.
-pub trait Device: Layers + Optimiser {
+pub trait Device: Layers + OptimizerKernels {
     /// Hands recorded work to the device without waiting for it. The trainer calls this at the end of each step.
     fn submit(&self) -> Result<()> {
         Ok(())

@@ -5,7 +5,7 @@
 //! | [`Memory`] | buffers, and copies from and to the host | 4 | 1 |
 //! | [`LinearAlgebra`] | matrix products, windows as matrices, scaled sums | 6 | 2 |
 //! | [`Layers`] | the layers' kernels, forward and backward | 10 | 5 |
-//! | [`Optimiser`] | the step, and numbers about gradients | 2 | 3 |
+//! | [`OptimizerKernels`] | the step, and numbers about gradients | 2 | 6 |
 //! | [`Device`] | what only some devices do | 0 | 7 |
 //!
 //! A type that implements all five is a [`Backend`]. **Required** methods are what no other method can replace. **Provided**
@@ -33,23 +33,25 @@
 //! # Ok::<(), gradamp_core::Error>(())
 //! ```
 
+mod adamw;
 mod device;
 mod fused;
 mod layers;
 mod linear_algebra;
 mod memory;
-mod optimiser;
+mod optimizer;
 mod precision;
 
+pub use adamw::{AdamWCorrections, AdamWSlot, AdamWStep};
 pub use device::Device;
 pub use fused::{BatchNormRelu, FusedKernels, GradientShare};
 pub use layers::{BatchNormOperands, Layers};
 pub use linear_algebra::LinearAlgebra;
 pub use memory::Memory;
-pub use optimiser::{GateInput, Optimiser, SgdSlot, SgdStep, Statistics, StepGate};
+pub use optimizer::{GateInput, OptimizerKernels, SgdSlot, SgdStep, Statistics, StepGate};
 pub use precision::Precision;
 
 /// A device that can train. Every type that implements the five traits is a backend.
-pub trait Backend: Memory + LinearAlgebra + Layers + Optimiser + Device {}
+pub trait Backend: Memory + LinearAlgebra + Layers + OptimizerKernels + Device {}
 
-impl<B: Memory + LinearAlgebra + Layers + Optimiser + Device> Backend for B {}
+impl<B: Memory + LinearAlgebra + Layers + OptimizerKernels + Device> Backend for B {}

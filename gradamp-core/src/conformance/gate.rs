@@ -88,7 +88,7 @@ pub fn step_gate_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violatio
     equals_twin(backend, &[vec![none], cases(None)].concat())
 }
 
-/// The default is computed by [`Optimiser::statistics`](crate::backend::Optimiser::statistics).
+/// The default is computed by [`OptimizerKernels::statistics`](crate::backend::OptimizerKernels::statistics).
 pub fn step_gate_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_default(backend, &cases(None))
 }

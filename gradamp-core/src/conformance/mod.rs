@@ -27,6 +27,7 @@ mod required;
 mod violation;
 
 mod activation;
+mod adamw;
 pub mod agreement;
 mod axpby;
 mod batch_norm;
@@ -121,6 +122,9 @@ macro_rules! conformance {
             mean_pool_equals_its_twin, mean_pool_backward_equals_its_twin;
         loss: softmax_cross_entropy_equals_its_twin, softmax_cross_entropy_survives_large_logits,
             softmax_cross_entropy_counts_the_first_of_equals, softmax_cross_entropy_shows_nan;
+        adamw: adamw_equals_its_twin, adamw_equals_its_default, adamw_all_equals_its_twin,
+            adamw_all_equals_its_default, adamw_keeps_nan, adamw_rests_behind_a_shut_gate,
+            adamw_corrections_equal_their_twin, adamw_corrections_equal_their_default;
         sgd: sgd_equals_its_twin, sgd_keeps_nan, sgd_rests_behind_a_shut_gate, sgd_all_equals_its_twin,
             sgd_all_equals_its_default;
         gate: step_gate_equals_its_twin, step_gate_equals_its_default, step_gate_shows_nan_and_infinity;

@@ -3,8 +3,8 @@
 use super::case::{Case, Found};
 use super::network::{Form, gradients};
 use super::{
-    Broken, Violation, activation, axpby, batch_norm, conv2d, fused, gate, gemm, loss, noise, pool, relu,
-    rows, sgd, statistics,
+    Broken, Violation, activation, adamw, axpby, batch_norm, conv2d, fused, gate, gemm, loss, noise, pool,
+    relu, rows, sgd, statistics,
 };
 use crate::{Backend, Hooks};
 
@@ -26,6 +26,8 @@ fn every_kernel<B: Backend>(backend: &B) -> Result<Vec<(&'static str, Vec<Found>
         ("mean_pool", pool::mean_sample().run(backend)?),
         ("mean_pool_backward", pool::mean_backward_sample().run(backend)?),
         ("softmax_cross_entropy", loss::sample().run(backend)?),
+        ("adamw", adamw::sample().run(backend)?),
+        ("adamw_corrections", adamw::corrections_sample().run(backend)?),
         ("sgd", sgd::sample().run(backend)?),
         ("sgd_all", sgd::all_sample().run(backend)?),
         ("step_gate", gate::sample().run(backend)?),

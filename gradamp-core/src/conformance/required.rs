@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::host_images::HostImages;
-use crate::backend::{BatchNormOperands, Device, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot};
+use crate::backend::{BatchNormOperands, Device, Layers, LinearAlgebra, Memory, OptimizerKernels, SgdSlot};
 use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use crate::keep_images::{ImageSet, KeptImages};
 use crate::{Backend, Result};
@@ -139,7 +139,7 @@ impl<B: Backend> Layers for Required<B> {
     }
 }
 
-impl<B: Backend> Optimiser for Required<B> {
+impl<B: Backend> OptimizerKernels for Required<B> {
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
         let SgdSlot { step, len, gradient, gate, velocity, parameter } = slot;
         self.0.sgd(SgdSlot { step, len, gradient, gate, velocity, parameter })

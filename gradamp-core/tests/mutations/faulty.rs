@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gradamp_core::Result;
 use gradamp_core::backend::{
-    BatchNormOperands, Device, GateInput, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot,
+    AdamWCorrections, AdamWSlot, BatchNormOperands, Device, GateInput, Layers, LinearAlgebra, Memory,
+    OptimizerKernels, SgdSlot,
 };
 use gradamp_core::backend::{BatchNormRelu, FusedKernels, GradientShare};
 use gradamp_core::conformance::HostImages;
@@ -184,7 +185,7 @@ impl Layers for Faulty {
 }
 
 #[rustfmt::skip] // one line a kernel
-impl Optimiser for Faulty {
+impl OptimizerKernels for Faulty {
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
         let SgdSlot { step, len, gradient, gate, velocity, parameter } = slot;
         let gate = gate.filter(|_| self.kernel != "sgd_rests");
@@ -201,6 +202,17 @@ impl Optimiser for Faulty {
     }
     fn add_noise(&self, len: usize, stream: Stream, deviation: f32, y: &mut Buffer) -> Result<()> {
         self.spoil("add_noise", y, |y| Reference.add_noise(len, stream, deviation, y))
+    }
+    fn adamw(&self, slot: AdamWSlot<'_, Self>) -> Result<()> {
+        let AdamWSlot { step, len, gradient, gate, corrections, mean, square, parameter } = slot;
+        self.spoil("adamw", parameter, |parameter| Reference.adamw(AdamWSlot { step, len, gradient, gate, corrections, mean, square, parameter }))
+    }
+    fn adamw_all(&self, mut slots: Vec<AdamWSlot<'_, Self>>) -> Result<()> {
+        if self.kernel == "adamw_all" { slots.pop(); }
+        slots.into_iter().try_for_each(|slot| self.adamw(slot))
+    }
+    fn adamw_corrections(&self, step: &AdamWCorrections, gate: Option<&Buffer>, corrections: &mut Buffer) -> Result<()> {
+        self.spoil("adamw_corrections", corrections, |corrections| Reference.adamw_corrections(step, gate, corrections))
     }
     fn sgd_all(&self, mut slots: Vec<SgdSlot<'_, Self>>) -> Result<()> {
         if self.kernel == "sgd_all" { slots.pop(); }

@@ -8,7 +8,7 @@ mod planted;
 mod reference;
 mod settings;
 
-use gradamp_core::backend::{Optimiser, SgdSlot, SgdStep};
+use gradamp_core::backend::{OptimizerKernels, SgdSlot, SgdStep};
 use gradamp_core::optim::{
     AdaptiveClip, GradientNoise, Lars, LayerRate, Normalise, ParameterSet, Sgd, SgdSettings,
 };

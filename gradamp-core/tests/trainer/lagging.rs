@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gradamp_core::backend::{BatchNormOperands, Device, Layers, LinearAlgebra, Memory, Optimiser, SgdSlot};
+use gradamp_core::backend::{
+    BatchNormOperands, Device, Layers, LinearAlgebra, Memory, OptimizerKernels, SgdSlot,
+};
 use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::{Reference, Result};
 
@@ -77,7 +79,7 @@ impl Layers for Lagging {
 }
 
 #[rustfmt::skip] // one line a kernel
-impl Optimiser for Lagging {
+impl OptimizerKernels for Lagging {
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
         let SgdSlot { step, len, gradient, gate, velocity, parameter } = slot;
         self.reference.sgd(SgdSlot { step, len, gradient, gate, velocity, parameter })

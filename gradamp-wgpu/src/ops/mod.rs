@@ -2,6 +2,7 @@
 
 use crate::shaders::kernel::Variant;
 
+pub(crate) mod adamw;
 pub(crate) mod batch_norm;
 pub(crate) mod conv2d;
 pub(crate) mod elementwise;
@@ -20,6 +21,7 @@ mod tests;
 /// Every kernel of every operation.
 pub(crate) fn kernels() -> Vec<Variant> {
     let fixed = [
+        adamw::KERNELS,
         batch_norm::KERNELS,
         conv2d::im2col_gemm::KERNELS,
         conv2d::winograd::KERNELS,

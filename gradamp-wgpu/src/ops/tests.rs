@@ -121,6 +121,8 @@ fn immediates_have_the_size_of_their_struct() {
 /// The bytes of a shader's immediates on the host.
 fn bytes_on_host(shader: Shader) -> usize {
     match shader {
+        Shader::AdamW => size_of::<adamw::Params>(),
+        Shader::AdamWCorrections => size_of::<adamw::CorrectionParams>(),
         Shader::Augment => size_of::<keep_images::Params>(),
         Shader::BatchNorm => size_of::<batch_norm::Params>(),
         Shader::Conv2d

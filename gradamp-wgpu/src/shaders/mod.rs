@@ -35,6 +35,8 @@ macro_rules! shaders {
 }
 
 shaders! {
+    AdamW "adamw",
+    AdamWCorrections "adamw_corrections",
     Augment "augment" + "split",
     BatchNorm "batch_norm",
     Conv2d "conv2d" + "split",

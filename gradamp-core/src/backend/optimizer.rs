@@ -1,12 +1,13 @@
 //! The optimiser's step, and the numbers about gradients that decide it.
 
+use super::adamw::{self, AdamWCorrections, AdamWSlot};
 use super::linear_algebra::LinearAlgebra;
 use super::memory::Memory;
 use crate::Result;
 use crate::random::Stream;
 
 /// The step of an optimiser, and statistics of gradients.
-pub trait Optimiser: LinearAlgebra {
+pub trait OptimizerKernels: LinearAlgebra {
     /// One parameter's step; see [`SgdStep`].
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()>;
 
@@ -18,7 +19,37 @@ pub trait Optimiser: LinearAlgebra {
         slots.into_iter().try_for_each(|slot| self.sgd(slot))
     }
 
-    /// Writes the [`StepGate`] of a step with these gradients to `out`, where [`Optimiser::sgd`] reads it.
+    /// One parameter's step by AdamW; see [`AdamWStep`](super::AdamWStep). The default computes on the host.
+    fn adamw(&self, slot: AdamWSlot<'_, Self>) -> Result<()> {
+        adamw::on_the_host(self, slot)
+    }
+
+    /// The step of all parameters by AdamW.
+    fn adamw_all(&self, slots: Vec<AdamWSlot<'_, Self>>) -> Result<()> {
+        slots.into_iter().try_for_each(|slot| self.adamw(slot))
+    }
+
+    /// Moves the two corrections of AdamW's averages by one step, unless the gate is shut; see [`AdamWCorrections`]. The default
+    /// computes on the host.
+    fn adamw_corrections(
+        &self,
+        step: &AdamWCorrections,
+        gate: Option<&Self::Buffer>,
+        corrections: &mut Self::Buffer,
+    ) -> Result<()> {
+        let mut values = [0.0; StepGate::LEN];
+        if let Some(gate) = gate {
+            self.read(gate, &mut values)?;
+            if !StepGate::from_array(values).applies {
+                return Ok(());
+            }
+        }
+        let mut values = [0.0; AdamWCorrections::LEN];
+        self.read(corrections, &mut values)?;
+        self.write(&step.next(values), corrections)
+    }
+
+    /// Writes the [`StepGate`] of a step with these gradients to `out`, where [`OptimizerKernels::sgd`] reads it.
     ///
     /// norm = sqrt(Σ (scale · ‖gradient‖)²). The norm must be right even if its square exceeds f32; see [`StepGate::new`].
     fn step_gate(
@@ -83,7 +114,7 @@ pub struct SgdSlot<'a, B: Memory> {
     pub len: usize,
     /// The gradient.
     pub gradient: &'a B::Buffer,
-    /// A [`StepGate`] as [`Optimiser::step_gate`] writes it: its coefficient multiplies the gradient, and where it does not apply,
+    /// A [`StepGate`] as [`OptimizerKernels::step_gate`] writes it: its coefficient multiplies the gradient, and where it does not apply,
     /// parameter and velocity stay bit for bit, whatever the gradient holds.
     pub gate: Option<&'a B::Buffer>,
     /// The velocity; `None` where momentum is 0.
@@ -92,7 +123,7 @@ pub struct SgdSlot<'a, B: Memory> {
     pub parameter: &'a mut B::Buffer,
 }
 
-/// One gradient of a step, as [`Optimiser::step_gate`] reads it: `scale` times `len` values.
+/// One gradient of a step, as [`OptimizerKernels::step_gate`] reads it: `scale` times `len` values.
 #[derive(Debug)]
 pub struct GateInput<'a, B: Memory> {
     /// The values.
@@ -132,18 +163,18 @@ impl StepGate {
         Self { coefficient, norm, applies: norm.is_finite() || !skip_non_finite }
     }
 
-    /// From the order in which [`Optimiser::step_gate`] writes them.
+    /// From the order in which [`OptimizerKernels::step_gate`] writes them.
     pub fn from_array([coefficient, norm, applies]: [f32; Self::LEN]) -> Self {
         Self { coefficient, norm, applies: applies != 0.0 }
     }
 
-    /// The order in which [`Optimiser::step_gate`] writes them.
+    /// The order in which [`OptimizerKernels::step_gate`] writes them.
     pub fn to_array(self) -> [f32; Self::LEN] {
         [self.coefficient, self.norm, f32::from(u8::from(self.applies))]
     }
 }
 
-/// Numbers that summarise a tensor, in the order in which [`Optimiser::statistics`] writes them.
+/// Numbers that summarise a tensor, in the order in which [`OptimizerKernels::statistics`] writes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Statistics {
     /// Σ x
@@ -163,7 +194,7 @@ impl Statistics {
     pub const LEN: usize = 5;
 
     /// The statistics of the beginnings of several buffers (each with its number of elements), in one read.
-    pub fn compute<B: Optimiser>(backend: &B, sources: &[(&B::Buffer, usize)]) -> Result<Vec<Self>> {
+    pub fn compute<B: OptimizerKernels>(backend: &B, sources: &[(&B::Buffer, usize)]) -> Result<Vec<Self>> {
         if sources.is_empty() {
             return Ok(Vec::new());
         }
@@ -176,7 +207,7 @@ impl Statistics {
         Ok(values.as_chunks().0.iter().map(|&values| Self::from_array(values)).collect())
     }
 
-    /// From the order in which [`Optimiser::statistics`] writes them.
+    /// From the order in which [`OptimizerKernels::statistics`] writes them.
     pub fn from_array([sum, sum_abs, sum_squares, max_abs, zeros]: [f32; Self::LEN]) -> Self {
         Self { sum, sum_abs, sum_squares, max_abs, zeros }
     }
@@ -193,7 +224,7 @@ impl Statistics {
         }
     }
 
-    /// The order in which [`Optimiser::statistics`] writes them.
+    /// The order in which [`OptimizerKernels::statistics`] writes them.
     pub fn to_array(self) -> [f32; Self::LEN] {
         [self.sum, self.sum_abs, self.sum_squares, self.max_abs, self.zeros]
     }

@@ -19,6 +19,11 @@ impl ParameterId {
     pub fn index(self) -> usize {
         self.0
     }
+
+    /// The parameter with this number.
+    pub(crate) fn at(index: usize) -> Self {
+        Self(index)
+    }
 }
 
 /// The role of a parameter in its layer. It decides the layout in files, and whether the parameter is trained.

@@ -5,7 +5,7 @@
 
 use gradamp_core::backend::StepGate;
 use gradamp_core::nn::{BatchNorm2d, Linear, MeanPool2d};
-use gradamp_core::optim::{ParameterSet, Sgd, SgdSettings};
+use gradamp_core::optim::{Optimizer, ParameterSet, Sgd, SgdSettings};
 use gradamp_core::{
     Backend, BackwardHook, Gradient, GradientAction, Hooks, Module, Parameters, Reference, Result, Role,
     Site, Tape, Tensor, ops,
@@ -50,7 +50,7 @@ fn stepped(settings: SgdSettings, factor: f32, skips: bool) -> (Vec<Decrease>, O
     let loss = ops::softmax_cross_entropy(&mut tape, &logits, &labels, 0.1).unwrap();
     let gradients = tape.backward(&loss.mean, &hooks).unwrap();
     let mut sgd = Sgd::new(settings, &parameters).unwrap();
-    sgd.skip_non_finite(skips);
+    sgd.skip_non_finite(skips).unwrap();
     let gate = sgd.step(&mut parameters, &gradients, 1.0).unwrap();
     let gate = gate.map(|gate| StepGate::from_array(gate.to_vec().unwrap().try_into().unwrap()));
 

@@ -6,7 +6,9 @@ use gradamp_core::amplify::{Amplify, Schedule, Strategy};
 use gradamp_core::backend::Device;
 use gradamp_core::conformance::agreement::FirstStep;
 use gradamp_core::nn::ActivationFunction;
-use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, Normalise, Sgd, SgdSettings};
+use gradamp_core::optim::{
+    AdaptiveClip, GradientNoise, Lars, LayerRate, Normalise, Optimizer, Sgd, SgdSettings,
+};
 use gradamp_core::train::{Control, EpochReport, Observer, SiteSignals, Snapshot, TrainSettings, Trainer};
 use gradamp_core::{Backend, BatchSource, Hooks, Module, Parameters, Reference, Tape, ops};
 use gradamp_cpu::Cpu;

@@ -8,7 +8,7 @@
 use gradamp_core::amplify::{AmplificationSettings, Amplify, Schedule, Strategy};
 use gradamp_core::backend::{Device, Memory};
 use gradamp_core::conformance::agreement::{self, FirstStep};
-use gradamp_core::optim::{Sgd, SgdSettings};
+use gradamp_core::optim::{Optimizer, Sgd, SgdSettings};
 use gradamp_core::train::{Control, EpochReport, Observer, Snapshot, StepReport, TrainSettings, Trainer};
 use gradamp_core::{Backend, BatchSource, Hooks, LayerKind, Module, Parameters, Result, Tape, ops};
 use gradamp_cpu::Cpu;
@@ -126,7 +126,7 @@ fn train(
     };
     let strategy = Strategy::single(1, Schedule::constant(0.01), Amplify::on());
     let mut settings = TrainSettings::new(SEED, strategy, amplification);
-    settings.sgd.clip_norm = Some(5.0);
+    settings.optimizer = SgdSettings { clip_norm: Some(5.0), ..SgdSettings::default() }.into();
     let mut trainer = Trainer::new(&model, parameters, [32, 32, 3], settings)?;
     trainer.observe(observer);
     trainer.run(source, &[])?;

@@ -36,8 +36,11 @@ fn train(
     };
     let strategy = Strategy::single(3, Schedule::constant(0.005), Amplify::on());
     let sgd = SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() };
-    let settings =
-        TrainSettings { sgd, max_steps: Some(steps), ..TrainSettings::new(7, strategy, amplification) };
+    let settings = TrainSettings {
+        optimizer: sgd.into(),
+        max_steps: Some(steps),
+        ..TrainSettings::new(7, strategy, amplification)
+    };
     let mut trainer = Trainer::new(&model, parameters, [32, 32, 3], settings)?;
     trainer.run(&loader, &[])?;
     let trained = trainer.parameters().iter().filter(|(_, p)| p.role.is_trained());

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use gradamp_core::amplify::{AmplificationSettings, Amplifier, Amplify, History, Schedule, Strategy};
-use gradamp_core::optim::{Sgd, SgdSettings};
+use gradamp_core::optim::{Optimizer, Sgd, SgdSettings};
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::{Backend, Hooks, LayerKind, Module, Parameters, Tape, Tensor, nn, ops};
 use gradamp_models::ModelSettings;

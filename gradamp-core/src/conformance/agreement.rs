@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Mode;
-use crate::optim::{Sgd, SgdSettings};
+use crate::optim::{Optimizer, Sgd, SgdSettings};
 use crate::{
     Backend, BackwardHook, Batch, BatchSource, Gradient, GradientAction, Hooks, Module, Parameters, Result,
     Site, Tape, Tensor, ops,

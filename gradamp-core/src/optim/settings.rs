@@ -1,9 +1,10 @@
 use serde::{Deserialize, Serialize};
 
+use super::methods::Shared;
 use super::{AdaptiveClip, GradientNoise, Lars, LayerRate, Normalise};
-use crate::error::{above_zero, at_least_zero, number};
+use crate::error::number;
 use crate::parameters::ParameterSet;
-use crate::{Error, Result, Role};
+use crate::{Error, Result};
 
 /// The settings of SGD. See [`Sgd`](super::Sgd).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,15 +79,9 @@ impl SgdSettings {
         if !(0.0..1.0).contains(&self.momentum) {
             return fail("momentum", "a number in [0, 1)", self.momentum);
         }
-        at_least_zero("weight_decay", self.weight_decay)?;
         if self.nesterov && self.momentum == 0.0 {
             return fail("nesterov", "a momentum above 0 beside it, as PyTorch does", self.momentum);
         }
-        for (field, limit) in [("clip_norm", self.clip_norm), ("clip_value", self.clip_value)] {
-            limit.map_or(Ok(()), |limit| above_zero(field, limit))?;
-        }
-        self.adaptive_clip.as_ref().map_or(Ok(()), AdaptiveClip::check)?;
-        self.noise.as_ref().map_or(Ok(()), GradientNoise::check)?;
         if let Some(lars) = &self.lars {
             lars.check()?;
             if self.clip_value.is_some() {
@@ -98,11 +93,21 @@ impl SgdSettings {
                 return Err(Error::setting("lars", message));
             }
         }
-        LayerRate::check(&self.layer_rates)
+        self.shared().check()
     }
 
-    /// The weight decay of a parameter.
-    pub(super) fn decay(&self, role: Role) -> f32 {
-        if self.no_decay.iter().any(|set| set.covers(role)) { 0.0 } else { self.weight_decay }
+    /// The settings that other optimisers have, too.
+    pub(super) fn shared(&self) -> Shared<'_> {
+        Shared {
+            weight_decay: self.weight_decay,
+            no_decay: &self.no_decay,
+            centralise: self.centralise,
+            normalise: self.normalise,
+            clip_norm: self.clip_norm,
+            clip_value: self.clip_value,
+            adaptive_clip: self.adaptive_clip.as_ref(),
+            noise: self.noise.as_ref(),
+            layer_rates: &self.layer_rates,
+        }
     }
 }

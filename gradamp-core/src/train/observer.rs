@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{SiteGradient, TrainState};
 use crate::amplify::DrawRecord;
-use crate::optim::Sgd;
+use crate::optim::Optimizer;
 use crate::{Backend, Parameters, Result, Tensor};
 
 /// An observer's answer: whether the run goes on.
@@ -134,8 +134,8 @@ impl EpochReport {
 pub struct Snapshot<'a, B: Backend> {
     /// The parameters and running statistics.
     pub parameters: &'a Parameters<B>,
-    /// The optimiser and its velocities.
-    pub sgd: &'a Sgd<B>,
+    /// The optimiser and its state.
+    pub optimizer: &'a dyn Optimizer<B>,
     /// By the parameters' numbers: the sums of this epoch's measured gradients without amplification, for policies that look back at
     /// gradients. Empty between epochs, and if no policy needs them.
     pub gradient_sums: &'a [Option<Tensor<B>>],

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LossScaling;
 use crate::amplify::{AmplificationSettings, Strategy};
-use crate::optim::SgdSettings;
+use crate::optim::OptimizerSettings;
 
 /// What to do when the loss is not finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +24,8 @@ pub struct TrainSettings {
     pub strategy: Strategy,
     /// The settings of amplification, in phases that amplify and have none of their own.
     pub amplification: AmplificationSettings,
-    /// The settings of the optimiser.
-    pub sgd: SgdSettings,
+    /// The optimiser.
+    pub optimizer: OptimizerSettings,
     /// The share of each label that is spread over all classes, in [0, 1].
     pub label_smoothing: f32,
     /// Epochs from one evaluation to the next, at least 1; the last epoch is always evaluated.
@@ -49,7 +49,7 @@ impl Default for TrainSettings {
             seed: 0,
             strategy: Strategy::default(),
             amplification: AmplificationSettings::default(),
-            sgd: SgdSettings::default(),
+            optimizer: OptimizerSettings::default(),
             label_smoothing: 0.0,
             evaluate_every: 1,
             gradients_every: 50,

@@ -59,7 +59,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         }
     }
 
-    /// One step: forward, loss, backward with hooks, SGD.
+    /// One step: forward, loss, backward with hooks, optimiser.
     fn step(&mut self, batch: Batch<B>, batches: usize) -> Result<()> {
         let (epoch, ahead) = (self.state.epoch, self.pending.len());
         let (number, step) = (self.state.batch + ahead, self.state.step + ahead as u64);
@@ -98,7 +98,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         }
         let before = measured.as_ref().map(|_| Weights::before(&self.parameters));
         let before_signals = signals.as_ref().and_then(|_| before.clone());
-        let gate = self.sgd.step(&mut self.parameters, &gradients, lr as f32)?;
+        let gate = self.optimizer.step(&mut self.parameters, &gradients, lr as f32)?;
         if let (Some(measured), Some(before)) = (&mut measured, before) {
             before.measure_update(&self.parameters, measured)?;
         }

@@ -12,8 +12,10 @@ use super::{
     evaluate_unless,
 };
 use crate::amplify::{AmplificationPolicy, Amplifier, EpochStatistics, ParameterGain, gain};
-use crate::optim::Sgd;
-use crate::{Backend, BatchSource, Error, HookGuard, Hooks, Module, Parameters, Result, Tensor, Trace, nn};
+use crate::optim::Optimizer;
+use crate::{
+    Backend, BatchSource, Error, HookGuard, Hooks, Module, ParameterId, Parameters, Result, Tensor, Trace, nn,
+};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +92,7 @@ pub enum Outcome {
 pub struct Trainer<'a, B: Backend, M: Module<B>> {
     pub(super) model: &'a M,
     pub(super) parameters: Parameters<B>,
-    pub(super) sgd: Sgd<B>,
+    pub(super) optimizer: Box<dyn Optimizer<B>>,
     pub(super) settings: TrainSettings,
     pub(super) state: TrainState,
     pub(super) trace: Arc<Trace>,
@@ -122,18 +124,16 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         image: [usize; 3],
         settings: TrainSettings,
     ) -> Result<Self> {
-        let sgd = Sgd::new(settings.sgd.clone(), &parameters).map_err(|error| error.within("sgd"))?;
-        Self::resume(model, parameters, sgd, TrainState::default(), image, settings)
+        Self::resume(model, parameters, TrainState::default(), image, settings)
     }
 
-    /// Resumes a run from `state`, with the parameters and velocities of the same moment. The run goes on bit for bit as if it
-    /// had never stopped.
+    /// Resumes a run from `state`, with the parameters of the same moment. The optimiser's state follows by
+    /// [`restore_optimizer`](Self::restore_optimizer). The run then goes on bit for bit as if it had never stopped.
     ///
     /// **Errors:** those of [`Trainer::new`].
     pub fn resume(
         model: &'a M,
         mut parameters: Parameters<B>,
-        mut sgd: Sgd<B>,
         mut state: TrainState,
         image: [usize; 3],
         settings: TrainSettings,
@@ -146,15 +146,14 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
                 "signals are measured where gradients are, but `gradients_every` is 0: expected at least 1";
             return Err(Error::setting("signals", message));
         }
+        let optimizer = settings.optimizer.build(&parameters).map_err(|error| error.within("optimizer"))?;
         state.loss_scale = match &settings.loss_scaling {
             Some(scaling) => {
                 scaling.check().map_err(|error| error.within("loss_scaling"))?;
-                sgd.skip_non_finite(true);
                 state.loss_scale.or_else(|| Some(scaling.begin()))
             }
             None => None,
         };
-        sgd.count_from(settings.seed, state.step);
         let trace = Arc::new(nn::trace(model, &mut parameters, image)?);
         let amplifier = Amplifier::new(&settings.strategy, &settings.amplification, &trace, settings.seed)?;
         let amplifier = Arc::new(Mutex::new(amplifier_at(amplifier, &settings, &state)?));
@@ -162,10 +161,10 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         let hooks = Hooks::new();
         let (before, after) = meter.hooks();
         let guards = [hooks.add(before), hooks.add_shared(amplifier.clone()), hooks.add(after)];
-        Ok(Self {
+        let mut trainer = Self {
             model,
             parameters,
-            sgd,
+            optimizer,
             settings,
             state,
             trace,
@@ -179,7 +178,37 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             pace: None,
             is_warm: false,
             _guards: guards,
-        })
+        };
+        trainer.prepare_optimizer()?;
+        Ok(trainer)
+    }
+
+    /// Tells the optimiser what it must know of the run.
+    fn prepare_optimizer(&mut self) -> Result<()> {
+        self.optimizer.skip_non_finite(self.settings.loss_scaling.is_some())?;
+        self.optimizer.count_from(self.settings.seed, self.state.step);
+        Ok(())
+    }
+
+    /// Lets `optimizer` make the steps, in place of that of the settings. A resumed run needs the same optimiser before it goes on.
+    ///
+    /// **Errors:** an optimiser that cannot skip steps, in a run with loss scaling.
+    pub fn set_optimizer(&mut self, optimizer: Box<dyn Optimizer<B>>) -> Result<()> {
+        self.optimizer = optimizer;
+        self.prepare_optimizer()
+    }
+
+    /// Gives the optimiser of a resumed run a tensor of its [state](Optimizer::state), by its name and the parameter that it
+    /// belongs to.
+    ///
+    /// **Errors:** a tensor that this optimiser does not have.
+    pub fn restore_optimizer(
+        &mut self,
+        name: &str,
+        parameter: Option<ParameterId>,
+        tensor: Tensor<B>,
+    ) -> Result<()> {
+        self.optimizer.restore(&self.parameters, name, parameter, tensor)
     }
 
     /// Lets `policy` decide in all phases that amplify. The settings still give the eligible layers, the placement and the bound
@@ -226,7 +255,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
     pub fn snapshot(&self) -> Snapshot<'_, B> {
         Snapshot {
             parameters: &self.parameters,
-            sgd: &self.sgd,
+            optimizer: &*self.optimizer,
             gradient_sums: &self.gradient_sums,
             state: &self.state,
         }
@@ -271,7 +300,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             if let (Some(outcome), false) = (ended, is_complete) {
                 let snapshot = Snapshot {
                     parameters: &self.parameters,
-                    sgd: &self.sgd,
+                    optimizer: &*self.optimizer,
                     gradient_sums: &self.gradient_sums,
                     state: &self.state,
                 };
@@ -361,7 +390,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
     ) -> Result<Control> {
         let snapshot = Snapshot {
             parameters: &self.parameters,
-            sgd: &self.sgd,
+            optimizer: &*self.optimizer,
             gradient_sums: &self.gradient_sums,
             state: &self.state,
         };

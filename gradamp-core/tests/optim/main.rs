@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot begin may stop where it is
 
+mod adamw;
 mod normalise;
 mod not_finite;
 mod planted;
@@ -10,7 +11,7 @@ mod settings;
 
 use gradamp_core::backend::{OptimizerKernels, SgdSlot, SgdStep};
 use gradamp_core::optim::{
-    AdaptiveClip, GradientNoise, Lars, LayerRate, Normalise, ParameterSet, Sgd, SgdSettings,
+    AdaptiveClip, GradientNoise, Lars, LayerRate, Normalise, Optimizer, ParameterSet, Sgd, SgdSettings,
 };
 use gradamp_core::{Backend, Initial, Parameters, Reference, Role, Tensor};
 use proptest::prelude::*;

@@ -1,6 +1,6 @@
 //! Sizes of gradients at which a normalisation may lose its meaning.
 
-use gradamp_core::optim::{Normalise, Sgd, SgdSettings};
+use gradamp_core::optim::{Normalise, Optimizer, Sgd, SgdSettings};
 use gradamp_core::{Parameters, Reference};
 
 use crate::planted::{gradients, parameters, trained, values};

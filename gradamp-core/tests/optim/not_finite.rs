@@ -1,6 +1,6 @@
 //! Gradients that are not finite, and gradients that loss scaling has multiplied.
 
-use gradamp_core::optim::{Sgd, SgdSettings};
+use gradamp_core::optim::{Optimizer, Sgd, SgdSettings};
 use gradamp_core::{Backend, Reference};
 
 use crate::planted::{self, LR, bits, gradients, parameters, values};
@@ -13,7 +13,7 @@ type State = (Vec<Vec<u32>>, Vec<Vec<f32>>);
 fn step<B: Backend>(backend: &B, settings: &SgdSettings, value: f32, scale: f32, skips: bool) -> [State; 2] {
     let mut parameters = parameters(backend);
     let mut sgd = Sgd::new(settings.clone(), &parameters).unwrap();
-    sgd.skip_non_finite(skips);
+    sgd.skip_non_finite(skips).unwrap();
     let healthy = gradients(&mut parameters, &values(0), 3.0);
     sgd.step(&mut parameters, &healthy, LR).unwrap();
     let mut state = |poisoned: bool| {
@@ -67,7 +67,7 @@ fn loss_scaling_by_a_power_of_two_changes_no_bit() {
         let mut scaled = parameters(&Reference);
         let mut sgd = Sgd::new(settings.clone(), &scaled).unwrap();
         sgd.count_from(planted::SEED, 0);
-        sgd.skip_non_finite(true);
+        sgd.skip_non_finite(true).unwrap();
         for step in 0..3 {
             let values: Vec<Vec<f32>> =
                 values(step).into_iter().map(|values| values.into_iter().map(|g| S * g).collect()).collect();

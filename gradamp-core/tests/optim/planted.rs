@@ -1,6 +1,6 @@
 //! A backward pass that returns gradients chosen by a test.
 
-use gradamp_core::optim::{Sgd, SgdSettings};
+use gradamp_core::optim::{OptimizerSettings, SgdSettings};
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::{
     Backend, BackwardRule, Gradient, Gradients, Hooks, Initial, ParameterId, Parameters, Pass, Result, Role,
@@ -89,14 +89,24 @@ pub const SEED: u64 = 11;
 /// The learning rate of every run of these tests.
 pub const LR: f32 = 0.25;
 
-/// Takes `steps` steps with gradients `scale` times [`values`].
+/// Takes `steps` steps of SGD with gradients `scale` times [`values`].
 pub fn train<B: Backend>(backend: &B, settings: &SgdSettings, scale: f32, steps: u64) -> Parameters<B> {
+    train_by(backend, &settings.clone().into(), steps, |_| scale)
+}
+
+/// Takes `steps` steps with gradients `scale(step)` times [`values`].
+pub fn train_by<B: Backend>(
+    backend: &B,
+    settings: &OptimizerSettings,
+    steps: u64,
+    scale: impl Fn(u64) -> f32,
+) -> Parameters<B> {
     let mut parameters = parameters(backend);
-    let mut sgd = Sgd::new(settings.clone(), &parameters).unwrap();
-    sgd.count_from(SEED, 0);
+    let mut optimizer = settings.build(&parameters).unwrap();
+    optimizer.count_from(SEED, 0);
     for step in 0..steps {
-        let gradients = gradients(&mut parameters, &values(step), scale);
-        sgd.step(&mut parameters, &gradients, LR).unwrap();
+        let gradients = gradients(&mut parameters, &values(step), scale(step));
+        optimizer.step(&mut parameters, &gradients, LR).unwrap();
     }
     parameters
 }

@@ -1,18 +1,20 @@
 //! With all methods that change gradients before the step, resumed runs and lagging devices give the same bits too.
 
-use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, Normalise, SgdSettings};
+use gradamp_core::optim::{
+    AdamWSettings, AdaptiveClip, GradientNoise, Lars, LayerRate, Normalise, OptimizerSettings, SgdSettings,
+};
 use gradamp_core::train::{LossScaling, TrainSettings};
 use gradamp_core::{Error, Reference};
 
 use crate::lagging::Lagging;
 use crate::run::{assert_resumes, settings, train, values};
 
-fn with(sgd: SgdSettings) -> TrainSettings {
-    TrainSettings { sgd, ..settings() }
+fn with(optimizer: impl Into<OptimizerSettings>) -> TrainSettings {
+    TrainSettings { optimizer: optimizer.into(), ..settings() }
 }
 
 fn noisy() -> SgdSettings {
-    SgdSettings { noise: Some(GradientNoise { eta: 0.01, gamma: 0.55 }), ..settings().sgd }
+    SgdSettings { noise: Some(GradientNoise { eta: 0.01, gamma: 0.55 }), ..SgdSettings::default() }
 }
 
 /// Settings with all of these methods.
@@ -35,7 +37,15 @@ fn a_run_with_noise_resumed_after_any_step_ends_in_the_same_bits() {
     }
     let scaled = TrainSettings { loss_scaling: Some(LossScaling::default()), ..with(all()) };
     assert_resumes(&Lagging::new(2), &scaled);
-    let scaled = TrainSettings { sgd: normalised(Normalise::Block), ..scaled };
+    let scaled = TrainSettings { optimizer: normalised(Normalise::Block).into(), ..scaled };
+    assert_resumes(&Lagging::new(2), &scaled);
+}
+
+#[test]
+fn a_run_of_adamw_resumed_after_any_step_ends_in_the_same_bits() {
+    let settings = with(AdamWSettings { clip_norm: Some(0.5), ..AdamWSettings::default() });
+    assert_resumes(&Reference, &settings);
+    let scaled = TrainSettings { loss_scaling: Some(LossScaling::default()), ..settings };
     assert_resumes(&Lagging::new(2), &scaled);
 }
 
@@ -62,5 +72,8 @@ fn a_lag_changes_nothing() {
 fn a_rate_for_no_parameter_is_found_before_the_run() {
     let layer_rates = vec![LayerRate { paths: "linaer.*".into(), lr: 2.0 }];
     let error = train(&Reference, with(SgdSettings { layer_rates, ..noisy() }), None).err().unwrap();
-    assert!(matches!(&error, Error::Setting { field, .. } if field == "sgd.layer_rates[0].paths"), "{error}");
+    assert!(
+        matches!(&error, Error::Setting { field, .. } if field == "optimizer.layer_rates[0].paths"),
+        "{error}"
+    );
 }

@@ -224,8 +224,13 @@ impl AmplificationPolicy for Watchful {
 fn the_update_ratio_is_that_of_the_step() {
     let plain = SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() };
     let strategy = Strategy::single(1, Schedule::constant(0.1), Amplify::Off);
-    let settings =
-        TrainSettings { strategy, sgd: plain, gradients_every: 3, max_steps: Some(3), ..settings() };
+    let settings = TrainSettings {
+        strategy,
+        optimizer: plain.into(),
+        gradients_every: 3,
+        max_steps: Some(3),
+        ..settings()
+    };
     let (model, parameters) = fresh(&Reference).unwrap();
     let before: Vec<(String, Vec<f32>)> =
         parameters.iter().map(|(_, p)| (p.path.to_string(), p.value.to_vec().unwrap())).collect();

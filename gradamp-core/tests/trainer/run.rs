@@ -4,12 +4,14 @@ use gradamp_core::amplify::{
     AmplificationSettings, Amplify, DrawRecord, Phase, Placement, Redraw, Schedule, Strategy,
 };
 use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d};
-use gradamp_core::optim::Sgd;
+use gradamp_core::optim::StateTensor;
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::train::{
     Control, EpochReport, Observer, Outcome, Snapshot, StepReport, TrainSettings, TrainState, Trainer,
 };
-use gradamp_core::{Backend, Batch, BatchSource, LayerKind, Module, Parameters, Result, Tape, Tensor, Var};
+use gradamp_core::{
+    Backend, Batch, BatchSource, LayerKind, Module, ParameterId, Parameters, Result, Tape, Tensor, Var,
+};
 
 pub const IMAGE: [usize; 3] = [6, 6, 2];
 
@@ -139,14 +141,19 @@ impl<B: Backend> Log<B> {
     }
 }
 
-/// Parameters, velocities, sums of gradients, and state.
-pub type Saved<B> = (Parameters<B>, Vec<Option<Vec<f32>>>, Vec<Option<Tensor<B>>>, TrainState);
+/// A tensor of the optimiser's state: name, parameter, shape and values.
+pub type OptimizerTensor = (String, Option<ParameterId>, Vec<usize>, Vec<f32>);
+
+/// Parameters, the optimiser's state, sums of gradients, and the run's state.
+pub type Saved<B> = (Parameters<B>, Vec<OptimizerTensor>, Vec<Option<Tensor<B>>>, TrainState);
 
 /// Copies everything that a resumed run needs.
 pub fn save<B: Backend>(snapshot: &Snapshot<'_, B>) -> Result<Saved<B>> {
-    let velocity = |(id, _)| snapshot.sgd.velocity(id).map(Tensor::to_vec).transpose();
-    let velocities: Result<Vec<_>> = snapshot.parameters.iter().map(velocity).collect();
-    Ok((snapshot.parameters.clone(), velocities?, snapshot.gradient_sums.to_vec(), snapshot.state.clone()))
+    let copy = |StateTensor { name, parameter, tensor }: StateTensor<'_, B>| {
+        Ok((name.to_owned(), parameter, tensor.shape().to_vec(), tensor.to_vec()?))
+    };
+    let optimizer: Result<Vec<_>> = snapshot.optimizer.state().into_iter().map(copy).collect();
+    Ok((snapshot.parameters.clone(), optimizer?, snapshot.gradient_sums.to_vec(), snapshot.state.clone()))
 }
 
 impl<B: Backend> Observer<B> for Log<B> {
@@ -194,21 +201,18 @@ pub fn train<B: Backend>(backend: &B, settings: TrainSettings, stop_after: Optio
 /// Trains the rest of a run from a saved state.
 pub fn resume<B: Backend>(
     settings: TrainSettings,
-    (saved, velocities, sums, state): Saved<B>,
+    (saved, optimizer, sums, state): Saved<B>,
 ) -> Result<Run<B>> {
     let model = Tiny::new(&mut Parameters::new(saved.backend(), 1))?;
     // The state is written as JSON and read again, as in a checkpoint.
     let json = serde_json::to_string(&state).map_err(gradamp_core::Error::external)?;
     let state: TrainState = serde_json::from_str(&json).map_err(gradamp_core::Error::external)?;
-    let mut sgd = Sgd::new(settings.sgd.clone(), &saved)?;
-    for ((id, p), velocity) in saved.iter().zip(velocities) {
-        if let Some(velocity) = velocity {
-            let velocity = Tensor::from_slice(saved.backend(), p.value.shape(), &velocity)?;
-            sgd.set_velocity(&saved, id, velocity)?;
-        }
-    }
     let mut log = Log::new(None);
-    let mut trainer = Trainer::resume(&model, saved, sgd, state, IMAGE, settings)?;
+    let backend = saved.backend().clone();
+    let mut trainer = Trainer::resume(&model, saved, state, IMAGE, settings)?;
+    for (name, parameter, shape, values) in optimizer {
+        trainer.restore_optimizer(&name, parameter, Tensor::from_slice(&backend, &shape, &values)?)?;
+    }
     trainer.restore_gradient_sums(sums);
     trainer.observe(&mut log);
     let source = Noise { poison: None };

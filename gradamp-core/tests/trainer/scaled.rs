@@ -54,8 +54,8 @@ fn powers_of_two_change_no_bit() {
     for clip_norm in [None, Some(0.5)] {
         let with = |loss_scaling| {
             let settings = long(loss_scaling);
-            let sgd = SgdSettings { clip_norm, ..settings.sgd };
-            train(&Reference, TrainSettings { sgd, ..settings }, None).unwrap()
+            let sgd = SgdSettings { clip_norm, ..SgdSettings::default() };
+            train(&Reference, TrainSettings { optimizer: sgd.into(), ..settings }, None).unwrap()
         };
         let (plain, plain_parameters, _) = with(None);
         let (scaled, scaled_parameters, _) = with(Some(growing()));

@@ -2,7 +2,7 @@
 
 use gradamp_core::amplify::{AmplificationSettings, Amplify, Placement, Redraw, Schedule, Strategy, Through};
 use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d};
-use gradamp_core::optim::{Sgd, SgdSettings};
+use gradamp_core::optim::SgdSettings;
 use gradamp_core::train::{LossScaling, TrainSettings, TrainState, Trainer};
 use gradamp_core::{Backend, LayerKind, Module, Parameters, Reference, Result, Tape, Tensor, Var};
 
@@ -61,7 +61,11 @@ fn amplified(through: Through, placement: Placement) -> TrainSettings {
     };
     let sgd = SgdSettings { momentum: 0.9, weight_decay: 0.0, ..SgdSettings::default() };
     let strategy = Strategy::single(4, Schedule::constant(0.1), Amplify::on());
-    TrainSettings { sgd, gradients_every: 0, ..TrainSettings::new(3, strategy, amplification) }
+    TrainSettings {
+        optimizer: sgd.into(),
+        gradients_every: 0,
+        ..TrainSettings::new(3, strategy, amplification)
+    }
 }
 
 /// The gradients of the next step from these parameters (by path), the parameters after it, and the state.
@@ -74,14 +78,14 @@ fn step(
     let model = Chain::new(&mut Parameters::new(&Reference, 1), has_norm).unwrap();
     let settings = TrainSettings { max_steps: Some(state.step + 1), ..settings.clone() };
     // The velocity after the first step of an optimiser is the gradient itself.
-    let sgd = Sgd::new(settings.sgd.clone(), parameters).unwrap();
-    let mut trainer =
-        Trainer::resume(&model, parameters.clone(), sgd, state.clone(), IMAGE, settings).unwrap();
+    let mut trainer = Trainer::resume(&model, parameters.clone(), state.clone(), IMAGE, settings).unwrap();
     trainer.run(&Noise { poison: None }, &[]).unwrap();
     let snapshot = trainer.snapshot();
     let gradient = |t: &Tensor<Reference>| t.to_vec().unwrap().into_iter().map(f64::from).collect();
-    let gradients = snapshot.parameters.iter().filter_map(|(id, parameter)| {
-        Some((parameter.path.to_string(), gradient(snapshot.sgd.velocity(id)?)))
+    let velocities = snapshot.optimizer.state().into_iter();
+    let gradients = velocities.map(|velocity| {
+        let path = snapshot.parameters.get(velocity.parameter.unwrap()).path.to_string();
+        (path, gradient(velocity.tensor))
     });
     (gradients.collect(), trainer.parameters().clone(), trainer.state().clone())
 }
@@ -189,7 +193,7 @@ fn neither_amplification_nor_a_control_scales_weight_decay() {
     for through in [Through::Gradient, Through::StepLength, Through::StepLengthPerLayer] {
         let after = |weight_decay| {
             let mut settings = TrainSettings { max_steps: Some(1), ..amplified(through, Placement::Output) };
-            settings.sgd = SgdSettings { momentum: 0.0, weight_decay, ..SgdSettings::default() };
+            settings.optimizer = SgdSettings { momentum: 0.0, weight_decay, ..SgdSettings::default() }.into();
             settings.amplification.factor = 64.0;
             let mut parameters = Parameters::new(&Reference, 1);
             let model = Chain::new(&mut parameters, true).unwrap();

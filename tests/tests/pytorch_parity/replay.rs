@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use gradamp_core::optim::{Sgd, SgdSettings};
+use gradamp_core::optim::{Optimizer, Sgd, SgdSettings};
 use gradamp_core::{Backend, Gradients, Module, Parameters, Role, Tape, ops};
 
 use crate::errors::{Errors, Worst, distance, norm, relative};

@@ -1,5 +1,7 @@
-//! A path among settings, for `#[serde(with = "gradamp_data::any_path")]`. Settings are text, and names of files need be
-//! none: a path is written as text where it is that, `path = "data/cifar"`, else by its bytes, `path = { bytes = [99, 255] }`.
+//! Reads and writes a path in the settings; for `#[serde(with = "gradamp_data::any_path")]`.
+//!
+//! Settings are text, but a path may hold bytes that are not valid text. A path is therefore written as a string if
+//! it is valid text (`path = "data/cifar"`), and as a list of bytes otherwise (`path = { bytes = [99, 255] }`).
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,12 +16,12 @@ struct Bytes {
     bytes: Vec<u8>,
 }
 
-/// The bytes of a path that is no text; `None` of one that is.
+/// The bytes of a path that is not valid text. Returns `None` for a path that is.
 pub fn bytes(path: &Path) -> Option<&[u8]> {
     path.to_str().is_none().then_some(path.as_os_str().as_encoded_bytes())
 }
 
-/// Writes a path as text, or by its bytes.
+/// Writes a path as a string if it is valid text, otherwise as its bytes.
 pub fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
     match path {
         None => serializer.serialize_none(),
@@ -62,7 +64,9 @@ impl<'de> Visitor<'de> for TextOrBytes {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         let Bytes { bytes } = Bytes::deserialize(MapAccessDeserializer::new(map))?;
-        from_bytes(bytes).map(Some).ok_or_else(|| A::Error::custom("no path has these bytes on this system"))
+        from_bytes(bytes)
+            .map(Some)
+            .ok_or_else(|| A::Error::custom("these bytes are not a valid path on this system"))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What can go wrong with data. Every message names the file or the field of the settings, the place, what was expected and
-/// what was found.
+/// What can go wrong with data. Every message names the file or the setting, the place in the file, what was expected
+/// and what was found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -13,37 +13,37 @@ pub enum Error {
     Read {
         /// The file or folder.
         file: PathBuf,
-        /// The system's reason.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file of the data set is missing.
     #[error("{file}: missing; {expected}")]
     Missing {
-        /// The file, behind its folder or archive.
+        /// The file's name, preceded by its folder or archive.
         file: String,
-        /// The data set and all files it needs.
+        /// The data set, and all the files that it needs.
         expected: String,
     },
-    /// A file that is truncated, too long or corrupt, or has content that is not allowed.
+    /// A file that is too short, too long or corrupt, or whose content is not allowed.
     #[error("{file}, {place}: expected {expected}, found {found}")]
     Format {
-        /// The file, behind its folder or archive.
+        /// The file's name, preceded by its folder or archive.
         file: String,
-        /// Where in the file.
+        /// The place in the file.
         place: Place,
         /// What should be there.
         expected: String,
         /// What is there.
         found: String,
     },
-    /// A path that holds none of the requested data sets.
+    /// A path at which none of the requested data sets was found.
     #[error("{}: expected {expected}, found {found}", path.display())]
     NoDataset {
         /// The path.
         path: PathBuf,
-        /// The data sets and forms that are read.
+        /// The data sets and file formats that can be read.
         expected: String,
-        /// What is there instead.
+        /// What the path holds.
         found: String,
     },
     /// An error in the data that the environment variable `GRADAMP_DATA` names.
@@ -51,7 +51,7 @@ pub enum Error {
     Variable {
         /// The value of the variable.
         path: PathBuf,
-        /// The error.
+        /// What went wrong with that data.
         error: Box<Error>,
     },
     /// Images, labels, class names or constants that do not match each other.
@@ -70,19 +70,19 @@ pub enum Error {
         /// What was expected and what was found.
         message: String,
     },
-    /// The host has not enough memory.
+    /// The host does not have enough memory.
     #[error("out of memory: {what} take {:.1} MiB; {advice}{}", *bytes as f64 / 1_048_576.0, in_brackets(field))]
     Memory {
-        /// What the memory was for.
+        /// What the memory is for.
         what: String,
         /// The number of bytes.
         bytes: usize,
-        /// What would fit.
+        /// How much would fit, as advice.
         advice: String,
-        /// The field of the settings that asked for the memory, if there is one.
+        /// The field of the settings that determines the size, if there is one.
         field: Option<String>,
     },
-    /// A thread that prepares batches ended before its work was done.
+    /// A thread that prepares batches ended before it finished.
     #[error("loader: batch {batch} was not prepared: {message}")]
     Worker {
         /// The batch, counted from 0 in its epoch.
@@ -99,16 +99,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Place {
-    /// A number of bytes from the beginning of the file.
+    /// An offset from the beginning of the file, in bytes.
     Byte(u64),
     /// A record, which is an image with its labels.
     Record {
-        /// The number of the record, from 0.
+        /// The number of the record, counted from 0.
         record: usize,
-        /// The number of bytes from the beginning of the file.
+        /// The offset from the beginning of the file, in bytes.
         byte: u64,
     },
-    /// An element of a list in a pickle, from 0.
+    /// An element of a list in a pickle, counted from 0.
     Element(usize),
 }
 
@@ -122,24 +122,25 @@ impl fmt::Display for Place {
     }
 }
 
-/// For a relative path that does not exist, the folder from which it was looked up: it may belong to another folder.
+/// For a relative path that does not exist: a note that names the folder in which it was looked up, since the user
+/// may have meant another folder.
 fn looked_up(file: &Path, error: &std::io::Error) -> String {
     match std::env::current_dir() {
         Ok(folder) if file.is_relative() && error.kind() == std::io::ErrorKind::NotFound => {
-            format!("; it was looked up from {}", folder.display())
+            format!("; the path was looked up from {}", folder.display())
         }
         _ => String::new(),
     }
 }
 
-/// The field of a setting in brackets; nothing without one.
+/// The field of a setting in brackets; an empty text without a field.
 fn in_brackets(field: &Option<String>) -> String {
     field.as_ref().map_or(String::new(), |field| format!(" ({field})"))
 }
 
 impl Error {
-    /// The same error in a configuration that holds the settings under the key `table`: the name of a field is preceded by
-    /// `table.`, as in `data.crop_padding`.
+    /// The same error for settings that are the table `table` of a larger configuration: a field's name gets the
+    /// prefix `table.`, as in `data.crop_padding`.
     #[must_use]
     pub fn within(self, table: &str) -> Self {
         match self {
@@ -152,7 +153,7 @@ impl Error {
         }
     }
 
-    /// Whether it says that no data set is at its place, rather than that one is damaged.
+    /// Whether the error says that no data set was found, as opposed to a damaged one.
     pub(crate) fn is_missing(&self) -> bool {
         match self {
             Error::Setting { key, .. } => key == "source",
@@ -163,7 +164,7 @@ impl Error {
         }
     }
 
-    /// The error, inside an [`Error::Variable`] where the path came from the environment variable.
+    /// The same error, wrapped in [`Error::Variable`] if the path came from the environment variable.
     pub(crate) fn by_variable(self, variable: Option<&Path>) -> Self {
         match variable {
             Some(path) => Error::Variable { path: path.to_owned(), error: Box::new(self) },
@@ -203,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_within_a_table_is_named_by_its_key() {
+    fn errors_within_a_table_name_the_full_key() {
         let setting = || Error::setting("workers", "expected 0 to 64, found 65");
         assert_eq!(setting().within("data").to_string(), "data.workers: expected 0 to 64, found 65");
         let nested = Error::Variable { path: "x".into(), error: Box::new(setting()) };

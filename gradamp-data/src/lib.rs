@@ -1,9 +1,9 @@
-//! CIFAR-10, CIFAR-100 and generated shapes: readers, augmentation, batches.
+//! CIFAR-10, CIFAR-100 and generated shapes: reading, augmentation and batches.
 //!
-//! A data set is read ([`open`]) or generated ([`ShapesSettings`]), split and limited ([`split`]), and served in batches
-//! ([`Loader`]) that threads prepare ahead. Every random choice is a counted random number, so that an epoch can start at
-//! any batch and has the same bits for any number of threads. [`DataSettings`] holds all settings, as one table of a
-//! configuration.
+//! A data set is read ([`open`]) or generated ([`ShapesSettings`]), split and limited ([`split`]), and served in
+//! batches ([`Loader`]) that threads prepare ahead of time. Every random choice is a function of the seed and the
+//! place where it is used. An epoch can therefore start at any batch, and has the same bits for any number of
+//! threads. [`DataSettings`] holds all settings as one table of a configuration.
 //!
 //! ```
 //! use gradamp_data::{DataSettings, ShapesSettings, Source};
@@ -25,8 +25,8 @@
 //! # Ok::<(), gradamp_data::Error>(())
 //! ```
 //!
-//! A [`Loader`] is also a [`BatchSource`](gradamp_core::BatchSource) for every backend; where a backend keeps images on its
-//! device, [`Loader::keep_on`] returns a source of the same batches, made on the device.
+//! A [`Loader`] is also a [`BatchSource`](gradamp_core::BatchSource) for every backend. If a backend can keep images
+//! on its device, [`Loader::keep_on`] returns a source of the same batches that makes them on the device.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Batches for a trainer, which threads prepare while a training step runs.
+//! Batches for a trainer. Threads prepare them while a training step runs.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,10 +20,11 @@ pub struct HostBatch {
     pub labels: Vec<f32>,
 }
 
-/// Serves a part of a data set in batches.
+/// Serves some examples of a data set in batches.
 ///
-/// The content of batch b of an epoch is a function of (part, batch size, mode, seed, epoch, b). It has the same bits for
-/// any number of workers, and whichever batch an epoch starts with.
+/// The content of a batch is a function of the examples, the batch size, the mode (training or evaluation), the seed,
+/// the epoch and the number of the batch. Its bits depend neither on the number of workers nor on the batch with
+/// which an epoch starts.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -57,18 +58,20 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader for training: every epoch has an order of its own, and images are augmented. A last, smaller batch is left
-    /// out.
+    /// Creates a loader for training: each epoch has its own order, images are augmented, and a last batch that would
+    /// be smaller is left out.
     ///
-    /// The order of an epoch is the permutation of `Stream::new(seed, Purpose::Shuffle).at(epoch)`, applied to the part.
+    /// The order of an epoch is the permutation of `Stream::new(seed, Purpose::Shuffle).at(epoch)`, applied to the
+    /// examples.
     ///
-    /// **Errors:** a batch size of 0, or one larger than the part, which would leave no batch.
+    /// **Errors:** a batch size of 0, or one larger than the number of examples, which would leave no batch.
     pub fn training(part: Subset, batch_size: usize, seed: u64, augmentation: Augmentation) -> Result<Self> {
         let loader = Self { training: Some((seed, augmentation)), ..Self::evaluation(part, batch_size)? };
         loader.drop_last(true)
     }
 
-    /// A loader for evaluation: examples in the part's order, images normalised only, and a last, smaller batch.
+    /// Creates a loader for evaluation: examples come in the order of `part`, images are normalised but not
+    /// augmented, and the last batch may be smaller.
     ///
     /// **Errors:** a batch size of 0.
     pub fn evaluation(part: Subset, batch_size: usize) -> Result<Self> {
@@ -79,9 +82,9 @@ impl Loader {
         Ok(Self { part, batch_size, training: None, drop_last: false, workers: 1, table })
     }
 
-    /// Sets whether a last, smaller batch is left out.
+    /// Sets whether a last batch that would be smaller is left out.
     ///
-    /// **Errors:** no batch would be left.
+    /// **Errors:** there would be no batch.
     pub fn drop_last(self, drop_last: bool) -> Result<Self> {
         if drop_last && self.batch_size > self.part.len() {
             let message = format!(
@@ -94,14 +97,14 @@ impl Loader {
         Ok(Self { drop_last, ..self })
     }
 
-    /// Sets the number of threads that prepare batches; the default is 1. Where the system starts fewer threads, fewer are
-    /// used. With 0, the thread that asks for a batch prepares it.
+    /// Sets the number of threads that prepare batches; the default is 1. If the system refuses to start that many,
+    /// fewer are used. With 0, each batch is prepared by the thread that asks for it.
     #[must_use]
     pub fn workers(self, workers: usize) -> Self {
         Self { workers, ..self }
     }
 
-    /// The part of the data set that the loader serves.
+    /// The examples that the loader serves.
     pub fn part(&self) -> &Subset {
         &self.part
     }
@@ -114,9 +117,9 @@ impl Loader {
         }
     }
 
-    /// The batches of `epoch` (from 0) in the host's memory, beginning with batch `first`.
+    /// The batches of `epoch` (counted from 0) in the host's memory, beginning with batch `first`.
     ///
-    /// **Errors:** `first` past the end of the epoch. An item is an error where a thread failed.
+    /// **Errors:** `first` is past the end of the epoch. An item of the iterator is an error if a thread failed.
     pub fn host_epoch(&self, epoch: usize, first: usize) -> Result<HostBatches> {
         let batches = self.rest(first)?;
         let (loader, order, augmentation) = (self.clone(), self.order(epoch), self.augmentation(epoch));
@@ -124,7 +127,7 @@ impl Loader {
         Ok(HostBatches(Ordered::new(batches, self.workers, produce)))
     }
 
-    /// The numbers of the batches of an epoch, from `first` on.
+    /// The numbers of the batches of an epoch, beginning with `first`.
     pub(crate) fn rest(&self, first: usize) -> Result<Range<usize>> {
         let batches = self.batches();
         if first > batches {
@@ -135,7 +138,7 @@ impl Loader {
         Ok(first..batches)
     }
 
-    /// The examples of `epoch`, by their place in the data set.
+    /// The examples of `epoch` in order, as indices into the data set.
     pub(crate) fn order(&self, epoch: usize) -> Vec<usize> {
         let examples = self.part.examples();
         match self.training {
@@ -147,20 +150,20 @@ impl Loader {
         }
     }
 
-    /// The augmentation of `epoch`, and the random numbers that it draws from; `None` for evaluation.
+    /// The augmentation of `epoch`, and its source of random numbers; `None` for evaluation.
     pub(crate) fn augmentation(&self, epoch: usize) -> Option<(Augmentation, Stream)> {
         let (seed, augmentation) = self.training?;
         Some((augmentation, Stream::new(seed, Purpose::Augment).at(epoch as u64)))
     }
 
-    /// The places of a batch in its epoch's order.
+    /// The positions of a batch's examples in the order of its epoch.
     pub(crate) fn places(&self, batch: usize) -> Range<usize> {
         batch * self.batch_size..self.part.len().min((batch + 1) * self.batch_size)
     }
 
-    /// Makes a batch of `examples`.
+    /// Makes a batch from `examples`.
     ///
-    /// **Errors:** not enough memory for the images.
+    /// **Errors:** there is not enough memory for the images.
     fn prepare(&self, examples: &[usize], augmentation: Option<(Augmentation, Stream)>) -> Result<HostBatch> {
         let data = self.part.data();
         let shape @ [h, w, _] = data.image_shape();
@@ -184,7 +187,7 @@ impl Loader {
     }
 }
 
-/// The batches of one epoch, in order. Dropping the iterator ends the threads that prepare them.
+/// The batches of one epoch, in order. Dropping the iterator stops the threads that prepare them.
 pub struct HostBatches(Ordered<HostBatch>);
 
 impl Iterator for HostBatches {
@@ -246,7 +249,7 @@ mod tests {
     use super::*;
     use crate::{Dataset, Normalisation};
 
-    /// Each image's pixels hold its number.
+    /// A data set in which every pixel of an image holds the image's number.
     fn part(n: usize) -> Subset {
         let images = (0..n).flat_map(|i| [i as u8; 12]).collect();
         let labels = (0..n).map(|i| (i % 4) as u8).collect();
@@ -255,7 +258,7 @@ mod tests {
         Subset::all(Arc::new(Dataset::new("n", [3, 4, 1], images, labels, classes, constants).unwrap()))
     }
 
-    fn numbers(batches: &[HostBatch]) -> Vec<usize> {
+    fn image_numbers(batches: &[HostBatch]) -> Vec<usize> {
         batches.iter().flat_map(|b| b.images.chunks(12).map(|i| i[0].round() as usize)).collect()
     }
 
@@ -264,17 +267,17 @@ mod tests {
     }
 
     #[test]
-    fn evaluation_is_in_order_with_a_last_smaller_batch() {
+    fn evaluation_keeps_the_order_and_ends_with_a_smaller_batch() {
         let batches = collect(&Loader::evaluation(part(11), 4).unwrap(), 3, 0);
         assert_eq!(batches.iter().map(|b| b.labels.len()).collect::<Vec<_>>(), [4, 4, 3]);
-        assert_eq!(numbers(&batches), (0..11).collect::<Vec<_>>());
+        assert_eq!(image_numbers(&batches), (0..11).collect::<Vec<_>>());
         assert_eq!(batches[2].labels, [0.0, 1.0, 2.0]);
     }
 
     #[test]
-    fn training_sees_each_example_once_in_another_order_each_epoch() {
+    fn each_epoch_of_training_has_every_example_once_in_a_new_order() {
         let loader = Loader::training(part(12), 4, 7, Augmentation::default()).unwrap();
-        let epochs = [0, 1].map(|epoch| numbers(&collect(&loader, epoch, 0)));
+        let epochs = [0, 1].map(|epoch| image_numbers(&collect(&loader, epoch, 0)));
         assert_ne!(epochs[0], epochs[1]);
         for mut order in epochs {
             order.sort_unstable();
@@ -286,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_batches_are_errors() {
+    fn impossible_batch_sizes_are_errors() {
         assert!(Loader::evaluation(part(3), 0).is_err());
         let message = Loader::training(part(3), 4, 0, Augmentation::default()).unwrap_err().to_string();
         assert_eq!(message, "batch_size: expected at most the 3 training examples, found 4");
@@ -299,7 +302,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn the_bits_depend_on_neither_workers_nor_where_an_epoch_begins(
+        fn bits_do_not_depend_on_workers_or_the_first_batch(
             seed: u64, epoch in 0usize..5, batch_size in 1usize..9, workers in 0usize..6, first in 0usize..4,
         ) {
             let augmentation = Augmentation { crop_padding: 1, flip: true, cutout: 2 };
@@ -309,9 +312,9 @@ mod tests {
             prop_assert_eq!(&collect(&loader.workers(workers), epoch, first)[..], &whole[first..]);
         }
 
-        /// An image is changed in the same way whatever batch it falls into.
+        /// An example is augmented in the same way for any batch size.
         #[test]
-        fn augmentation_follows_the_example(seed: u64, batch_size in 1usize..9) {
+        fn augmentation_does_not_depend_on_the_batch_size(seed: u64, batch_size in 1usize..9) {
             let augmentation = Augmentation { crop_padding: 1, flip: true, cutout: 2 };
             let images = |size| {
                 let loader = Loader::training(part(36), size, seed, augmentation).unwrap();

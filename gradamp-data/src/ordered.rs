@@ -1,4 +1,4 @@
-//! Work that threads do ahead, delivered in order.
+//! Results that threads compute ahead of time, delivered in order.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,31 +7,33 @@ use std::thread::{Builder, JoinHandle};
 
 use crate::{Error, Result};
 
-/// The results that a thread keeps ready before it waits: enough for uneven steps, and few enough to cost little memory.
+/// The number of results that a thread computes ahead before it waits. Two are enough for steps of uneven length and
+/// take little memory.
 const READY: usize = 2;
 
-/// The results of `produce` over a range, in the range's order, whatever the number of threads.
+/// The results of `produce` over a range, in the order of the range, for any number of threads.
 ///
-/// Thread k of W produces the results k, k + W, k + 2W, ... and sends them through a bounded channel of its own, so that
-/// receiving from the channels in rotation restores the order. Dropping the iterator ends the threads.
+/// With W threads, thread k produces the results k, k + W, k + 2W, ... and sends them through its own bounded
+/// channel. Receiving from the channels in turn restores the order. Dropping the iterator stops the threads.
 pub(crate) struct Ordered<T> {
     remaining: Range<usize>,
     lanes: Vec<Lane<T>>,
     next_lane: usize,
-    /// Called by the iterator itself where there are no threads.
+    /// The iterator calls this itself if there are no threads.
     produce: Arc<Produce<T>>,
 }
 
 type Produce<T> = dyn Fn(usize) -> Result<T> + Send + Sync;
 
 struct Lane<T> {
-    /// `None` once the lane is to end: closing the channel stops its thread.
+    /// `None` once the thread shall stop: a closed channel stops it.
     results: Option<Receiver<Result<T>>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<T: Send + 'static> Ordered<T> {
-    /// Starts `workers` threads, or as many as the system allows. With 0, results are produced when they are requested.
+    /// Starts `workers` threads, or as many as the system allows. With 0, results are produced when they are
+    /// requested.
     pub fn new(
         range: Range<usize>,
         workers: usize,
@@ -42,14 +44,14 @@ impl<T: Send + 'static> Ordered<T> {
         loop {
             match Self::start(range.clone(), workers, produce.clone()) {
                 Ok(ordered) => return ordered,
-                Err(started) => workers = started, // fewer each time, at last none
+                Err(started) => workers = started, // fewer threads at each attempt, finally none
             }
         }
     }
 
-    /// **Errors:** the system started fewer threads; the error is their number, and they have ended.
+    /// **Errors:** the system started fewer threads. The error is their number; the threads have been stopped.
     fn start(range: Range<usize>, workers: usize, produce: Arc<Produce<T>>) -> Result<Self, usize> {
-        // On an error, dropping `ordered` ends the threads that were started.
+        // If this function returns an error, dropping `ordered` stops the threads that were started.
         let mut ordered = Self { remaining: range.clone(), lanes: Vec::new(), next_lane: 0, produce };
         for worker in 0..workers {
             let (sender, results) = sync_channel(READY);
@@ -74,7 +76,7 @@ impl<T: Send + 'static> Ordered<T> {
 impl<T> Iterator for Ordered<T> {
     type Item = Result<T>;
 
-    /// The next result. After an error the iterator is finished.
+    /// The next result. After an error the iterator ends.
     fn next(&mut self) -> Option<Result<T>> {
         let item = self.remaining.next()?;
         let lanes = self.lanes.len();
@@ -101,7 +103,7 @@ impl<T> Lane<T> {
         self.results.as_ref()?.recv().ok()
     }
 
-    /// Why the thread ended before its work was done: the message of its panic.
+    /// Why the thread ended before it finished: the message of its panic.
     fn reason(&mut self) -> String {
         let panic = self.thread.take().and_then(|thread| thread.join().err());
         let text = panic.as_ref().and_then(|panic| {
@@ -139,10 +141,10 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_an_item_and_the_last_one() {
+    fn an_error_is_the_last_item() {
         for workers in 0..4 {
             let fail = |item| match item {
-                5 => Err(Error::Worker { batch: item, message: "no more".into() }),
+                5 => Err(Error::Worker { batch: item, message: "out of items".into() }),
                 _ => Ok(item),
             };
             let results: Vec<Result<usize>> = Ordered::new(0..20, workers, fail).collect();
@@ -150,13 +152,13 @@ mod tests {
             assert!(results[..5].iter().all(Result::is_ok));
             assert_eq!(
                 results[5].as_ref().unwrap_err().to_string(),
-                "loader: batch 5 was not prepared: no more"
+                "loader: batch 5 was not prepared: out of items"
             );
         }
     }
 
     #[test]
-    fn a_panic_on_a_thread_is_an_error_with_its_message() {
+    fn a_panic_on_a_thread_is_reported_as_an_error() {
         for workers in 1..4 {
             let fail = |item| if item == 3 { panic!("item {item} is bad") } else { Ok(item) };
             let results: Vec<Result<usize>> = Ordered::new(0..20, workers, fail).collect();
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_it_ends_the_threads() {
+    fn dropping_the_iterator_stops_the_threads() {
         let shared = Arc::new(());
         let held = shared.clone();
         let mut ordered = Ordered::new(0..1_000_000, 3, move |item| {
@@ -176,6 +178,6 @@ mod tests {
         });
         assert!(matches!(ordered.next(), Some(Ok(0))));
         drop(ordered);
-        assert_eq!(Arc::strong_count(&shared), 1, "a thread still holds what it worked with");
+        assert_eq!(Arc::strong_count(&shared), 1, "a thread still holds the shared value");
     }
 }

@@ -1,4 +1,4 @@
-//! Summaries of a data set and of its files, as text.
+//! Text summaries of a data set and of its files.
 
 use std::fmt;
 use std::path::Path;
@@ -7,7 +7,7 @@ use crate::cifar::FileState;
 use crate::source::find;
 use crate::{Dataset, DatasetPair, Normalisation, Origin, Result, Source};
 
-/// A summary of a training set and its test set; its `Display` is a report of several lines.
+/// A summary of a training set and its test set. Its `Display` prints a report of several lines.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Info {
@@ -17,13 +17,13 @@ pub struct Info {
     pub origin: Origin,
     /// The shape of one image, `[h, w, c]`.
     pub image_shape: [usize; 3],
-    /// Each class, with its numbers of training and test examples.
+    /// Each class, with its number of training examples and of test examples.
     pub classes: Vec<(String, usize, usize)>,
-    /// Mean and standard deviation, measured over the training set.
+    /// The mean and standard deviation, measured over the training set.
     pub measured: Normalisation,
     /// The constants that images are normalised with.
     pub constants: Normalisation,
-    /// See [`DatasetPair::checksum`].
+    /// The checksum of both sets; see [`DatasetPair::checksum`].
     pub checksum: String,
 }
 
@@ -76,11 +76,11 @@ impl fmt::Display for Info {
     }
 }
 
-/// The states of all files of a data set; its `Display` is a report with a line for each.
+/// The states of all files of a data set. Its `Display` prints a report with one line for each file.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Verification {
-    /// Every file that the data set needs, and then the archive, where the archive itself is broken.
+    /// Every file that the data set needs. If the archive itself is broken, it is the last entry.
     pub files: Vec<FileState>,
 }
 
@@ -91,9 +91,9 @@ impl Verification {
     }
 }
 
-/// Reads every file of the data set at `path`, including those behind a broken file.
+/// Reads every file of the data set at `path`. A broken file does not stop the reading of the files after it.
 ///
-/// **Errors:** nothing at `path`, or no file of the data set there.
+/// **Errors:** nothing exists at `path`, or it holds no file of the data set.
 pub fn verify(path: impl AsRef<Path>, source: Source) -> Result<Verification> {
     Ok(Verification { files: find(path.as_ref(), source)?.scan()?.states() })
 }
@@ -120,7 +120,7 @@ mod tests {
     use crate::ShapesSettings;
 
     #[test]
-    fn a_summary_holds_counts_constants_and_checksum() {
+    fn a_summary_has_the_counts_the_constants_and_the_checksum() {
         let pair = ShapesSettings { train: 30, test: 10, seed: 1 }.generate().unwrap();
         let text = info(&pair).to_string();
         assert!(
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn verification_lists_each_file_and_counts_the_bad_ones() {
+    fn verification_lists_every_file_and_counts_the_bad_ones() {
         let folder = tempfile::TempDir::new().unwrap();
         std::fs::write(folder.path().join("train.bin"), [0; 5]).unwrap();
         let verification = verify(folder.path(), Source::Auto).unwrap();

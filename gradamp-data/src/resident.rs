@@ -1,4 +1,4 @@
-//! Batches of a data set that is kept on a device.
+//! Batches made on a device that keeps the data set in its memory.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use gradamp_core::{Backend, Batch, BatchSource, Result};
 
 use crate::{Dataset, Loader};
 
-/// Serves the batches of a [`Loader`], bit for bit, from images that a backend keeps. The host sends the order once per epoch,
-/// and the device makes the batches.
+/// Serves the same batches as a [`Loader`], bit for bit, from images that a backend keeps on its device. The host
+/// sends the order of the examples once per epoch, and the device makes the batches.
 #[derive(Clone, Debug)]
 pub struct Resident<B: Backend> {
     loader: Loader,
@@ -17,8 +17,8 @@ pub struct Resident<B: Backend> {
 }
 
 impl Loader {
-    /// The same batches, made on the device of `backend` from its own copy of the data set; `None` where the backend keeps no
-    /// images.
+    /// Copies the data set to the device of `backend` and returns a source that makes the loader's batches there.
+    /// Returns `None` if the backend can't keep images.
     ///
     /// **Errors:** those of the backend.
     pub fn keep_on<B: Backend>(&self, backend: &B) -> Result<Option<Resident<B>>> {
@@ -31,8 +31,9 @@ impl Loader {
 }
 
 impl<B: Backend> Resident<B> {
-    /// The batches of another loader from the same copy of the data set, such as the loader of the validation examples that
-    /// were split off the training set. `None` where the loader serves another data set.
+    /// Serves the batches of another loader from the same copy of the data set. For example, the loader of the
+    /// validation examples can share the copy of the training set that they were split off from. Returns `None` if
+    /// `loader` serves another data set.
     pub fn share(&self, loader: &Loader) -> Option<Self> {
         let same = Arc::ptr_eq(&self.data, loader.part().data());
         same.then(|| Self { loader: loader.clone(), ..self.clone() })
@@ -84,7 +85,7 @@ mod tests {
     use super::*;
     use crate::{Augmentation, Normalisation, Subset};
 
-    /// Keeps images, as the CPU itself does not.
+    /// A backend that keeps images. The CPU and the reference backend don't.
     type Keeping = Required<Reference>;
 
     fn keeping() -> Keeping {
@@ -112,13 +113,13 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_that_keeps_no_images_leaves_them_to_the_host() {
+    fn a_backend_that_cannot_keep_images_returns_none() {
         let loader = Loader::evaluation(Subset::all(data(3)), 2).unwrap();
         assert!(loader.keep_on(&Reference).unwrap().is_none());
     }
 
     #[test]
-    fn a_data_set_is_shared_by_its_loaders_alone() {
+    fn a_copy_is_shared_only_by_loaders_of_the_same_data_set() {
         let all = data(9);
         let part = |examples| Loader::evaluation(Subset::new(all.clone(), examples).unwrap(), 2).unwrap();
         let (train, validation) = (resident(&part(vec![0, 2, 3, 5, 8])), part(vec![7, 1, 4]));
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_begins_at_its_end_at_most() {
+    fn an_epoch_cannot_begin_past_its_end() {
         let source = resident(&Loader::evaluation(Subset::all(data(3)), 2).unwrap());
         assert_eq!(bits(&source, 0, 2), []);
         assert!(source.epoch(&keeping(), 0, 3).is_err());
@@ -139,7 +140,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn resident_batches_equal_the_loaders(
+        fn batches_made_on_the_device_equal_those_of_the_loader(
             seed: u64, epoch in 0usize..5, batch_size in 1usize..9, first in 0usize..3, training: bool, drop_last: bool,
             crop_padding in 0usize..4, flip: bool, cutout in 0usize..5, skipped in 0usize..31,
         ) {

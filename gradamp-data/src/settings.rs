@@ -9,32 +9,34 @@ use crate::source::{Choice, FoundData, discover_data, find, load_external};
 use crate::subset::{Parts, SplitSizes, split};
 use crate::{Augmentation, DatasetPair, Error, Loader, Result, Source, Verification};
 
-/// Which data set to use, how much of it, and how its images are augmented. 0 turns a limit, a split or an augmentation off.
+/// Which data set to use, how much of it, and how its images are augmented. A limit, split or augmentation of 0 is
+/// off.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSettings {
     /// The data set.
     pub source: Source,
-    /// A folder or archive. Without it, [`discover`](crate::discover) looks for the data.
+    /// The data's folder or archive. If it is not set, [`discover`](crate::discover) looks for the data.
     #[serde(with = "crate::any_path", skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// The most training examples, after the validation split; 0 for all.
+    /// The most training examples, not counting the validation split; 0 for all.
     pub train_limit: usize,
     /// The most test examples; 0 for all.
     pub test_limit: usize,
-    /// The training examples split off for validation; 0 for none.
+    /// The number of training examples that are split off for validation; 0 for none.
     pub validation: usize,
-    /// The black pixels added around an image before it is cropped at random; 0 for no crop.
+    /// The width of the black border that is added around an image before it is cropped at random, in pixels; 0 for
+    /// no crop.
     pub crop_padding: usize,
     /// Whether images are mirrored left to right, each with probability 1/2.
     pub flip: bool,
     /// The side of the square that is cut out of every image, in pixels; 0 for none.
     pub cutout: usize,
-    /// Whether a device that can do so keeps the images and makes the batches. The batches are the same.
+    /// Whether the device keeps the images and makes the batches, if it can. The batches are the same either way.
     pub resident: bool,
-    /// The threads that prepare batches on the host; with 0, batches are prepared between the training steps.
+    /// The number of threads that prepare batches on the host. With 0, batches are prepared between training steps.
     pub workers: usize,
-    /// The settings of the generated set.
+    /// The settings of the generated shapes.
     pub shapes: ShapesSettings,
 }
 
@@ -59,7 +61,7 @@ impl Default for DataSettings {
 impl DataSettings {
     /// Checks the ranges of all fields.
     ///
-    /// **Errors:** a value out of range, or a path for the generated set; each names the field.
+    /// **Errors:** a value out of range, or a path for the generated set. The error names the field.
     pub fn check(&self) -> Result<()> {
         let ranges = [
             ("crop_padding", self.crop_padding, 16),
@@ -83,11 +85,11 @@ impl DataSettings {
         Augmentation { crop_padding: self.crop_padding, flip: self.flip, cutout: self.cutout }
     }
 
-    /// Reads or generates the data. [`Source::Auto`] without a path reads CIFAR-10 where [`discover`](crate::discover) finds
-    /// it, and generates the shapes otherwise; the pair's [`Origin`](crate::Origin) says which.
+    /// Reads or generates the data. [`Source::Auto`] without a path reads CIFAR-10 if [`discover`](crate::discover)
+    /// finds it, and otherwise generates the shapes; the pair's [`Origin`](crate::Origin) says which.
     ///
-    /// **Errors:** those of [`DataSettings::check`], [`discover`](crate::discover) and [`open`](crate::open); a data set that
-    /// was requested by name and is not found.
+    /// **Errors:** those of [`DataSettings::check`], [`discover`](crate::discover) and [`open`](crate::open); a data
+    /// set was requested by name and is not found.
     pub fn load(&self) -> Result<DatasetPair> {
         self.check()?;
         if let Source::External(name) = self.source {
@@ -99,17 +101,17 @@ impl DataSettings {
         }
     }
 
-    /// Reads every file of the data, including those behind a broken file. `None` where [`DataSettings::load`] would generate
-    /// the data.
+    /// Reads every file of the data. A broken file does not stop the reading of the files after it. Returns `None` if
+    /// [`DataSettings::load`] would generate the data.
     ///
-    /// **Errors:** those of [`DataSettings::load`], except for errors in the files, which the verification holds.
+    /// **Errors:** those of [`DataSettings::load`], except for errors in the files; the verification reports them.
     pub fn verify(&self) -> Result<Option<Verification>> {
         self.check()?;
         let verified = |found: FoundData| Ok(Verification { files: found.scan()?.states() });
         self.find()?.map(verified).transpose()
     }
 
-    /// Finds the data; `None` where it is generated.
+    /// Finds the data. Returns `None` if it is generated.
     fn find(&self) -> Result<Option<FoundData>> {
         let found = match (self.source, &self.path) {
             (Source::Shapes | Source::External(_), _) => None,
@@ -128,41 +130,41 @@ impl DataSettings {
         }
     }
 
-    /// Why the data cannot be found: nothing is at the path, or a data set that is requested by name is not there. `None` where
-    /// the data is found or generated; its files may still be damaged.
+    /// Why the data can't be found: nothing exists at the path, or a data set that was requested by name is not
+    /// there. Returns `None` if the data is found or generated; its files may still be damaged.
     pub fn missing(&self) -> Option<Error> {
         self.find().err().filter(Error::is_missing)
     }
 
-    /// Sets the source and the path to those of a choice; see [`Choice::over`].
+    /// Sets the source and the path as [`Choice::over`] describes.
     pub fn choose(&mut self, choice: Choice) {
         (self.source, self.path) = choice.over(self.source);
     }
 
-    /// Splits and limits the data; the draw is a function of `seed`.
+    /// Splits and limits the data. The examples are drawn at random as a function of `seed`.
     ///
-    /// **Errors:** as many validation examples as training examples, or more.
+    /// **Errors:** there are as many validation examples as training examples, or more.
     pub fn split(&self, pair: DatasetPair, seed: u64) -> Result<Parts> {
         let Self { validation, train_limit, test_limit, .. } = *self;
         split(pair, seed, &SplitSizes { validation, train_limit, test_limit })
     }
 
-    /// The loader of the training examples.
+    /// Creates the loader of the training examples.
     ///
-    /// **Errors:** a batch size of 0, or one larger than the part.
+    /// **Errors:** a batch size of 0, or one larger than the number of training examples.
     pub fn train_loader(&self, parts: &Parts, batch_size: usize, seed: u64) -> Result<Loader> {
         let loader = Loader::training(parts.train.clone(), batch_size, seed, self.augmentation())?;
         Ok(loader.workers(self.workers))
     }
 
-    /// The loader of the test examples.
+    /// Creates the loader of the test examples.
     ///
     /// **Errors:** a batch size of 0.
     pub fn test_loader(&self, parts: &Parts, batch_size: usize) -> Result<Loader> {
         Ok(Loader::evaluation(parts.test.clone(), batch_size)?.workers(self.workers))
     }
 
-    /// The loader of the validation examples; `None` without a validation split.
+    /// Creates the loader of the validation examples. Returns `None` without a validation split.
     ///
     /// **Errors:** a batch size of 0.
     pub fn validation_loader(&self, parts: &Parts, batch_size: usize) -> Result<Option<Loader>> {
@@ -176,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_survive_toml_and_refuse_unknown_keys() {
+    fn settings_are_read_back_from_toml_and_unknown_keys_are_refused() {
         let settings =
             DataSettings { source: Source::Cifar100, path: Some("a/b".into()), ..Default::default() };
         let text = toml::to_string(&settings).unwrap();
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn values_out_of_range_name_their_field() {
+    fn errors_name_the_field_that_is_out_of_range() {
         let message = |settings: DataSettings| settings.check().unwrap_err().to_string();
         let base = DataSettings::default;
         assert_eq!(
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_become_loaders() {
+    fn generated_shapes_are_served_by_loaders() {
         let settings = DataSettings {
             source: Source::Shapes,
             validation: 20,

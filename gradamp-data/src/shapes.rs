@@ -1,11 +1,11 @@
-//! The built-in data set: generated 32x32 images of ten shapes, which need no download.
+//! The built-in data set: generated 32x32 images of ten shapes. It needs no download.
 //!
-//! Each image shows a shape of random place, size, rotation and colour, on a shaded background with small distractors and
-//! noise. No single pixel determines the class, so that a linear classifier stays poor while a small convolutional network
-//! learns the set in a few epochs.
+//! Each image shows a shape with a random place, size, rotation and colour, on a shaded background with small
+//! distractors and noise. No single pixel determines the class. A linear classifier therefore stays poor, while a
+//! small convolutional network learns the set in a few epochs.
 //!
-//! Pixels are a function of (seed, split, example) and use additions, multiplications, divisions and comparisons only,
-//! which are exact to the bit everywhere: the checksum is the same on every machine.
+//! A pixel is a function of the seed, the split and the example. It is computed with additions, multiplications,
+//! divisions and comparisons only, whose results are the same on every machine, so the checksum is too.
 
 mod outline;
 
@@ -19,25 +19,26 @@ use serde::{Deserialize, Serialize};
 use crate::{Dataset, DatasetPair, Error, Normalisation, Origin, Result};
 use outline::{CLASSES, Outline};
 
-/// Height and width of an image.
+/// The height and width of an image.
 const SIDE: usize = 32;
-/// Red, green, blue.
+/// The number of channels: red, green, blue.
 const CHANNELS: usize = 3;
 const IMAGE: usize = SIDE * SIDE * CHANNELS;
-/// The number of points per pixel and axis at which an outline is tested.
+/// The number of points, per pixel and axis, at which an outline is tested.
 const SAMPLES: usize = 2;
-/// Standard deviation of the noise, in steps of a pixel value.
+/// The standard deviation of the noise, in units of a pixel value (0 to 255).
 const NOISE: f32 = 12.0;
-/// The least bytes that a run takes beside its images, for its network and threads.
+/// The memory that a run needs in addition to its images, in bytes: at least this much for its network and threads.
 const SPARE: usize = 64 << 20;
-/// The bytes that a run keeps for each image, such as its place in the order of an epoch.
+/// The memory that a run needs for each image in addition to its pixels, in bytes: for example its place in the order
+/// of an epoch.
 const PLACES: usize = 64;
-/// The examples that a thread draws at a time.
+/// The number of examples that a thread draws at a time.
 const SHARE: usize = 64;
-/// The most examples of one set: 3 GB of pixels.
+/// The most examples in one set; their pixels take 3 GB.
 const MAX_EXAMPLES: usize = 1_000_000;
 
-/// The sizes and the seed of the generated sets.
+/// The sizes and the seed of the generated training and test sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShapesSettings {
@@ -45,7 +46,7 @@ pub struct ShapesSettings {
     pub train: usize,
     /// The number of test examples.
     pub test: usize,
-    /// The seed of the sets, which is independent of a run's seed: runs of different seeds see the same images.
+    /// The seed of the sets. It is independent of a run's seed: runs with different seeds see the same images.
     pub seed: u64,
 }
 
@@ -68,9 +69,9 @@ impl ShapesSettings {
         Ok(())
     }
 
-    /// Generates both sets, on all cores.
+    /// Generates both sets, using all cores.
     ///
-    /// **Errors:** settings out of range; not enough memory for the images.
+    /// **Errors:** a setting is out of range; there is not enough memory for the images.
     pub fn generate(&self) -> Result<DatasetPair> {
         self.check()?;
         let stream = Stream::new(self.seed, Purpose::Generate);
@@ -80,7 +81,8 @@ impl ShapesSettings {
     }
 }
 
-/// Memory for the images of the field `key`, provided that there is also as much as the rest of a run takes at least.
+/// Allocates memory for `n` images. Fails if the memory left over would be too small for the rest of a run. The error
+/// names the field `key`.
 fn image_memory(key: &str, n: usize) -> Result<Vec<u8>> {
     let fits = |n: usize| {
         let images = room_for(n * IMAGE, "images").ok()?;
@@ -93,8 +95,8 @@ fn image_memory(key: &str, n: usize) -> Result<Vec<u8>> {
             if fits(middle).is_some() { least = middle } else { most = middle }
         }
         let advice = match least / 1000 * 1000 {
-            0 => "not even 1000 fit into the memory that is left".to_owned(),
-            fitting => format!("about {fitting} fit into the memory that is left"),
+            0 => "fewer than 1000 would fit into the free memory".to_owned(),
+            fitting => format!("about {fitting} would fit into the free memory"),
         };
         Error::Memory {
             what: format!("{n} generated images"),
@@ -123,26 +125,26 @@ fn generate(stream: Stream, key: &str, n: usize) -> Result<Dataset> {
     };
     thread::scope(|scope| {
         for _ in 1..thread::available_parallelism().map_or(1, usize::from) {
-            // Where the system starts fewer threads, the others do more of the work.
+            // If the system starts fewer threads, the running ones do more of the work.
             let _ = thread::Builder::new().spawn_scoped(scope, work);
         }
         work();
     });
     let labels = (0..n).map(|example| label(example) as u8).collect();
     let classes = CLASSES.iter().map(|(name, _)| (*name).to_owned()).collect();
-    // Measured over the default training set and rounded.
+    // Measured over the default training set, and rounded.
     let normalisation = Normalisation { mean: vec![0.5; CHANNELS], std: vec![0.24; CHANNELS] };
     Dataset::new("shapes", [SIDE, SIDE, CHANNELS], images, labels, classes, normalisation)
 }
 
-/// The random numbers of one image, drawn one after the other.
+/// The random numbers of one image, used one after the other.
 struct Draws {
     stream: Stream,
     next: u64,
 }
 
 impl Draws {
-    /// Uniform in [low, high).
+    /// A uniform random number in [low, high).
     fn between(&mut self, low: f32, high: f32) -> f32 {
         self.next += 1;
         low + (high - low) * self.stream.uniform(self.next - 1)
@@ -152,7 +154,7 @@ impl Draws {
         std::array::from_fn(|_| self.between(30.0, 225.0))
     }
 
-    /// (cos, sin) of a random angle. The tangent of half the angle lies between −`reach` and `reach`.
+    /// Returns (cos, sin) of a random angle. The tangent of half the angle lies between −`reach` and `reach`.
     fn direction(&mut self, reach: f32) -> (f32, f32) {
         let t = self.between(-reach, reach);
         let scale = 1.0 / (1.0 + t * t);
@@ -179,10 +181,10 @@ fn draw(stream: Stream, label: usize, image: &mut [u8]) {
         );
     }
     let radius = draws.between(8.0, 13.0);
-    let reach = radius * 0.8; // a corner may leave the image
+    let reach = radius * 0.8; // a corner may lie outside the image
     let [x, y] = std::array::from_fn(|_| draws.between(reach, SIDE as f32 - reach));
     let colour = contrasting(&mut draws, near);
-    let turn = draws.direction(0.268); // 30 degrees to either side
+    let turn = draws.direction(0.268); // at most 30 degrees to either side
     paint(&mut canvas, [x, y], radius, turn, colour, CLASSES[label].1);
     for (pixel, (bytes, colour)) in image.chunks_exact_mut(CHANNELS).zip(&canvas).enumerate() {
         let noise = stream.at(1).bits(pixel as u64).to_le_bytes();
@@ -194,7 +196,7 @@ fn draw(stream: Stream, label: usize, image: &mut [u8]) {
     }
 }
 
-/// A background that blends from a random colour in each corner.
+/// A background that blends four random colours, one in each corner.
 fn background(draws: &mut Draws) -> Vec<[f32; CHANNELS]> {
     let base = draws.colour();
     let corners: [[f32; CHANNELS]; 4] =
@@ -207,7 +209,8 @@ fn background(draws: &mut Draws) -> Vec<[f32; CHANNELS]> {
     (0..SIDE * SIDE).map(mix).collect()
 }
 
-/// A random colour that differs clearly from `other`: the first of nine that is far enough away, else the farthest.
+/// A random colour that differs clearly from `other`: the first of nine random colours that is far enough away, or
+/// the farthest if none is.
 fn contrasting(draws: &mut Draws, other: [f32; CHANNELS]) -> [f32; CHANNELS] {
     let distance =
         |colour: &[f32; CHANNELS]| -> f32 { (0..CHANNELS).map(|c| (colour[c] - other[c]).abs()).sum() };
@@ -234,7 +237,7 @@ fn paint(
     outline: Outline,
 ) {
     let step = 1.0 / SAMPLES as f32;
-    // No outline reaches farther than 1.3 radii from its centre. The cast saturates at 0.
+    // No outline reaches farther than 1.3 radii from its centre. The cast returns 0 for negative values.
     let span =
         |centre: f32| (centre - 1.3 * radius) as usize..((centre + 1.3 * radius) as usize + 1).min(SIDE);
     for (i, j) in span(y).flat_map(|i| span(x).map(move |j| (i, j))) {
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_set_is_balanced_and_a_function_of_its_seed() {
+    fn the_set_is_balanced_and_determined_by_its_seed() {
         let pair = small();
         assert_eq!(pair.train.class_counts(), [20; 10]);
         assert_eq!(pair.test.class_counts(), [5; 10]);
@@ -272,20 +275,20 @@ mod tests {
         assert_ne!(pair.checksum(), other.checksum());
     }
 
-    /// On every machine: what is drawn is exact arithmetic.
+    /// This checksum must hold on every machine, because images are drawn with exact arithmetic.
     #[test]
     fn the_pixels_are_the_same_everywhere() {
         assert_eq!(small().checksum(), "43a491f062f773543aa59aaa0266c3801217432c605225837a4245a3f65947d1");
     }
 
     #[test]
-    fn a_larger_set_begins_with_the_smaller_one() {
+    fn a_larger_set_begins_with_the_images_of_a_smaller_one() {
         let larger = ShapesSettings { train: 301, test: 50, seed: 3 }.generate().unwrap();
         assert_eq!(larger.train.images()[..200 * IMAGE], small().train.images()[..]);
     }
 
     #[test]
-    fn the_constants_fit_the_pixels() {
+    fn the_constants_match_the_pixels() {
         let measured = ShapesSettings { train: 2000, test: 1, seed: 1 }.generate().unwrap().train.measure();
         for c in 0..CHANNELS {
             assert!(
@@ -296,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_out_of_range_names_its_key() {
+    fn the_error_for_a_size_out_of_range_names_its_key() {
         let error = ShapesSettings { train: 0, ..ShapesSettings::default() }.generate().unwrap_err();
         assert_eq!(error.to_string(), "train: expected 1 to 1000000, found 0");
     }

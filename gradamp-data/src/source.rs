@@ -1,4 +1,4 @@
-//! The data sets, and where they are found.
+//! The data sets, and where their files are found.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,17 +10,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::cifar::{Kind, LAYOUTS, Layout, Location, Scan, locate};
 use crate::{DatasetPair, Error, Result};
 
-/// The environment variable that names a folder or archive of data.
+/// The environment variable that names the folder or archive of the data.
 pub const DATA_VARIABLE: &str = "GRADAMP_DATA";
 
-/// The folder, relative to the working directory, that is searched for data where [`DATA_VARIABLE`] is not set.
+/// The folder that is searched for data if [`DATA_VARIABLE`] is not set. It is relative to the working directory.
 pub const DATA_FOLDER: &str = "data";
 
 /// A data set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Source {
-    /// Whatever the path holds. Without a path, CIFAR-10 where it is found, else the generated shapes.
+    /// CIFAR-10 or CIFAR-100, whichever the path holds. Without a path: CIFAR-10 if it is found, otherwise the
+    /// generated shapes.
     #[default]
     Auto,
     /// CIFAR-10.
@@ -29,19 +30,19 @@ pub enum Source {
     Cifar100,
     /// The generated shapes.
     Shapes,
-    /// A data set of another crate, by its registered name (see [`register`]).
+    /// A data set of another crate, by its registered name; see [`register`].
     External(&'static str),
 }
 
-/// Reads or generates the data of a set that is not in this crate.
+/// Reads or generates the data of a set that another crate registered.
 type Load = Box<dyn Fn(Option<&Path>) -> Result<DatasetPair> + Send + Sync>;
 
 static EXTERNAL: Registry<Load> = Registry::new("data set", &["auto", "cifar10", "cifar100", "shapes"]);
 
-/// Lets settings name a data set of another crate, as in `data.source = "stripes"`. `load` reads it from
-/// the configured path, or generates it where there is none.
+/// Registers a data set of another crate under `name`, so that settings can use it, as in `data.source = "stripes"`.
+/// `load` gets the configured path and reads the data from it. Without a path, it generates the data.
 ///
-/// **Errors:** a name that is taken, or that has other characters than lower-case letters, digits, `_` and `-`.
+/// **Errors:** the name is taken, or has characters other than lower-case letters, digits, `_` and `-`.
 pub fn register(
     name: &str,
     load: impl Fn(Option<&Path>) -> Result<DatasetPair> + Send + Sync + 'static,
@@ -54,9 +55,9 @@ pub fn registered() -> Vec<&'static str> {
     EXTERNAL.added()
 }
 
-/// Reads or generates the data of the registered set called `name`.
+/// Reads or generates the data of the registered set `name`.
 ///
-/// **Errors:** a name under which no data set is registered; an error of the data set's own crate.
+/// **Errors:** no data set is registered under `name`; an error of the data set's own crate.
 pub(crate) fn load_external(name: &str, path: Option<&Path>) -> Result<DatasetPair> {
     match EXTERNAL.find(name) {
         Some((_, load)) => load(path),
@@ -65,10 +66,10 @@ pub(crate) fn load_external(name: &str, path: Option<&Path>) -> Result<DatasetPa
 }
 
 impl Source {
-    /// The sources of this crate, in the order in which errors list them.
+    /// The sources of this crate, in the order in which error messages list them.
     pub const ALL: [Source; 4] = [Source::Auto, Source::Cifar10, Source::Cifar100, Source::Shapes];
 
-    /// The name in a configuration.
+    /// The name of the source in a configuration.
     pub fn name(self) -> &'static str {
         match self {
             Source::Auto => "auto",
@@ -79,7 +80,7 @@ impl Source {
         }
     }
 
-    /// The data set called `name`, of this crate or registered by another one.
+    /// The source called `name`: one of this crate, or one that another crate registered.
     fn named(name: &str) -> Option<Self> {
         let own = Self::ALL.into_iter().find(|source| source.name() == name);
         own.or_else(|| EXTERNAL.find(name).map(|(name, _)| Self::External(name)))
@@ -126,11 +127,11 @@ impl<'de> Deserialize<'de> for Source {
     }
 }
 
-/// Data named by a text: the name of a data set, or the path of one. A text that is both, such as `cifar10` beside a folder
-/// of that name, is the name; the folder is written `./cifar10`.
+/// A choice of data by one text, which is the name of a data set or a path. A text that could be both, such as
+/// `cifar10` in a folder that contains `cifar10`, is read as the name; the path is then written `./cifar10`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// A data set by its name, wherever it is found.
+    /// A data set by its name, wherever its files are found.
     Named(Source),
     /// The path of a folder or archive.
     At(PathBuf),
@@ -149,9 +150,9 @@ impl From<&str> for Choice {
 }
 
 impl Choice {
-    /// The source and the path of this choice, given the source of a configuration. A name replaces both. A path keeps a
-    /// configured CIFAR-10 or CIFAR-100, which must then be there; instead of the generated shapes, the path's content is
-    /// read.
+    /// Combines this choice with a configured source and returns the new source and path. A name replaces both. A
+    /// path keeps the configured source if it is CIFAR-10 or CIFAR-100, which the path must then hold; otherwise the
+    /// source is whatever the path holds.
     pub fn over(self, configured: Source) -> (Source, Option<PathBuf>) {
         match self {
             Choice::Named(source) => (source, None),
@@ -161,10 +162,10 @@ impl Choice {
     }
 }
 
-/// Data that was found and not yet read.
+/// Data that was found but not yet read.
 pub(crate) struct FoundData {
     location: Location,
-    /// The value of [`DATA_VARIABLE`], where the path came from it.
+    /// The value of [`DATA_VARIABLE`], if the path came from it.
     variable: Option<PathBuf>,
 }
 
@@ -176,14 +177,14 @@ impl FoundData {
         self.location.scan().map_err(|error| self.explain(error))
     }
 
-    /// Reads both sets.
+    /// Reads the training set and the test set.
     ///
     /// **Errors:** the first error of any file.
     pub fn read(&self) -> Result<DatasetPair> {
         self.scan()?.into_pair().map_err(|error| self.explain(error))
     }
 
-    /// Adds the variable to an error, where the path came from it.
+    /// Adds the environment variable to an error, if the path came from it.
     fn explain(&self, error: Error) -> Error {
         error.by_variable(self.variable.as_deref())
     }
@@ -203,32 +204,32 @@ pub(crate) fn find(path: &Path, source: Source) -> Result<FoundData> {
     Ok(FoundData { location: locate(path, &source.layouts())?, variable: None })
 }
 
-/// Reads CIFAR-10 or CIFAR-100 from `path`, which is a folder of its files, a .tar or .tar.gz, or a folder that holds one of
-/// these. The names of the files determine the form (binary or python).
+/// Reads CIFAR-10 or CIFAR-100 from `path`, which is a folder with its files, a .tar or .tar.gz, or a folder that
+/// holds one of these. The file names determine the version (binary or python).
 ///
-/// **Errors:** nothing at `path`; another data set than `source`; a file that is missing, truncated, too long or corrupt; a
-/// label out of range. Each names the file and the place.
+/// **Errors:** nothing exists at `path`; it holds another data set than `source`; a file is missing, too short, too
+/// long or corrupt; a label is out of range. Each error names the file and the place in it.
 pub fn open(path: impl AsRef<Path>, source: Source) -> Result<DatasetPair> {
     find(path.as_ref(), source)?.read()
 }
 
-/// The data sets, of CIFAR-10 and CIFAR-100, that the folder `path` holds. The one that [`Source::Auto`] reads comes first.
+/// Which of CIFAR-10 and CIFAR-100 the folder `path` holds. The one that [`Source::Auto`] would read comes first.
 pub fn sources_in(path: &Path) -> Vec<Source> {
-    let taken = match locate(path, &Source::Auto.layouts()) {
+    let preferred = match locate(path, &Source::Auto.layouts()) {
         Ok(Location::Folder(_, layout)) => Some(layout.kind),
         Ok(Location::Archive(_, layouts)) => layouts.first().map(|layout| layout.kind),
         Err(_) => None,
     };
     let mut sources = [(Source::Cifar10, Kind::Cifar10), (Source::Cifar100, Kind::Cifar100)];
-    sources.sort_by_key(|(_, kind)| Some(*kind) != taken);
+    sources.sort_by_key(|(_, kind)| Some(*kind) != preferred);
     let holds = |source: &Source| path.is_dir() && locate(path, &source.layouts()).is_ok();
     sources.into_iter().map(|(source, _)| source).filter(holds).collect()
 }
 
-/// Finds the data of `source`: at the path in [`DATA_VARIABLE`], or in [`DATA_FOLDER`] where the variable is not set.
-/// [`Source::Auto`] means CIFAR-10. `None` where there is no such folder, or no such data in it.
+/// Finds the data of `source`: at the path in [`DATA_VARIABLE`], or in [`DATA_FOLDER`] if the variable is not set.
+/// [`Source::Auto`] means CIFAR-10 here. Returns `None` if there is no such folder, or if it does not hold the data.
 ///
-/// **Errors:** the variable names a path that cannot be read, or that holds no such data.
+/// **Errors:** the variable names a path that can't be read, or that does not hold the data.
 pub fn discover(source: Source) -> Result<Option<PathBuf>> {
     Ok(discover_data(source)?.map(FoundData::into_path))
 }
@@ -259,14 +260,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_names_of_the_registry_are_those_of_the_sources() {
+    fn the_registry_lists_the_names_of_this_crates_sources() {
         let added = EXTERNAL.added();
         let own: Vec<&str> = EXTERNAL.names().iter().filter(|name| !added.contains(name)).copied().collect();
         assert_eq!(own, Source::ALL.map(Source::name));
     }
 
     #[test]
-    fn data_is_discovered_at_the_variable_else_in_the_folder() {
+    fn data_is_found_through_the_variable_or_else_in_the_folder() {
         let folder = tempfile::TempDir::new().unwrap();
         let (data, elsewhere) = (folder.path().join("data"), folder.path().join("elsewhere"));
         let at = |variable: Option<&Path>, source| {
@@ -278,40 +279,44 @@ mod tests {
             std::fs::create_dir_all(&sub).unwrap();
             std::fs::write(sub.join(file), "").unwrap();
         }
-        assert!(at(None, Source::Auto).unwrap().is_none(), "CIFAR-100 is no CIFAR-10");
+        assert!(at(None, Source::Auto).unwrap().is_none(), "CIFAR-100 must not be found as CIFAR-10");
         assert_eq!(at(None, Source::Cifar100).unwrap(), Some(data.join("sub")));
         assert_eq!(at(Some(&elsewhere), Source::Auto).unwrap(), Some(elsewhere.join("sub")));
         assert!(
             matches!(at(Some(&data), Source::Auto), Err(Error::Variable { ref error, .. })
                 if matches!(**error, Error::NoDataset { .. })),
-            "a variable must hold"
+            "the path in the variable must hold the data"
         );
         let error: Error = at(Some(&data), Source::Auto).unwrap_err();
-        let told = format!("; the environment variable GRADAMP_DATA names {}", data.display());
-        assert!(error.to_string().ends_with(&told), "{error}");
+        let expected = format!("; the environment variable GRADAMP_DATA names {}", data.display());
+        assert!(error.to_string().ends_with(&expected), "{error}");
         assert!(at(Some(&elsewhere.join("no")), Source::Auto).is_err());
         assert!(at(Some(&elsewhere), Source::Shapes).unwrap().is_none());
     }
 
     #[test]
-    fn both_sets_in_a_folder_are_seen() {
+    fn both_data_sets_in_a_folder_are_found() {
         let folder = tempfile::TempDir::new().unwrap();
         assert_eq!(sources_in(folder.path()), []);
         std::fs::create_dir(folder.path().join("a")).unwrap();
         std::fs::write(folder.path().join("a/test.bin"), "").unwrap();
         assert_eq!(sources_in(folder.path()), [Source::Cifar100]);
         std::fs::write(folder.path().join("cifar-10-python.tar"), "").unwrap();
-        assert_eq!(sources_in(folder.path()), [Source::Cifar100, Source::Cifar10], "files before archives");
+        assert_eq!(
+            sources_in(folder.path()),
+            [Source::Cifar100, Source::Cifar10],
+            "files come before archives"
+        );
         std::fs::write(folder.path().join("data_batch_3.bin"), "").unwrap();
         assert_eq!(
             sources_in(folder.path()),
             [Source::Cifar10, Source::Cifar100],
-            "the folder before those in it"
+            "files in the folder itself come before its sub-folders"
         );
     }
 
     #[test]
-    fn a_choice_is_a_name_or_a_path_beneath_what_is_configured() {
+    fn a_choice_combines_with_the_configured_source() {
         for source in Source::ALL {
             assert_eq!(Choice::from(source.name()), Choice::Named(source));
             assert_eq!(Choice::Named(source).over(Source::Cifar100), (source, None));
@@ -330,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_read_or_refused_with_the_known_ones() {
+    fn an_unknown_name_is_refused_with_the_list_of_names() {
         for source in Source::ALL {
             assert_eq!(source.to_string().parse::<Source>().unwrap(), source);
         }

@@ -1,4 +1,4 @@
-//! Parts of a data set: limits and the validation split, drawn once per run and balanced over classes.
+//! Subsets of a data set: limits and the validation split. They are drawn once per run and balanced over the classes.
 
 use std::sync::Arc;
 
@@ -20,21 +20,21 @@ impl Subset {
         Self { data, examples }
     }
 
-    /// The examples with these indices in `data`.
+    /// The examples at the given indices of `data`.
     ///
-    /// **Errors:** no examples; an index past the end.
+    /// **Errors:** `examples` is empty, or an index is past the end.
     pub fn new(data: Arc<Dataset>, examples: Vec<usize>) -> Result<Self> {
         let fault = |message: String| Error::Dataset { name: data.name().to_owned(), message };
         if let Some(past) = examples.iter().find(|&&example| example >= data.len()) {
             return Err(fault(format!("expected examples below {}, found {past}", data.len())));
         }
         if examples.is_empty() {
-            return Err(fault("expected a part with examples, found none".into()));
+            return Err(fault("expected at least one example, found none".into()));
         }
         Ok(Self { examples: examples.into(), data })
     }
 
-    /// The data set that the examples are a part of.
+    /// The data set from which the examples are taken.
     pub fn data(&self) -> &Arc<Dataset> {
         &self.data
     }
@@ -45,13 +45,13 @@ impl Subset {
     }
 
     /// The number of examples; at least 1.
-    #[allow(clippy::len_without_is_empty)] // a part is never empty
+    #[allow(clippy::len_without_is_empty)] // a subset is never empty
     pub fn len(&self) -> usize {
         self.examples.len()
     }
 }
 
-/// The parts of the data that a run trains on and is evaluated on.
+/// The examples that a run trains on and is evaluated on.
 #[derive(Clone, Debug)]
 pub struct Parts {
     /// The training examples.
@@ -62,24 +62,24 @@ pub struct Parts {
     pub test: Subset,
 }
 
-/// The sizes of the parts that [`split`] makes. The default splits nothing off and keeps everything.
+/// The sizes of the parts that [`split`] makes. By default, nothing is split off and all examples are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SplitSizes {
-    /// The training examples split off for validation; 0 for none.
+    /// The number of training examples that are split off for validation; 0 for none.
     pub validation: usize,
-    /// The most training examples, after the validation split; 0 for all.
+    /// The most training examples that remain after the validation split; 0 for all.
     pub train_limit: usize,
     /// The most test examples; 0 for all.
     pub test_limit: usize,
 }
 
-/// Splits the validation examples off the training set, then limits the rest and the test set.
+/// Splits the validation examples off the training set, then limits the remaining training examples and the test set.
 ///
-/// The draw is a function of `seed` alone. It is balanced: where the counts of two classes in the set differ by at most 1,
-/// their counts in a part do too. The validation examples do not depend on the limits, and a smaller limit keeps a subset of
-/// what a larger one keeps. Each part is in the data set's order.
+/// The draw is a function of `seed` alone. It is balanced: if the set's counts of two classes differ by at most 1, so
+/// do the counts in each part. The validation examples do not depend on the limits. A smaller limit keeps some of the
+/// examples that a larger limit keeps. Each part is in the order of the data set.
 ///
-/// **Errors:** as many validation examples as there are training examples, or more.
+/// **Errors:** there are as many validation examples as training examples, or more.
 pub fn split(pair: DatasetPair, seed: u64, sizes: &SplitSizes) -> Result<Parts> {
     let &SplitSizes { validation, train_limit, test_limit } = sizes;
     let (train, test) = (Arc::new(pair.train), Arc::new(pair.test));
@@ -105,8 +105,8 @@ pub fn split(pair: DatasetPair, seed: u64, sizes: &SplitSizes) -> Result<Parts> 
     })
 }
 
-/// A random order in which the first examples of all classes come first, then the second ones, and so on: every beginning of
-/// it has the classes as evenly as the set allows.
+/// A random order that begins with one example of every class, continues with a second one of every class, and so on.
+/// Any first part of it is as balanced as the set allows.
 fn balanced(data: &Dataset, stream: Stream) -> Vec<usize> {
     let mut seen = vec![0usize; data.classes().len()];
     let mut ranked: Vec<(usize, usize)> = Vec::with_capacity(data.len());
@@ -115,7 +115,7 @@ fn balanced(data: &Dataset, stream: Stream) -> Vec<usize> {
         ranked.push((*count, example));
         *count += 1;
     }
-    ranked.sort_by_key(|&(rank, _)| rank); // stable: within a rank the order stays random
+    ranked.sort_by_key(|&(rank, _)| rank); // a stable sort keeps the random order within a rank
     ranked.into_iter().map(|(_, example)| example).collect()
 }
 
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_validation_examples_are_an_error() {
+    fn impossible_parts_are_errors() {
         let message = parts(5, 1, 5, 0).unwrap_err().to_string();
         assert_eq!(message, "validation: expected fewer than the 5 training examples, found 5");
         assert!(Subset::new(Arc::new(set(3)), vec![3]).is_err());
@@ -153,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_are_disjoint_balanced_and_nested(seed: u64, validation in 0usize..20, limit in 1usize..30) {
+        fn parts_are_disjoint_and_balanced_and_smaller_limits_keep_subsets(seed: u64, validation in 0usize..20, limit in 1usize..30) {
             let n = 60;
             let whole = parts(n, seed, validation, 0).unwrap();
             let less = parts(n, seed, validation, limit).unwrap();

@@ -1,4 +1,4 @@
-//! The real CIFAR-10, where there is one: `GRADAMP_CIFAR10` names its folder or archive.
+//! Tests of the real CIFAR-10. `GRADAMP_CIFAR10` names its folder or archive; without the data the tests are skipped.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ fn cifar10() -> Option<Result<DatasetPair>> {
 }
 
 #[test]
-fn the_real_set_has_its_known_counts_and_constants() {
+fn the_real_set_has_its_published_counts_and_constants() {
     let Some(pair) = cifar10() else { return };
     let pair = pair.unwrap();
     assert_eq!((pair.train.len(), pair.test.len()), (50_000, 10_000));
@@ -24,10 +24,10 @@ fn the_real_set_has_its_known_counts_and_constants() {
     let (measured, constants) = (pair.train.measure(), pair.train.normalisation());
     for (measured, constant) in [(&measured.mean, &constants.mean), (&measured.std, &constants.std)] {
         for (m, c) in measured.iter().zip(constant) {
-            assert!((m - c).abs() < 2e-4, "measured {m}, constant {c}"); // four digits are kept
+            assert!((m - c).abs() < 2e-4, "measured {m}, constant {c}"); // the constant has four digits
         }
     }
-    // The first training image is a frog, the first test image a cat.
+    // The first training image shows a frog, the first test image a cat.
     assert_eq!(pair.train.classes()[usize::from(pair.train.labels()[0])], "frog");
     assert_eq!(pair.test.classes()[usize::from(pair.test.labels()[0])], "cat");
     assert_eq!(pair.train.image(0).map(|image| &image[..3]), Some(&[59, 62, 63][..]));

@@ -83,12 +83,8 @@ fn memory_that_runs_out_is_an_error_that_says_what_would_fit() {
     let place = Workplace::new();
     let report =
         with_memory(&place, 2_500_000, &format!("{SMALL} --set data.shapes.train=1000000 --out run"));
-    let parts = [
-        "out of memory",
-        "1000000 generated images",
-        "data.shapes.train",
-        " fit into the memory that is left",
-    ];
+    let parts =
+        ["out of memory", "1000000 generated images", "data.shapes.train", " would fit into the free memory"];
     let report = report.fails(1, &parts);
     let fitting = report.err.split("about ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
     assert!((100_000..900_000).contains(&fitting.parse::<usize>().unwrap()), "{}", report.err);

@@ -1,5 +1,7 @@
-//! Reading the members of a .tar or .tar.gz one after the other, within limits that hold for archives from anywhere: no
-//! header makes the reader keep more than [`MAX_EXTENDED`] bytes, and no archive unpacks to more than [`MAX_UNPACKED`].
+//! Reads the members of a .tar or .tar.gz one after the other.
+//!
+//! An archive may come from anywhere, so its use of memory and time is limited: an extended header has at most
+//! [`MAX_EXTENDED`] bytes, and an unpacked archive at most [`MAX_UNPACKED`].
 
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -9,19 +11,20 @@ use gradamp_core::files;
 
 use crate::error::{Error, Place, Result};
 
-/// Bytes of an extended header: a member's long name, or its records of the pax format.
+/// The most bytes of an extended header. Such a header holds a member's long name, or the member's pax records.
 const MAX_EXTENDED: u64 = 1 << 16;
-/// Members of an archive; CIFAR's have eight at most.
+/// The most members of an archive. The archives of CIFAR have at most eight.
 const MAX_MEMBERS: usize = 10_000;
-/// Bytes of an unpacked archive; the largest of CIFAR takes 300 MB.
+/// The most bytes of an unpacked archive. The largest archive of CIFAR takes 300 MB.
 const MAX_UNPACKED: u64 = 2 << 30;
-/// Bytes of a header, and what members are padded to.
+/// The bytes of a header. Members are padded to a multiple of it.
 const BLOCK: usize = 512;
 
-/// Calls `see` for every file of the archive at `path` with the file's name, then reads on to the end, where the
-/// checksum of a .tar.gz stands. The inner result tells what stopped the reading behind the first members.
+/// Calls `see` with the name and content of every file in the archive at `path`, then reads on to the end, because a
+/// .tar.gz ends with a checksum. The inner result is an error if the archive can't be read to its end; `see` has then
+/// been called for the files before the damage.
 ///
-/// **Errors:** a file that cannot be read, or is no archive.
+/// **Errors:** the file can't be read, or is not an archive.
 pub(super) fn visit(path: &Path, see: impl FnMut(&str, &mut dyn Read)) -> Result<Result<()>> {
     let failed = |error| Error::read(path, error);
     let mut reader = BufReader::new(files::open(path).map_err(failed)?);
@@ -47,7 +50,8 @@ pub(super) fn visit(path: &Path, see: impl FnMut(&str, &mut dyn Read)) -> Result
     }))
 }
 
-/// Whether a block is the header of a member: the sum of its bytes stands in it, counted with blanks in that place.
+/// Whether a block is the header of a member. A header holds the sum of its bytes, in which the bytes of the sum
+/// itself count as blanks.
 fn is_header(block: &[u8]) -> bool {
     let Some(noted) = block.get(148..156).filter(|_| block.len() == BLOCK) else { return false };
     let digits =
@@ -57,7 +61,7 @@ fn is_header(block: &[u8]) -> bool {
     bytes.map(|&byte| u32::from(byte)).sum::<u32>() + 8 * u32::from(b' ') == noted
 }
 
-/// What extended headers say of the member behind them.
+/// What extended headers say about the member that follows them.
 #[derive(Default)]
 struct Extended {
     name: Option<String>,
@@ -68,7 +72,8 @@ struct Extended {
 fn members(unpacked: &mut impl Read, mut see: impl FnMut(&str, &mut dyn Read)) -> io::Result<()> {
     let mut archive = tar::Archive::new(&mut *unpacked);
     let mut extended = Extended::default();
-    // The library would read an extended header of any size into memory; raw entries leave them to this reader.
+    // The library would read an extended header of any size into memory. With raw entries, this function reads such
+    // headers itself and limits their size.
     for (count, entry) in archive.entries()?.raw(true).enumerate() {
         let mut entry = entry?;
         if count == MAX_MEMBERS {
@@ -82,14 +87,16 @@ fn members(unpacked: &mut impl Read, mut see: impl FnMut(&str, &mut dyn Read)) -
         } else if kind.is_pax_local_extensions() {
             extended.note(&extension(&mut entry)?)?;
         } else if kind.is_gnu_longlink() || kind.is_pax_global_extensions() {
-            extension(&mut entry)?; // says nothing of a file's name or content
+            extension(&mut entry)?; // holds nothing about a file's name or content
         } else {
             let Extended { name, size, is_sparse } = std::mem::take(&mut extended);
             if size.is_some_and(|size| size != entry.size()) {
                 return Err(io::Error::other("a member with two sizes"));
             }
             if is_sparse || kind.is_gnu_sparse() {
-                return Err(io::Error::other("a sparse member, which is not read: write it without holes"));
+                return Err(io::Error::other(
+                    "a sparse member, which is not supported: pack the file without holes",
+                ));
             }
             if kind.is_file() {
                 let own = || String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -101,12 +108,11 @@ fn members(unpacked: &mut impl Read, mut see: impl FnMut(&str, &mut dyn Read)) -
     io::copy(unpacked, &mut io::sink()).map(|_| ())
 }
 
-/// The bytes of an extended header.
+/// Reads the content of an extended header.
 fn extension(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Vec<u8>> {
     let size = entry.size();
     if size > MAX_EXTENDED {
-        let message =
-            format!("an extended header of {size} bytes, where a name takes {MAX_EXTENDED} at most");
+        let message = format!("an extended header of {size} bytes; at most {MAX_EXTENDED} are allowed");
         return Err(io::Error::other(message));
     }
     let mut bytes = Vec::new();
@@ -115,7 +121,7 @@ fn extension(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Vec<u8>> {
 }
 
 impl Extended {
-    /// Takes the records of the pax format.
+    /// Keeps what the pax records say about the next member.
     fn note(&mut self, records: &[u8]) -> io::Result<()> {
         for record in tar::PaxExtensions::new(records) {
             let record = record?;
@@ -130,7 +136,7 @@ impl Extended {
     }
 }
 
-/// A reader that counts, and gives up behind [`MAX_UNPACKED`].
+/// A reader that counts the bytes read, and fails after [`MAX_UNPACKED`] bytes.
 struct Counted<R> {
     inner: R,
     count: u64,
@@ -173,7 +179,7 @@ mod tests {
         [header(kind, name, bytes.len() as u64).as_bytes(), &padded(bytes)[..]].concat()
     }
 
-    /// The names and contents that are met, and what stopped the reading.
+    /// The names and contents of the files read, and the error that stopped the reading.
     fn visited(tar: &[u8]) -> (Vec<(String, Vec<u8>)>, Option<String>) {
         let folder = tempfile::TempDir::new().unwrap();
         let path: PathBuf = folder.path().join("a.tar");
@@ -199,10 +205,10 @@ mod tests {
         let global = member(tar::EntryType::XGlobalHeader, "pax_global_header", b"11 a=bcdef\n");
         let file = member(FILE, "short", b"content");
         let tar = [&global[..], &gnu, &file, &pax, &file, &file, &[0; 1024]].concat();
-        let (met, stopped) = visited(&tar);
+        let (read, stopped) = visited(&tar);
         assert_eq!(stopped, None);
         let expected = [long.as_str(), &long, "short"].map(|name| (name.to_owned(), b"content".to_vec()));
-        assert_eq!(met, expected);
+        assert_eq!(read, expected);
     }
 
     #[test]
@@ -215,8 +221,8 @@ mod tests {
         ];
         for kind in kinds {
             for size in [MAX_EXTENDED + 1, 1 << 40, u64::MAX >> 1] {
-                let (met, stopped) = visited(header(kind, "x", size).as_bytes());
-                assert_eq!(met, []);
+                let (read, stopped) = visited(header(kind, "x", size).as_bytes());
+                assert_eq!(read, []);
                 let expected = format!("an extended header of {size} bytes");
                 assert!(stopped.as_ref().is_some_and(|told| told.contains(&expected)), "{stopped:?}");
             }
@@ -233,17 +239,17 @@ mod tests {
             (member(tar::EntryType::XHeader, "x", b"99 size=1\n"), "malformed pax extension"),
         ];
         for (bytes, expected) in cases {
-            let (met, stopped) = visited(&[bytes, member(FILE, "f", b"content")].concat());
-            assert_eq!(met, []);
+            let (read, stopped) = visited(&[bytes, member(FILE, "f", b"content")].concat());
+            assert_eq!(read, []);
             assert!(stopped.as_ref().is_some_and(|told| told.contains(expected)), "{expected}: {stopped:?}");
         }
     }
 
     #[test]
-    fn members_and_bytes_are_counted() {
+    fn too_many_members_or_bytes_are_refused() {
         let many = header(FILE, "f", 0).as_bytes().repeat(MAX_MEMBERS + 1);
-        let (met, stopped) = visited(&many);
-        assert_eq!(met.len(), MAX_MEMBERS);
+        let (read, stopped) = visited(&many);
+        assert_eq!(read.len(), MAX_MEMBERS);
         assert!(stopped.unwrap().contains("more than 10000 members"));
 
         let mut endless = Counted { inner: io::repeat(0), count: MAX_UNPACKED - 5 };

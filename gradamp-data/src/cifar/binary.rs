@@ -1,4 +1,5 @@
-//! The binary version: records of one label byte (CIFAR-100: coarse, then fine) and the planes red, green, blue.
+//! The binary version. A record is one label byte (CIFAR-100: two, coarse and fine) followed by the red, green and
+//! blue planes.
 
 use std::io::Read;
 
@@ -9,7 +10,7 @@ use crate::error::{Error, Place, Result};
 ///
 /// **Shapes:** images `[n, 32, 32, 3]`, labels `[n]`.
 ///
-/// **Errors:** a truncated or longer file, an unreadable byte, a label out of range.
+/// **Errors:** the file is too short or too long, a byte can't be read, or a label is out of range.
 pub(super) fn decode(
     kind: Kind,
     file: &str,
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn planes_become_pixels() {
+    fn colour_planes_become_pixels() {
         let mut record = vec![7];
         record.extend((0..PIXELS).map(|i| (i / 1024 * 100 + i % 32) as u8));
         let (images, labels) = decode_all(Kind::Cifar10, 1, &record).unwrap();
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn cifar100_keeps_the_fine_label_and_checks_both() {
+    fn cifar100_returns_the_fine_label_and_checks_both_labels() {
         let record = |coarse, fine| [&[coarse, fine][..], &[0; PIXELS]].concat();
         assert_eq!(decode_all(Kind::Cifar100, 1, &record(19, 99)).unwrap().1, [99]);
         for (coarse, fine) in [(20, 0), (0, 100)] {
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_file_record_found_and_expected() {
+    fn errors_name_the_file_and_record_and_what_was_expected_and_found() {
         let message = |bytes: &[u8]| decode_all(Kind::Cifar10, 2, bytes).unwrap_err().to_string();
         let mut bytes = vec![0; 2 * 3073];
         bytes[3073] = 10;
@@ -122,13 +123,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_other_length_is_refused(length in 0usize..3 * 3073) {
+        fn a_file_of_any_other_length_is_refused(length in 0usize..3 * 3073) {
             let refused = decode_all(Kind::Cifar10, 2, &vec![0; length]).is_err();
             prop_assert_eq!(refused, length != 2 * 3073);
         }
 
         #[test]
-        fn labels_and_pixels_survive(labels in prop::collection::vec(0u8..10, 1..4), seed: u8) {
+        fn labels_and_pixels_are_read_as_written(labels in prop::collection::vec(0u8..10, 1..4), seed: u8) {
             let image: Vec<u8> = (0..PIXELS).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed)).collect();
             let bytes: Vec<u8> = labels.iter().flat_map(|&l| std::iter::once(l).chain(image.clone())).collect();
             let (images, read) = decode_all(Kind::Cifar10, labels.len(), &bytes).unwrap();

@@ -1,4 +1,5 @@
-//! The readers of CIFAR on files of few images: real files are too large to be damaged a million times.
+//! Readers of CIFAR for files with any number of images. Fuzz tests damage small files, because real files are too
+//! large to be read a million times.
 
 use std::path::Path;
 
@@ -9,27 +10,27 @@ use crate::{DatasetPair, Result};
 /// Images `[n, 32, 32, 3]` and their labels `[n]`.
 pub type Decoded = (Vec<u8>, Vec<u8>);
 
-/// A file of the binary version with `n` images.
+/// Reads a file of the binary version with `n` images.
 ///
-/// **Errors:** as for a real file.
+/// **Errors:** those for a real file.
 pub fn binary(bytes: &[u8], cifar100: bool, n: usize) -> Result<Decoded> {
     let (mut images, mut labels) = (vec![0; n * PIXELS], vec![0; n]);
     binary::decode(kind(cifar100), "file", bytes, &mut images, &mut labels)?;
     Ok((images, labels))
 }
 
-/// A file of the python version with `n` images.
+/// Reads a file of the python version with `n` images.
 ///
-/// **Errors:** as for a real file.
+/// **Errors:** those for a real file.
 pub fn python(bytes: &[u8], cifar100: bool, n: usize) -> Result<Decoded> {
     let (mut images, mut labels) = (vec![0; n * PIXELS], vec![0; n]);
     python::decode(kind(cifar100), "file", bytes, &mut images, &mut labels)?;
     Ok((images, labels))
 }
 
-/// An archive of the binary version with `n` images in each file.
+/// Reads an archive of the binary version with `n` images in each file.
 ///
-/// **Errors:** as for a real archive.
+/// **Errors:** those for a real archive.
 pub fn archive(path: &Path, n: usize) -> Result<DatasetPair> {
     let of_binary = LAYOUTS.into_iter().filter(|layout| layout.form == Form::Binary);
     let few = of_binary.map(|layout| Layout { train_records: n, test_records: n, ..layout });

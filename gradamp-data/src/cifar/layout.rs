@@ -9,11 +9,11 @@ pub(crate) const CHANNELS: usize = 3;
 /// The bytes of an image.
 pub(crate) const PIXELS: usize = SIDE * SIDE * CHANNELS;
 
-/// One of the two data sets.
+/// CIFAR-10 or CIFAR-100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Cifar10,
-    /// With its 100 fine labels.
+    /// CIFAR-100, with its 100 fine labels.
     Cifar100,
 }
 
@@ -33,7 +33,7 @@ impl Kind {
         }
     }
 
-    /// The number of coarse classes; `None` where the set has none.
+    /// The number of coarse classes; `None` if the set has none.
     pub fn coarse_classes(self) -> Option<usize> {
         match self {
             Kind::Cifar10 => None,
@@ -41,7 +41,7 @@ impl Kind {
         }
     }
 
-    /// The constants of normalisation: measured over the training set's pixels and rounded to four digits, as is usual.
+    /// The constants of normalisation, measured over the training pixels and rounded to four digits, as is customary.
     pub fn normalisation(self) -> Normalisation {
         let (mean, std) = match self {
             Kind::Cifar10 => ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]),
@@ -51,7 +51,7 @@ impl Kind {
     }
 }
 
-/// The format of the files.
+/// The file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// Records of label bytes and three colour planes.
@@ -60,7 +60,8 @@ pub(crate) enum Form {
     Python,
 }
 
-/// The files of one data set in one form. All names differ, so that a name identifies its layout.
+/// The names and sizes of the files of one data set in one format. No two layouts share a file name, so a name
+/// identifies its layout.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     pub kind: Kind,
@@ -77,7 +78,7 @@ pub(crate) struct Layout {
     pub archive: &'static str,
 }
 
-/// All layouts that can be read. Where a folder holds several, the first of them is read.
+/// All layouts that can be read. If a folder holds several, the first one in this list is read.
 pub(crate) const LAYOUTS: [Layout; 4] = [
     Layout {
         kind: Kind::Cifar10,
@@ -131,7 +132,7 @@ impl Layout {
         train.chain(std::iter::once((self.test, test_records)))
     }
 
-    /// The data set and the form, in words.
+    /// The data set and the file format in words.
     pub fn describe(&self) -> String {
         let form = match self.form {
             Form::Binary => "binary",
@@ -140,7 +141,7 @@ impl Layout {
         format!("{}, {form} version", self.kind.name())
     }
 
-    /// The names of all files, for errors.
+    /// The names of all files, for error messages.
     pub fn list(&self) -> String {
         self.files().map(|(name, _)| name).collect::<Vec<_>>().join(", ")
     }
@@ -155,11 +156,11 @@ pub(super) fn interleave(planes: &[u8], pixels: &mut [u8]) {
     }
 }
 
-/// The classes' names, by label; the underscores of the originals are spaces here.
+/// The names of the classes, by label. Spaces replace the underscores of the original names.
 const CIFAR10_CLASSES: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
-/// As [`CIFAR10_CLASSES`].
+/// The names of the 100 fine classes, written as in [`CIFAR10_CLASSES`].
 #[rustfmt::skip]
 const CIFAR100_CLASSES: [&str; 100] = [
     "apple", "aquarium fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle",

@@ -1,4 +1,4 @@
-//! CIFAR-10 and CIFAR-100 in the binary and the python version.
+//! Readers of CIFAR-10 and CIFAR-100, in the binary and the python version.
 //!
 //! **Source:** A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009, and the description of
 //! the files that comes with them.

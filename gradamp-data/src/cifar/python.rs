@@ -1,5 +1,6 @@
-//! The python version: a pickled dictionary with `data`, an array of bytes `[n, 3072]` (each row the planes red, green,
-//! blue), and `labels` (CIFAR-100: `fine_labels`), a list, tuple or array of n numbers.
+//! The python version. A file is a pickled dictionary with two entries: `data`, an array of bytes `[n, 3072]` (each
+//! row holds the red, green and blue planes), and `labels` (CIFAR-100: `fine_labels`), a list, tuple or array of n
+//! numbers.
 
 use std::io::Read;
 
@@ -9,19 +10,19 @@ use super::pickle::element::Element;
 use super::pickle::value::{Array, Id, Pickle, Value};
 use crate::error::{Error, Place, Result};
 
-/// The most bytes of a record beside its pixels: its file name, its labels and the instructions around them.
+/// The most bytes that a record takes in addition to its pixels: its file name, its labels and their instructions.
 const MAX_RECORD_EXTRA: usize = 512;
 
-/// The most bytes of one colour of a pixel. Before protocol 3, Python 3 writes bytes as text, in which values from 128 up
-/// take two bytes. In protocol 0 a zero takes six bytes, but few pixels are zero.
+/// The most bytes that one colour value takes. Before protocol 3, Python 3 writes bytes as text, in which values of
+/// 128 and more take two bytes. In protocol 0 a zero takes six bytes, but few pixels are zero.
 const MAX_COLOUR: usize = 2;
 
 /// Reads exactly `labels.len()` records.
 ///
 /// **Shapes:** images `[n, 32, 32, 3]`, labels `[n]`.
 ///
-/// **Errors:** a truncated or longer file, an unreadable byte, a pickle that builds other data, another number of
-/// images or labels, a label out of range.
+/// **Errors:** the file is too short or too long, a byte can't be read, the pickle builds other data or another
+/// number of images or labels, or a label is out of range.
 pub(super) fn decode(
     kind: Kind,
     file: &str,

@@ -1,4 +1,4 @@
-//! Finding the files of a data set and reading them all, from a folder, a .tar or a .tar.gz.
+//! Finds the files of a data set and reads them from a folder, a .tar or a .tar.gz.
 
 use std::fs;
 use std::io::Read;
@@ -11,19 +11,19 @@ use super::{archive, binary, python};
 use crate::dataset::{Dataset, DatasetPair, Origin};
 use crate::error::{Error, Place, Result};
 
-/// Where a data set lies.
+/// Where the files of a data set are.
 #[derive(Clone, Debug)]
 pub(crate) enum Location {
     /// A folder with the files of a layout.
     Folder(PathBuf, Layout),
-    /// A .tar or .tar.gz, and the layouts that it may hold.
+    /// A .tar or .tar.gz, and the layouts whose files it may hold.
     Archive(PathBuf, Vec<Layout>),
 }
 
 /// The state of one file.
 #[derive(Debug)]
 pub struct FileState {
-    /// The file's name, behind its folder or archive.
+    /// The file's name, preceded by its folder or archive.
     pub file: String,
     /// The number of examples that the file must hold.
     pub examples: usize,
@@ -31,10 +31,10 @@ pub struct FileState {
     pub outcome: Result<()>,
 }
 
-/// Looks for one of `layouts`: `path` may be an archive, a folder of files, or a folder that holds such a folder or a
-/// published archive.
+/// Looks for the files of one of `layouts`. `path` may be an archive, a folder of files, or a folder that holds such
+/// a folder or a published archive.
 ///
-/// **Errors:** nothing at `path`, or none of `layouts` there.
+/// **Errors:** nothing exists at `path`, or it holds none of `layouts`.
 pub(crate) fn locate(path: &Path, layouts: &[Layout]) -> Result<Location> {
     if !fs::metadata(path).map_err(|e| Error::read(path, e))?.is_dir() {
         files::open(path).map_err(|e| Error::read(path, e))?;
@@ -44,7 +44,7 @@ pub(crate) fn locate(path: &Path, layouts: &[Layout]) -> Result<Location> {
     for entry in fs::read_dir(path).map_err(|e| Error::read(path, e))? {
         entries.push(entry.map_err(|e| Error::read(path, e))?.path());
     }
-    entries.sort(); // the system lists entries in no particular order
+    entries.sort(); // a system may list entries in any order
     let folders = entries.iter().filter(|entry| entry.is_dir());
     for folder in std::iter::once(&path.to_owned()).chain(folders) {
         let has_any = |layout: &&Layout| layout.files().any(|(name, _)| is_there(&folder.join(name)));
@@ -68,7 +68,8 @@ pub(crate) fn locate(path: &Path, layouts: &[Layout]) -> Result<Location> {
     Err(Error::NoDataset { path: path.to_owned(), expected: any_of(layouts), found })
 }
 
-/// Whether there is a file at `path`. It may be unreadable; reading it then returns the error. A folder does not count.
+/// Whether a file exists at `path`. A folder does not count. An unreadable file counts: reading it then returns the
+/// error.
 fn is_there(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| !metadata.is_dir())
 }
@@ -82,14 +83,16 @@ fn any_of(layouts: &[Layout]) -> String {
 pub(crate) struct Scan {
     layout: Layout,
     path: PathBuf,
-    /// The files in the layout's order; `None` for a file that was not found.
+    /// The state of each file, in the layout's order; `None` for a file that was not found.
     files: Vec<Option<FileState>>,
     train: Records,
     test: Records,
-    /// The error that stopped the reading of an archive between two files.
+    /// The error that stopped the reading of an archive, if it occurred outside the content of a file.
     stopped: Option<Error>,
 }
 
+/// The images and labels of a set.
+///
 /// **Shapes:** images `[n, 32, 32, 3]`, labels `[n]`.
 struct Records {
     images: Vec<u8>,
@@ -103,7 +106,7 @@ impl Records {
 }
 
 impl Location {
-    /// Reads all files, including those behind a file that cannot be read.
+    /// Reads all files. An unreadable file does not stop the reading of the files after it.
     ///
     /// **Errors:** no file could be read.
     pub fn scan(&self) -> Result<Scan> {
@@ -135,7 +138,7 @@ fn scan_archive(path: &Path, layouts: &[Layout]) -> Result<Scan> {
         let holds = |layout: &&Layout| layout.files().any(|(file, _)| file == name);
         if let Some(&layout) = layouts.iter().find(holds) {
             let scan = scan.get_or_insert_with(|| Scan::new(path, layout));
-            // A second layout in the same archive is ignored.
+            // The first file found decides the layout. Files of a second layout in the same archive are ignored.
             if let Some(index) = scan.layout.files().position(|(file, _)| file == name) {
                 scan.read_file(index, format!("{shown}: {member}"), reader);
             }
@@ -147,12 +150,12 @@ fn scan_archive(path: &Path, layouts: &[Layout]) -> Result<Scan> {
         (None, None) => Err(Error::NoDataset {
             path: path.to_owned(),
             expected: any_of(layouts),
-            found: "an archive of other files".into(),
+            found: "an archive without these files".into(),
         }),
     }
 }
 
-/// Reads one file.
+/// Decodes one file.
 ///
 /// **Shapes:** images `[n, 32, 32, 3]`, labels `[n]`.
 fn decode(
@@ -176,7 +179,7 @@ impl Scan {
         Self { layout, path: path.to_owned(), files, train, test, stopped: None }
     }
 
-    /// Decodes one file into the records of its set.
+    /// Decodes one file into the images and labels of its set.
     fn read_file(&mut self, index: usize, file: String, reader: impl Read) {
         if self.files[index].is_some() {
             let again = Error::format(&file, Place::Byte(0), "each file once", "a second one of this name");
@@ -198,7 +201,7 @@ impl Scan {
         self.files[index] = Some(FileState { file, examples, outcome });
     }
 
-    /// The state of every file. An error that belongs to no file has the archive's name.
+    /// The state of every file. An error that belongs to no single file is listed under the archive's name.
     pub fn states(self) -> Vec<FileState> {
         let Self { layout, path, files, stopped, .. } = self;
         let mut states: Vec<FileState> = layout
@@ -222,9 +225,10 @@ impl Scan {
         states
     }
 
-    /// Both data sets.
+    /// Returns both data sets.
     ///
-    /// **Errors:** the first error of any file. Where an archive ends early, that error comes before the missing files.
+    /// **Errors:** the first error of any file. If an archive ends early, its error is returned, and not the files
+    /// that are missing because of it.
     pub fn into_pair(mut self) -> Result<DatasetPair> {
         let layout = self.layout;
         let train = std::mem::replace(&mut self.train, Records::new(0));

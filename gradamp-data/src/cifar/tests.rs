@@ -1,4 +1,4 @@
-//! Folders and archives as a user has them, with few images in each file.
+//! Tests of folders and archives as users have them, with few images in each file.
 
 use std::fs;
 use std::io::Read;
@@ -12,12 +12,12 @@ use super::layout::{Form, PIXELS, interleave};
 use super::*;
 use crate::{DatasetPair, Error, Result};
 
-/// The layouts with two images in a training file and one in the test file.
+/// All layouts, with two images in each training file and one in the test file.
 fn small() -> [Layout; 4] {
     LAYOUTS.map(|layout| Layout { train_records: 2, test_records: 1, ..layout })
 }
 
-/// A value that depends on file, record and place.
+/// Colour planes whose values depend on the file, the record and the position.
 fn planes(file: usize, record: usize) -> Vec<u8> {
     (0..PIXELS).map(|i| (i * 7 + file * 50 + record * 13) as u8).collect()
 }
@@ -26,7 +26,7 @@ fn label(file: usize, record: usize) -> u8 {
     (file * 2 + record) as u8 % 10
 }
 
-/// A file's bytes; the pickle is what Python 2 writes.
+/// The content of a file. Python files are pickled as Python 2 does it.
 fn content(layout: &Layout, file: usize, records: usize) -> Vec<u8> {
     if layout.form == Form::Binary {
         let coarse = layout.kind.coarse_classes().map(|_| 19);
@@ -89,7 +89,7 @@ fn every_layout_is_read_from_folder_sub_folder_and_archive() {
         let folder = TempDir::new().unwrap();
         let mut files = contents(&layout);
         write_folder(&folder.path().join("deeper/sub"), &files);
-        files.reverse(); // an archive has its own order
+        files.reverse(); // files in an archive come in any order
         files.insert(1, ("readme.html", b"<html>".to_vec()));
         fs::create_dir(folder.path().join("packed")).unwrap();
         fs::write(folder.path().join("packed").join(layout.archive), tar_gz(&files)).unwrap();
@@ -113,7 +113,7 @@ fn every_layout_is_read_from_folder_sub_folder_and_archive() {
 }
 
 #[test]
-fn python_files_of_protocols_2_to_5_are_read() {
+fn pickles_of_protocols_2_to_5_are_read() {
     for name in ["protocol-2", "protocol-3", "protocol-4", "protocol-5", "fortran"] {
         let path = format!("{}/tests/fixtures/{name}.pickle.gz", env!("CARGO_MANIFEST_DIR"));
         let reader = flate2::read::GzDecoder::new(fs::File::open(&path).unwrap());
@@ -127,9 +127,10 @@ fn python_files_of_protocols_2_to_5_are_read() {
     }
 }
 
-/// Pickles as Python 3 writes them with NumPy 1.26 and 2.4: bytes as text before protocol 3, labels of every kind.
+/// Pickles that Python 3 wrote with NumPy 1.26 and 2.4. Before protocol 3 they hold bytes as text. Their labels are
+/// of every kind that the reader accepts.
 #[test]
-fn python_files_of_every_protocol_with_labels_of_every_kind_are_read() {
+fn pickles_of_every_protocol_and_kind_of_labels_are_read() {
     let mut read = 0;
     for entry in fs::read_dir(format!("{}/tests/fixtures", env!("CARGO_MANIFEST_DIR"))).unwrap() {
         let path = entry.unwrap().path();
@@ -147,12 +148,13 @@ fn python_files_of_every_protocol_with_labels_of_every_kind_are_read() {
         }
         read += 1;
     }
-    assert_eq!(read, 12, "six protocols by two versions of NumPy");
+    assert_eq!(read, 12, "six protocols, each by two versions of NumPy");
 }
 
-/// A whole file as Python 3 writes it with protocol 2, as long as real ones: most colours from 128 up.
+/// Reads a whole file as Python 3 writes it with protocol 2. Most colour values are 128 and more, so the file is as
+/// long as a real file can be.
 #[test]
-fn bytes_written_as_text_may_take_twice_the_room() {
+fn a_file_of_bytes_written_as_text_may_be_twice_as_long() {
     let text = |bytes: &[u8], pickle: &mut Vec<u8>| {
         let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
         pickle.extend(b"c_codecs\nencode\nX");
@@ -178,7 +180,7 @@ fn bytes_written_as_text_may_take_twice_the_room() {
 }
 
 #[test]
-fn a_plain_tar_is_read_as_a_packed_one() {
+fn a_tar_and_a_tar_gz_are_read_alike() {
     let layout = small()[1];
     let folder = TempDir::new().unwrap();
     let packed = tar_gz(&contents(&layout));
@@ -194,7 +196,7 @@ fn a_plain_tar_is_read_as_a_packed_one() {
 }
 
 #[test]
-fn a_missing_file_is_named_with_all_that_are_needed() {
+fn a_missing_file_is_reported_with_the_list_of_all_files() {
     let folder = TempDir::new().unwrap();
     let mut files = contents(&small()[0]);
     files.remove(2);
@@ -210,7 +212,7 @@ fn a_missing_file_is_named_with_all_that_are_needed() {
 }
 
 #[test]
-fn a_folder_without_data_says_what_lies_there_and_what_is_expected() {
+fn the_error_for_a_folder_without_data_lists_its_content_and_the_expected_files() {
     let folder = TempDir::new().unwrap();
     assert!(fault(folder.path(), &folder).ends_with("found an empty folder"));
     fs::write(folder.path().join("notes.txt"), "").unwrap();
@@ -221,7 +223,7 @@ fn a_folder_without_data_says_what_lies_there_and_what_is_expected() {
 }
 
 #[test]
-fn corrupt_archives_name_the_member_or_the_byte() {
+fn errors_of_corrupt_archives_name_the_member_or_the_byte() {
     let folder = TempDir::new().unwrap();
     let archive = folder.path().join("a.tar.gz");
     let whole = tar_gz(&contents(&small()[0]));
@@ -242,7 +244,7 @@ fn corrupt_archives_name_the_member_or_the_byte() {
     assert_eq!(fault(&archive, &folder), expected);
 
     fs::write(&archive, tar_gz(&[("readme", vec![1])])).unwrap();
-    assert!(fault(&archive, &folder).ends_with("found an archive of other files"));
+    assert!(fault(&archive, &folder).ends_with("found an archive without these files"));
 
     let mut twice = contents(&small()[0]);
     twice.push(twice[0].clone());
@@ -278,7 +280,7 @@ fn labels_and_shapes_of_a_pickle_are_checked() {
 }
 
 #[test]
-fn every_file_is_reported_behind_a_broken_one() {
+fn files_after_a_broken_one_are_reported_too() {
     let folder = TempDir::new().unwrap();
     let mut files = contents(&small()[0]);
     files[1].1[3073] = 11;
@@ -293,12 +295,12 @@ fn every_file_is_reported_behind_a_broken_one() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Any damage is either refused or changes no more than the content.
+    /// Damage anywhere in the file either is refused or changes the content only.
     #[test]
     fn damaged_pickles_never_panic(place: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
         let layout = small()[3];
         let mut bytes = content(&layout, 0, 2);
-        // Half of the damage goes to the instructions around the pixels.
+        // Half of the cases damage the instructions around the pixels.
         let instructions: Vec<usize> = (0..170).chain(bytes.len() - 40..bytes.len()).collect();
         bytes[instructions[place.index(instructions.len())]] = byte;
         let (mut images, mut labels) = (vec![0; 2 * PIXELS], vec![0; 2]);

@@ -1,4 +1,5 @@
-//! The ten outlines: whether a point (u to the right, v down, the centre at 0, the size about 1) lies inside.
+//! The ten outlines. Each is a function that says whether a point lies inside the shape. u points right and v down;
+//! the shape is centred at 0 and has a radius of about 1.
 
 pub(super) type Outline = fn(f32, f32) -> bool;
 
@@ -28,7 +29,7 @@ pub(super) fn bar(u: f32, v: f32) -> bool {
     u.abs() < 0.27 && v.abs() < 0.95
 }
 
-/// Five points at radius 1 and the corners between them at radius 0.42, clockwise from the top.
+/// The corners of the star, clockwise from the top: five points at radius 1, and between them five at radius 0.42.
 const STAR: [(f32, f32); 10] = [
     (0.0, -1.0),
     (0.247, -0.340),
@@ -42,7 +43,7 @@ const STAR: [(f32, f32); 10] = [
     (-0.247, -0.340),
 ];
 
-/// Whether a ray from the point to the right crosses the polygon's edges an odd number of times.
+/// Whether a point lies inside a polygon: a ray from the point to the right crosses the edges an odd number of times.
 fn inside(corners: &[(f32, f32)], u: f32, v: f32) -> bool {
     let edges = corners.iter().zip(corners.iter().cycle().skip(1));
     let crosses = |((u0, v0), (u1, v1)): &(&(f32, f32), &(f32, f32))| {
@@ -55,7 +56,8 @@ fn inside(corners: &[(f32, f32)], u: f32, v: f32) -> bool {
 mod tests {
     use super::*;
 
-    /// The share of the square from -1.3 to 1.3 that an outline covers, and whether it stays inside.
+    /// Returns the area that an outline covers within the square from -1.3 to 1.3, and whether the outline stays
+    /// inside it.
     fn coverage(outline: Outline) -> (f32, bool) {
         let place = |i: usize| (i as f32 + 0.5) / 100.0 * 4.0 - 2.0;
         let points = (0..100).flat_map(|i| (0..100).map(move |j| (place(i), place(j))));
@@ -64,17 +66,17 @@ mod tests {
     }
 
     #[test]
-    fn outlines_have_area_and_stay_in_reach() {
+    fn outlines_cover_enough_area_and_stay_within_reach() {
         for (name, outline) in CLASSES {
             let (area, reached) = coverage(outline);
-            assert!((0.8..2.6).contains(&area), "{name} covers {area}");
+            assert!((0.8..2.6).contains(&area), "{name} covers an area of {area}");
             assert!(reached, "{name} reaches too far");
         }
     }
 
     #[test]
     fn the_star_has_the_area_of_its_triangles() {
-        // ten triangles of two sides 1 and 0.42 that enclose 36 degrees: 10/2 · 0.42 · sin 36°
+        // Ten triangles, each with sides 1 and 0.42 that enclose 36 degrees: 10/2 · 0.42 · sin 36°.
         let (area, _) = coverage(CLASSES[7].1);
         assert!((area - 5.0 * 0.42 * 0.5878).abs() < 0.05, "{area}");
     }

@@ -1,4 +1,5 @@
-//! The instructions that name functions: which values they build. Nothing is called.
+//! The instructions that refer to functions by name. Each one builds the value that the function would return; no
+//! function is called.
 
 use std::borrow::Cow;
 
@@ -47,18 +48,19 @@ impl<'a> Machine<'a> {
             {
                 match element.number(bytes) {
                     Some(number) => Value::Int(number),
-                    None => return self.refuse("a number of at most 63 bits", "a larger one"),
+                    None => return self.refuse("a number of at most 63 bits", "a larger number"),
                 }
             }
             (Global::Encode, [Value::Text(text), Value::Text(code)]) if code == "latin1" => {
-                // Each text is decoded once in an honest file; a shorter file cannot ask for more.
+                // A valid file decodes each of its texts once. This limit keeps a malicious file from decoding one
+                // text many times.
                 self.decoded += text.chars().count();
                 if self.decoded > self.cursor.len() {
-                    return self.refuse("each text decoded once", "more text than the file holds");
+                    return self.refuse("each text decoded once", "more decoded text than the file holds");
                 }
                 match text.chars().map(|c| u8::try_from(u32::from(c))).collect() {
                     Ok(bytes) => Value::Bytes(Cow::Owned(bytes)),
-                    Err(_) => return self.refuse("characters below 256", "others"),
+                    Err(_) => return self.refuse("characters below 256", "other characters"),
                 }
             }
             (
@@ -77,7 +79,7 @@ impl<'a> Machine<'a> {
         self.push(built)
     }
 
-    /// BUILD: fills an array, or completes an element type.
+    /// BUILD: fills an array or completes an element type.
     pub(super) fn build(&mut self) -> Result<(), Refusal> {
         let state = self.pop("a state")?;
         let object = self.top("an object to fill")?;
@@ -116,7 +118,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Checks a shape against its bytes.
+    /// Checks that an array has as many bytes as its shape requires.
     fn array(&self, element: Element, shape: &[Id], fortran: bool, bytes: Id) -> Result<Array, Refusal> {
         let dimension = |id: &Id| match self.values[*id] {
             Value::Int(n) => usize::try_from(n).ok(),

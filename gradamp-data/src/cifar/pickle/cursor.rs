@@ -1,8 +1,8 @@
-//! Reading a pickle's bytes.
+//! Reads the bytes of a pickle.
 
 use super::value::Refusal;
 
-/// A position in a file that never runs past its end.
+/// A position in a file. Reading past the end of the file is an error.
 pub(super) struct Cursor<'a> {
     file: &'a [u8],
     position: usize,
@@ -17,7 +17,7 @@ impl<'a> Cursor<'a> {
         self.position
     }
 
-    /// Bytes of the whole file.
+    /// The number of bytes in the whole file.
     pub fn len(&self) -> usize {
         self.file.len()
     }
@@ -41,14 +41,14 @@ impl<'a> Cursor<'a> {
         self.read(1).map(|bytes| bytes[0])
     }
 
-    /// An unsigned number of `width` bytes, the lowest first.
+    /// Reads an unsigned number of `width` bytes, lowest byte first.
     pub fn size(&mut self, width: usize) -> Result<usize, Refusal> {
         let number = self.read(width)?.iter().rev().fold(0u64, |n, &byte| n << 8 | u64::from(byte));
-        // Where usize is narrower, no file can be that long: `read` refuses it.
+        // If usize is narrower than the number, the file can't be that long, and `read` refuses the length.
         Ok(usize::try_from(number).unwrap_or(usize::MAX))
     }
 
-    /// A signed number of up to 8 bytes behind a byte that counts them.
+    /// Reads a byte that holds a count, then a signed number of that many bytes, at most 8.
     pub fn long(&mut self) -> Result<i64, Refusal> {
         let start = self.position;
         let width = usize::from(self.byte()?);
@@ -60,13 +60,13 @@ impl<'a> Cursor<'a> {
         Ok(bytes.iter().rev().fold(fill, |n, &byte| n << 8 | i64::from(byte)))
     }
 
-    /// Text up to the end of the line. Each byte is one Latin-1 character, except for two escapes: `\u` with four hexadecimal
-    /// digits and `\U` with eight stand for the Unicode character of that number.
+    /// Reads text up to the end of the line. Each byte is one Latin-1 character, except for two escapes: `\u` with
+    /// four hexadecimal digits and `\U` with eight stand for the Unicode character of that number.
     pub fn escaped_text(&mut self) -> Result<String, Refusal> {
         let start = self.position;
         let rest = &self.file[start..];
         let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {
-            return Err(Refusal::new(start, "a line's end behind a text", "the end of the file"));
+            return Err(Refusal::new(start, "the end of a line after a text", "the end of the file"));
         };
         self.position += length + 1;
         let mut line = &rest[..length];
@@ -84,14 +84,16 @@ impl<'a> Cursor<'a> {
             let code = line.get(1..=digits).and_then(|digits| std::str::from_utf8(digits).ok());
             match code.and_then(|code| u32::from_str_radix(code, 16).ok()).and_then(char::from_u32) {
                 Some(character) => text.push(character),
-                None => return Err(Refusal::new(start, "characters", "an escape that stands for none")),
+                None => {
+                    return Err(Refusal::new(start, "characters", "an escape that stands for no character"));
+                }
             }
             line = &line[digits + 1..];
         }
         Ok(text)
     }
 
-    /// ASCII text up to a line's end.
+    /// Reads ASCII text up to the end of the line.
     pub fn line(&mut self) -> Result<&'a str, Refusal> {
         let start = self.position;
         let rest = &self.file[start..];
@@ -101,7 +103,9 @@ impl<'a> Cursor<'a> {
                 self.position += text.len() + 1;
                 Ok(text)
             }
-            None => Err(Refusal::new(start, "a name of at most 100 letters and a line's end", "other bytes")),
+            None => {
+                Err(Refusal::new(start, "a name of at most 100 letters and the end of a line", "other bytes"))
+            }
         }
     }
 }

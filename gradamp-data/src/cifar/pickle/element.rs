@@ -27,7 +27,7 @@ impl Element {
     /// An unsigned byte: the type of an image's values.
     pub const BYTE: Self = Self { signed: false, width: 1, big_endian: false };
 
-    /// The type with NumPy's code: a letter and the number of bytes. `None` for other types.
+    /// The type for NumPy's code, which is a letter and a number of bytes; `None` for an unsupported code.
     pub fn parse(code: &[u8]) -> Option<Self> {
         let (signed, width) = match code {
             [b'i', width] => (true, width),
@@ -38,7 +38,7 @@ impl Element {
         Some(Self { signed, width: width.into(), big_endian: false })
     }
 
-    /// The type with the order of bytes that NumPy writes as `order`.
+    /// This type with the byte order that NumPy writes as `order`.
     pub fn ordered(self, order: &[u8]) -> Self {
         Self { big_endian: order == b">", ..self }
     }
@@ -48,7 +48,7 @@ impl Element {
         self.width
     }
 
-    /// The number in `bytes`, of which there are `width`; `None` for a number beyond 63 bits.
+    /// Reads the number in `bytes`, which has `width` elements. Returns `None` if the number takes more than 63 bits.
     pub fn number(self, bytes: &[u8]) -> Option<i64> {
         let highest = if self.big_endian { bytes.first() } else { bytes.last() };
         let fill = if self.signed && highest.is_some_and(|byte| byte & 0x80 != 0) { u64::MAX } else { 0 };
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_of_every_type() {
+    fn numbers_of_every_type_are_read() {
         let number = |code: &[u8], order: &[u8], bytes: &[u8]| {
             let element = Element::parse(code).unwrap().ordered(order);
             assert_eq!((element.width(), element.to_string().as_bytes()), (bytes.len(), code));

@@ -1,4 +1,4 @@
-//! The stack machine that a pickle programs.
+//! The stack machine that executes a pickle's instructions.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,15 +6,15 @@ use std::collections::HashMap;
 use super::cursor::Cursor;
 use super::value::{Id, Refusal, Value};
 
-/// A stack machine: the state that a pickle's instructions change.
+/// The state that a pickle's instructions change.
 pub(super) struct Machine<'a> {
     pub(super) cursor: Cursor<'a>,
     pub(super) values: Vec<Value<'a>>,
     pub(super) stack: Vec<Id>,
-    /// The heights of the stack at its marks.
+    /// The height of the stack at each mark.
     pub(super) marks: Vec<usize>,
     pub(super) memo: HashMap<usize, Id>,
-    /// The number of bytes that were decoded, and not borrowed from the file.
+    /// The number of bytes decoded into new memory instead of being borrowed from the file.
     pub(super) decoded: usize,
     /// The offset of the current instruction.
     pub(super) offset: usize,
@@ -60,20 +60,20 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// The number of a slot of the memo, written as a line.
+    /// Reads the number of a memo slot, which is written as a line of digits.
     pub(super) fn slot(&mut self) -> Result<usize, Refusal> {
         let digits = self.cursor.line()?;
-        digits.parse().or_else(|_| self.refuse("a number to remember a value by", format!("{digits:?}")))
+        digits.parse().or_else(|_| self.refuse("the number of a memo slot", format!("{digits:?}")))
     }
 
     pub(super) fn recall(&mut self, slot: usize) -> Result<(), Refusal> {
         match self.memo.get(&slot) {
             Some(&id) => self.push_id(id),
-            None => self.refuse("a remembered value", format!("nothing under number {slot}")),
+            None => self.refuse("a value in the memo", format!("nothing in slot {slot}")),
         }
     }
 
-    /// The height below which instructions cannot reach: the last mark.
+    /// The height of the last mark on the stack. Instructions can't pop below it.
     pub(super) fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -95,14 +95,14 @@ impl<'a> Machine<'a> {
         let left = self.stack.len().checked_sub(count).filter(|&left| left >= self.floor());
         match left {
             Some(left) => Ok(self.stack.split_off(left)),
-            None => self.refuse(format!("{count} values on the stack"), "fewer"),
+            None => self.refuse(format!("{count} values on the stack"), "fewer values"),
         }
     }
 
     pub(super) fn pop_to_mark(&mut self) -> Result<Vec<Id>, Refusal> {
         match self.marks.pop() {
             Some(height) => Ok(self.stack.split_off(height)),
-            None => self.refuse("a mark on the stack", "none"),
+            None => self.refuse("a mark on the stack", "no mark"),
         }
     }
 
@@ -128,7 +128,7 @@ impl<'a> Machine<'a> {
                 old.extend(pairs.iter().map(|&[key, value]| (key, value)));
                 Ok(())
             }
-            Value::Dict(_) => self.refuse("keys and values in pairs", format!("{} of them", items.len())),
+            Value::Dict(_) => self.refuse("keys and values in pairs", format!("{} values", items.len())),
             other => {
                 let found = other.describe();
                 self.refuse("a dictionary to insert into", found)

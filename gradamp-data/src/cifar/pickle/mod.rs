@@ -1,11 +1,12 @@
-//! A pickle reader that can build dictionaries, lists, tuples, numbers, strings and NumPy arrays of bytes, and
-//! refuses everything else.
+//! A reader for pickles that builds dictionaries, lists, tuples, numbers, strings and NumPy arrays of whole numbers,
+//! and refuses everything else.
 //!
 //! A pickle is a program for a stack machine, and Python's own reader calls any function that the program names. This
-//! reader knows six names and calls nothing. It reads protocols 0 to 5, except for the text that Python 2 writes in protocol
-//! 0. From protocol 3 on, a value borrows the file's bytes; before that, Python 3 writes bytes as text, which is decoded.
+//! reader accepts six names and calls no function. It reads protocols 0 to 5, except for text that Python 2 wrote
+//! with protocol 0. From protocol 3 on, values borrow the file's bytes. Before protocol 3, Python 3 wrote bytes as
+//! text, which is decoded here.
 //!
-//! **Source:** the opcodes' descriptions in Python's `pickletools`.
+//! **Source:** the descriptions of the opcodes in Python's `pickletools`.
 
 mod calls;
 mod cursor;
@@ -20,8 +21,8 @@ use cursor::Cursor;
 use machine::Machine;
 use value::{Pickle, Refusal, Value};
 
-/// The most instructions of a pickle, which bounds the memory that hostile input can use. A training file of CIFAR-100 has
-/// about 350,000.
+/// The most instructions in a pickle. The limit bounds the memory that a malicious file can use. A training file of
+/// CIFAR-100 has about 350,000 instructions.
 const MAX_INSTRUCTIONS: usize = 4_000_000;
 
 /// Reads a whole pickle.
@@ -35,7 +36,8 @@ pub(super) fn parse(file: &[u8]) -> Result<Pickle<'_>, Refusal> {
         decoded: 0,
         offset: 0,
     };
-    // A dictionary of protocol 0 begins with a mark, one of protocol 1 with itself, and later ones with their number.
+    // In protocol 0 a pickled dictionary begins with a mark, in protocol 1 with the dictionary instruction, and in
+    // later protocols with the protocol's number.
     if !file.first().is_some_and(|first| [0x80, b'(', b'}'].contains(first)) {
         let found = file.first().map_or("an empty file".into(), |byte| format!("byte {byte:#04x}"));
         return Err(Refusal::new(0, "a pickled dictionary (byte 0x80, '(' or '}')", found));
@@ -49,7 +51,7 @@ pub(super) fn parse(file: &[u8]) -> Result<Pickle<'_>, Refusal> {
         }
         machine.step(opcode)?;
     }
-    machine.refuse(format!("at most {MAX_INSTRUCTIONS} instructions"), "more")
+    machine.refuse(format!("at most {MAX_INSTRUCTIONS} instructions"), "more instructions")
 }
 
 impl<'a> Machine<'a> {
@@ -115,7 +117,7 @@ impl<'a> Machine<'a> {
                     b'r' => self.cursor.size(4)?,
                     _ => self.memo.len(),
                 };
-                let top = self.top("a value to remember")?;
+                let top = self.top("a value for the memo")?;
                 self.memo.insert(slot, top);
                 Ok(())
             }
@@ -147,7 +149,7 @@ impl<'a> Machine<'a> {
             }
             b'p' => {
                 let slot = self.slot()?;
-                let top = self.top("a value to remember")?;
+                let top = self.top("a value for the memo")?;
                 self.memo.insert(slot, top);
                 Ok(())
             }

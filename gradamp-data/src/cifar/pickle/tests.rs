@@ -9,7 +9,7 @@ fn refusal(file: &[u8]) -> (usize, String) {
 
 #[test]
 fn plain_data_is_built() {
-    // {'a': [1, 300, -2], b'b': ()} with the list filled through the memo
+    // {'a': [1, 300, -2], b'b': ()}, where the list is filled after it was put into the memo
     let file = b"\x80\x02}(U\x01a]q\x00K\x01ah\x00(M\x2c\x01J\xfe\xff\xff\xffe0".to_vec();
     assert_eq!(refusal(&file), (25, "opcode 0x30 '0'".into()));
 
@@ -29,8 +29,8 @@ fn plain_data_is_built() {
 }
 
 #[test]
-fn a_list_that_grows_after_it_was_remembered_is_one_list() {
-    // {b'x': l, b'y': l} where l gets its item through the memo
+fn a_list_that_grows_after_it_was_put_into_the_memo_stays_one_list() {
+    // {b'x': l, b'y': l}, where l is read from the memo and gets its item through it
     let pickle = parse(b"\x80\x03}(C\x01x]q\x05C\x01yh\x05K\x07au.").unwrap();
     let [Some(Value::List(x)), Some(Value::List(y))] = [pickle.get("x"), pickle.get("y")] else {
         panic!("{pickle:?}")
@@ -50,7 +50,7 @@ fn long_numbers_have_a_sign() {
 }
 
 #[test]
-fn other_names_and_instructions_are_refused_with_their_place() {
+fn unsupported_names_and_instructions_are_refused_with_their_offset() {
     assert_eq!(refusal(b"\x80\x02cos\nsystem\n."), (2, "the name os.system".into()));
     assert_eq!(refusal(b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93."), (18, "the name builtins.eval".into()));
     assert_eq!(refusal(b"\x80\x02(iposix\nsystem\n."), (3, "opcode 0x69 'i'".into()));
@@ -63,8 +63,8 @@ fn other_names_and_instructions_are_refused_with_their_place() {
 }
 
 #[test]
-fn a_known_name_called_otherwise_is_refused() {
-    // _codecs.encode('x', 'hex'), numpy.dtype('O8', 0, 1), an array of objects
+fn a_supported_name_with_wrong_arguments_is_refused() {
+    // _codecs.encode('x', 'hex'), numpy.dtype('O8', 0, 1), a call of the number 1, BUILD of a list
     assert!(parse(b"\x80\x02c_codecs\nencode\nX\x01\0\0\0xX\x03\0\0\0hex\x86R.").is_err());
     assert_eq!(refusal(b"\x80\x02cnumpy\ndtype\nX\x02\0\0\0O8K\0K\x01\x87R."), (27, "\"O8\"".into()));
     assert_eq!(refusal(b"\x80\x02K\x01)R."), (5, "the number 1 and a tuple of 0".into()));
@@ -72,7 +72,7 @@ fn a_known_name_called_otherwise_is_refused() {
 }
 
 #[test]
-fn an_array_must_hold_what_its_shape_says() {
+fn an_array_must_have_the_bytes_of_its_shape() {
     let array = |shape: &[u8], bytes: &[u8]| {
         let mut file =
             b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85U\x01b\x87R(K\x01("
@@ -97,12 +97,12 @@ fn an_array_must_hold_what_its_shape_says() {
 }
 
 #[test]
-fn text_cannot_be_decoded_over_and_over() {
+fn one_text_cannot_be_decoded_many_times() {
     let mut file = b"\x80\x02c_codecs\nencode\nq\0X\x40\0\0\0".to_vec();
     file.extend([b'x'; 64]);
     file.extend(b"q\x01X\x06\0\0\0latin1q\x02\x86R");
     (0..100).for_each(|_| file.extend(b"h\0h\x01h\x02\x86R"));
-    assert_eq!(parse(&file).unwrap_err().found, "more text than the file holds");
+    assert_eq!(parse(&file).unwrap_err().found, "more decoded text than the file holds");
 }
 
 #[test]
@@ -113,14 +113,14 @@ fn instructions_are_limited() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = parse(&bytes);
         let _ = parse(&[b"\x80\x02", &bytes[..]].concat());
     }
 
-    /// Instructions it knows, in any order: deeper than random bytes reach.
+    /// Valid instructions in random order reach more of the reader than random bytes.
     #[test]
-    fn no_program_makes_it_panic(program in prop::collection::vec(0usize..24, 0..60)) {
+    fn random_instructions_never_panic(program in prop::collection::vec(0usize..24, 0..60)) {
         const PARTS: [&[u8]; 24] = [
             b"N", b"\x88", b"K\x02", b"J\xff\xff\xff\xff", b"U\x01b", b"X\x02\0\0\0u1", b"(", b"}", b"]", b")", b"t",
             b"\x85", b"\x86", b"\x87", b"a", b"e", b"s", b"u", b"\x94", b"h\0", b"cnumpy\ndtype\n",

@@ -10,7 +10,7 @@ pub(crate) type Id = usize;
 /// Why a pickle was refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// Bytes from the file's beginning.
+    /// The offset from the beginning of the file, in bytes.
     pub(crate) offset: usize,
     pub(crate) expected: String,
     pub(crate) found: String,
@@ -22,7 +22,7 @@ impl Refusal {
     }
 }
 
-/// A value of a pickle. Parts are named by their [`Id`], so that a list may grow after it was put into the memo.
+/// A value of a pickle. It refers to its parts by [`Id`], because a list may grow after it was put into the memo.
 #[derive(Debug)]
 pub(crate) enum Value<'a> {
     None,
@@ -44,14 +44,14 @@ pub(crate) enum Value<'a> {
 pub(crate) struct Array {
     pub(crate) element: Element,
     pub(crate) shape: Vec<usize>,
-    /// Whether the first index runs fastest.
+    /// Whether the array is stored in Fortran order, in which the first index varies fastest.
     pub(crate) fortran: bool,
-    /// The id of a [`Value::Bytes`] with as many bytes as the shape says.
+    /// The id of a [`Value::Bytes`] that holds as many bytes as the shape requires.
     pub(crate) bytes: Id,
 }
 
 impl Value<'_> {
-    /// The bytes of `bytes` or a string.
+    /// The content of `bytes` or a string; `None` for other values.
     pub(crate) fn as_bytes(&self) -> Option<&[u8]> {
         match self {
             Value::Bytes(bytes) => Some(bytes),
@@ -60,7 +60,7 @@ impl Value<'_> {
         }
     }
 
-    /// The value in words, for errors.
+    /// The value in words, for error messages.
     pub(crate) fn describe(&self) -> String {
         match self {
             Value::None => "None".into(),
@@ -97,37 +97,38 @@ impl<'a> Pickle<'a> {
         &self.values[id]
     }
 
-    /// The value under `key` of the outermost dictionary; where a key stands twice, the last counts.
+    /// The value of `key` in the outermost dictionary. If a key occurs twice, the last one counts.
     pub(crate) fn get(&self, key: &str) -> Option<&Value<'a>> {
         let Value::Dict(items) = self.root() else { return None };
         items.iter().rev().find(|(k, _)| self.bytes(*k) == Some(key.as_bytes())).map(|(_, v)| self.value(*v))
     }
 
-    /// The bytes of `bytes` or a string.
+    /// The content of `bytes` or a string; `None` for other values.
     pub(crate) fn bytes(&self, id: Id) -> Option<&[u8]> {
         self.values[id].as_bytes()
     }
 }
 
-/// A name that a pickle may use.
+/// A function or class that a pickle may refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Global {
-    /// An empty array, filled by a later instruction.
+    /// Makes an empty array, which a later instruction fills.
     Reconstruct,
     /// The class of arrays.
     NdArray,
     /// An element type.
     DType,
-    /// An array over existing bytes (protocol 5).
+    /// Makes an array from existing bytes (protocol 5).
     FromBuffer,
-    /// A NumPy number.
+    /// Makes a NumPy number.
     Scalar,
-    /// Decodes text into bytes: Python 3 writes bytes so before protocol 3.
+    /// Encodes text as bytes. Before protocol 3, Python 3 writes every `bytes` value as a call of this function.
     Encode,
 }
 
 impl Global {
-    /// The name `module.name`; `None` where a pickle may not use it. NumPy 2 moved `numpy.core` to `numpy._core`.
+    /// Looks up the name `module.name`. Returns `None` if a pickle may not use it. NumPy 2 renamed `numpy.core` to
+    /// `numpy._core`.
     pub(crate) fn parse(module: &str, name: &str) -> Option<Self> {
         match (module, name) {
             ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Some(Self::Reconstruct),
@@ -140,7 +141,7 @@ impl Global {
         }
     }
 
-    /// The name as NumPy 1 or Python spells it.
+    /// The full name, as Python or NumPy 1 spells it.
     pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Reconstruct => "numpy.core.multiarray._reconstruct",

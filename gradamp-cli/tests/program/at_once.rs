@@ -1,4 +1,4 @@
-//! Runs, sweeps and reports that begin at the same moment.
+//! Runs, sweeps and reports that start at the same moment.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,8 +6,8 @@ use std::process::Stdio;
 
 use crate::{Report, SMALL, Workplace};
 
-/// Starts the program with each of these arguments, and gives what came of all of them.
-fn together(place: &Workplace, all: &[String]) -> Vec<Report> {
+/// Starts one process for each of the argument lists and waits for all of them.
+fn run_at_once(place: &Workplace, all: &[String]) -> Vec<Report> {
     let start = |arguments: &String| {
         let mut command = place.command(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -20,10 +20,10 @@ fn together(place: &Workplace, all: &[String]) -> Vec<Report> {
 }
 
 #[test]
-fn runs_of_one_second_all_live_each_in_a_folder_of_its_own() {
+fn runs_started_in_the_same_second_get_different_folders() {
     let place = Workplace::new();
     let all: Vec<String> = (1..=4).map(|seed| format!("{SMALL} --max-steps 1 --seed {seed}")).collect();
-    let folders: BTreeSet<String> = together(&place, &all)
+    let folders: BTreeSet<String> = run_at_once(&place, &all)
         .into_iter()
         .map(|report| report.succeeds().out.lines().last().unwrap().to_owned())
         .collect();
@@ -34,29 +34,32 @@ fn runs_of_one_second_all_live_each_in_a_folder_of_its_own() {
 }
 
 #[test]
-fn of_runs_that_want_one_folder_one_gets_it_and_the_others_say_why_not() {
+fn one_of_several_runs_gets_the_folder_and_the_others_are_refused() {
     let place = Workplace::new();
     let all: Vec<String> =
         (1..=3).map(|seed| format!("{SMALL} --max-steps 1 --seed {seed} --out run")).collect();
     let (well, badly): (Vec<_>, Vec<_>) =
-        together(&place, &all).into_iter().partition(|report| report.code == Some(0));
+        run_at_once(&place, &all).into_iter().partition(|report| report.code == Some(0));
     assert_eq!(well.len(), 1, "{:?}", badly.iter().map(|report| &report.err).collect::<Vec<_>>());
     for report in badly {
         let report = report.fails(1, &["run: "]);
-        let is_told = ["already holds a run", "another process is writing to this run"];
-        assert!(is_told.iter().any(|words| report.err.contains(words)), "{}", report.err);
+        let reasons = ["already holds a run", "another process is writing to this run"];
+        assert!(reasons.iter().any(|words| report.err.contains(words)), "{}", report.err);
     }
     let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
     let seed = crate::devices::record(&place, "run")["seed"].as_u64().unwrap();
-    assert!(config.contains(&format!("seed = {seed} ")), "settings and record are of one run: {config}");
+    assert!(
+        config.contains(&format!("seed = {seed} ")),
+        "settings and record belong to the same run: {config}"
+    );
 }
 
 #[test]
-fn reports_to_one_file_are_whole() {
+fn reports_written_at_once_to_one_file_leave_a_complete_page() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out run")).succeeds();
     let all = vec!["report run -o page.html --figures figures".to_owned(); 3];
-    together(&place, &all).into_iter().for_each(|report| drop(report.succeeds()));
+    run_at_once(&place, &all).into_iter().for_each(|report| drop(report.succeeds()));
     let page = fs::read_to_string(place.path("page.html")).unwrap();
     assert!(page.trim_end().ends_with("</html>"), "{}", &page[page.len() - 100..]);
     let left: Vec<_> =

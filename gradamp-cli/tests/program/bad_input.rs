@@ -1,4 +1,5 @@
-//! Every kind of bad input: one clear error with file and place, its exit code, and nothing overwritten.
+//! Every kind of bad input ends in one clear error that names the file and the place, with the right exit code.
+//! Nothing is overwritten.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -9,7 +10,7 @@ use crate::{Report, SMALL, Workplace, contents};
 const PHASE: &str = "[strategy]\nlr = 0.1\n[[strategy.phase]]\nepochs = 1\n";
 
 #[test]
-fn the_command_line() {
+fn bad_arguments_are_refused() {
     let place = Workplace::new();
     assert!(place.run("train --widht 3").ends_with(2).err.contains("--width"));
     place.run("").ends_with(2);
@@ -21,11 +22,11 @@ fn the_command_line() {
     place.run("train --set train.sed=1").fails(2, &["--set", "`sed`", "did you mean `seed`?"]);
     place.run("bench step --model vgg12").fails(2, &["vgg12", "vgg11"]);
     place.run("bench step --batch 0").fails(2, &["--batch", "found"]);
-    assert!(!place.path("runs").exists(), "nothing was begun");
+    assert!(!place.path("runs").exists(), "a refused command creates no folder");
 }
 
 #[test]
-fn keys_of_the_model_that_do_not_concern_it() {
+fn settings_that_a_model_does_not_have_are_refused() {
     let place = Workplace::new();
     for (arguments, parts) in [
         ("--model vgg11 --set model.skip=false", ["--set", "model.skip", "vgg11 has no skip connections"]),
@@ -40,24 +41,26 @@ fn keys_of_the_model_that_do_not_concern_it() {
     ] {
         place.run(&format!("train {arguments}")).fails(2, &parts);
     }
-    // An activation that the amplified kinds miss.
-    let missed = "train --preset tour --data shapes --set model.activation=tanh --set model.norm=none \
+    // An activation, when only ReLUs shall be amplified.
+    let without_relu = "train --preset tour --data shapes --set model.activation=tanh --set model.norm=none \
                   --set amplification.kinds=[\"relu\"] --set data.shapes.train=64";
-    place.run(missed).fails(2, &["amplification.kinds", "no layer is of kind relu; there are conv, tanh"]);
-    assert!(!place.path("runs").exists(), "nothing was begun");
+    place
+        .run(without_relu)
+        .fails(2, &["amplification.kinds", "no layer is of kind relu; there are conv, tanh"]);
+    assert!(!place.path("runs").exists(), "a refused command creates no folder");
 }
 
 #[test]
-fn the_environment() {
+fn a_bad_environment_variable_is_refused() {
     let place = Workplace::new();
     let output = place.command(SMALL).env("GRADAMP_ISA", "sse9").output().unwrap();
     Report::new(SMALL, output)
         .fails(2, &["GRADAMP_ISA", "expected avx512, avx2, neon or portable", "\"sse9\""]);
-    assert!(!place.path("runs").exists(), "nothing was begun");
+    assert!(!place.path("runs").exists(), "a refused command creates no folder");
 }
 
 #[test]
-fn configuration_files() {
+fn bad_configuration_files_are_refused() {
     let place = Workplace::new();
     for (text, parts) in [
         (
@@ -93,11 +96,11 @@ fn configuration_files() {
         place.run("train --config my.toml").fails(2, &parts);
     }
     place.run("train --config none.toml").fails(2, &["none.toml", "cannot be read"]);
-    assert!(!place.path("runs").exists(), "nothing was begun");
+    assert!(!place.path("runs").exists(), "a refused command creates no folder");
 }
 
 #[test]
-fn selections_that_match_no_site() {
+fn selections_that_match_no_site_are_refused() {
     let place = Workplace::new();
     let phase = format!(
         "{PHASE}amplify = true\n[data]\nsource = \"shapes\"\nshapes = {{ train = 300, test = 10 }}\n"
@@ -117,10 +120,10 @@ fn selections_that_match_no_site() {
         place.write("my.toml", &format!("[amplification]\n{selection}\n{phase}"));
         place.run("train --config my.toml --width 2 --out run").fails(2, &parts);
     }
-    assert!(!place.path("run").exists(), "nothing was begun");
+    assert!(!place.path("run").exists(), "a refused command creates no folder");
 }
 
-/// The files of CIFAR-10's binary version, all black aeroplanes.
+/// Writes the files of CIFAR-10's binary version; all images are black and have label 0.
 pub fn write_cifar(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     let names = (1..=5).map(|i| format!("data_batch_{i}.bin")).chain(["test_batch.bin".to_owned()]);
@@ -130,7 +133,7 @@ pub fn write_cifar(folder: &Path) {
 }
 
 #[test]
-fn data_files() {
+fn missing_and_damaged_data_files_are_refused() {
     let place = Workplace::new();
     let train = format!("{} --data", SMALL.replace(" --data shapes", ""));
     place.run(&format!("{train} nowhere")).fails(1, &["nowhere", "cannot be read"]);
@@ -155,9 +158,9 @@ fn data_files() {
     fs::remove_file(folder.join("data_batch_3.bin")).unwrap();
     place.run(&format!("{train} cifar")).fails(1, &["data_batch_3.bin", "missing"]);
 
-    place.write("broken.tar.gz", "this is no archive");
+    place.write("broken.tar.gz", "this is not an archive");
     place.run(&format!("{train} broken.tar.gz")).fails(1, &["broken.tar.gz"]);
-    assert!(!place.path("runs").exists(), "nothing was begun");
+    assert!(!place.path("runs").exists(), "a refused command creates no folder");
 
     place.run(&format!("{SMALL} --set data.validation=96")).fails(2, &["--set", "data.validation"]);
     place
@@ -166,7 +169,7 @@ fn data_files() {
 }
 
 #[test]
-fn checkpoints_of_other_models_and_broken_ones() {
+fn checkpoints_of_other_models_and_damaged_ones_are_refused() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 2 --out run")).succeeds();
     let model = "run/checkpoints/last/model.safetensors";
@@ -182,9 +185,9 @@ fn checkpoints_of_other_models_and_broken_ones() {
         place.run(&arguments).fails(1, &[&[model], &parts[..]].concat());
     }
     place.run(&format!("{SMALL} --init none.safetensors --out next")).fails(1, &["none.safetensors"]);
-    assert!(!place.path("next").exists(), "nothing was begun");
+    assert!(!place.path("next").exists(), "a refused command creates no folder");
 
-    // Each file of a checkpoint, truncated or changed by a bit.
+    // Truncates each file of a checkpoint, then inverts one of its bits.
     let whole = contents(&place.path("run"));
     for name in ["model.safetensors", "momentum.safetensors", "state.json"] {
         let path = place.path("run/checkpoints/last").join(name);
@@ -192,7 +195,7 @@ fn checkpoints_of_other_models_and_broken_ones() {
         for broken in [bytes[..bytes.len() / 2].to_vec(), Vec::new()] {
             fs::write(&path, &broken).unwrap();
             place.run("train --resume run").fails(1, &[&format!("run/checkpoints/last/{name}")]);
-            assert_eq!(fs::read(&path).unwrap(), broken, "nothing overwritten");
+            assert_eq!(fs::read(&path).unwrap(), broken, "a refused command overwrites nothing");
         }
         if name != "state.json" {
             let mut flipped = bytes.clone();
@@ -206,12 +209,12 @@ fn checkpoints_of_other_models_and_broken_ones() {
     place.run("eval --checkpoint cut.safetensors --data shapes").fails(1, &["cut.safetensors"]);
     let mut after = contents(&place.path("run"));
     after.retain(|path, _| whole.contains_key(path));
-    assert!(after == whole, "the run is as it was");
+    assert!(after == whole, "the run's folder is unchanged");
     place.run("train --resume run").succeeds();
 }
 
 #[test]
-fn folders_that_hold_a_run_or_none() {
+fn folders_that_hold_a_run_or_hold_none_are_refused() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 2 --out run")).succeeds();
     let before = contents(&place.path("run"));
@@ -227,13 +230,13 @@ fn folders_that_hold_a_run_or_none() {
     place
         .run("train --resume run --set data.shapes.seed=9")
         .fails(2, &["data.shapes.seed", "cannot be changed"]);
-    assert!(contents(&place.path("run")) == before, "nothing overwritten");
+    assert!(contents(&place.path("run")) == before, "a refused command overwrites nothing");
 
-    // The same settings, but the data is another.
+    // The same settings with different data.
     let record = fs::read_to_string(place.path("run/run.json")).unwrap();
     let mut other: serde_json::Value = serde_json::from_str(&record).unwrap();
     other["dataset_checksum"] = "0000".into();
-    // As it was written before there were seals.
+    // Removes what the first version, which had no seals, did not write.
     ["format", "config", "saved", "sha256"]
         .iter()
         .for_each(|key| drop(other.as_object_mut().unwrap().remove(*key)));
@@ -242,16 +245,16 @@ fn folders_that_hold_a_run_or_none() {
 }
 
 #[test]
-fn output_folders_that_cannot_be_written() {
+fn output_folders_that_cannot_be_written_are_refused() {
     let place = Workplace::new();
     place.write("file", "");
     place.run(&format!("{SMALL} --out file/run")).fails(1, &["file/run", "cannot make this folder"]);
 }
 
-/// A limit on the size of files stands in for a full disk: the system refuses to write in the same way.
+/// A limit on the size of files stands in for a full disk; the system refuses to write in the same way.
 #[cfg(target_os = "linux")]
 #[test]
-fn an_output_folder_that_is_full() {
+fn a_full_disk_ends_the_run_and_keeps_the_last_checkpoint() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 8 --out run")).succeeds();
     let whole = contents(&place.path("run/checkpoints"));
@@ -266,7 +269,7 @@ fn an_output_folder_that_is_full() {
     limited("train --threads 1 --resume run").fails(1, &["run/", "too large"]);
     let mut after = contents(&place.path("run/checkpoints"));
     after.retain(|path, _| whole.contains_key(path));
-    assert!(after == whole, "the last checkpoint is as it was");
+    assert!(after == whole, "the last checkpoint is unchanged");
 
     place.run("train --threads 1 --resume run").succeeds();
     place.run(&format!("{SMALL} --out whole")).succeeds();

@@ -1,4 +1,4 @@
-//! What each command prints and leaves.
+//! What each command prints, and the files that it writes.
 
 use std::fs;
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{SMALL, Workplace, json_lines};
 
 #[test]
-fn a_run_leaves_a_folder_that_tells_everything() {
+fn a_run_folder_records_everything() {
     let place = Workplace::new();
     let report = place.run(&format!("{SMALL} --out run")).succeeds();
     assert!(report.err.contains("run folder: run"), "{}", report.err);
@@ -54,7 +54,7 @@ fn a_run_leaves_a_folder_that_tells_everything() {
 }
 
 #[test]
-fn signals_change_no_bit_and_are_recorded_through_a_resume() {
+fn recording_signals_changes_no_bit_and_continues_after_a_resume() {
     let place = Workplace::new();
     let signals = "--set train.signals=true";
     place.run(&format!("{SMALL} --out plain")).succeeds();
@@ -83,7 +83,7 @@ fn signals_change_no_bit_and_are_recorded_through_a_resume() {
 }
 
 #[test]
-fn loss_scaling_changes_no_bit_and_is_recorded_through_a_resume() {
+fn loss_scaling_changes_no_bit_and_continues_after_a_resume() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out plain")).succeeds();
     let scaling = "--set train.loss_scaling.initial=1024.0 --set train.loss_scaling.growth_interval=16";
@@ -114,7 +114,7 @@ fn loss_scaling_changes_no_bit_and_is_recorded_through_a_resume() {
 }
 
 #[test]
-fn a_checkpoint_can_be_evaluated_and_begun_from() {
+fn a_checkpoint_can_be_evaluated_and_start_a_run() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out run")).succeeds();
     let report = place.run("eval --run run --last --batch-size 16 --json").succeeds();
@@ -135,7 +135,7 @@ fn a_checkpoint_can_be_evaluated_and_begun_from() {
         .succeeds();
 }
 
-/// A network without norms. Its activation is in the header of its file.
+/// A network without normalisation layers. The header of its file stores its activation.
 #[test]
 fn a_plain_network_is_trained_resumed_and_evaluated() {
     let place = Workplace::new();
@@ -147,7 +147,7 @@ fn a_plain_network_is_trained_resumed_and_evaluated() {
     place.run("train --resume parts").succeeds();
     let model =
         |run: &str| std::fs::read(place.path(&format!("{run}/checkpoints/last/model.safetensors"))).unwrap();
-    assert_eq!(model("whole"), model("parts"), "bit for bit");
+    assert_eq!(model("whole"), model("parts"), "the resumed model equals the uninterrupted one");
 
     let result = |arguments: &str| -> Value {
         serde_json::from_str(&place.run(&format!("eval {arguments} --json")).succeeds().out).unwrap()
@@ -157,9 +157,9 @@ fn a_plain_network_is_trained_resumed_and_evaluated() {
     let metrics = json_lines(&place.path("whole/metrics.jsonl"));
     assert_eq!(run["loss"], metrics.last().unwrap()["test_loss"]);
     let shapes = "--checkpoint whole/checkpoints/last --data shapes";
-    let [told, other] =
+    let [from_file, other] =
         [shapes.to_owned(), format!("{shapes} --activation relu")].map(|arguments| result(&arguments));
-    assert_eq!(told["model"], run["model"], "as the file says");
+    assert_eq!(from_file["model"], run["model"], "the activation comes from the file");
     assert_eq!(other["model"], "mlp of width 4 with 10 classes, activation relu, depth 3");
     place
         .run("eval --checkpoint whole/checkpoints/last --activation gelu")
@@ -167,7 +167,7 @@ fn a_plain_network_is_trained_resumed_and_evaluated() {
 }
 
 #[test]
-fn settings_are_shown_with_their_origins_and_read_back() {
+fn shown_settings_name_their_origins_and_can_be_read_back() {
     let place = Workplace::new();
     place.write("my.toml", "[strategy]\nlr = 0.1\n[[strategy.phase]]\nepochs = 4\n");
     let shown = place.run("config show --config my.toml --set train.seed=5 --width 16").succeeds().out;
@@ -196,20 +196,20 @@ fn a_quiet_run_prints_nothing() {
 }
 
 #[test]
-fn without_cifar_one_line_says_so_and_how_to_get_it() {
+fn without_cifar_one_line_says_where_to_get_it() {
     let place = Workplace::new();
     let arguments = SMALL.replace("--data shapes", "--data auto");
     let report = place.run(&format!("{arguments} --max-steps 1")).succeeds();
     let lines: Vec<&str> = report.err.lines().filter(|line| line.contains("CIFAR-10")).collect();
     assert_eq!(lines.len(), 1, "{}", report.err);
     assert!(lines[0].contains("generated shapes") && lines[0].contains("https://"), "{}", lines[0]);
-    // Without --out it makes a folder of its own.
+    // Without --out, the run gets a new folder in `runs`.
     assert_eq!(fs::read_dir(place.path("runs")).unwrap().count(), 1);
 }
 
-/// `gradamp config show | head -1`, and a log that nobody reads any more.
+/// `gradamp config show | head -1`, and a run whose output is piped to a program that has ended.
 #[test]
-fn a_closed_pipe_ends_neither_a_command_nor_a_run() {
+fn a_closed_pipe_stops_neither_a_command_nor_a_run() {
     let place = Workplace::new();
     for arguments in ["config show", &format!("{SMALL} --max-steps 8 --out run")] {
         let mut child =
@@ -242,7 +242,7 @@ fn the_benchmark_prints_one_json_line() {
 }
 
 #[test]
-fn each_operation_of_a_step_is_timed_on_either_device() {
+fn every_operation_of_a_step_is_timed_on_both_devices() {
     let place = Workplace::new();
     let ops = "bench ops --model vgg11 --width 4 --batch 2 --rounds 1";
     let report = place.run(&format!("{ops} --device cpu --threads 1 --json")).succeeds();
@@ -257,16 +257,17 @@ fn each_operation_of_a_step_is_timed_on_either_device() {
         .map(|found| found["seconds"].as_f64().unwrap() * found["count"].as_f64().unwrap())
         .sum();
     assert!((together - line["seconds"].as_f64().unwrap()).abs() < 1e-5, "{line}");
-    let of = |name: &str| operations.iter().filter(|found| found["operation"] == name).collect::<Vec<_>>();
-    let count = |name: &str| of(name).iter().map(|found| found["count"].as_u64().unwrap()).sum::<u64>();
-    // Of eight, the first reads images, and four read what a pool left.
+    let named = |name: &str| operations.iter().filter(|found| found["operation"] == name).collect::<Vec<_>>();
+    let count = |name: &str| named(name).iter().map(|found| found["count"].as_u64().unwrap()).sum::<u64>();
+    // Of the eight convolutions, the first reads images and four read the output of a max pool. They can't be fused
+    // with a batch norm before them.
     assert_eq!(count("convolution + statistics"), 5, "{line}");
     assert_eq!(count("convolution + statistics, with batch norm + ReLU"), 3, "{line}");
-    let first = of("convolution + statistics")[0];
+    let first = named("convolution + statistics")[0];
     assert_eq!(first["shape"], "3x3/1 [2, 32, 32, 3] to 4");
     let gflops = 2e-9 * (2 * 32 * 32 * 9 * 3 * 4) as f64 / first["seconds"].as_f64().unwrap();
     assert!((first["gflops"].as_f64().unwrap() / gflops - 1.0).abs() < 0.01, "{first}");
-    assert!(of("max pool")[0]["gflops"].is_null() && of("SGD")[0]["gbps"].is_f64(), "{line}");
+    assert!(named("max pool")[0]["gflops"].is_null() && named("SGD")[0]["gbps"].is_f64(), "{line}");
 
     place.run(&format!("{ops} --only nonsense")).fails(2, &["--only", "max pool", "found \"nonsense\""]);
     place.run("bench ops --rounds 0").fails(2, &["--rounds", "found \"0\", expected a whole number from 1"]);
@@ -278,7 +279,7 @@ fn each_operation_of_a_step_is_timed_on_either_device() {
 }
 
 #[test]
-fn a_run_that_diverges_names_the_site_and_keeps_the_last_good_checkpoint() {
+fn a_diverged_run_names_the_site_and_keeps_the_last_good_checkpoint() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --lr 1e30 --out run")).fails(
         1,
@@ -293,12 +294,12 @@ fn a_run_that_diverges_names_the_site_and_keeps_the_last_good_checkpoint() {
     place.run("train --resume study").succeeds();
     let metrics = json_lines(&place.path("study/metrics.jsonl"));
     assert_eq!(metrics.last().unwrap()["epoch"], 2);
-    assert!(metrics.last().unwrap()["train_loss"].is_null(), "not a number");
+    assert!(metrics.last().unwrap()["train_loss"].is_null(), "a loss that is not finite is recorded as null");
 }
 
-/// A run with its baseline, in parts and whole.
+/// A run with its baseline, uninterrupted and in several parts.
 #[test]
-fn a_run_is_followed_by_its_baseline_if_it_asks_for_it() {
+fn a_run_is_followed_by_its_baseline_on_request() {
     let place = Workplace::new();
     let settings = "train --preset vanishing --data shapes --set data.shapes.train=256 --set data.shapes.test=32 --device cpu \
                     --width 1 --set train.batch_size=16 --set train.gradients_every=2";
@@ -312,20 +313,24 @@ fn a_run_is_followed_by_its_baseline_if_it_asks_for_it() {
     assert!(!show.contains("amplify = true") && show.contains("baseline = false"), "{show}");
     assert_eq!(json_lines(&place.path("whole-baseline/amplification.jsonl")).len(), 0);
 
-    // Stopped in the run, then continued.
+    // Stops during the run, then continues.
     place.run(&format!("{settings} --max-steps 20 --out parts")).succeeds();
-    assert!(!place.path("parts-baseline").exists(), "the run is not finished");
+    assert!(!place.path("parts-baseline").exists(), "the baseline starts only after the run is finished");
     let done = place.run("train --resume parts").succeeds();
     assert_eq!(done.out.split_once(header).expect(&done.out).1, table);
-    // Stopped in the baseline, then continued by the name of the run.
+    // Stops during the baseline, then continues with the run's name.
     fs::remove_dir_all(place.path("parts-baseline")).unwrap();
     place.run("train --config whole-baseline/config.toml --max-steps 20 --out parts-baseline").succeeds();
     let done = place.run("train --resume parts").succeeds();
     assert_eq!(done.out.split_once(header).expect(&done.out).1, table);
     let again = place.run("train --resume parts").succeeds();
-    assert_eq!(again.out.split_once(header).expect(&again.out).1, table, "a finished pair is shown again");
+    assert_eq!(
+        again.out.split_once(header).expect(&again.out).1,
+        table,
+        "the table of a finished pair is printed again"
+    );
 
-    // A run that amplifies nothing has no baseline.
+    // A run without amplification has no baseline.
     let never = place
         .run(&format!("{settings} --set strategy.phase.0.amplify=false --max-steps 1000 --out never"))
         .succeeds();

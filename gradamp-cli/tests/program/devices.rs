@@ -1,4 +1,5 @@
-//! Devices: listed, named, too small, and changed within a run. What needs a graphics adapter says so where there is none.
+//! Devices are listed, named, found too small, and changed within a run. Tests that need a graphics adapter report
+//! that they are skipped if there is none.
 
 use std::fs;
 use std::io::Write;
@@ -7,7 +8,8 @@ use serde_json::Value;
 
 use crate::{SMALL, Workplace, contents};
 
-/// The adapter of `GRADAMP_TEST_ADAPTER`, else the best real one, else the software one, as `--device` names it.
+/// The value of `--device` for the tests: the adapter in `GRADAMP_TEST_ADAPTER`, or the best GPU, or the software
+/// rasteriser.
 pub fn gpu(place: &Workplace) -> Option<String> {
     let list: Value = serde_json::from_str(&place.run("devices --json").succeeds().out).unwrap();
     let found = match (std::env::var("GRADAMP_TEST_ADAPTER"), list["auto"].as_str().unwrap()) {
@@ -16,12 +18,13 @@ pub fn gpu(place: &Workplace) -> Option<String> {
         (Err(_), best) => Some(best.to_owned()),
     };
     if found.is_none() {
-        let _ = writeln!(std::io::stderr(), "skipped: this machine has no graphics adapter"); // past libtest's capture
+        let _ = writeln!(std::io::stderr(), "skipped: this machine has no graphics adapter"); // not captured by libtest
     }
     found
 }
 
-pub fn on(device: &str) -> String {
+/// The arguments of the small run, on the given device.
+pub fn small_on(device: &str) -> String {
     SMALL.replace("--device cpu", &format!("--device {device}"))
 }
 
@@ -30,7 +33,7 @@ pub fn record(place: &Workplace, run: &str) -> Value {
 }
 
 #[test]
-fn adapters_are_listed_with_what_matters_of_them() {
+fn adapters_are_listed_with_their_abilities() {
     let place = Workplace::new();
     let list: Value = serde_json::from_str(&place.run("devices --json").succeeds().out).unwrap();
     assert!(list["cpu"].as_str().unwrap().starts_with("cpu"), "{list}");
@@ -57,41 +60,46 @@ fn adapters_are_listed_with_what_matters_of_them() {
             assert!(text.contains(words) || !has, "{path}: {text}");
         }
         let is_auto = adapter["device"] == list["auto"];
-        assert!(!(is_auto && adapter["software"] == true), "auto takes no software rasteriser: {list}");
+        assert!(
+            !(is_auto && adapter["software"] == true),
+            "auto must not choose a software rasteriser: {list}"
+        );
     }
 }
 
 #[test]
-fn without_an_adapter_all_goes_on_the_cpu() {
+fn without_an_adapter_auto_means_the_cpu() {
     let place = Workplace::new();
     let without = |arguments: &str| {
-        // What the Vulkan loader reads instead of the machine's list of drivers.
+        // The Vulkan loader reads these variables instead of the system's list of drivers.
         let mut command = place.command(arguments);
         command.env("VK_DRIVER_FILES", "/nowhere").env("VK_ICD_FILENAMES", "/nowhere");
         crate::Report::new(arguments, command.output().unwrap())
     };
     if !cfg!(target_os = "linux") {
-        return; // elsewhere drivers are found by other means
+        return; // other systems find their drivers without these variables
     }
     let report = without("devices").succeeds();
     assert!(report.out.contains("No graphics adapter that can compute was found"), "{}", report.out);
-    without(&format!("{} --max-steps 1 --out run", on("auto"))).succeeds();
+    without(&format!("{} --max-steps 1 --out run", small_on("auto"))).succeeds();
     assert!(record(&place, "run")["device"].as_str().unwrap().starts_with("cpu"));
-    without(&on("gpu")).fails(2, &["--device", "train.device", "expected a GPU, found no adapter"]);
+    without(&small_on("gpu")).fails(2, &["--device", "train.device", "expected a GPU, found no adapter"]);
 }
 
 #[test]
-fn devices_that_are_not_there_are_errors_that_list_those_that_are() {
+fn errors_about_missing_devices_list_the_existing_ones() {
     let place = Workplace::new();
     let first = gpu(&place);
     let list = place.run("devices --json").succeeds().out;
     let list: Value = serde_json::from_str(&list).unwrap();
-    let there = list["adapters"][0]["name"].as_str().unwrap_or("none that can compute");
-    place.run(&on("gpu:99")).fails(2, &["--device: train.device", "an adapter of number 99", there]);
-    place.run(&on("gpu:nonsense")).fails(2, &["--device: train.device", "contains \"nonsense\"", there]);
-    place.run(&on("gup")).fails(2, &["--device: train.device", "found \"gup\"", "\"gpu:NUMBER\""]);
+    let existing = list["adapters"][0]["name"].as_str().unwrap_or("none that can compute");
+    place.run(&small_on("gpu:99")).fails(2, &["--device: train.device", "an adapter of number 99", existing]);
+    place
+        .run(&small_on("gpu:nonsense"))
+        .fails(2, &["--device: train.device", "contains \"nonsense\"", existing]);
+    place.run(&small_on("gup")).fails(2, &["--device: train.device", "found \"gup\"", "\"gpu:NUMBER\""]);
     place.run("train --set train.device=gpu:99").fails(2, &["--set: train.device", "number 99"]);
-    place.run("bench step --device gpu:99").fails(2, &["--device", "number 99", there]);
+    place.run("bench step --device gpu:99").fails(2, &["--device", "number 99", existing]);
     place.run("bench step --device gup").fails(2, &["--device", "found \"gup\"", "gpu:NAME"]);
     place.write(
         "my.toml",
@@ -99,7 +107,9 @@ fn devices_that_are_not_there_are_errors_that_list_those_that_are() {
     );
     place.run("train --config my.toml").fails(2, &["my.toml:2: train.device", "contains \"nonsense\""]);
     if first.is_some() && list["auto"] == "cpu" {
-        place.run(&on("gpu")).fails(2, &["found only software rasterisers", there, "`cpu` is faster"]);
+        place
+            .run(&small_on("gpu"))
+            .fails(2, &["found only software rasterisers", existing, "`cpu` is faster"]);
     }
     for wrong in ["lots", "4", "-1GiB"] {
         place.run(&format!("{SMALL} --gpu-memory={wrong}")).fails(2, &["--gpu-memory", wrong, "\"4GiB\""]);
@@ -110,7 +120,7 @@ fn devices_that_are_not_there_are_errors_that_list_those_that_are() {
 }
 
 #[test]
-fn a_device_is_held_against_the_laws_and_the_cpu() {
+fn a_device_is_checked_against_the_laws_and_the_cpu() {
     let place = Workplace::new();
     let text = place.run("devices --check cpu --steps 2").succeeds().out;
     for part in ["hold", "layer4.1.bn2  ", "features.0 ", "in 2 steps", "computes correctly"] {
@@ -137,10 +147,10 @@ fn a_device_is_held_against_the_laws_and_the_cpu() {
 }
 
 #[test]
-fn a_run_goes_on_on_another_device_and_says_so() {
+fn a_run_continues_on_another_device_and_records_it() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 4 --out run")).succeeds();
-    // Another number of threads is another device to the record, on every machine.
+    // The record treats a different number of threads as a different device, so this works on every machine.
     place.run("train --resume run --threads 2 --max-steps 8").succeeds();
     let gpu = gpu(&place);
     if let Some(gpu) = &gpu {
@@ -160,9 +170,9 @@ fn a_run_goes_on_on_another_device_and_says_so() {
     place.run("train --resume run --precision mixed").fails(2, &["--precision", "cannot be changed"]);
 }
 
-/// The same steps from the same checkpoint, on the CPU and on a GPU.
+/// Continues from the same checkpoint on the CPU and on a GPU.
 #[test]
-fn a_gpu_goes_on_as_the_cpu_would() {
+fn a_gpu_continues_a_run_as_the_cpu_would() {
     let place = Workplace::new();
     let Some(gpu) = gpu(&place) else { return };
     place.run(&format!("{SMALL} --max-steps 6 --out run")).succeeds();
@@ -182,15 +192,15 @@ fn a_gpu_goes_on_as_the_cpu_would() {
             .collect::<Vec<_>>()
     };
     let (cpu, gpu) = (losses("a", "cpu"), losses("b", &gpu));
-    assert_eq!((cpu.len(), &cpu[..3]), (4, &gpu[..3]), "the steps before are the same");
+    assert_eq!((cpu.len(), &cpu[..3]), (4, &gpu[..3]), "the steps before the resume are the same");
     assert!((cpu[3] / gpu[3] - 1.0).abs() < 1e-3, "{cpu:?}\n{gpu:?}");
 }
 
 #[test]
-fn a_gpu_without_room_names_the_budget_and_leaves_the_last_checkpoint() {
+fn a_gpu_out_of_memory_names_the_budget_and_keeps_the_last_checkpoint() {
     let place = Workplace::new();
     let Some(gpu) = gpu(&place) else { return };
-    place.run(&format!("{} --max-steps 8 --out run", on(&gpu))).succeeds();
+    place.run(&format!("{} --max-steps 8 --out run", small_on(&gpu))).succeeds();
     let whole = contents(&place.path("run/checkpoints"));
     place.run("train --resume run --gpu-memory 1MiB").fails(
         1,
@@ -201,16 +211,16 @@ fn a_gpu_without_room_names_the_budget_and_leaves_the_last_checkpoint() {
             "train --resume run --device cpu",
         ],
     );
-    assert!(contents(&place.path("run/checkpoints")) == whole, "the last checkpoint is as it was");
+    assert!(contents(&place.path("run/checkpoints")) == whole, "the last checkpoint is unchanged");
     assert_eq!(record(&place, "run")["outcome"], "failed");
     place.run("train --resume run --device cpu").succeeds();
     let bench = format!("bench step --model vgg11 --width 16 --batch 64 --gpu-memory 1MiB --device {gpu}");
     place.run(&bench).fails(1, &["out of memory", "the budget is 1.0 MiB"]);
 }
 
-/// A batch whose first activations are one image larger than a tensor may be.
+/// The batch has one image too many for its first activations to fit into a tensor.
 #[test]
-fn a_shape_beyond_the_adapters_limit_is_an_error_that_leaves_a_checkpoint() {
+fn a_tensor_beyond_the_adapters_limit_is_an_error_that_leaves_a_checkpoint() {
     let place = Workplace::new();
     let Some(gpu) = gpu(&place) else { return };
     let list: Value = serde_json::from_str(&place.run("devices --json").succeeds().out).unwrap();
@@ -230,7 +240,7 @@ fn a_shape_beyond_the_adapters_limit_is_an_error_that_leaves_a_checkpoint() {
 }
 
 #[test]
-fn models_are_evaluated_and_timed_on_the_device_that_is_named() {
+fn models_are_evaluated_and_timed_on_the_named_device() {
     let place = Workplace::new();
     let Some(gpu) = gpu(&place) else { return };
     place.run(&format!("{SMALL} --max-steps 6 --out run")).succeeds();
@@ -246,7 +256,7 @@ fn models_are_evaluated_and_timed_on_the_device_that_is_named() {
         serde_json::from_str::<Value>(&report.out).unwrap()
     };
     assert!(timed("cpu")["device"].as_str().unwrap().starts_with("cpu"));
-    // A part of its name is enough, and may be that of a rasteriser.
+    // A part of an adapter's name is enough, even if the adapter is a software rasteriser.
     let list: Value = serde_json::from_str(&place.run("devices --json").succeeds().out).unwrap();
     let name = list["adapters"][0]["name"].as_str().unwrap();
     let line = timed(&format!("gpu:{}", name.split(' ').next().unwrap().to_uppercase()));
@@ -256,14 +266,15 @@ fn models_are_evaluated_and_timed_on_the_device_that_is_named() {
 }
 
 #[test]
-fn mixed_precision_trains_with_losses_scaled_logs_the_factor_and_goes_on_on_the_cpu() {
+fn mixed_precision_scales_the_loss_logs_the_factor_and_continues_on_the_cpu() {
     let place = Workplace::new();
     let Some(gpu) = gpu(&place) else { return };
-    let report = place.run(&format!("{} --precision mixed --max-steps 8 --out run", on(&gpu))).succeeds();
+    let report =
+        place.run(&format!("{} --precision mixed --max-steps 8 --out run", small_on(&gpu))).succeeds();
     let device = record(&place, "run")["device"].as_str().unwrap().to_owned();
     let has_f16 = !report.err.contains("this device has no mixed precision");
     assert_eq!(device.contains("mixed precision"), has_f16, "{device}");
-    // What multiplies in f32 goes on with scaled losses all the same.
+    // A device that multiplies in f32 continues the run, with loss scaling.
     let report = place.run("train --resume run --device cpu").succeeds();
     assert!(report.err.contains("this device has no mixed precision"), "{}", report.err);
     let lines = crate::json_lines(&place.path("run/metrics.jsonl"));

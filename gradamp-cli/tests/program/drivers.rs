@@ -1,13 +1,13 @@
-//! Drivers that print: what a loader of graphics APIs says on stderr is no message of the program.
+//! Messages that a graphics driver or its loader prints on stderr must not appear among the program's own messages.
 
 use std::process::Command;
 
 use crate::{Report, Workplace};
 
-/// What the loader says, as Mesa's does on a machine without a display.
-const WORDS: &str = "error: XDG_RUNTIME_DIR is invalid or not set in the environment.";
+/// A message that Mesa's loader prints on a machine without a display.
+const DRIVER_MESSAGE: &str = "error: XDG_RUNTIME_DIR is invalid or not set in the environment.";
 
-/// A Vulkan loader that has no function and prints as soon as it is loaded.
+/// A Vulkan loader that has no functions and prints the message as soon as it is loaded.
 const LOADER: &str = r#"
 extern "C" fn speak() {
     eprintln!("error: XDG_RUNTIME_DIR is invalid or not set in the environment.");
@@ -18,7 +18,7 @@ extern "C" fn speak() {
 static SPEAK: extern "C" fn() = speak;
 "#;
 
-/// The folder of such a loader.
+/// Compiles this loader and returns its folder.
 fn loader(place: &Workplace) -> std::path::PathBuf {
     let source = place.write("loader.rs", LOADER);
     let folder = place.path("lib");
@@ -30,7 +30,7 @@ fn loader(place: &Workplace) -> std::path::PathBuf {
         .output()
         .unwrap();
     assert!(rustc.status.success(), "{}", String::from_utf8_lossy(&rustc.stderr));
-    // Where the loader is looked for by its other name.
+    // The second name by which programs look for the loader.
     std::fs::copy(folder.join("libvulkan.so.1"), folder.join("libvulkan.so")).unwrap();
     folder
 }
@@ -38,7 +38,7 @@ fn loader(place: &Workplace) -> std::path::PathBuf {
 const RUN: &str = "train --device auto --threads 1 --width 2 --batch-size 16 --epochs 3 --data shapes \
                    --set data.shapes.train=32 --set data.shapes.test=16";
 
-/// A study of one run on that device.
+/// Writes a study of one run on the given device.
 fn study_by(place: &Workplace, device: &str) {
     crate::sweep::study(place, "seeds = 1\nbaseline = false", "");
     let text = std::fs::read_to_string(place.path("s.toml")).unwrap();
@@ -46,32 +46,36 @@ fn study_by(place: &Workplace, device: &str) {
 }
 
 #[test]
-fn drivers_are_off_stderr_unless_they_are_asked() {
+fn driver_messages_are_hidden_unless_requested() {
     let place = Workplace::new();
     let loader = loader(&place);
-    let run = |arguments: &str, may_speak: &str| {
+    let run = |arguments: &str, messages: &str| {
         let mut command = place.command(arguments);
-        command.env("LD_LIBRARY_PATH", &loader).env("GRADAMP_DRIVER_MESSAGES", may_speak);
+        command.env("LD_LIBRARY_PATH", &loader).env("GRADAMP_DRIVER_MESSAGES", messages);
         Report::new(arguments, command.output().unwrap())
     };
     let asked = run(&format!("{RUN} --out asked"), "1").succeeds();
-    assert!(asked.err.contains(WORDS), "the loader was not asked: {}", asked.err);
+    assert!(asked.err.contains(DRIVER_MESSAGE), "the loader was not loaded: {}", asked.err);
     let report = run(&format!("{RUN} --out run"), "").succeeds();
-    assert!(!report.err.contains(WORDS), "{}", report.err);
-    assert!(report.err.contains("epoch 3/3"), "stderr is the program's again: {}", report.err);
+    assert!(!report.err.contains(DRIVER_MESSAGE), "{}", report.err);
+    assert!(
+        report.err.contains("epoch 3/3"),
+        "the program's own messages are shown afterwards: {}",
+        report.err
+    );
     let report = run(&format!("{RUN} --quiet --out quiet"), "0").succeeds();
     assert_eq!((report.err.as_str(), report.out.as_str()), ("", ""));
     study_by(&place, "auto");
     for arguments in ["devices", "devices --json", "sweep s.toml --dry-run"] {
         let report = run(arguments, "").succeeds();
-        assert!(!report.err.contains(WORDS), "{arguments}: {}", report.err);
+        assert!(!report.err.contains(DRIVER_MESSAGE), "{arguments}: {}", report.err);
     }
-    // The program's own errors come through, whatever is silenced.
+    // The program's own errors are always shown.
     run("train --device gpu:none-of-that-name --data shapes", "").fails(2, &["none-of-that-name"]);
 }
 
 #[test]
-fn why_a_run_of_a_sweep_failed_is_what_the_run_says() {
+fn the_reason_for_a_failed_run_is_the_runs_own_message() {
     let place = Workplace::new();
     let loader = loader(&place);
     study_by(&place, "auto");

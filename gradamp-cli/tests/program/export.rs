@@ -5,9 +5,10 @@ use std::fs;
 use crate::json_lines;
 use crate::old_folders::unpacked;
 
-/// A sweep of an earlier version and a run beside it become one table, whose numbers are those of their logs.
+/// A sweep of an earlier version and a single run are exported into one table. Its numbers must equal those in the
+/// logs.
 #[test]
-fn a_sweep_and_a_run_become_one_table_of_their_epochs() {
+fn a_sweep_and_a_run_are_exported_as_one_table_of_epochs() {
     let place = unpacked();
     let text = place.run("export sweep run").succeeds().out;
     assert!(text.starts_with("study,run,cell,role,axis.amplification.factor,seed,model,"), "{text}");
@@ -65,7 +66,7 @@ fn a_table_is_written_once_and_replaced_only_on_request() {
 }
 
 #[test]
-fn what_cannot_be_exported_is_refused() {
+fn folders_that_cannot_be_exported_are_refused() {
     let place = unpacked();
     place.write("empty/readme", "");
     place.run("export nowhere").fails(1, &["nowhere", "expected the folder of a run"]);

@@ -1,11 +1,12 @@
-//! Files of other people: which data is meant, files that are none, and names that a terminal would obey.
+//! Files from elsewhere: which data set is used, files that are not what they should be, and names with control
+//! characters for a terminal.
 
 use std::fs;
 use std::path::Path;
 
 use crate::{Report, SMALL, Workplace};
 
-/// The files of CIFAR-10's or CIFAR-100's binary version, all black, the records all of label 0.
+/// Writes the files of CIFAR-10's or CIFAR-100's binary version. All images are black and have label 0.
 fn write_cifar(folder: &Path, classes: usize) {
     fs::create_dir_all(folder).unwrap();
     let ten =
@@ -19,7 +20,7 @@ fn write_cifar(folder: &Path, classes: usize) {
     }
 }
 
-/// A run of a few steps on whatever `data` is.
+/// Trains for one step on data that `arguments` choose.
 fn train(place: &Workplace, arguments: &str) -> Report {
     let small = SMALL.replace(" --data shapes", "");
     place
@@ -27,7 +28,7 @@ fn train(place: &Workplace, arguments: &str) -> Report {
 }
 
 #[test]
-fn a_configured_data_set_is_looked_for_at_the_path_that_is_given() {
+fn a_given_path_must_hold_the_configured_data_set() {
     let place = Workplace::new();
     write_cifar(&place.path("both/a"), 10);
     write_cifar(&place.path("both/b"), 100);
@@ -35,23 +36,27 @@ fn a_configured_data_set_is_looked_for_at_the_path_that_is_given() {
     let set = "--set data.source=cifar100";
     let report = train(&place, &format!("{set} --data both --out hundred")).succeeds();
     assert!(report.err.contains("data: CIFAR-100, binary version"), "{}", report.err);
-    assert!(!report.err.contains("is used"), "what is configured needs no remark: {}", report.err);
+    assert!(
+        !report.err.contains("is used"),
+        "no remark is printed about a configured data set: {}",
+        report.err
+    );
     train(&place, &format!("{set} --data ten --out none"))
         .fails(1, &["ten: expected CIFAR-100", "data_batch_1.bin"]);
-    // A name takes the place of the configured source, and so does a path of a configured generated set.
+    // A name replaces the configured source. A path replaces it if the configured set is generated.
     let report = train(&place, &format!("{set} --data shapes --out shapes")).succeeds();
     assert!(report.err.contains("generated shapes"), "{}", report.err);
     let report = train(&place, "--set data.source=shapes --data ten --out of_ten").succeeds();
     assert!(report.err.contains("data: CIFAR-10, binary version"), "{}", report.err);
 
-    // The same for an evaluation of the run with 100 classes.
+    // The same rules hold for an evaluation, here of the run with 100 classes.
     let report = place.run("eval --run hundred --last --data both").succeeds();
     assert!(report.err.contains("data: CIFAR-100"), "{}", report.err);
     place.run("eval --run hundred --last --data ten").fails(1, &["ten: expected CIFAR-100"]);
 }
 
 #[test]
-fn of_two_data_sets_in_a_folder_one_is_taken_and_named() {
+fn if_a_folder_holds_two_data_sets_the_program_says_which_is_used() {
     let place = Workplace::new();
     write_cifar(&place.path("both/a"), 100);
     write_cifar(&place.path("both/b"), 10);
@@ -66,7 +71,7 @@ fn of_two_data_sets_in_a_folder_one_is_taken_and_named() {
 }
 
 #[test]
-fn a_name_wins_over_a_folder_of_this_name_and_says_so() {
+fn a_data_sets_name_wins_over_a_folder_of_that_name() {
     let place = Workplace::new();
     write_cifar(&place.path("cifar10"), 10);
     write_cifar(&place.path("data/cifar-10-batches-bin"), 10);
@@ -93,7 +98,7 @@ fn a_name_wins_over_a_folder_of_this_name_and_says_so() {
 }
 
 #[test]
-fn data_commands_take_what_a_run_takes() {
+fn data_commands_accept_the_names_that_a_run_accepts() {
     let place = Workplace::new();
     for command in ["info", "verify"] {
         let report = place.run(&format!("data {command} auto")).succeeds();
@@ -112,7 +117,7 @@ fn data_commands_take_what_a_run_takes() {
 }
 
 #[test]
-fn an_error_at_the_environments_variable_names_it() {
+fn an_error_in_gradamp_data_names_the_variable() {
     let place = Workplace::new();
     write_cifar(&place.path("cut"), 10);
     fs::File::options().write(true).open(place.path("cut/data_batch_2.bin")).unwrap().set_len(5).unwrap();
@@ -121,9 +126,9 @@ fn an_error_at_the_environments_variable_names_it() {
         [("nowhere", "cannot be read"), ("empty", "an empty folder"), ("cut", "data_batch_2.bin")]
     {
         let output = place.command("data info auto").env("GRADAMP_DATA", value).output().unwrap();
-        let told = format!("the environment variable GRADAMP_DATA names {value}");
-        Report::new(value, output).fails(1, &[part, &told]);
-        // A path of the command line is not the variable's fault.
+        let expected = format!("the environment variable GRADAMP_DATA names {value}");
+        Report::new(value, output).fails(1, &[part, &expected]);
+        // An error at a path given as an argument does not mention the variable.
         let output =
             place.command(&format!("data info {value}")).env("GRADAMP_DATA", "else").output().unwrap();
         assert!(!Report::new(value, output).fails(1, &[part]).err.contains("GRADAMP_DATA"));
@@ -131,7 +136,7 @@ fn an_error_at_the_environments_variable_names_it() {
 }
 
 #[test]
-fn a_relative_path_that_leads_nowhere_says_from_where() {
+fn the_error_for_a_missing_relative_path_names_the_current_folder() {
     let place = Workplace::new();
     let here = place.0.path().canonicalize().unwrap();
     let from = format!("looked up from {}", here.display());
@@ -164,7 +169,7 @@ fn a_relative_path_that_leads_nowhere_says_from_where() {
 /// A tensor's name, type, shape and bytes.
 type Named = (String, String, Vec<u64>, Vec<u8>);
 
-/// The bytes of a safetensors file with these tensors.
+/// Encodes tensors as a safetensors file.
 fn safetensors(tensors: &[Named]) -> Vec<u8> {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for (name, dtype, shape, bytes) in tensors {
@@ -179,7 +184,7 @@ fn safetensors(tensors: &[Named]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat()
 }
 
-/// The tensors of a safetensors file.
+/// Decodes the tensors of a safetensors file.
 fn tensors(bytes: &[u8]) -> Vec<Named> {
     let (size, rest) = bytes.split_at(8);
     let (header, data) = rest.split_at(u64::from_le_bytes(size.try_into().unwrap()) as usize);
@@ -195,7 +200,7 @@ fn tensors(bytes: &[u8]) -> Vec<Named> {
 }
 
 #[test]
-fn checkpoints_of_other_trainers_are_evaluated_and_begun_from() {
+fn checkpoints_of_other_trainers_can_be_evaluated_and_start_a_run() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 2 --out run")).succeeds();
     let own = fs::read(place.path("run/checkpoints/last/model.safetensors")).unwrap();
@@ -221,10 +226,10 @@ fn checkpoints_of_other_trainers_are_evaluated_and_begun_from() {
         write(name, &|tensor| tensor.0.insert_str(0, prefix));
         let report = eval(name).succeeds();
         assert_eq!(loss(&report), expected);
-        let told = format!("{name}.safetensors: read without \"{prefix}\" before every name");
-        assert!(report.err.contains(&told), "{}", report.err);
+        let expected = format!("{name}.safetensors: read without \"{prefix}\" before every name");
+        assert!(report.err.contains(&expected), "{}", report.err);
     }
-    // A whole model cast to bfloat16, and counters to i32.
+    // A model cast to bfloat16, with counters cast to i32.
     write("cast", &|(name, dtype, _, bytes)| {
         if name.ends_with("num_batches_tracked") {
             (*dtype, *bytes) = ("I32".into(), bytes[..4].to_vec());
@@ -256,9 +261,9 @@ fn checkpoints_of_other_trainers_are_evaluated_and_begun_from() {
     eval("empty").fails(1, &["empty.safetensors", "found no tensors"]);
 }
 
-/// No byte of a file that a terminal obeys reaches it.
+/// Control characters in a file's names must not reach the terminal.
 #[test]
-fn names_in_files_are_shown_escaped() {
+fn names_from_files_are_printed_escaped() {
     let place = Workplace::new();
     let name = "\u{1b}[2J\u{9b}31m\rfc.weight".to_owned();
     let file = safetensors(&[(name, "F32".into(), vec![1], vec![0; 4])]);
@@ -285,12 +290,13 @@ fn names_in_files_are_shown_escaped() {
         assert_ne!(report.code, Some(0), "{}", report.what);
         let all = format!("{}{}", report.out, report.err);
         assert!(all.contains(shown), "{}: {all}", report.what);
-        let obeyed = all.chars().find(|&c| c.is_control() && c != '\n' && c != '\t');
-        assert_eq!(obeyed, None, "{}: {all:?}", report.what);
+        let unescaped = all.chars().find(|&c| c.is_control() && c != '\n' && c != '\t');
+        assert_eq!(unescaped, None, "{}: {all:?}", report.what);
     }
 }
 
-/// A program that reads a pipe without a writer, or a device without an end, never ends; the test's own limit is generous.
+/// Reading a pipe without a writer, or a device without an end, would never finish. The time limit of this test is
+/// generous.
 #[cfg(unix)]
 #[test]
 fn pipes_and_devices_are_refused_wherever_a_file_is_read() {
@@ -317,7 +323,7 @@ fn pipes_and_devices_are_refused_wherever_a_file_is_read() {
         while child.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(60) {
             std::thread::sleep(Duration::from_millis(20));
         }
-        let _ = child.kill(); // one that has ended is not there to be killed
+        let _ = child.kill(); // fails if the process has ended
         Report::new(arguments, child.wait_with_output().unwrap())
     };
     let pipe = "a named pipe, expected a regular file";
@@ -351,16 +357,16 @@ fn pipes_and_devices_are_refused_wherever_a_file_is_read() {
     bounded("train --threads 1 --resume run").fails(1, &["state.json", pipe]);
     fs::remove_file(place.path(state)).unwrap();
     fs::write(place.path(state), kept).unwrap();
-    // A link to a regular file is as good as the file.
+    // A link to a regular file is read like the file.
     std::os::unix::fs::symlink(place.path("run/checkpoints/last/model.safetensors"), place.path("link"))
         .unwrap();
     place.run("eval --checkpoint link --data shapes --threads 1").succeeds();
 }
 
-/// An archive of a kilobyte that asks for a gigabyte, under a limit of the memory that a process may take.
+/// An archive of one kilobyte whose header asks for a gigabyte is read under a limit on the memory of the process.
 #[cfg(target_os = "linux")]
 #[test]
-fn archives_that_ask_for_memory_are_refused_within_a_limit() {
+fn archives_that_ask_for_much_memory_are_refused_within_a_limit() {
     let place = Workplace::new();
     let big = 1_u64 << 30;
     for kind in [tar::EntryType::GNULongName, tar::EntryType::GNULongLink, tar::EntryType::XHeader] {
@@ -370,7 +376,7 @@ fn archives_that_ask_for_memory_are_refused_within_a_limit() {
         header.set_cksum();
         let file = fs::File::create(place.path("long.tar")).unwrap();
         std::io::Write::write_all(&mut &file, header.as_bytes()).unwrap();
-        file.set_len(big + 1024).unwrap(); // what is not written takes no room on the disk
+        file.set_len(big + 1024).unwrap(); // unwritten parts take no space on the disk
         let script =
             format!("ulimit -v 1500000; exec {} data verify long.tar", env!("CARGO_BIN_EXE_gradamp"));
         let mut command = std::process::Command::new("sh");

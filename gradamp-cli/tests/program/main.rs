@@ -1,6 +1,6 @@
-//! The program as a user runs it.
+//! Runs the program as a user does, and checks its output and its files.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, which the lints do not know as such
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy allows these in test functions, but not in their helpers
 
 mod at_once;
 mod bad_input;
@@ -34,10 +34,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// Has signals that are ignored here, as under `nohup` or in a shell's background, answered as the system does by itself:
-/// what this process ignores, the program that it starts would have to ignore too.
+/// Restores the default action of signals that this process ignores, for example because it runs under `nohup` or in
+/// a shell's background. A process inherits which signals are ignored, so the program would ignore them too.
 #[cfg(unix)]
-fn hear_signals() {
+fn restore_default_signals() {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
@@ -48,13 +48,13 @@ fn hear_signals() {
     });
 }
 
-/// A folder to run the program in.
+/// A temporary folder in which the program is run.
 struct Workplace(tempfile::TempDir);
 
 impl Workplace {
     fn new() -> Self {
         #[cfg(unix)]
-        hear_signals();
+        restore_default_signals();
         Self(tempfile::tempdir().unwrap())
     }
 
@@ -69,12 +69,12 @@ impl Workplace {
         path
     }
 
-    /// The program with its arguments, written as in a shell.
+    /// The program with arguments, which are separated by blanks.
     fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gradamp"));
         command.args(arguments.split_whitespace()).current_dir(self.0.path());
         command.env_remove("GRADAMP_DATA").env("GRADAMP_CACHE", self.path("cache")).stdin(Stdio::null());
-        // As on a machine without a display, where Mesa's Vulkan layer has an `error:` of its own.
+        // As on a machine without a display; there Mesa's Vulkan layer prints an `error:` line.
         command.env_remove("XDG_RUNTIME_DIR");
         command
     }
@@ -114,7 +114,8 @@ impl Report {
         self
     }
 
-    /// One error of one paragraph that says all of `parts`; no panic, no backtrace.
+    /// Asserts that the program failed with exit code `code` and one line of error that contains all of `parts`,
+    /// without a panic or a backtrace.
     #[track_caller]
     fn fails(self, code: i32, parts: &[&str]) -> Self {
         let report = self.ends_with(code);
@@ -130,12 +131,12 @@ impl Report {
     }
 }
 
-/// A run of seconds: 3 phases of an epoch each, with amplification in the second.
+/// A run of a few seconds: three phases of one epoch each, with amplification in the second.
 const SMALL: &str = "train --device cpu --threads 1 --width 2 --batch-size 16 --epochs 3 --data shapes --set data.shapes.train=96 \
      --set data.shapes.test=32 --set train.log_interval=2 --set train.gradients_every=2 \
      --set train.checkpoint_seconds=0";
 
-/// Every file below a folder, by its path, with what it holds.
+/// The path and content of every file below a folder.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -149,7 +150,7 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// The JSON lines of a file.
+/// The lines of a JSON Lines file.
 fn json_lines(path: &Path) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(path).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -1,4 +1,5 @@
-//! Run and sweep folders that an earlier version wrote (`tests/data`) are resumed, verified, reported and compared.
+//! Run and sweep folders that an earlier version wrote (`tests/data`) can be resumed, verified, reported and
+//! compared.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +12,7 @@ use crate::{Workplace, contents, json_lines};
 /// The run that is missing from the partial sweep.
 const MISSING: &str = "factor-3_seed-2";
 
-/// A folder with the archive's content.
+/// A temporary folder with the content of the archive.
 pub fn unpacked() -> Workplace {
     let place = Workplace::new();
     let archive = include_bytes!("../data/folders-0.1.0.tar.gz");
@@ -32,8 +33,8 @@ fn text(folder: &Path, name: &str) -> String {
     fs::read_to_string(folder.join(name)).unwrap()
 }
 
-/// Asserts that everything in `old` is in `new`: equal, or within `tolerance` for numbers. Keys that only `new` has are allowed.
-/// Warnings are compared by their number, because their wording may change.
+/// Asserts that `new` holds everything that `old` holds: numbers within `tolerance`, and all other values equal.
+/// `new` may have additional keys. Warnings are compared by their number only, because their wording may change.
 #[track_caller]
 fn assert_holds(new: &Value, old: &Value, tolerance: f64, place: &str) {
     match (new, old) {
@@ -64,7 +65,7 @@ fn assert_holds(new: &Value, old: &Value, tolerance: f64, place: &str) {
 }
 
 #[test]
-fn an_old_run_is_resumed_to_its_end_and_keeps_what_it_logged() {
+fn an_old_run_can_be_finished_and_keeps_its_log_lines() {
     let place = unpacked();
     place.run("verify run").succeeds();
     let run = place.path("run");
@@ -78,7 +79,7 @@ fn an_old_run_is_resumed_to_its_end_and_keeps_what_it_logged() {
         let after = text(&run, name);
         assert!(after.len() > before.len() && after.starts_with(before), "{name}");
     }
-    // TensorBoard's file is written anew, with the earlier events first.
+    // TensorBoard's file is written anew and begins with the earlier events.
     let (before, after) = (events.into_values().next(), contents(&run.join("tensorboard")));
     assert_eq!(after.len(), 1);
     assert!(after.into_values().all(|after| after.starts_with(before.as_deref().unwrap())));
@@ -86,7 +87,8 @@ fn an_old_run_is_resumed_to_its_end_and_keeps_what_it_logged() {
     assert_eq!(record["outcome"], "finished");
     place.run("verify run").succeeds();
 
-    // The first resumed epoch is that of the earlier version. In the last one, instruction sets that round differently have moved apart.
+    // The first resumed epoch must equal that of the earlier version. In the last one, instruction sets that round
+    // differently have led to different numbers.
     let metrics = json_lines(&run.join("metrics.jsonl"));
     let expected = json_lines(&place.path("resumed-metrics.jsonl"));
     assert_eq!(metrics.len(), 4);
@@ -98,7 +100,7 @@ fn an_old_run_is_resumed_to_its_end_and_keeps_what_it_logged() {
 }
 
 #[test]
-fn old_folders_become_reports() {
+fn old_folders_can_be_reported() {
     let place = unpacked();
     for folder in ["run", "sweep"] {
         place.run(&format!("report {folder} --output {folder}.html")).succeeds();
@@ -114,13 +116,13 @@ fn old_folders_become_reports() {
 }
 
 #[test]
-fn an_old_sweep_is_compared_to_the_same_numbers() {
+fn comparing_an_old_sweep_gives_the_same_numbers() {
     let place = unpacked();
     place.run("verify sweep").succeeds();
     let before = contents(&place.path("sweep"));
     let output = place.run("compare sweep --json").succeeds().out;
     let mut stored: Value = serde_json::from_str(&text(&place.path(""), "compare.json")).unwrap();
-    // Earlier versions estimated a number of seeds from the difference that was found.
+    // Earlier versions estimated the number of seeds from the observed difference.
     for cell in stored["cells"].as_array_mut().unwrap() {
         for contrast in ["last", "best"] {
             let contrast = cell.pointer_mut(&format!("/comparison/{contrast}"));
@@ -132,7 +134,7 @@ fn an_old_sweep_is_compared_to_the_same_numbers() {
 }
 
 #[test]
-fn an_old_sweep_without_its_last_run_is_finished() {
+fn an_unfinished_old_sweep_can_be_finished() {
     let place = unpacked();
     let old = json_lines(&place.path("sweep/results.jsonl"));
     let drawn = text(&place.path("sweep/runs").join(MISSING), "amplification.jsonl");
@@ -147,7 +149,7 @@ fn an_old_sweep_without_its_last_run_is_finished() {
     for (path, bytes) in before {
         assert!(fs::read(&path).unwrap() == bytes, "{} changed", path.display());
     }
-    // The run draws as those before it did, which knew no other way.
+    // The new run draws its layers as the earlier runs did, by the only method of that version.
     let settings = text(&place.path("sweep/runs").join(MISSING), "config.toml");
     assert!(settings.contains("draws = \"positions\""), "{settings}");
     assert_eq!(text(&place.path("sweep/runs").join(MISSING), "amplification.jsonl"), drawn);

@@ -1,4 +1,4 @@
-//! `gradamp report` as a user runs it, and its page in a browser.
+//! `gradamp report` as a user runs it, and its pages in a browser.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::{SMALL, Workplace};
 
-/// The widths of a small telephone, a tablet, a desk and a wide screen.
+/// The widths of a small phone, a tablet, a desktop and a wide screen.
 const WIDTHS: [u32; 4] = [320, 768, 1280, 2560];
 
 const STUDY: &str = "\
@@ -23,19 +23,19 @@ amplification = { kinds = ['batch_norm'], ratio = 0.5 }
 'amplification.ratio' = [0.5, 1.0]
 ";
 
-/// A page's text, after a look at what every page must keep.
+/// Reads a page and checks what every page must have.
 fn page(place: &Workplace, name: &str) -> String {
     let html = fs::read_to_string(place.path(name)).unwrap();
     let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
     let document = roxmltree::Document::parse_with_options(&html, options).unwrap();
     let has = |name: &str| document.descendants().any(|node| node.tag_name().name() == name);
     assert!(has("main") && has("svg") && !has("script") && !has("link") && !has("img"), "{name}");
-    assert!(!html.contains("http"), "{name}: an address outside of the page");
+    assert!(!html.contains("http"), "{name}: the page refers to an address");
     html
 }
 
 #[test]
-fn a_run_a_pair_and_a_sweep_become_pages() {
+fn a_run_a_pair_and_a_sweep_are_reported_as_pages() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --set data.validation=16 --out on")).succeeds();
     place
@@ -94,7 +94,7 @@ fn a_run_a_pair_and_a_sweep_become_pages() {
 }
 
 #[test]
-fn what_cannot_be_shown_is_said() {
+fn folders_and_files_that_cannot_be_used_are_errors() {
     let place = Workplace::new();
     place.run("report nowhere").fails(1, &["nowhere", "no such folder"]);
     fs::create_dir(place.path("empty")).unwrap();
@@ -111,23 +111,23 @@ fn what_cannot_be_shown_is_said() {
     let metrics = place.path("run/metrics.jsonl");
     let text = fs::read_to_string(&metrics).unwrap();
     place.write("old.html", "old");
-    fs::remove_dir_all(place.path("run/checkpoints")).unwrap(); // it knows what the lines were
+    fs::remove_dir_all(place.path("run/checkpoints")).unwrap(); // a checkpoint seals the lines of the logs
     let half = &text[..text.len() / 2];
     fs::write(&metrics, half).unwrap();
-    place.run("report run -o part.html").succeeds(); // a line that is being written
+    place.run("report run -o part.html").succeeds(); // the last line may be half-written
     fs::write(&metrics, format!("{}\n{text}", &text[..20])).unwrap();
     place.run("report run -o old.html").fails(1, &["metrics.jsonl: line 1: is damaged"]);
-    assert_eq!(fs::read_to_string(place.path("old.html")).unwrap(), "old", "a page that was there stays");
+    assert_eq!(fs::read_to_string(place.path("old.html")).unwrap(), "old", "an existing page is kept");
 }
 
-/// Loads pages in Chromium, in frames of several widths: nothing is wider than the window, what scrolls can be reached by
-/// keyboard, and nothing complains.
+/// Loads pages in Chromium, in frames of several widths. Nothing may be wider than the window, everything that
+/// scrolls can be reached by keyboard, and the console shows no errors.
 fn in_a_browser(place: &Workplace, pages: &[&str]) {
     let Some(browser) = browser() else {
-        eprintln!("SKIPPED: no chromium is installed, so the pages were not loaded in a browser");
+        eprintln!("SKIPPED: the pages in a browser, because chromium is not installed");
         return;
     };
-    // What a page says of itself, to the frame around it.
+    // A script that makes a page send its measurements to the frame around it.
     let probe = "<script>\
         let faults = []; addEventListener('error', event => faults.push(event.message));\
         console.error = console.warn = message => faults.push(String(message));\
@@ -161,14 +161,14 @@ fn in_a_browser(place: &Workplace, pages: &[&str]) {
     for message in messages {
         let (content, window) = (message[1].as_u64().unwrap(), message[2].as_u64().unwrap());
         assert!(WIDTHS.contains(&(window as u32)), "{message}");
-        assert!(content <= window, "wider than its window: {message}");
-        assert_eq!(message[3], true, "not one layout of each figure: {message}");
+        assert!(content <= window, "the page is wider than its window: {message}");
+        assert_eq!(message[3], true, "each figure must show exactly one of its layouts: {message}");
         assert_eq!(message[4], serde_json::json!([]), "{message}");
-        assert_eq!(message[5], 0, "scrolls, and no key reaches it: {message}");
+        assert_eq!(message[5], 0, "a part of the page scrolls but cannot be reached by keyboard: {message}");
     }
 }
 
-/// Loads a page on a dark and on a light screen, and prints it: dark on light paper whatever the screen is.
+/// Loads a page on a dark and on a light screen, and prints it. On paper it must be dark on light in both cases.
 fn in_the_dark_and_on_paper(place: &Workplace, name: &str) {
     let Some(browser) = browser() else { return };
     const DARK: &str = "--blink-settings=preferredColorScheme=0";
@@ -178,7 +178,7 @@ fn in_the_dark_and_on_paper(place: &Workplace, name: &str) {
         const said = [of('body').backgroundColor, of('.figure').backgroundColor, of('body').color, of('nav').display];\
         document.querySelector('title').textContent = JSON.stringify(said); });</script>";
     let html = fs::read_to_string(place.path(name)).unwrap().replacen("<head>", &format!("<head>{probe}"), 1);
-    // What a printer takes, on the screen.
+    // Applies the rules for printing to the screen.
     let paper = html.replace("@media screen and", "@media speech and").replace("@media print", "@media all");
     let (screen, paper) = (place.write("screen.html", &html), place.write("paper.html", &paper));
     for (page, scheme, is_dark, nav) in [
@@ -190,7 +190,8 @@ fn in_the_dark_and_on_paper(place: &Workplace, name: &str) {
         let dom = dump(&browser, place, page, &format!("{scheme} --dump-dom"));
         let said = dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).unwrap();
         let said: Vec<String> = serde_json::from_str(said).unwrap_or_else(|error| panic!("{error}: {said}"));
-        // `rgb(12, 34, 56)`, or an exact colour where the page has one; all three parts are large or none.
+        // Colours are written as `rgb(12, 34, 56)`, or exactly if the page does so. All three parts are large, or all
+        // are small.
         let is_bright = |colour: &String| {
             let digits = colour.trim_start_matches(|c: char| !c.is_ascii_digit());
             digits
@@ -231,14 +232,14 @@ fn browser() -> Option<PathBuf> {
     files.into_iter().find(|file| file.is_file())
 }
 
-/// The number of cells in each row of the tables of a LaTeX file.
+/// The number of columns in each row of the tables in a LaTeX file.
 fn widths(latex: &str) -> Vec<usize> {
     let rows = latex.lines().filter(|line| line.ends_with("\\\\"));
     rows.map(|row| row.replace("\\&", "").matches('&').count() + 1).collect()
 }
 
 #[test]
-fn tables_are_written_in_latex() {
+fn tables_can_be_written_in_latex() {
     let place = crate::old_folders::unpacked();
     place.run("report sweep -o page.html --latex tables.tex").succeeds();
     let tables = fs::read_to_string(place.path("tables.tex")).unwrap();
@@ -251,7 +252,7 @@ fn tables_are_written_in_latex() {
     ] {
         assert!(tables.contains(part), "{part} in\n{tables}");
     }
-    // A head, the baseline and two cells, all of as many columns.
+    // A header, the baseline and two cells, all with the same number of columns.
     let widths_of_cells = widths(tables.split("\\end{tabular}").next().unwrap());
     let are_equal = widths_of_cells.iter().all(|width| *width == widths_of_cells[0]);
     assert!(widths_of_cells.len() == 4 && are_equal && widths_of_cells[0] >= 9, "{widths_of_cells:?}");
@@ -259,7 +260,7 @@ fn tables_are_written_in_latex() {
     let compared = place.run("compare sweep --latex").succeeds().out;
     let markdown = place.run("compare sweep --markdown").succeeds().out;
     assert!(compared.starts_with("% ") && compared.contains("\\begin{tabular}{l"), "{compared}");
-    // Every row of Markdown is a row of LaTeX; Markdown has a row of dashes besides.
+    // Every row of the Markdown table is a row in LaTeX. Markdown also has a row of dashes.
     let rows = markdown.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| :--")).count();
     assert_eq!(widths(&compared).len(), rows, "{compared}");
     place.run("report sweep -o page.html --latex sweep/plan.json").fails(1, &["belongs to the sweep in"]);

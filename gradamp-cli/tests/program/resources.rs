@@ -1,4 +1,4 @@
-//! Machines that have too little: threads that the system does not start, memory that it does not give.
+//! Machines with too few resources: the system refuses to start threads or to allocate memory.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,8 @@ use crate::devices::record;
 use crate::reliability::trace::{can_trace, strace};
 use crate::{Report, SMALL, Workplace};
 
-/// The program, where the system starts none of the threads `which` (`1+`: none at all; `3`: the third of a thread not).
+/// Runs the program while the system refuses to start some threads. For example, `which` is `1+` to refuse all of
+/// them, or `3` to refuse each thread's third attempt.
 fn without_threads(place: &Workplace, which: &str, arguments: &str) -> Report {
     let inject = format!("inject=clone3:error=EAGAIN:when={which}");
     let options = ["-o", "/dev/null", "-e", "trace=clone3", "-e", &inject];
@@ -15,7 +16,7 @@ fn without_threads(place: &Workplace, which: &str, arguments: &str) -> Report {
 }
 
 #[test]
-fn a_run_whose_threads_are_not_started_goes_on_without_them_to_the_same_bits() {
+fn a_run_without_threads_ends_in_the_same_bits() {
     if !can_trace("a run without threads") {
         return;
     }
@@ -35,7 +36,7 @@ fn a_run_whose_threads_are_not_started_goes_on_without_them_to_the_same_bits() {
 }
 
 #[test]
-fn a_comparison_without_threads_draws_the_same() {
+fn a_comparison_without_threads_finds_the_same_numbers() {
     if !can_trace("a comparison without threads") {
         return;
     }
@@ -51,7 +52,7 @@ fn a_comparison_without_threads_draws_the_same() {
 }
 
 #[test]
-fn a_sweep_without_threads_says_so_and_one_with_fewer_goes_on() {
+fn a_sweep_without_threads_fails_and_one_with_fewer_threads_continues() {
     if !can_trace("a sweep without threads") {
         return;
     }
@@ -59,7 +60,7 @@ fn a_sweep_without_threads_says_so_and_one_with_fewer_goes_on() {
     crate::sweep::study(&place, "seeds = 2\nbaseline = false", "");
     without_threads(&place, "1+", "sweep s.toml --out none")
         .fails(1, &["no thread can be started to train the runs"]);
-    // Behind the threads that make both data sets, one answers signals and two do runs.
+    // First come the threads that generate both data sets, then one that answers signals, then two that do runs.
     let helpers = std::thread::available_parallelism().map_or(1, usize::from) - 1;
     let last = (2 * helpers + 3).to_string();
     let report = without_threads(&place, &last, "sweep s.toml --jobs 2 --out fewer").succeeds();
@@ -69,17 +70,17 @@ fn a_sweep_without_threads_says_so_and_one_with_fewer_goes_on() {
     }
 }
 
-/// The program with so many KiB of addresses.
+/// Runs the program with a limit of `kib` KiB on its address space.
 fn with_memory(place: &Workplace, kib: usize, arguments: &str) -> Report {
     let program = place.command(arguments);
     let mut command = Command::new("sh");
     command.arg("-c").arg(format!("ulimit -v {kib}; exec \"$0\" \"$@\"")).arg(program.get_program());
-    Report::new(arguments, crate::signals::placed(command, &program).output().unwrap())
+    Report::new(arguments, crate::signals::with_setup_of(command, &program).output().unwrap())
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn memory_that_runs_out_is_an_error_that_says_what_would_fit() {
+fn the_error_for_too_little_memory_says_what_would_fit() {
     let place = Workplace::new();
     let report =
         with_memory(&place, 2_500_000, &format!("{SMALL} --set data.shapes.train=1000000 --out run"));
@@ -98,7 +99,7 @@ fn memory_that_runs_out_is_an_error_that_says_what_would_fit() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_cpu_without_memory_is_not_told_to_go_on_on_the_cpu() {
+fn the_error_on_a_cpu_without_memory_does_not_suggest_the_cpu() {
     let place = Workplace::new();
     let arguments = SMALL.replace("--width 2 --batch-size 16", "--width 32 --batch-size 2000");
     let report = with_memory(&place, 700_000, &format!("{arguments} --set data.shapes.train=2000 --out run"));

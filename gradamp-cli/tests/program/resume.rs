@@ -1,4 +1,4 @@
-//! A run that is interrupted at any moment and continued ends in the same bits as one that is not.
+//! A run that is interrupted at any moment and resumed ends in the same bits as an uninterrupted run.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::devices::{gpu, on};
+use crate::devices::{gpu, small_on};
 use crate::integrity::reseal;
 use crate::{Report, SMALL, Workplace, contents, json_lines};
 
-/// Asserts that two runs left the same, but for times.
+/// Asserts that two runs left the same files, apart from times.
 #[track_caller]
 pub fn assert_same_run(a: &Path, b: &Path) {
     for file in ["config.toml", "amplification.jsonl", "gradients.jsonl"] {
@@ -37,7 +37,7 @@ pub fn assert_same_run(a: &Path, b: &Path) {
         assert_eq!(state(a), state(b), "{checkpoint}/state.json");
     }
     let folders = fs::read_dir(b.join("checkpoints")).unwrap().count();
-    assert_eq!(folders, 2, "nothing half-written is left beside last and best");
+    assert_eq!(folders, 2, "only the checkpoints last and best may be left");
 }
 
 fn without_times(mut line: Value) -> Value {
@@ -47,13 +47,13 @@ fn without_times(mut line: Value) -> Value {
     line
 }
 
-/// A random number in [0, 1): the moments are to differ from run to run of this test.
+/// A random number in [0, 1). The test shall kill its runs at other moments each time.
 fn random() -> f64 {
     RandomState::new().hash_one(0) as f64 / 2.0_f64.powi(64)
 }
 
 #[test]
-fn a_run_that_is_killed_at_any_moment_and_resumed_ends_in_the_same_bits() {
+fn a_run_killed_at_random_moments_resumes_to_the_same_bits() {
     let place = Workplace::new();
     let start = Instant::now();
     place.run(&format!("{SMALL} --out whole")).succeeds();
@@ -64,7 +64,7 @@ fn a_run_that_is_killed_at_any_moment_and_resumed_ends_in_the_same_bits() {
     loop {
         calls += 1;
         assert!(calls < 100, "the run makes no progress; it was killed after {kills:?}");
-        // A run that was killed before it wrote its settings has not begun: it is begun again.
+        // A run that was killed before it wrote its settings has no folder to resume; it is started again.
         let arguments = match killed.join("config.toml").exists() {
             true => "train --threads 1 --resume killed".to_owned(),
             false => format!("{SMALL} --out killed"),
@@ -72,7 +72,7 @@ fn a_run_that_is_killed_at_any_moment_and_resumed_ends_in_the_same_bits() {
         let mut command = place.command(&arguments);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         if kills.len() < 12 {
-            // Mostly within its steps, at times while it starts or closes.
+            // Most kills fall into the steps, some into the start or the end.
             let moment = whole.mul_f64(random() * 0.6);
             sleep(moment);
             child.kill().unwrap();
@@ -89,13 +89,13 @@ fn a_run_that_is_killed_at_any_moment_and_resumed_ends_in_the_same_bits() {
     assert_same_run(&place.path("whole"), &killed);
 }
 
-/// The GPU's turn: trained twice, and once in two sessions.
+/// Trains on a GPU: twice in one session, and once in two sessions.
 #[test]
 fn runs_on_a_gpu_repeat_and_resume_bit_for_bit() {
     let place = Workplace::new();
     let Some(gpu) = gpu(&place) else { return };
     for run in ["whole", "again", "parts --max-steps 8"] {
-        place.run(&format!("{} --out {run}", on(&gpu))).succeeds();
+        place.run(&format!("{} --out {run}", small_on(&gpu))).succeeds();
     }
     assert_same_run(&place.path("whole"), &place.path("again"));
     place.run("train --resume parts").succeeds();
@@ -105,9 +105,9 @@ fn runs_on_a_gpu_repeat_and_resume_bit_for_bit() {
     }
 }
 
-/// The sums of an epoch's gradients are part of a checkpoint within the epoch, sealed like its other files.
+/// Within an epoch, a checkpoint includes the sums of the epoch's gradients, with a seal.
 #[test]
-fn a_run_whose_policy_sums_gradients_resumes_within_an_epoch() {
+fn a_run_whose_policy_sums_gradients_can_resume_within_an_epoch() {
     let place = Workplace::new();
     let run = format!("{SMALL} --set amplification.policy=fluctuation --set train.gradients_every=1");
     place.run(&format!("{run} --out whole")).succeeds();
@@ -116,7 +116,7 @@ fn a_run_whose_policy_sums_gradients_resumes_within_an_epoch() {
     let bytes = fs::read(&sums).unwrap();
     assert!(
         !place.path("whole/checkpoints/last/gradient_sums.safetensors").exists(),
-        "the run is at an epoch's end"
+        "the run must stop within an epoch"
     );
     let mut changed = bytes.clone();
     *changed.last_mut().unwrap() ^= 1;
@@ -137,21 +137,22 @@ fn the_number_of_threads_changes_no_bit() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out one")).succeeds();
     place.run(&format!("{SMALL} --max-steps 8 --out three")).succeeds();
-    // A setting of where batches are made may change too.
+    // The setting that decides where batches are made may change, too.
     place.run("train --resume three --threads 3 --set data.resident=false").succeeds();
     let read = |run: &str| fs::read(place.path(run).join("checkpoints/last/model.safetensors")).unwrap();
     assert!(read("one") == read("three"));
 }
 
 #[test]
-fn a_run_that_reaches_its_step_limit_goes_on_where_it_stood() {
+fn a_run_at_its_step_limit_resumes_where_it_stopped() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out whole")).succeeds();
-    // Within the second epoch, which is amplified; at the end of an epoch; at the beginning of the last.
+    // The run stops within the second epoch, which is amplified; then at the end of an epoch; then at the start of
+    // the last epoch.
     place.run(&format!("{SMALL} --max-steps 9 --out parts")).succeeds();
     let record = fs::read_to_string(place.path("parts/run.json")).unwrap();
     assert!(record.contains("\"outcome\": \"step_limit\""), "{record}");
-    // Lines behind the checkpoint, the last one cut: what a run that was killed later would have left.
+    // Adds lines after the checkpoint, the last one cut off, as a run that was killed later would have left them.
     for file in ["metrics.jsonl", "amplification.jsonl", "gradients.jsonl"] {
         let mut log = fs::File::options().append(true).open(place.path("parts").join(file)).unwrap();
         log.write_all(&[b"{\"kind\":\"step\"}\n".repeat(1000), b"{\"kin".to_vec()].concat()).unwrap();
@@ -161,7 +162,7 @@ fn a_run_that_reaches_its_step_limit_goes_on_where_it_stood() {
     let last = place.run("train --threads 1 --resume parts").succeeds();
     assert!(last.out.contains("phase") && last.out.trim_end().ends_with("parts"), "{}", last.out);
 
-    // The limit is the one setting that is not the same.
+    // The step limit is the only setting that differs.
     let config = place.path("parts/config.toml");
     let text = fs::read_to_string(&config).unwrap();
     let without: Vec<&str> = text.lines().filter(|line| !line.starts_with("max_steps")).collect();
@@ -172,12 +173,12 @@ fn a_run_that_reaches_its_step_limit_goes_on_where_it_stood() {
 
     let before = contents(&place.path("parts/checkpoints"));
     place.run("train --threads 1 --resume parts").succeeds();
-    assert!(contents(&place.path("parts/checkpoints")) == before, "a finished run has nothing to go on with");
+    assert!(contents(&place.path("parts/checkpoints")) == before, "resuming a finished run changes nothing");
 }
 
 #[cfg(unix)]
 #[test]
-fn a_request_to_stop_finishes_the_step_saves_says_how_to_resume_and_exits_with_130() {
+fn a_request_to_stop_saves_the_run_and_exits_with_130() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out whole")).succeeds();
     let mut command = place.command(&format!("{SMALL} --out stopped"));
@@ -200,7 +201,7 @@ fn a_request_to_stop_finishes_the_step_saves_says_how_to_resume_and_exits_with_1
 }
 
 #[test]
-fn a_checkpoint_is_found_wherever_its_replacement_was_interrupted() {
+fn a_checkpoint_is_found_after_an_interrupted_replacement() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out whole")).succeeds();
     for moved in ["last.old", "last.new"] {
@@ -208,7 +209,7 @@ fn a_checkpoint_is_found_wherever_its_replacement_was_interrupted() {
         let checkpoints = place.path(moved).join("checkpoints");
         fs::rename(checkpoints.join("last"), checkpoints.join(moved)).unwrap();
         if moved == "last.old" {
-            // The new one was not complete yet.
+            // The new checkpoint was not complete yet.
             fs::create_dir(checkpoints.join("last.new")).unwrap();
             fs::write(checkpoints.join("last.new/model.safetensors"), "part").unwrap();
         }
@@ -219,7 +220,7 @@ fn a_checkpoint_is_found_wherever_its_replacement_was_interrupted() {
 }
 
 #[test]
-fn what_changes_no_bit_may_change_where_a_run_goes_on() {
+fn settings_that_change_no_bit_may_change_at_a_resume() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out whole")).succeeds();
     place.run(&format!("{SMALL} --max-steps 8 --out other")).succeeds();
@@ -230,7 +231,7 @@ fn what_changes_no_bit_may_change_where_a_run_goes_on() {
 }
 
 #[test]
-fn a_finished_run_is_left_as_it_is() {
+fn resuming_a_finished_run_changes_nothing() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out run")).succeeds();
     let before = contents(&place.path("run"));
@@ -241,12 +242,12 @@ fn a_finished_run_is_left_as_it_is() {
         report.err
     );
     assert!(report.out.contains("phase") && report.out.trim_end().ends_with("run"), "{}", report.out);
-    assert!(contents(&place.path("run")) == before, "nothing is rewritten");
+    assert!(contents(&place.path("run")) == before, "no file is rewritten");
     let quiet = place.run("train --resume run --quiet").succeeds();
     assert_eq!((quiet.out, quiet.err), (String::new(), String::new()));
     place.run("train --resume run --seed 9").fails(2, &["--seed", "cannot be changed"]);
 
-    // Killed between its last checkpoint and the word that it is finished.
+    // Simulates a kill between the last checkpoint and the update of the record.
     reseal(&place.path("run/run.json"), |record| record.replace("\"finished\"", "\"running\""));
     let report = place.run("train --threads 1 --resume run").succeeds();
     assert!(report.err.contains("all epochs are done") && !report.err.contains("epoch 4"), "{}", report.err);
@@ -255,9 +256,9 @@ fn a_finished_run_is_left_as_it_is() {
     assert!(fs::read(place.path("run").join(model)).unwrap() == before[&place.path("run").join(model)]);
 }
 
-/// Data at a path that leads there from the folder only in which the run was begun.
+/// The data is at a relative path that exists only below the folder in which the run was started.
 #[test]
-fn relative_data_is_found_from_another_folder() {
+fn data_at_a_relative_path_is_found_from_another_folder() {
     let place = Workplace::new();
     crate::bad_input::write_cifar(&place.path("here/cifar"));
     let small = SMALL.replace("--data shapes", "--data cifar").replace("--set data.shapes.train=96", "");
@@ -273,7 +274,7 @@ fn relative_data_is_found_from_another_folder() {
         let report = in_folder(folder, &format!("{command} --threads 1")).succeeds();
         assert!(report.err.contains("cifar: not found from the current folder; using"), "{}", report.err);
     }
-    // Nothing is there any more: the path is named, and so is the way out.
+    // After the data has moved, the error names the path, and `--data` names the new one.
     in_folder("here", &format!("{small} --max-steps 4 --out gone")).succeeds();
     fs::rename(place.path("here/cifar"), place.path("here/moved")).unwrap();
     in_folder("there", "train --resume ../here/gone").fails(1, &["cifar", "cannot be read"]);

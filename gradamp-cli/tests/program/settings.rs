@@ -1,5 +1,5 @@
-//! Settings in every form that people and other programs give them: what is refused says its place, and nothing is altered
-//! without a word.
+//! Settings in every form that people and other programs write. An error names the place of a refused setting, and no
+//! value is changed silently.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,7 +9,7 @@ use crate::{Report, SMALL, Workplace, contents};
 const PHASE: &str = "[strategy]\nlr = 0.1\n[[strategy.phase]]\nepochs = 1\n";
 
 impl Workplace {
-    /// The program with arguments of any bytes.
+    /// Runs the program with arguments that may hold any bytes.
     fn run_words<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Report {
         let words: Vec<_> = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
         let mut what = format!("{words:?}");
@@ -19,7 +19,7 @@ impl Workplace {
     }
 }
 
-/// What lies too deep for a stack, in each way that TOML has.
+/// Settings that are nested too deeply for the stack, in each way that TOML allows.
 fn deep() -> Vec<(&'static str, String)> {
     const DEPTH: usize = 20_000;
     let dotted = vec!["a"; DEPTH].join(".");
@@ -41,17 +41,17 @@ fn deep() -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn settings_deeper_than_any_are_refused_and_do_not_end_the_stack() {
+fn settings_nested_too_deeply_are_refused_without_a_stack_overflow() {
     let place = Workplace::new();
     let limit = "nested more than 32 levels deep";
     for (what, text) in deep() {
         place.write("my.toml", &format!("{PHASE}{text}"));
         let report = place.run("config check my.toml").fails(2, &["my.toml:", limit]);
         let first = report.err.lines().next().unwrap().split(':').nth(2).unwrap().to_owned();
-        assert!(first.parse::<usize>().unwrap() >= 5, "{what}: the line is told: {}", report.err);
+        assert!(first.parse::<usize>().unwrap() >= 5, "{what}: the error must name the line: {}", report.err);
         place.run("train --config my.toml --out run").fails(2, &["my.toml:", limit]);
 
-        // A study holds settings in each of its parts.
+        // Each part of a study holds settings.
         place.write("study.toml", &text);
         place.run("sweep study.toml --dry-run").fails(2, &["study.toml:", limit]);
         place.write("study.toml", "config = \"my.toml\"\n");
@@ -71,18 +71,21 @@ fn settings_deeper_than_any_are_refused_and_do_not_end_the_stack() {
     place.run_words(["config", "show", "--set", &format!("{dotted}=1")]).fails(2, &["--set", limit]);
     let value = format!("train.seed={}", "[".repeat(20_000));
     place.run_words(["config", "show", "--set", &value]).fails(2, &["--set", "train.seed"]);
-    assert!(!place.path("run").exists() && !place.path("runs").exists(), "nothing was begun");
+    assert!(
+        !place.path("run").exists() && !place.path("runs").exists(),
+        "a refused command creates no folder"
+    );
 }
 
 #[test]
-fn files_larger_than_any_settings_are_refused() {
+fn files_that_are_too_large_for_settings_are_refused() {
     let place = Workplace::new();
     let sparse = fs::File::create(place.path("my.toml")).unwrap();
-    sparse.set_len(1 << 40).unwrap(); // more than any memory; on most file systems without a block of its own
+    sparse.set_len(1 << 40).unwrap(); // larger than any memory, but without blocks on most file systems
     for command in ["config check my.toml", "train --config my.toml", "sweep my.toml --dry-run"] {
         place.run(command).fails(2, &["my.toml", "larger than 1048576 bytes"]);
     }
-    // As many tables and values as such a file holds at most.
+    // The most tables and values that fit into a file of the largest size.
     let limit = "more than 20000 values";
     place.write("my.toml", &"[[strategy.phase]]\n".repeat(55_000));
     place.run("config check my.toml").fails(2, &["my.toml:19999", "strategy.phase", limit]);
@@ -91,7 +94,7 @@ fn files_larger_than_any_settings_are_refused() {
 }
 
 #[test]
-fn json_deeper_than_any_is_refused() {
+fn json_nested_too_deeply_is_refused() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 2 --out run")).succeeds();
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
@@ -105,7 +108,7 @@ fn json_deeper_than_any_is_refused() {
 }
 
 #[test]
-fn texts_that_are_no_settings_say_what_they_are() {
+fn errors_say_why_a_text_is_not_valid_settings() {
     let place = Workplace::new();
     let utf16 = |text: &str| {
         [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect::<Vec<u8>>()
@@ -132,11 +135,12 @@ fn texts_that_are_no_settings_say_what_they_are() {
         place.run(&format!("config check {file}")).fails(2, &parts);
         place.run(&format!("train --config {file} --out run")).fails(2, &parts);
     }
-    // An empty study is the default preset's baseline; anything else is refused as a configuration is.
+    // An empty study runs the baseline of the default preset. Other bad texts are refused in a study as in a
+    // configuration.
     for file in ["folder.toml", "utf16.toml", "latin1.toml", "twice.toml", "none.toml"] {
         place.run(&format!("sweep {file} --dry-run")).fails(2, &[file]);
     }
-    // What editors on Windows write is the same text.
+    // Byte order marks and line ends as editors on Windows write them are accepted.
     place.write("mark.toml", &format!("\u{feff}[train]\nseed = 7\n{PHASE}"));
     place.write("crlf.toml", &format!("[train]\nseed = 7\n{PHASE}").replace('\n', "\r\n"));
     for file in ["mark.toml", "crlf.toml"] {
@@ -149,11 +153,11 @@ fn texts_that_are_no_settings_say_what_they_are() {
     }
     place.write("crlf.toml", &format!("[train]\nsed = 7\n{PHASE}").replace('\n', "\r\n"));
     place.run("config check crlf.toml").fails(2, &["crlf.toml:2", "did you mean `seed`?"]);
-    assert!(!place.path("run").exists(), "nothing was begun");
+    assert!(!place.path("run").exists(), "a refused command creates no folder");
 }
 
 #[test]
-fn studies_that_name_what_is_not_there_say_where() {
+fn errors_in_studies_name_the_line_of_an_unknown_name() {
     let place = Workplace::new();
     for (text, parts) in [
         ("preset = \"tuor\"\n", ["study.toml:1: preset: ", "did you mean \"tour\"?"]),
@@ -174,10 +178,10 @@ fn studies_that_name_what_is_not_there_say_where() {
     }
 }
 
-/// Names that would end a comment, be taken for an option, or are no text.
+/// The names contain line ends and control characters, begin like an option, or are not valid text.
 #[cfg(unix)]
 #[test]
-fn a_configuration_of_any_name_begins_a_run_that_goes_on() {
+fn a_run_can_be_started_from_a_file_of_any_name_and_resumed() {
     use std::os::unix::ffi::OsStrExt;
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out plain")).succeeds();
@@ -201,7 +205,7 @@ fn a_configuration_of_any_name_begins_a_run_that_goes_on() {
 }
 
 #[test]
-fn numbers_are_taken_as_people_type_them() {
+fn numbers_are_accepted_as_people_type_them() {
     let place = Workplace::new();
     for (arguments, expected) in [
         ("--seed +3", "seed = 3 "),
@@ -244,7 +248,7 @@ fn numbers_are_taken_as_people_type_them() {
 }
 
 #[test]
-fn a_preset_of_more_phases_than_epochs_shrinks_and_says_so() {
+fn with_fewer_epochs_than_phases_a_preset_drops_phases_with_a_note() {
     let place = Workplace::new();
     let few = SMALL.replace("--epochs 3", "--epochs 2");
     let report = place.run(&format!("{few} --out run")).succeeds();
@@ -254,7 +258,7 @@ fn a_preset_of_more_phases_than_epochs_shrinks_and_says_so() {
     assert_eq!(report.err.lines().filter(|line| line.contains("left out")).count(), 1);
     let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
     assert_eq!(config.matches("[[strategy.phase]]").count(), 2, "{config}");
-    // The rest of what a phase says still has its own place.
+    // Settings of the remaining phase keep their origin.
     assert!(config.lines().any(|line| line.starts_with("amplify = true") && line.contains("preset tour:")));
     place.run("config check run/config.toml").succeeds();
     let before = contents(&place.path("run"));
@@ -266,23 +270,23 @@ fn a_preset_of_more_phases_than_epochs_shrinks_and_says_so() {
     assert!(one.err.contains("left out: 1, 2"), "{}", one.err);
     assert!(one.out.contains("from = 0.02"), "{}", one.out);
     place.run("config show --epochs 0").fails(2, &["--epochs", "is 0, expected 1 to 1000000"]);
-    // What was set for a phase that is left out is checked all the same.
+    // Settings of a phase that is left out are checked, too.
     place
         .run("config show --epochs 1 --set strategy.phase.2.lr=-1")
         .fails(2, &["--set", "strategy.phase.2.lr"]);
     place.run("config show --epochs 1 --set strategy.phase.2.lr=1").succeeds();
 }
 
-/// Every path of every command may be of any bytes, and leads where it says.
+/// Every path argument of every command may hold any bytes.
 #[cfg(unix)]
 #[test]
-fn paths_that_are_no_text_are_paths() {
+fn paths_that_are_not_valid_text_work_in_every_command() {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
     let name = |name: &str| OsString::from_vec([b"\xff-", name.as_bytes()].concat());
     let place = Workplace::new();
     let at = |file: &str| place.0.path().join(name(file));
-    // `@name` stands for a path that begins with a byte that is no text.
+    // `@name` stands for a path that begins with a byte that is not valid text.
     let run = |arguments: &str| {
         let word = |word: &str| word.strip_prefix('@').map_or_else(|| word.into(), name);
         place.run_words(arguments.split_whitespace().map(word))
@@ -321,7 +325,7 @@ fn paths_that_are_no_text_are_paths() {
     run("sweep --collect @sweep").succeeds();
     run("report @sweep -o @sweep.html").succeeds();
     run("watch @sweep --once").succeeds();
-    // Nothing was written beside, under a name that is nearly the same.
+    // No file was written under a similar name.
     let names: Vec<OsString> =
         fs::read_dir(place.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     let is_expected = |name: &OsString| {
@@ -330,10 +334,10 @@ fn paths_that_are_no_text_are_paths() {
     assert!(names.iter().all(is_expected), "{names:?}");
 }
 
-/// The command that goes on with a run is pasted into a shell as it is printed.
+/// The printed command that resumes a run can be pasted into a shell.
 #[cfg(unix)]
 #[test]
-fn the_command_that_goes_on_can_be_pasted() {
+fn the_command_that_resumes_a_run_can_be_pasted() {
     let place = Workplace::new();
     for out in ["my runs/it's $HOME", "-dash", "a;b&c", "caf\u{e9}"] {
         let words = SMALL.split_whitespace().chain(["--max-steps", "2"]);

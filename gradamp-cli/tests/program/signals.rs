@@ -1,4 +1,4 @@
-//! Requests to stop, from people, supervisors, schedulers and terminals.
+//! Requests to stop that come from people, supervisors, schedulers and terminals.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -17,33 +17,33 @@ use crate::devices::record;
 use crate::resume::assert_same_run;
 use crate::{Report, SMALL, Workplace, json_lines};
 
-/// Waits until it is so, for a time that no machine exceeds.
+/// Waits until `is_so` returns true. Panics after a time that no machine should need.
 #[track_caller]
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(240);
     while !is_so() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out waiting for {what}");
         sleep(Duration::from_millis(2));
     }
 }
 
-/// Starts the program in a group of processes of its own.
+/// Starts the program in its own process group.
 fn begin(place: &Workplace, arguments: &str) -> Child {
     begin_under(place, "", arguments)
 }
 
-/// The same below a shell that first does `before`.
+/// Starts the program from a shell that first executes `before`.
 fn begin_under(place: &Workplace, before: &str, arguments: &str) -> Child {
     let mut command = Command::new("sh");
     let program = place.command(arguments);
     command.arg("-c").arg(format!("{before}\nexec \"$0\" \"$@\"")).arg(program.get_program());
-    let mut command = placed(command, &program);
+    let mut command = with_setup_of(command, &program);
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().unwrap()
 }
 
-/// `command` with the arguments, the folder and the environment of `program`.
-pub fn placed(mut command: Command, program: &Command) -> Command {
+/// Gives `command` the arguments, the folder and the environment of `program`.
+pub fn with_setup_of(mut command: Command, program: &Command) -> Command {
     command.args(program.get_args());
     if let Some(folder) = program.get_current_dir() {
         command.current_dir(folder);
@@ -69,9 +69,9 @@ fn has_lines(file: &Path, n: usize) -> bool {
     fs::read_to_string(file).is_ok_and(|text| text.lines().count() >= n)
 }
 
-/// A scheduler that signals twice, a supervisor that signals the whole group, an impatient script.
+/// Signals as from a scheduler that signals twice, a supervisor that signals the whole group, or an impatient script.
 #[test]
-fn signals_that_come_again_and_again_change_nothing_about_the_save() {
+fn repeated_signals_do_not_disturb_the_save() {
     use Signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out whole")).succeeds();
@@ -83,7 +83,7 @@ fn signals_that_come_again_and_again_change_nothing_about_the_save() {
         wait_until("the first line", || has_lines(&place.path(&run).join("metrics.jsonl"), 1));
         for signal in signals.into_iter().cycle().take(6) {
             killpg(pid(&child), signal).unwrap();
-            sleep(Duration::from_millis(1)); // apart, so that the system does not make one of them
+            sleep(Duration::from_millis(1)); // without a pause, the system may merge equal signals
         }
         let report = ended(&format!("{signals:?}"), child).ends_with(130);
         assert!(report.err.contains("stopping: "), "{}", report.err);
@@ -94,9 +94,9 @@ fn signals_that_come_again_and_again_change_nothing_about_the_save() {
     }
 }
 
-/// `nohup gradamp train &`, and `trap '' INT` in a script.
+/// `nohup gradamp train &`, or `trap '' INT` in a script.
 #[test]
-fn signals_that_were_ignored_when_the_program_began_stay_ignored() {
+fn signals_that_are_ignored_at_the_start_stay_ignored() {
     let place = Workplace::new();
     for (signal, name) in [(Signal::SIGHUP, "HUP"), (Signal::SIGINT, "INT"), (Signal::SIGTERM, "TERM")] {
         let child = begin_under(&place, &format!("trap '' {name}"), &format!("{SMALL} --out {name}"));
@@ -111,7 +111,7 @@ fn signals_that_were_ignored_when_the_program_began_stay_ignored() {
 
 /// The same for a sweep and its runs.
 #[test]
-fn a_sweep_under_nohup_goes_on_when_its_terminal_hangs_up() {
+fn a_sweep_under_nohup_continues_when_its_terminal_hangs_up() {
     let place = Workplace::new();
     crate::sweep::study(&place, "seeds = 2\nbaseline = false", "");
     let child = begin_under(&place, "trap '' HUP", "sweep s.toml --out d");
@@ -125,7 +125,7 @@ fn a_sweep_under_nohup_goes_on_when_its_terminal_hangs_up() {
     }
 }
 
-/// An evaluation of many batches behind two steps.
+/// Two steps, then an evaluation of many batches.
 const LONG_EVALUATION: &str = r#"
 [model]
 name = "resnet18"
@@ -146,7 +146,7 @@ epochs = 1
 "#;
 
 #[test]
-fn a_stop_is_heard_in_an_evaluation_which_a_resumed_run_does_anew() {
+fn an_evaluation_can_be_interrupted_and_is_repeated_at_the_resume() {
     let place = Workplace::new();
     place.write("long.toml", LONG_EVALUATION);
     place.run("train --config long.toml --out whole").succeeds();
@@ -154,14 +154,14 @@ fn a_stop_is_heard_in_an_evaluation_which_a_resumed_run_does_anew() {
     wait_until("the last step", || has_lines(&place.path("run/metrics.jsonl"), 2));
     kill(pid(&child), Signal::SIGTERM).unwrap();
     let report = ended("a stop in an evaluation", child).ends_with(130);
-    // The lines of the last step are written a moment before the evaluation begins.
-    let told = ["stopping: leaving the evaluation", "stopping: finishing this step"];
-    assert!(told.iter().any(|line| report.err.contains(line)), "{}", report.err);
+    // The lines of the last step are written a moment before the evaluation starts, so either message may be printed.
+    let messages = ["stopping: leaving the evaluation", "stopping: finishing this step"];
+    assert!(messages.iter().any(|line| report.err.contains(line)), "{}", report.err);
     assert_eq!(record(&place, "run")["outcome"], "interrupted");
     assert_eq!(
         json_lines(&place.path("run/metrics.jsonl")).len(),
         2,
-        "no line of an epoch that is not evaluated"
+        "an epoch without an evaluation has no line"
     );
     let state = fs::read_to_string(place.path("run/checkpoints/last/state.json")).unwrap();
     let state: serde_json::Value = serde_json::from_str(&state).unwrap();
@@ -174,7 +174,7 @@ fn a_stop_is_heard_in_an_evaluation_which_a_resumed_run_does_anew() {
     );
 }
 
-/// Whether the process answers SIGTERM by a handler of its own; `None` where the system does not say.
+/// Whether the process has installed a handler for SIGTERM; `None` if the system does not tell.
 fn is_listening(child: &Child) -> Option<bool> {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
@@ -183,41 +183,41 @@ fn is_listening(child: &Child) -> Option<bool> {
 }
 
 #[test]
-fn a_run_that_is_still_making_its_data_leaves_at_once_and_does_not_say_that_it_saved() {
+fn a_run_that_is_still_generating_its_data_stops_at_once_without_saving() {
     let place = Workplace::new();
     let child = begin(&place, &format!("{SMALL} --set data.shapes.train=200000 --out run"));
     wait_until("the handler", || is_listening(&child).unwrap_or(true));
     kill(pid(&child), Signal::SIGTERM).unwrap();
     ended("while data are made", child).fails(1, &["interrupted before the run started"]);
     assert!(!place.path("run").exists());
-    // What went on before is as it was, and can go on.
+    // A run that was saved before is unchanged and can be resumed.
     place.run(&format!("{SMALL} --max-steps 3 --out run")).succeeds();
     let child = begin(&place, "train --resume run");
     wait_until("the handler", || is_listening(&child).unwrap_or(true));
     kill(pid(&child), Signal::SIGTERM).unwrap();
-    let report = ended("while a run is taken up", child);
+    let report = ended("while a run is being resumed", child);
     assert!(matches!(report.code, Some(0 | 130)), "{:?} {}", report.code, report.err);
     assert!(report.code == Some(0) || report.err.contains("gradamp train --resume run"), "{}", report.err);
     place.run("train --resume run").succeeds();
 }
 
 #[test]
-fn a_limit_of_steps_at_an_epochs_end_lets_the_epoch_end() {
+fn a_step_limit_at_the_end_of_an_epoch_includes_its_evaluation() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out whole")).succeeds();
     place.run(&format!("{SMALL} --max-steps 6 --out part")).succeeds();
     assert_eq!(record(&place, "part")["outcome"], "step_limit");
     assert_eq!(json_lines(&place.path("part/evaluations.jsonl")).len(), 1, "the first epoch is evaluated");
     place.run("train --threads 1 --resume part --max-steps 18").succeeds();
-    assert_eq!(record(&place, "part")["outcome"], "finished", "18 steps are all there are");
+    assert_eq!(record(&place, "part")["outcome"], "finished", "the run has 18 steps");
     let without_limit =
         |run: &str| fs::read(place.path(run).join("checkpoints/last/model.safetensors")).unwrap();
     assert!(without_limit("part") == without_limit("whole"));
 }
 
-/// A limit on the size of files, as a quota is: the first checkpoint does not fit.
+/// A limit on the size of files, similar to a quota; the first checkpoint exceeds it.
 #[test]
-fn an_error_behind_the_runs_beginning_is_written_down_and_a_limit_of_files_is_one() {
+fn an_error_after_the_start_of_a_run_is_recorded() {
     let place = Workplace::new();
     let child = begin_under(&place, "ulimit -f 40", &format!("{SMALL} --out run"));
     let report = ended("a file too large", child).fails(1, &["checkpoints", "File too large"]);
@@ -227,7 +227,7 @@ fn an_error_behind_the_runs_beginning_is_written_down_and_a_limit_of_files_is_on
     assert!(record["end"].is_string());
 }
 
-/// Takes all that comes from a terminal, until nobody holds it any more.
+/// Collects everything that a terminal shows, until no process has it open any more.
 fn listen_to(terminal: fs::File) -> Arc<Mutex<String>> {
     let seen = Arc::new(Mutex::new(String::new()));
     let heard = Arc::clone(&seen);
@@ -240,11 +240,12 @@ fn listen_to(terminal: fs::File) -> Arc<Mutex<String>> {
     seen
 }
 
-/// A run whose first step takes long, on a pseudo-terminal of its own, from which Ctrl-C comes as a person presses it; the terminal,
-/// and what it shows. `None`, and a line that says so, where nothing can start it there.
+/// Starts a run with a long first step on a pseudo-terminal, where Ctrl-C arrives as if a person pressed it. Returns
+/// the process, the terminal, and the text that it shows. Returns `None`, with a note on stderr, if the program
+/// `setsid` is missing.
 fn on_a_terminal(place: &Workplace) -> Option<(Child, fs::File, Arc<Mutex<String>>)> {
     if Command::new("setsid").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: there is no setsid, which gives a program a terminal");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: setsid, which gives a program a terminal, is missing");
         return None;
     }
     let size = Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
@@ -255,7 +256,7 @@ fn on_a_terminal(place: &Workplace) -> Option<(Child, fs::File, Arc<Mutex<String
     );
     let mut command = Command::new("setsid");
     command.args(["--ctty", "--wait"]).arg(program.get_program());
-    let mut command = placed(command, &program);
+    let mut command = with_setup_of(command, &program);
     let terminal = fs::File::from(slave);
     command.stdin(terminal.try_clone().unwrap()).stdout(terminal.try_clone().unwrap()).stderr(terminal);
     let child = command.spawn().unwrap();
@@ -268,7 +269,7 @@ fn on_a_terminal(place: &Workplace) -> Option<(Child, fs::File, Arc<Mutex<String
 }
 
 #[test]
-fn a_second_ctrl_c_at_the_terminal_ends_a_run_at_once_and_not_with_the_code_that_means_saved() {
+fn a_second_ctrl_c_stops_a_run_at_once_with_a_code_for_failure() {
     let place = Workplace::new();
     let Some((mut child, mut keys, seen)) = on_a_terminal(&place) else { return };
     let shows = |text: &str| seen.lock().unwrap().contains(text);
@@ -278,7 +279,7 @@ fn a_second_ctrl_c_at_the_terminal_ends_a_run_at_once_and_not_with_the_code_that
     });
     keys.write_all(b"\x03").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1), "{}", seen.lock().unwrap());
-    wait_until("the last words", || shows("stopped at once by a second Ctrl-C, without saving"));
+    wait_until("the last message", || shows("stopped at once by a second Ctrl-C, without saving"));
     let record = record(&place, "run");
     assert_eq!(record["outcome"], "failed");
     assert_eq!(record["error"], "stopped at once by a second Ctrl-C, without saving");

@@ -1,7 +1,7 @@
-//! Terminals: pseudo-terminals that go away under the program, that take nothing, and that show lines only.
+//! Terminals: pseudo-terminals that close while the program runs, that accept no output, or that show lines only.
 //!
-//! A terminal that is gone is told in two ways: by SIGHUP, to a program whose controlling terminal it is, and by nothing but the
-//! end of what is read there, to any other.
+//! A program whose controlling terminal closes gets SIGHUP. A program that merely reads and writes a terminal notices
+//! its end only when it reads from it.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -19,10 +19,10 @@ use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use crate::devices::record;
 use crate::{Report, SMALL, Workplace};
 
-/// Long enough for the slowest machine.
+/// A limit that is long enough for the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A run that no test waits out.
+/// A run that would take hours.
 const LONG: &str = "train --device cpu --threads 1 --width 2 --batch-size 16 --epochs 100000 --data shapes \
                     --set data.shapes.train=64 --set data.shapes.test=16 --set train.log_interval=1 --out run";
 
@@ -30,16 +30,16 @@ const LONG: &str = "train --device cpu --threads 1 --width 2 --batch-size 16 --e
 enum Control {
     /// The terminal is the program's controlling terminal.
     Own,
-    /// The program has no controlling terminal, but reads and writes there.
+    /// The program reads and writes the terminal, but has no controlling terminal.
     None,
 }
 
-/// The program on a pseudo-terminal.
+/// A program that runs on a pseudo-terminal.
 struct OnTerminal {
     child: Child,
-    /// `None` once it is closed.
+    /// The side that shows the output; `None` once it is closed.
     master: Option<PtyMaster>,
-    /// What its other side is called.
+    /// The path of the program's side.
     name: PathBuf,
     seen: Vec<u8>,
 }
@@ -50,7 +50,8 @@ impl OnTerminal {
     }
 
     fn start_as(program: Command, control: Control, term: &str) -> Self {
-        // Not by `openpty`: programs that other tests start meanwhile would hold its master open.
+        // `openpty` is not used, because programs that other tests start at the same time would inherit the master
+        // and keep it open.
         let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -60,7 +61,7 @@ impl OnTerminal {
         let side = || Stdio::from(slave.try_clone().unwrap());
         let sized = Command::new("stty").args(["rows", "24", "cols", "100"]).stdin(side()).status().unwrap();
         assert!(sized.success());
-        // A session of its own has no controlling terminal until it takes one.
+        // A new session has no controlling terminal until the program takes one.
         let mut command = Command::new("setsid");
         if control == Control::Own {
             command.arg("--ctty");
@@ -78,19 +79,23 @@ impl OnTerminal {
         Self { child, master: Some(master), name, seen: Vec::new() }
     }
 
-    /// Reads what the terminal shows until it is as it should be.
+    /// Reads what the terminal shows until `is` returns true.
     #[track_caller]
     fn show_until(&mut self, what: &str, is: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is(&self.text()) {
-            assert!(Instant::now() < deadline, "{what} does not come; the terminal shows\n{}", self.text());
+            assert!(
+                Instant::now() < deadline,
+                "timed out waiting for {what}; the terminal shows\n{}",
+                self.text()
+            );
             if self.read().is_none() && self.child.try_wait().unwrap().is_some() && !is(&self.text()) {
                 panic!("the program ended before {what}; the terminal shows\n{}", self.text());
             }
         }
     }
 
-    /// Takes what the terminal shows within a moment; `None` where that is nothing.
+    /// Reads what the terminal shows within a moment; `None` if it shows nothing new.
     fn read(&mut self) -> Option<()> {
         let master = self.master.as_mut().unwrap();
         let mut fds = [PollFd::new(master.as_fd(), PollFlags::POLLIN)];
@@ -98,7 +103,7 @@ impl OnTerminal {
             return None;
         }
         let mut some = [0; 4096];
-        let n = master.read(&mut some).ok().filter(|&n| n > 0)?; // nobody holds the other side any more
+        let n = master.read(&mut some).ok().filter(|&n| n > 0)?; // no process has the other side open any more
         self.seen.extend_from_slice(&some[..n]);
         Some(())
     }
@@ -107,7 +112,7 @@ impl OnTerminal {
         String::from_utf8_lossy(&self.seen).into_owned()
     }
 
-    /// Fills the terminal: it takes nothing more until somebody reads.
+    /// Fills the terminal's buffer, so that it accepts no more output until somebody reads.
     fn fill(&self) {
         let mut options = File::options();
         options.write(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits());
@@ -120,12 +125,12 @@ impl OnTerminal {
         assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     }
 
-    /// The terminal goes away.
+    /// Closes the terminal.
     fn close(&mut self) {
         self.master = None;
     }
 
-    /// The exit code of a program that has to end by itself now.
+    /// The exit code of the program, which must end by itself.
     #[track_caller]
     fn code(mut self) -> Option<i32> {
         let deadline = Instant::now() + PATIENCE;
@@ -154,14 +159,14 @@ fn holds_lines(file: &Path) -> bool {
 fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is() {
-        assert!(Instant::now() < deadline, "{what} does not come");
+        assert!(Instant::now() < deadline, "timed out waiting for {what}");
         sleep(Duration::from_millis(20));
     }
 }
 
-/// Saved, told in run.json, and ready to be resumed.
+/// Asserts that the run was saved, that run.json says so, and that the run can be resumed.
 #[track_caller]
-fn is_saved(place: &Workplace, run: &str) {
+fn assert_saved(place: &Workplace, run: &str) {
     assert_eq!(record(place, run)["outcome"], "interrupted", "{run}");
     let state = fs::read_to_string(place.path(run).join("checkpoints/last/state.json")).unwrap();
     let step = serde_json::from_str::<serde_json::Value>(&state).unwrap()["train"]["step"].as_u64().unwrap();
@@ -171,31 +176,31 @@ fn is_saved(place: &Workplace, run: &str) {
 }
 
 #[test]
-fn a_run_whose_dashboard_loses_its_terminal_is_saved_and_ends() {
+fn a_run_with_a_dashboard_is_saved_and_ends_when_its_terminal_closes() {
     for control in [Control::Own, Control::None] {
         let place = Workplace::new();
         let mut program = OnTerminal::start(&place, control, "xterm", &format!("{LONG} --tui"));
         program.show_until("a frame", |text| text.contains("images/s"));
         program.close();
         assert_eq!(program.code(), Some(130), "{control:?}");
-        is_saved(&place, "run");
+        assert_saved(&place, "run");
     }
 }
 
 #[test]
-fn a_run_with_a_bar_that_loses_its_terminal_is_saved_and_ends() {
+fn a_run_with_a_progress_bar_is_saved_and_ends_when_its_terminal_closes() {
     for control in [Control::Own, Control::None] {
         let place = Workplace::new();
         let mut program = OnTerminal::start(&place, control, "xterm", LONG);
         program.show_until("a bar", |text| text.contains("images/s"));
         program.close();
         assert_eq!(program.code(), Some(130), "{control:?}");
-        is_saved(&place, "run");
+        assert_saved(&place, "run");
     }
 }
 
 #[test]
-fn a_look_at_a_run_or_a_sweep_ends_with_its_terminal() {
+fn watching_ends_when_the_terminal_closes() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 9 --out sweep/runs/a")).succeeds();
     let run =
@@ -215,7 +220,7 @@ fn a_look_at_a_run_or_a_sweep_ends_with_its_terminal() {
 }
 
 #[test]
-fn a_sweep_that_loses_its_terminal_saves_its_runs_and_ends() {
+fn a_sweep_saves_its_runs_and_ends_when_its_terminal_closes() {
     for control in [Control::Own, Control::None] {
         let place = Workplace::new();
         crate::sweep::long_study(&place);
@@ -228,13 +233,13 @@ fn a_sweep_that_loses_its_terminal_saves_its_runs_and_ends() {
         });
         program.close();
         assert_eq!(program.code(), Some(130), "{control:?}");
-        runs.iter().for_each(|run| is_saved(&place, run));
+        runs.iter().for_each(|run| assert_saved(&place, run));
     }
 }
 
-/// As after Ctrl-S, or behind a connection that stands still.
+/// As after Ctrl-S, or when a connection hangs.
 #[test]
-fn a_terminal_that_takes_nothing_holds_up_no_run() {
+fn a_terminal_that_accepts_no_output_does_not_delay_a_run() {
     let place = Workplace::new();
     let run = SMALL.replace("--epochs 3", "--epochs 15");
     let mut program = OnTerminal::start(&place, Control::None, "xterm", &format!("{run} --tui --out run"));
@@ -248,7 +253,7 @@ fn a_terminal_that_takes_nothing_holds_up_no_run() {
 }
 
 #[test]
-fn who_ignores_hang_ups_goes_on_without_a_terminal() {
+fn a_run_that_ignores_hang_ups_continues_without_a_terminal() {
     let place = Workplace::new();
     for (run, tui) in [("bar", ""), ("dashboard", " --tui")] {
         let inner = place.command(&format!("{SMALL}{tui} --out {run}").replace("--epochs 3", "--epochs 15"));
@@ -264,7 +269,7 @@ fn who_ignores_hang_ups_goes_on_without_a_terminal() {
 }
 
 #[test]
-fn a_dumb_terminal_is_shown_lines_and_a_quiet_run_nothing() {
+fn a_dumb_terminal_shows_lines_and_a_quiet_run_shows_nothing() {
     let place = Workplace::new();
     let mut program = OnTerminal::start(&place, Control::Own, "dumb", &format!("{SMALL} --out run"));
     program.show_until("the end", |text| text.contains("learning rate"));
@@ -295,7 +300,7 @@ fn a_dumb_terminal_is_shown_lines_and_a_quiet_run_nothing() {
 }
 
 #[test]
-fn a_run_needs_no_stderr() {
+fn a_run_works_without_stderr() {
     let place = Workplace::new();
     let inner = place.command(&format!("{SMALL} --out run"));
     let mut shell = Command::new("sh");
@@ -306,18 +311,18 @@ fn a_run_needs_no_stderr() {
 }
 
 #[test]
-fn a_look_on_a_terminal_that_takes_nothing_can_be_ended() {
+fn watching_on_a_terminal_that_accepts_no_output_can_be_ended() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out run")).succeeds();
     let mut program = OnTerminal::start(&place, Control::Own, "xterm", "watch run");
     program.show_until("a frame", |text| text.contains("accuracy"));
     program.fill();
-    // Something to be shown, for which there is no room.
+    // Changes what is to be shown, although the terminal accepts no output.
     fs::write(place.path("run/metrics.jsonl"), "").unwrap();
     sleep(Duration::from_secs(1));
     let id = program.child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    // Nothing reads what the terminal shows until it has ended.
+    // Nothing reads from the terminal until the program has ended.
     let deadline = Instant::now() + PATIENCE;
     while program.child.try_wait().unwrap().is_none() {
         assert!(Instant::now() < deadline, "the program does not end");

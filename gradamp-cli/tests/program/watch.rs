@@ -1,4 +1,4 @@
-//! What is looked at while a run goes on: `train --tui`, `watch`, TensorBoard's files.
+//! What can be observed while a run continues: `train --tui`, `watch`, and TensorBoard's files.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::integrity::reseal;
 use crate::{Report, SMALL, Workplace, contents, json_lines};
 
 #[test]
-fn a_dashboard_without_a_terminal_falls_back_to_lines_and_trains() {
+fn without_a_terminal_the_dashboard_is_replaced_by_lines() {
     let place = Workplace::new();
     let report = place.run(&format!("{SMALL} --tui --out run")).succeeds();
     let lines: Vec<&str> = report.err.lines().filter(|line| line.contains("no dashboard")).collect();
@@ -24,7 +24,7 @@ fn a_dashboard_without_a_terminal_falls_back_to_lines_and_trains() {
 }
 
 #[test]
-fn one_frame_tells_how_a_run_stands() {
+fn one_frame_shows_the_state_of_a_run() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 9 --out run")).succeeds();
     let stopped = place.run("watch run --once --size 80x24").succeeds().out;
@@ -38,26 +38,26 @@ fn one_frame_tells_how_a_run_stands() {
     for part in ["finished", "epoch 3/3", "100 %", "gradient norm after amplification", "conv1 +"] {
         assert!(finished.contains(part), "expected {part:?} in\n{finished}");
     }
-    // A terminal that knows no UTF-8 gets no other letters.
+    // A terminal that does not support UTF-8 gets ASCII only.
     let command = |locale: &str| {
         let mut command = place.command("watch run --once");
         Report::new(locale, command.env("LC_ALL", locale).output().unwrap()).succeeds().out
     };
     let (plain, rich) = (command("C"), command("C.UTF-8"));
     assert!(plain.is_ascii() && !rich.is_ascii() && plain.lines().count() == rich.lines().count(), "{plain}");
-    // A last line that is being written is waited for.
+    // A last line that is being written is ignored until it is complete.
     let metrics = place.path("run/metrics.jsonl");
     let whole = fs::read_to_string(&metrics).unwrap();
     fs::write(&metrics, format!("{whole}{}", &whole[..30])).unwrap();
     assert_eq!(place.run("watch run --once").succeeds().out, finished);
-    // A run that says `running` and is written to by nobody was killed.
+    // If a run's record says `running` but no process holds the run's lock, the run was killed.
     reseal(&place.path("run/run.json"), |record| record.replace("\"finished\"", "\"running\""));
     let killed = place.run("watch run --once").succeeds().out;
     assert!(killed.contains("killed") && killed.contains("gradamp train --resume run"), "{killed}");
 }
 
 #[test]
-fn what_cannot_be_watched_is_said() {
+fn folders_that_cannot_be_watched_are_errors() {
     let place = Workplace::new();
     place.run("watch nowhere --once").fails(1, &["nowhere", "a run or a sweep", "no such folder"]);
     place.write("empty/notes.txt", "");
@@ -75,7 +75,7 @@ fn what_cannot_be_watched_is_said() {
     place.run("tensorboard run").fails(1, &["metrics.jsonl", &line]);
     fs::remove_file(&metrics).unwrap();
     place.run("watch run --once").fails(1, &["metrics.jsonl", "cannot read"]);
-    // Before its first checkpoint, which counts on the logs.
+    // A run without checkpoints and without a record has not begun.
     fs::remove_dir_all(place.path("run/checkpoints")).unwrap();
     fs::remove_file(place.path("run/run.json")).unwrap();
     place.run("watch run --once").fails(1, &["run.json", "has not begun"]);
@@ -89,7 +89,7 @@ fn what_cannot_be_watched_is_said() {
 }
 
 #[test]
-fn a_sweep_is_a_table_that_looks_into_its_runs() {
+fn a_sweep_is_shown_as_a_table_with_the_state_of_each_run() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 9 --out sweep/runs/a")).succeeds();
     let run = |name: &str| serde_json::json!({"name": name, "cell": name, "role": "cell", "axes": {}, "seed": 1, "epochs": 3});
@@ -104,7 +104,7 @@ fn a_sweep_is_a_table_that_looks_into_its_runs() {
     assert!(row.contains("interrupted") && row.contains("1/3"), "{row}");
 }
 
-/// The only event file of a run.
+/// The content of a run's only event file.
 fn events(run: &Path) -> Vec<u8> {
     let files = contents(&run.join("tensorboard"));
     assert_eq!(files.len(), 1, "{:?}", files.keys());
@@ -112,22 +112,25 @@ fn events(run: &Path) -> Vec<u8> {
 }
 
 #[test]
-fn event_files_grow_with_the_run_survive_a_resume_and_can_be_made_afterwards() {
+fn event_files_grow_with_the_run_and_can_be_made_afterwards() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --tensorboard --max-steps 9 --out run")).succeeds();
     assert!(fs::read_to_string(place.path("run/config.toml")).unwrap().contains("tensorboard = true"));
-    // Nothing need be said again: the setting is the run's.
+    // The resumed run takes the setting from its folder.
     place.run("train --threads 1 --resume run").succeeds();
     let grown = events(&place.path("run"));
     let path = place.run("tensorboard run").succeeds().out;
     assert!(path.contains("events.out.tfevents."), "{path}");
-    assert!(events(&place.path("run")) == grown, "made afterwards, the file is another");
+    assert!(
+        events(&place.path("run")) == grown,
+        "the file made afterwards must equal the one written during the run"
+    );
     let plain = place.run(&format!("{SMALL} --out plain")).succeeds();
     assert!(!place.path("plain/tensorboard").exists(), "{}", plain.out);
 
     read_back(&place.path("run"));
 
-    // A file that was asked for once is kept up to date.
+    // If a run has an event file, a resumed run continues it.
     place.run(&format!("{SMALL} --max-steps 9 --out late")).succeeds();
     place.run("tensorboard late").succeeds();
     let before = events(&place.path("late"));
@@ -135,7 +138,7 @@ fn event_files_grow_with_the_run_survive_a_resume_and_can_be_made_afterwards() {
     assert!(events(&place.path("late")).len() > before.len());
 }
 
-/// Has the real TensorBoard read a run's events, and holds them against its lines.
+/// Reads a run's events with the real TensorBoard and compares them to the run's log lines.
 fn read_back(run: &Path) {
     const PROGRAM: &str = "
 import json, sys
@@ -147,7 +150,9 @@ print(json.dumps({tag: [[e.step, e.value] for e in events.Scalars(tag)] for tag 
     let python = std::env::var("GRADAMP_PYTHON").unwrap_or_else(|_| "python3".into());
     let has_it = Command::new(&python).args(["-c", "import tensorboard"]).output();
     if !has_it.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: {python} has no package tensorboard, so nothing was read back by the real one");
+        eprintln!(
+            "SKIPPED: events read by the real TensorBoard, because {python} has no package tensorboard"
+        );
         return;
     }
     let output = Command::new(&python).args(["-c", PROGRAM]).arg(run.join("tensorboard")).output().unwrap();
@@ -191,7 +196,7 @@ fn scalars(read: &serde_json::Value) -> Vec<(u64, f32)> {
 }
 
 #[test]
-fn rates_are_written_with_the_digits_that_matter() {
+fn learning_rates_are_printed_with_significant_digits_only() {
     let place = Workplace::new();
     let run = |lr: &str, out: &str| {
         place.write("s.toml", &format!("[strategy]\nlr = {lr}\n[[strategy.phase]]\nepochs = 3\n"));
@@ -212,7 +217,7 @@ fn rates_are_written_with_the_digits_that_matter() {
         assert!(frame.contains(&format!("lr {written}  ")), "{frame}");
         place.run(&format!("report {written} -o page.html")).succeeds();
         let page = fs::read_to_string(place.path("page.html")).unwrap();
-        assert!(page.contains(&format!(">{written}</td>")), "no cell of the page holds {written}");
+        assert!(page.contains(&format!(">{written}</td>")), "the page must show {written}");
         let config = fs::read_to_string(place.path(&format!("{written}/config.toml"))).unwrap();
         assert!(config.contains(&format!("lr = {written} ")), "{config}");
         for text in [&report.err, &report.out, &frame, &page, &config] {
@@ -224,7 +229,7 @@ fn rates_are_written_with_the_digits_that_matter() {
 }
 
 #[test]
-fn gradients_that_are_not_finite_are_missing_numbers_to_every_reader() {
+fn gradients_that_are_not_finite_are_recorded_as_null_and_every_command_accepts_them() {
     let place = Workplace::new();
     let line =
         SMALL.replace("--data shapes", "--data shapes --lr 1e30 --on-divergence continue --tensorboard");

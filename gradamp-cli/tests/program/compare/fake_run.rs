@@ -1,22 +1,22 @@
-//! Run folders whose every number is chosen.
+//! Writes run folders whose numbers are chosen by the tests.
 
 use serde_json::{Value, json};
 
 use crate::Workplace;
 
-/// A run as its folder would tell it, with accuracies that are chosen.
+/// The content of a run folder, with chosen accuracies.
 #[derive(Clone)]
 pub struct FakeRun {
     pub seed: u64,
-    /// After each epoch, on the validation and on the test examples.
+    /// The accuracies on the validation and on the test examples, after each epoch.
     pub accuracies: Vec<(Option<f64>, f64)>,
-    /// Of the test examples, in the last epoch.
+    /// Whether each test example was classified correctly in the last epoch: one `1` or `0` for each.
     pub hits: &'static str,
     pub settings: String,
     pub record: Value,
 }
 
-/// Without amplification and with it.
+/// Settings without amplification.
 pub const OFF: &str = "[strategy]\nlr = 0.1\nphase = [{ epochs = 3 }]\n";
 pub const ON: &str = "[strategy]\nlr = 0.1\nphase = [{ epochs = 3, amplify = true }]\n";
 

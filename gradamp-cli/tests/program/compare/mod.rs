@@ -1,4 +1,4 @@
-//! `gradamp compare` as a user runs it: on runs whose every number is known, and on a sweep that was made.
+//! `gradamp compare` as a user runs it, on runs whose numbers are chosen and on a real sweep.
 
 mod fake_run;
 mod sweep;
@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use self::fake_run::{FakeRun, OFF, ON};
 use crate::{Report, Workplace};
 
-/// `off/1..3` ends at 0.70, 0.71, 0.72 and `on/1..3` at 0.72, 0.74, 0.73.
+/// Writes two groups of runs. The last accuracies of `off/1` to `off/3` are 0.70, 0.71 and 0.72; those of `on/1` to
+/// `on/3` are 0.72, 0.74 and 0.73.
 fn two_groups() -> Workplace {
     let place = Workplace::new();
     for (seed, off, on) in [(1, 0.70, 0.72), (2, 0.71, 0.74), (3, 0.72, 0.73)] {
@@ -33,7 +34,7 @@ fn assert_close(value: &Value, expected: f64) {
 }
 
 fn warnings(document: &Value) -> Vec<String> {
-    document["warnings"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect()
+    document["warnings"].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -53,12 +54,16 @@ fn two_groups_are_compared_pair_by_pair() {
         assert_close(&contrast["test"]["ci"][0], -0.0048413771);
         assert_close(&contrast["cohens_dz"]["value"], 2.0);
         assert_close(&contrast["hedges_g"]["value"], 1.5957691216); // 2 J(4)
-        assert_eq!(contrast["seeds"], Value::Null, "the difference that was found tells no number of seeds");
+        assert_eq!(
+            contrast["seeds"],
+            Value::Null,
+            "the number of seeds is not estimated from the observed difference"
+        );
         assert_close(&contrast["permutation"]["p"], 0.25);
         assert_close(&contrast["permutation"]["smallest_p"], 0.25);
         assert_eq!(contrast["equivalence"], Value::Null);
     }
-    // Best on validation is the second epoch, though the third is better on the test examples.
+    // The second epoch is the best on the validation examples, although the third is better on the test examples.
     assert_eq!(
         (found["best_is_fair"].clone(), found["a"]["runs"][0]["best_epoch"].clone()),
         (true.into(), 1.into())
@@ -76,7 +81,7 @@ fn two_groups_are_compared_pair_by_pair() {
     assert_eq!(
         target["seconds"]["b"]["values"],
         json!([33.0, 36.0, 39.0]),
-        "three epochs of 10 s and the seed's more"
+        "three epochs of 10 s each, plus as many seconds as the seed"
     );
 
     let examples = &found["examples"];
@@ -90,7 +95,7 @@ fn two_groups_are_compared_pair_by_pair() {
 }
 
 #[test]
-fn every_form_of_the_command_line_and_of_the_answer_says_the_same() {
+fn all_forms_of_the_arguments_and_of_the_output_agree() {
     let place = two_groups();
     let numbers = |arguments: &str| {
         let mut found = compared(&place, arguments);
@@ -120,7 +125,7 @@ fn every_form_of_the_command_line_and_of_the_answer_says_the_same() {
 }
 
 #[test]
-fn the_numbers_that_are_asked_for_are_used() {
+fn numbers_given_as_options_are_used() {
     let place = two_groups();
     let arguments = "off on --target 0.69 --difference 0.005 --power 0.9";
     assert!(place.run(&format!("compare {arguments}")).succeeds().out.contains("44 seeds are needed"));
@@ -147,7 +152,7 @@ fn the_numbers_that_are_asked_for_are_used() {
 }
 
 #[test]
-fn targets_are_timed_in_every_unit_and_runs_that_never_arrive_take_part() {
+fn times_to_a_target_have_every_unit_and_include_runs_that_never_reach_it() {
     let place = two_groups();
     let arguments = "off on --target 67.5,0.72,99 --smallest-difference 2.5";
     let found = compared(&place, arguments);
@@ -162,7 +167,8 @@ fn targets_are_timed_in_every_unit_and_runs_that_never_arrive_take_part() {
     {
         assert_eq!(targets[0][unit]["b"]["values"], json!(b), "{unit}");
     }
-    // The differences are 0, -1 and -1: t = -2 with 2 degrees of freedom. Log-rank: 3 of B arrive where 2 are expected.
+    // The differences are 0, -1 and -1: t = -2 with 2 degrees of freedom. Log-rank test: 3 runs of B reach the
+    // target, 2 are expected to.
     let epochs = &targets[0]["epochs"];
     assert_close(&epochs["restricted"]["p"], 0.1835034191);
     assert_close(&epochs["b"]["restricted"]["mean"], 7.0 / 3.0);
@@ -193,7 +199,7 @@ fn targets_are_timed_in_every_unit_and_runs_that_never_arrive_take_part() {
 }
 
 #[test]
-fn seconds_of_runs_that_went_on_at_once_are_not_compared() {
+fn seconds_of_runs_that_ran_at_the_same_time_are_not_compared() {
     let place = two_groups();
     let at = |run: FakeRun, from: &str, to: &str| {
         let time = |minutes: &str| format!("2026-01-01T00:{minutes}:00Z");
@@ -210,7 +216,7 @@ fn seconds_of_runs_that_went_on_at_once_are_not_compared() {
 }
 
 #[test]
-fn runs_at_chance_are_told_from_runs_that_train() {
+fn runs_at_chance_are_counted_apart_from_runs_that_train() {
     let place = Workplace::new();
     for (seed, accuracy) in [(1, 0.7), (2, 0.2)] {
         let fake = |accuracy, settings| {
@@ -231,7 +237,7 @@ fn runs_at_chance_are_told_from_runs_that_train() {
 }
 
 #[test]
-fn what_makes_a_comparison_doubtful_is_said() {
+fn doubtful_comparisons_are_warned_about() {
     let place = two_groups();
     let made = |seed| FakeRun::new(seed, 0.7, ON);
     let mut unfair = made(1);
@@ -289,7 +295,7 @@ fn what_makes_a_comparison_doubtful_is_said() {
 }
 
 #[test]
-fn runs_of_one_seed_are_no_pairs() {
+fn runs_that_share_one_seed_are_not_paired() {
     let place = Workplace::new();
     for (i, seed) in [1, 2, 2].into_iter().enumerate() {
         FakeRun::new(seed, 0.7 + 0.01 * i as f64, OFF).write(&place, &format!("off/{i}"));
@@ -299,7 +305,7 @@ fn runs_of_one_seed_are_no_pairs() {
 }
 
 #[test]
-fn settings_that_change_nothing_or_were_asked_about_are_no_reason_to_doubt() {
+fn settings_that_change_no_result_or_are_named_cause_no_warning() {
     let place = two_groups();
     let harmless = "threads = 3\nlog_interval = 1\ngradients_every = 7\ncheckpoint_seconds = 1.0\n[data]\nworkers = 2\nresident = false\n";
     for seed in 1..=3 {
@@ -310,15 +316,15 @@ fn settings_that_change_nothing_or_were_asked_about_are_no_reason_to_doubt() {
             .write(&place, &format!("lr/{seed}"));
     }
     assert_eq!(warnings(&compared(&place, "off harmless")), Vec::<String>::new());
-    let unasked = warnings(&compared(&place, "off lr"));
-    assert!(unasked.len() == 1 && unasked[0].contains("strategy.lr (0.1 in A, 0.2 in B)"), "{unasked:?}");
+    let unnamed = warnings(&compared(&place, "off lr"));
+    assert!(unnamed.len() == 1 && unnamed[0].contains("strategy.lr (0.1 in A, 0.2 in B)"), "{unnamed:?}");
     assert_eq!(warnings(&compared(&place, "off lr --differ strategy.lr")), Vec::<String>::new());
     assert_eq!(warnings(&compared(&place, "off lr --differ strategy")), Vec::<String>::new());
     assert_eq!(warnings(&compared(&place, "off lr --differ strat")).len(), 1);
 }
 
 #[test]
-fn only_runs_of_one_seed_share_test_examples_that_the_seed_has_chosen() {
+fn limited_test_sets_are_compared_only_between_runs_of_one_seed() {
     let place = Workplace::new();
     let limited =
         |seed, hits| FakeRun { hits, ..FakeRun::new(seed, 0.7, ON).set("[data]\ntest_limit = 10\n") };
@@ -330,7 +336,7 @@ fn only_runs_of_one_seed_share_test_examples_that_the_seed_has_chosen() {
 }
 
 #[test]
-fn what_cannot_be_compared_is_refused() {
+fn arguments_that_cannot_be_compared_are_refused() {
     let place = two_groups();
     place
         .run("compare nowhere")

@@ -1,4 +1,4 @@
-//! A sweep that was made, cell by cell.
+//! `gradamp compare` on a real sweep, cell by cell.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use super::fake_run::{FakeRun, OFF, ON};
 use super::{assert_close, compared, warnings};
 use crate::Workplace;
 
-/// Two cells with a baseline, three seeds, runs of a second.
+/// Two cells and a baseline with three seeds; each run takes about a second.
 const STUDY: &str = "\
 seeds = 3
 [base]
@@ -32,14 +32,14 @@ fn cell(sweep: &Value, name: &str) -> Value {
 }
 
 #[test]
-fn a_sweeps_cells_are_held_against_their_baseline() {
+fn the_cells_of_a_sweep_are_compared_to_their_baseline() {
     let place = Workplace::new();
     place.write("s.toml", STUDY);
     place.run("sweep s.toml --jobs 2").succeeds();
     let sweep = compared(&place, "sweeps/s");
     assert_eq!(sweep["cells"].as_array().unwrap().len(), 3);
     assert_eq!(cell(&sweep, "baseline")["comparison"], Value::Null);
-    // The same as its runs compared by themselves.
+    // The result must equal a comparison of the same runs without the sweep.
     let by_hand = compared(&place, "--a sweeps/s/runs/baseline_* --b sweeps/s/runs/factor-3_*");
     let in_sweep = cell(&sweep, "factor-3")["comparison"].clone();
     for key in ["a", "b", "best", "examples", "method"] {
@@ -67,19 +67,19 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
         .run("compare sweeps/s --baseline factor-4")
         .fails(2, &["no cell factor-4; expected one of baseline, factor-1.5"]);
 
-    // A folder that is gone leaves the numbers of results.jsonl.
+    // Without a run's folder, its numbers come from results.jsonl.
     fs::remove_dir_all(place.path("sweeps/s/runs/factor-3_seed-2")).unwrap();
     let without = compared(&place, "sweeps/s");
     assert_eq!(cell(&without, "factor-3")["last"], cell(&sweep, "factor-3")["last"]);
     assert!(
-        warnings(&without).iter().any(|it| it.contains("factor-3_seed-2: this run's folder was removed"))
+        warnings(&without).iter().any(|text| text.contains("factor-3_seed-2: this run's folder was removed"))
     );
     assert_eq!(cell(&without, "factor-3")["comparison"]["examples"], Value::Null);
 
-    // Runs that diverged are told of; a half-written file of results is refused.
+    // A warning counts runs that diverged. A half-written file of results is refused.
     let path = place.path("sweeps/s/results.jsonl");
     let sealed = fs::read_to_string(&path).unwrap();
-    // As they were written before there were seals.
+    // Removes the seals, as in results of the first version, which had none.
     let unsealed = |line: &str| format!("{}}}\n", line.split(",\"sha256\"").next().unwrap());
     let results: String = sealed.lines().map(unsealed).collect();
     let (first, rest) = results.rsplit_once("\"finished\"").unwrap();
@@ -88,13 +88,13 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
     assert!(
         warnings(&diverged)
             .iter()
-            .any(|it| it.contains("factor-3: 1 of 3 runs diverged and are left out of the means"))
+            .any(|text| text.contains("factor-3: 1 of 3 runs diverged and are left out of the means"))
     );
     assert_eq!(cell(&diverged, "factor-3")["last"]["n"], 2);
     fs::write(&path, &results[..results.len() - 20]).unwrap();
     place.run("compare sweeps/s").fails(1, &["results.jsonl", "half-written"]);
 
-    // With numbers that are known: p is 0.0742 and 0.1835, and what Holm makes of them.
+    // With chosen numbers, p is 0.0742 and 0.1835 before Holm's correction.
     fs::write(&path, &results).unwrap();
     for seed in 1..=3_u8 {
         let base = 0.70 + 0.01 * f64::from(seed);
@@ -104,7 +104,7 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
             lasts.into_iter().chain([("factor-3", base - 0.01 * f64::from(seed / 2), ON)])
         {
             let run = format!("sweeps/s/runs/{name}_seed-{seed}");
-            let _ = fs::remove_dir_all(place.path(&run)); // with the checkpoints, whose seals are of the logs before
+            let _ = fs::remove_dir_all(place.path(&run)); // also removes the checkpoints, which seal the earlier logs
             FakeRun::new(seed.into(), last, settings).write(&place, &run);
         }
     }
@@ -125,7 +125,7 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
         ("the baseline's mean last accuracy".into(), 3.into())
     );
 
-    // The next study is planned by the deviations of this one: 1 and 0.577 points.
+    // The deviations of this study, 1 and 0.577 points, are used to plan the next one.
     let planned = |arguments: &str| place.run(&format!("sweep s.toml --out next --dry-run {arguments}"));
     let plan = planned("--difference 1 --deviation-from sweeps/s").succeeds().out;
     for part in [
@@ -144,7 +144,7 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
         .run("sweep s.toml --difference 1 --deviation 1")
         .fails(2, &["required arguments were not provided"]);
 
-    // A run that diverged takes part in the times, as one that never arrives.
+    // A run that diverged counts in the times as a run that never reaches the target.
     fs::write(&path, format!("{first}\"diverged\"{rest}")).unwrap();
     let diverged = compared(&place, "sweeps/s --target 60,99");
     let arrivals = &cell(&diverged, "factor-3")["comparison"]["targets"][0]["epochs"]["b"];
@@ -152,7 +152,7 @@ fn a_sweeps_cells_are_held_against_their_baseline() {
     assert_eq!(arrivals["observations"][2], serde_json::json!({"time": 3.0, "happened": false}));
     let missed: Vec<String> = warnings(&diverged)
         .into_iter()
-        .filter(|it| it.contains("no run reaches a test accuracy of 99.00 %"))
+        .filter(|text| text.contains("no run reaches a test accuracy of 99.00 %"))
         .collect();
     assert_eq!(missed.len(), 1, "one note for all cells");
     let text = place.run("compare sweeps/s --target 60,99").succeeds().out;

@@ -1,13 +1,13 @@
-//! A Vulkan layer that makes any driver fail: what the tests of faults put between the program and its driver.
+//! A Vulkan layer that makes any driver fail. The fault tests load it between the program and its driver.
 //!
-//! It is compiled by those tests alone (`rustc --crate-type cdylib`) and loaded by Vulkan's loader. `GRADAMP_TEST_FAULT` says
-//! what it does:
+//! Only those tests compile it (`rustc --crate-type cdylib`); Vulkan's loader loads it. `GRADAMP_TEST_FAULT` selects
+//! the fault:
 //!
-//!   lost N      the N-th submission, and each that follows, loses the device
-//!   memory N    the N-th allocation of device memory, and each that follows, finds none left
-//!   wrong       shaders subtract where they should add
+//! - `lost N`: the N-th submission and all later ones report a lost device;
+//! - `memory N`: the N-th allocation of device memory and all later ones find no memory left;
+//! - `wrong`: shaders subtract where they should add.
 //!
-//! Source: the interface between Vulkan's loader and layers, version 2, and the structures of `vk_layer.h`.
+//! Source: version 2 of the interface between Vulkan's loader and its layers, and the structures of `vk_layer.h`.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::mem::transmute;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 type Handle = *mut c_void;
 type Code = i32;
 type Function = Option<unsafe extern "system" fn()>;
-type Find = unsafe extern "system" fn(Handle, *const c_char) -> Function;
+type FindFunction = unsafe extern "system" fn(Handle, *const c_char) -> Function;
 type CreateInstance = unsafe extern "system" fn(*const Chained, Handle, *mut Handle) -> Code;
 type CreateDevice = unsafe extern "system" fn(Handle, *const Chained, Handle, *mut Handle) -> Code;
 type QueueSubmit = unsafe extern "system" fn(Handle, u32, *const c_void, u64) -> Code;
@@ -37,12 +37,12 @@ pub struct Negotiation {
     kind: u32,
     next: *mut c_void,
     version: u32,
-    find_in_instance: Option<Find>,
-    find_in_device: Option<Find>,
-    find_in_physical_device: Option<Find>,
+    find_in_instance: Option<FindFunction>,
+    find_in_device: Option<FindFunction>,
+    find_in_physical_device: Option<FindFunction>,
 }
 
-/// The head of every structure, and of those of the loader what follows.
+/// The fields with which every Vulkan structure begins, followed by the first field of the loader's structures.
 #[repr(C)]
 pub struct Chained {
     kind: u32,
@@ -51,12 +51,12 @@ pub struct Chained {
     link: *mut Link,
 }
 
-/// The layer after this one, or the driver.
+/// The next layer, or the driver.
 #[repr(C)]
 struct Link {
     next: *mut Link,
     find_in_instance: Find,
-    /// For a device: `vkGetDeviceProcAddr` of what follows.
+    /// For a device: `vkGetDeviceProcAddr` of the next layer.
     find: Find,
 }
 
@@ -88,26 +88,26 @@ fn fault() -> &'static Fault {
     })
 }
 
-/// What follows: functions of the instance and of the device.
+/// The handles and functions of the next layer.
 static INSTANCE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 static NEXT_IN_INSTANCE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 static NEXT_IN_DEVICE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 static SUBMISSIONS: AtomicU64 = AtomicU64::new(0);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-/// A function of what follows.
-unsafe fn following(finder: &AtomicPtr<c_void>, handle: Handle, name: &CStr) -> Function {
+/// Looks up a function of the next layer.
+unsafe fn next_function(finder: &AtomicPtr<c_void>, handle: Handle, name: &CStr) -> Function {
     let finder = finder.load(Ordering::Acquire);
     if finder.is_null() {
         return None;
     }
-    // SAFETY: only functions of this type are stored.
+    // SAFETY: only functions of this type are stored in it.
     unsafe { transmute::<*mut c_void, Find>(finder)(handle, name.as_ptr()) }
 }
 
-/// The loader's link in a chain of structures, taken out of it for the next layer.
+/// Finds the loader's link in a chain of structures, and advances the chain to the next layer.
 unsafe fn link(mut at: *mut Chained, kind: u32) -> *mut Link {
-    // SAFETY: the loader puts its structure into every chain.
+    // SAFETY: the loader adds its structure to every chain.
     unsafe {
         while (*at).kind != kind || (*at).function != LINK {
             at = (*at).next;
@@ -120,7 +120,7 @@ unsafe fn link(mut at: *mut Chained, kind: u32) -> *mut Link {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "system" fn vkNegotiateLoaderLayerInterfaceVersion(negotiation: *mut Negotiation) -> Code {
-    // SAFETY: the loader hands over its own structure.
+    // SAFETY: the loader passes its own structure.
     let negotiation = unsafe { &mut *negotiation };
     negotiation.version = 2;
     negotiation.find_in_instance = Some(find_in_instance);
@@ -130,11 +130,11 @@ pub unsafe extern "system" fn vkNegotiateLoaderLayerInterfaceVersion(negotiation
 }
 
 unsafe extern "system" fn create_instance(info: *const Chained, allocator: Handle, out: *mut Handle) -> Code {
-    // SAFETY: called by the loader, with a chain that holds its link.
+    // SAFETY: the loader calls this with a chain that holds its link.
     unsafe {
         let link = link((*info).next, LOADER_INSTANCE_CREATE_INFO);
         NEXT_IN_INSTANCE.store((*link).find_in_instance as *mut c_void, Ordering::Release);
-        let create = following(&NEXT_IN_INSTANCE, null_mut(), c"vkCreateInstance");
+        let create = next_function(&NEXT_IN_INSTANCE, null_mut(), c"vkCreateInstance");
         let code = transmute::<Function, CreateInstance>(create)(info, allocator, out);
         INSTANCE.store(*out, Ordering::Release);
         code
@@ -147,23 +147,23 @@ unsafe extern "system" fn create_device(
     allocator: Handle,
     out: *mut Handle,
 ) -> Code {
-    // SAFETY: as for the instance.
+    // SAFETY: the loader calls this with a chain that holds its link.
     unsafe {
         let link = link((*info).next, LOADER_DEVICE_CREATE_INFO);
         NEXT_IN_DEVICE.store((*link).find as *mut c_void, Ordering::Release);
-        let create = following(&NEXT_IN_INSTANCE, INSTANCE.load(Ordering::Acquire), c"vkCreateDevice");
+        let create = next_function(&NEXT_IN_INSTANCE, INSTANCE.load(Ordering::Acquire), c"vkCreateDevice");
         let code = transmute::<Function, CreateDevice>(create)(physical, info, allocator, out);
         DEVICE.store(*out, Ordering::Release);
         code
     }
 }
 
-/// The device, of which the program opens one.
+/// The device. The program opens only one.
 static DEVICE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 
-unsafe fn of_device(name: &CStr) -> Function {
+unsafe fn device_function(name: &CStr) -> Function {
     // SAFETY: the device was created through this layer.
-    unsafe { following(&NEXT_IN_DEVICE, DEVICE.load(Ordering::Acquire), name) }
+    unsafe { next_function(&NEXT_IN_DEVICE, DEVICE.load(Ordering::Acquire), name) }
 }
 
 unsafe extern "system" fn queue_submit(
@@ -175,8 +175,8 @@ unsafe extern "system" fn queue_submit(
     if matches!(fault(), Fault::Lost(n) if SUBMISSIONS.fetch_add(1, Ordering::AcqRel) + 1 >= *n) {
         return DEVICE_LOST;
     }
-    // SAFETY: passed on as it came.
-    unsafe { transmute::<Function, QueueSubmit>(of_device(c"vkQueueSubmit"))(queue, count, submits, fence) }
+    // SAFETY: the arguments are passed on unchanged.
+    unsafe { transmute::<Function, QueueSubmit>(device_function(c"vkQueueSubmit"))(queue, count, submits, fence) }
 }
 
 unsafe extern "system" fn allocate_memory(
@@ -188,9 +188,9 @@ unsafe extern "system" fn allocate_memory(
     if matches!(fault(), Fault::Memory(n) if ALLOCATIONS.fetch_add(1, Ordering::AcqRel) + 1 >= *n) {
         return OUT_OF_DEVICE_MEMORY;
     }
-    // SAFETY: passed on as it came.
+    // SAFETY: the arguments are passed on unchanged.
     unsafe {
-        transmute::<Function, AllocateMemory>(of_device(c"vkAllocateMemory"))(device, info, allocator, out)
+        transmute::<Function, AllocateMemory>(device_function(c"vkAllocateMemory"))(device, info, allocator, out)
     }
 }
 
@@ -200,9 +200,10 @@ unsafe extern "system" fn create_shader_module(
     allocator: *const c_void,
     out: *mut u64,
 ) -> Code {
-    // SAFETY: the words belong to the caller for the length of the call, and are passed on as they came or changed.
+    // SAFETY: the words belong to the caller during the call, and this function passes on either them or a changed
+    // copy.
     unsafe {
-        let create = transmute::<Function, CreateShaderModule>(of_device(c"vkCreateShaderModule"));
+        let create = transmute::<Function, CreateShaderModule>(device_function(c"vkCreateShaderModule"));
         if !matches!(fault(), Fault::Wrong) {
             return create(device, info, allocator, out);
         }
@@ -213,8 +214,8 @@ unsafe extern "system" fn create_shader_module(
     }
 }
 
-/// Each `OpFAdd` of a SPIR-V module becomes an `OpFSub`. An instruction's first word holds its length and its number; five
-/// words stand before the first.
+/// Changes each `OpFAdd` of a SPIR-V module into an `OpFSub`. The first word of an instruction holds its length and
+/// its opcode. A module begins with a header of five words.
 fn subtract(words: &mut [u32]) {
     const ADD: u32 = 129;
     const SUBTRACT: u32 = 131;
@@ -228,13 +229,13 @@ fn subtract(words: &mut [u32]) {
     }
 }
 
-/// This layer's own function of that name.
+/// This layer's own function called `name`, if it replaces one.
 fn own(name: &CStr) -> Function {
-    // SAFETY: whoever asks for a name calls it by its type.
+    // SAFETY: the caller uses each function with the type that belongs to its name.
     unsafe {
         match name.to_bytes() {
-            b"vkGetInstanceProcAddr" => transmute::<Find, Function>(find_in_instance),
-            b"vkGetDeviceProcAddr" => transmute::<Find, Function>(find_in_device),
+            b"vkGetInstanceProcAddr" => transmute::<FindFunction, Function>(find_in_instance),
+            b"vkGetDeviceProcAddr" => transmute::<FindFunction, Function>(find_in_device),
             b"vkCreateInstance" => transmute::<CreateInstance, Function>(create_instance),
             b"vkCreateDevice" => transmute::<CreateDevice, Function>(create_device),
             b"vkQueueSubmit" => transmute::<QueueSubmit, Function>(queue_submit),
@@ -246,15 +247,15 @@ fn own(name: &CStr) -> Function {
 }
 
 unsafe extern "system" fn find_in_instance(instance: Handle, name: *const c_char) -> Function {
-    // SAFETY: a name is a C string.
+    // SAFETY: Vulkan passes names as C strings.
     let name = unsafe { CStr::from_ptr(name) };
-    // SAFETY: passed on as it came.
-    own(name).or_else(|| unsafe { following(&NEXT_IN_INSTANCE, instance, name) })
+    // SAFETY: the arguments are passed on unchanged.
+    own(name).or_else(|| unsafe { next_function(&NEXT_IN_INSTANCE, instance, name) })
 }
 
 unsafe extern "system" fn find_in_device(device: Handle, name: *const c_char) -> Function {
-    // SAFETY: a name is a C string.
+    // SAFETY: Vulkan passes names as C strings.
     let name = unsafe { CStr::from_ptr(name) };
-    // SAFETY: passed on as it came.
-    own(name).or_else(|| unsafe { following(&NEXT_IN_DEVICE, device, name) })
+    // SAFETY: the arguments are passed on unchanged.
+    own(name).or_else(|| unsafe { next_function(&NEXT_IN_DEVICE, device, name) })
 }

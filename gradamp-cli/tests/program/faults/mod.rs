@@ -1,22 +1,22 @@
-//! GPUs that fail: the program behind a Vulkan layer that loses the device, runs out of memory or computes wrongly.
+//! GPUs that fail: a Vulkan layer below the program loses the device, runs out of memory or computes wrongly.
 
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use crate::devices::{gpu, on, record};
+use crate::devices::{gpu, record, small_on};
 use crate::{Report, Workplace, contents};
 
-/// The layer, compiled.
+/// The compiled layer.
 struct FaultyDriver<'a> {
     place: &'a Workplace,
-    /// The adapter behind it.
+    /// The adapter whose driver is made to fail.
     gpu: String,
 }
 
 impl<'a> FaultyDriver<'a> {
-    /// None, and a line that says so, where nothing can stand between the program and a driver.
+    /// Returns `None`, with a note on stderr, if no layer can be loaded between the program and a driver.
     fn new(place: &'a Workplace) -> Option<Self> {
         let gpu = gpu(place)?;
         let found = place.run("devices --json").succeeds().out;
@@ -44,7 +44,7 @@ impl<'a> FaultyDriver<'a> {
         Some(Self { place, gpu })
     }
 
-    /// The program on a GPU with that fault.
+    /// Runs the program on the GPU with the given fault.
     fn run(&self, fault: &str, arguments: &str) -> Report {
         let mut command = self.place.command(arguments);
         command
@@ -57,22 +57,25 @@ impl<'a> FaultyDriver<'a> {
     }
 }
 
-/// Lost again and again, at steps and while checkpoints are written, the run ends in the bits of one that met no fault.
+/// The device is lost several times, at steps and while checkpoints are written. The run must end in the same bits as
+/// a run without faults.
 #[test]
-fn a_device_that_is_lost_leaves_a_checkpoint_from_which_the_run_ends_in_the_same_bits() {
+fn a_run_whose_device_is_lost_resumes_to_the_same_bits() {
     let place = Workplace::new();
     let Some(driver) = FaultyDriver::new(&place) else { return };
-    place.run(&format!("{} --out whole", on(&driver.gpu))).succeeds();
-    driver.run("lost 1", &format!("{} --out early", on(&driver.gpu))).fails(1, &["the device was lost"]);
-    place.run(&format!("{} --max-steps 3 --out run", on(&driver.gpu))).succeeds();
-    driver.run("lost 1", "train --resume run").fails(1, &["the device was lost"]); // before it has begun
+    place.run(&format!("{} --out whole", small_on(&driver.gpu))).succeeds();
+    driver
+        .run("lost 1", &format!("{} --out early", small_on(&driver.gpu)))
+        .fails(1, &["the device was lost"]);
+    place.run(&format!("{} --max-steps 3 --out run", small_on(&driver.gpu))).succeeds();
+    driver.run("lost 1", "train --resume run").fails(1, &["the device was lost"]); // before the first step
     for submissions in [40, 41, 42, 43, 44, 60, 80] {
-        let kept = [
+        let expected = [
             "the device was lost",
             "run/checkpoints/last",
             "to continue on the CPU: gradamp train --resume run --device cpu",
         ];
-        driver.run(&format!("lost {submissions}"), "train --resume run").fails(1, &kept);
+        driver.run(&format!("lost {submissions}"), "train --resume run").fails(1, &expected);
     }
     assert_eq!(record(&place, "run")["outcome"], "failed");
     assert!(record(&place, "run")["error"].as_str().unwrap().contains("the device was lost"));
@@ -88,26 +91,26 @@ fn a_device_that_is_lost_leaves_a_checkpoint_from_which_the_run_ends_in_the_same
 }
 
 #[test]
-fn a_driver_that_computes_wrongly_is_found_out_before_it_touches_a_run() {
+fn a_driver_that_computes_wrongly_is_detected_before_a_run_starts() {
     let place = Workplace::new();
     let Some(driver) = FaultyDriver::new(&place) else { return };
     driver
-        .run("wrong", &format!("{} --out new", on(&driver.gpu)))
+        .run("wrong", &format!("{} --out new", small_on(&driver.gpu)))
         .fails(1, &["computes wrongly", "devices --check"]);
-    assert!(!place.path("new").exists(), "nothing was begun");
-    place.run(&format!("{} --max-steps 8 --out run", on(&driver.gpu))).succeeds();
+    assert!(!place.path("new").exists(), "a refused command creates no folder");
+    place.run(&format!("{} --max-steps 8 --out run", small_on(&driver.gpu))).succeeds();
     let whole = contents(&place.path("run/checkpoints"));
     driver.run("wrong", "train --resume run").fails(1, &["computes wrongly", "is off by"]);
-    assert!(contents(&place.path("run/checkpoints")) == whole, "the last checkpoint is as it was");
-    // What a user with an unusual GPU runs then says more, and does not stop at the first kernel.
+    assert!(contents(&place.path("run/checkpoints")) == whole, "the last checkpoint is unchanged");
+    // The check that users of an unusual GPU run reports all wrong kernels, not only the first one.
     let report = driver.run("wrong", &format!("devices --check {} --steps 1", driver.gpu)).ends_with(1);
     assert!(report.out.contains("conv2d"), "{}", report.out);
     place.run("train --resume run").succeeds();
 }
 
-/// Small buffers share an allocation of the device, so the batch is large.
+/// The batch is large because small buffers share one allocation of the device.
 #[test]
-fn a_device_without_memory_says_so_wherever_it_runs_out() {
+fn running_out_of_device_memory_is_reported_at_any_allocation() {
     let place = Workplace::new();
     let Some(driver) = FaultyDriver::new(&place) else { return };
     for allocations in 1..=6 {
@@ -118,11 +121,12 @@ fn a_device_without_memory_says_so_wherever_it_runs_out() {
         );
         let report = driver.run(&format!("memory {allocations}"), &run);
         if report.code == Some(0) && allocations > 3 {
-            break; // a driver that is asked for fewer, larger pieces
+            break; // this driver makes fewer, larger allocations
         }
         let report = report.ends_with(1);
-        let said = ["out of memory", "Not enough memory left"].iter().any(|words| report.err.contains(words));
-        assert!(said && !report.err.contains("a bug in gradamp"), "{allocations}: {}", report.err);
+        let is_reported =
+            ["out of memory", "Not enough memory left"].iter().any(|words| report.err.contains(words));
+        assert!(is_reported && !report.err.contains("a bug in gradamp"), "{allocations}: {}", report.err);
     }
 }
 

@@ -1,4 +1,5 @@
-//! One inverted bit in any file of a run or a sweep: every command refuses it, or finds what it found without it.
+//! Inverts one bit in any file of a run or sweep. Every command must either refuse the file or find the same results
+//! as without the damage.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::{copy, flip};
 use crate::{SMALL, Workplace, contents};
 
-/// What is flipped: in every file some bits, spread from its beginning to its end.
+/// The bits to invert: some in every file, spread from its beginning to its end.
 fn targets(root: &Path) -> Vec<(PathBuf, usize, u32)> {
     const FLIPS: usize = 8;
     let mut targets = Vec::new();
@@ -24,15 +25,17 @@ fn targets(root: &Path) -> Vec<(PathBuf, usize, u32)> {
     targets
 }
 
-/// The folder in which nothing is flipped. All names are of one length, so that they take the same room in a page.
+/// The folder in which no bit is inverted. All folder names have the same length, so that pages that contain them
+/// have equal sizes.
 const WHOLE: &str = "flipped-none";
 
 fn folder(i: usize) -> String {
     format!("flipped-{i:04}")
 }
 
-/// What a command tells, but for the moment and the name of the folder that it was called with.
-fn told(place: &Workplace, command: &str, folder: &str) -> Result<String, String> {
+/// What a command prints or writes, without the time and the folder's name. An error holds the program's error
+/// message.
+fn outcome_of(place: &Workplace, command: &str, folder: &str) -> Result<String, String> {
     let page = place.path(&format!("{folder}.html"));
     let report = place.run(&command.replace("RUN", folder).replace("PAGE", &page.display().to_string()));
     for word in ["panicked", "a bug in gradamp", "RUST_BACKTRACE"] {
@@ -61,7 +64,7 @@ fn told(place: &Workplace, command: &str, folder: &str) -> Result<String, String
     Ok(text.replace(folder, "RUN"))
 }
 
-/// What a resumed run leaves, as far as it repeats from run to run.
+/// The files that a resumed run leaves, without those that differ from run to run.
 fn resumed(place: &Workplace, folder: &str) -> Result<BTreeMap<PathBuf, Vec<u8>>, String> {
     let report = place.run(&format!("train --quiet --threads 1 --resume {folder}"));
     if report.code != Some(0) {
@@ -80,7 +83,7 @@ fn resumed(place: &Workplace, folder: &str) -> Result<BTreeMap<PathBuf, Vec<u8>>
     Ok(files.into_iter().map(|(path, bytes)| (path.strip_prefix(&root).unwrap().to_owned(), bytes)).collect())
 }
 
-/// Calls `try_one` with each target and a number, on as many threads as there are cores.
+/// Calls `try_one` with each target and its number, using as many threads as there are cores.
 fn on_all_cores(targets: &[(PathBuf, usize, u32)], try_one: impl Fn(usize, &(PathBuf, usize, u32)) + Sync) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -96,19 +99,22 @@ fn on_all_cores(targets: &[(PathBuf, usize, u32)], try_one: impl Fn(usize, &(Pat
     });
 }
 
-/// Copies the whole folder and flips a bit of one file, which `verify` has to notice; returns the copy, and what was done.
+/// Copies the whole folder and inverts a bit of one file; `verify` must notice it. Returns the copy's name and a
+/// description of the damage.
 fn damaged(place: &Workplace, i: usize, (file, at, bit): &(PathBuf, usize, u32)) -> (String, String) {
     let folder = folder(i);
     copy(&place.path(WHOLE), &place.path(&folder));
     flip(&place.path(&folder).join(file), *at, *bit);
     let what = format!("bit {bit} of byte {at} of {}", file.display());
-    let Err(verified) = told(place, "verify RUN", &folder) else { panic!("verify does not notice {what}") };
+    let Err(verified) = outcome_of(place, "verify RUN", &folder) else {
+        panic!("verify does not notice {what}")
+    };
     assert!(verified.contains(&file.display().to_string()), "{what}: {verified}");
     (folder, what)
 }
 
 #[test]
-fn no_bit_of_a_run_can_change_without_being_noticed() {
+fn every_changed_bit_of_a_run_is_noticed() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 8 --out {WHOLE}")).succeeds();
     place.run(&format!("{SMALL} --seed 1 --out other")).succeeds();
@@ -120,7 +126,7 @@ fn no_bit_of_a_run_can_change_without_being_noticed() {
         "watch RUN --once",
     ];
     let expected: Vec<String> =
-        commands.iter().map(|command| told(&place, command, WHOLE).unwrap()).collect();
+        commands.iter().map(|command| outcome_of(&place, command, WHOLE).unwrap()).collect();
     copy(&place.path(WHOLE), &place.path("resumed"));
     let whole = resumed(&place, "resumed").unwrap();
 
@@ -128,28 +134,28 @@ fn no_bit_of_a_run_can_change_without_being_noticed() {
     on_all_cores(&targets(&place.path(WHOLE)), |i, target| {
         let (folder, what) = damaged(&place, i, target);
         for (command, expected) in commands.iter().zip(&expected) {
-            match told(&place, command, &folder) {
-                Ok(found) => assert!(found == *expected, "{command} tells something else with {what}"),
+            match outcome_of(&place, command, &folder) {
+                Ok(found) => assert!(found == *expected, "{command} gives another result with {what}"),
                 Err(_) => *refused.lock().unwrap().entry(*command).or_insert(0) += 1,
             }
         }
         if let Ok(found) = resumed(&place, &folder) {
-            // What is only carried along, such as the best checkpoint, is damaged as before, which `verify` says.
+            // Resuming carries the best checkpoint along, so it may stay damaged; `verify` reports that.
             let is_same = |(path, bytes): (&PathBuf, &Vec<u8>)| {
                 path.ends_with(&target.0) || found.get(path) == Some(bytes)
             };
-            assert!(whole.iter().all(is_same), "a resumed run ends otherwise with {what}");
+            assert!(whole.iter().all(is_same), "a resumed run ends in other bits with {what}");
         } else {
             *refused.lock().unwrap().entry("train").or_insert(0) += 1;
         }
         fs::remove_dir_all(place.path(&folder)).unwrap();
     });
     let refused = refused.into_inner().unwrap();
-    assert_eq!(refused.len(), commands.len() + 1, "every command refuses something: {refused:?}");
+    assert_eq!(refused.len(), commands.len() + 1, "every command must refuse some of the files: {refused:?}");
 }
 
 #[test]
-fn no_bit_of_a_sweep_can_change_without_being_noticed() {
+fn every_changed_bit_of_a_sweep_is_noticed() {
     const STUDY: &str = "\
 [base]
 model = { name = 'resnet18', width = 2 }
@@ -166,9 +172,9 @@ amplification = { kinds = ['batch_norm'], ratio = 0.5 }
     place.run(&format!("sweep s.toml --out {WHOLE}")).succeeds();
     let commands = ["report RUN -o PAGE", "compare RUN --json", "watch RUN --once", "sweep --collect RUN"];
     let expected: Vec<String> =
-        commands.iter().map(|command| told(&place, command, WHOLE).unwrap()).collect();
+        commands.iter().map(|command| outcome_of(&place, command, WHOLE).unwrap()).collect();
     let mut targets = targets(&place.path(WHOLE));
-    // One run stands for all, and its checkpoints were tried above.
+    // One run stands for all of them. The test above covers its checkpoints.
     targets.retain(|(file, ..)| {
         let name = file.display().to_string();
         !name.contains("baseline") && !name.contains(".safetensors") && !name.contains("best")
@@ -176,11 +182,11 @@ amplification = { kinds = ['batch_norm'], ratio = 0.5 }
     on_all_cores(&targets, |i, target| {
         let (folder, what) = damaged(&place, i, target);
         for (command, expected) in commands.iter().zip(&expected) {
-            // Last come the results that are made anew: they tell of a run that is damaged as one that failed.
-            if let Ok(found) = told(&place, command, &folder) {
+            // `sweep --collect` comes last because it rewrites the results and lists a damaged run as a failed one.
+            if let Ok(found) = outcome_of(&place, command, &folder) {
                 assert!(
                     found == *expected,
-                    "{command} tells something else with {what}:\n{found}\n{expected}"
+                    "{command} gives another result with {what}:\n{found}\n{expected}"
                 );
             }
         }

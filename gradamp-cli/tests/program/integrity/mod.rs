@@ -1,4 +1,5 @@
-//! What a run's folder promises: the bits that were saved are the bits that are read, or an error names the file.
+//! The promise of a run's folder: either the bits that are read are those that were saved, or an error names the
+//! file.
 
 mod flips;
 mod places;
@@ -20,7 +21,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Inverts one bit of a file and returns what the file held.
+/// Inverts one bit of a file and returns its earlier content.
 fn flip(path: &Path, at: usize, bit: u32) -> Vec<u8> {
     let before = fs::read(path).unwrap();
     let mut bytes = before.clone();
@@ -29,7 +30,7 @@ fn flip(path: &Path, at: usize, bit: u32) -> Vec<u8> {
     before
 }
 
-/// What `eval --json` finds, but for the file's name.
+/// The output of `eval --json`, without the file's name.
 fn evaluation(place: &Workplace, subject: &str) -> Value {
     let report = place.run(&format!("eval {subject} --device cpu --threads 1 --json")).succeeds();
     let mut json: Value = serde_json::from_str(&report.out).unwrap();
@@ -37,13 +38,13 @@ fn evaluation(place: &Workplace, subject: &str) -> Value {
     json
 }
 
-/// Changes a record, such as `run.json`, as a program would that writes it: with a seal that is right.
+/// Changes a record such as `run.json` and renews its seal, as a program that writes the file would.
 pub fn reseal(path: &Path, change: impl FnOnce(&str) -> String) {
     let text = fs::read_to_string(path).unwrap();
     fs::write(path, resealed(&text, (",\n  \"sha256\": \"", "\"\n}\n", "\n}\n"), change)).unwrap();
 }
 
-/// The same for a line of a sweep's results.
+/// Does the same for a line of a sweep's results.
 pub fn resealed_line(line: &str, change: impl FnOnce(&str) -> String) -> String {
     resealed(line.trim_end(), (",\"sha256\":\"", "\"}", "}"), change) + "\n"
 }
@@ -60,7 +61,7 @@ fn resealed(
 }
 
 #[test]
-fn eval_refuses_a_checkpoint_with_a_changed_bit_and_says_which_other_one_is_whole() {
+fn eval_refuses_a_damaged_checkpoint_and_names_one_that_is_whole() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out run")).succeeds();
     for (name, other, run) in [("best", "last", "--run run"), ("last", "best", "--run run --last")] {
@@ -86,9 +87,9 @@ fn eval_refuses_a_checkpoint_with_a_changed_bit_and_says_which_other_one_is_whol
     evaluation(&place, "--run run");
 }
 
-/// A model without a seal has none to be held against.
+/// A model file without a seal is not checked.
 #[test]
-fn eval_takes_a_model_that_has_no_seal() {
+fn eval_accepts_a_model_without_a_seal() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out run")).succeeds();
     copy(&place.path("run/checkpoints/best"), &place.path("bare"));
@@ -105,9 +106,9 @@ fn eval_takes_a_model_that_has_no_seal() {
     }
 }
 
-/// Killed between two renames, `NAME` is missing while `NAME.old` and `NAME.new` are whole.
+/// If the program is killed between two renames, `NAME` is missing while `NAME.old` and `NAME.new` are whole.
 #[test]
-fn eval_finds_what_a_resumed_run_would_find_and_changes_nothing() {
+fn eval_reads_the_checkpoint_that_a_resume_would_and_changes_nothing() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 8 --out run")).succeeds();
     copy(&place.path("run/checkpoints/last"), &place.path("older"));
@@ -119,14 +120,14 @@ fn eval_finds_what_a_resumed_run_would_find_and_changes_nothing() {
     for (name, run) in [("best", "--run run"), ("last", "--run run --last")] {
         let at = |suffix: &str| place.path("run/checkpoints").join(format!("{name}{suffix}"));
         for suffix in ["", ".new", ".old"] {
-            let _ = fs::remove_dir_all(at(suffix)); // there may be none
+            let _ = fs::remove_dir_all(at(suffix)); // the folder may not exist
         }
         copy(&place.path("older"), &at(".old"));
         copy(&place.path("newer"), &at(".new"));
         let before = contents(&place.path("run"));
-        assert_eq!(evaluation(&place, run), newer, "{name}: both are whole");
-        fs::remove_file(at(".new/state.json")).unwrap(); // it is written last
-        assert_eq!(evaluation(&place, run), older, "{name}: the new one is not complete");
+        assert_eq!(evaluation(&place, run), newer, "{name}: the newer of two whole checkpoints is used");
+        fs::remove_file(at(".new/state.json")).unwrap(); // this file is written last
+        assert_eq!(evaluation(&place, run), older, "{name}: an incomplete new checkpoint is not used");
         fs::copy(place.path("newer/state.json"), at(".new/state.json")).unwrap();
         let damaged = at(".new/model.safetensors");
         let whole = flip(&damaged, 5000, 0);
@@ -155,7 +156,7 @@ fn verify(place: &Workplace, folder: &str) -> (Vec<String>, Option<i32>) {
 }
 
 #[test]
-fn verify_names_each_damaged_file_with_what_was_expected_and_found() {
+fn verify_lists_each_damaged_file_with_its_expected_and_found_checksum() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out run")).succeeds();
     let report = place.run("verify run").succeeds();
@@ -186,9 +187,9 @@ fn verify_names_each_damaged_file_with_what_was_expected_and_found() {
     place.run("verify nothing").fails(1, &["nothing: expected the folder of a run"]);
 }
 
-/// What a killed run left behind its last checkpoint is no damage.
+/// Lines that a killed run wrote after its last checkpoint are not damage.
 #[test]
-fn lines_behind_the_last_checkpoint_are_no_damage() {
+fn lines_after_the_last_checkpoint_are_not_damage() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 8 --out run")).succeeds();
     let metrics = place.path("run/metrics.jsonl");
@@ -206,7 +207,7 @@ fn lines_behind_the_last_checkpoint_are_no_damage() {
     assert_eq!(verify(&place, "run"), (vec![], Some(0)));
 }
 
-/// As it was written before there were seals.
+/// Removes all seals, as in a folder of the first version, which had none.
 fn unseal(run: &Path) {
     let change = |path: &Path, keys: &[&str]| {
         let mut json: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
@@ -223,7 +224,7 @@ fn unseal(run: &Path) {
 }
 
 #[test]
-fn a_run_of_an_earlier_version_has_no_seals_and_is_taken_as_it_is() {
+fn a_run_of_an_earlier_version_without_seals_is_accepted() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 8 --out run")).succeeds();
     unseal(&place.path("run"));
@@ -238,8 +239,8 @@ fn a_run_of_an_earlier_version_has_no_seals_and_is_taken_as_it_is() {
     for command in ["report run", "watch run --once", "eval --run run --device cpu", "train --resume run"] {
         place.run(command).succeeds();
     }
-    assert_eq!(verify(&place, "run"), (vec![], Some(0)), "sealed from now on");
-    // Without its seal a file of this version is not one of an earlier version.
+    assert_eq!(verify(&place, "run"), (vec![], Some(0)), "the resumed run has seals");
+    // A file of this version without a seal is not mistaken for a file of an earlier version.
     let state = place.path("run/checkpoints/last/state.json");
     let text = fs::read_to_string(&state).unwrap();
     fs::write(&state, format!("{}\n}}\n", text.split(",\n  \"sha256\": \"").next().unwrap())).unwrap();
@@ -247,13 +248,13 @@ fn a_run_of_an_earlier_version_has_no_seals_and_is_taken_as_it_is() {
 }
 
 #[test]
-fn a_run_that_lost_its_checkpoints_and_logs_does_not_begin_again_without_a_word() {
+fn a_run_that_lost_its_checkpoints_or_logs_is_not_silently_restarted() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 8 --out run")).succeeds();
     copy(&place.path("run"), &place.path("whole"));
     let logs = ["metrics.jsonl", "amplification.jsonl", "gradients.jsonl", "evaluations.jsonl"];
     let lose = |with_logs: bool, outcome: &str| {
-        let _ = fs::remove_dir_all(place.path("run")); // there may be none
+        let _ = fs::remove_dir_all(place.path("run")); // the folder may not exist
         copy(&place.path("whole"), &place.path("run"));
         unseal(&place.path("run"));
         let record = place.path("run/run.json");
@@ -266,10 +267,11 @@ fn a_run_that_lost_its_checkpoints_and_logs_does_not_begin_again_without_a_word(
     };
     let missing = ["run/checkpoints/last: expected the checkpoint of the run, found none"];
     lose(false, "running");
-    place.run("train --resume run").fails(1, &missing); // its logs tell
+    place.run("train --resume run").fails(1, &missing); // the logs show that a checkpoint existed
     lose(true, "step_limit");
-    place.run("train --resume run").fails(1, &missing); // its record tells
-    // A run that says `running` notes that it has saved, unless an earlier version began it: that is told.
+    place.run("train --resume run").fails(1, &missing); // the record shows that a checkpoint existed
+    // A record that says `running` also says whether a checkpoint was saved, unless an earlier version started the
+    // run. The program then prints a note.
     lose(true, "running");
     let begun = place.run("train --threads 1 --resume run").succeeds();
     assert!(begun.err.contains("the run has not saved a checkpoint"), "{}", begun.err);
@@ -283,7 +285,7 @@ fn a_run_that_lost_its_checkpoints_and_logs_does_not_begin_again_without_a_word(
 }
 
 #[test]
-fn what_a_killed_process_left_half_written_is_swept_at_the_next_start() {
+fn half_written_files_of_a_killed_process_are_removed_at_the_next_start() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 8 --out run")).succeeds();
     let left = [
@@ -297,15 +299,15 @@ fn what_a_killed_process_left_half_written_is_swept_at_the_next_start() {
     let (notes, code) = verify(&place, "run");
     assert_eq!((notes.len(), code), (4, Some(0)), "{notes:?}");
     place.run("report run").succeeds();
-    assert!(contents(&place.path("run")) == before, "readers change nothing");
+    assert!(contents(&place.path("run")) == before, "commands that only read change nothing");
     place.run("train --threads 1 --resume run").succeeds();
     left.iter().for_each(|name| assert!(!place.path(name).exists(), "{name} is left"));
     assert_eq!(fs::read_dir(place.path("run/checkpoints")).unwrap().count(), 2);
 }
 
-/// A finished run has nothing to go on with, but what it left is still looked at.
+/// Resuming a finished run continues nothing, but its files are still checked.
 #[test]
-fn a_finished_run_is_verified_when_it_is_resumed() {
+fn resuming_a_finished_run_verifies_it() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out run")).succeeds();
     place.run("train --resume run").succeeds();
@@ -315,9 +317,9 @@ fn a_finished_run_is_verified_when_it_is_resumed() {
     place.run("train --resume run").fails(1, &damaged);
 }
 
-/// The best checkpoint is only carried along by a run that goes on.
+/// A resumed run does not need the best checkpoint; it only carries it along.
 #[test]
-fn a_run_goes_on_beside_a_damaged_best_checkpoint_and_says_so() {
+fn a_run_with_a_damaged_best_checkpoint_resumes_with_a_warning() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --max-steps 8 --out run")).succeeds();
     flip(&place.path("run/checkpoints/best/model.safetensors"), 4000, 2);

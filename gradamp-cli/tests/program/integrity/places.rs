@@ -1,4 +1,4 @@
-//! A run whose folder is removed, renamed or replaced while it goes on.
+//! The folder of a run is removed, renamed or replaced while the run continues.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::{Report, SMALL, Workplace, contents};
 
-/// A run that goes on for minutes and has written lines.
+/// Starts a run that would take minutes, and waits until it has logged some lines.
 fn begin(place: &Workplace) -> Child {
     let arguments = format!("{} --out deep/run", SMALL.replace("--epochs 3", "--epochs 30000"));
     let mut command = place.command(&arguments);
@@ -24,16 +24,16 @@ fn begin(place: &Workplace) -> Child {
 
 fn remove(folder: &Path) {
     while folder.exists() {
-        let _ = fs::remove_dir_all(folder); // the run may be writing to it
+        let _ = fs::remove_dir_all(folder); // fails while the run writes to it
     }
 }
 
-/// Windows lets nobody do this to open files.
+/// Windows does not allow this for folders with open files.
 #[cfg(unix)]
 #[test]
-fn a_run_whose_folder_is_gone_fails_and_builds_nothing_in_its_place() {
+fn a_run_whose_folder_is_gone_fails_and_does_not_make_it_again() {
     for (what, fate) in [
-        // While the folder is being removed, what is missing first is told.
+        // While the folder is being removed, the error names whichever file is missing first.
         ("removed", "deep/run"),
         ("renamed", "deep/run: this folder was renamed"),
         ("replaced", "deep/run: this folder was renamed"),
@@ -52,9 +52,13 @@ fn a_run_whose_folder_is_gone_fails_and_builds_nothing_in_its_place() {
         }
         let report = Report::new(what, child.wait_with_output().unwrap()).fails(1, &[fate]);
         match what {
-            "replaced" => assert_eq!(contents(&run).len(), 1, "{what}: written into another's folder"),
-            "with the folder above" => assert!(!place.path("deep").exists(), "{what}: built again"),
-            _ => assert!(!run.exists(), "{what}: built again"),
+            "replaced" => {
+                assert_eq!(contents(&run).len(), 1, "{what}: the run wrote into a folder that is not its own")
+            }
+            "with the folder above" => {
+                assert!(!place.path("deep").exists(), "{what}: the folder was made again")
+            }
+            _ => assert!(!run.exists(), "{what}: the folder was made again"),
         }
         if place.path("moved").exists() {
             assert!(

@@ -1,4 +1,5 @@
-//! A run that is killed at each call that changes the disk: what `eval` says then, and that it goes on to the same bits.
+//! Kills a run before each system call that changes the disk. Then `eval` must find a consistent checkpoint or none,
+//! and the resumed run must end in the same bits.
 
 #![cfg(target_os = "linux")]
 
@@ -15,26 +16,26 @@ use super::{begin, workplace};
 use crate::resume::assert_same_run;
 use crate::{Workplace, contents};
 
-/// A place at which the run is killed: before this call is made.
+/// The moment at which a run is killed: just before this call.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Moment {
     pub call: Call,
-    /// How many times the last checkpoint was put in place before.
+    /// The number of times that the last checkpoint was replaced before this call.
     pub saves: usize,
 }
 
-/// Every renaming, flush, removal, making of a folder and opening for writing of a run, from its calls.
-pub fn places(calls: &[Call]) -> Vec<Place> {
+/// The calls of a run at which it is killed: each rename, flush, removal, new folder and open for writing.
+pub fn moments(calls: &[Call]) -> Vec<Moment> {
     let mut saves = 0;
-    let mut places = Vec::new();
+    let mut moments = Vec::new();
     for call in calls.iter().filter(|call| !call.writes()) {
-        places.push(Place { call: call.clone(), saves });
+        moments.push(Moment { call: call.clone(), saves });
         saves += usize::from(call.renames() && call.path().ends_with("checkpoints/last"));
     }
-    places
+    moments
 }
 
-/// Runs the program and kills it at that call; says whether it came there.
+/// Runs the program and kills it before the given call. Returns whether the program made this call.
 pub fn kill_at(place: &Workplace, at: &Call, arguments: &str) -> bool {
     let inject = format!("inject={}:signal=KILL:when={}", at.name, at.number);
     let trace = format!("trace={}", at.name);
@@ -43,13 +44,13 @@ pub fn kill_at(place: &Workplace, at: &Call, arguments: &str) -> bool {
     output.status.signal() == Some(9)
 }
 
-/// The paths of all files of a run, from its folder.
+/// The paths of all files of a run, relative to its folder.
 pub fn names(run: &Path) -> BTreeSet<PathBuf> {
     contents(run).into_keys().map(|path| path.strip_prefix(run).unwrap().to_owned()).collect()
 }
 
-/// How a run's model does, as `eval --json` says, but for the file's path; none where there is no checkpoint, which must be
-/// said in one error.
+/// The output of `eval --json` for a run, without the file's path. Returns `None` if there is no checkpoint; the
+/// program must then report that in one error.
 pub fn evaluated(place: &Workplace, run: &str, which: &str) -> Option<Value> {
     let report = place.run(&format!("eval --run {run} {which} --json"));
     if report.code == Some(1) {
@@ -61,7 +62,7 @@ pub fn evaluated(place: &Workplace, run: &str, which: &str) -> Option<Value> {
     Some(answer)
 }
 
-/// Brings a run that was cut short to its end: goes on with it, or begins it where it has not begun.
+/// Finishes a run that was killed: resumes it, or starts it again if it had not written its settings.
 pub fn complete(place: &Workplace, run: &str) {
     if place.path(run).join("config.toml").exists() {
         place.run(&format!("train --resume {run}")).succeeds();
@@ -72,21 +73,22 @@ pub fn complete(place: &Workplace, run: &str) {
 }
 
 #[test]
-fn a_run_that_is_killed_at_any_call_is_evaluated_and_resumed_as_if_nothing_had_been() {
+fn a_run_killed_before_any_call_can_be_evaluated_and_resumes_to_the_same_bits() {
     if !can_trace("the crash test") {
         return;
     }
     let place = workplace();
-    let places = places(&calls(&place, &begin("whole")));
-    let saves = places.last().unwrap().saves;
-    assert!(places.len() > 80 && saves >= 3, "{} places, {saves} checkpoints", places.len());
+    let moments = moments(&calls(&place, &begin("whole")));
+    let saves = moments.last().unwrap().saves;
+    assert!(moments.len() > 80 && saves >= 3, "{} moments, {saves} checkpoints", moments.len());
     let whole = place.path("whole");
     let next = AtomicUsize::new(0);
-    // The model's answer after so many saves, where only one checkpoint is there, and at every place.
+    // The evaluation of the model after each number of saves, from the moments at which only one checkpoint exists;
+    // and the evaluation at every moment.
     let answers = Mutex::new(Vec::new());
     let work = || {
         while let Some((i, at)) =
-            Some(next.fetch_add(1, Ordering::SeqCst)).and_then(|i| Some((i, places.get(i)?)))
+            Some(next.fetch_add(1, Ordering::SeqCst)).and_then(|i| Some((i, moments.get(i)?)))
         {
             let name = format!("killed{i}");
             assert!(kill_at(&place, &at.call, &begin(&name)), "not killed at {:?}", at.call);
@@ -106,22 +108,22 @@ fn a_run_that_is_killed_at_any_call_is_evaluated_and_resumed_as_if_nothing_had_b
         workers.into_iter().for_each(|worker| worker.join().unwrap());
     });
     let answers = answers.into_inner().unwrap();
-    assert_eq!(answers.len(), places.len());
+    assert_eq!(answers.len(), moments.len());
     let mut of_save: Vec<Option<Value>> = vec![None; saves + 1];
     of_save[saves] = evaluated(&place, "whole", "--last");
     for (i, saves, is_between, answer, _) in &answers {
         if !is_between {
             let known = of_save[*saves].get_or_insert_with(|| answer.clone().unwrap_or(Value::Null));
-            assert_eq!(*known, answer.clone().unwrap_or(Value::Null), "at {:?}", places[*i].call);
+            assert_eq!(*known, answer.clone().unwrap_or(Value::Null), "at {:?}", moments[*i].call);
         }
     }
     assert_eq!(of_save[0], Some(Value::Null), "there is no checkpoint yet");
     for (i, saves, _, last, best) in answers {
         let (last, best) = (last.unwrap_or(Value::Null), best.unwrap_or(Value::Null));
         let known = |from: usize, to: usize| of_save.iter().take(to + 1).skip(from).flatten();
-        // A save that was cut short counts or does not; the best model is one that was saved, or is about to be.
+        // An interrupted save either counts or does not. The best model is one that was saved or that is being saved.
         let is_right = known(saves, saves + 1).any(|answer| *answer == last)
             && known(saves.min(1), saves + 1).any(|answer| *answer == best);
-        assert!(is_right, "at {:?}: the last {last:?}, the best {best:?}", places[i].call);
+        assert!(is_right, "at {:?}: the last {last:?}, the best {best:?}", moments[i].call);
     }
 }

@@ -1,4 +1,4 @@
-//! File systems of a test's own.
+//! File systems that exist for one test only.
 
 #![cfg(target_os = "linux")]
 
@@ -8,16 +8,16 @@ use std::process::Command;
 
 use crate::Workplace;
 
-/// A mounted file system, which is let go of in the end.
+/// A mounted file system. It is unmounted when this value is dropped.
 pub struct Disk {
     folder: PathBuf,
-    /// The file that it lies in, if it does.
+    /// The file that holds the file system; not used for one in memory.
     image: PathBuf,
 }
 
 impl Disk {
-    /// An empty ext4 in a file, mounted at the workplace's folder `name`. It brings nothing to the file that is not flushed,
-    /// as far as a file system can be kept from it. None where this process may not mount.
+    /// Mounts an empty ext4 file system, stored in a file, at the folder `name`. It is set up to write as little as
+    /// possible to that file before a flush. Returns `None` if this process may not mount file systems.
     pub fn in_a_file(place: &Workplace, name: &str) -> Option<Self> {
         let image = place.path(&format!("{name}.image"));
         File::create(&image).unwrap().set_len(24 << 20).unwrap();
@@ -32,7 +32,7 @@ impl Disk {
         )
     }
 
-    /// A file system in memory, with those options.
+    /// Mounts a file system in memory, with the given mount options.
     pub fn in_memory(place: &Workplace, name: &str, options: &str) -> Option<Self> {
         Self::mount(place, name, "tmpfs".into(), &["-t", "tmpfs", "-o", options])
     }
@@ -44,11 +44,11 @@ impl Disk {
         mounted.is_ok_and(|output| output.status.success()).then_some(Self { folder, image })
     }
 
-    /// What is found after a power cut at this moment, mounted at the workplace's folder `name`: what the file system has
-    /// not brought to its file is lost. Nothing may be writing.
+    /// Simulates a power cut: mounts a copy of the file system as it is now stored in its file at the folder `name`.
+    /// Data that was not yet written to the file is lost. No process may be writing during the call.
     pub fn after_a_power_cut(&self, place: &Workplace, name: &str) -> Self {
         let image = place.path(&format!("{name}.image"));
-        // The system may write by itself while the file is copied: two copies that are equal are of one moment.
+        // The system may write to the file while it is copied. Two equal copies in a row are a consistent one.
         let mut copy = fs::read(&self.image).unwrap();
         loop {
             let again = fs::read(&self.image).unwrap();
@@ -70,9 +70,9 @@ impl Drop for Disk {
     fn drop(&mut self) {
         let gone = Command::new("umount").arg(&self.folder).output();
         if !gone.is_ok_and(|output| output.status.success()) {
-            // What still runs there, after a test that failed, keeps it until it ends.
+            // If a test failed, a process that still runs there keeps the folder in use until it ends.
             let _ = Command::new("umount").arg("--lazy").arg(&self.folder).output();
         }
-        let _ = fs::remove_file(&self.image); // a name of no file, for memory
+        let _ = fs::remove_file(&self.image); // a file system in memory has no file
     }
 }

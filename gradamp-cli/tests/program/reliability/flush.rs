@@ -1,4 +1,5 @@
-//! What is on the disk before a checkpoint counts on it, and file systems that cannot flush.
+//! Everything that a checkpoint depends on must be flushed to the disk before it. Runs must also work on file systems
+//! that cannot flush.
 
 #![cfg(target_os = "linux")]
 
@@ -10,12 +11,12 @@ use super::trace::{Call, calls, can_trace, strace};
 use super::{begin, workplace};
 use crate::Report;
 
-/// What was changed and not flushed since.
+/// The changes that have not been flushed yet.
 #[derive(Default)]
 struct Unflushed {
-    /// New names, whose folder was not flushed since.
+    /// New names whose folder has not been flushed since.
     names: BTreeSet<PathBuf>,
-    /// Files with bytes that were not flushed since.
+    /// Files with bytes that have not been flushed since.
     bytes: BTreeSet<PathBuf>,
 }
 
@@ -42,31 +43,32 @@ impl Unflushed {
     }
 }
 
-/// Replays the calls of a run in `root`; says what was wrong with the order of its flushes.
+/// Replays the system calls of a run in the folder `root` and returns descriptions of everything wrong with the order
+/// of its flushes.
 fn faults(calls: &[Call], root: &Path) -> Vec<String> {
     let (mut unflushed, mut faults, mut is_saved) = (Unflushed::default(), Vec::new(), false);
     for (i, call) in calls.iter().enumerate() {
         let is_file =
             call.renames() && !call.paths[0].ends_with("last.new") && call.path().extension().is_some();
         if is_file && unflushed.bytes.contains(&call.paths[0]) {
-            faults.push(format!("put in place before its bytes were flushed: {}", call.line));
+            faults.push(format!("renamed before its bytes were flushed: {}", call.line));
         }
         let (checkpoints, last) = (root.join("checkpoints"), root.join("checkpoints/last"));
         if call.renames() && [&last, &root.join("checkpoints/best")].contains(&&call.path().to_owned()) {
-            // The folders of checkpoints get their names by this very call and are flushed behind it.
+            // The folder of a checkpoint gets its name by this very call, and the name is flushed afterwards.
             let is_counted = |path: &&PathBuf| {
                 path.parent() != Some(checkpoints.as_path())
                     && !path.ends_with(".lock")
                     && !path.ends_with("run.json")
             };
             let names = unflushed.names.iter().filter(is_counted);
-            faults.extend(
-                names.map(|name| format!("call {i}: a checkpoint counts on the name {}", name.display())),
-            );
+            faults.extend(names.map(|name| {
+                format!("call {i}: a checkpoint depends on the unflushed name {}", name.display())
+            }));
             let bytes = unflushed.bytes.iter().filter(is_counted).filter(|path| path.starts_with(root));
-            faults.extend(
-                bytes.map(|file| format!("call {i}: a checkpoint counts on the bytes of {}", file.display())),
-            );
+            faults.extend(bytes.map(|file| {
+                format!("call {i}: a checkpoint depends on the unflushed bytes of {}", file.display())
+            }));
             is_saved |= call.path() == last;
         }
         let removes_old = call.removes() && call.path().parent().is_some_and(|folder| folder == checkpoints);
@@ -78,19 +80,19 @@ fn faults(calls: &[Call], root: &Path) -> Vec<String> {
         }
         unflushed.record(call);
     }
-    assert!(is_saved, "no checkpoint was put in place");
+    assert!(is_saved, "no checkpoint was saved");
     let left = unflushed.names.iter().filter(|name| !name.ends_with(".lock"));
     faults.extend(left.map(|name| format!("never flushed: {}", name.display())));
     faults
 }
 
 #[test]
-fn all_that_a_checkpoint_counts_on_is_flushed_before_it() {
+fn everything_a_checkpoint_depends_on_is_flushed_before_it() {
     if !can_trace("the order of flushes") {
         return;
     }
     let place = workplace();
-    // Four folders are made: a run may begin on an empty disk.
+    // The run makes four folders, because it may start on an empty disk.
     let calls = calls(&place, &begin("new/folders/and/run"));
     let root = place.0.path().canonicalize().unwrap().join("new/folders/and/run");
     let faults = faults(&calls, &root);
@@ -98,7 +100,7 @@ fn all_that_a_checkpoint_counts_on_is_flushed_before_it() {
 }
 
 #[test]
-fn where_nothing_can_be_flushed_runs_go_on_and_a_failing_disk_ends_them() {
+fn runs_continue_without_flushes_but_fail_on_a_failing_disk() {
     if !can_trace("file systems without flush") {
         return;
     }

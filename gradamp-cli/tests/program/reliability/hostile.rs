@@ -1,5 +1,5 @@
-//! Environments that mean no good. Whatever is wrong, the program ends by itself, with one of its own codes, without a
-//! panic, and never with success where results are lost.
+//! Hostile environments. The program must always end by itself, with one of its own exit codes, without a panic, and
+//! never with success if results are lost.
 
 #![cfg(target_os = "linux")]
 
@@ -12,26 +12,26 @@ use super::{begin, workplace};
 use crate::resume::assert_same_run;
 use crate::{Report, Workplace};
 
-/// What a row of the table needs besides a shell.
+/// What a row of the table needs in addition to a shell.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Needs {
     Nothing,
-    /// `strace`.
+    /// The program `strace`.
     Tracing,
-    /// A small file system in memory at `small`, and one that is read-only at `fixed`.
+    /// A small file system in memory, mounted at `small`, and a read-only one at `fixed`.
     Mounting,
 }
 use Needs::{Mounting, Nothing, Tracing};
 
-/// An environment.
+/// A hostile environment.
 struct Row {
     name: &'static str,
     needs: Needs,
-    /// What a shell does, with the program in `$G`; the exit code is the program's.
+    /// The shell script that runs the program `$G`; its exit code is the program's.
     script: &'static str,
-    /// The codes that the program may end with.
+    /// The exit codes with which the program may end.
     codes: &'static [i32],
-    /// What its messages say then.
+    /// Text that the program's messages must contain if it fails.
     says: &'static str,
 }
 
@@ -45,7 +45,7 @@ const fn row(
     Row { name, needs, script, codes, says }
 }
 
-/// The table. `whole` is a run that is finished; `tiny.toml` holds its settings.
+/// All environments. `whole` is a finished run; `tiny.toml` holds its settings.
 const ROWS: [Row; 42] = [
     row("full stdout", Nothing, "$G eval --run whole --json >/dev/full", &[1], "No space left on device"),
     row(
@@ -58,7 +58,7 @@ const ROWS: [Row; 42] = [
     row("full stderr", Nothing, "$G train --config tiny.toml --out r2 2>/dev/full", &[0], ""),
     row("full stdout and stderr", Nothing, "$G eval --run whole >/dev/full 2>/dev/full", &[1], ""),
     row(
-        "nobody reads",
+        "a reader that has ended",
         Nothing,
         "(sleep 0.1; $G train --config tiny.toml --out r3 2>&1; echo $? >code) | true; while ! [ -s code ]; do sleep 0.05; done; exit $(cat code)",
         &[0],
@@ -71,7 +71,13 @@ const ROWS: [Row; 42] = [
     row("no stdin and stdout", Nothing, "$G train --config tiny.toml --out c4 <&- >&-", &[0, 1], ""),
     row("no stdin and stderr", Nothing, "$G train --config tiny.toml --out c5 <&- 2>&-", &[0], ""),
     row("no stdout and stderr", Nothing, "$G train --config tiny.toml --out c6 >&- 2>&-", &[0, 1], ""),
-    row("no handles at all", Nothing, "$G train --config tiny.toml --out c7 <&- >&- 2>&-", &[0, 1], ""),
+    row(
+        "no stdin, stdout and stderr",
+        Nothing,
+        "$G train --config tiny.toml --out c7 <&- >&- 2>&-",
+        &[0, 1],
+        "",
+    ),
     row(
         "a stdin that can only be written",
         Nothing,
@@ -81,15 +87,15 @@ const ROWS: [Row; 42] = [
     ),
     row("a stdout that can only be read", Nothing, "$G eval --run whole 1</dev/null", &[0, 1], ""),
     row(
-        "a pipe without end as stdin",
+        "an endless pipe as stdin",
         Nothing,
         "mkfifo pipe; $G train --config tiny.toml --out r6 <>pipe",
         &[0],
         "",
     ),
-    row("few handles", Nothing, "ulimit -n 12; $G train --config tiny.toml --out r7", &[0, 1], ""),
+    row("few file handles", Nothing, "ulimit -n 12; $G train --config tiny.toml --out r7", &[0, 1], ""),
     row(
-        "no handle left to open a file with",
+        "no file handle left",
         Tracing,
         "strace -f -o /dev/null -P whole/config.toml -e inject=openat:error=EMFILE $G eval --run whole",
         &[1, 2],
@@ -98,41 +104,41 @@ const ROWS: [Row; 42] = [
     row("no environment", Nothing, "env -i $G train --config tiny.toml --out r8", &[0], ""),
     row("no home and no cache", Nothing, "env -i HOME=/nowhere $G devices", &[0], ""),
     row(
-        "an environment of nonsense",
+        "meaningless environment variables",
         Nothing,
         "LANG=zz_ZZ TERM= COLUMNS=-1 RUST_LOG=, TZ=Nowhere/Never $G train --config tiny.toml --out r9",
         &[0],
         "",
     ),
     row(
-        "a working folder that is gone",
+        "a working folder that was removed",
         Nothing,
         "mkdir gone; cd gone; rmdir ../gone; $G train --config ../tiny.toml --out run",
         &[1, 2],
         "error: ",
     ),
     row(
-        "a run in no folder",
+        "a run below a device",
         Nothing,
         "$G train --config tiny.toml --out /dev/null/run",
         &[1],
         "/dev/null/run",
     ),
     row(
-        "a run at a device",
+        "a run in place of a device",
         Nothing,
         "$G train --config tiny.toml --out /dev/full",
         &[1],
         "expected the path of a folder",
     ),
     row(
-        "a run in the system's own folder",
+        "a run in a folder of the system",
         Nothing,
         "$G train --config tiny.toml --out /proc/run",
         &[1],
         "/proc/run",
     ),
-    row("a page in the system's own folder", Nothing, "$G report whole -o /proc/page.html", &[1], "/proc"),
+    row("a page in a folder of the system", Nothing, "$G report whole -o /proc/page.html", &[1], "/proc"),
     row(
         "no flush",
         Tracing,
@@ -176,14 +182,14 @@ const ROWS: [Row; 42] = [
         "Read-only file system",
     ),
     row(
-        "a logout",
+        "two hang-ups that are ignored",
         Nothing,
         "(trap '' HUP; exec $G train --config tiny.toml --set data.shapes.train=800 --out s1) & p=$!; for i in $(seq 1500); do [ -s s1/metrics.jsonl ] && break; sleep 0.02; done; kill -HUP $p; kill -HUP $p; wait $p",
         &[0],
         "",
     ),
     row(
-        "a Ctrl-C that is ignored",
+        "two interrupts that are ignored",
         Nothing,
         "(trap '' INT; exec $G train --config tiny.toml --set data.shapes.train=800 --out s2) & p=$!; for i in $(seq 1500); do [ -s s2/metrics.jsonl ] && break; sleep 0.02; done; kill -INT $p; kill -INT $p; wait $p",
         &[0],
@@ -248,14 +254,14 @@ const ROWS: [Row; 42] = [
 ];
 
 #[test]
-fn every_environment_ends_with_a_code_of_the_programs_own() {
+fn the_program_ends_with_its_own_exit_code_in_every_environment() {
     let place = workplace();
     place.run(&begin("whole")).succeeds();
     let traces = can_trace("environments in which system calls fail");
     let small = Disk::in_memory(&place, "small", "size=200k");
     let fixed = Disk::in_memory(&place, "fixed", "ro");
     if small.is_none() || fixed.is_none() {
-        eprintln!("SKIPPED: disks that are full or read-only: they can be mounted by the superuser only");
+        eprintln!("SKIPPED: full and read-only disks, which only the superuser can mount");
     }
     let mut faults = Vec::new();
     for row in ROWS.iter().filter(|row| match row.needs {
@@ -277,7 +283,8 @@ fn every_environment_ends_with_a_code_of_the_programs_own() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-    // Messages have gone into no file of a run, whose handles had the numbers of those that were closed.
+    // Runs `c1` to `c7` were started with some of stdin, stdout and stderr closed. Files of the run then get these
+    // handles' numbers, but messages must not be written into them.
     for run in ["c1", "c2", "c3", "c4", "c5", "c6", "c7"] {
         assert_same_run(&place.path("whole"), &place.path(run));
     }
@@ -287,7 +294,7 @@ fn every_environment_ends_with_a_code_of_the_programs_own() {
     }
 }
 
-/// Runs a script in the workplace; its code is none where a signal ended the program.
+/// Runs a script in the temporary folder. The exit code is `None` if a signal ended the program.
 fn shell(place: &Workplace, script: &str) -> Report {
     let program = place.command("");
     let mut command = std::process::Command::new("sh");
@@ -300,6 +307,6 @@ fn shell(place: &Workplace, script: &str) -> Report {
     }
     let output = command.stdin(Stdio::null()).output().unwrap();
     let mut report = Report::new(script, output);
-    report.code = report.code.filter(|code| *code < 128 || *code == 130); // a shell tells a signal so
+    report.code = report.code.filter(|code| *code < 128 || *code == 130); // a shell reports a signal as 128 and more
     report
 }

@@ -1,4 +1,4 @@
-//! What holds when a run is killed, the power fails, or the machine around it is in a bad way.
+//! What holds when a run is killed, when the power fails, and in a hostile environment.
 
 mod crash;
 mod disk;
@@ -10,7 +10,7 @@ pub mod trace;
 
 use crate::Workplace;
 
-/// A run of little work that does everything once or twice: evaluations, amplification, the best and the last checkpoint.
+/// A short run that does everything once or twice: evaluations, amplification, the best and the last checkpoint.
 const TINY: &str = "\
 model = { name = 'resnet18', width = 2 }
 train = { batch_size = 8, device = 'cpu', threads = 1, log_interval = 1, gradients_every = 1 }
@@ -20,7 +20,7 @@ strategy.phase = [{ epochs = 1 }, { epochs = 1, amplify = true }]
 amplification = { kinds = ['batch_norm'], ratio = 0.5 }
 ";
 
-/// Begins the tiny run; its settings are in the workplace's `tiny.toml`.
+/// The arguments that start the short run with the settings in `tiny.toml`.
 fn begin(out: &str) -> String {
     format!("train --config tiny.toml --out {out}")
 }

@@ -19,7 +19,7 @@ amplification = { kinds = ['batch_norm'], ratio = 0.5 }
 'amplification.factor' = [1.5, 2.0]
 ";
 
-/// A command of each kind that prints results.
+/// Commands of every kind that print results.
 const PRINTING: [&str; 20] = [
     "--help",
     "--version",
@@ -43,7 +43,7 @@ const PRINTING: [&str; 20] = [
     "train --resume a",
 ];
 
-/// A workplace with two runs, a sweep and its study.
+/// Makes a folder with two runs, a sweep and its study.
 fn with_runs() -> Workplace {
     let place = workplace();
     place.run(&begin("a")).succeeds();
@@ -55,7 +55,7 @@ fn with_runs() -> Workplace {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn results_that_are_lost_fail_every_command_and_a_reader_that_left_fails_none() {
+fn lost_results_fail_every_command_but_a_reader_that_stops_reading_fails_none() {
     let place = with_runs();
     for arguments in PRINTING {
         let to = |stdout: Stdio| {
@@ -70,7 +70,7 @@ fn results_that_are_lost_fail_every_command_and_a_reader_that_left_fails_none() 
         let left = to(writer.into()).succeeds();
         assert!(!left.err.contains("error"), "{arguments}: {}", left.err);
     }
-    // The run is whole, though its table is lost.
+    // The run itself is complete, although its table was lost.
     let mut command = place.command(&begin("c"));
     let full = File::options().write(true).open("/dev/full").unwrap();
     let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
@@ -80,10 +80,10 @@ fn results_that_are_lost_fail_every_command_and_a_reader_that_left_fails_none() 
     assert!(fs::read_to_string(place.path("c/run.json")).unwrap().contains("\"outcome\": \"finished\""));
 }
 
-/// Devices and pipes of the test's own stand in for `/dev/null` and its like, which a wrong program would replace.
+/// Devices and pipes made for this test stand in for `/dev/null` and the like, which a faulty program would replace.
 #[cfg(unix)]
 #[test]
-fn a_page_is_written_through_links_and_never_over_devices_pipes_or_a_runs_own_files() {
+fn a_page_is_written_through_links_but_never_over_devices_pipes_or_files_of_a_run() {
     use std::os::unix::fs::symlink;
     let place = with_runs();
     let made = Command::new("mkfifo").arg(place.path("pipe")).status().unwrap();
@@ -93,7 +93,7 @@ fn a_page_is_written_through_links_and_never_over_devices_pipes_or_a_runs_own_fi
     if device.status.success() {
         special.push(("device", "a device"));
     } else {
-        eprintln!("SKIPPED: a report written to a device: devices can be made by the superuser only");
+        eprintln!("SKIPPED: a report written to a device, which only the superuser can make");
     }
     for (name, found) in special {
         symlink(name, place.path(&format!("to-{name}"))).unwrap();

@@ -1,4 +1,4 @@
-//! A run whose machine loses power: on a disk of its own, of which only what the run flushed is left.
+//! A power cut during a run. The run writes to its own disk, of which only flushed data is left.
 
 #![cfg(target_os = "linux")]
 
@@ -12,10 +12,11 @@ use super::trace::{Call, calls, can_trace};
 use super::{begin, workplace};
 use crate::resume::assert_same_run;
 
-/// Steps of the tiny run that are done at each of its saves.
+/// The number of finished steps at each save of the short run.
 const SAVED: [u64; 3] = [0, 2, 4];
 
-/// The calls before which the power fails, each with how many saves are promised by then: those whose names were flushed.
+/// The calls before which the power fails. Each comes with the number of checkpoints that must survive: those whose
+/// names have been flushed.
 fn moments(calls: &[Call]) -> Vec<(&Call, usize)> {
     let (mut promised, mut is_named) = (0, false);
     let mut moments = Vec::new();
@@ -30,14 +31,14 @@ fn moments(calls: &[Call]) -> Vec<(&Call, usize)> {
 }
 
 #[test]
-fn what_a_run_saved_is_there_after_a_power_cut_and_goes_on_to_the_same_bits() {
+fn a_saved_run_survives_a_power_cut_and_resumes_to_the_same_bits() {
     let what = "the power cut";
     if !can_trace(what) {
         return;
     }
     let place = workplace();
     let Some(disk) = Disk::in_a_file(&place, "disk") else {
-        eprintln!("SKIPPED: {what}: no file system can be made and mounted here, which the superuser could");
+        eprintln!("SKIPPED: {what}, because only the superuser can mount a file system");
         return;
     };
     place.run(&begin("whole")).succeeds();
@@ -45,7 +46,7 @@ fn what_a_run_saved_is_there_after_a_power_cut_and_goes_on_to_the_same_bits() {
     let moments = moments(&calls);
     assert_eq!(moments.last().unwrap().1, SAVED.len(), "{} calls", moments.len());
     drop(disk);
-    // Every third, and each that follows a flush of the checkpoints' names.
+    // Tests every third call, and each call that follows a flush of the checkpoints' names.
     let is_chosen = |i: &usize| i.is_multiple_of(3) || moments[*i].1 != moments[i - 1].1;
     let chosen: Vec<_> = (0..moments.len()).filter(is_chosen).map(|i| moments[i]).collect();
     let next = AtomicUsize::new(0);
@@ -60,14 +61,17 @@ fn what_a_run_saved_is_there_after_a_power_cut_and_goes_on_to_the_same_bits() {
             drop(disk);
             let run = left.folder().join("new/run");
             let (has_begun, has_record) = (run.join("config.toml").exists(), run.join("run.json").exists());
-            assert!(has_begun && has_record || promised == 0, "the run is gone at {call:?}");
+            assert!(has_begun && has_record || promised == 0, "the run is lost at {call:?}");
             complete(&place, &format!("{after}/new/run"));
             assert_same_run(&place.path("whole"), &run);
             if promised > 0 {
                 let record = std::fs::read_to_string(run.join("run.json")).unwrap();
                 let record: Value = serde_json::from_str(&record).unwrap();
                 let from = record["resumed"][0]["step"].as_u64().unwrap();
-                assert!(from >= SAVED[promised - 1], "went on from step {from} at {call:?}");
+                assert!(
+                    from >= SAVED[promised - 1],
+                    "resumed at step {from} after a power cut before {call:?}"
+                );
             }
         }
     };

@@ -1,4 +1,4 @@
-//! The program under `strace`: which system calls it makes, and what becomes of it if one of them is its last or fails.
+//! Runs the program under `strace`, which lists its system calls, kills it before one of them, or makes one fail.
 
 #![cfg(target_os = "linux")]
 
@@ -9,31 +9,31 @@ use std::process::Command;
 
 use crate::Workplace;
 
-/// The calls that change what is on the disk; `?` since not every machine has all of them.
+/// The system calls that change the disk. A `?` marks calls that not every machine has.
 const CHANGES: &str = "?open,openat,?creat,?rename,renameat,renameat2,fsync,fdatasync,?unlink,unlinkat,?rmdir,?mkdir,mkdirat,\
                        ftruncate,write,pwrite64";
 
-/// One system call of the thread that begins the program, which is the one that writes.
+/// A system call of the program's first thread, which is the one that writes files.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Its name.
+    /// The name of the call.
     pub name: String,
-    /// Which call of this name it is, from 1.
+    /// The number of the call among those with this name, counted from 1.
     pub number: usize,
-    /// The paths that it is about, whole, in their order.
+    /// The full paths in the call, in order.
     pub paths: Vec<PathBuf>,
-    /// Its line in the trace.
+    /// The line of the trace.
     pub line: String,
 }
 
 impl Call {
-    /// Whether it opens a file that can be written.
+    /// Whether the call opens a file for writing.
     pub fn opens_to_write(&self) -> bool {
         self.is(&["open", "openat", "creat"])
             && ["O_WRONLY", "O_RDWR", "O_CREAT"].iter().any(|flag| self.line.contains(flag))
     }
 
-    /// Whether it may have made a file.
+    /// Whether the call may create a file or folder.
     pub fn creates(&self) -> bool {
         self.is(&["mkdir", "mkdirat"]) || self.opens_to_write() && self.line.contains("O_CREAT")
     }
@@ -58,23 +58,23 @@ impl Call {
         names.contains(&self.name.as_str())
     }
 
-    /// The last path, which is the new one of a renaming.
+    /// The last path; for a rename, this is the new name.
     pub fn path(&self) -> &Path {
         self.paths.last().unwrap_or_else(|| panic!("no path in {}", self.line))
     }
 }
 
-/// Whether programs can be traced here; where not, says that `what` is skipped.
+/// Whether `strace` works here. If it does not, prints that the test of `what` is skipped.
 pub fn can_trace(what: &str) -> bool {
     let tried = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output();
     let works = tried.is_ok_and(|output| output.status.success());
     if !works {
-        eprintln!("SKIPPED: {what}: strace is missing, or may not trace here");
+        eprintln!("SKIPPED: {what}, because strace is missing or may not trace here");
     }
     works
 }
 
-/// `strace` with those of its options, before the program with its arguments.
+/// A command that runs the program under `strace` with the given options.
 pub fn strace(place: &Workplace, options: &[&str], arguments: &str) -> Command {
     let program = place.command(arguments);
     let mut command = Command::new("strace");
@@ -89,7 +89,7 @@ pub fn strace(place: &Workplace, options: &[&str], arguments: &str) -> Command {
     command
 }
 
-/// Runs the program, which must succeed, and gives its calls on files below the workplace that succeeded, in their order.
+/// Runs the program, which must succeed. Returns its successful calls on files in the temporary folder, in order.
 pub fn calls(place: &Workplace, arguments: &str) -> Vec<Call> {
     let log = place.path("trace");
     let trace = format!("trace={CHANGES}");
@@ -102,7 +102,7 @@ pub fn calls(place: &Workplace, arguments: &str) -> Vec<Call> {
     let (mut calls, mut numbers, mut begun) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     for line in text.lines() {
         let (thread, mut line) = line.split_once(' ').map(|(a, b)| (a, b.trim().to_owned())).unwrap();
-        // A call during which another thread made one is told in two lines.
+        // If another thread makes a call during this one, `strace` prints this one in two lines.
         if let Some(first) = line.strip_suffix("<unfinished ...>") {
             begun.insert(thread, first.to_owned());
             continue;
@@ -115,7 +115,7 @@ pub fn calls(place: &Workplace, arguments: &str) -> Vec<Call> {
         let is_ours = call.paths.iter().any(|path| path.starts_with(&root) && *path != log);
         let changes = call.opens_to_write() || !call.is(&["open", "openat"]);
         if thread != main {
-            assert!(!(is_ours && changes), "a thread writes that is not known to: {line}");
+            assert!(!(is_ours && changes), "an unexpected thread writes: {line}");
             continue;
         }
         let number: &mut usize = numbers.entry(call.name.clone()).or_default();
@@ -131,7 +131,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }
 
-/// The paths in a call: names in quotes, below the folder that stands before them, and what handles stand for.
+/// The paths in a call: quoted names, relative to the folder that precedes them, and the paths of file handles.
 fn paths(line: &str, root: &Path) -> Vec<PathBuf> {
     let arguments = line.rsplit_once(" = ").map_or(line, |(call, _)| call);
     let is_data = arguments.starts_with("write(") || arguments.starts_with("pwrite64(");
@@ -146,7 +146,7 @@ fn paths(line: &str, root: &Path) -> Vec<PathBuf> {
         }
         rest = after;
         if is_data {
-            break; // what is written is no path
+            break; // written data is not a path
         }
     }
     found

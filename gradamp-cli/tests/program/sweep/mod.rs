@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::integrity::{reseal, resealed_line};
 use crate::{Workplace, contents, json_lines};
 
-/// Runs of a second: 2 epochs of 5 steps, the second amplified.
+/// Runs of a second each: two epochs of five steps, the second one amplified.
 const TINY: &str = "\
 [base]
 model = { name = 'resnet18', width = 2 }
@@ -25,7 +25,7 @@ pub fn study(place: &Workplace, head: &str, axes: &str) {
     place.write("s.toml", &format!("{head}\n{TINY}{axes}\n"));
 }
 
-/// A study of two runs that no test waits out.
+/// Writes a study of two runs that would take hours.
 #[cfg(unix)]
 pub fn long_study(place: &Workplace) {
     study(place, "seeds = 2\nbaseline = false", "");
@@ -41,7 +41,7 @@ fn results(place: &Workplace, root: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_plan_is_shown_also_where_its_data_is_missing() {
+fn a_plan_is_shown_even_if_its_data_is_missing() {
     let place = Workplace::new();
     let named = "data = { source = 'cifar10', validation = 5000, test_limit = 1000 }";
     let at_path = named.replace("'cifar10'", "'cifar100', path = 'no/such/place'");
@@ -56,7 +56,7 @@ fn a_plan_is_shown_also_where_its_data_is_missing() {
         for part in ["note: ", reason, "The plan is for 50000 + 10000 images, as in CIFAR."] {
             assert!(plan.err.contains(part), "{part} in\n{}", plan.err);
         }
-        // 2 epochs of 45,000 / 16 steps.
+        // Two epochs of 45,000 / 16 steps, rounded down.
         assert!(plan.out.contains(" 5624 ") && plan.out.contains("s: 1 runs in 1 cells"), "{}", plan.out);
         assert!(
             plan.out.contains("376 batches of evaluation"),
@@ -69,26 +69,26 @@ fn a_plan_is_shown_also_where_its_data_is_missing() {
     }
 }
 
-/// The status of each run, by name.
+/// The name and status of each run.
 fn statuses(place: &Workplace, root: &str) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     results(place, root).iter().map(|line| (text(&line["run"]), text(&line["status"]))).collect()
 }
 
-/// Everything in the run folders but locks.
+/// All files in the run folders, except for locks.
 fn runs(place: &Workplace, root: &str) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
     contents(&place.path(root).join("runs"))
 }
 
 #[test]
-fn a_study_is_planned_run_and_found_done_when_called_again() {
+fn a_study_is_planned_and_run_and_a_second_call_finds_it_done() {
     let place = Workplace::new();
     study(&place, "seeds = 2", FACTORS);
     let plan = place.run("sweep s.toml --dry-run").succeeds();
     for part in ["factor-2_seed-2", "baseline", "s: 6 runs in 3 cells", "timed on this device", "about "] {
         assert!(plan.out.contains(part), "{part} in\n{}", plan.out);
     }
-    assert!(!place.path("sweeps").exists(), "a dry run does nothing");
+    assert!(!place.path("sweeps").exists(), "a dry run creates no folder");
 
     let done = place.run("sweep s.toml --jobs 2").succeeds();
     assert!(
@@ -96,7 +96,7 @@ fn a_study_is_planned_run_and_found_done_when_called_again() {
         "{}",
         done.out
     );
-    assert!(done.err.contains("[6/6] "), "plain lines without a terminal: {}", done.err);
+    assert!(done.err.contains("[6/6] "), "without a terminal, progress is printed in lines: {}", done.err);
     let lines = results(&place, "sweeps/s");
     assert_eq!(lines.len(), 6);
     for line in &lines {
@@ -109,7 +109,7 @@ fn a_study_is_planned_run_and_found_done_when_called_again() {
     assert!(csv.starts_with("run,cell,role,amplification.factor,seed,status,"), "{csv}");
     assert_eq!(csv.lines().count(), 7);
 
-    // A run by itself, from its settings, ends in the same bits.
+    // Training one run from its settings, outside the sweep, ends in the same bits.
     place.run("train --config sweeps/s/configs/factor-2_seed-1.toml --out alone --quiet").succeeds();
     let model = |run: &str| fs::read(place.path(run).join("checkpoints/last/model.safetensors")).unwrap();
     assert!(model("alone") == model("sweeps/s/runs/factor-2_seed-1"));
@@ -117,11 +117,11 @@ fn a_study_is_planned_run_and_found_done_when_called_again() {
     let before = runs(&place, "sweeps/s");
     let again = place.run("sweep s.toml").succeeds();
     assert!(!again.err.contains("factor-2_seed-1"), "{}", again.err);
-    assert!(runs(&place, "sweeps/s") == before, "finished runs are left alone");
+    assert!(runs(&place, "sweeps/s") == before, "finished runs are unchanged");
     let timed = place.run("sweep s.toml --dry-run").succeeds();
     assert!(timed.out.contains("from a finished run") && timed.out.contains("about 0 s"), "{}", timed.out);
 
-    // Another seed is added to what is there; a setting that is changed is refused.
+    // A new seed adds runs to the folder. A changed setting is refused.
     study(&place, "seeds = 3", FACTORS);
     place.run("sweep s.toml --dry-run").succeeds();
     study(&place, "seeds = 2", &format!("{FACTORS}\n'optimizer.momentum' = [0.5]"));
@@ -135,11 +135,11 @@ fn a_study_is_planned_run_and_found_done_when_called_again() {
         "--out",
     ];
     place.run("sweep s.toml").fails(2, &parts);
-    assert!(runs(&place, "sweeps/s") == before, "nothing is overwritten");
+    assert!(runs(&place, "sweeps/s") == before, "a refused command overwrites nothing");
 }
 
 #[test]
-fn runs_record_the_questions_that_preceded_them() {
+fn runs_record_the_contrasts_declared_before_they_started() {
     let place = Workplace::new();
     let question = "[[contrast]]\nname = 'a'\nagainst = 'control'\n";
     let text = TINY
@@ -160,7 +160,8 @@ fn runs_record_the_questions_that_preceded_them() {
     let text = fs::read(place.path("sweeps/s/sweep.toml")).unwrap();
     assert_eq!(before["file"], FileSeal::of_bytes(&text).sha256);
     assert_eq!(before["contrasts"].as_str().unwrap().len(), 64);
-    // Another seed asks the same question; another question is told apart in the runs that follow it.
+    // With another seed, the contrasts are the same. Other contrasts are recorded in the runs that start after the
+    // change.
     write("seeds = 2", question);
     place.run("sweep s.toml --quiet").succeeds();
     assert!(seal("base_seed-2")["file"] != before["file"]);
@@ -168,14 +169,14 @@ fn runs_record_the_questions_that_preceded_them() {
     write("seeds = 3", &question.replace("control", "baseline"));
     place.run("sweep s.toml --quiet").succeeds();
     assert!(seal("base_seed-3")["contrasts"] != before["contrasts"]);
-    assert_eq!(seal("base_seed-1"), before, "runs keep what they began under");
+    assert_eq!(seal("base_seed-1"), before, "earlier runs keep their record");
 }
 
 #[test]
-fn a_run_that_fails_or_diverges_is_recorded_and_the_rest_goes_on() {
+fn a_failed_or_diverged_run_is_recorded_and_the_others_continue() {
     let place = Workplace::new();
     study(&place, "seeds = 1\nbaseline = false", "[axes]\n'strategy.lr' = [1e30, 0.05, 0.06]");
-    // A folder that holds something else: its run cannot begin.
+    // This run cannot start, because its folder holds another file.
     place.write("sweeps/s/runs/lr-0.06_seed-1/metrics.jsonl", "");
     let parts = ["2 of 3 runs failed:"];
     let report = place.run("sweep s.toml").fails(1, &parts);
@@ -188,7 +189,7 @@ fn a_run_that_fails_or_diverges_is_recorded_and_the_rest_goes_on() {
     let status: Vec<&str> = lines.iter().map(|line| line["status"].as_str().unwrap()).collect();
     assert_eq!(status, ["diverged", "finished", "failed"]);
     assert!(lines[0]["error"].as_str().unwrap().contains("the loss is"), "{}", lines[0]);
-    // Once its cause is gone, the run is done; one that diverged would diverge again.
+    // A failed run is done again after its cause is removed. A diverged run is not, because it would diverge again.
     fs::remove_dir_all(place.path("sweeps/s/runs/lr-0.06_seed-1")).unwrap();
     let report = place.run("sweep s.toml").fails(1, &["1 of 3 runs failed:"]);
     assert!(!report.err.contains("] lr-1e30"), "{}", report.err);
@@ -196,7 +197,7 @@ fn a_run_that_fails_or_diverges_is_recorded_and_the_rest_goes_on() {
 }
 
 #[test]
-fn hopeless_cells_are_stopped_early_and_can_be_taken_up_later() {
+fn poor_cells_are_stopped_early_and_can_be_finished_later() {
     let place = Workplace::new();
     let axes = "[axes]\n'strategy.lr' = [1e-9, 0.02, 0.05, 2e-9]";
     study(&place, "seeds = 1\nhalving = { epochs = [1] }", axes);
@@ -204,8 +205,8 @@ fn hopeless_cells_are_stopped_early_and_can_be_taken_up_later() {
     let report = place.run("sweep s.toml --jobs 2").succeeds();
     assert!(report.out.contains("stopped early"), "{}", report.out);
     let lines = results(&place, "sweeps/s");
-    let of = |status: &str| lines.iter().filter(|line| line["status"] == status).collect::<Vec<_>>();
-    let (finished, stopped) = (of("finished"), of("stopped_early"));
+    let with_status = |status: &str| lines.iter().filter(|line| line["status"] == status).collect::<Vec<_>>();
+    let (finished, stopped) = (with_status("finished"), with_status("stopped_early"));
     assert_eq!((finished.len(), stopped.len()), (6, 2), "four baselines and the better two cells: {lines:?}");
     assert!(stopped.iter().all(|line| line["role"] == "cell" && line["epochs"] == 1));
     let accuracy = |line: &&Value| {
@@ -226,7 +227,7 @@ fn hopeless_cells_are_stopped_early_and_can_be_taken_up_later() {
 }
 
 #[test]
-fn amplified_cells_get_a_control_of_the_same_step_length() {
+fn amplified_cells_get_a_control_with_the_same_step_length() {
     let place = Workplace::new();
     study(&place, "seeds = 1\nbaseline = false", "[axes]\n'model.name' = ['resnet18', 'vgg11']");
     place.run("sweep s.toml --controls --jobs 2").succeeds();
@@ -244,11 +245,11 @@ fn amplified_cells_get_a_control_of_the_same_step_length() {
     assert!(text("status").iter().all(|status| status == "finished"));
     assert_eq!(lines[3]["axes"]["amplification.through"], "step_length");
     let loss = |i: usize| lines[i]["last_train_loss"].as_f64().unwrap();
-    assert_ne!(loss(2), loss(3), "a control is no second run of its cell");
+    assert_ne!(loss(2), loss(3), "a control differs from its cell");
 }
 
 #[test]
-fn bad_studies_are_refused_before_anything_is_begun() {
+fn bad_studies_are_refused_before_any_run_starts() {
     let place = Workplace::new();
     place.run("sweep").ends_with(2);
     place.run("sweep none.toml").fails(2, &["none.toml: cannot be read"]);
@@ -258,7 +259,7 @@ fn bad_studies_are_refused_before_anything_is_begun() {
             "[axes]\n'model.nam' = ['vgg11']",
             vec!["s.toml:10: model.nam: unknown key", "did you mean `name`?"],
         ),
-        // What only the model can tell, and what only the data can.
+        // Errors that only the model can find, and one that only the data can find.
         (
             "",
             "[axes]\n'amplification.paths' = [['bn1'], ['layer9.*']]",
@@ -276,7 +277,7 @@ fn bad_studies_are_refused_before_anything_is_begun() {
 }
 
 #[test]
-fn results_that_are_damaged_are_told_and_made_anew() {
+fn damaged_results_cause_a_warning_and_are_made_again() {
     let place = Workplace::new();
     study(&place, "seeds = 1\nbaseline = false", "");
     place.run("sweep s.toml").succeeds();
@@ -319,7 +320,7 @@ fn results_that_are_damaged_are_told_and_made_anew() {
 }
 
 #[test]
-fn a_sweeps_folder_is_enough_to_do_it_again() {
+fn a_sweep_can_be_repeated_from_its_folder_alone() {
     let place = Workplace::new();
     let (settings, axes) = (TINY.replace("[base]", ""), FACTORS);
     place.write("given/settings/run.toml", &settings);
@@ -336,7 +337,7 @@ fn a_sweeps_folder_is_enough_to_do_it_again() {
         files.filter(|(path, _)| path.ends_with("model.safetensors")).map(|(_, bytes)| bytes).collect()
     };
     assert!(!models("whole").is_empty() && models("whole") == models("again"));
-    // Called from its own copy, the sweep in the folder itself is found done.
+    // If the sweep's own copy of the study is run in the same folder, everything is found done.
     let before = contents(&place.path("whole/runs"));
     place.run("sweep whole/sweep.toml --out whole").succeeds();
     assert!(contents(&place.path("whole/runs")) == before);
@@ -344,7 +345,7 @@ fn a_sweeps_folder_is_enough_to_do_it_again() {
 }
 
 #[test]
-fn runs_that_are_done_at_once_share_the_cores() {
+fn runs_at_the_same_time_share_the_cores() {
     let place = Workplace::new();
     study(&place, "seeds = 1\nbaseline = false", "");
     let text = fs::read_to_string(place.path("s.toml")).unwrap();

@@ -1,4 +1,4 @@
-//! Sweeps that are interrupted or killed, and several that share a folder.
+//! Sweeps that are interrupted or killed, and several sweeps that share a folder.
 
 use std::fs;
 use std::path::Path;
@@ -15,12 +15,12 @@ use crate::{Report, Workplace};
 fn wait_for(path: &Path) {
     let deadline = Instant::now() + Duration::from_secs(120);
     while fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0 {
-        assert!(Instant::now() < deadline, "{} does not come", path.display());
+        assert!(Instant::now() < deadline, "{} does not appear", path.display());
         sleep(Duration::from_millis(5));
     }
 }
 
-/// A sweep of two runs at once, long enough to be met in their middle, where they are now.
+/// Starts a long sweep of two runs at once, and waits until both runs are in the middle of their training.
 #[cfg(unix)]
 fn begin(place: &Workplace) -> Child {
     long_study(place);
@@ -40,10 +40,10 @@ fn signal(id: u32, name: &str) {
 
 #[cfg(unix)]
 #[test]
-fn a_request_to_stop_lets_the_runs_save_and_says_how_to_go_on() {
+fn a_request_to_stop_lets_the_runs_save_and_prints_how_to_continue() {
     let place = Workplace::new();
     let child = begin(&place);
-    // While it goes on, another process leaves its runs alone, and sees how they stand.
+    // Meanwhile another process leaves the runs alone and reports their state.
     place.run("sweep --collect d").succeeds();
     assert!(statuses(&place, "d").iter().all(|(_, status)| status == "pending"));
     signal(child.id(), "-TERM");
@@ -53,13 +53,13 @@ fn a_request_to_stop_lets_the_runs_save_and_says_how_to_go_on() {
     assert!(statuses(&place, "d").iter().all(|(_, status)| status == "interrupted"));
     for seed in [1, 2] {
         let record = fs::read_to_string(place.path(&format!("d/runs/base_seed-{seed}/run.json"))).unwrap();
-        assert!(record.contains("\"outcome\": \"interrupted\""), "saved: {record}");
+        assert!(record.contains("\"outcome\": \"interrupted\""), "the run must be saved: {record}");
     }
 }
 
 #[cfg(unix)]
 #[test]
-fn runs_that_were_killed_are_resumed_and_end_in_the_same_bits() {
+fn killed_runs_resume_to_the_same_bits() {
     let place = Workplace::new();
     study(&place, "seeds = 1\nbaseline = false", "");
     let text = fs::read_to_string(place.path("s.toml")).unwrap();
@@ -72,14 +72,14 @@ fn runs_that_were_killed_are_resumed_and_end_in_the_same_bits() {
     wait_for(&metrics);
     child.kill().unwrap();
     child.wait().unwrap();
-    // The run itself was not killed with the sweep: a second sweep waits for it, or goes on where it ended.
+    // The run was not killed with its sweep. A second sweep waits for the run, or resumes it where it ended.
     place.run("sweep s.toml --out d").succeeds();
     let model = |root: &str| {
         fs::read(place.path(root).join("runs/base_seed-1/checkpoints/last/model.safetensors")).unwrap()
     };
     assert!(model("whole") == model("d"));
 
-    // Cut back to its first step: what a run that was killed leaves.
+    // Leaves the run's folder as a run that was killed after its first steps would.
     fs::remove_dir_all(place.path("d")).unwrap();
     place.run("sweep s.toml --dry-run --out d").succeeds();
     place
@@ -87,46 +87,46 @@ fn runs_that_were_killed_are_resumed_and_end_in_the_same_bits() {
         .succeeds();
     place.run("sweep s.toml --out d").succeeds();
     let record = fs::read_to_string(place.path("d/runs/base_seed-1/run.json")).unwrap();
-    assert!(record.contains("\"step\": 3"), "it went on at step 3: {record}");
+    assert!(record.contains("\"step\": 3"), "the run must resume at step 3: {record}");
     assert!(model("whole") == model("d"));
 }
 
 #[cfg(unix)]
 #[test]
-fn a_run_that_is_killed_or_whose_folder_is_deleted_is_recorded() {
+fn a_run_that_is_killed_or_loses_its_folder_is_recorded_as_failed() {
     let place = Workplace::new();
     let child = begin(&place);
     let first = place.path("d/runs/base_seed-1");
-    // The run writes meanwhile, so that a folder may not be empty the moment it is to be removed.
+    // The run may write while its folder is being removed, so that the removal fails at first.
     let deadline = Instant::now() + Duration::from_secs(60);
     while fs::remove_dir_all(&first).is_err() && first.exists() {
         assert!(Instant::now() < deadline, "{} cannot be deleted", first.display());
     }
-    // The other one, by its number: it is the sweep's child.
+    // Kills the other run, which is a child process of the sweep.
     let id = child_of(child.id(), "base_seed-2");
     signal(id, "-KILL");
     let report = Report::new("sweep", child.wait_with_output().unwrap()).fails(1, &["2 of 2 runs failed:"]);
-    // The run says so, if it lived to see that its folder was gone; otherwise the sweep does.
+    // The run reports that its folder is gone if it notices before it ends; otherwise the sweep does.
     let reason = report.err.lines().find(|line| line.starts_with("  base_seed-1 failed: "));
-    let told = ["its folder was deleted", "this folder was removed while the run was going on"];
-    assert!(reason.is_some_and(|line| told.iter().any(|part| line.contains(part))), "{}", report.err);
+    let messages = ["its folder was deleted", "this folder was removed while the run was going on"];
+    assert!(reason.is_some_and(|line| messages.iter().any(|part| line.contains(part))), "{}", report.err);
     assert!(report.err.contains("base_seed-2 failed: ended by signal: 9"), "{}", report.err);
     assert!(statuses(&place, "d").iter().all(|(_, status)| status == "failed"));
-    assert!(!first.exists(), "nothing is left in the way of a new run");
+    assert!(!first.exists(), "the deleted folder must not be made again");
 }
 
 #[cfg(unix)]
 #[test]
-fn a_run_that_fails_before_its_folder_is_gone_tells_both() {
+fn the_reason_names_both_the_runs_error_and_its_deleted_folder() {
     let place = Workplace::new();
     let child = begin(&place);
     let first = place.path("d/runs/base_seed-1");
-    // A file where the checkpoints were: the next one cannot be written.
+    // A file in place of the folder of checkpoints makes the next save fail.
     let checkpoints = first.join("checkpoints");
     let deadline = Instant::now() + Duration::from_secs(60);
     while fs::write(&checkpoints, "").is_err() {
         assert!(Instant::now() < deadline, "{} cannot be replaced", checkpoints.display());
-        let _ = fs::remove_dir_all(&checkpoints); // the run writes meanwhile
+        let _ = fs::remove_dir_all(&checkpoints); // fails while the run writes to it
     }
     while statuses(&place, "d")[0] != ("base_seed-1".into(), "failed".into()) {
         assert!(Instant::now() < deadline, "the first run does not fail");
@@ -140,7 +140,7 @@ fn a_run_that_fails_before_its_folder_is_gone_tells_both() {
 
 #[cfg(unix)]
 #[test]
-fn a_run_whose_folder_is_deleted_once_it_has_ended_is_recorded() {
+fn a_run_whose_folder_is_deleted_after_its_end_is_recorded_as_failed() {
     let place = Workplace::new();
     study(&place, "seeds = 1\nbaseline = false", "[axes]\n'strategy.phase.0.epochs' = [1, 200]");
     let mut command = place.command("sweep s.toml --out d");
@@ -161,7 +161,7 @@ fn a_run_whose_folder_is_deleted_once_it_has_ended_is_recorded() {
 
 #[cfg(unix)]
 #[test]
-fn a_sweep_whose_folder_is_renamed_fails_and_builds_nothing_in_its_place() {
+fn a_sweep_whose_folder_is_renamed_fails_and_does_not_make_it_again() {
     let place = Workplace::new();
     let child = begin(&place);
     fs::rename(place.path("d"), place.path("elsewhere")).unwrap();
@@ -169,7 +169,7 @@ fn a_sweep_whose_folder_is_renamed_fails_and_builds_nothing_in_its_place() {
     assert!(!place.path("d").exists());
 }
 
-/// The number of the process that `parent` started for the run called `name`.
+/// The process id of the child that `parent` started for the run called `name`.
 #[cfg(unix)]
 fn child_of(parent: u32, name: &str) -> u32 {
     let output = std::process::Command::new("ps").args(["-eo", "pid=,ppid=,args="]).output().unwrap();
@@ -182,7 +182,7 @@ fn child_of(parent: u32, name: &str) -> u32 {
 }
 
 #[test]
-fn shards_meet_in_one_folder() {
+fn shards_share_one_folder() {
     let place = Workplace::new();
     study(&place, "seeds = 1", FACTORS);
     place.run("sweep s.toml --shard 2/2").succeeds();
@@ -194,25 +194,25 @@ fn shards_meet_in_one_folder() {
 }
 
 #[test]
-fn two_processes_share_a_folder_and_do_nothing_twice() {
+fn two_processes_that_share_a_folder_do_each_run_once() {
     let place = Workplace::new();
     study(&place, "seeds = 2", FACTORS);
     let start =
         || place.command("sweep s.toml").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let both =
         [start(), start()].map(|child| Report::new("sweep", child.wait_with_output().unwrap()).succeeds());
-    let told = |run: &str| {
+    let finished_in = |run: &str| {
         both.iter().map(|report| report.err.matches(&format!("{run}: finished")).count()).sum::<usize>()
     };
     for (run, status) in statuses(&place, "sweeps/s") {
-        assert_eq!((status.as_str(), told(&run)), ("finished", 1), "{run}");
+        assert_eq!((status.as_str(), finished_in(&run)), ("finished", 1), "{run}");
         let record = fs::read_to_string(place.path(&format!("sweeps/s/runs/{run}/run.json"))).unwrap();
         assert!(record.contains("\"resumed\": []"), "{record}");
     }
 }
 
 #[test]
-fn a_run_that_another_process_has_claimed_is_left_to_it_for_as_long_as_it_is_there() {
+fn a_run_claimed_by_another_process_is_left_alone_until_that_process_ends() {
     let place = Workplace::new();
     study(&place, "seeds = 2\nbaseline = false", "");
     let claim = fs::File::create(place.write("d/.claims/base_seed-1", "")).unwrap();
@@ -224,7 +224,10 @@ fn a_run_that_another_process_has_claimed_is_left_to_it_for_as_long_as_it_is_the
         assert!(Instant::now() < deadline, "the other run does not end");
         sleep(Duration::from_millis(20));
     }
-    assert!(!place.path("d/runs/base_seed-1").exists(), "it was begun, though another had claimed it");
+    assert!(
+        !place.path("d/runs/base_seed-1").exists(),
+        "the run was started although another process had claimed it"
+    );
     drop(claim);
     Report::new("sweep", child.unwrap().wait_with_output().unwrap()).succeeds();
     assert_eq!(statuses(&place, "d")[0].1, "finished");
@@ -239,21 +242,21 @@ fn outcome(place: &Workplace, run: &str) -> String {
 fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(120);
     while !is() {
-        assert!(Instant::now() < deadline, "{what} does not come");
+        assert!(Instant::now() < deadline, "timed out waiting for {what}");
         sleep(Duration::from_millis(20));
     }
 }
 
 #[cfg(unix)]
 #[test]
-fn runs_whose_sweep_is_killed_are_saved_and_the_next_call_goes_on_with_them() {
+fn runs_of_a_killed_sweep_are_saved_and_the_next_call_resumes_them() {
     let place = Workplace::new();
     let mut child = begin(&place);
     signal(child.id(), "-KILL");
     child.wait().unwrap();
     let runs = ["base_seed-1", "base_seed-2"];
     wait_until("the end of the runs", || runs.iter().all(|run| outcome(&place, run) == "interrupted"));
-    // Their process is gone, or nobody could write there.
+    // Once the record of a run says `interrupted`, its checkpoint is complete.
     let steps: Vec<String> = runs
         .iter()
         .map(|run| {
@@ -268,13 +271,13 @@ fn runs_whose_sweep_is_killed_are_saved_and_the_next_call_goes_on_with_them() {
     Report::new("sweep, SIGTERM", child.wait_with_output().unwrap()).ends_with(130);
     for (run, state) in runs.iter().zip(steps) {
         let state: serde_json::Value = serde_json::from_str(&state).unwrap();
-        assert_eq!(resumed(run)[0]["step"], state["train"]["step"], "{run} goes on where it was saved");
+        assert_eq!(resumed(run)[0]["step"], state["train"]["step"], "{run} must resume where it was saved");
     }
 }
 
 #[cfg(unix)]
 #[test]
-fn a_run_that_somebody_else_stops_is_interrupted_and_the_next_call_goes_on_with_it() {
+fn a_run_stopped_by_another_process_is_interrupted_and_the_next_call_resumes_it() {
     let place = Workplace::new();
     let child = begin(&place);
     for (run, name) in [("base_seed-1", "-TERM"), ("base_seed-2", "-USR1")] {
@@ -284,7 +287,7 @@ fn a_run_that_somebody_else_stops_is_interrupted_and_the_next_call_goes_on_with_
     let line = "some runs were interrupted by another process; not finished: base_seed-1, base_seed-2; continue with: gradamp sweep s.toml --out d --jobs 2";
     assert!(report.err.contains(line) && !report.err.contains("failed"), "{}", report.err);
     assert!(statuses(&place, "d").iter().all(|(_, status)| status == "interrupted"));
-    assert!(!place.path("d/failures").exists(), "nothing failed");
+    assert!(!place.path("d/failures").exists(), "an interrupted run is not a failure");
     for run in ["base_seed-1", "base_seed-2"] {
         assert_eq!(outcome(&place, run), "interrupted");
     }
@@ -298,16 +301,17 @@ fn a_run_that_somebody_else_stops_is_interrupted_and_the_next_call_goes_on_with_
     Report::new("sweep, asked to stop", child.wait_with_output().unwrap()).ends_with(130);
 }
 
-/// A run that is interrupted at a rung of successive halving comes there in the next call: nobody waits for it.
+/// A run that is interrupted before a rung of successive halving reaches the rung in the next call. The other runs
+/// must not wait for it.
 #[cfg(unix)]
 #[test]
-fn cells_that_wait_at_a_rung_do_not_wait_for_a_run_that_somebody_stopped() {
+fn cells_at_a_rung_do_not_wait_for_an_interrupted_run() {
     let place = Workplace::new();
     let head = "seeds = 1\nbaseline = false\nhalving = { epochs = [1], eta = 2 }";
     let axes = "[axes]\n'train.checkpoint_seconds' = [0.0, 60.0]";
     study(&place, head, axes);
     let text = fs::read_to_string(place.path("s.toml")).unwrap();
-    // An epoch that goes on until it is stopped.
+    // This epoch continues until it is stopped.
     place.write(
         "s.toml",
         &text
@@ -328,17 +332,17 @@ fn cells_that_wait_at_a_rung_do_not_wait_for_a_run_that_somebody_stopped() {
     );
 }
 
-/// What a scheduler does: each process of the job is signalled, and more than once.
+/// A scheduler may signal each process of a job, and more than once.
 #[cfg(unix)]
 #[test]
-fn a_sweep_and_its_runs_that_are_signalled_together_and_twice_end_saved() {
+fn a_sweep_whose_processes_are_all_signalled_twice_is_saved() {
     for name in ["-TERM", "-HUP", "-USR1"] {
         let place = Workplace::new();
         let child = begin(&place);
         let runs = ["base_seed-1", "base_seed-2"].map(|run| child_of(child.id(), run));
         let all: Vec<String> = runs.into_iter().chain([child.id()]).map(|id| id.to_string()).collect();
         for _ in 0..2 {
-            // Whoever has ended meanwhile hears nothing.
+            // A process that has ended meanwhile gets no signal.
             std::process::Command::new("kill").arg(name).args(&all).stderr(Stdio::null()).status().unwrap();
         }
         Report::new(&format!("sweep, {name}"), child.wait_with_output().unwrap()).ends_with(130);
@@ -351,7 +355,7 @@ fn a_sweep_and_its_runs_that_are_signalled_together_and_twice_end_saved() {
 
 #[cfg(unix)]
 #[test]
-fn a_sweep_that_ignores_interrupts_and_hang_ups_goes_on() {
+fn a_sweep_that_ignores_interrupts_and_hang_ups_continues() {
     let place = Workplace::new();
     long_study(&place);
     let text = fs::read_to_string(place.path("s.toml")).unwrap();

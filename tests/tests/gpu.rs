@@ -1,9 +1,9 @@
-//! Training on a GPU: against the CPU, in steady state, and where the device fails.
+//! Training on a GPU: compared with the CPU, in steady state, and when the device fails.
 //!
-//! On the GPU of `GRADAMP_TEST_ADAPTER` (a number or a part of its name), else the best real one, else the software
-//! rasteriser. A machine without any skips it.
+//! The tests use the GPU that `GRADAMP_TEST_ADAPTER` names (by its number or a part of its name), or the best GPU, or
+//! the software rasteriser. Without any of these they are skipped.
 
-#![allow(clippy::unwrap_used, reason = "a test's way to fail")]
+#![allow(clippy::unwrap_used, reason = "an error fails the test")]
 
 use gradamp_core::amplify::{AmplificationSettings, Amplify, Schedule, Strategy};
 use gradamp_core::backend::{Device, Memory};
@@ -41,7 +41,8 @@ fn model<B: Backend>(backend: &B, architecture: Architecture, width: usize) -> (
     (Model::new(&settings, &mut parameters).unwrap(), parameters)
 }
 
-/// Batches that are tried until one has no rectifier within rounding of 0; see [`FirstStep::switched`].
+/// The largest number of batches to try. A batch is used if no rectifier's input is within rounding of 0; see
+/// [`FirstStep::switched`].
 const BATCHES: usize = 8;
 
 fn first_gradients_agree(gpu: &Wgpu, cpu: &Cpu, architecture: Architecture) {
@@ -60,7 +61,7 @@ fn first_gradients_agree(gpu: &Wgpu, cpu: &Cpu, architecture: Architecture) {
 }
 
 #[test]
-fn first_gradients_of_the_kernels_of_gpus_agree_with_those_of_the_cpu() {
+fn first_gradients_of_gpu_kernels_agree_with_those_of_the_cpu() {
     let Some(gpu) = open_as(Kind::Discrete) else { return };
     first_gradients_agree(&gpu, &Cpu::new().unwrap(), Architecture::ResNet18);
 }
@@ -73,7 +74,8 @@ fn first_gradients_and_fifty_losses_agree_with_those_of_the_cpu() {
         first_gradients_agree(&gpu, &cpu, architecture);
 
         let (on_gpu, on_cpu) = (model(&gpu, architecture, 8), model(&cpu, architecture, 8));
-        // One batch again and again: what it teaches falls by a factor of twenty and more, and chaos has little time.
+        // All steps use one batch. Its loss falls by a factor of twenty and more in a few steps, so rounding errors
+        // have little time to grow.
         let source = loader(32, 32);
         let found = agreement::losses(&on_gpu.0, on_gpu.1, &source, 0.003, 50).unwrap();
         let expected = agreement::losses(&on_cpu.0, on_cpu.1, &source, 0.003, 50).unwrap();
@@ -83,7 +85,10 @@ fn first_gradients_and_fifty_losses_agree_with_those_of_the_cpu() {
                 "{architecture}, step {step}: {found}, {expected}"
             );
         }
-        assert!(expected[49] < 0.1 * expected[0], "{architecture} learns too little to tell: {expected:?}");
+        assert!(
+            expected[49] < 0.1 * expected[0],
+            "{architecture} learns too little for this test: {expected:?}"
+        );
     }
 }
 
@@ -108,7 +113,8 @@ impl Observer<Wgpu> for Counter {
     }
 }
 
-/// Amplified, clipped steps on images that lie on the device, as the program trains; the bits of the parameters.
+/// Trains with amplification and clipping on images that are kept on the device, as the program does. Returns the
+/// bits of the parameters.
 fn train(
     gpu: &Wgpu,
     architecture: Architecture,
@@ -136,13 +142,14 @@ fn train(
 
 #[test]
 fn a_step_in_steady_state_creates_nothing_and_submits_once() {
-    // With `tiled` a software rasteriser, too, keeps the images and runs the kernels of GPUs.
+    // With `tiled`, a software rasteriser also keeps the images and runs the kernels of GPUs.
     for tiled in [false, true] {
         let Some(gpu) = open(&Options { tiled, ..Options::default() }) else { return };
         let mut counter = Counter::new(&gpu);
         train(&gpu, Architecture::ResNet18, 6 * (gpu.steps_ahead() + 1), &mut counter).unwrap();
         let [.., before, last] = counter.counters[..] else { panic!("{:?}", counter.counters) };
-        // The trainer, which may read a loss within a step, decides when work is submitted.
+        // The number of submissions is not compared here: the trainer submits when it reads a loss, which may happen
+        // within a step.
         assert_eq!(with_submissions(last, 0), with_submissions(before, 0), "a step creates something");
 
         let (model, mut parameters) = model(&gpu, Architecture::Vgg11, 4);
@@ -160,7 +167,7 @@ fn a_step_in_steady_state_creates_nothing_and_submits_once() {
         };
         let [_, _, third, fourth] = [(); 4].map(|()| step());
         let expected = with_submissions(third, third.submissions + 1);
-        // A step is split into several submissions only where a desktop's watchdog may be waiting.
+        // A step is split into several submissions only on a GPU that may drive a desktop with a watchdog.
         if gpu.adapter().most_dispatches() == usize::MAX {
             assert_eq!(fourth, expected);
         }
@@ -172,17 +179,18 @@ fn with_submissions(mut counters: Counters, submissions: u64) -> Counters {
     counters
 }
 
-/// The adapter of the tests opened as if it were of this kind, with the kernels of GPUs.
+/// Opens the test adapter as if it were of this kind, with the kernels of GPUs.
 fn open_as(kind: Kind) -> Option<Wgpu> {
     let mut adapter = gradamp_wgpu::testing::adapter().unwrap()?;
     adapter.kind = kind;
     Some(Wgpu::open(&adapter, &Options { tiled: true, ..Options::default() }).unwrap())
 }
 
-/// Steps are submitted to a GPU one after the other, and losses are read late. A GPU that may drive a desktop gets each step
-/// in parts, so that no watchdog resets it. The bits are those of a device that the host waits for at each step.
+/// Steps are submitted to a GPU one after the other, and losses are read late. On a GPU that may drive a desktop,
+/// each step is submitted in parts, so that no watchdog resets the GPU. The bits equal those of a device that the
+/// host waits for at each step.
 #[test]
-fn losses_are_read_late_and_rarely_and_a_step_is_split_where_a_watchdog_may_wait() {
+fn losses_are_read_late_and_steps_are_split_on_gpus_that_may_have_a_watchdog() {
     const STEPS: usize = 18;
     let mut all = Vec::new();
     for kind in [Kind::Software, Kind::Discrete, Kind::Integrated] {
@@ -197,15 +205,15 @@ fn losses_are_read_late_and_rarely_and_a_step_is_split_where_a_watchdog_may_wait
         panic!()
     };
     assert_eq!((at_once, late), (&vec![1; STEPS], &vec![STEPS / 2; 2]));
-    assert_eq!(*whole, STEPS / 2 + 1, "a step is one submission, and so is a reading");
+    assert_eq!(*whole, STEPS / 2 + 1, "each step and each reading of losses is one submission");
     assert!(*parts > 3 * whole, "{parts} submissions");
     assert!(discrete == expected && integrated == expected, "the bits differ");
 }
 
-/// Loses the device behind the third step.
-struct Loser(Wgpu, u64);
+/// Loses the device after the third step.
+struct DeviceLoss(Wgpu, u64);
 
-impl Observer<Wgpu> for Loser {
+impl Observer<Wgpu> for DeviceLoss {
     fn on_steps(&mut self, reports: &[StepReport], _snapshot: &Snapshot<'_, Wgpu>) -> Result<Control> {
         self.1 = reports.iter().map(|report| report.step).fold(self.1, u64::max);
         if self.1 >= 2 {
@@ -215,28 +223,28 @@ impl Observer<Wgpu> for Loser {
     }
 
     fn on_epoch(&mut self, _report: &EpochReport, _snapshot: &Snapshot<'_, Wgpu>) -> Result<Control> {
-        unreachable!("the device is lost before")
+        unreachable!("the device is lost before the end of the epoch")
     }
 }
 
 #[test]
-fn a_device_that_is_lost_ends_a_run_with_an_error_that_says_so() {
+fn a_run_whose_device_is_lost_ends_with_an_error_that_names_it() {
     for kind in [Kind::Software, Kind::Discrete] {
         let Some(gpu) = open_as(kind) else { return };
-        let mut loser = Loser(gpu.clone(), 0);
+        let mut loser = DeviceLoss(gpu.clone(), 0);
         let steps = 2 * (gpu.steps_ahead() + 3);
         let error = train(&gpu, Architecture::Vgg11, steps, &mut loser).unwrap_err().to_string();
         assert!(error.contains("the device was lost") && error.contains(&gpu.adapter().name), "{error}");
-        assert!(gpu.allocate(1).is_err(), "and so does every later call");
+        assert!(gpu.allocate(1).is_err(), "every later call fails, too");
     }
 }
 
 #[test]
-fn a_tensor_beyond_the_adapters_limit_is_an_error_with_both_sizes() {
+fn the_error_for_a_tensor_beyond_the_adapters_limit_names_both_sizes() {
     let Some(gpu) = open(&Options::default()) else { return };
     let limit = gpu.adapter().limits.tensor;
     let error = gpu.allocate((limit / 4) as usize + 1).unwrap_err().to_string();
     let limit = format!("this adapter's limit is {:.1} MiB", limit as f64 / 1048576.0);
     assert!(error.contains(&limit) && error.contains("a smaller batch fits"), "{error}");
-    assert!(gpu.allocate(1000).is_ok(), "the device is as it was");
+    assert!(gpu.allocate(1000).is_ok(), "the device can still be used");
 }

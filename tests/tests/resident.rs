@@ -1,10 +1,10 @@
-//! A data set that lies on a GPU against one whose batches the host makes: the same batches, and the same trained
-//! parameters, bit for bit.
+//! Compares a data set that is kept on a GPU with one whose batches the host makes: the batches and the trained
+//! parameters are the same, bit for bit.
 //!
-//! On the GPU of `GRADAMP_TEST_ADAPTER` (a number or a part of its name), else the best real one, else the software
-//! rasteriser, which then does as GPUs do. A machine without any skips it.
+//! The tests use the GPU that `GRADAMP_TEST_ADAPTER` names (by its number or a part of its name), or the best GPU, or
+//! the software rasteriser, which is then made to keep the images as GPUs do. Without any of these they are skipped.
 
-#![allow(clippy::unwrap_used, reason = "a test's way to fail")]
+#![allow(clippy::unwrap_used, reason = "an error fails the test")]
 
 use gradamp_core::amplify::{AmplificationSettings, Amplify, Schedule, Strategy};
 use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d};
@@ -37,7 +37,7 @@ fn epoch<B: Backend>(source: &dyn BatchSource<B>, backend: &B, epoch: usize) -> 
 }
 
 #[test]
-fn a_gpu_makes_the_batches_of_the_host() {
+fn a_gpu_makes_the_same_batches_as_the_host() {
     let Some(gpu) = gpu() else { return };
     let (data, cpu) = (data(), Cpu::new().unwrap());
     let parts = data.split(data.load().unwrap(), SEED).unwrap();
@@ -54,7 +54,7 @@ fn a_gpu_makes_the_batches_of_the_host() {
     }
 }
 
-/// One convolution, for the kernels of GPUs take their time on a software rasteriser.
+/// A network with one convolution only, because kernels for GPUs are slow on a software rasteriser.
 struct Tiny {
     conv: Conv2d,
     bn: BatchNorm2d,
@@ -73,7 +73,7 @@ impl Module<Wgpu> for Tiny {
     }
 }
 
-/// Two epochs of amplified training; the parameters' bits.
+/// Trains for two epochs with amplification and returns the bits of the parameters.
 fn train(gpu: &Wgpu, train: &dyn BatchSource<Wgpu>, test: &dyn BatchSource<Wgpu>) -> Vec<Vec<u32>> {
     let mut parameters = Parameters::new(gpu, SEED);
     let model = Tiny {
@@ -100,7 +100,7 @@ fn train(gpu: &Wgpu, train: &dyn BatchSource<Wgpu>, test: &dyn BatchSource<Wgpu>
 }
 
 #[test]
-fn training_on_images_of_the_gpu_ends_in_the_same_bits() {
+fn training_on_images_kept_on_the_gpu_gives_the_same_bits() {
     let Some(gpu) = gpu() else { return };
     let data = data();
     let parts = data.split(data.load().unwrap(), SEED).unwrap();

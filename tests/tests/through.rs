@@ -1,4 +1,4 @@
-//! Amplification against the control of step length, on whole networks.
+//! Compares amplification with the control of equal step length, on whole networks.
 
 use std::error::Error;
 
@@ -10,10 +10,11 @@ use gradamp_cpu::Cpu;
 use gradamp_data::{DataSettings, ShapesSettings, Source};
 use gradamp_models::{Architecture, Model, ModelSettings};
 
-/// Parameters by their paths.
+/// The values of parameters, with their paths.
 type Values = Vec<(String, Vec<f32>)>;
 
-/// The parameters after some steps of plain SGD on shapes, a random half of the layers of `kind` amplified.
+/// Trains for some steps of plain SGD on generated shapes, with a random half of the layers of `kind` amplified.
+/// Returns the parameters.
 fn train(
     architecture: Architecture,
     kind: LayerKind,
@@ -51,7 +52,8 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
 }
 
-/// The largest distance of a parameter from where amplification moves it, relative to how far amplification moves it.
+/// How far the control's parameters are from the amplified ones, relative to the change that amplification makes; the
+/// largest value over all parameters.
 fn worst_distance(architecture: Architecture, steps: u64) -> Result<f64, Box<dyn Error>> {
     let run = |through, factor| train(architecture, LayerKind::BatchNorm, through, factor, steps);
     let gradient = run(Through::Gradient, 1.5)?;
@@ -63,24 +65,28 @@ fn worst_distance(architecture: Architecture, steps: u64) -> Result<f64, Box<dyn
         if effect > 1e-6 {
             worst = worst.max(apart / effect);
         } else {
-            assert!(apart < 2e-6, "{path}: {apart:.3e} apart, where amplification does {effect:.3e}");
+            assert!(
+                apart < 2e-6,
+                "{path}: a distance of {apart:.3e}, although amplification changes the parameter by {effect:.3e}"
+            );
         }
     }
     Ok(worst)
 }
 
-/// Without branches a layer's factor multiplies the gradients of all parameters in front of it, and nothing else does: the
-/// plain gradient of each layer at the amplified one's length is the amplified gradient.
+/// In a network without branches, a layer's factor multiplies the gradients of all parameters before the layer and
+/// has no other effect. The plain gradient of each layer, scaled to the norm of the amplified one, is therefore the
+/// amplified gradient.
 #[test]
-fn in_a_vgg_the_step_length_of_each_layer_agrees_with_amplification() -> Result<(), Box<dyn Error>> {
+fn in_a_vgg_the_control_of_each_layers_step_length_equals_amplification() -> Result<(), Box<dyn Error>> {
     let worst = worst_distance(Architecture::Vgg11, 2)?;
     assert!(worst < 1e-2, "{worst:.3e}");
     Ok(())
 }
 
-/// In a residual block amplification changes the direction too.
+/// In a residual block, amplification also changes the direction of gradients.
 #[test]
-fn in_a_resnet_no_step_length_does_what_amplification_does() -> Result<(), Box<dyn Error>> {
+fn in_a_resnet_no_control_of_step_length_equals_amplification() -> Result<(), Box<dyn Error>> {
     let worst = worst_distance(Architecture::ResNet18, 1)?;
     assert!(worst > 0.1, "{worst:.3e}");
     Ok(())

@@ -3,8 +3,8 @@ use gradamp_data::{Dataset, DatasetPair, Normalisation, Origin, Result};
 const SIDE: usize = 16;
 const CLASSES: [&str; 4] = ["horizontal", "vertical", "rising", "falling"];
 
-/// The data set `stripes`: images of stripes, whose classes are four directions. The images are generated, and are the same at each
-/// call.
+/// The data set `stripes`: images of stripes in four directions, which are the classes. The images are generated and
+/// are the same at each call.
 pub fn stripes() -> Result<DatasetPair> {
     Ok(DatasetPair { train: set(256, 0)?, test: set(64, 1)?, origin: Origin::Generated })
 }
@@ -13,7 +13,7 @@ fn set(images: usize, seed: usize) -> Result<Dataset> {
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for image in 0..images {
         let label = image % CLASSES.len();
-        // Period and phase differ from image to image; all combinations occur.
+        // The period and phase of the stripes vary; all combinations occur.
         let (period, phase) = (3 + (image / 4) % 4, (7 * image + 3 * seed) % 11);
         for (row, column) in (0..SIDE).flat_map(|row| (0..SIDE).map(move |column| (row, column))) {
             let along = match label {

@@ -1,6 +1,8 @@
-//! An example of a crate that extends gradamp: by an amplification policy, a backward hook, an operation, two models and a data set.
+//! An example of a crate that extends gradamp with an amplification policy, a backward hook, an operation, two models
+//! and a data set.
 //!
-//! `main.rs` is a program that has all of them. `tests/training.rs` trains with the libraries, without the program.
+//! `main.rs` is a program that uses all of them. `tests/training.rs` trains with the libraries only, without the
+//! program.
 
 mod data;
 mod model;

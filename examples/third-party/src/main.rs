@@ -1,4 +1,4 @@
-//! `gradamp` with a policy, two models and a data set of this crate:
+//! The program `gradamp`, extended with a policy, two models and a data set of this crate:
 //!
 //! ```sh
 //! cargo run --release -p third-party -- train --config examples/third-party/stripes.toml

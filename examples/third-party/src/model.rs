@@ -6,10 +6,11 @@ use gradamp_models::ModelDefinition;
 
 use crate::leaky_relu;
 
-/// The slope of the leaky rectifiers below zero.
+/// The slope of the leaky rectifiers for negative inputs.
 const SLOPE: f32 = 0.1;
 
-/// The model `leaky`: three convolutions with batch norms and leaky rectifiers, a mean over all pixels, a linear layer.
+/// The model `leaky`: three convolutions with batch norms and leaky rectifiers, a mean over all pixels, and a linear
+/// layer.
 #[derive(Clone, Copy, Debug)]
 pub struct LeakyNet;
 

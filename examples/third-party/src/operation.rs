@@ -2,11 +2,11 @@ use std::sync::Arc;
 
 use gradamp_core::{Backend, BackwardRule, Gradient, LayerKind, Pass, Result, Tape, Tensor, Var};
 
-/// A leaky rectifier: y = x where x > 0, and slope · x elsewhere. It is composed of kernels that every backend has:
+/// A leaky rectifier: y = x if x > 0, otherwise slope · x. It is composed of kernels that every backend has:
 ///
 /// y = (1 − slope) · relu(x) + slope · x
 ///
-/// **Shapes:** any.
+/// **Shapes:** x and y have the same shape, which may be any.
 pub fn leaky_relu<B: Backend>(
     tape: &mut Tape<'_, B>,
     x: &Var<B>,
@@ -21,7 +21,7 @@ pub fn leaky_relu<B: Backend>(
     tape.record("leaky_relu", &[x], &[], site, y, Rule { positive, slope })
 }
 
-/// Keeps relu(x), from which backward knows where x is above 0.
+/// Keeps relu(x), because backward needs to know where x is above 0.
 struct Rule<B: Backend> {
     positive: Tensor<B>,
     slope: f32,
@@ -62,7 +62,7 @@ mod tests {
         let x = tape.leaf(Tensor::from_slice(&backend, &[4], &[-2.0, -0.5, 0.5, 3.0])?);
         let y = leaky_relu(&mut tape, &x, 0.25, &"leaky".into())?;
         assert_eq!(y.tensor()?.to_vec()?, [-0.5, -0.125, 0.5, 3.0]);
-        let gradients = tape.backward(&y, &Hooks::new())?; // of the sum of y
+        let gradients = tape.backward(&y, &Hooks::new())?; // the gradients of the sum of y
         assert_eq!(gradients.leaf(&x).unwrap().values()?.to_vec()?, [0.25, 0.25, 1.0, 1.0]);
         Ok(())
     }

@@ -2,10 +2,10 @@ use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, M
 use gradamp_core::{Backend, Module, Parameters, Result, Tape, Var};
 use gradamp_models::ModelDefinition;
 
-/// The model `plain-vgg11`: a VGG-11 written as in PyTorch, layer by layer.
+/// The model `plain-vgg11`: a VGG-11 written layer by layer, as in PyTorch.
 ///
-/// It has the parameters of `vgg11` in `gradamp-models`, computes the same bits, and trains at the same speed. Convolution, batch norm
-/// and rectifier are three calls, which the tape fuses.
+/// It has the same parameters as `vgg11` in `gradamp-models`, computes the same bits, and trains at the same speed.
+/// Convolution, batch norm and rectifier are three calls, and the tape fuses them.
 ///
 /// ```sh
 /// third-party bench step --model plain-vgg11 --width 64 --batch 64 --device cpu
@@ -14,7 +14,7 @@ use gradamp_models::ModelDefinition;
 #[derive(Clone, Copy, Debug)]
 pub struct PlainVgg11;
 
-/// Channels of each convolution, in multiples of the width; 0 for a pool.
+/// The output channels of each convolution, in multiples of the width; 0 stands for a max pool.
 const PLAN: [usize; 13] = [1, 0, 2, 0, 4, 4, 0, 8, 8, 0, 8, 8, 0];
 
 enum Layer {

@@ -1,20 +1,20 @@
 use gradamp_core::amplify::{AmplificationPolicy, AmplificationSettings, PolicyContext};
 use gradamp_core::{Backend, BackwardHook, Gradient, GradientAction, LayerKind, Result, Site};
 
-/// A policy that amplifies the layers with small gradients: those whose mean norm in the last epoch is below a share of the largest
-/// mean norm.
+/// A policy that amplifies layers with small gradients: those whose mean norm in the last epoch is less than a share
+/// of the largest mean norm.
 #[derive(Debug)]
 pub struct Faded {
-    /// The share of the largest norm, in [0, 1].
+    /// The share of the largest mean norm, from 0 to 1.
     pub share: f64,
-    /// The factor of these layers.
+    /// The factor for these layers.
     pub factor: f32,
 }
 
 impl Faded {
-    /// The policy as a configuration describes it: `amplification.factor` and `amplification.options.share`.
+    /// Creates the policy from a configuration's `amplification.factor` and `amplification.options.share`.
     ///
-    /// **Errors:** an option other than `share`.
+    /// **Errors:** there is an option other than `share`.
     pub fn new(settings: &AmplificationSettings) -> Result<Self> {
         settings.check_options(&["share"])?;
         Ok(Self { share: settings.option("share", 0.5), factor: settings.factor })
@@ -22,8 +22,8 @@ impl Faded {
 }
 
 impl AmplificationPolicy for Faded {
-    /// The policy looks back on one epoch. The trainer measures the gradients of each epoch, and asks for the first decision after one
-    /// epoch was measured.
+    /// The number of past epochs that the policy looks at. The trainer measures the gradients of each epoch, and asks
+    /// for the first decision after one epoch has been measured.
     fn memory(&self) -> usize {
         1
     }
@@ -39,11 +39,11 @@ impl AmplificationPolicy for Faded {
     }
 }
 
-/// A hook that limits the norm of each gradient of a convolution's output. Reading the norm waits for the device, which slows training
-/// down. Hooks that run at every step should therefore avoid reading values.
+/// A hook that limits the norm of the gradient at each convolution's output. Reading a norm makes the host wait for
+/// the device, which slows training down, so a hook that runs at every step should avoid reading values if it can.
 #[derive(Debug)]
 pub struct Ceiling {
-    /// The largest norm.
+    /// The largest norm that a gradient may have.
     pub norm: f32,
 }
 

@@ -1,12 +1,12 @@
-//! Runs the program of this crate as a user does. Settings name the policy, models and data set of this crate; its runs are resumed,
-//! swept and reported.
+//! Runs this crate's program as a user does. The settings name the policy, the models and the data set of this crate,
+//! and the runs are resumed, swept and reported.
 
-#![allow(clippy::unwrap_used)] // a test that cannot begin may stop where it is
+#![allow(clippy::unwrap_used)] // a failed preparation may end a test
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Runs the program in `folder` and returns its stdout and stderr. The program must end with the exit code `code`.
+/// Runs the program in `folder`, asserts that its exit code is `code`, and returns its stdout and stderr.
 fn program(folder: &Path, code: i32, arguments: &[&str]) -> (String, String) {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_third-party"))
         .args(arguments)
@@ -39,14 +39,14 @@ fn a_run_with_policy_model_and_data_of_this_crate_trains_and_resumes_bit_for_bit
     assert!(stderr.contains("data: stripes, 256 + 64 images"), "{stderr}");
     assert!(stderr.contains("leaky of width 8 with 4 classes"), "{stderr}");
     let draws = std::fs::read_to_string(here.join("whole/amplification.jsonl")).unwrap();
-    assert!(draws.contains("layers."), "the policy amplified layers of the model: {draws}");
+    assert!(draws.contains("layers."), "the policy must amplify layers of the model: {draws}");
 
     let (_, stderr) = program(here, 0, &[&train[..], &["--out", "half", "--max-steps", "13"]].concat());
     assert!(stderr.contains("continue with: third-party train --resume half"), "{stderr}");
     program(here, 0, &["train", "--resume", "half", "--device", "cpu"]);
     let model = |run: &str| std::fs::read(here.join(run).join("checkpoints/last/model.safetensors")).unwrap();
     assert_eq!(model("whole"), model("half"));
-    assert!(accuracy(here, "whole") > 0.5, "stripes in four directions are easy to tell apart");
+    assert!(accuracy(here, "whole") > 0.5, "the model must learn to distinguish four directions");
     let (frame, _) = program(here, 0, &["watch", "whole", "--once"]);
     assert!(frame.starts_with("third-party  whole"), "{frame}");
     program(here, 0, &["report", "whole", "-o", "page.html"]);
@@ -55,7 +55,7 @@ fn a_run_with_policy_model_and_data_of_this_crate_trains_and_resumes_bit_for_bit
     assert!(page.contains("third-party report") && page.contains("Made by third-party (gradamp "), "{page}");
 }
 
-/// Step and loss of each line of `metrics.jsonl`. The lines also have times, which differ from run to run.
+/// The step and loss of each line of `metrics.jsonl`. Lines also hold times, which differ from run to run.
 fn losses(folder: &Path, run: &str) -> Vec<(u64, f64)> {
     let text = std::fs::read_to_string(folder.join(run).join("metrics.jsonl")).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
@@ -63,7 +63,7 @@ fn losses(folder: &Path, run: &str) -> Vec<(u64, f64)> {
 }
 
 #[test]
-fn a_model_in_pytorchs_manner_computes_the_bits_of_the_one_that_ships() {
+fn a_model_written_as_in_pytorch_computes_the_same_bits_as_the_built_in_one() {
     let folder = tempfile::tempdir().unwrap();
     for model in ["vgg11", "plain-vgg11"] {
         let data = ["--data", "shapes", "--set", "data.train_limit=64", "--set", "data.test_limit=16"];
@@ -103,7 +103,7 @@ fn a_sweep_over_the_policy_of_this_crate_ends_with_a_report() {
 }
 
 #[test]
-fn names_of_this_crate_are_listed_and_suggested_for_misspelt_ones() {
+fn names_of_this_crate_are_listed_and_suggested_for_misspelt_names() {
     let folder = tempfile::tempdir().unwrap();
     let config = file("stripes.toml");
     let (help, _) = program(folder.path(), 0, &["train", "--help"]);

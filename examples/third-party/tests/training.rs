@@ -23,7 +23,8 @@ fn model(parameters: &mut Parameters<Cpu>) -> Result<Model, gradamp_models::Erro
     Model::new(&ModelSettings { width: 2, ..ModelSettings::new(Architecture::ResNet18) }, parameters)
 }
 
-/// Batch norms are eligible, no gradient is multiplied by more than 8 on any path, and every step is measured.
+/// Batch norms are eligible for amplification, no path may amplify a gradient more than eightfold, and every step is
+/// measured.
 fn settings() -> TrainSettings {
     let strategy = Strategy::single(EPOCHS, Schedule::constant(0.05), Amplify::on());
     let kinds = vec![LayerKind::BatchNorm];

@@ -1,4 +1,4 @@
-//! Checkpoints of other trainers, read into a small model.
+//! Reads checkpoints of other trainers into a small model.
 
 use std::sync::OnceLock;
 
@@ -25,7 +25,8 @@ fn bytes_of(parameters: &Parameters<Cpu>) -> Vec<u8> {
 #[test]
 fn safetensors() {
     let plain = std::fs::read(repository("gradamp-models/tests/resnet18_width1.safetensors")).unwrap();
-    // The header is JSON behind its length, and tensors lie at places counted from its end: only names change.
+    // The header is JSON that follows its length, and tensor offsets are counted from the end of the header. Only
+    // names change here.
     let length = u64::from_le_bytes(plain[..8].try_into().unwrap()) as usize;
     let header: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(&plain[8..8 + length]).unwrap();
@@ -60,14 +61,14 @@ fn safetensors() {
             Ok(archive) => archive,
             Err(error) => return assert!(error.to_string().starts_with("file: "), "{error}"),
         };
-        let _ = archive.settings(); // an answer, whatever it is
+        let _ = archive.settings(); // must not panic
         let mut parameters = small();
         match archive.import_wrapped(&mut parameters) {
             Ok(_) => {
                 let written = bytes_of(&parameters);
                 let mut again = small();
                 Archive::from_bytes("own", written.clone()).unwrap().import("", &mut again).unwrap();
-                assert!(bytes_of(&again) == written, "what was read is written, and read as the same");
+                assert!(bytes_of(&again) == written, "a model that was written and read again must be equal");
             }
             Err(error) => {
                 assert!(error.to_string().starts_with("file: "), "{error}");

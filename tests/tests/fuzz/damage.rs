@@ -1,25 +1,26 @@
-//! Damage to files: flipped bits, bytes and numbers replaced, pieces cut, copied and inserted.
+//! Damages files: inverts bits, replaces bytes and numbers, and removes, copies and inserts pieces.
 
 use std::panic::RefUnwindSafe;
 use std::time::Duration;
 
-/// One change: its kind, where, how much, and with what. Bytes from a generator, each of them a right change.
+/// One change: its kind, its position, its size and its content. They come from a generator of bytes; every
+/// combination is valid.
 type Edit = (u8, u32, u16, u8);
 
-/// How a target's files are damaged.
+/// How the files of a fuzz target are damaged.
 pub struct Damage<'a> {
-    /// Files as they should be, and damaged ones that were trouble once.
+    /// Valid files, and damaged ones that once caused a failure.
     pub corpus: Vec<Vec<u8>>,
-    /// Half of the changes lie so near to a file's beginning or end, where its structure stands.
+    /// Half of the changes are at most this far from the beginning or the end of a file, where its structure is.
     pub near: usize,
-    /// Words of the format, which are inserted now and then.
+    /// Words of the format. Some changes insert one of them.
     pub words: &'a [&'a str],
-    /// How many damaged files are tried with all other tests.
+    /// The number of damaged files to try in a normal run of the tests.
     pub iterations: usize,
 }
 
 impl Damage<'_> {
-    /// Holds `law` for every file of the corpus and for damaged ones.
+    /// Checks that `law` holds for every file of the corpus and for damaged ones.
     pub fn check(&self, law: impl Fn(&[u8]) + RefUnwindSafe) {
         super::limit_memory();
         self.corpus.iter().for_each(|file| law(file));
@@ -28,10 +29,10 @@ impl Damage<'_> {
         bolero::check!()
             .with_type::<(u8, u8, Vec<Edit>)>()
             .with_iterations(self.iterations)
-            .with_test_time(Duration::from_secs(30)) // a slow machine tries fewer
+            .with_test_time(Duration::from_secs(30)) // a slow machine tries fewer files
             .for_each(move |(file, changes, edits)| {
                 let file = &corpus[usize::from(*file) % corpus.len()];
-                // Few changes leave most of a file right, so that a law is held where reading goes on.
+                // With few changes most of a file stays valid, so that the reader gets far into it.
                 let edits = &edits[..edits.len().min(1 + usize::from(*changes) % 4)];
                 law(&damaged(file, edits, near, &words));
             });
@@ -59,7 +60,7 @@ fn damaged(file: &[u8], edits: &[Edit], near: usize, words: &[String]) -> Vec<u8
                 let to = usize::from(with) * bytes.len() / 255;
                 bytes.splice(to..to, piece);
             }
-            // A number of 1 to 8 bytes at the edge of what it can be.
+            // A number of 1 to 8 bytes at or near the limits of its type.
             5 => {
                 let number =
                     [0, 1, i64::MAX as u64, u64::MAX, 1 << 31, u64::from(count)][usize::from(with >> 2) % 6];
@@ -70,7 +71,7 @@ fn damaged(file: &[u8], edits: &[Edit], near: usize, words: &[String]) -> Vec<u8
             }
             6 if with < 64 => bytes.truncate(at),
             7 => overwrite(&mut bytes, at, at, word),
-            // A word of the format for another of its words, wherever that stands next.
+            // Replaces the next occurrence of one word of the format by another word.
             8 => {
                 let other = words
                     .get(usize::from(count) % words.len().max(1))
@@ -86,7 +87,7 @@ fn damaged(file: &[u8], edits: &[Edit], near: usize, words: &[String]) -> Vec<u8
     bytes
 }
 
-/// Puts a word in the place of `from..to`; where these are one place, over as many bytes as the word has.
+/// Replaces the bytes `from..to` by `word`. If the range is empty, overwrites as many bytes as the word has.
 fn overwrite(bytes: &mut Vec<u8>, from: usize, to: usize, word: &[u8]) {
     let end = if from == to { (from + word.len()).min(bytes.len()) } else { to };
     bytes.splice(from..end, word.iter().copied());

@@ -1,4 +1,4 @@
-//! CIFAR of other people: pickles, the binary version, archives.
+//! Reads damaged files of CIFAR: pickles, the binary version, and archives.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -51,7 +51,7 @@ fn pickles() {
     });
 }
 
-/// The binary version of `n` images.
+/// A file of the binary version with `n` images.
 fn records(n: usize, label_bytes: usize) -> Vec<u8> {
     let record =
         |r: usize| (0..label_bytes).map(move |_| r as u8).chain((0..3072).map(move |i| (i * 7 + r) as u8));
@@ -82,7 +82,7 @@ fn binary_files() {
     );
 }
 
-/// A tar with long names in both formats and the six files of CIFAR-10, an image in each.
+/// A tar with long names in both formats and the six files of CIFAR-10, one image in each.
 fn tar() -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut append = |name: &str, kind: tar::EntryType, bytes: &[u8]| {
@@ -93,14 +93,14 @@ fn tar() -> Vec<u8> {
         tar.append_data(&mut header, name, bytes).unwrap();
     };
     append("PaxHeaders/x", tar::EntryType::XHeader, b"30 mtime=1700000000.123456789\n17 path=data_b.x\n");
-    append("short", tar::EntryType::Regular, b"a member that is not looked for");
+    append("short", tar::EntryType::Regular, b"a member that is ignored");
     for name in (1..=5).map(|i| format!("data_batch_{i}.bin")).chain(["test_batch.bin".to_owned()]) {
         append(&format!("{}{name}", "folder/".repeat(20)), tar::EntryType::Regular, &records(1, 1));
     }
     tar.into_inner().unwrap()
 }
 
-/// Writes the right sum into every header that is met, so that damage reaches what lies behind the sum's check.
+/// Writes the correct checksum into every header, so that damage reaches the code after the check of this sum.
 fn with_sums(tar: &[u8]) -> Vec<u8> {
     let mut tar = tar.to_vec();
     let mut at = 0;
@@ -133,7 +133,7 @@ fn archives() {
     let tar = tar();
     fs::write(&path, &tar).unwrap();
     let whole = fuzzing::archive(&path, 1).unwrap();
-    assert_eq!((whole.train.len(), whole.test.len()), (5, 1), "the archive itself is right");
+    assert_eq!((whole.train.len(), whole.test.len()), (5, 1), "the undamaged archive must be valid");
     let corpus = vec![tar.clone(), packed(&tar), tar[..2048].to_vec()];
     let words = [
         "\0",

@@ -1,4 +1,4 @@
-//! The lines of a run's and a sweep's logs.
+//! Reads damaged lines of the logs of runs and sweeps.
 
 use gradamp_core::amplify::DrawRecord;
 use gradamp_study::run_folder::lines::{EvaluationLine, GradientLine, MetricsLine};
@@ -9,8 +9,9 @@ use serde::de::DeserializeOwned;
 use crate::damage::Damage;
 use crate::files;
 
-/// A line that was accepted is the same when it is written and read again: NaN is not equal to itself, so text is compared.
-fn survives<T: DeserializeOwned + Serialize>(line: &[u8]) -> bool {
+/// A line that is accepted must not change when it is written and read again. Texts are compared, because NaN is not
+/// equal to itself.
+fn is_read_back<T: DeserializeOwned + Serialize>(line: &[u8]) -> bool {
     let Ok(value) = serde_json::from_slice::<T>(line) else { return false };
     let written = serde_json::to_string(&value).unwrap();
     let again: T = serde_json::from_str(&written).unwrap_or_else(|error| panic!("{written}: {error}"));
@@ -24,14 +25,14 @@ fn lines() {
     let corpus: Vec<Vec<u8>> =
         text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect();
     let readers = [
-        survives::<MetricsLine>,
-        survives::<GradientLine>,
-        survives::<EvaluationLine>,
-        survives::<DrawRecord>,
-        survives::<ResultLine>,
+        is_read_back::<MetricsLine>,
+        is_read_back::<GradientLine>,
+        is_read_back::<EvaluationLine>,
+        is_read_back::<DrawRecord>,
+        is_read_back::<ResultLine>,
     ];
     for reads in readers {
-        assert!(corpus.iter().any(|line| reads(line)), "a line of each kind is in the corpus");
+        assert!(corpus.iter().any(|line| reads(line)), "the corpus needs a line of each kind");
     }
     let words = [
         "null",

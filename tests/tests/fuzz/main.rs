@@ -1,15 +1,15 @@
-//! What is read from files and command lines, under random damage: whatever the bytes are, there is an answer, in bounded
-//! memory, and what is accepted can be written and read again.
+//! Fuzz tests of everything that is read from files and command lines. Whatever the bytes are, a reader must return a
+//! value or an error, in bounded memory, and accepted input must be the same after it is written and read again.
 //!
-//! Each target takes every file of its corpus as it is, then damages some: a few seconds of it run with all tests. By hand
-//! it goes on for as long as one likes, here for an hour:
+//! Each target reads every file of its corpus, then randomly damaged copies. In a normal run of the tests this takes
+//! a few seconds. A longer run, here of an hour, is started by hand:
 //!
 //!     BOLERO_RANDOM_ITERATIONS=1000000000 BOLERO_RANDOM_TEST_TIME_MS=3600000 \
 //!         cargo test --release -p gradamp-tests --test fuzz pickles
 //!
-//! An input that failed goes, as it is, into the target's corpus.
+//! If an input fails, add it unchanged to the corpus of its target.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // a test ends where its preparations fail
+#![allow(clippy::unwrap_used, clippy::panic)] // a failed preparation may end a test
 
 mod checkpoints;
 mod damage;
@@ -20,7 +20,7 @@ mod settings;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A place in the repository.
+/// A path in the repository.
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
@@ -34,12 +34,12 @@ fn files(folder: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
-/// Limits the memory of this process, so that an input that makes a reader ask for more ends the test.
+/// Limits the memory of this process, so that an input for which a reader allocates too much ends the test.
 fn limit_memory() {
     #[cfg(target_os = "linux")]
     {
         use nix::sys::resource::{Resource, setrlimit};
-        const LIMIT: u64 = 3 << 30; // threads and their regions of memory take a part of it before any input is read
+        const LIMIT: u64 = 3 << 30; // includes the memory that threads reserve before any input is read
         setrlimit(Resource::RLIMIT_AS, LIMIT, LIMIT).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Settings: configuration files, `--set`, studies.
+//! Reads damaged settings: configuration files, `--set` and studies.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -46,12 +46,15 @@ fn read(text: &str) -> Result<Resolved, KeyError> {
     Resolved::from_tree(Node::parse(text, &|line| Origin::File("file".into(), line))?)
 }
 
-/// Settings that were accepted are the same when they are shown and read again.
-fn survives(resolved: &Resolved) {
+/// Settings that are accepted must not change when they are shown and read again.
+fn assert_read_back(resolved: &Resolved) {
     let shown = resolved.show().unwrap();
     match read(&shown) {
-        Ok(again) => assert!(again.config == resolved.config, "shown as\n{shown}\nand read as another"),
-        Err(error) => panic!("shown as\n{shown}\nand refused: {error}"),
+        Ok(again) => assert!(
+            again.config == resolved.config,
+            "the settings were shown as\n{shown}\nand read back differently"
+        ),
+        Err(error) => panic!("the settings were shown as\n{shown}\nand refused: {error}"),
     }
 }
 
@@ -59,13 +62,13 @@ fn survives(resolved: &Resolved) {
 fn configuration_files() {
     let corpus = [files("presets"), files("tests/tests/fuzz/corpus/settings")].concat();
     for preset in files("presets") {
-        survives(&read(std::str::from_utf8(&preset).unwrap()).unwrap());
+        assert_read_back(&read(std::str::from_utf8(&preset).unwrap()).unwrap());
     }
     Damage { corpus, near: 100, words: &WORDS, iterations: 10_000 }.check(|bytes| {
         if let Ok(text) = std::str::from_utf8(bytes)
             && let Ok(resolved) = read(text)
         {
-            survives(&resolved);
+            assert_read_back(&resolved);
         }
     });
 }
@@ -77,7 +80,7 @@ fn values_after_set() {
     Damage { corpus, near: 20, words: &WORDS, iterations: 10_000 }.check(|bytes| {
         let sets = vec![String::from_utf8_lossy(bytes).into_owned()];
         if let Ok(resolved) = (Layers { sets, ..Layers::default() }).resolve() {
-            survives(&resolved);
+            assert_read_back(&resolved);
         }
     });
 }
@@ -85,7 +88,7 @@ fn values_after_set() {
 #[test]
 fn studies() {
     let runs = |text: &str| gradamp_study::sweep::runs_of(Path::new("no/such/study.toml"), text.to_owned());
-    // Studies that need no other file, so that most of what is damaged is still accepted.
+    // These studies need no other file, so that most damaged copies are still accepted.
     let whole = files("tests/tests/fuzz/corpus/studies");
     for study in &whole {
         assert!(!runs(std::str::from_utf8(study).unwrap()).unwrap().is_empty());
@@ -94,7 +97,7 @@ fn studies() {
     Damage { corpus, near: 100, words: &WORDS, iterations: 4_000 }.check(|bytes| {
         let Ok(text) = std::str::from_utf8(bytes) else { return };
         let Ok(names) = runs(text) else { return };
-        // Each run has a folder of its name.
+        // The name of a run is also the name of its folder.
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
         for name in &names {
             let mut parts = Path::new(name).components();

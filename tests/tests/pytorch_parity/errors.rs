@@ -1,20 +1,20 @@
-//! The differences between a replay and PyTorch, and their limits.
+//! The differences between a replay and PyTorch, with their limits.
 
 use std::fmt;
 
-/// ‖difference‖ / ‖PyTorch's gradient‖ of every parameter in the first step.
+/// The limit for every parameter's gradient in the first step: ‖difference‖ / ‖PyTorch's gradient‖.
 const GRADIENT_LIMIT: f64 = 1e-4;
-/// |difference| of the loss in every step.
+/// The limit for the loss in every step: |difference|.
 const LOSS_LIMIT: f64 = 1e-4;
-/// ‖difference‖ / ‖PyTorch's values‖ of every parameter and running statistic after the last step.
+/// The limit for every parameter and running statistic after the last step: ‖difference‖ / ‖PyTorch's values‖.
 const STATE_LIMIT: f64 = 1e-3;
-/// ‖difference‖ / ‖PyTorch's logits‖ in every step.
+/// The limit for the logits in every step: ‖difference‖ / ‖PyTorch's logits‖.
 const LOGITS_LIMIT: f64 = 1e-3;
-/// ‖difference‖ / ‖PyTorch's logits‖ in evaluation mode after the last step. The limit is wider, because the state that computes these
-/// logits may differ by its own limit.
+/// The limit for the logits in evaluation mode after the last step: ‖difference‖ / ‖PyTorch's logits‖. It is wider,
+/// because the parameters that these logits are computed from may differ by their own limit.
 const EVAL_LOGITS_LIMIT: f64 = 1e-2;
 
-/// The largest errors of a replay, each with its place.
+/// The largest differences in a replay, each with the place where it occurs.
 #[derive(Clone, Debug, Default)]
 pub struct Errors {
     pub loss: Worst,
@@ -37,7 +37,7 @@ impl Errors {
         ]
     }
 
-    /// A message for each error that is not below its limit.
+    /// A message for each difference that exceeds its limit.
     pub fn beyond_limits(&self) -> Vec<String> {
         let limits = self.with_limits();
         let beyond = limits.iter().filter(|(_, worst, limit)| worst.error >= *limit);
@@ -81,7 +81,8 @@ pub fn relative(found: &[f32], expected: &[f32]) -> f64 {
     distance(found, expected, norm(expected.iter().copied()))
 }
 
-/// ‖found − expected‖ / reference; 0 where there is no difference, infinite for other numbers of values.
+/// ‖found − expected‖ / reference. The result is 0 without a difference, and infinite if the numbers of values
+/// differ.
 pub fn distance(found: &[f32], expected: &[f32], reference: f64) -> f64 {
     if found.len() != expected.len() {
         return f64::INFINITY;

@@ -12,7 +12,8 @@ use gradamp_models::{Archive, Model, ModelSettings, Norm};
 use ndarray::{ArrayD, IxDyn};
 use serde::Deserialize;
 
-/// The case in a fixture's metadata. An unknown field is an error, because it asks for a setting that would not be tested.
+/// The case that a fixture's metadata describes. An unknown field is an error, because the test would ignore its
+/// setting.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
@@ -33,7 +34,7 @@ pub struct Case {
     pub momentum: f32,
     pub weight_decay: f32,
     pub nesterov: bool,
-    /// The seed of the weights and the batch. Both are stored, so that the test does not need it.
+    /// The seed of the weights and the batch. The fixture stores both, so the test does not use the seed.
     #[serde(rename = "seed")]
     pub _seed: u64,
 }
@@ -43,7 +44,7 @@ pub struct Fixture<B: Backend> {
     pub case: Case,
     pub settings: ModelSettings,
     pub backend: B,
-    /// `[n, h, w, c]`
+    /// The images, `[n, h, w, c]`.
     pub images: Tensor<B>,
     pub labels: Tensor<B>,
 }
@@ -109,8 +110,8 @@ impl<B: Backend> Fixture<B> {
         Ok(hooks)
     }
 
-    /// Whether the case amplifies the parameters of layers without parameters. PyTorch's reference accepts that and the
-    /// amplifier returns an error.
+    /// Whether the case amplifies the parameters of layers that have none. PyTorch's reference accepts such a case;
+    /// the amplifier returns an error.
     fn is_without_effect(&self, trace: &Trace) -> bool {
         let known = |path: &String| trace.sites.iter().any(|site| *site.path == **path);
         let has_parameters = |path: &String| {

@@ -1,13 +1,14 @@
-//! Training steps compared to PyTorch's: losses, gradients, parameters and running statistics, with amplification.
+//! Compares training steps with PyTorch's: losses, gradients, parameters and running statistics, with amplification.
 //!
-//! A fixture is a safetensors file with a batch, a model's weights, and the results of a few training steps in PyTorch. The
-//! case (model, sites, factor, optimiser) is JSON in the file's metadata. The seeds of the fixtures were chosen so that no
-//! rectifier and no pooling window is within rounding of a tie: a correct program in f32 meets the limits on any device.
+//! A fixture is a safetensors file with a batch, a model's weights, and the results of a few training steps in
+//! PyTorch. The file's metadata hold the case (model, sites, factor, optimizer) as JSON. The seeds of the fixtures
+//! were chosen so that no rectifier's input and no pooling window is within rounding of a tie. A correct program in
+//! f32 therefore meets the limits on any device.
 //!
-//! The two fixtures in `tests/fixtures` are always tested. `GRADAMP_FIXTURES` names a folder of further ones, relative to the
-//! workspace's folder; its default is `../shared/fixtures`, where that folder exists.
+//! The two fixtures in `tests/fixtures` are always tested. `GRADAMP_FIXTURES` may name a folder of more fixtures,
+//! relative to the workspace's folder. Its default is `../shared/fixtures`, if that folder exists.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // a test ends where its preparations fail
+#![allow(clippy::unwrap_used, clippy::panic)] // a failed preparation may end a test
 
 mod errors;
 mod fixture;
@@ -48,16 +49,16 @@ fn own_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-/// The folder of further fixtures and its folder `plain`, which holds networks without batch norms or skip connections.
-/// Where there is none, returns nothing and prints a line that says so.
+/// The folder of more fixtures and its folder `plain`, which holds networks without batch norms or skip connections.
+/// If there is no such folder, prints a note and returns nothing.
 fn named_folders() -> Vec<PathBuf> {
-    // `join` leaves an absolute path as it is.
+    // `join` does not change an absolute path.
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let named = std::env::var_os("GRADAMP_FIXTURES").map(|folder| workspace.join(folder));
     let folder =
         named.or_else(|| Some(workspace.join("../shared/fixtures")).filter(|folder| folder.is_dir()));
     let Some(folder) = folder else {
-        print_always("SKIPPED: PyTorch parity on further fixtures; GRADAMP_FIXTURES names no folder of them");
+        print_always("SKIPPED: PyTorch parity on more fixtures; set GRADAMP_FIXTURES to their folder");
         return Vec::new();
     };
     let plain = folder.join("plain");
@@ -69,7 +70,7 @@ fn print_always(line: &str) {
     std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
-/// Replays every fixture of a folder and then fails with all messages.
+/// Replays every fixture in a folder. Fails at the end, with all messages.
 fn check_folder(folder: &Path, backend: &impl Backend) {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -80,7 +81,8 @@ fn check_folder(folder: &Path, backend: &impl Backend) {
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
-/// Replays the fixture in `file`, prints its largest errors and returns a message for each that is beyond its limit.
+/// Replays the fixture in `file`, prints its largest differences, and returns a message for each one that exceeds its
+/// limit.
 fn failures(file: &Path, backend: &impl Backend) -> Vec<String> {
     let message = |what: String| format!("{} on {}: {what}", file.display(), backend.name());
     let result = Fixture::open(file, backend).and_then(|fixture| Ok((replay(&fixture)?, fixture.case.name)));
@@ -95,9 +97,9 @@ fn failures(file: &Path, backend: &impl Backend) -> Vec<String> {
 
 const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/resnet18_output.safetensors");
 
-/// The limits are narrow enough to see a wrong program.
+/// The limits are narrow enough to detect an incorrect program.
 #[test]
-fn a_wrong_setting_is_beyond_the_limits() {
+fn a_wrong_setting_exceeds_the_limits() {
     type Change = fn(&mut Case);
     let changes: [(&str, Change); 5] = [
         ("factor", |case| case.factor *= 1.001),

@@ -1,4 +1,4 @@
-//! A fixture's steps, with the real tape, hooks and optimiser.
+//! Replays the steps of a fixture with the real tape, hooks and optimizer.
 
 use std::error::Error;
 
@@ -53,14 +53,15 @@ pub fn replay<B: Backend>(fixture: &Fixture<B>) -> Result<Errors, Box<dyn Error>
     Ok(errors)
 }
 
-/// Compares every parameter's gradient in the first step.
+/// Compares the gradient of every parameter in the first step.
 ///
-/// Batch norm removes its input's mean and scale, so two gradients before a batch norm are exactly 0: the gradient of a
-/// convolution's or linear layer's bias, and the gradient of a weight whose channel is a single number (a 1x1 kernel on one
-/// channel). Both programs compute rounding noise of about 1e-7 of the added values there, and the ratio of two noises says
-/// nothing. The errors of these two gradients are therefore divided by the layer's gradient: a bias's together with its weight's,
-/// a single weight's together with that of the batch norm's scale. Every other error is divided by the norm of the gradient
-/// itself, also that of a bias without a batch norm behind it.
+/// A batch norm removes the mean and scale of its input. Two kinds of gradients before a batch norm are therefore
+/// exactly 0: the gradient of a convolution's or linear layer's bias, and the gradient of a weight whose channel is a
+/// single number (a 1x1 kernel on one channel). Both programs compute rounding noise of about 1e-7 of the added
+/// values for them, and the ratio of two noises means nothing. The errors of these gradients are divided by a larger
+/// norm instead: for a bias, the norm of its gradient together with its weight's; for a single weight, together with
+/// that of the batch norm's scale. Every other error is divided by the norm of the gradient itself, including that of
+/// a bias that is not followed by a batch norm.
 fn compare_gradients<B: Backend>(
     fixture: &Fixture<B>,
     parameters: &Parameters<B>,

@@ -1,6 +1,7 @@
-//! Which file uses which, and the circles among them.
+//! Finds out which file of a crate uses which, and reports cycles.
 //!
-//! A file uses the file that defines an item it names, wherever the item is re-exported. A `pub use` uses nothing by itself.
+//! A file uses another one if it names an item that the other one defines, wherever the item is re-exported. A `pub
+//! use` alone is not a use.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -11,12 +12,12 @@ use syn::{Macro, Visibility};
 
 use crate::modules::{Crate, Target};
 
-/// Files that use each other in a circle, as a shortest one among them.
+/// Files that use each other in a cycle; a shortest such cycle.
 #[derive(Debug)]
 pub struct Cycle {
-    /// Each file with the path by which it names an item of the next one, and the last with that of the first.
+    /// Each file, with the path by which it names an item of the next file. The last file names an item of the first.
     pub steps: Vec<(String, String)>,
-    /// How many files reach each other: the cycle's files and those of the cycles that overlap with it.
+    /// The number of files that all reach each other: those of this cycle and of the cycles that overlap with it.
     pub files: usize,
 }
 
@@ -29,10 +30,10 @@ impl fmt::Display for Cycle {
     }
 }
 
-/// For each file (by its number) the files that it uses, with a path that it uses them by.
+/// For each file, by its number: the files that it uses, each with a path that names an item of theirs.
 type Graph = Vec<BTreeMap<usize, String>>;
 
-/// One shortest cycle in each group of files that all reach each other.
+/// Finds one shortest cycle in each group of files that all reach each other.
 pub fn find(source: &Crate) -> Vec<Cycle> {
     let graph = graph(source);
     let root = source.files[0].parent().unwrap();
@@ -45,7 +46,7 @@ pub fn find(source: &Crate) -> Vec<Cycle> {
         let group: Vec<usize> =
             (0..graph.len()).filter(|&file| reaches(first, file) && reaches(file, first)).collect();
         if group.first() != Some(&first) {
-            continue; // in no cycle, or in a group that was reported with an earlier file
+            continue; // the file is in no cycle, or its group was reported before
         }
         let shortest = group.iter().map(|&file| round_trip(&reached[file], file)).min_by_key(Vec::len);
         let files = shortest.unwrap_or_default();
@@ -56,7 +57,7 @@ pub fn find(source: &Crate) -> Vec<Cycle> {
     cycles
 }
 
-/// For each file that can be reached from `from`, the file before it on a shortest way.
+/// For each file that can be reached from `from`: the previous file on a shortest path to it.
 fn predecessors(graph: &Graph, from: usize) -> Vec<Option<usize>> {
     let mut before = vec![None; graph.len()];
     let mut waiting = VecDeque::from([from]);
@@ -71,7 +72,7 @@ fn predecessors(graph: &Graph, from: usize) -> Vec<Option<usize>> {
     before
 }
 
-/// The files of a shortest way from `start` back to itself.
+/// The files of a shortest path from `start` back to itself.
 fn round_trip(before: &[Option<usize>], start: usize) -> Vec<usize> {
     let mut files = Vec::new();
     let mut file = start;
@@ -96,7 +97,7 @@ fn graph(source: &Crate) -> Graph {
         for path in paths.found {
             let target = match source.resolve(index, &path) {
                 Target::Item(target) => source.modules[target].file,
-                // A module's name alone uses nothing: the paths that begin with the name do.
+                // A module's name alone is not a use; the paths that begin with this name are.
                 Target::Module(_) | Target::Elsewhere => continue,
             };
             if target != module.file {
@@ -107,7 +108,7 @@ fn graph(source: &Crate) -> Graph {
     graph
 }
 
-/// All paths in a piece of code, those in the arguments of macros included.
+/// All paths in a piece of code, including those in the arguments of macros.
 struct Paths {
     found: Vec<Vec<String>>,
 }
@@ -124,7 +125,7 @@ impl<'ast> Visit<'ast> for Paths {
     }
 
     fn visit_item_use(&mut self, import: &'ast syn::ItemUse) {
-        // Within a function.
+        // A `use` within a function.
         self.add_tree(&import.tree, &mut Vec::new());
     }
 }
@@ -148,7 +149,7 @@ impl Paths {
         }
     }
 
-    /// Names that are joined by `::`.
+    /// Adds sequences of names that are joined by `::`.
     fn add_tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;
@@ -178,10 +179,10 @@ impl Paths {
 #[cfg(test)]
 mod tests {
     use super::find;
-    use crate::planted;
+    use crate::crate_with;
 
     fn cycles(files: &[(&str, &str)]) -> Vec<String> {
-        let (_folder, source) = planted(files);
+        let (_folder, source) = crate_with(files);
         find(&source).iter().map(ToString::to_string).collect()
     }
 
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_reexports_and_tests_are_no_uses() {
+    fn modules_reexports_and_tests_are_not_uses() {
         let found = cycles(&[
             ("lib.rs", "mod a; mod b; pub use a::A; pub use b::B; pub struct Root;"),
             (

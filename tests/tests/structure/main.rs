@@ -1,7 +1,7 @@
-//! The structure of the workspace's crates, read from their sources: no import cycles, short files, no unsafe code where none is
-//! needed, a small core, and libraries that do not speak of the program's flags and keys.
+//! Checks the structure of the workspace's crates in their sources: no import cycles, short files, no unsafe code in
+//! crates that need none, a small core, and libraries whose messages do not mention the program's flags and keys.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, which the lints do not recognise as such
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy allows these in test functions, but not in their helpers
 
 mod cycles;
 mod modules;
@@ -12,22 +12,23 @@ use std::path::{Path, PathBuf};
 
 use modules::Crate;
 
-/// The longest file of a crate's sources, in lines. Test modules may be longer.
+/// The most lines of a source file. Test modules may be longer.
 const LONGEST_FILE: usize = 450;
-/// The largest number of public items that a user of gradamp-core can reach.
+/// The most public items of gradamp-core that a user can reach.
 const CORE_ITEMS: usize = 250;
 
 /// Crates that forbid unsafe code.
 const WITHOUT_UNSAFE: &[&str] = &["gradamp-core", "gradamp-models", "gradamp-data", "gradamp-study"];
 
-/// Crates that are used without the program, so that their messages name fields and methods.
+/// Crates that can be used without the program. Their messages must name fields and methods instead of the program's
+/// flags and keys.
 const LIBRARIES: &[&str] = &["gradamp-core", "gradamp-wgpu", "gradamp-models", "gradamp-data", "gradamp-cpu"];
 
 fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// The names of the workspace's crates: its folders with a `src/lib.rs`, except this one, which holds tests only.
+/// The names of the workspace's crates: all folders with a `src/lib.rs`, except for this one, which holds tests only.
 fn crates() -> Vec<String> {
     let entries = std::fs::read_dir(workspace()).unwrap().map(|entry| entry.unwrap());
     let mut names: Vec<String> = entries
@@ -45,7 +46,7 @@ fn read(name: &str) -> Crate {
 }
 
 #[test]
-fn files_of_a_crate_do_not_import_each_other_in_a_circle() {
+fn files_of_a_crate_do_not_import_each_other_in_a_cycle() {
     let mut failures = Vec::new();
     for name in crates() {
         let cycles = cycles::find(&read(&name));
@@ -54,7 +55,7 @@ fn files_of_a_crate_do_not_import_each_other_in_a_circle() {
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
-/// `cargo run` in the workspace's folder asks which program is meant, unless exactly one package names its own.
+/// `cargo run` in the workspace's folder starts the program only if exactly one package names its default binary.
 #[test]
 fn cargo_run_starts_the_program() {
     let mut metadata = std::process::Command::new(env!("CARGO"));
@@ -120,19 +121,19 @@ fn the_core_is_small() {
 }
 
 #[test]
-fn libraries_do_not_speak_of_the_programs_flags_and_keys() {
+fn libraries_do_not_mention_the_programs_flags_and_keys() {
     let mut failures = Vec::new();
     for name in crates().iter().filter(|name| LIBRARIES.contains(&&***name)) {
         for file in read(name).files {
-            let texts = strings::of_the_program(&std::fs::read_to_string(&file).unwrap());
+            let texts = strings::that_name_the_program(&std::fs::read_to_string(&file).unwrap());
             failures.extend(texts.into_iter().map(|text| format!("{}: {text:?}", file.display())));
         }
     }
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
-/// A crate with the given files, in a temporary folder.
-fn planted(files: &[(&str, &str)]) -> (tempfile::TempDir, Crate) {
+/// Writes a crate with the given files into a temporary folder and reads it.
+fn crate_with(files: &[(&str, &str)]) -> (tempfile::TempDir, Crate) {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         let path = folder.path().join(name);

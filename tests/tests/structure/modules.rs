@@ -1,4 +1,4 @@
-//! The modules of a crate, with what they define and import. Test modules are left out.
+//! Reads the modules of a crate, with the items that they define and import. Test modules are left out.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use quote::ToTokens;
 use syn::{Attribute, Item, UseTree, Visibility};
 
-/// A crate's modules; the first one is the root.
+/// The modules of a crate. The first one is the root.
 pub struct Crate {
     pub modules: Vec<Module>,
-    /// The files of the modules, beginning with the root's.
+    /// The files of the modules, beginning with the root's file.
     pub files: Vec<PathBuf>,
 }
 
-/// A module, in a file of its own or within its parent's.
+/// A module, which has its own file or is written inside its parent's.
 #[derive(Default)]
 pub struct Module {
     pub parent: Option<usize>,
@@ -24,7 +24,7 @@ pub struct Module {
     pub definitions: BTreeMap<String, Definition>,
     pub imports: Vec<Import>,
     pub is_public: bool,
-    /// The items themselves, but for modules.
+    /// The items themselves, except for modules.
     pub items: Vec<Item>,
 }
 
@@ -33,24 +33,24 @@ pub struct Definition {
     pub is_public: bool,
 }
 
-/// One name that a `use` brings in; `*` for all names of a module.
+/// A name that a `use` imports; `*` for all names of a module.
 pub struct Import {
     pub path: Vec<String>,
     pub name: String,
     pub visibility: Visibility,
 }
 
-/// What a path leads to.
+/// What a path refers to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target {
     Module(usize),
     /// An item of the module.
     Item(usize),
-    /// Something outside of the crate, or a local name.
+    /// Something outside the crate, or a local name.
     Elsewhere,
 }
 
-/// How many re-exports are followed, so that those that lead to each other end.
+/// The most re-exports to follow. The limit ends the search if re-exports refer to each other.
 const DEPTH: usize = 16;
 
 impl Crate {
@@ -61,7 +61,7 @@ impl Crate {
         this
     }
 
-    /// Adds the module in a file; the files of its children are in `folder`.
+    /// Adds the module in a file. The files of its child modules are in `folder`.
     fn add_file(&mut self, path: &Path, folder: &Path, parent: Option<usize>, is_public: bool) -> usize {
         let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let file = syn::parse_file(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -108,7 +108,7 @@ impl Crate {
                 }
                 item => {
                     if let Some((name, definition)) = definition(&item) {
-                        // `#[macro_export]` puts a macro into the root, wherever it is written.
+                        // `#[macro_export]` makes a macro an item of the root, in whichever module it is written.
                         let place =
                             if matches!(item, Item::Macro(_)) && definition.is_public { 0 } else { index };
                         self.modules[place].definitions.insert(name, definition);
@@ -120,7 +120,7 @@ impl Crate {
         index
     }
 
-    /// What `path` means in `module`.
+    /// Resolves `path` as it is written in `module`.
     pub fn resolve(&self, module: usize, path: &[String]) -> Target {
         self.resolve_within(module, path, DEPTH)
     }
@@ -147,7 +147,7 @@ impl Crate {
                 name => match self.lookup(current, name, after.is_empty(), depth) {
                     Some(Target::Module(child)) => child,
                     Some(other) => return other,
-                    None => return Target::Item(current), // such as a function that a macro writes
+                    None => return Target::Item(current), // for example a function that a macro generates
                 },
             };
             rest = after;
@@ -155,7 +155,7 @@ impl Crate {
         Target::Module(current)
     }
 
-    /// What `name` means in `module`. An item comes before a module of the same name if the path ends with it.
+    /// Resolves `name` in `module`. If the path ends with it, an item comes before a module of the same name.
     fn lookup(&self, module: usize, name: &str, is_last: bool, depth: usize) -> Option<Target> {
         let Module { children, definitions, imports, .. } = &self.modules[module];
         let item = definitions.contains_key(name).then_some(Target::Item(module));
@@ -225,7 +225,7 @@ fn definition(item: &Item) -> Option<(String, Definition)> {
     Some((name.to_string(), Definition { is_public }))
 }
 
-/// Whether the item is compiled for tests only.
+/// Whether the item is compiled only for tests.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
         syn::Meta::List(list) if list.path.is_ident("cfg") => {

@@ -1,4 +1,5 @@
-//! The items of a crate that its users can reach: structs, enums, unions, traits, functions, types, constants, statics and macros.
+//! Lists the items of a crate that its users can reach: structs, enums, unions, traits, functions, types, constants,
+//! statics and macros.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +7,7 @@ use syn::Visibility;
 
 use crate::modules::{Crate, Target};
 
-/// Each item once, by the module of its definition and its name.
+/// Each reachable item once, named by the module that defines it and its own name.
 pub fn items(source: &Crate) -> Vec<String> {
     let mut found = BTreeSet::new();
     add_module(source, 0, &mut found, &mut BTreeSet::new());
@@ -50,14 +51,14 @@ fn path(source: &Crate, module: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::items;
-    use crate::planted;
+    use crate::crate_with;
 
     #[test]
     fn reachable_items_are_counted_once() {
         let root = "\
             pub mod open; mod closed; pub use closed::{A, deep}; pub use open::f as again;
             pub struct Root; struct Hidden; #[doc(hidden)] pub fn unseen() {} pub(crate) fn inner() {}";
-        let (_folder, source) = planted(&[
+        let (_folder, source) = crate_with(&[
             ("lib.rs", root),
             ("open.rs", "pub fn f() {} fn g() {}"),
             ("closed/mod.rs", "pub struct A; pub struct NotReexported; pub mod deep;"),

@@ -1,26 +1,27 @@
-//! String literals that name the program's flags, keys or commands.
+//! Finds string literals that name the program's flags, keys or commands.
 
 use proc_macro2::{TokenStream, TokenTree};
 
 /// The tables of the program's configuration.
 const TABLES: [&str; 7] = ["train", "strategy", "optimizer", "amplification", "data", "model", "sweep"];
-/// The endings of the names of files, which are no keys.
+/// Endings of file names, so that `config.toml` is not taken for a key.
 const FILES: [&str; 5] = ["safetensors", "json", "jsonl", "toml", "bin"];
-/// Fields of the libraries' settings that begin like keys. The key of a phase is `strategy.phase`.
+/// Fields of the libraries' settings that look like keys. (The key of a phase is `strategy.phase`.)
 const FIELDS: [&str; 1] = ["phases"];
 /// The program's commands.
 const COMMANDS: [&str; 10] =
     ["train", "tune", "devices", "bench", "sweep", "compare", "report", "config", "verify", "watch"];
 
-/// The literals in a file's text that speak of the program. Comments and test modules are left out.
-pub fn of_the_program(text: &str) -> Vec<String> {
+/// The string literals in a file that mention the program's flags, keys or commands. Comments and test modules are
+/// left out.
+pub fn that_name_the_program(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     add(text.parse().unwrap(), &mut found);
-    found.retain(|text| is_of_the_program(text));
+    found.retain(|text| names_the_program(text));
     found
 }
 
-/// Adds all string literals, but for those in attributes and in items that are for tests.
+/// Adds all string literals, except for those in attributes and in items for tests.
 fn add(tokens: TokenStream, found: &mut Vec<String>) {
     let mut tokens = tokens.into_iter().peekable();
     let mut is_test = false;
@@ -52,7 +53,7 @@ fn add(tokens: TokenStream, found: &mut Vec<String>) {
     }
 }
 
-fn is_of_the_program(text: &str) -> bool {
+fn names_the_program(text: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     let words: Vec<&str> = text.split(|c| !is_part(c)).map(|word| word.trim_end_matches('.')).collect();
     let is_flag =
@@ -71,7 +72,7 @@ fn is_of_the_program(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::of_the_program;
+    use super::that_name_the_program;
 
     #[test]
     fn flags_keys_and_commands_are_found_and_files_are_not() {
@@ -85,6 +86,9 @@ mod tests {
             #[test]
             fn t() { g("--flag") }
         "##;
-        assert_eq!(of_the_program(text), ["use --device cpu", "set {} to train.device", "`gradamp tune`"]);
+        assert_eq!(
+            that_name_the_program(text),
+            ["use --device cpu", "set {} to train.device", "`gradamp tune`"]
+        );
     }
 }

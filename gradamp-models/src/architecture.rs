@@ -1,4 +1,4 @@
-//! The architectures that settings name.
+//! The architectures that settings can name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,10 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::external::EXTERNAL;
 use crate::{Error, Result};
 
-/// An architecture.
+/// A network's architecture.
 ///
-/// **Source:** VGG: Simonyan, Zisserman, 2015, with batch norm and one linear classifier, as is usual for CIFAR. ResNet:
-/// He et al., 2016, with a 3x3 stem and projection shortcuts. MLP: fully connected layers on the flattened image.
+/// **Sources:** VGG: Simonyan and Zisserman, 2015, with batch norms and one linear classifier, as is customary for
+/// CIFAR. ResNet: He et al., 2016, with a 3x3 stem and projection shortcuts. MLP: fully connected layers on the
+/// flattened image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Architecture {
@@ -30,7 +31,7 @@ pub enum Architecture {
     ResNet34,
     /// Fully connected layers, each followed by an activation, and a linear classifier.
     Mlp,
-    /// A model of another crate, by the name under which [`register`](crate::register) knows it.
+    /// A model of another crate, by the name under which it was registered (see [`register`](crate::register)).
     External(&'static str),
 }
 
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_gets_the_nearest_right_one() {
+    fn the_error_for_an_unknown_name_suggests_the_nearest_one() {
         for (name, nearest) in
             [("resnet-18", "resnet18"), ("ResNet34", "resnet34"), ("vgg", "vgg11"), ("vg19", "vgg19")]
         {

@@ -1,4 +1,4 @@
-//! Safetensors files: named tensors and some strings.
+//! Reads and writes safetensors files, which hold named tensors and some strings.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,7 +10,7 @@ use serde::ser::{SerializeMap, Serializer};
 
 use crate::{Error, Result};
 
-/// The strings in a file's header.
+/// The strings in the header of a file.
 pub type Metadata = BTreeMap<String, String>;
 
 /// An open safetensors file.
@@ -26,15 +26,15 @@ pub struct Archive {
 impl Archive {
     /// Reads the file at `path`.
     ///
-    /// **Errors:** a file that is missing, truncated or of another format.
+    /// **Errors:** the file is missing, truncated or in another format.
     pub fn open(path: &Path) -> Result<Self> {
         let bytes = gradamp_core::files::read(path).map_err(Error::io(path, "read"))?;
         Self::from_bytes(&path.display().to_string(), bytes)
     }
 
-    /// Reads the bytes of a file. `origin` is the name of the file in errors.
+    /// Reads the bytes of a file. Errors call the file `origin`.
     ///
-    /// **Errors:** as [`Archive::open`].
+    /// **Errors:** those of [`Archive::open`].
     pub fn from_bytes(origin: &str, bytes: Vec<u8>) -> Result<Self> {
         match SafeTensors::read_metadata(&bytes) {
             Ok((header_len, header)) => {
@@ -43,10 +43,10 @@ impl Archive {
             Err(error) => {
                 let message = match error {
                     SafeTensorError::MetadataIncompleteBuffer => {
-                        "its header promises another size (a truncated file?)".into()
+                        "its header is for another size (is the file truncated?)".into()
                     }
                     SafeTensorError::InvalidHeaderLength => {
-                        "it ends inside its header (a truncated file?)".into()
+                        "it ends inside its header (is the file truncated?)".into()
                     }
                     error => error.to_string(),
                 };
@@ -62,7 +62,7 @@ impl Archive {
         }
     }
 
-    /// The name of the file in errors.
+    /// The name of the file in error messages.
     pub fn origin(&self) -> &str {
         &self.origin
     }
@@ -72,21 +72,21 @@ impl Archive {
         self.header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect()
     }
 
-    /// The tensors' names, in alphabetical order.
+    /// The names of the tensors, in alphabetical order.
     pub fn names(&self) -> Vec<String> {
         let mut names = self.header.offset_keys();
         names.sort();
         names
     }
 
-    /// The shape of a tensor; `None` if there is no tensor of this name.
+    /// The shape of a tensor; `None` if the file has no tensor called `name`.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.header.info(name).map(|info| &*info.shape)
     }
 
-    /// The values of a tensor of floating-point numbers; f64 values are rounded to f32.
+    /// The values of a tensor of floating-point numbers. Values of type f64 are rounded to f32.
     ///
-    /// **Errors:** no tensor of this name; a tensor of another type.
+    /// **Errors:** the file has no tensor called `name`, or the tensor has another type.
     pub fn floats(&self, name: &str) -> Result<Vec<f32>> {
         let (dtype, bytes) = self.tensor(name)?;
         match dtype {
@@ -101,10 +101,12 @@ impl Archive {
         }
     }
 
-    /// The values of a tensor of whole numbers. They may have any numeric type, since casting a model in PyTorch casts its counters too.
-    /// A counter that is too large for f16 is infinite in f16; it is read as the largest f16.
+    /// The values of a tensor of whole numbers. The tensor may have any numeric type, since casting a model in
+    /// PyTorch also casts its counters. A counter that is too large for f16 becomes infinite there; it is read as the
+    /// largest f16.
     ///
-    /// **Errors:** no tensor of this name; a tensor of another type; a value that is not a whole number, or beyond 63 bits.
+    /// **Errors:** the file has no tensor called `name`; the tensor has another type; a value is not a whole number
+    /// or takes more than 63 bits.
     pub fn integers(&self, name: &str) -> Result<Vec<i64>> {
         let (dtype, bytes) = self.tensor(name)?;
         let wide: Vec<i128> = match dtype {
@@ -117,7 +119,7 @@ impl Archive {
             Dtype::U16 => elements(bytes).map(u16::from_le_bytes).map(i128::from).collect(),
             Dtype::U8 => elements(bytes).map(u8::from_le_bytes).map(i128::from).collect(),
             Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16 => {
-                // f64 holds a counter that f32 would round.
+                // f64 can hold a counter that f32 would round.
                 let values: Vec<f64> = match dtype {
                     Dtype::F64 => elements(bytes).map(f64::from_le_bytes).collect(),
                     _ => self.floats(name)?.into_iter().map(f64::from).collect(),
@@ -142,8 +144,8 @@ impl Archive {
         let info = self.header.info(name).ok_or_else(|| self.error(name, "is missing"))?;
         let (begin, end) = info.data_offsets;
         let bytes = self.bytes.get(self.data + begin..self.data + end);
-        // The header was checked against the file's size when it was read.
-        Ok((info.dtype, bytes.ok_or_else(|| self.error(name, "lies outside of the file"))?))
+        // The header was checked against the size of the file when the file was read.
+        Ok((info.dtype, bytes.ok_or_else(|| self.error(name, "lies outside the file"))?))
     }
 
     pub(crate) fn error(&self, tensor: &str, message: impl Into<String>) -> Error {
@@ -155,7 +157,7 @@ fn elements<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
     bytes.as_chunks().0.iter().copied()
 }
 
-/// The value of an IEEE 754 half-precision number.
+/// Converts an IEEE 754 half-precision number.
 fn f16(bits: u16) -> f32 {
     let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
     let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
@@ -167,14 +169,14 @@ fn f16(bits: u16) -> f32 {
     }
 }
 
-/// The values of a tensor to be written.
+/// The values of a tensor to write.
 pub(crate) enum Values {
     F32(Vec<f32>),
     I64(i64),
 }
 
-/// A tensor to be written. Its values are read from `source` when the tensor is written, so that only one tensor is in memory at a
-/// time.
+/// A tensor to write. Its values are read from `source` only when the tensor is written, so that one tensor at a time
+/// is in memory.
 pub(crate) struct Entry<T> {
     pub name: String,
     pub dtype: Dtype,
@@ -182,8 +184,8 @@ pub(crate) struct Entry<T> {
     pub source: T,
 }
 
-/// Writes a safetensors file, byte for byte as the format's own library does (wider types first, then by name), except that
-/// the metadata have a fixed order too, so that equal contents give equal bytes.
+/// Writes a safetensors file with the same bytes as the format's own library (wider types first, then by name). The
+/// metadata also have a fixed order, so that equal contents give equal files.
 pub(crate) fn write_archive<T>(
     out: &mut dyn Write,
     file: &Path,
@@ -230,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_have_their_ieee_values() {
+    fn half_precision_numbers_have_their_ieee_values() {
         let cases = [
             (0x0000, 0.0),
             (0x3c00, 1.0),

@@ -1,4 +1,4 @@
-//! Writing files atomically.
+//! Writes files atomically.
 
 use std::fs::{self, FileType, Metadata};
 use std::io::{self, BufWriter, Write};
@@ -7,17 +7,18 @@ use std::path::{Path, PathBuf};
 use crate::durable::{sync_file, sync_folder};
 use crate::{Error, Result};
 
-/// The largest number of symbolic links that are followed to a file. Linux has the same limit.
+/// The most symbolic links to follow to a file. Linux has the same limit.
 const MOST_LINKS: usize = 40;
 
-/// Writes the file at `path` atomically: readers find the old file or the new one and never a part of it, even after a loss
-/// of power. `fill` writes to a temporary file in the same folder, which is then flushed to the disk and renamed.
+/// Writes the file at `path` atomically: readers find either the old file or the new one, never a part of it, even
+/// after a power cut. `fill` writes to a temporary file in the same folder, which is then flushed to the disk and
+/// renamed.
 ///
-/// If `path` is a symbolic link, the link stays, and the file that it leads to is replaced. The new file has the permissions of the old
-/// one, and its owner if the system allows it.
+/// If `path` is a symbolic link, the link is kept, and the file that it leads to is replaced. The new file gets the
+/// permissions of the old one, and its owner if the system allows it.
 ///
-/// **Errors:** a folder that is missing, not writable or full; a path of something other than a file; errors of `fill`. Each
-/// leaves the old file as it is.
+/// **Errors:** the folder is missing, full or not writable; something other than a file is at `path`; `fill` fails.
+/// After an error the old file is unchanged.
 pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let path = &file_behind(path)?;
     let folder = folder_of(path);
@@ -45,9 +46,10 @@ pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result
     sync_folder(folder)
 }
 
-/// The path of the file to which the symbolic links of `path` lead. The file need not exist.
+/// Follows the symbolic links of `path` to the path of a file. The file need not exist.
 ///
-/// **Errors:** something other than a file, such as a folder, a device or a pipe; links that lead in a circle.
+/// **Errors:** the path leads to something other than a file, such as a folder, a device or a pipe; the links form a
+/// circle.
 pub fn file_behind(path: &Path) -> Result<PathBuf> {
     let refused = |found| Error::NotAFile { file: path.display().to_string(), found };
     let mut end = path.to_owned();
@@ -59,7 +61,7 @@ pub fn file_behind(path: &Path) -> Result<PathBuf> {
             };
         };
         let folder = folder_of(&end);
-        // Paths such as `/dev/stdout` lead to open handles, which cannot be replaced by a file.
+        // Paths such as `/dev/stdout` lead to open handles, which a file cannot replace.
         if folder.canonicalize().is_ok_and(|folder| folder.starts_with("/proc")) {
             return Err(refused("an open handle"));
         }
@@ -97,7 +99,7 @@ fn keep_access(new: &fs::File, old: &Metadata) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{MetadataExt, fchown};
-        let _ = fchown(new, Some(old.uid()), Some(old.gid())); // only the superuser can give files away
+        let _ = fchown(new, Some(old.uid()), Some(old.gid())); // only the superuser may change a file's owner
     }
     new.set_permissions(old.permissions())
 }
@@ -113,25 +115,25 @@ mod tests {
     }
 
     #[test]
-    fn links_stay_and_the_file_that_they_lead_to_is_written() {
+    fn links_are_kept_and_the_file_they_lead_to_is_written() {
         let root = tempfile::tempdir().unwrap();
         let (file, link, far) =
             (root.path().join("file"), root.path().join("link"), root.path().join("d/far"));
         fs::create_dir(root.path().join("d")).unwrap();
         symlink("file", &link).unwrap();
         symlink("../link", &far).unwrap();
-        write(&far, "one").unwrap(); // there is no file yet
+        write(&far, "one").unwrap(); // the file does not exist yet
         assert_eq!(fs::read_to_string(&file).unwrap(), "one");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
         write(&far, "two").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "two");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
         assert!(fs::read_link(&link).is_ok() && fs::read_link(&far).is_ok());
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 3, "nothing else is left");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 3, "no other file may be left");
     }
 
     #[test]
-    fn folders_devices_and_sockets_are_refused_and_stay() {
+    fn folders_devices_and_sockets_are_refused_and_kept() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
         fs::create_dir(at("folder")).unwrap();

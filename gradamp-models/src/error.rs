@@ -12,7 +12,7 @@ pub enum Error {
     Architecture {
         /// The name.
         found: String,
-        /// The most similar known name, if one is similar.
+        /// The most similar known name, if there is a similar one.
         nearest: Option<&'static str>,
         /// All known names.
         known: String,
@@ -27,7 +27,7 @@ pub enum Error {
         /// The system's own error.
         source: io::Error,
     },
-    /// A path to write to that is not a file.
+    /// A path to write to at which there is something other than a file.
     #[error("{file}: expected the path of a file to write, found {found}")]
     NotAFile {
         /// The path.
@@ -35,7 +35,7 @@ pub enum Error {
         /// What is there.
         found: &'static str,
     },
-    /// A file that is not a safetensors file, or only a part of one.
+    /// A file that is not a complete safetensors file.
     #[error("{file}: expected a whole safetensors file, found {bytes} bytes that are not one: {message}")]
     Format {
         /// The file.
@@ -63,12 +63,12 @@ pub enum Error {
         /// What was expected and what was found.
         message: String,
     },
-    /// A file of another model.
+    /// A file that holds another model than expected.
     #[error("{file}: expected {expected}, found {found}")]
     Model {
         /// The file.
         file: String,
-        /// The model whose parameters are to be filled.
+        /// The model whose parameters were to be filled.
         expected: String,
         /// The model in the file.
         found: String,

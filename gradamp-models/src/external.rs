@@ -8,12 +8,14 @@ use gradamp_core::{Backend, Module, Parameters, Result};
 
 /// A model of another crate, on any backend.
 ///
-/// A program registers a definition under a name. From then on, settings may name it as their architecture.
+/// A program registers a definition under a name. After that, settings can name it as their architecture.
 pub trait ModelDefinition: Send + Sync + 'static {
-    /// Builds the model for images of three channels and registers its parameters, initialised from their seed.
+    /// Builds the model for images of three channels and registers its parameters, which are initialised from the
+    /// seed of `parameters`.
     ///
-    /// **Shapes:** the model reads x `[n, h, w, 3]` and gives y `[n, classes]`.
-    /// **Errors:** a width or a number of classes that the model cannot have; out of memory.
+    /// **Shapes:** the model maps x `[n, h, w, 3]` to y `[n, classes]`.
+    /// .
+    /// **Errors:** the model cannot have this width or number of classes; out of memory.
     fn build<B: Backend>(
         &self,
         width: usize,
@@ -22,13 +24,14 @@ pub trait ModelDefinition: Send + Sync + 'static {
     ) -> Result<Box<dyn Module<B>>>;
 }
 
-/// A definition for one backend: given `Parameters<B>`, it builds a `Box<dyn Module<B>>`; `None` for another backend.
+/// A definition for one backend. Given `Parameters<B>` of this backend, the function builds a `Box<dyn Module<B>>`;
+/// given those of another backend, it returns `None`.
 pub struct OnBackend(Builder);
 
 type Builder = Box<dyn Fn(usize, usize, &mut dyn Any) -> Option<Result<Box<dyn Any>>> + Send + Sync>;
 
 impl OnBackend {
-    /// `definition` for the backend `B`.
+    /// Makes `definition` available on the backend `B`.
     pub fn new<B: Backend, D: ModelDefinition>(definition: &Arc<D>) -> Self {
         let definition = definition.clone();
         Self(Box::new(move |width, classes, parameters| {
@@ -42,9 +45,9 @@ impl OnBackend {
 pub(crate) static EXTERNAL: Registry<Vec<OnBackend>> =
     Registry::new("model", &["vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "mlp"]);
 
-/// Lets settings name a model of another crate, on the backends that a program has.
+/// Registers a model of another crate under `name`, so that settings can name it, on the given backends.
 ///
-/// **Errors:** a name that is taken, or that has other characters than lower-case letters, digits, `_` and `-`.
+/// **Errors:** the name is taken, or has characters other than lower-case letters, digits, `_` and `-`.
 pub fn register(name: &str, backends: Vec<OnBackend>) -> Result<()> {
     EXTERNAL.add(name, backends)
 }
@@ -54,7 +57,8 @@ pub fn registered() -> Vec<&'static str> {
     EXTERNAL.added()
 }
 
-/// The registered model called `name`; `None` if no crate has registered this name for this backend.
+/// Builds the registered model called `name`. Returns `None` if no model is registered under this name for this
+/// backend.
 pub(crate) fn build<B: Backend>(
     name: &str,
     width: usize,

@@ -1,4 +1,4 @@
-//! Conversion between this project's layouts of parameters and PyTorch's.
+//! Converts parameters between this project's layouts and PyTorch's.
 //!
 //! | role | here | PyTorch |
 //! |---|---|---|
@@ -9,7 +9,8 @@
 
 use gradamp_core::Role;
 
-/// A weight seen as `[k, c_in, c_out]`, where k is the number of taps of the kernel; `None` where the two layouts are equal.
+/// The shape of a weight as `[k, c_in, c_out]`, where k is the number of taps of the kernel; `None` if the two
+/// layouts are equal.
 fn weight(role: Role, shape: &[usize]) -> Option<[usize; 3]> {
     match (role, shape) {
         (Role::ConvWeight | Role::LinearWeight, &[kh, kw, c_in, c_out]) => Some([kh * kw, c_in, c_out]),
@@ -18,7 +19,7 @@ fn weight(role: Role, shape: &[usize]) -> Option<[usize; 3]> {
     }
 }
 
-/// The shape that PyTorch gives a parameter of `shape`.
+/// The shape in PyTorch of a parameter whose shape here is `shape`.
 pub(crate) fn torch_shape(role: Role, shape: &[usize]) -> Vec<usize> {
     match (role, shape) {
         (Role::ConvWeight, &[kh, kw, c_in, c_out]) => vec![c_out, c_in, kh, kw],
@@ -28,7 +29,7 @@ pub(crate) fn torch_shape(role: Role, shape: &[usize]) -> Vec<usize> {
     }
 }
 
-/// The values of a parameter in PyTorch's order; `shape` is its shape in this project's layout.
+/// The values of a parameter in PyTorch's order. `shape` is its shape in this project's layout.
 pub(crate) fn to_torch(role: Role, shape: &[usize], values: Vec<f32>) -> Vec<f32> {
     let Some([k, c_in, c_out]) = weight(role, shape) else { return values };
     let mut y = Vec::with_capacity(values.len());
@@ -40,7 +41,7 @@ pub(crate) fn to_torch(role: Role, shape: &[usize], values: Vec<f32>) -> Vec<f32
     y
 }
 
-/// The inverse of [`to_torch`]; `shape` is again the shape in this project's layout.
+/// The inverse of [`to_torch`]. `shape` is again the shape in this project's layout.
 pub(crate) fn from_torch(role: Role, shape: &[usize], values: Vec<f32>) -> Vec<f32> {
     let Some([k, c_in, c_out]) = weight(role, shape) else { return values };
     let mut y = Vec::with_capacity(values.len());
@@ -59,16 +60,17 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// A slow twin, which computes the position of each value from its four indices.
+        /// A slow reference computes the position of each value from its four indices.
         #[test]
-        fn every_value_of_a_convolution_goes_to_its_place(kh in 1usize..4, kw in 1usize..4, i in 1usize..5, o in 1usize..5) {
+        fn every_value_of_a_convolution_moves_to_its_position(kh in 1usize..4, kw in 1usize..4, i in 1usize..5, o in 1usize..5) {
             let shape = [kh, kw, i, o];
             let values: Vec<f32> = (0..kh * kw * i * o).map(|v| v as f32).collect();
             let torch = to_torch(Role::ConvWeight, &shape, values.clone());
             for (p, q, c, n) in indices(kh, kw, i, o) {
                 prop_assert_eq!(torch[((n * i + c) * kh + p) * kw + q], values[((p * kw + q) * i + c) * o + n]);
             }
-            // PyTorch flattens an image by channel, row and column, so that a linear layer on images has the same order.
+            // PyTorch flattens an image by channel, row and column. A linear layer on images therefore has the same
+            // order as a convolution.
             prop_assert_eq!(&to_torch(Role::LinearWeight, &shape, values.clone()), &torch);
             prop_assert_eq!(torch_shape(Role::LinearWeight, &shape), vec![o, i * kh * kw]);
             prop_assert_eq!(torch_shape(Role::ConvWeight, &shape), vec![o, i, kh, kw]);

@@ -8,8 +8,8 @@ use crate::{Architecture, ModelSettings, Norm, Result};
 /// The height, width and channels of an image.
 const IMAGE: [usize; 3] = [32, 32, 3];
 
-/// The settings of the MLP whose tensors have these names and shapes. The activation is the standard one, since it does not
-/// follow from the tensors. `None` if the tensors are not those of a whole MLP.
+/// The settings of the MLP whose tensors have these names and shapes; `None` if the tensors are not those of a
+/// complete MLP. The tensors do not show the activation, so the result has the standard one.
 pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<ModelSettings> {
     let width = *shape("fc1.weight")?.first()?;
     let classes = *shape("classifier.weight")?.first()?;
@@ -19,8 +19,8 @@ pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<M
     Some(ModelSettings { width, classes, norm, depth: layers.count(), ..standard })
 }
 
-/// `fc1`, `bn1`, `act1`, `fc2`, ...: `depth` hidden layers of `width` units, each with its activation, and a linear
-/// `classifier`. The batch norms between them are there only if the settings say so.
+/// The layers `fc1`, `bn1`, `act1`, `fc2`, ...: `depth` hidden layers of `width` units, each followed by its
+/// activation, and a linear `classifier`. The batch norms `bn1`, `bn2`, ... exist only if the settings ask for them.
 ///
 /// **Shapes:** x `[n, 32, 32, 3]`, y `[n, classes]`.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct Mlp {
 impl Mlp {
     /// Registers the model's parameters in the order of PyTorch's state_dict.
     ///
-    /// **Errors:** another architecture; those of [`ModelSettings::check`]; out of memory.
+    /// **Errors:** the settings name another architecture; those of [`ModelSettings::check`]; out of memory.
     pub fn new<B: Backend>(settings: &ModelSettings, parameters: &mut Parameters<B>) -> Result<Self> {
         settings.check()?;
         if settings.architecture != Architecture::Mlp {

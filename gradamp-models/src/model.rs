@@ -1,4 +1,4 @@
-//! The models of this crate: built from settings, and recognised by their tensors.
+//! The models of this crate: building them from settings, and recognising them by their tensors.
 
 use gradamp_core::{Backend, Module, Parameters, Tape, Var};
 
@@ -34,9 +34,9 @@ pub enum Model {
     Mlp(Mlp),
 }
 
-/// Builds the model that `settings` name, of this crate or registered by another one.
+/// Builds the model that `settings` name: one of this crate, or one that another crate registered.
 ///
-/// **Errors:** as [`Model::new`]; a registered model that does not exist on this backend.
+/// **Errors:** those of [`Model::new`]; the registered model does not exist for this backend.
 pub fn build<B: Backend>(
     settings: &ModelSettings,
     parameters: &mut Parameters<B>,
@@ -57,9 +57,11 @@ fn unknown_here<B: Backend>(name: &str, parameters: &Parameters<B>) -> gradamp_c
 }
 
 impl Model {
-    /// Builds the model and registers its parameters. They are initialised as PyTorch does, from the seed of `parameters`.
+    /// Builds the model and registers its parameters, which are initialised as in PyTorch, from the seed of
+    /// `parameters`.
     ///
-    /// **Errors:** those of [`ModelSettings::check`]; a model of another crate, which [`build`] makes; out of memory.
+    /// **Errors:** those of [`ModelSettings::check`]; the model belongs to another crate (use [`build`]); out of
+    /// memory.
     pub fn new<B: Backend>(settings: &ModelSettings, parameters: &mut Parameters<B>) -> Result<Self> {
         Ok(match settings.architecture {
             Architecture::Vgg11 | Architecture::Vgg13 | Architecture::Vgg16 | Architecture::Vgg19 => {
@@ -69,7 +71,7 @@ impl Model {
                 Model::ResNet(ResNet::new(settings, parameters)?)
             }
             Architecture::Mlp => Model::Mlp(Mlp::new(settings, parameters)?),
-            // `Model` holds models of this crate only; `build` returns a boxed module and can build any model.
+            // `Model` can only hold the models of this crate. `build` returns a boxed module and can build any model.
             Architecture::External(name) => return Err(unknown_here(name, parameters).into()),
         })
     }
@@ -86,14 +88,14 @@ impl<B: Backend> Module<B> for Model {
 }
 
 impl ModelSettings {
-    /// The settings of the model whose tensors have these names and shapes. `shape` returns the shape of a named tensor in
-    /// PyTorch's layout, or `None` if there is no such tensor. The activation is the standard one, since it does not follow from the
-    /// tensors. The result is `None` if the tensors are not those of a whole model of this crate.
+    /// The settings of the model whose tensors have these names and shapes; `None` if the tensors are not those of a
+    /// complete model of this crate. `shape` returns the shape of a named tensor in PyTorch's layout, or `None` if
+    /// there is no such tensor. The tensors do not show the activation, so the result has the standard one.
     pub fn from_tensors(shape: impl Fn(&str) -> Option<Vec<usize>>) -> Option<Self> {
         resnet::recognise(&shape).or_else(|| vgg::recognise(&shape)).or_else(|| mlp::recognise(&shape))
     }
 
-    /// For each family, the tensors that each of its models has; the weight of the last layer comes first.
+    /// For each family, tensors that all of its models have. The weight of the last layer comes first.
     pub(crate) fn characteristic_tensors() -> [&'static [&'static str]; 3] {
         [
             &["linear.weight", "conv1.weight", "layer3.1.conv2.weight"],

@@ -9,7 +9,7 @@ use gradamp_core::{Backend, Error, LayerKind, Module, Parameters, Tape, Var, ops
 
 use crate::{Architecture, ModelSettings, Norm, Result};
 
-/// The number of blocks in each of the four stages; `None` for other families.
+/// The number of blocks in each of the four stages; `None` for architectures of other families.
 fn blocks(architecture: Architecture) -> Option<[usize; 4]> {
     match architecture {
         Architecture::ResNet18 => Some([2, 2, 2, 2]),
@@ -18,13 +18,13 @@ fn blocks(architecture: Architecture) -> Option<[usize; 4]> {
     }
 }
 
-/// The settings of the ResNet whose tensors have these names and shapes. The activation is the standard one, since it does not follow
-/// from the tensors. `None` if the tensors are not those of a whole ResNet.
+/// The settings of the ResNet whose tensors have these names and shapes; `None` if the tensors are not those of a
+/// complete ResNet. The tensors do not show the activation, so the result has the standard one.
 pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<ModelSettings> {
     let width = *shape("conv1.weight")?.first()?;
     let classes = *shape("linear.weight")?.first()?;
     let has = |name: String| shape(&name).is_some();
-    // Deeper networks are tried first, since they have all tensors of the shallower ones.
+    // Deeper networks are tried first, because they have all tensors of the shallower ones.
     let architecture = [Architecture::ResNet34, Architecture::ResNet18].into_iter().find(|architecture| {
         let depth = blocks(*architecture).map_or(0, |blocks| blocks[2]);
         has(format!("layer3.{}.conv2.weight", depth - 1))
@@ -34,12 +34,12 @@ pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<M
     Some(ModelSettings { width, classes, norm, skip, ..ModelSettings::new(architecture) })
 }
 
-/// A 3x3 convolution that keeps the image's size. It has a bias if no norm follows.
+/// A 3x3 convolution that keeps the size of the image. It has a bias if no normalisation follows.
 fn same_size(settings: &ModelSettings) -> Conv2dOptions {
     Conv2dOptions { stride: 1, padding: 1, bias: settings.norm == Norm::None }
 }
 
-/// The activation with this number. It is called `relu1` or `relu2` if it is a ReLU, and `act1` or `act2` otherwise.
+/// The activation with this number, called `relu1` or `relu2` if it is a ReLU, and `act1` or `act2` otherwise.
 fn activation(settings: &ModelSettings, parent: &str, number: usize) -> Activation {
     let name = if settings.activation == ActivationFunction::Relu { "relu" } else { "act" };
     Activation::new(&join(parent, &format!("{name}{number}")), settings.activation)
@@ -48,8 +48,8 @@ fn activation(settings: &ModelSettings, parent: &str, number: usize) -> Activati
 /// A residual block: y = relu2(bn2(conv2(relu1(bn1(conv1(x))))) + shortcut(x)). The block is a site that contains the sites of its
 /// layers.
 ///
-/// The shortcut is the identity if x and y have the same shape, and a 1x1 convolution with a batch norm otherwise. The model's settings
-/// may leave out the shortcut or the batch norms, and may replace the ReLUs by the activations `act1` and `act2`.
+/// The shortcut is the identity if x and y have the same shape, and otherwise a 1x1 convolution with a batch norm.
+/// The settings may leave out the shortcut or the batch norms, and may replace the ReLUs by other activations.
 ///
 /// **Shapes:** x `[n, h, w, c_in]`, y `[n, h/stride, w/stride, c]`, rounded up.
 #[derive(Clone, Debug)]
@@ -128,8 +128,8 @@ impl<B: Backend> Module<B> for BasicBlock {
     }
 }
 
-/// Stem (`conv1`, `bn1`, `relu1`), four stages (`layer1` to `layer4`) of blocks, a mean over all pixels (`avgpool`, which
-/// PyTorch's model calls as a function and therefore does not name) and a `linear` classifier.
+/// A stem (`conv1`, `bn1`, `relu1`), four stages of blocks (`layer1` to `layer4`), a mean over all pixels (`avgpool`,
+/// which has no name in PyTorch's model, where it is a function), and a `linear` classifier.
 ///
 /// **Shapes:** x `[n, h, w, 3]`, y `[n, classes]`.
 #[derive(Clone, Debug)]
@@ -145,7 +145,8 @@ pub struct ResNet {
 impl ResNet {
     /// Registers the model's parameters in the order of PyTorch's state_dict.
     ///
-    /// **Errors:** an architecture of another family; those of [`ModelSettings::check`]; out of memory.
+    /// **Errors:** the settings name an architecture of another family; those of [`ModelSettings::check`]; out of
+    /// memory.
     pub fn new<B: Backend>(settings: &ModelSettings, parameters: &mut Parameters<B>) -> Result<Self> {
         settings.check()?;
         let depths = blocks(settings.architecture).ok_or_else(|| {
@@ -157,7 +158,7 @@ impl ResNet {
         let mut blocks = Vec::new();
         for (stage, (depth, widths)) in depths.into_iter().zip([1, 2, 4, 8]).enumerate() {
             for block in 0..depth {
-                // The first block of every stage but the first halves the image.
+                // The first block of each stage halves the image, except in the first stage.
                 let stride = if block == 0 && stage > 0 { 2 } else { 1 };
                 let path = format!("layer{}.{block}", stage + 1);
                 let c_out = widths * settings.width;

@@ -1,4 +1,4 @@
-//! The settings of a model: its architecture, its size, and what stands between its layers.
+//! The settings of a model: its architecture, its size, and the layers between its convolutions.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Architecture, Result};
 
-/// What normalises the output of each convolution, or of each fully connected layer of an MLP.
+/// The normalisation after each convolution, or after each fully connected layer of an MLP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -16,12 +16,12 @@ pub enum Norm {
     /// A batch norm.
     #[default]
     Batch,
-    /// Nothing. A ResNet's convolutions then have biases; a VGG's always have them.
+    /// No normalisation. A ResNet's convolutions then have biases; a VGG's always have them.
     None,
 }
 
 impl Norm {
-    /// The layer that normalises `c` channels, with its parameters registered under `path`; `None` if nothing normalises.
+    /// The normalisation of `c` channels, with its parameters registered under `path`; `None` without normalisation.
     pub(crate) fn layer<B: Backend>(
         self,
         parameters: &mut Parameters<B>,
@@ -43,7 +43,7 @@ impl Norm {
     }
 }
 
-/// The settings of a model. [`ModelSettings::new`] gives the standard model of an architecture.
+/// The settings of a model. [`ModelSettings::new`] returns those of an architecture's standard model.
 ///
 /// ```
 /// use gradamp_models::{Architecture, ModelSettings, Norm};
@@ -55,34 +55,35 @@ impl Norm {
 pub struct ModelSettings {
     /// The architecture.
     pub architecture: Architecture,
-    /// The channels of the first stage, or the units of each hidden layer of an MLP: 64 in the standard models. The widths
-    /// of all stages are proportional to the first one's.
+    /// The number of channels of the first stage, or of units in each hidden layer of an MLP; 64 in the standard
+    /// models. The other stages are wider in a fixed proportion.
     pub width: usize,
     /// The number of classes.
     pub classes: usize,
-    /// What normalises each layer's output. Standard: a batch norm, and nothing in an MLP.
+    /// The normalisation after each layer. Standard: a batch norm; none in an MLP.
     pub norm: Norm,
-    /// The activation after each layer. Standard: ReLU, and the sigmoid in an MLP.
+    /// The activation after each layer. Standard: ReLU; the sigmoid in an MLP.
     pub activation: ActivationFunction,
-    /// Whether a ResNet's blocks add their input to their output. Standard: true.
+    /// Whether the blocks of a ResNet add their input to their output. Standard: true.
     pub skip: bool,
-    /// The hidden layers of an MLP. Standard: 6.
+    /// The number of hidden layers of an MLP. Standard: 6.
     pub depth: usize,
-    /// How many times a VGG has each of its convolutions, one after the other. Standard: 1.
+    /// How many times a VGG repeats each of its convolutions. Standard: 1.
     pub repeat: usize,
 }
 
 impl ModelSettings {
-    /// The largest width, which gives a ResNet-18 of 2.9 billion parameters. A larger number is most likely a typing error.
+    /// The largest width, with which a ResNet-18 has 2.9 billion parameters. A larger number is most likely a typing
+    /// error.
     pub const MAX_WIDTH: usize = 1024;
     /// The largest number of classes.
     pub const MAX_CLASSES: usize = 1 << 20;
     /// The largest depth of an MLP.
     pub const MAX_DEPTH: usize = 100;
-    /// The most times that a VGG has each of its convolutions.
+    /// The largest number of times that a VGG repeats its convolutions.
     pub const MAX_REPEAT: usize = 8;
 
-    /// The standard model of `architecture`: width 64 and 10 classes.
+    /// The settings of the standard model of `architecture`: width 64 and 10 classes.
     pub fn new(architecture: Architecture) -> Self {
         let is_mlp = architecture == Architecture::Mlp;
         Self {
@@ -97,10 +98,10 @@ impl ModelSettings {
         }
     }
 
-    /// Checks the ranges of all fields, and that the architecture has what they change.
+    /// Checks the ranges of all fields, and that no field is changed that the architecture does not have.
     ///
-    /// **Errors:** a number out of its range; a field that does not concern the architecture and differs from the standard
-    /// model's.
+    /// **Errors:** a number is out of its range; a field that the architecture does not have differs from the
+    /// standard model's.
     pub fn check(&self) -> Result<()> {
         let ranges = [
             ("width", self.width, 1, Self::MAX_WIDTH),
@@ -123,15 +124,15 @@ impl ModelSettings {
             ("repeat", self.repeat != standard.repeat),
         ];
         for (field, differs) in differs {
-            if let (true, Some(message)) = (differs, Self::unconcerned(self.architecture, field)) {
+            if let (true, Some(message)) = (differs, Self::why_missing(self.architecture, field)) {
                 return Err(gradamp_core::Error::setting(field, message).into());
             }
         }
         Ok(())
     }
 
-    /// Why a field does not concern `architecture`; `None` if it does.
-    pub fn unconcerned(architecture: Architecture, field: &str) -> Option<String> {
+    /// Why `architecture` does not have a field; `None` if it does.
+    pub fn why_missing(architecture: Architecture, field: &str) -> Option<String> {
         let has = match field {
             "skip" => architecture.is_resnet(),
             "depth" => architecture == Architecture::Mlp,
@@ -148,7 +149,8 @@ impl ModelSettings {
         (!has).then(|| format!("the model {architecture} {what}"))
     }
 
-    /// The settings by which the same network is recognised from its tensors: a VGG-11 with each convolution twice is a VGG-19.
+    /// The settings under which the same network is recognised by its tensors. For example, a VGG-11 with each
+    /// convolution twice is a VGG-19.
     pub(crate) fn canonical(self) -> Self {
         match self.architecture {
             Architecture::Vgg11 if self.repeat.is_multiple_of(2) => {
@@ -158,7 +160,7 @@ impl ModelSettings {
         }
     }
 
-    /// Reads what `Display` writes: the form in which a model file names its model.
+    /// Parses the text that `Display` writes, which is how a model file describes its model.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (architecture, rest) = text.split_once(" of width ")?;
         let (width, rest) = rest.split_once(" with ")?;
@@ -186,7 +188,7 @@ impl ModelSettings {
     }
 }
 
-/// The architecture, width and classes, and every field that differs from the standard model's.
+/// Writes the architecture, the width, the number of classes, and every field that differs from the standard model's.
 impl fmt::Display for ModelSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let standard = Self::new(self.architecture);
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_description_is_not_read() {
+    fn a_text_that_is_not_a_description_is_refused() {
         for text in [
             "",
             "resnet18",
@@ -246,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn values_out_of_range_are_refused_by_name() {
+    fn values_out_of_range_are_refused_with_their_field() {
         let good = ModelSettings { width: 1, classes: 2, ..ModelSettings::new(Architecture::Vgg11) };
         assert!(good.check().is_ok());
         let mlp = ModelSettings::new(Architecture::Mlp);
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_does_not_concern_the_architecture_is_refused() {
+    fn a_field_that_the_architecture_does_not_have_is_refused() {
         let [vgg, resnet, mlp] =
             [Architecture::Vgg11, Architecture::ResNet18, Architecture::Mlp].map(ModelSettings::new);
         let external = ModelSettings::new(Architecture::External("tiny"));

@@ -1,19 +1,20 @@
-//! VGG, with a batch norm after each convolution or without.
+//! VGG, with or without a batch norm after each convolution.
 
 use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MaxPool2d, join};
 use gradamp_core::{Backend, Error, Module, Parameters, Tape, Var};
 
 use crate::{Architecture, ModelSettings, Norm, Result};
 
-/// A layer of the plan: a convolution with this number of widths of output channels, or a max-pool.
+/// A layer in the plan of a VGG: a convolution, whose output channels are given in multiples of the width, or a max
+/// pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Conv(usize),
     Pool,
 }
 
-/// The layers: five stages of convolutions, with a pool at the end of each stage. There are `repeat` times as many convolutions as in the
-/// standard model. `None` for other families.
+/// The layers of a VGG: five stages of convolutions, each with a max pool at its end. Each convolution is repeated
+/// `repeat` times. `None` for architectures of other families.
 fn plan(architecture: Architecture, repeat: usize) -> Option<Vec<Step>> {
     let depths = match architecture {
         Architecture::Vgg11 => [1, 1, 2, 2, 2],
@@ -26,12 +27,13 @@ fn plan(architecture: Architecture, repeat: usize) -> Option<Vec<Step>> {
     Some(depths.into_iter().zip([1, 2, 4, 8, 8]).flat_map(stage).collect())
 }
 
-/// The settings of the VGG whose tensors have these names and shapes. The activation is the standard one, since it does not follow from
-/// the tensors. `None` if the tensors are not those of a whole VGG.
+/// The settings of the VGG whose tensors have these names and shapes; `None` if the tensors are not those of a
+/// complete VGG. The tensors do not show the activation, so the result has the standard one.
 pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<ModelSettings> {
     let width = *shape("features.0.weight")?.first()?;
     let classes = *shape("classifier.weight")?.first()?;
-    // The largest number of features: each convolution comes with a batch norm and an activation, and there are five pools.
+    // The largest number of features: each convolution has a batch norm and an activation, and there are five max
+    // pools.
     let most = 3 * ModelSettings::MAX_REPEAT * 16 + 5;
     let found: Vec<usize> = (0..most)
         .filter(|i| shape(&format!("features.{i}.weight")).is_some_and(|shape| shape.len() == 4))
@@ -50,7 +52,7 @@ pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<M
     candidates.into_iter().find(|settings| convolutions(settings) == found)
 }
 
-/// The numbers of the convolutions among the features.
+/// The positions of the convolutions among the features.
 fn convolutions(settings: &ModelSettings) -> Vec<usize> {
     let parts = if settings.norm == Norm::Batch { 3 } else { 2 };
     let (mut numbers, mut next) = (Vec::new(), 0);
@@ -75,10 +77,11 @@ enum Feature {
     Pool(MaxPool2d),
 }
 
-/// A VGG: `features` repeats a convolution (with bias), a batch norm and an activation, with five max-pools between; `classifier` is one
-/// linear layer.
+/// A VGG. Its `features` are convolutions (with biases), each followed by a batch norm and an activation, and five
+/// max pools in between. Its `classifier` is one linear layer.
 ///
-/// **Shapes:** x `[n, h, w, 3]` with h and w from 32 to 63, so that five poolings leave one pixel; y `[n, classes]`.
+/// **Shapes:** x `[n, h, w, 3]`, where h and w are from 32 to 63, so that the five max pools leave one pixel; y `[n,
+/// classes]`.
 #[derive(Clone, Debug)]
 pub struct Vgg {
     features: Vec<Feature>,
@@ -88,7 +91,8 @@ pub struct Vgg {
 impl Vgg {
     /// Registers the model's parameters in the order of PyTorch's state_dict.
     ///
-    /// **Errors:** an architecture of another family; those of [`ModelSettings::check`]; out of memory.
+    /// **Errors:** the settings name an architecture of another family; those of [`ModelSettings::check`]; out of
+    /// memory.
     pub fn new<B: Backend>(settings: &ModelSettings, parameters: &mut Parameters<B>) -> Result<Self> {
         settings.check()?;
         let plan = plan(settings.architecture, settings.repeat).ok_or_else(|| {
@@ -142,7 +146,7 @@ impl<B: Backend> Module<B> for Vgg {
         // Flattening [n, 1, 1, c] gives PyTorch's order of features. With more pixels, the orders would differ.
         if !matches!(x.shape(), [_, 1, 1, _]) {
             let message = format!(
-                "expects images of 32x32 to 63x63 pixels, got x {image:?}, which the features leave at {:?}",
+                "expects images of 32x32 to 63x63 pixels, got x {image:?}, for which the features have size {:?}",
                 x.shape()
             );
             return Err(Error::shape("vgg", message));

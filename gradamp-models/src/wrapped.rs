@@ -1,5 +1,5 @@
-//! Checkpoints of other trainers: PyTorch's wrappers (`DataParallel`, `torch.compile`, `AveragedModel`) put a prefix before
-//! every name, and `AveragedModel` adds a counter of its averages.
+//! Reads checkpoints of other trainers. PyTorch's wrappers (`DataParallel`, `torch.compile`, `AveragedModel`) put a
+//! prefix before every name, and `AveragedModel` adds a counter of its averages.
 
 use gradamp_core::{Backend, Parameters};
 
@@ -9,16 +9,17 @@ use crate::{Architecture, Error, ModelSettings, Result};
 /// The name of `AveragedModel`'s counter.
 const AVERAGES: &str = "n_averaged";
 
-/// The weights of the last layers, which distinguish the families.
+/// The weights of the last layers, by which the families are distinguished.
 const HEADS: [&str; 2] = ["linear.weight", "classifier.weight"];
 
-/// The largest number of names that an error lists.
+/// The most names that an error lists.
 const LISTED: usize = 4;
 
 impl Archive {
-    /// The settings of the model in this file, whose names may have a prefix.
+    /// The settings of the model in this file. The names in the file may have a prefix.
     ///
-    /// **Errors:** no model of this crate; the message names a missing tensor and lists those of the file.
+    /// **Errors:** the file holds no model of this crate. The message names a missing tensor and lists some of the
+    /// file's tensors.
     pub fn settings(&self) -> Result<ModelSettings> {
         if let Some(settings) = self.external() {
             return Ok(settings);
@@ -28,19 +29,20 @@ impl Archive {
         let Some(found) = ModelSettings::from_tensors(shape) else {
             return Err(self.unrecognised(&prefix));
         };
-        // The activation does not follow from the tensors. The header of a file of this project names it.
-        let told = self.metadata().get("model").and_then(|model| ModelSettings::parse(model));
-        let is_same = |told: &ModelSettings| {
-            ModelSettings { activation: found.activation, ..told.canonical() } == found
+        // The tensors do not show the activation, but the header of a file of this project describes the model.
+        let described = self.metadata().get("model").and_then(|model| ModelSettings::parse(model));
+        let is_same = |settings: &ModelSettings| {
+            ModelSettings { activation: found.activation, ..settings.canonical() } == found
         };
-        Ok(told.filter(is_same).unwrap_or(found))
+        Ok(described.filter(is_same).unwrap_or(found))
     }
 
-    /// The error for a file without a model: names the tensor that is missing, if the other ones tell the family.
+    /// The error for a file without a model. It names the missing tensor if the other tensors show the family.
     fn unrecognised(&self, prefix: &str) -> Error {
         let has = |name: &&&str| self.shape(&format!("{prefix}{name}")).is_some();
         let families = ModelSettings::characteristic_tensors();
-        // Of the families whose last layer is there, the one with the most tensors.
+        // Among the families whose last layer is in the file, this takes the one that has the most of its tensors
+        // there.
         let family = families
             .iter()
             .filter(|names| has(&&names[0]))
@@ -48,17 +50,17 @@ impl Archive {
         match family.and_then(|names| names.iter().find(|name| !has(name)).map(|missing| (names[0], missing)))
         {
             Some((last, missing)) => {
-                let message = format!("is missing, and every model here that has a {last} has it");
+                let message = format!("is missing, but every known model with {last} has it");
                 self.error(&format!("{prefix}{missing}"), format!("{message}; {}", self.listed()))
             }
-            None => self.no_model("its layers are those of no model here"),
+            None => self.no_model("its layers match no known model"),
         }
     }
 
-    /// Fills the parameters as [`Archive::import`] does. The names in the file may have a prefix. Returns a line that says what was
-    /// ignored; `None` if nothing was ignored.
+    /// Fills the parameters as [`Archive::import`] does. The names in the file may have a prefix. Returns a line that
+    /// says what was ignored; `None` if nothing was ignored.
     ///
-    /// **Errors:** no model; those of [`Archive::import`].
+    /// **Errors:** the file holds no model; those of [`Archive::import`].
     pub fn import_wrapped<B: Backend>(&self, parameters: &mut Parameters<B>) -> Result<Option<String>> {
         let prefix = if self.external().is_some() { String::new() } else { self.prefix()? };
         self.import(&prefix, parameters)?;
@@ -70,16 +72,16 @@ impl Archive {
         Ok(Some(format!("{}: read without {prefix:?} before every name{averages}", self.origin())))
     }
 
-    /// The model of another crate that the header names, if it is registered. Its tensors cannot identify it, since they may have any
-    /// names.
+    /// The model of another crate that the file's header names, if it is registered. Its tensors cannot identify it,
+    /// since they may have any names.
     fn external(&self) -> Option<ModelSettings> {
         let settings = ModelSettings::parse(self.metadata().get("model")?)?;
         matches!(settings.architecture, Architecture::External(_)).then_some(settings)
     }
 
-    /// The prefix of all names.
+    /// The prefix of all names in the file.
     ///
-    /// **Errors:** no last layer of a model; tensors that do not belong to the model.
+    /// **Errors:** the file has no model's last layer; a tensor does not belong to the model.
     fn prefix(&self) -> Result<String> {
         let names = self.names();
         let before_head = |name: &String| {
@@ -89,13 +91,13 @@ impl Archive {
         let Some(prefix) = names.iter().find_map(before_head) else {
             let [resnet, others] = HEADS;
             return Err(self.no_model(&format!(
-                "no tensor is named {resnet} (ResNet) or {others} (VGG and MLP), behind any prefix"
+                "no tensor is named {resnet} (ResNet) or {others} (VGG and MLP), with or without a prefix"
             )));
         };
         match names.iter().find(|name| !name.starts_with(&prefix) && !is_count(name)) {
             Some(beside) => Err(self.error(
                 &shortened(beside),
-                format!("is unexpected beside a model whose names begin with {prefix:?}"),
+                format!("is unexpected, because the names of the model begin with {prefix:?}"),
             )),
             None => Ok(prefix),
         }
@@ -107,7 +109,7 @@ impl Archive {
         Error::Unknown { file: self.origin().into(), message }
     }
 
-    /// The first names in the file, for an error.
+    /// The first names in the file, for an error message.
     fn listed(&self) -> String {
         let names = self.names();
         let some = names.iter().take(LISTED).map(|name| shortened(name)).collect::<Vec<_>>().join(", ");
@@ -123,7 +125,7 @@ fn is_count(name: &str) -> bool {
     name.rsplit('.').next() == Some(AVERAGES)
 }
 
-/// At most 80 characters of a name, since a name in a file may have any length.
+/// The first 80 characters of a name, since a file may hold names of any length.
 fn shortened(name: &str) -> String {
     match name.char_indices().nth(80) {
         Some((end, _)) => format!("{}...", &name[..end]),

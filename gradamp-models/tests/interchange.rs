@@ -1,6 +1,6 @@
 //! Reading and writing safetensors: PyTorch's bytes, exact round trips, and errors.
 
-#![allow(clippy::unwrap_used)] // a test ends where its preparations fail
+#![allow(clippy::unwrap_used)] // a failed preparation may end a test
 
 use std::path::Path;
 
@@ -12,7 +12,8 @@ use gradamp_models::{
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
 
-/// Written by PyTorch: `safetensors.torch.save_file(build("resnet18", 1, 2).state_dict(), ...)` after two batches.
+/// A file that PyTorch wrote after two batches: `safetensors.torch.save_file(build("resnet18", 1, 2).state_dict(),
+/// ...)`.
 const TORCH: &[u8] = include_bytes!("resnet18_width1.safetensors");
 
 fn parameters(architecture: Architecture, width: usize, classes: usize, seed: u64) -> Parameters<Reference> {
@@ -57,7 +58,7 @@ fn refusal(bytes: Vec<u8>, parameters: &mut Parameters<Reference>) -> String {
 }
 
 #[test]
-fn a_file_of_pytorch_is_written_again_byte_for_byte() {
+fn a_file_of_pytorch_is_read_and_written_byte_for_byte() {
     let mut parameters = small();
     Archive::from_bytes("torch", TORCH.to_vec()).unwrap().import("", &mut parameters).unwrap();
     assert!(parameters.counters().iter().all(|(_, count)| *count == 2));
@@ -65,7 +66,7 @@ fn a_file_of_pytorch_is_written_again_byte_for_byte() {
 }
 
 #[test]
-fn a_file_holds_metadata_and_is_replaced_whole() {
+fn a_file_holds_metadata_and_is_replaced_completely() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let metadata: Metadata = (0..20).map(|i| (format!("key {i}"), format!("\"value\" {i}\n"))).collect();
@@ -79,11 +80,11 @@ fn a_file_holds_metadata_and_is_replaced_whole() {
     assert_ne!(values(&copy), values(&original));
     assert_eq!(import(&path, &mut copy).unwrap(), metadata);
     assert_eq!(values(&copy), values(&original));
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "something was left beside the file");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "another file was left");
 }
 
 #[test]
-fn an_unwritable_folder_is_named_and_the_old_file_stays() {
+fn an_unwritable_folder_is_named_and_the_old_file_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("nowhere").join("model.safetensors");
     let error = export(&missing, &small(), &Metadata::new()).unwrap_err().to_string();
@@ -162,7 +163,7 @@ fn a_missing_unexpected_or_misshapen_tensor_is_named() {
 }
 
 #[test]
-fn another_type_is_named_and_half_precision_is_read() {
+fn a_wrong_type_is_named_and_half_precision_is_read() {
     let integers = torch_with(|name, dtype, _, _| {
         if name == "linear.bias" {
             *dtype = Dtype::I32;
@@ -196,7 +197,7 @@ fn another_type_is_named_and_half_precision_is_read() {
 }
 
 #[test]
-fn counters_may_be_absent() {
+fn counters_may_be_missing() {
     let mut parameters = small();
     parameters.counters_mut()[0].1 = 7;
     let bytes = torch_with(|name, _, _, _| !name.ends_with("num_batches_tracked"));
@@ -269,7 +270,10 @@ fn the_error_for_a_file_without_a_model_names_the_expected_tensors() {
         |name| format!("{}.{name}", if name.starts_with("bn1") { "ema" } else { "model" }),
         None,
     ));
-    assert_eq!(two, "w: tensor ema.bn1.bias: is unexpected beside a model whose names begin with \"model.\"");
+    assert_eq!(
+        two,
+        "w: tensor ema.bn1.bias: is unexpected, because the names of the model begin with \"model.\""
+    );
     let empty: [(&str, TensorView<'_>); 0] = [];
     assert!(why(safetensors::serialize(empty, None).unwrap()).ends_with("found no tensors"));
     let long = "x".repeat(100_000);
@@ -358,7 +362,7 @@ fn velocities_have_the_parameters_names_and_layouts() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(20))]
     #[test]
-    fn any_bits_survive_the_round_trip(width in 1usize..4, classes in 2usize..5, vgg: bool, seed: u64, bits: u32) {
+    fn values_of_any_bits_are_read_as_written(width in 1usize..4, classes in 2usize..5, vgg: bool, seed: u64, bits: u32) {
         let architecture = if vgg { Architecture::Vgg11 } else { Architecture::ResNet18 };
         let mut original = parameters(architecture, width, classes, seed);
         let id = original.find(if vgg { "features.0.weight" } else { "conv1.weight" }).unwrap();
@@ -373,7 +377,7 @@ proptest! {
         prop_assert_eq!(to_bytes(&copy, &Metadata::new()).unwrap(), bytes);
     }
 
-    /// A damaged file is an error and never a panic.
+    /// A damaged file is an error, or is read with changed values, but never causes a panic.
     #[test]
     fn damaged_files_are_refused_or_read(place in 0usize..20_000, byte: u8) {
         let mut bytes = TORCH.to_vec();

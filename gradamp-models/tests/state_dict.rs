@@ -1,6 +1,6 @@
 //! Compares the models' parameters with PyTorch's: counts, names, shapes and order.
 
-#![allow(clippy::unwrap_used)] // a test ends where its preparations fail
+#![allow(clippy::unwrap_used)] // a failed preparation may end a test
 
 use gradamp_core::nn::ActivationFunction;
 use gradamp_core::{LayerKind, Parameters, Reference, nn};
@@ -58,7 +58,7 @@ fn names_shapes_and_order_are_those_of_the_state_dict() {
 }
 
 #[test]
-fn the_settings_of_a_model_are_found_from_its_tensors() {
+fn the_settings_of_a_model_are_recognised_by_its_tensors() {
     let mut all = Vec::new();
     for standard in Architecture::ALL.map(ModelSettings::new) {
         for (width, classes) in [(1, 2), (3, 7)] {
@@ -92,8 +92,8 @@ fn the_settings_of_a_model_are_found_from_its_tensors() {
     assert_eq!(ModelSettings::from_tensors(|_| None), None);
 }
 
-/// The activation does not follow from the tensors. The header of a file of this project names it; for another file it is the
-/// standard one.
+/// The tensors do not show the activation. The header of a file of this project names it; for other files the
+/// standard one is assumed.
 #[test]
 fn an_activation_is_read_from_the_header() {
     let settings = ModelSettings {
@@ -112,11 +112,7 @@ fn an_activation_is_read_from_the_header() {
     let standard = ModelSettings { activation: ActivationFunction::Sigmoid, ..settings };
     assert_eq!(read("something else"), standard);
     let other = ModelSettings { depth: 4, ..settings };
-    assert_eq!(
-        read(&other.to_string()),
-        standard,
-        "a header that does not fit the tensors counts for nothing"
-    );
+    assert_eq!(read(&other.to_string()), standard, "a header that does not match the tensors is ignored");
 }
 
 #[test]
@@ -131,10 +127,10 @@ fn a_vgg11_with_each_convolution_twice_is_a_vgg19() {
     Model::new(&twice, &mut parameters).unwrap();
     let metadata = Metadata::from([("model".to_owned(), twice.to_string())]);
     let archive = Archive::from_bytes("memory", to_bytes(&parameters, &metadata).unwrap()).unwrap();
-    assert_eq!(archive.settings().unwrap(), twice, "as the header says");
+    assert_eq!(archive.settings().unwrap(), twice, "the header names the settings");
     let vgg19 = ModelSettings { width: 1, ..ModelSettings::new(Architecture::Vgg19) };
     let found = ModelSettings::from_tensors(|name| archive.shape(name).map(<[usize]>::to_vec));
-    assert_eq!(found, Some(vgg19), "as the tensors say");
+    assert_eq!(found, Some(vgg19), "the tensors alone show a VGG-19");
 }
 
 #[test]
@@ -176,7 +172,7 @@ fn every_layer_and_block_is_a_site() {
 }
 
 #[test]
-fn images_of_other_sizes_work_or_are_refused_clearly() {
+fn images_of_other_sizes_are_accepted_or_refused_with_their_size() {
     let (resnet, mut p) = parameters(Architecture::ResNet18, 1, 2);
     assert!(nn::trace(&resnet, &mut p, [17, 40, 3]).is_ok());
     let (vgg, mut p) = parameters(Architecture::Vgg11, 1, 2);

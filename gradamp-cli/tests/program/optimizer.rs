@@ -1,4 +1,4 @@
-//! Options of the optimizer that change gradients before the step, as users set them.
+//! What happens to gradients before SGD's step, as a user asks for it.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ const ALL: &str = "--set optimizer.centralise=true --set optimizer.adaptive_clip
      --set optimizer.layer_rates=[{paths=\"layer1.**\",lr=0.5}]";
 
 #[test]
-fn a_resumed_run_with_noise_ends_in_the_same_bits() {
+fn a_run_with_noise_that_is_continued_ends_in_the_same_bits() {
     let place = Workplace::new();
     for (options, name) in [(NOISE, "noise"), (ALL, "all"), (NORMALISED, "normalised")] {
         place.run(&format!("{SMALL} {options} --out {name}")).succeeds();
@@ -26,7 +26,7 @@ fn a_resumed_run_with_noise_ends_in_the_same_bits() {
 }
 
 #[test]
-fn a_learning_rate_that_matches_no_parameter_is_refused_with_its_line() {
+fn a_rate_for_no_parameter_names_its_line() {
     let place = Workplace::new();
     let text = "[optimizer]\nlayer_rates = [\n  { paths = \"layer1.**\", lr = 2 },\n  { paths = \"linear.wieght\", lr = 2 },\n]\n\
                 [data]\nsource = \"shapes\"\nshapes = { train = 300, test = 10 }\n[strategy]\nlr = 0.1\n\
@@ -40,5 +40,5 @@ fn a_learning_rate_that_matches_no_parameter_is_refused_with_its_line() {
             "\"linear.wieght\" matches no parameter; the nearest is \"linear.weight\"",
         ],
     );
-    assert!(!place.path("run").exists(), "a refused command creates no folder");
+    assert!(!place.path("run").exists(), "nothing was begun");
 }

@@ -77,7 +77,7 @@ impl ModelOptions {
             ("repeat", self.repeat.is_some()),
         ];
         for (key, is_written) in written {
-            if let (true, Some(message)) = (is_written, ModelSettings::unconcerned(self.name, key)) {
+            if let (true, Some(message)) = (is_written, ModelSettings::why_missing(self.name, key)) {
                 return Err(KeyError::new(message).about(&format!("model.{key}")));
             }
         }

@@ -15,7 +15,7 @@ from gradamp.peers import exact, step, train
 
 def test_the_fixtures_come_from_their_seeds() -> None:
     """A stranger who runs `gradamp.peers.exact` gets the fixtures of this project."""
-    built_in = {case["name"]: case for case in exact.SGD_CASES}
+    built_in = {case["name"]: case for case in exact.built_in("sgd")}
     for path in fixtures():
         case, tensors = read_fixture(path)
         init, x, y = exact.batch(case)
@@ -23,8 +23,7 @@ def test_the_fixtures_come_from_their_seeds() -> None:
         assert torch.equal(y, tensors["y"])
         for name, value in init.items():
             torch.testing.assert_close(value, tensors[f"init.{name}"], rtol=1e-6, atol=1e-7)
-        if case["name"] in built_in:
-            assert {**exact.COMMON, **exact.SGD, **built_in[case["name"]], "seed": case["seed"]} == case
+        assert {**exact.COMMON, **exact.SGD, **built_in[case["name"]]} == case
 
 
 def test_exact_writes_a_fixture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,9 +34,19 @@ def test_exact_writes_a_fixture(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert capsys.readouterr().out.startswith("small: seed 7, losses 2.")
         case, tensors = read_fixture(tmp_path / optimizer / "small.safetensors")
         assert case["steps"] == (3 if optimizer == "adamw" else 2)
-        assert ("momentum" in case, "beta1" in case) == (optimizer == "sgd", optimizer == "adamw")
+        assert ("momentum" in case, "betas" in case) == (optimizer == "sgd", optimizer == "adamw")
         assert f"step{case['steps']}.loss" in tensors
         assert {"x", "y", "eval.logits", "step1.grad.fc1.weight", "init.fc1.bias", "final.classifier.bias"} <= set(tensors)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_each_built_in_case_takes_its_steps(optimizer: str) -> None:
+    for case in exact.built_in(optimizer):
+        own = exact.ADAMW if optimizer == "adamw" else exact.SGD
+        case = {**exact.COMMON, **own, **case}
+        init, x, y = exact.batch(case)
+        found = exact.steps(case, init, x, y, torch.float32)
+        assert exact.agree(exact.steps(case, init, x, y, torch.float64), found), case["name"]
 
 
 def test_adamw_takes_the_step_of_its_formula() -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from support import ROOT
 from support import gradamp as run_program
 
 import gradamp
@@ -189,9 +188,3 @@ def test_numbers_that_are_not_finite_are_missing(run: Path) -> None:
     table = gradamp.runs(run).metrics
     assert table.train_loss.isna().all()
     assert (table.new_key == 7).all()  # later versions may write more
-
-
-def test_the_package_names_no_other_program_than_the_workspace_s() -> None:
-    pyproject = (ROOT / "python/pyproject.toml").read_text()
-    assert 'manifest-path = "../gradamp-cli/Cargo.toml"' in pyproject
-    assert (ROOT / "python/LICENSE").read_text() == (ROOT / "LICENSE").read_text()

@@ -22,7 +22,7 @@ class Amplification:
         self._handles = handles
 
     def remove(self) -> None:
-        """Switches amplification off. Forward passes that ran before this call keep it in their backward pass."""
+        """Switches amplification off. Call it between steps: the factors `output` and `input` belong to the forward pass."""
         while self._handles:
             self._handles.pop().remove()
 
@@ -34,7 +34,9 @@ class Amplification:
 
 
 def amplify(model: torch.nn.Module, sites: str | Iterable[str], factor: float, placement: str = "output") -> Amplification:
-    """Multiplies the gradients that pass some modules of a model by a factor, in every backward pass from now on.
+    """Multiplies the gradients that pass some modules of a model by a factor, from now on until it is switched off.
+
+    A step is amplified if its forward and its backward pass both run in that time.
 
     With dy the gradient of the loss with respect to a module's output, dx with respect to its input and dw with respect to its
     parameters, `placement` says what is multiplied by `factor`:

@@ -3,8 +3,8 @@
     python -m gradamp.peers.exact FOLDER [CASES.json] [--optimizer sgd|adamw]
 
 A case is an object such as {"name": "vgg19_input", "model": "vgg19", "width": 4, "placement": "input", "factor": 2.0, "sites":
-["features.8"]}; CASES.json holds a list of them, and the built-in cases stand in for it. Keys that a case leaves out have the values
-of `COMMON` and of its optimiser. Each case becomes one FOLDER/NAME.safetensors:
+["features.8"]}; CASES.json holds a list of them. Without it the cases are those of cases.json beside this file: gradamp's fixtures. Keys
+that a case leaves out have the values of `COMMON` and of its optimiser. Each case becomes one FOLDER/NAME.safetensors:
 
     x, y                       one batch: float32 [n, 3, 32, 32], int64 [n]
     init.*                     the state_dict before the first step
@@ -42,76 +42,17 @@ Case = dict[str, Any]
 
 COMMON: Case = {"batch": 4, "classes": 10, "steps": 2, "seed": 7, "sites": [], "placement": "output", "factor": 1.0}
 SGD: Case = {"lr": 0.02, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": False}
-ADAMW: Case = {"optimizer": "adamw", "lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.01, "steps": 3}
-
-_RESNET = {"model": "resnet18", "width": 8}
-_VGG = {"model": "vgg19", "width": 4}
-SGD_CASES: list[Case] = [
-    {"name": "resnet18_plain", **_RESNET},
-    {
-        "name": "resnet18_output",
-        **_RESNET,
-        "factor": 2.0,
-        "sites": ["bn1", "layer1.1.bn2", "layer2.0.relu1", "layer3.0.shortcut.1", "layer4.1.bn1"],
-    },
-    {
-        "name": "resnet18_input",
-        **_RESNET,
-        "placement": "input",
-        "factor": 3.0,
-        "sites": ["layer1.0.bn1", "layer2.1.bn2", "layer4.0.bn2"],
-    },
-    {
-        "name": "resnet18_params",
-        **_RESNET,
-        "placement": "params",
-        "factor": 5.0,
-        "sites": ["conv1", "layer3.1.bn1", "layer4.0.shortcut.0"],
-    },
-    {
-        "name": "vgg19_output",
-        **_VGG,
-        "factor": 1.5,
-        "sites": ["features.1", "features.5", "features.15", "features.34", "features.50"],
-    },
-    {
-        "name": "vgg19_input",
-        **_VGG,
-        "placement": "input",
-        "factor": 2.0,
-        "sites": ["features.8", "features.28", "features.44"],
-    },
-]
-ADAMW_CASES: list[Case] = [
-    {"name": "adamw_mlp_plain", "model": "mlp", "width": 32, "depth": 4, "activation": "tanh"},
-    {
-        "name": "adamw_mlp_output",
-        "model": "mlp",
-        "width": 32,
-        "depth": 4,
-        "activation": "sigmoid",
-        "factor": 4.0,
-        "sites": ["act1", "fc3"],
-    },
-    {"name": "adamw_resnet18_output", "model": "resnet18", "width": 4, "factor": 2.0, "sites": ["bn1", "layer3.0.bn2"]},
-    {
-        "name": "adamw_resnet18_epsilon",
-        "model": "resnet18",
-        "width": 4,
-        "epsilon": 1e-3,
-        "beta1": 0.8,
-        "beta2": 0.95,
-        "weight_decay": 0.1,
-        "placement": "params",
-        "factor": 3.0,
-        "sites": ["conv1", "layer4.1.bn1"],
-    },
-]
+ADAMW: Case = {"optimizer": "adamw", "lr": 1e-3, "betas": [0.9, 0.999], "epsilon": 1e-8, "weight_decay": 0.01, "steps": 3}
 
 #: Differences that are allowed between two computations of a case, relative to the norm of each tensor: half of what tests allow.
 LIMITS = {"loss": 3e-5, "grad": 5e-5, "logits": 3e-4, "final": 3e-4}
 NUDGE, NUDGES = 1e-6, 8
 SEEDS = 400
+
+
+def built_in(optimizer: str) -> list[Case]:
+    """gradamp's fixtures with this optimiser, each with its seed."""
+    return json.loads(Path(__file__).with_name("cases.json").read_text())[optimizer]
 
 
 def network(case: Case) -> nn.Module:
@@ -123,7 +64,7 @@ def network(case: Case) -> nn.Module:
 def optimizer(case: Case, model: nn.Module) -> torch.optim.Optimizer:
     """The optimiser of a case: AdamW if `optimizer` says so, else SGD."""
     if case.get("optimizer") == "adamw":
-        betas = (case["beta1"], case["beta2"])
+        betas = tuple(case["betas"])
         return torch.optim.AdamW(
             model.parameters(), lr=case["lr"], betas=betas, eps=case["epsilon"], weight_decay=case["weight_decay"]
         )
@@ -235,8 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--optimizer", choices=["sgd", "adamw"], default="sgd", help="that of cases which name none")
     options = parser.parse_args(arguments)
     torch.use_deterministic_algorithms(True)
-    built_in = ADAMW_CASES if options.optimizer == "adamw" else SGD_CASES
-    cases = json.loads(options.cases.read_text()) if options.cases else built_in
+    cases = json.loads(options.cases.read_text()) if options.cases else built_in(options.optimizer)
     options.folder.mkdir(parents=True, exist_ok=True)
     for case in cases:
         adamw = {"optimizer": "adamw"} if options.optimizer == "adamw" else {}

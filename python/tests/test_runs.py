@@ -178,6 +178,25 @@ def test_changed_settings_and_records_are_noticed(run: Path) -> None:
         _ = gradamp.runs(run).table
 
 
+def test_the_best_epoch_is_the_last_best_one_and_the_last_accuracy_the_last_measured_one(run: Path) -> None:
+    metrics = run / "metrics.jsonl"
+    epoch = json.loads(metrics.read_text().splitlines()[-1])
+    rows = [(0, True, 0.25), (1, True, 0.5), (2, False, 0.375), (3, False, None)]
+    lines = [{**epoch, "epoch": i, "best": best, "test_accuracy": accuracy} for i, best, accuracy in rows]
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    table = gradamp.runs(run).table.iloc[0]
+    assert (table.epochs, table.best_epoch, table.test_accuracy_at_best, table.test_accuracy) == (4, 1, 0.5, 0.375)
+
+
+def test_a_draw_without_layers_is_a_row_of_its_own(run: Path) -> None:
+    with (run / "amplification.jsonl").open("a") as log:
+        log.write('{"epoch":1,"step":3,"sites":[],"factors":[],"placement":"output","power":0.5}\n')
+    draws = gradamp.runs(run).draws
+    assert draws.site.isna().tolist() == [False, False, True]
+    assert draws.power.isna().tolist() == [True, True, False]
+    assert (draws.step.iloc[-1], draws.placement.iloc[-1]) == (3, "output")
+
+
 def test_numbers_that_are_not_finite_are_missing(run: Path) -> None:
     metrics = run / "metrics.jsonl"
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]

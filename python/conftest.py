@@ -13,7 +13,10 @@ except ImportError:
     torch = None
 
 #: What is collected only where torch is installed. The header of the report says when it is not.
-NEEDS_TORCH = ["test_amplify.py", "test_load_torch.py", "test_peers.py", "*/models.py", "*/hooks.py", "*/peers/*.py"]
+NEEDS_TORCH = [
+    *("tests/test_amplify.py", "tests/test_load_torch.py", "tests/test_peers.py"),
+    *("src/gradamp/hooks.py", "src/gradamp/models.py", "src/gradamp/peers/*.py"),
+]
 collect_ignore_glob = [] if torch else NEEDS_TORCH
 
 

@@ -81,7 +81,7 @@ def _structure(folder: Folder) -> Row:
     return {key: value for key, value in settings.items() if key not in INITIAL}
 
 
-def _sizes(name: str, tensors: dict[str, torch.Tensor]) -> dict[str, int]:
+def _sizes(name: str, tensors: dict[str, torch.Tensor]) -> Row:
     """The arguments of `build` that follow from the shapes of the tensors."""
     first, last = ("conv1", "linear") if name.startswith("resnet") else ("features.0", "classifier")
     classes = tensors[f"{last}.weight"].shape[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -227,7 +227,7 @@ def _lines(folder: Folder, name: str) -> Iterator[tuple[str, Row]]:
     return read_lines(path) if path.exists() or folder.record.get("saved") else iter(())
 
 
-def _metrics(folder: Folder, kind: str, needed: dict[str, Convert], optional: dict[str, Convert]) -> list[Row]:
+def _metrics(folder: Folder, kind: str, needed: Mapping[str, Convert], optional: Mapping[str, Convert]) -> list[Row]:
     """The lines of one kind in `metrics.jsonl`, which holds steps and epochs."""
     rows = []
     for place, line in _lines(folder, "metrics.jsonl"):

@@ -116,7 +116,7 @@ def steps(
         found[f"step{step}.loss"] = loss.detach().reshape(1)
         found[f"step{step}.logits"] = logits.detach()
         if step == 1:
-            found.update({f"step1.grad.{name}": w.grad.clone() for name, w in model.named_parameters()})
+            found.update({f"step1.grad.{name}": w.grad.clone() for name, w in model.named_parameters() if w.grad is not None})
         optimiser.step()
     found.update({f"final.{name}": value.clone() for name, value in model.state_dict().items()})
     with torch.no_grad():

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.backends.cudnn.benchmark = True
     torch.manual_seed(0)
     layout = torch.channels_last if chosen.channels_last else torch.contiguous_format
-    model = build(chosen.model, chosen.width).to(chosen.device, memory_format=layout).train()
+    model = build(chosen.model, chosen.width).to(chosen.device).to(memory_format=layout).train()
     if chosen.amplify:
         norms = [name for name, module in model.named_modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
         amplify(model, norms, 1.0001)

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gradamp_core::{Backend, Parameters};
-use gradamp_study::config::{Config, Layers, Resolved};
+use gradamp_study::config::{Layers, Resolved};
 use gradamp_study::resume::is_free;
 use gradamp_study::run_folder::{LoadedCheckpoint, Log, RunFolder, RunRecord};
 
@@ -52,7 +52,6 @@ pub fn checkpoint<B: Backend>(
     folder: &RunFolder,
     record: Option<&RunRecord>,
     parameters: &mut Parameters<B>,
-    config: &Config,
 ) -> Result<Option<LoadedCheckpoint<B>>> {
     let (last, best) = (folder.last(), folder.best());
     let trouble = last.recover()?;
@@ -62,7 +61,7 @@ pub fn checkpoint<B: Backend>(
     }
     folder.remove_leftovers()?;
     if let Some(checkpoint) = checkpoint {
-        return checkpoint.load(parameters, config.optimizer.sgd.clone()).map(Some).map_err(Failure::failed);
+        return checkpoint.load(parameters).map(Some).map_err(Failure::failed);
     }
     let has_lines = |log: Log| log.path_in(folder.root()).metadata().is_ok_and(|metadata| metadata.len() > 0);
     if record.is_some_and(RunRecord::was_saved) || Log::ALL.into_iter().any(has_lines) {

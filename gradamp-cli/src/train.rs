@@ -191,17 +191,20 @@ impl<B: Backend> Run<'_, B> {
             if let Some(old) = &old {
                 check_data(folder, old, &dataset, &checksum)?;
             }
-            loaded = resume::checkpoint(folder, old.as_ref(), &mut parameters, config)?;
+            loaded = resume::checkpoint(folder, old.as_ref(), &mut parameters)?;
         }
         let seals = loaded.as_ref().map_or(LogSeals::default(), |loaded| loaded.logs.clone());
         let was_saved = loaded.is_some();
         let image = sources.train().image_shape();
         let mut trainer = match loaded {
-            Some(LoadedCheckpoint { sgd, state, gradient_sums, .. }) => {
+            Some(LoadedCheckpoint { optimizer, state, gradient_sums, .. }) => {
                 let settings = config.train_settings();
-                Trainer::resume(&model, parameters, sgd, state, image, settings).map(|mut trainer| {
+                Trainer::resume(&model, parameters, state, image, settings).and_then(|mut trainer| {
+                    for (name, parameter, tensor) in optimizer {
+                        trainer.restore_optimizer(&name, parameter, tensor)?;
+                    }
                     trainer.restore_gradient_sums(gradient_sums);
-                    trainer
+                    Ok(trainer)
                 })
             }
             None => {

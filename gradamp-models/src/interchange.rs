@@ -68,6 +68,21 @@ pub fn export_values<B: Backend>(
     })
 }
 
+/// Writes tensors that belong to no parameter, each with its name and its shape. The file is written atomically.
+///
+/// **Errors:** a folder that cannot be written to.
+pub fn export_tensors(
+    path: &Path,
+    tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
+    metadata: &Metadata,
+) -> Result<()> {
+    let entry = |(name, shape, source)| Entry { name, dtype: Dtype::F32, shape, source };
+    let entries: Vec<Entry<Vec<f32>>> = tensors.into_iter().map(entry).collect();
+    write_atomically(path, |out| {
+        write_archive(out, path, entries, metadata, |values| Ok(Values::F32(values)))
+    })
+}
+
 /// Reads the values that [`export_values`] wrote for all parameters that `expected` selects, in this project's layout, and the
 /// file's metadata. See [`Archive::values`].
 ///

@@ -34,7 +34,9 @@ pub use atomic::{file_behind, write_atomically};
 pub use durable::{create_folders, sync_above, sync_file, sync_folder};
 pub use error::{Error, Result};
 pub use external::{ModelDefinition, OnBackend, register, registered};
-pub use interchange::{ParameterValues, export, export_values, import, import_values, to_bytes};
+pub use interchange::{
+    ParameterValues, export, export_tensors, export_values, import, import_values, to_bytes,
+};
 pub use mlp::Mlp;
 pub use model::{Model, build};
 pub use resnet::ResNet;

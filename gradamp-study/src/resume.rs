@@ -92,9 +92,12 @@ mod tests {
         (
             "optimizer",
             &[
+                "name",
                 "momentum",
                 "weight_decay",
                 "nesterov",
+                "betas",
+                "epsilon",
                 "no_decay",
                 "centralise",
                 "normalise",

@@ -1,4 +1,4 @@
-//! What happens to gradients before SGD's step, as a user asks for it.
+//! Optimisers, and what happens to gradients before their step, as a user asks for it.
 
 use std::fs;
 
@@ -23,6 +23,27 @@ fn a_run_with_noise_that_is_continued_ends_in_the_same_bits() {
             assert!(last(name, file) == last(&format!("{name}-again"), file), "{name}: {file} differs");
         }
     }
+}
+
+#[test]
+fn a_run_of_adamw_keeps_its_averages_and_goes_on_in_the_same_bits() {
+    let place = Workplace::new();
+    let options = "--set optimizer.name=adamw --set optimizer.clip_norm=2 --set strategy.lr=0.001";
+    let whole = place.run(&format!("{SMALL} {options} --out whole")).succeeds();
+    assert!(whole.err.contains("AdamW divides each gradient by its own size"), "{}", whole.err);
+    place.run(&format!("{SMALL} {options} --out parts --set train.max_steps=8")).succeeds();
+    place.run("train --threads 1 --resume parts").succeeds();
+    let last = |run: &str, file: &str| {
+        let path = place.path(run).join("checkpoints/last").join(file);
+        fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    for name in ["model", "exp_avg", "exp_avg_sq", "optimizer"] {
+        let file = format!("{name}.safetensors");
+        assert!(last("whole", &file) == last("parts", &file), "{file} differs");
+    }
+    assert!(!place.path("whole").join("checkpoints/last/momentum.safetensors").exists());
+    place.run("verify whole").succeeds();
+    place.run("train --threads 1 --resume parts --set optimizer.name=sgd").fails(2, &["optimizer"]);
 }
 
 #[test]

@@ -126,7 +126,12 @@ impl ContrastResult {
         let known = || by_seed.iter().filter_map(|(seed, means)| Some((*seed, (*means)?)));
         let (a, b): (Vec<f64>, Vec<f64>) = known().map(|(_, means)| means).unzip();
         let options = Options { smallest_difference: planned.smallest_difference, ..Options::default() };
-        let comparison = Contrast::between(&a, &b, Method::Paired, &options);
+        let mut comparison = Contrast::between(&a, &b, Method::Paired, &options);
+        let test = comparison.as_mut().and_then(|it| it.test.as_mut());
+        // Two shares differ by 100 points at most, wherever Student's interval ends.
+        if let (None, Some(test)) = (planned.unit(), test) {
+            test.ci = (test.ci.0.max(-1.0), test.ci.1.min(1.0));
+        }
         let p = comparison.as_ref().and_then(|it| {
             let flips = it.permutation.map(|test| test.p);
             let student = it.test.map(|test| test.p).filter(|_| planned.measure != Measure::Trained);

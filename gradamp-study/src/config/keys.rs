@@ -4,7 +4,7 @@ use gradamp_core::amplify::{AmplificationSettings, Strategy};
 use gradamp_data::DataSettings;
 
 use super::read::keys_of;
-use super::{LoopSettings, ModelOptions, OptimizerSettings};
+use super::{LoopSettings, ModelOptions, OptimizerOptions};
 
 /// The tables of a configuration, each with the keys that it takes.
 pub fn tables() -> [(&'static str, &'static [&'static str]); 6] {
@@ -12,7 +12,7 @@ pub fn tables() -> [(&'static str, &'static [&'static str]); 6] {
         ("model", keys_of::<ModelOptions>()),
         ("data", keys_of::<DataSettings>()),
         ("train", keys_of::<LoopSettings>()),
-        ("optimizer", keys_of::<OptimizerSettings>()),
+        ("optimizer", keys_of::<OptimizerOptions>()),
         ("amplification", keys_of::<AmplificationSettings>()),
         ("strategy", keys_of::<Strategy>()),
     ]

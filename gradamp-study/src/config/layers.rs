@@ -105,6 +105,7 @@ impl Layers {
             })?;
         }
         resolved.config.check().map_err(|error| resolved.locate(error))?;
+        resolved.notes.extend(resolved.config.note_on_adamw());
         Ok(resolved)
     }
 }
@@ -120,9 +121,11 @@ impl Resolved {
     }
 
     /// Reads a tree of settings; values are not yet checked against their ranges.
-    fn read(tree: Node) -> Result<Self, KeyError> {
-        let config = read::read(&phases::with_whole_tables(&tree)?)
+    fn read(mut tree: Node) -> Result<Self, KeyError> {
+        optimizer::drop_keys_of_presets(&mut tree);
+        let mut config: Config = read::read(&phases::with_whole_tables(&tree)?)
             .map_err(|error| phases::about_written(error, &tree))?;
+        config.optimizer = config.optimizer.with_defaults();
         Ok(Self { config, tree, notes: Vec::new() })
     }
 
@@ -226,7 +229,6 @@ impl Resolved {
         let text = toml::to_string(&self.config).map_err(|error| KeyError::new(error.to_string()))?;
         let mut tree = Node::parse(&text, &|_| Origin::Default)?;
         phases::keep_changes(&mut tree, &self.tree)?;
-        optimizer::in_order(&mut tree);
         Ok(tree)
     }
 }

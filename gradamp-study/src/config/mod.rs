@@ -26,7 +26,7 @@ pub use gradamp_core::backend::Precision;
 pub(crate) use layers::{DRAWS, file_tree, preset_tree};
 pub use layers::{Difference, Layers, Resolved};
 pub use model::ModelOptions;
-pub use optimizer::OptimizerSettings;
+pub use optimizer::{OptimizerName, OptimizerOptions};
 pub(crate) use read::read;
 pub(crate) use text::read_file;
 
@@ -41,7 +41,7 @@ pub struct Config {
     /// The training loop.
     pub train: LoopSettings,
     /// SGD, and the changes of gradients before SGD's step.
-    pub optimizer: OptimizerSettings,
+    pub optimizer: OptimizerOptions,
     /// Which gradients are amplified and by how much, in the phases in which the strategy switches amplification on.
     pub amplification: AmplificationSettings,
     /// Phases of learning rate and amplification.
@@ -141,10 +141,7 @@ impl Config {
         if self.train.max_steps == Some(0) {
             return fail("train.max_steps", &0, "at least 1 step");
         }
-        if !(0.0..=1.0).contains(&self.optimizer.label_smoothing) {
-            return fail("optimizer.label_smoothing", &self.optimizer.label_smoothing, "0 to 1");
-        }
-        self.optimizer.sgd.check().map_err(|error| error.within("sgd"))?;
+        self.optimizer.check()?;
         let loss_scaling = self.train.loss_scaling.as_ref().map_or(Ok(()), LossScaling::check);
         loss_scaling.map_err(|error| error.within("loss_scaling"))?;
         self.data.check().map_err(|error| gradamp_core::Error::from(error.within("data")))?;
@@ -164,13 +161,23 @@ impl Config {
         Ok(())
     }
 
+    /// A note if AdamW hides what amplification does.
+    fn note_on_adamw(&self) -> Option<String> {
+        let is_amplified = self.strategy.phases.iter().any(|phase| phase.amplify.is_on());
+        (self.optimizer.name == OptimizerName::AdamW && is_amplified).then(|| {
+            "AdamW divides each gradient by its own size: amplification acts by `optimizer.epsilon`, by `clip_norm`, and for a while \
+             after it is switched, and is invisible otherwise"
+                .into()
+        })
+    }
+
     /// The trainer's settings.
     pub fn train_settings(&self) -> TrainSettings {
         TrainSettings {
             seed: self.train.seed,
             strategy: self.strategy.clone(),
             amplification: self.amplification.clone(),
-            sgd: self.optimizer.sgd.clone(),
+            optimizer: self.optimizer.settings(),
             label_smoothing: self.optimizer.label_smoothing,
             evaluate_every: self.train.evaluate_every,
             gradients_every: self.train.gradients_every,
@@ -200,9 +207,6 @@ fn key_of(field: &str) -> String {
     let field = field.replace('[', ".").replace(']', "");
     let below =
         |parent: &str| field.strip_prefix(parent).filter(|rest| rest.is_empty() || rest.starts_with('.'));
-    if let Some(rest) = below("sgd") {
-        return format!("optimizer{rest}");
-    }
     if let Some(rest) = below("strategy.phases") {
         return format!("strategy.phase{rest}");
     }

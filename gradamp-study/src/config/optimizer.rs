@@ -1,109 +1,177 @@
-//! The table `[optimizer]`: the settings of SGD, with the label smoothing of the loss among them.
+//! The table `[optimizer]`: which optimiser, and its settings, with the label smoothing of the loss among them.
 
-use std::sync::LazyLock;
+use gradamp_core::optim::{
+    AdamWSettings, AdaptiveClip, GradientNoise, Lars, LayerRate, Normalise, OptimizerSettings, ParameterSet,
+    SgdSettings,
+};
+use serde::{Deserialize, Serialize};
 
-use gradamp_core::optim::SgdSettings;
-use serde::de::value::{MapAccessDeserializer, StringDeserializer};
-use serde::de::{DeserializeSeed, Error, IntoDeserializer, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
-
-use super::read::keys_of;
+use super::KeyError;
+use super::origin::Origin;
 use super::tree::{Node, Value};
 
+/// The optimisers that a configuration can name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerName {
+    /// [`Sgd`](gradamp_core::optim::Sgd)
+    #[default]
+    Sgd,
+    /// [`AdamW`](gradamp_core::optim::AdamW)
+    AdamW,
+}
+
 /// `[optimizer]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct OptimizerSettings {
-    /// The settings of SGD.
-    #[serde(flatten)]
-    pub sgd: SgdSettings,
+///
+/// `None` means that a key was not written: the value then is the optimiser's default. A key that does not concern the optimiser,
+/// such as `momentum` of AdamW, must not be written. The keys' meanings are those of [`SgdSettings`] and [`AdamWSettings`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerOptions {
+    /// `sgd` or `adamw`.
+    pub name: OptimizerName,
+    /// SGD: the share of the velocity that is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f32>,
+    /// The weight decay: an L2 penalty of SGD, a share of the parameter with AdamW.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f32>,
+    /// SGD: whether to use Nesterov's momentum.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nesterov: Option<bool>,
+    /// AdamW: the shares of its two averages that are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub betas: Option<[f64; 2]>,
+    /// AdamW: added to the root of the average square.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<f32>,
+    /// Parameters without weight decay.
+    pub no_decay: Vec<ParameterSet>,
+    /// Whether the gradients of weights are centralised.
+    pub centralise: bool,
+    /// The method that brings gradients to a common size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalise: Option<Normalise>,
+    /// The largest norm of all gradients together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f32>,
+    /// The largest magnitude of any element of a gradient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_value: Option<f32>,
     /// The share of each label that is spread over all classes, in [0, 1].
     pub label_smoothing: f32,
+    /// Clipping of each unit's gradient by the norm of its weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive_clip: Option<AdaptiveClip>,
+    /// The noise that is added to gradients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise: Option<GradientNoise>,
+    /// SGD: learning rates of layers by the norms of their weights and gradients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lars: Option<Lars>,
+    /// Multipliers of the learning rate for some parameters.
+    pub layer_rates: Vec<LayerRate>,
 }
 
-const LABEL_SMOOTHING: &str = "label_smoothing";
-
-/// The keys of the table.
-static KEYS: LazyLock<&'static [&'static str]> =
-    LazyLock::new(|| [keys_of::<SgdSettings>(), &[LABEL_SMOOTHING]].concat().leak());
-
-/// Implemented by hand, because serde's `flatten` would lose the place of a wrong key or value.
-impl<'de> Deserialize<'de> for OptimizerSettings {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_struct("OptimizerSettings", *KEYS, Table)
-    }
-}
-
-struct Table;
-
-impl<'de> Visitor<'de> for Table {
-    type Value = OptimizerSettings;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("struct OptimizerSettings")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OptimizerSettings, A::Error> {
-        let mut label_smoothing = 0.0;
-        let rest = SgdEntries { map, label_smoothing: &mut label_smoothing };
-        let sgd = SgdSettings::deserialize(MapAccessDeserializer::new(rest))?;
-        Ok(OptimizerSettings { sgd, label_smoothing })
-    }
-}
-
-/// Passes the entries of SGD on, and reads the entry of the label smoothing.
-struct SgdEntries<'a, A> {
-    map: A,
-    label_smoothing: &'a mut f32,
-}
-
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for SgdEntries<'_, A> {
-    type Error = A::Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        let mut seed = Some(seed);
-        loop {
-            match self.map.next_key_seed(SgdKey(&mut seed))? {
-                Some(None) => *self.label_smoothing = self.map.next_value()?,
-                Some(key) => return Ok(key),
-                None => return Ok(None),
+impl OptimizerOptions {
+    /// The settings of the optimiser.
+    pub fn settings(&self) -> OptimizerSettings {
+        let Self { no_decay, normalise, clip_norm, clip_value, adaptive_clip, noise, layer_rates, .. } =
+            self.clone();
+        let centralise = self.centralise;
+        match self.name {
+            OptimizerName::Sgd => {
+                let default = SgdSettings::default();
+                OptimizerSettings::Sgd(SgdSettings {
+                    momentum: self.momentum.unwrap_or(default.momentum),
+                    weight_decay: self.weight_decay.unwrap_or(default.weight_decay),
+                    nesterov: self.nesterov.unwrap_or(default.nesterov),
+                    no_decay,
+                    centralise,
+                    normalise,
+                    clip_norm,
+                    clip_value,
+                    adaptive_clip,
+                    noise,
+                    lars: self.lars.clone(),
+                    layer_rates,
+                })
+            }
+            OptimizerName::AdamW => {
+                let default = AdamWSettings::default();
+                OptimizerSettings::AdamW(AdamWSettings {
+                    betas: self.betas.unwrap_or(default.betas),
+                    epsilon: self.epsilon.unwrap_or(default.epsilon),
+                    weight_decay: self.weight_decay.unwrap_or(default.weight_decay),
+                    no_decay,
+                    centralise,
+                    normalise,
+                    clip_norm,
+                    clip_value,
+                    adaptive_clip,
+                    noise,
+                    layer_rates,
+                })
             }
         }
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
-        self.map.next_value_seed(seed)
+    /// The same options, with the optimiser's default for each key that was not written and concerns it.
+    pub(super) fn with_defaults(&self) -> Self {
+        let mut all = self.clone();
+        match self.settings() {
+            OptimizerSettings::Sgd(SgdSettings { momentum, weight_decay, nesterov, .. }) => {
+                (all.momentum, all.weight_decay, all.nesterov) =
+                    (Some(momentum), Some(weight_decay), Some(nesterov));
+            }
+            OptimizerSettings::AdamW(AdamWSettings { betas, epsilon, weight_decay, .. }) => {
+                (all.betas, all.epsilon, all.weight_decay) = (Some(betas), Some(epsilon), Some(weight_decay));
+            }
+            _ => {}
+        }
+        all
+    }
+
+    /// Checks every value against its range, and that each written key concerns the optimiser.
+    ///
+    /// **Errors:** the first key that is wrong, with what is expected.
+    pub(super) fn check(&self) -> Result<(), KeyError> {
+        let (of_sgd, of_adamw) = (OptimizerName::Sgd, OptimizerName::AdamW);
+        for (key, owner, is_written) in [
+            ("momentum", of_sgd, self.momentum.is_some()),
+            ("nesterov", of_sgd, self.nesterov.is_some()),
+            ("lars", of_sgd, self.lars.is_some()),
+            ("betas", of_adamw, self.betas.is_some()),
+            ("epsilon", of_adamw, self.epsilon.is_some()),
+        ] {
+            if is_written && owner != self.name {
+                let name = |name| if name == of_sgd { "sgd" } else { "adamw" };
+                let message = format!(
+                    "is a key of \"{}\", but the optimizer is \"{}\": leave it out",
+                    name(owner),
+                    name(self.name)
+                );
+                return Err(KeyError::new(message).about(&format!("optimizer.{key}")));
+            }
+        }
+        if !(0.0..=1.0).contains(&self.label_smoothing) {
+            let message = format!("found {}, expected 0 to 1", self.label_smoothing);
+            return Err(KeyError::new(message).about("optimizer.label_smoothing"));
+        }
+        Ok(self.settings().check().map_err(|error| error.within("optimizer"))?)
     }
 }
 
-/// Reads a key of SGD. Returns `None` for the key of the label smoothing, and then keeps the seed for the next key.
-struct SgdKey<'a, K>(&'a mut Option<K>);
-
-impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for SgdKey<'_, K> {
-    type Value = Option<K::Value>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        let key = String::deserialize(deserializer)?;
-        if key == LABEL_SMOOTHING {
-            return Ok(None);
-        }
-        if !KEYS.contains(&&*key) {
-            return Err(D::Error::unknown_field(&key, *KEYS));
-        }
-        let key: StringDeserializer<D::Error> = key.into_deserializer();
-        self.0.take().map(|seed| seed.deserialize(key)).transpose()
-    }
-}
-
-/// Moves the label smoothing behind the clipping, where earlier versions wrote it.
-pub(super) fn in_order(tree: &mut Node) {
-    let Value::Table(tables) = &mut tree.value else { return };
-    let Some((_, optimizer)) = tables.iter_mut().find(|(name, _)| name == "optimizer") else { return };
-    if let Value::Table(entries) = &mut optimizer.value {
-        let place = |name: &str| entries.iter().position(|(key, _)| key == name);
-        if let (Some(from), Some(to)) = (place(LABEL_SMOOTHING), place("layer_rates"))
-            && to < from
-        {
-            entries[to..=from].rotate_right(1);
+/// Removes a preset's settings of the optimiser where a higher layer chooses another optimiser: they do not mean the same there.
+pub(super) fn drop_keys_of_presets(tree: &mut Node) {
+    let is_preset = |node: &Node| matches!(node.origin, Origin::Preset(..));
+    let is_chosen = tree
+        .get("optimizer.name")
+        .is_some_and(|name| !is_preset(name) && !matches!(&name.value, Value::String(name) if name == "sgd"));
+    for key in ["momentum", "nesterov", "lars", "weight_decay"] {
+        let path = format!("optimizer.{key}");
+        if is_chosen && tree.get(&path).is_some_and(is_preset) {
+            tree.remove(&path);
         }
     }
 }

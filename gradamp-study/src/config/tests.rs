@@ -160,6 +160,22 @@ fn values_of_a_wrong_type_or_range_name_key_found_and_expected() {
             "run.toml:2: optimizer.adaptive_clip.limit: expected a number above 0, found 0",
         ),
         (
+            "[optimizer]\nname = 'adamw'\nmomentum = 0.9",
+            "run.toml:3: optimizer.momentum: is a key of \"sgd\", but the optimizer is \"adamw\": leave it out",
+        ),
+        (
+            "[optimizer]\nbetas = [0.9, 0.99]",
+            "run.toml:2: optimizer.betas: is a key of \"adamw\", but the optimizer is \"sgd\": leave it out",
+        ),
+        (
+            "[optimizer]\nname = 'adamw'\nbetas = [0.9, 1.0]",
+            "run.toml:3: optimizer.betas.1: expected a number in [0, 1), found 1",
+        ),
+        (
+            "[optimizer]\nname = 'adam'",
+            "run.toml:2: optimizer.name: found \"adam\", expected one of \"sgd\", \"adamw\" (did you mean \"adamw\"?)",
+        ),
+        (
             "[optimizer]\nadaptive_clip = true",
             "run.toml:2: optimizer.adaptive_clip: found boolean `true`, expected a table",
         ),
@@ -332,10 +348,29 @@ fn what_is_shown_reads_back_as_the_same_settings() {
 }
 
 #[test]
+fn adamw_has_defaults_of_its_own_and_a_note_where_it_hides_amplification() {
+    use gradamp_core::optim::{AdamWSettings, OptimizerSettings};
+    let sets = |sets: &[&str]| {
+        let sets = ["optimizer.name=adamw"].iter().chain(sets).map(|set| (*set).to_owned()).collect();
+        Layers { sets, ..layers() }.resolve().unwrap()
+    };
+    let default = sets(&["strategy.phase=[{epochs=1, lr=0.001}]"]);
+    assert_eq!(default.config.optimizer.settings(), OptimizerSettings::AdamW(AdamWSettings::default()));
+    assert!(default.notes.iter().all(|note| !note.contains("AdamW")), "{:?}", default.notes);
+    let text = default.show().unwrap();
+    assert!(text.contains("epsilon = ") && !text.contains("momentum"), "{text}");
+    assert_eq!(read_back(&text), default.config, "{text}");
+    let amplified = sets(&["strategy.phase=[{epochs=1, lr=0.001, amplify=true}]", "optimizer.epsilon=1e-4"]);
+    assert!(amplified.notes.iter().any(|note| note.contains("`optimizer.epsilon`")), "{:?}", amplified.notes);
+    let OptimizerSettings::AdamW(settings) = amplified.config.optimizer.settings() else { panic!("SGD") };
+    assert_eq!(settings, AdamWSettings { epsilon: 1e-4, ..AdamWSettings::default() });
+}
+
+#[test]
 fn the_optimisers_options_reach_sgd_and_read_back_as_they_are_shown() {
     use gradamp_core::optim::{AdaptiveClip, GradientNoise, Lars, LayerRate, ParameterSet, SgdSettings};
     let plain = layers().resolve().unwrap();
-    assert_eq!(plain.config.optimizer.sgd, SgdSettings::default(), "all are off");
+    assert_eq!(plain.config.optimizer.settings(), SgdSettings::default().into(), "all are off");
     let sets = [
         "optimizer.centralise=true",
         "optimizer.adaptive_clip.limit=0.1",
@@ -353,7 +388,7 @@ fn the_optimisers_options_reach_sgd_and_read_back_as_they_are_shown() {
         layer_rates: vec![rate("layer1.**", 2.0), rate("fc.*", 0.0)],
         ..SgdSettings::default()
     };
-    assert_eq!(resolved.config.optimizer.sgd, expected);
+    assert_eq!(resolved.config.optimizer.settings(), expected.into());
     let text = resolved.show().unwrap();
     assert_eq!(read_back(&text), resolved.config, "{text}");
     let place =

@@ -1,13 +1,12 @@
-//! A checkpoint: the model, the velocities, and the state of the run.
+//! A checkpoint: the model, the optimiser's state, and the state of the run.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gradamp_core::optim::{Sgd, SgdSettings};
 use gradamp_core::train::{Snapshot, TrainState};
-use gradamp_core::{Backend, ParameterId, Parameters, Tensor, files};
-use gradamp_models::{Archive, Metadata, export, export_values};
+use gradamp_core::{Backend, Parameters, Tensor, files};
+use gradamp_models::{Archive, Metadata, export};
 use serde::{Deserialize, Serialize};
 
 use super::disk::{read_sealed_json, write_json};
@@ -15,15 +14,13 @@ use super::error::{Error, Result};
 use super::logs::{LogSeals, PerLog};
 use super::seal::FileSeal;
 use super::swap;
+use super::tensors::{self, OptimizerTensor};
 
 /// The name of the last checkpoint.
 pub(super) const LAST: &str = "last";
 /// The name of the best checkpoint.
 pub(super) const BEST: &str = "best";
-const MODEL: &str = "model.safetensors";
-const MOMENTUM: &str = "momentum.safetensors";
-/// The sums of gradients in an epoch that is going on, if the run's policy needs them.
-const SUMS: &str = "gradient_sums.safetensors";
+pub(super) const MODEL: &str = "model.safetensors";
 const STATE: &str = "state.json";
 /// The form of `state.json`; that of earlier versions of the program, without seals, is read too.
 const FORMAT: u32 = 2;
@@ -56,8 +53,8 @@ struct State {
 /// What a run needs to continue.
 #[derive(Debug)]
 pub struct LoadedCheckpoint<B: Backend> {
-    /// The optimiser with its velocities.
-    pub sgd: Sgd<B>,
+    /// The optimiser's state, for [`Trainer::restore_optimizer`](gradamp_core::train::Trainer::restore_optimizer).
+    pub optimizer: Vec<OptimizerTensor<B>>,
     /// The sums of gradients of [`Trainer::restore_gradient_sums`](gradamp_core::train::Trainer::restore_gradient_sums).
     pub gradient_sums: Vec<Option<Tensor<B>>>,
     /// The state of the run.
@@ -88,19 +85,10 @@ impl Checkpoint {
         is_in_place: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         swap::replace(&self.path, |folder| {
-            let Snapshot { parameters, sgd, state, gradient_sums } = snapshot;
+            let Snapshot { parameters, state, .. } = snapshot;
             export(&folder.join(MODEL), parameters, metadata)?;
-            export_values(&folder.join(MOMENTUM), parameters, metadata, |id| {
-                Ok(sgd.velocity(id).map(Tensor::to_vec).transpose()?)
-            })?;
-            let mut names = vec![MODEL, MOMENTUM];
-            if !gradient_sums.is_empty() {
-                names.push(SUMS);
-                export_values(&folder.join(SUMS), parameters, metadata, |id| {
-                    let sum = gradient_sums.get(id.index()).and_then(Option::as_ref);
-                    Ok(sum.map(Tensor::to_vec).transpose()?)
-                })?;
-            }
+            let tensors = tensors::write(folder, snapshot, metadata)?;
+            let names = tensors.iter().map(String::as_str).chain([MODEL]);
             let mut files = BTreeMap::new();
             for name in names {
                 files.insert(name.to_owned(), FileSeal::read(&folder.join(name))?);
@@ -262,8 +250,8 @@ pub struct OpenCheckpoint {
     folder: PathBuf,
     state: State,
     model: Vec<u8>,
-    momentum: Vec<u8>,
-    sums: Option<Vec<u8>>,
+    /// The other files, by their names.
+    tensors: Vec<(String, Vec<u8>)>,
 }
 
 impl OpenCheckpoint {
@@ -276,9 +264,10 @@ impl OpenCheckpoint {
             state.seal(folder, name)?.check(&path, &FileSeal::of_bytes(&bytes))?;
             Ok::<_, Error>(bytes)
         };
-        let (model, momentum) = (sealed(MODEL)?, sealed(MOMENTUM)?);
-        let sums = state.files.contains_key(SUMS).then(|| sealed(SUMS)).transpose()?;
-        Ok(Self { folder: folder.to_owned(), state, model, momentum, sums })
+        let model = sealed(MODEL)?;
+        let others = state.names().filter(|name| *name != MODEL);
+        let tensors = others.map(|name| Ok((name.to_owned(), sealed(name)?))).collect::<Result<_>>()?;
+        Ok(Self { folder: folder.to_owned(), state, model, tensors })
     }
 
     /// The file that the model was read from.
@@ -296,36 +285,29 @@ impl OpenCheckpoint {
     /// Puts the checkpoint into `parameters`.
     ///
     /// **Errors:** a checkpoint of another model, width or number of classes.
-    pub fn load<B: Backend>(
-        self,
-        parameters: &mut Parameters<B>,
-        settings: SgdSettings,
-    ) -> Result<LoadedCheckpoint<B>> {
-        let archive =
-            |name: &str, bytes| Archive::from_bytes(&self.folder.join(name).display().to_string(), bytes);
-        archive(MODEL, self.model)?.import("", parameters)?;
-        let tensors = |name: &str, bytes, parameters: &Parameters<B>| {
-            let archive = archive(name, bytes)?;
-            let values = archive.values("", parameters, |p| archive.shape(&p.path).is_some())?;
-            let tensor = |(id, values): (ParameterId, Vec<f32>)| {
-                let shape = parameters.get(id).value.shape();
-                Ok((id, Tensor::from_slice(parameters.backend(), shape, &values)?))
-            };
-            values.into_iter().map(tensor).collect::<Result<Vec<_>>>()
-        };
-        let mut sgd = Sgd::new(settings, parameters)?;
-        for (id, velocity) in tensors(MOMENTUM, self.momentum, parameters)? {
-            sgd.set_velocity(parameters, id, velocity)?;
-        }
-        let mut gradient_sums = Vec::new();
-        if let Some(bytes) = self.sums {
-            gradient_sums.resize_with(parameters.iter().count(), || None);
-            for (id, sum) in tensors(SUMS, bytes, parameters)? {
-                gradient_sums[id.index()] = Some(sum);
+    pub fn load<B: Backend>(self, parameters: &mut Parameters<B>) -> Result<LoadedCheckpoint<B>> {
+        let origin = |name: &str| self.folder.join(name).display().to_string();
+        Archive::from_bytes(&origin(MODEL), self.model)?.import("", parameters)?;
+        let (mut optimizer, mut gradient_sums) = (Vec::new(), Vec::new());
+        for (name, bytes) in self.tensors {
+            let archive = Archive::from_bytes(&origin(&name), bytes)?;
+            match name.as_str() {
+                tensors::SUMS => {
+                    gradient_sums.resize_with(parameters.iter().count(), || None);
+                    for (id, sum) in tensors::of_parameters(&archive, parameters)? {
+                        gradient_sums[id.index()] = Some(sum);
+                    }
+                }
+                tensors::WHOLE => optimizer.extend(tensors::of_the_model(&archive, parameters.backend())?),
+                _ => {
+                    let name = name.trim_end_matches(tensors::EXTENSION);
+                    let found = tensors::of_parameters(&archive, parameters)?.into_iter();
+                    optimizer.extend(found.map(|(id, tensor)| (name.to_owned(), Some(id), tensor)));
+                }
             }
         }
         let State { train, logs: lengths, log_sha256: sha256, .. } = self.state;
-        Ok(LoadedCheckpoint { sgd, gradient_sums, state: train, logs: LogSeals { lengths, sha256 } })
+        Ok(LoadedCheckpoint { optimizer, gradient_sums, state: train, logs: LogSeals { lengths, sha256 } })
     }
 }
 
@@ -345,10 +327,10 @@ impl State {
         LogSeals { lengths: self.logs, sha256: self.log_sha256 }
     }
 
-    /// The names of the checkpoint's other files.
-    fn names(&self) -> impl Iterator<Item = &'static str> {
-        let sums = self.files.contains_key(SUMS).then_some(SUMS);
-        [MODEL, MOMENTUM].into_iter().chain(sums)
+    /// The names of the checkpoint's other files, the model first.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let others = self.files.keys().map(String::as_str).filter(|name| *name != MODEL);
+        [MODEL].into_iter().chain(others)
     }
 
     /// Checks one of the other files against its seal.

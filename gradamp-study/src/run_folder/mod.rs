@@ -33,6 +33,7 @@ mod side_by_side;
 mod status;
 mod swap;
 mod table;
+mod tensors;
 
 pub use checkpoint::{Checkpoint, LoadedCheckpoint, OpenCheckpoint, read_model};
 pub use clock::{Timestamp, timestamp};
@@ -51,3 +52,4 @@ pub use seal::{FileSeal, StudySeal};
 pub use side_by_side::side_by_side;
 pub use status::RunStatus;
 pub use table::phase_table;
+pub use tensors::OptimizerTensor;

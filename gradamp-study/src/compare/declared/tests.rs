@@ -117,6 +117,8 @@ fn runs_that_diverge_count_as_chance_and_missing_ones_leave_their_seed_out() {
     assert_eq!(results[0].seeds, [1, 2]);
     assert_eq!(means(0), (0.6, 0.5 * (0.7 + 0.25)), "chance of four classes");
     assert_eq!((means(1), means(2)), ((1.0, 0.5), (2.0, 2.0)));
+    let ci = results[1].comparison.as_ref().unwrap().test.unwrap().ci;
+    assert_eq!(ci, (-1.0, 1.0), "two pairs alone leave every difference of shares possible");
     assert_eq!(notes.iter().filter(|note| note.contains("1 of 3 seeds")).count(), 3, "{notes:?}");
 }
 

@@ -200,7 +200,7 @@ fn a_field_of_the_trainers_settings_is_placed_where_its_key_was_written() {
         ("strategy.phases[0].lr", "run.toml:7: strategy.phase.0.lr"),
         ("strategy.lr", "run.toml:6: strategy.lr"),
         ("amplification.paths[0]", "run.toml:2: amplification.paths.0"),
-        ("sgd.momentum", "run.toml:1: optimizer.momentum"),
+        ("optimizer.momentum", "run.toml:1: optimizer.momentum"),
         ("label_smoothing", "run.toml:1: optimizer.label_smoothing"),
         ("gradients_every", "run.toml:1: train.gradients_every"),
         ("loss_scaling.min", "run.toml:1: train.loss_scaling.min"),

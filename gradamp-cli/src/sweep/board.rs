@@ -200,29 +200,29 @@ impl<'a> Board<'a> {
             let _ = std::fs::remove_dir_all(SweepData::run_dir_in(root, name)); // fails if there are none
         }
         let failure = match ended {
-            Ended::NotBegun => None,
+            Ended::NotStarted => None,
             _ if is_gone => Some("its folder was deleted while the run was going on".to_owned()),
-            Ended::Badly(error) if View::read(root, name).status != RunStatus::Diverged => {
+            Ended::Failed(error) if View::read(root, name).status != RunStatus::Diverged => {
                 Some(error.clone())
             }
-            Ended::Well if !has_begun(root, name) => Some("it left no run folder".to_owned()),
-            Ended::Badly(_) | Ended::Well | Ended::Interrupted => None,
+            Ended::Success if !has_begun(root, name) => Some("it left no run folder".to_owned()),
+            Ended::Failed(_) | Ended::Success | Ended::Interrupted => None,
         };
         match &failure {
             Some(error) => record_failure(root, name, error)?,
             None => forget_failure(root, name)?,
         }
         let mut view = View::read(root, name);
-        if *ended == Ended::Well && failure.is_none() && view.epochs.len() < job.to {
+        if *ended == Ended::Success && failure.is_none() && view.epochs.len() < job.to {
             let error = format!("ended after {} of {} epochs", view.epochs.len(), job.to);
             record_failure(root, name, &error)?;
             view = View::read(root, name);
         }
-        let goes_on = view.status == RunStatus::Interrupted && *ended == Ended::Well;
+        let goes_on = view.status == RunStatus::Interrupted && *ended == Ended::Success;
         self.states[job.index] = match ended {
             _ if failure.is_some() => RunState::Settled { leaves: has_begun(root, name) },
             Ended::Interrupted => RunState::Interrupted,
-            Ended::NotBegun => RunState::Open,
+            Ended::NotStarted => RunState::Open,
             _ if goes_on => RunState::Open,
             _ => RunState::Settled { leaves: has_begun(root, name) },
         };

@@ -33,14 +33,14 @@ pub struct Task {
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// With success.
-    Well,
-    /// It stopped because the sweep or another process asked it to; it can be resumed.
+    /// With exit code 0.
+    Success,
+    /// The run stopped because the sweep or another process asked it to. The run can be resumed.
     Interrupted,
     /// With an error.
-    Badly(String),
+    Failed(String),
     /// The process was not started, because the sweep is stopping.
-    NotBegun,
+    NotStarted,
 }
 
 /// The running processes, which can be asked to stop.
@@ -70,7 +70,7 @@ impl Children {
         let child = {
             let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if running.is_stopping {
-                return Ended::NotBegun;
+                return Ended::NotStarted;
             }
             match command.spawn() {
                 Ok(mut child) => {
@@ -78,7 +78,7 @@ impl Children {
                     running.runs.push(Run { folder: task.folder.clone(), id: child.id(), _leash });
                     child
                 }
-                Err(error) => return Ended::Badly(format!("cannot be started: {error}")),
+                Err(error) => return Ended::Failed(format!("cannot be started: {error}")),
             }
         };
         let id = child.id();
@@ -89,7 +89,7 @@ impl Children {
         drop(running);
         match output {
             Ok(output) => ended(output.status, &String::from_utf8_lossy(&output.stdout), is_stopping),
-            Err(error) => Ended::Badly(format!("cannot be waited for: {error}")),
+            Err(error) => Ended::Failed(format!("cannot be waited for: {error}")),
         }
     }
 
@@ -140,11 +140,11 @@ impl Task {
 
 fn ended(status: ExitStatus, reported: &str, is_stopping: bool) -> Ended {
     match status.code() {
-        Some(code) if code == i32::from(SUCCESS) => Ended::Well,
+        Some(code) if code == i32::from(SUCCESS) => Ended::Success,
         Some(code) if code == i32::from(INTERRUPTED) => Ended::Interrupted,
-        // The signal came before the run had installed its handlers.
+        // The signal ended the process before its handlers were installed.
         None if is_stopping || was_asked_to_stop(status) => Ended::Interrupted,
-        _ => Ended::Badly(Failure::reported(reported).unwrap_or_else(|| format!("ended by {status}"))),
+        _ => Ended::Failed(Failure::reported(reported).unwrap_or_else(|| format!("ended by {status}"))),
     }
 }
 

@@ -62,13 +62,13 @@ impl Show {
         (settled, all): (usize, usize),
         epochs_left: usize,
     ) {
-        if *ended == Ended::NotBegun {
+        if *ended == Ended::NotStarted {
             return;
         }
         self.epochs += epochs;
         self.seconds += took.as_secs_f64();
         let how = match (view.status, &view.error) {
-            (RunStatus::Interrupted, _) if *ended == Ended::Well => {
+            (RunStatus::Interrupted, _) if *ended == Ended::Success => {
                 format!("waits after {} epochs", view.epochs.len())
             }
             (status, Some(error)) => format!("{status}: {error}"),

@@ -1,4 +1,4 @@
-//! A run's folder: made, opened, locked.
+//! A run's folder: how it is made, opened and locked.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -31,14 +31,14 @@ impl RunFolder {
         Self::check_free(root)?;
         fs::create_dir_all(root).map_err(Error::io(root, "make this folder"))?;
         let folder = Self::lock(root)?;
-        // Another run may have begun there, and ended, since it was looked at.
+        // Another run may have begun and ended there between the first check and the lock.
         Self::check_free(root)?;
         folder.remove_leftovers()?; // a run that was killed before it wrote its settings left nothing to keep
         Ok(folder)
     }
 
-    /// Makes the folder of a new run below `parent`, called `name`, with a number behind it if a folder of that name
-    /// exists. Several runs that begin at once get different folders.
+    /// Makes the folder of a new run below `parent`. It is called `name`, or `name-2`, `name-3` and so on if folders of these names
+    /// exist. Runs that begin at the same time get different folders.
     ///
     /// **Errors:** a folder that cannot be made.
     pub fn create_named(parent: &Path, name: &str) -> Result<Self> {
@@ -54,7 +54,10 @@ impl RunFolder {
         }
     }
 
-    /// **Errors:** a folder that already holds a run; a path at which a run cannot be.
+    /// Checks that a new run can be made in `root`.
+    ///
+    /// **Errors:** a folder that already holds a run; a path of something else than a folder; a folder that belongs to a sweep's
+    /// run or to a checkpoint.
     pub fn check_free(root: &Path) -> Result<()> {
         if fs::symlink_metadata(root).is_ok() && !root.is_dir() {
             return Err(Error::broken(root, "expected the path of a folder to make, found something else"));
@@ -78,7 +81,7 @@ impl RunFolder {
 
     /// The settings of the run in `root`. Does not lock the folder.
     ///
-    /// **Errors:** a folder that holds no run; settings that were changed since the run began, or that are none.
+    /// **Errors:** a folder that holds no run; settings that were changed since the run began, or that are not valid.
     pub fn settings_of(root: &Path) -> crate::Result<Resolved> {
         let path = Self::config_of(root)?;
         if let Some(seal) = RunRecord::read(root)?.and_then(|record| record.config) {
@@ -94,12 +97,12 @@ impl RunFolder {
         FileSeal::read(&self.config_path())
     }
 
-    /// Whether a process is writing to the run in `root`, as far as that is known.
+    /// Whether a process is known to be writing to the run in `root`.
     pub fn is_in_use(root: &Path) -> bool {
         Self::is_held(root) == Some(true)
     }
 
-    /// The same; `None` where it cannot be known, as on network drives without locks.
+    /// Whether a process is writing to the run in `root`; `None` if that cannot be known, as on network drives without locks.
     pub fn is_held(root: &Path) -> Option<bool> {
         let lock = files::open(&root.join(".lock")).ok()?;
         match lock.try_lock_shared() {
@@ -135,7 +138,7 @@ impl RunFolder {
             if !matches!(locked, Err(fs::TryLockError::WouldBlock)) {
                 break;
             }
-            // A process that only asks whether the folder is held releases the lock at once.
+            // Another process may hold the lock for a moment, only to find out whether the folder is in use.
             std::thread::sleep(std::time::Duration::from_millis(10));
             locked = lock.try_lock();
         }
@@ -144,7 +147,7 @@ impl RunFolder {
             Err(fs::TryLockError::WouldBlock) => {
                 return Err(Error::broken(root, "another process is writing to this run"));
             }
-            // Some network drives have no locks; runs are allowed there all the same.
+            // Some network drives have no locks. Runs are allowed there without one.
             Err(fs::TryLockError::Error(_)) => {}
         }
         Ok(Self { held: HeldFolder::hold(root)?, _lock: lock })
@@ -155,6 +158,8 @@ impl RunFolder {
         self.held.path()
     }
 
+    /// Checks that the folder is still at its path.
+    ///
     /// **Errors:** the folder was removed or renamed since it was opened.
     pub fn check_still_there(&self) -> Result<()> {
         self.held.check()
@@ -170,12 +175,12 @@ impl RunFolder {
         write_file(&self.config_path(), text.as_bytes())
     }
 
-    /// Where the last checkpoint is.
+    /// The last checkpoint.
     pub fn last(&self) -> Checkpoint {
         Self::last_of(self.root())
     }
 
-    /// Where the best checkpoint is.
+    /// The best checkpoint.
     pub fn best(&self) -> Checkpoint {
         Self::best_of(self.root())
     }
@@ -190,8 +195,8 @@ impl RunFolder {
         Checkpoint::new(root.join(CHECKPOINTS).join(checkpoint::BEST))
     }
 
-    /// Makes the folder of the checkpoints, once when a process begins. Later the folder is not made again: it is missing only
-    /// if the run's folder was replaced, and a run must not write into another folder.
+    /// Makes the folder of the checkpoints. A process does this once, when it begins: if the folder is missing later, the run's folder
+    /// was replaced, and the run must not write into another folder.
     ///
     /// **Errors:** a folder that was removed or renamed, or cannot be written.
     pub fn make_checkpoints(&self) -> Result<()> {
@@ -204,7 +209,7 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Removes what an earlier process left half-written, beside checkpoints that are whole.
+    /// Removes files that an earlier process left half-written, and what interrupted savings left beside complete checkpoints.
     ///
     /// **Errors:** a file or folder that cannot be removed.
     pub fn remove_leftovers(&self) -> Result<()> {
@@ -218,14 +223,14 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Reads `run.json`; `None` where the run was killed before it was written.
+    /// Reads `run.json`; `None` if the run was killed before the file was written.
     ///
     /// **Errors:** a file that is changed.
     pub fn read_record(&self) -> Result<Option<RunRecord>> {
         Self::record_of(self.root())
     }
 
-    /// The same, of the run in `root`.
+    /// Reads `run.json` of the run in `root`; `None` if the run was killed before the file was written.
     ///
     /// **Errors:** a file that is changed.
     pub fn record_of(root: &Path) -> Result<Option<RunRecord>> {

@@ -13,8 +13,9 @@ const PLAN: &str = "plan.json";
 const OF_A_SWEEP: [&str; 8] =
     [PLAN, "sweep.toml", "base.toml", "results.jsonl", "results.csv", "configs", "failures", ".claims"];
 
-/// **Errors:** a path, of something that is there or not yet, that is a run's or a sweep's own. Beside those a user may
-/// write what they like into such a folder.
+/// Checks that a user may write to `path`, whether or not something is there yet.
+///
+/// **Errors:** a path that belongs to a run or a sweep, such as its checkpoints. Other files may be written into their folders.
 pub fn check_not_owned(path: &Path) -> Result<()> {
     let Ok(path_from_root) = std::path::absolute(path) else { return Ok(()) };
     // Through symbolic links as far as there are folders; the path itself may be a link that is to be written through.

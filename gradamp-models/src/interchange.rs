@@ -1,5 +1,5 @@
-//! A model's parameters as safetensors with PyTorch's names and layouts, and other tensors that belong to parameters, such as
-//! velocities and gradients.
+//! Reads and writes a model's parameters as safetensors, with PyTorch's names and layouts, and other values that
+//! belong to parameters, such as velocities and gradients.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -19,7 +19,7 @@ pub type ParameterValues = Vec<(ParameterId, Vec<f32>)>;
 
 /// Writes all parameters, running statistics and counters atomically, as PyTorch's `state_dict` holds them.
 ///
-/// **Errors:** a folder that cannot be written to.
+/// **Errors:** the folder cannot be written to.
 pub fn export<B: Backend>(path: &Path, parameters: &Parameters<B>, metadata: &Metadata) -> Result<()> {
     write_atomically(path, |out| write_state(out, path, parameters, metadata))
 }
@@ -36,17 +36,18 @@ pub fn to_bytes<B: Backend>(parameters: &Parameters<B>, metadata: &Metadata) -> 
 /// Fills the parameters from a file that [`export`] or PyTorch wrote, and returns the file's metadata.
 /// See [`Archive::import`].
 ///
-/// **Errors:** a file that is missing or broken; those of [`Archive::import`]. The parameters are then unchanged.
+/// **Errors:** the file is missing or broken; those of [`Archive::import`]. After an error the parameters are
+/// unchanged.
 pub fn import<B: Backend>(path: &Path, parameters: &mut Parameters<B>) -> Result<Metadata> {
     let archive = Archive::open(path)?;
     archive.import("", parameters)?;
     Ok(archive.metadata())
 }
 
-/// Writes one tensor for every parameter for which `values` returns values, such as an optimiser's velocities. The tensors have
-/// the parameters' names and PyTorch's layouts, and the file is written atomically.
+/// Writes a tensor for every parameter for which `values` returns values, such as an optimizer's velocities. The
+/// tensors have the parameters' names and PyTorch's layouts. The file is written atomically.
 ///
-/// **Errors:** a folder that cannot be written to; errors of `values`; a number of values that differs from the parameter's.
+/// **Errors:** the folder cannot be written to; `values` fails; the number of values differs from the parameter's.
 pub fn export_values<B: Backend>(
     path: &Path,
     parameters: &Parameters<B>,
@@ -85,7 +86,7 @@ pub fn export_tensors(
 
 /// Reads the values that [`export_values`] wrote for all parameters that `expected` selects, in this project's layout, and the
 /// file's metadata. See [`Archive::values`].
-///
+/// **Errors:** the file is missing or broken; those of [`Archive::values`].
 /// **Errors:** a file that is missing or broken; those of [`Archive::values`].
 pub fn import_values<B: Backend>(
     path: &Path,
@@ -97,11 +98,11 @@ pub fn import_values<B: Backend>(
 }
 
 impl Archive {
-    /// Fills the parameters, running statistics and counters from the tensors whose names begin with `prefix`. Counters
-    /// (`num_batches_tracked`) that the file does not have become 0.
+    /// Fills the parameters, running statistics and counters from the tensors whose names begin with `prefix`.
+    /// Counters (`num_batches_tracked`) that are missing in the file become 0.
     ///
-    /// **Errors:** another model, width or number of classes; a tensor that is missing, unexpected, or of another shape or type.
-    /// The parameters are then unchanged.
+    /// **Errors:** the file holds another model, width or number of classes; a tensor is missing, unexpected, or of
+    /// another shape or type. After an error the parameters are unchanged.
     pub fn import<B: Backend>(&self, prefix: &str, parameters: &mut Parameters<B>) -> Result<()> {
         let counters: Vec<Arc<str>> = parameters.counters().iter().map(|(path, _)| path.clone()).collect();
         self.check(prefix, parameters, |_| true, &counters)?;
@@ -146,7 +147,7 @@ impl Archive {
         parameters.iter().filter(|(_, p)| expected(p)).map(read).collect()
     }
 
-    /// Compares the names and shapes with those of the parameters.
+    /// Compares the names and shapes of the tensors with those of the parameters.
     fn check<B: Backend>(
         &self,
         prefix: &str,
@@ -186,7 +187,7 @@ impl Archive {
             if let [first, others @ ..] = &*names {
                 let others = match others.len() {
                     0 => String::new(),
-                    n => format!(" (and so for {n} more)"),
+                    n => format!(" (and so are {n} more)"),
                 };
                 return Err(self.error(first, format!("{what}{others}")));
             }
@@ -194,7 +195,7 @@ impl Archive {
         Ok(())
     }
 
-    /// The value of a counter; 0 where the file does not have it.
+    /// The value of a counter; 0 if the file does not have it.
     fn count(&self, name: &str) -> Result<u64> {
         if self.shape(name).is_none() {
             return Ok(0);

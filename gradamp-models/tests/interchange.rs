@@ -144,7 +144,7 @@ fn a_missing_unexpected_or_misshapen_tensor_is_named() {
     let error = refusal(torch_with(|name, _, _, _| name != "layer2.0.bn1.weight"), &mut small());
     assert!(error.ends_with("tensor layer2.0.bn1.weight: is missing"), "{error}");
     let error = refusal(torch_with(|name, _, _, _| !name.starts_with("layer2.0.bn")), &mut small());
-    assert!(error.ends_with("tensor layer2.0.bn1.weight: is missing (and so for 7 more)"), "{error}");
+    assert!(error.ends_with("tensor layer2.0.bn1.weight: is missing (and so are 7 more)"), "{error}");
 
     let reshaped = torch_with(|name, _, shape, _| {
         if name == "layer3.0.conv1.weight" {
@@ -311,9 +311,9 @@ fn counters_of_any_type_are_read() {
                 let found = counters.iter().find(|(path, _)| &**path == "bn1.num_batches_tracked").unwrap().1;
                 assert_eq!(found, count, "{kind:?}");
             }
-            Err(told) => {
+            Err(message) => {
                 let error = refusal(file, &mut small());
-                assert!(error.contains(told), "{error}");
+                assert!(error.contains(message), "{error}");
             }
         }
     }

@@ -116,7 +116,7 @@ fn errors_about_missing_devices_list_the_existing_ones() {
         place.run(&format!("bench step --gpu-memory={wrong}")).fails(2, &["--gpu-memory", wrong, "\"4GiB\""]);
     }
     place.run(&format!("{SMALL} --precision f64")).fails(2, &["--precision: train.precision", "\"mixed\""]);
-    assert!(!place.path("runs").exists(), "nothing was begun");
+    assert!(!place.path("runs").exists(), "a refused command creates no folder");
 }
 
 #[test]

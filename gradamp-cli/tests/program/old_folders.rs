@@ -79,7 +79,7 @@ fn an_old_run_can_be_finished_and_keeps_its_log_lines() {
         let after = text(&run, name);
         assert!(after.len() > before.len() && after.starts_with(before), "{name}");
     }
-    // TensorBoard's file is written anew and begins with the earlier events.
+    // TensorBoard's file is written again and begins with the earlier events.
     let (before, after) = (events.into_values().next(), contents(&run.join("tensorboard")));
     assert_eq!(after.len(), 1);
     assert!(after.into_values().all(|after| after.starts_with(before.as_deref().unwrap())));

@@ -1,4 +1,4 @@
-//! Optimisers, and what happens to gradients before their step, as a user asks for it.
+//! Optimisers, and options that change gradients before the step, as users set them.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ const ALL: &str = "--set optimizer.centralise=true --set optimizer.adaptive_clip
      --set optimizer.layer_rates=[{paths=\"layer1.**\",lr=0.5}]";
 
 #[test]
-fn a_run_with_noise_that_is_continued_ends_in_the_same_bits() {
+fn a_resumed_run_with_noise_ends_in_the_same_bits() {
     let place = Workplace::new();
     for (options, name) in [(NOISE, "noise"), (ALL, "all"), (NORMALISED, "normalised")] {
         place.run(&format!("{SMALL} {options} --out {name}")).succeeds();
@@ -26,7 +26,7 @@ fn a_run_with_noise_that_is_continued_ends_in_the_same_bits() {
 }
 
 #[test]
-fn a_run_of_adamw_keeps_its_averages_and_goes_on_in_the_same_bits() {
+fn a_run_with_adamw_saves_its_averages_and_resumes_to_the_same_bits() {
     let place = Workplace::new();
     let options = "--set optimizer.name=adamw --set optimizer.clip_norm=2 --set strategy.lr=0.001";
     let whole = place.run(&format!("{SMALL} {options} --out whole")).succeeds();
@@ -47,7 +47,7 @@ fn a_run_of_adamw_keeps_its_averages_and_goes_on_in_the_same_bits() {
 }
 
 #[test]
-fn a_rate_for_no_parameter_names_its_line() {
+fn a_learning_rate_that_matches_no_parameter_is_refused_with_its_line() {
     let place = Workplace::new();
     let text = "[optimizer]\nlayer_rates = [\n  { paths = \"layer1.**\", lr = 2 },\n  { paths = \"linear.wieght\", lr = 2 },\n]\n\
                 [data]\nsource = \"shapes\"\nshapes = { train = 300, test = 10 }\n[strategy]\nlr = 0.1\n\
@@ -61,5 +61,5 @@ fn a_rate_for_no_parameter_names_its_line() {
             "\"linear.wieght\" matches no parameter; the nearest is \"linear.weight\"",
         ],
     );
-    assert!(!place.path("run").exists(), "nothing was begun");
+    assert!(!place.path("run").exists(), "a refused command creates no folder");
 }

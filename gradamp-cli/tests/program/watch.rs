@@ -12,7 +12,7 @@ fn without_a_terminal_the_dashboard_is_replaced_by_lines() {
     let place = Workplace::new();
     let report = place.run(&format!("{SMALL} --tui --out run")).succeeds();
     let lines: Vec<&str> = report.err.lines().filter(|line| line.contains("no dashboard")).collect();
-    assert_eq!(lines, ["no dashboard, because stdout is no terminal"], "{}", report.err);
+    assert_eq!(lines, ["no dashboard, because stdout is not a terminal"], "{}", report.err);
     assert!(report.err.contains("epoch 3/3"), "{}", report.err);
     assert!(
         !report.out.contains('\u{1b}') && !report.err.contains('\u{1b}'),
@@ -63,7 +63,7 @@ fn folders_that_cannot_be_watched_are_errors() {
     place.write("empty/notes.txt", "");
     place.run("watch empty --once").fails(1, &["empty", "neither config.toml nor plan.json"]);
     place.run(&format!("{SMALL} --max-steps 9 --out run")).succeeds();
-    place.run("watch run").fails(2, &["no terminal", "--once"]);
+    place.run("watch run").fails(2, &["not a terminal", "--once"]);
     place.run("watch run --once --size huge").fails(2, &["100x30"]);
     place.run("watch run --size 80x24").ends_with(2);
 
@@ -75,10 +75,10 @@ fn folders_that_cannot_be_watched_are_errors() {
     place.run("tensorboard run").fails(1, &["metrics.jsonl", &line]);
     fs::remove_file(&metrics).unwrap();
     place.run("watch run --once").fails(1, &["metrics.jsonl", "cannot read"]);
-    // A run without checkpoints and without a record has not begun.
+    // A run without checkpoints and without a record has not started.
     fs::remove_dir_all(place.path("run/checkpoints")).unwrap();
     fs::remove_file(place.path("run/run.json")).unwrap();
-    place.run("watch run --once").fails(1, &["run.json", "has not begun"]);
+    place.run("watch run --once").fails(1, &["run.json", "has not started"]);
     place.write("run/run.json", "{");
     place.run("watch run --once").fails(1, &["run.json", "is damaged"]);
 

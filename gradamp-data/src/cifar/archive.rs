@@ -224,7 +224,7 @@ mod tests {
                 let (read, stopped) = visited(header(kind, "x", size).as_bytes());
                 assert_eq!(read, []);
                 let expected = format!("an extended header of {size} bytes");
-                assert!(stopped.as_ref().is_some_and(|told| told.contains(&expected)), "{stopped:?}");
+                assert!(stopped.as_ref().is_some_and(|message| message.contains(&expected)), "{stopped:?}");
             }
         }
     }
@@ -241,7 +241,10 @@ mod tests {
         for (bytes, expected) in cases {
             let (read, stopped) = visited(&[bytes, member(FILE, "f", b"content")].concat());
             assert_eq!(read, []);
-            assert!(stopped.as_ref().is_some_and(|told| told.contains(expected)), "{expected}: {stopped:?}");
+            assert!(
+                stopped.as_ref().is_some_and(|message| message.contains(expected)),
+                "{expected}: {stopped:?}"
+            );
         }
     }
 

@@ -83,8 +83,8 @@ fn a_run_killed_before_any_call_can_be_evaluated_and_resumes_to_the_same_bits() 
     assert!(moments.len() > 80 && saves >= 3, "{} moments, {saves} checkpoints", moments.len());
     let whole = place.path("whole");
     let next = AtomicUsize::new(0);
-    // The evaluation of the model after each number of saves, from the moments at which only one checkpoint exists;
-    // and the evaluation at every moment.
+    // For each moment: its index, the number of saves before it, whether a save was interrupted, and the evaluations of
+    // the last and the best checkpoint.
     let answers = Mutex::new(Vec::new());
     let work = || {
         while let Some((i, at)) =
@@ -109,6 +109,7 @@ fn a_run_killed_before_any_call_can_be_evaluated_and_resumes_to_the_same_bits() 
     });
     let answers = answers.into_inner().unwrap();
     assert_eq!(answers.len(), moments.len());
+    // The evaluation of the last checkpoint after each number of saves.
     let mut of_save: Vec<Option<Value>> = vec![None; saves + 1];
     of_save[saves] = evaluated(&place, "whole", "--last");
     for (i, saves, is_between, answer, _) in &answers {

@@ -108,7 +108,7 @@ fn a_run_that_is_killed_or_loses_its_folder_is_recorded_as_failed() {
     let report = Report::new("sweep", child.wait_with_output().unwrap()).fails(1, &["2 of 2 runs failed:"]);
     // The run reports that its folder is gone if it notices before it ends; otherwise the sweep does.
     let reason = report.err.lines().find(|line| line.starts_with("  base_seed-1 failed: "));
-    let messages = ["its folder was deleted", "this folder was removed while the run was going on"];
+    let messages = ["its folder was deleted", "this folder was removed while the run was in progress"];
     assert!(reason.is_some_and(|line| messages.iter().any(|part| line.contains(part))), "{}", report.err);
     assert!(report.err.contains("base_seed-2 failed: ended by signal: 9"), "{}", report.err);
     assert!(statuses(&place, "d").iter().all(|(_, status)| status == "failed"));

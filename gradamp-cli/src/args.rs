@@ -24,17 +24,17 @@ pub use bench::{BenchArgs, DeviceArgs, OpsArgs, TuneArgs, WorkloadArgs};
 
 /// Trains networks with gradient amplification.
 ///
-/// Exit codes: 0 success; 1 failure (data, files, divergence, a second Ctrl-C); 2 wrong command line or settings; 130
-/// interrupted by Ctrl-C or by a request to stop (SIGTERM, SIGHUP, SIGUSR1), and saved.
+/// Exit codes: 0: success. 1: failure (data, files, divergence, or a second Ctrl-C). 2: a wrong command line or
+/// setting. 130: interrupted by Ctrl-C or another request to stop (SIGTERM, SIGHUP, SIGUSR1), and saved.
 #[derive(Debug, Parser)]
 #[command(name = "gradamp", version)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// A command of the program.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train a network and write a run folder with its settings, logs and checkpoints.
@@ -61,11 +61,11 @@ pub enum Command {
     Config(ConfigCommand),
     /// List the graphics adapters, or check one against the CPU.
     Devices(DevicesArgs),
-    /// Watch a run or a sweep in the terminal, while it goes on or afterwards.
+    /// Watch a run or a sweep in the terminal, while it is running or afterwards.
     Watch(crate::watch::WatchArgs),
     /// Write TensorBoard's event files for runs that have ended (for a new run, use train --tensorboard).
     Tensorboard(crate::tensorboard::TensorboardArgs),
-    /// Measure which kernels are fastest on a GPU; --tuned then uses them.
+    /// Measure which kernels are fastest on a GPU; the option --tuned then uses them.
     Tune(TuneArgs),
     /// Measure the speed of training steps.
     #[command(subcommand)]
@@ -73,7 +73,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether the command prints only errors to stderr.
+    /// Whether the command prints nothing but errors to stderr.
     pub fn is_quiet(&self) -> bool {
         match self {
             Command::Train(args) => args.quiet,
@@ -83,19 +83,20 @@ impl Command {
     }
 }
 
-/// The sources of settings. A later source overrides an earlier one: defaults, --preset, --config, --set, flags.
+/// The options that set settings. A later source overrides an earlier one: defaults, --preset, --config, --set, other
+/// options.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SettingsArgs {
     /// A configuration file (TOML).
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// A configuration that ships with the program: tour, baseline, middle-phase, two-rate-150.
+    /// A configuration that ships with the program: tour, baseline, middle-phase, two-rate-150 or vanishing.
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
     /// Set one value by its path, such as amplification.factor=3 or strategy.phase.1.lr=0.01 (phases from 0).
     #[arg(long, value_name = "KEY=VALUE", allow_hyphen_values = true)]
     pub set: Vec<String>,
-    /// The network: vgg11, vgg13, vgg16, vgg19, resnet18 or resnet34.
+    /// The network: vgg11, vgg13, vgg16, vgg19, resnet18, resnet34 or mlp.
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
     /// The number of channels of the first stage; 64 is the full size.
@@ -148,7 +149,7 @@ pub struct SettingsArgs {
 /// `gradamp train`
 #[derive(Args, Debug)]
 pub struct TrainArgs {
-    /// Settings.
+    /// The settings of the run.
     #[command(flatten)]
     pub settings: SettingsArgs,
     /// The run folder to create; by default runs/NAME-TIME.
@@ -163,10 +164,10 @@ pub struct TrainArgs {
     /// Print only errors.
     #[arg(long, short)]
     pub quiet: bool,
-    /// For the runs of a sweep: the run stops when stdin ends, and prints the reason of a failure to stdout.
+    /// For a run that a sweep starts: the run stops when stdin ends, and prints the reason of a failure to stdout.
     #[arg(long, hide = true, requires = "quiet")]
     pub in_sweep: bool,
-    /// For the runs of a sweep: the seal of the study, which the run records.
+    /// For a run that a sweep starts: the seal of the study, which the run records.
     #[arg(long, hide = true, requires = "in_sweep")]
     pub study: Option<StudySeal>,
 }
@@ -193,7 +194,7 @@ pub struct EvalArgs {
     /// The number of images per batch.
     #[arg(long, default_value_t = 128, value_parser = whole::<usize>(1..=65536))]
     pub batch_size: usize,
-    /// Where to compute.
+    /// The device, with its options.
     #[command(flatten)]
     pub device: DeviceArgs,
     /// Print the results as one line of JSON.
@@ -201,7 +202,7 @@ pub struct EvalArgs {
     pub json: bool,
 }
 
-/// The names of activations.
+/// A parser for the name of an activation.
 fn activation() -> impl TypedValueParser<Value = ActivationFunction> {
     let named = |name: String| ActivationFunction::ALL.into_iter().find(|function| function.name() == name);
     PossibleValuesParser::new(ActivationFunction::ALL.map(ActivationFunction::name))
@@ -228,13 +229,15 @@ pub struct DevicesArgs {
 pub enum DataCommand {
     /// Show what a data set holds: examples, classes, file format, mean and standard deviation.
     Info {
-        /// As for `train --data`: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar or .tar.gz.
+        /// A name or path as for `train --data`: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar
+        /// or .tar.gz.
         #[arg(value_name = "NAME|PATH")]
         data: PathBuf,
     },
     /// Read every record and report whether the data set is complete and undamaged.
     Verify {
-        /// As for `train --data`: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar or .tar.gz.
+        /// A name or path as for `train --data`: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar
+        /// or .tar.gz.
         #[arg(value_name = "NAME|PATH")]
         data: PathBuf,
     },
@@ -263,8 +266,8 @@ pub enum BenchCommand {
     Ops(OpsArgs),
 }
 
-/// The whole command line. The word after an option that takes a number is its value even if it begins with a dash, so that
-/// a number out of range is reported as such and not as an unknown option.
+/// Builds the command line. The word after an option that takes a number is its value, even if it begins with a dash,
+/// so that a negative number is reported as out of range and not as an unknown option.
 pub fn command() -> clap::Command {
     fn with_numbers(command: clap::Command) -> clap::Command {
         let taking_any = |arg: clap::Arg| match is_number(&arg) {
@@ -276,7 +279,7 @@ pub fn command() -> clap::Command {
     let command = with_numbers(Cli::command());
     let command = match shell::program() {
         "gradamp" => command,
-        // Another program: `my-program (gradamp 0.1.0)`.
+        // Another crate's program prints its own name first: `my-program (gradamp 0.1.0)`.
         program => {
             command.display_name(program).version(concat!("(gradamp ", env!("CARGO_PKG_VERSION"), ")"))
         }
@@ -301,7 +304,7 @@ fn is_number(arg: &clap::Arg) -> bool {
     arg.get_action().takes_values() && numbers.iter().any(|id| of == *id)
 }
 
-/// For an unknown option that has the name of a setting, the `--set` that sets it.
+/// Suggests `--set` if an unknown option has the name of a setting.
 pub fn tip(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
     if error.kind() != ErrorKind::UnknownArgument {

@@ -55,7 +55,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     }
     let run = args.run.as_deref().filter(|_| args.data.is_none());
     let data = Data::load(&config.data, &|line| output::message(line))
-        .map_err(|error| dataset::moved(error, &config.data, run))?;
+        .map_err(|error| dataset::explain_relative_path(error, &config.data, run))?;
     let (name, classes) = (data.name().to_owned(), data.classes().to_vec());
     if settings.classes != classes.len() {
         let message = format!("holds a {settings}, but {name} has {} classes", classes.len());
@@ -71,7 +71,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     Ok(())
 }
 
-/// The evaluation of a model whose classes fit the data.
+/// Evaluates a model whose classes match the data.
 struct Evaluate<'a> {
     config: &'a Config,
     data: Data,
@@ -91,7 +91,7 @@ impl Task for Evaluate<'_> {
     }
 }
 
-/// Opens the model's file, and finds the settings that name its data.
+/// Opens the model's file and finds the settings that describe its data.
 fn subject(args: &EvalArgs) -> Result<(Archive, Config)> {
     if let Some(root) = &args.run {
         let mut resolved = RunFolder::settings_of(root)?;

@@ -18,8 +18,8 @@ use crate::output;
 /// `gradamp compare`
 #[derive(Args, Clone, Debug)]
 pub struct CompareArgs {
-    /// Two runs A B, or two groups with a run for each seed (A1 A2 A3 -- B1 B2 B3), or the folder of a sweep, whose cells are
-    /// compared with their baselines. A folder that contains run folders stands for all of these runs.
+    /// Two runs A B; or two groups with one run for each seed (A1 A2 A3 -- B1 B2 B3); or the folder of a sweep, whose
+    /// cells are compared with their baselines. A folder that contains run folders stands for all of these runs.
     #[arg(value_name = "RUN", required_unless_present = "a", conflicts_with_all = ["a", "b"])]
     pub runs: Vec<PathBuf>,
     /// The runs of group B.
@@ -31,20 +31,21 @@ pub struct CompareArgs {
     /// The runs of group B.
     #[arg(long, value_name = "RUN", num_args = 1.., requires = "a")]
     pub b: Vec<PathBuf>,
-    /// Measure the time until each of these test accuracies is reached, in percent, such as 60,70,75. A number below 1 is a
-    /// fraction: 0.7 is 70. By default it is the lower of the groups' mean last accuracies; for a sweep, the targets of the study's
-    /// contrasts, or else the mean last accuracy of each baseline.
+    /// Measure the time until each of these test accuracies is reached, in percent, such as 60,70,75. A number below
+    /// 1 is a fraction: 0.7 means 70. Default: the lower of the groups' mean last accuracies; for a sweep, the
+    /// targets of the study's contrasts, or else the mean last accuracy of each baseline.
     #[arg(long, value_name = "ACCURACY", value_delimiter = ',', value_parser = real)]
     pub target: Vec<f64>,
-    /// Take as targets these quantiles, in percent, of the last accuracies of group A, or of each baseline: 50 is the median over
-    /// the seeds.
+    /// Use these quantiles, in percent, of the last accuracies of group A, or of each baseline, as targets. 50 is the
+    /// median over the seeds.
     #[arg(long, value_name = "PERCENT", value_delimiter = ',', value_parser = real, conflicts_with = "target")]
     pub target_quantile: Vec<f64>,
-    /// The smallest difference in accuracy that matters, in percentage points, such as 1.0: also test whether the groups are
-    /// equivalent up to it.
+    /// The smallest difference in accuracy that matters, in percentage points, such as 1.0. With this option, also
+    /// test whether the groups are equivalent up to this difference.
     #[arg(long, value_name = "POINTS", value_parser = real)]
     pub smallest_difference: Option<f64>,
-    /// Estimate how many seeds are needed to detect this difference in accuracy, such as 0.01, by the deviation of these runs.
+    /// Estimate how many seeds are needed to detect this difference in accuracy, such as 0.01, given the deviation of
+    /// these runs.
     #[arg(long, value_name = "ACCURACY", value_parser = real)]
     pub difference: Option<f64>,
     /// The power of that estimate: the probability that this many seeds detect the difference.
@@ -53,7 +54,8 @@ pub struct CompareArgs {
     /// The settings in which A and B are meant to differ: keys or tables, such as strategy. By default, those of amplification.
     #[arg(long, value_name = "KEY", num_args = 1..)]
     pub differ: Vec<String>,
-    /// For a sweep: the cell that all other cells are compared with. By default each cell is compared with its own baseline.
+    /// For a sweep: the cell with which all other cells are compared. By default, each cell is compared with its own
+    /// baseline.
     #[arg(long, value_name = "CELL")]
     pub baseline: Option<String>,
     /// For a sweep: how the p-values of its cells are corrected for multiple comparisons.
@@ -70,7 +72,7 @@ pub struct CompareArgs {
     pub latex: bool,
 }
 
-/// Parses the name of a correction; the help explains each.
+/// A parser for the name of a correction. Its help explains each correction.
 fn correction() -> impl TypedValueParser<Value = Correction> {
     let value = |correction: Correction| {
         PossibleValue::new(correction.name()).help(match correction {
@@ -84,7 +86,7 @@ fn correction() -> impl TypedValueParser<Value = Correction> {
     PossibleValuesParser::new(Correction::ALL.map(value)).map(move |name| named(name).unwrap_or_default())
 }
 
-/// What is compared.
+/// What to compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// Two groups of paths.
@@ -94,14 +96,15 @@ pub enum Question {
 }
 
 impl CompareArgs {
-    /// Sorts the paths of the command line into two groups or a sweep.
+    /// Sorts the paths of the command line into two groups, or finds that they name a sweep.
     ///
-    /// **Errors:** paths that do not say which run belongs to which group.
+    /// **Errors:** the paths do not show which run belongs to which group.
     pub fn question(&self) -> Result<Question> {
         if !self.a.is_empty() {
             return Ok(Question::Groups(self.a.clone(), self.b.clone()));
         }
-        // The parser takes every word behind -- for a path, but a word with a dash was probably meant as an option.
+        // The parser takes every word after -- for a path, but a word that begins with dashes was probably meant as
+        // an option.
         let is_option = |path: &&PathBuf| path.to_string_lossy().starts_with("--") && !path.exists();
         if let Some(option) = self.runs_of_b.iter().find(is_option) {
             return Err(Failure::usage(format!("{}: expected options before the --", option.display())));
@@ -123,9 +126,9 @@ impl CompareArgs {
         }
     }
 
-    /// The options of the comparison.
+    /// Checks the options and returns those of the comparison.
     ///
-    /// **Errors:** a number out of its range, with its flag.
+    /// **Errors:** a number is out of its range. The error names its flag.
     pub fn options(&self) -> Result<Options> {
         let check = |flag: &str, value: Option<f64>| match value {
             Some(value) if !(value > 0.0 && value < 1.0) => {
@@ -167,9 +170,9 @@ impl CompareArgs {
     }
 }
 
-/// Reads target accuracies: a number below 1 is a fraction, another one is in percent.
+/// Converts target accuracies to fractions. A number of 1 or more is in percent.
 ///
-/// **Errors:** a number that is not above 0, or is above 100.
+/// **Errors:** a number is not above 0, or is above 100.
 pub fn accuracies(targets: &[f64]) -> Result<Vec<f64>> {
     let accuracy = |&target: &f64| match target {
         _ if !(target > 0.0 && target <= 100.0) => {
@@ -181,9 +184,9 @@ pub fn accuracies(targets: &[f64]) -> Result<Vec<f64>> {
     targets.iter().map(accuracy).collect()
 }
 
-/// Reads the smallest difference that matters, in percentage points, as a fraction.
+/// Converts the smallest difference that matters from percentage points to a fraction.
 ///
-/// **Errors:** a number that is not above 0, or is above 100.
+/// **Errors:** the number is not above 0, or is above 100.
 pub fn smallest_difference(points: f64) -> Result<f64> {
     match points {
         _ if points > 0.0 && points <= 100.0 => Ok(points / 100.0),
@@ -193,7 +196,7 @@ pub fn smallest_difference(points: f64) -> Result<f64> {
     }
 }
 
-/// The name of a group: the path of its only run, or the common beginning of its runs' names.
+/// The name of a group: the path of its only run, or the common beginning of its runs' paths.
 pub fn group_name(given: &[PathBuf], runs: &[PathBuf]) -> String {
     if let [one] = given {
         return one.display().to_string();
@@ -203,7 +206,7 @@ pub fn group_name(given: &[PathBuf], runs: &[PathBuf]) -> String {
     let is_common = |end: usize| names.iter().all(|name| name.starts_with(&first[..end]));
     let ends = first.char_indices().map(|(i, c)| i + c.len_utf8());
     let common = ends.take_while(|&end| is_common(end)).last().map_or("", |end| &first[..end]);
-    // Runs of one setting are often told apart by their seeds: `base_seed-1`, `base-s2`, `base/3`.
+    // Runs with the same settings are often named by their seeds: `base_seed-1`, `base-s2`, `base/3`.
     let bare = |text: &str| text.trim_end_matches(|c: char| "-_=./ ".contains(c)).to_owned();
     let common = bare(common);
     let without_seed = ["seed", "-s", "_s", "/s"].iter().find_map(|end| common.strip_suffix(end)).map(bare);
@@ -213,7 +216,7 @@ pub fn group_name(given: &[PathBuf], runs: &[PathBuf]) -> String {
     }
 }
 
-/// Compares the runs and prints the comparison in the form that the arguments name.
+/// Compares the runs and prints the comparison in the requested form.
 pub fn compare(args: &CompareArgs) -> Result<()> {
     let options = args.options()?;
     let form = match (args.markdown, args.latex) {
@@ -255,7 +258,9 @@ fn read(folders: &[PathBuf]) -> gradamp_study::Result<Vec<RunData>> {
     folders.iter().map(|folder| RunData::read(folder)).collect()
 }
 
-/// **Errors:** a run that is in both groups.
+/// Checks that no run is in both groups.
+///
+/// **Errors:** a run is in both groups.
 fn check_apart(a: &[PathBuf], b: &[PathBuf]) -> Result<()> {
     let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
     let on_both_sides = a.iter().find(|path| b.iter().any(|other| real(other) == real(path)));
@@ -264,7 +269,7 @@ fn check_apart(a: &[PathBuf], b: &[PathBuf]) -> Result<()> {
     })
 }
 
-/// Prints a document to stdout. Prints its warnings to stderr too, because a filter of the document may drop them.
+/// Prints a document to stdout and its warnings also to stderr, because a filter of the document may drop them.
 fn print_json(document: &impl serde::Serialize, warnings: &[String]) -> Result<()> {
     let text = serde_json::to_string_pretty(document)
         .map_err(|error| Failure::failed(format!("the comparison cannot be written as JSON: {error}")))?;
@@ -297,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_told_apart_in_each_form_of_the_command_line() {
+    fn groups_are_distinguished_in_each_form_of_the_command_line() {
         let groups = |a: &[&str], b: &[&str]| {
             let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
             Ok((texts(a), texts(b)))
@@ -310,7 +315,7 @@ mod tests {
         assert_eq!(
             question("no-such-folder"),
             groups(&["no-such-folder"], &[]),
-            "as a sweep, which tells what is missing"
+            "a single folder is read as a sweep, whose error says what is missing"
         );
         assert!(question("x1 x2 x3").unwrap_err().contains("found 3 runs and no -- between the groups"));
         for line in [
@@ -328,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_called_by_what_its_runs_have_in_common() {
+    fn a_group_has_the_common_name_of_its_runs() {
         let name = |paths: &[&str]| {
             let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
             group_name(&paths, &paths)
@@ -339,7 +344,7 @@ mod tests {
         assert_eq!(name(&["base/1", "base/2"]), "base");
         assert_eq!(name(&["one", "two", "three"]), "one and 2 more");
         assert_eq!(name(&["größe-1", "großes-1"]), "gr");
-        // A folder of runs keeps its own name, whatever they are called.
+        // A folder of runs gives the group its name, whatever the runs are called.
         assert_eq!(group_name(&["all".into()], &["all/x".into(), "all/y".into()]), "all");
     }
 }

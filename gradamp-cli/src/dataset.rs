@@ -1,4 +1,4 @@
-//! The data of a run: the data set, the place where it was found, and its batches.
+//! The data of a run: reading it, and preparing its batches.
 
 use std::path::Path;
 
@@ -17,19 +17,19 @@ pub struct Data {
 }
 
 impl Data {
-    /// Reads or generates the data, and passes a line that describes the data set to `say`.
+    /// Reads or generates the data, and passes a line that describes it to `say`.
     ///
-    /// **Errors:** what [`DataSettings::load`] finds wrong.
+    /// **Errors:** those of [`DataSettings::load`].
     pub fn load(settings: &DataSettings, say: &dyn Fn(&str)) -> Result<Self, Error> {
         remarks(settings).iter().for_each(|remark| say(remark));
-        let pair = settings.load().map_err(of_data)?;
+        let pair = settings.load().map_err(with_table)?;
         let (train, test) = (pair.train.len(), pair.test.len());
         match &pair.origin {
             Origin::Files { path, form } => {
                 say(&format!("data: {form}, {train} + {test} images, in {}", path.display()));
             }
             Origin::Generated if settings.source == Source::Auto => say(&format!(
-                "data: found no CIFAR-10 in data/ or $GRADAMP_DATA and takes {train} + {test} generated shapes; to get CIFAR-10: {GET}"
+                "data: found no CIFAR-10 in data/ or $GRADAMP_DATA, so {train} + {test} generated shapes are used; to get CIFAR-10: {DOWNLOAD}"
             )),
             Origin::Generated => match settings.source {
                 Source::External(name) => say(&format!("data: {name}, {train} + {test} images")),
@@ -56,12 +56,12 @@ impl Data {
     }
 }
 
-/// Adds the table `data` to the keys that an error of the data crate names.
-fn of_data(error: gradamp_data::Error) -> gradamp_data::Error {
+/// Names the table `data` in an error of the data crate, as in `data.crop_padding`.
+fn with_table(error: gradamp_data::Error) -> gradamp_data::Error {
     error.within("data")
 }
 
-/// Hints at another data set that the user may have meant.
+/// Notes about another data set that the user may have meant.
 fn remarks(settings: &DataSettings) -> Vec<String> {
     let mut remarks = Vec::new();
     match (&settings.path, settings.source) {
@@ -81,12 +81,12 @@ fn remarks(settings: &DataSettings) -> Vec<String> {
     remarks
 }
 
-/// Explains an error about data that is not at the relative path in the settings of the run in `run`: the path starts in
-/// the folder in which the run was started.
-pub fn moved(error: Error, settings: &DataSettings, run: Option<&Path>) -> Error {
+/// Adds an explanation to an error if the settings of the run in `run` hold a relative path that does not exist: the
+/// path is relative to the folder in which the run was started.
+pub fn explain_relative_path(error: Error, settings: &DataSettings, run: Option<&Path>) -> Error {
     match (run, &settings.path) {
         (Some(run), Some(path)) if path.is_relative() && !path.exists() => Error::external(format!(
-            "{error}; {} names the relative path {}, which starts in the folder where the run was started: --data PATH names the present place",
+            "{error}; {} names the relative path {}, which starts in the folder where the run was started; give the current path with --data PATH",
             run.display(),
             path.display()
         )),
@@ -94,8 +94,8 @@ pub fn moved(error: Error, settings: &DataSettings, run: Option<&Path>) -> Error
     }
 }
 
-/// How to get CIFAR-10.
-const GET: &str = "mkdir -p data && curl -L https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz -o data/cifar-10-binary.tar.gz";
+/// The command that downloads CIFAR-10.
+const DOWNLOAD: &str = "mkdir -p data && curl -L https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz -o data/cifar-10-binary.tar.gz";
 
 /// The sources of a run's batches.
 pub struct Sources<B: Backend> {
@@ -109,10 +109,10 @@ impl<B: Backend> Sources<B> {
     /// Splits the data and prepares its batches: on the device if `data.resident` is set and `backend` can keep images,
     /// otherwise on the host.
     ///
-    /// **Errors:** data that is too small for its splits or batches, with the key; those of the backend.
+    /// **Errors:** the data is too small for its splits or batches (the error names the key); those of the backend.
     pub fn new(config: &Config, data: Data, backend: &B) -> Result<Self, Error> {
         let (settings, batch_size, seed) = (&config.data, config.train.batch_size, config.train.seed);
-        let parts = settings.split(data.pair, seed).map_err(of_data)?;
+        let parts = settings.split(data.pair, seed).map_err(with_table)?;
         let in_train = |error: gradamp_data::Error| match Error::from(error) {
             Error::Setting { field, message } if field == "batch_size" => {
                 Error::setting("train.batch_size", message)
@@ -140,7 +140,7 @@ impl<B: Backend> Sources<B> {
         &*self.train
     }
 
-    /// The sources of evaluations, with their names. The first one decides which epoch is the best.
+    /// The data sets to evaluate on, with their names. The first one decides which epoch is the best.
     pub fn evaluations(&self) -> Vec<(&'static str, &dyn BatchSource<B>)> {
         let validation = self.validation.as_ref().map(|source| ("validation", &**source));
         validation.into_iter().chain([("test", &*self.test)]).collect()
@@ -152,9 +152,9 @@ impl<B: Backend> Sources<B> {
     }
 }
 
-/// The batches of the test set alone, prepared as those of [`Sources`].
+/// The batches of the test set alone, prepared in the same way as those of [`Sources`].
 pub fn test_batches<B: Backend>(config: &Config, data: Data, backend: &B) -> Result<Box<dyn BatchSource<B>>> {
-    let parts = config.data.split(data.pair, config.train.seed).map_err(of_data)?;
+    let parts = config.data.split(data.pair, config.train.seed).map_err(with_table)?;
     let loader = config.data.test_loader(&parts, config.train.batch_size)?;
     Ok(resident_or_host(&config.data, loader, backend)?)
 }
@@ -183,7 +183,7 @@ fn source<B: Backend>(loader: Loader, kept: Option<Resident<B>>) -> Box<dyn Batc
     }
 }
 
-/// The settings of a run whose only argument is `--data`.
+/// The settings of a run with `--data` as its only option.
 fn chosen(data: &Path) -> DataSettings {
     let mut settings = DataSettings::default();
     settings.choose(data.into());
@@ -194,7 +194,7 @@ fn chosen(data: &Path) -> DataSettings {
 pub fn info(data: &Path) -> Result<()> {
     let settings = chosen(data);
     remarks(&settings).iter().for_each(output::message);
-    output::result(gradamp_data::info(&settings.load().map_err(of_data)?));
+    output::result(gradamp_data::info(&settings.load().map_err(with_table)?));
     Ok(())
 }
 
@@ -202,8 +202,8 @@ pub fn info(data: &Path) -> Result<()> {
 pub fn verify(data: &Path) -> Result<()> {
     let settings = chosen(data);
     remarks(&settings).iter().for_each(output::message);
-    let Some(verification) = settings.verify().map_err(of_data)? else {
-        output::result(gradamp_data::info(&settings.load().map_err(of_data)?)); // generated data has no files to verify
+    let Some(verification) = settings.verify().map_err(with_table)? else {
+        output::result(gradamp_data::info(&settings.load().map_err(with_table)?)); // generated data has no files to verify
         return Ok(());
     };
     output::result(&verification);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_keeps_images_serves_the_hosts_batches() {
+    fn a_device_that_keeps_images_makes_the_same_batches_as_the_host() {
         let cpu = Cpu::with_threads(1).unwrap();
         let keeping = Required(cpu.clone());
         let mut config = Config::default();
@@ -241,7 +241,7 @@ mod tests {
         config.data.shapes = ShapesSettings { train: 40, test: 10, seed: 3 };
         let data = |config: &Config| Data::load(&config.data, &|_| ()).unwrap();
         let host = Sources::new(&config, data(&config), &cpu).unwrap();
-        assert!(!host.are_resident(), "the CPU keeps no images");
+        assert!(!host.are_resident(), "the CPU does not keep images");
         for resident in [true, false] {
             config.data.resident = resident;
             let sources = Sources::new(&config, data(&config), &keeping).unwrap();

@@ -1,4 +1,4 @@
-//! The device of a run. The program chooses a backend here and nowhere else.
+//! The device of a run. This module is the only place where the program chooses a backend.
 
 use gradamp_core::{Backend, Error};
 use gradamp_cpu::Cpu;
@@ -10,7 +10,7 @@ use crate::{output, stderr, tunings};
 use gradamp_study::config::{Device, Gpu, Memory, Precision};
 use gradamp_study::shell;
 
-/// The work of a command on the chosen backend.
+/// The work of a command, on whichever backend was chosen.
 pub trait Task {
     /// The result of the work.
     type Output;
@@ -19,14 +19,14 @@ pub trait Task {
     fn run<B: Backend>(self, backend: B) -> Result<Self::Output>;
 }
 
-/// A device that exists and is not opened yet.
+/// A device that was found but is not opened yet.
 #[derive(Debug)]
 pub enum Chosen {
     /// The CPU.
     Cpu,
     /// An adapter.
     Gpu {
-        /// Which one.
+        /// The adapter.
         adapter: Box<Adapter>,
         /// Whether the CPU is used instead if the adapter cannot be opened.
         or_cpu: bool,
@@ -58,7 +58,7 @@ impl DeviceArgs {
 
 /// Finds the device that `device` names.
 ///
-/// **Errors:** no adapter fits; the message lists the adapters of this machine.
+/// **Errors:** no adapter matches. The message lists the adapters of this machine.
 pub fn choose(device: &Device) -> Result<Chosen, Error> {
     let gpu = |adapter, or_cpu| Chosen::Gpu { adapter: Box::new(adapter), or_cpu };
     match device {
@@ -82,7 +82,7 @@ fn no_adapter(error: NoAdapter) -> Error {
         adapters.iter().map(|adapter| format!("gpu:{} {adapter}", adapter.number)).collect();
     let found = match (names.is_empty(), &choice) {
         (true, _) => "found no adapter that can compute; `cpu` and `auto` need none".to_owned(),
-        // `Best` finds every adapter but software rasterisers.
+        // `Best` finds every adapter that is not a software rasteriser.
         (_, Choice::Best) => format!(
             "found only software rasterisers: {}; `cpu` is faster, and `gpu:0` selects one anyway",
             names.join(", ")
@@ -94,14 +94,14 @@ fn no_adapter(error: NoAdapter) -> Error {
 
 /// Does `task` on the device that the command line names.
 ///
-/// **Errors:** no adapter fits; a device that cannot be opened; those of the task.
+/// **Errors:** no adapter matches; the device cannot be opened; those of the task.
 pub fn run<T: Task>(args: &DeviceArgs, task: T) -> Result<T::Output> {
     choose_by_flag("--device", &args.device)?.run(&args.opening(), task)
 }
 
 /// Finds the device that the flag called `flag` names.
 ///
-/// **Errors:** no adapter fits.
+/// **Errors:** no adapter matches.
 pub fn choose_by_flag(flag: &str, device: &Device) -> Result<Chosen> {
     choose(device).map_err(|error| match error {
         Error::Setting { message, .. } => Failure::usage(format!("{flag}: {message}")),
@@ -110,7 +110,7 @@ pub fn choose_by_flag(flag: &str, device: &Device) -> Result<Chosen> {
 }
 
 impl Chosen {
-    /// The precision in which the device multiplies if `wanted` is set.
+    /// The precision in which the device would multiply if the setting is `wanted`.
     pub fn precision(&self, wanted: Precision) -> Precision {
         match self {
             Chosen::Gpu { adapter, .. } if adapter.fast_paths.f16 => wanted,
@@ -120,7 +120,7 @@ impl Chosen {
 
     /// Opens the device and does `task` on it.
     ///
-    /// **Errors:** a device that cannot be opened; those of the task.
+    /// **Errors:** the device cannot be opened; those of the task.
     pub fn run<T: Task>(self, opening: &Opening, task: T) -> Result<T::Output> {
         if let Chosen::Gpu { adapter, or_cpu } = self {
             let options = options(&adapter, opening)?;
@@ -141,7 +141,7 @@ pub fn adapters() -> Vec<Adapter> {
 
 /// Opens an adapter.
 ///
-/// **Errors:** an adapter that cannot be opened, or that computes wrongly.
+/// **Errors:** the adapter cannot be opened, or computes wrongly.
 pub fn open(adapter: &Adapter, options: &Options) -> Result<Wgpu, Error> {
     stderr::without_drivers(|| Wgpu::open(adapter, options)).map_err(|error| match error {
         OpenError::Driver(error) => error,

@@ -38,7 +38,7 @@ pub fn list(json: bool) -> Result<()> {
         None => "--device auto uses the CPU: it never uses a software rasteriser.".to_owned(),
     });
     output::result(format_args!(
-        "`{} devices --check gpu:NUMBER` checks one of them against the CPU.",
+        "`{} devices --check gpu:NUMBER` compares an adapter with the CPU.",
         shell::program()
     ));
     Ok(())
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_readable() {
+    fn bytes_are_printed_in_readable_units() {
         for (bytes, text) in [
             (128 << 20, "128 MiB"),
             (48 << 10, "48 KiB"),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn fast_paths_are_told_in_words() {
+    fn fast_paths_are_described_in_words() {
         let none = FastPaths::default();
         assert_eq!(in_words(&none, [32, 32]), "none");
         let all = FastPaths { f16: true, subgroups: true, cooperative: Some(16), timestamps: true };

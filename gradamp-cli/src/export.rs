@@ -13,8 +13,8 @@ use crate::output;
 /// `gradamp export`
 #[derive(Args, Debug)]
 pub struct ExportArgs {
-    /// The folders of runs or sweeps. A sweep stands for all of its runs; so does a folder that contains run folders. * and ?
-    /// are wildcards.
+    /// The folders of runs or sweeps. A sweep, or a folder that contains run folders, stands for all of its runs. *
+    /// and ? are wildcards.
     #[arg(required = true, value_name = "RUN|SWEEP")]
     pub folders: Vec<PathBuf>,
     /// Write comma-separated values. This is the default.
@@ -33,13 +33,14 @@ pub struct ExportArgs {
 
 /// Writes the table.
 ///
-/// **Errors:** Parquet without a file to write; a file that exists, without `--force`; folders that hold no run; a file that cannot be written.
+/// **Errors:** Parquet is requested without a file to write; the file exists and `--force` is not given; a folder
+/// holds no run; the file cannot be written.
 pub fn export(args: &ExportArgs) -> Result<()> {
     if args.parquet && args.output.is_none() {
         return Err(Failure::usage("--parquet: expected a file to write, as in --output table.parquet"));
     }
     if let Some(path) = &args.output {
-        check_not_owned(&file_behind(path)?)?; // before reading, which may take long
+        check_not_owned(&file_behind(path)?)?; // checked before the runs are read, which may take long
         if path.exists() && !args.force {
             let message = "exists; expected the name of a new file, or --force to replace it";
             return Err(Failure::usage(format!("{}: {message}", path.display())));

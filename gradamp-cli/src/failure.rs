@@ -1,4 +1,4 @@
-//! Errors with the exit code that each ends the program with.
+//! Errors, each with the exit code with which it ends the program.
 
 use std::error::Error;
 use std::fmt;
@@ -39,12 +39,12 @@ impl Failure {
         Self { code: FAILED, error: error.into() }
     }
 
-    /// The line of stdout in which a run reports `message` to its sweep. Drivers print to stderr only.
+    /// The line that a run prints to stdout to report `message` to its sweep. (Drivers print only to stderr.)
     pub fn report(message: &str) -> String {
         serde_json::to_string(&Report { gradamp_error: message.to_owned() }).unwrap_or_default()
     }
 
-    /// The reason, with its causes, that a run reported on `stdout`; `None` if it reported none.
+    /// Finds the reason that a run reported on its stdout, with all causes; `None` if it reported none.
     pub fn reported(stdout: &str) -> Option<String> {
         let report: Report = stdout.lines().rev().find_map(|line| serde_json::from_str(line).ok())?;
         let message = report.gradamp_error;
@@ -52,7 +52,7 @@ impl Failure {
         Some(message.lines().map(str::trim).collect::<Vec<_>>().join("; "))
     }
 
-    /// The error's message, with those causes that the message does not contain already.
+    /// The message of the error, followed by the messages of its causes that it does not contain already.
     pub fn reason(&self) -> String {
         let mut message_so_far = self.error.to_string();
         let mut reason = message_so_far.clone();
@@ -69,7 +69,7 @@ impl Failure {
     }
 }
 
-/// The line in which a sweep's run reports why it failed.
+/// The line in which a run reports the reason of its failure to its sweep.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Report {
@@ -83,7 +83,7 @@ pub(crate) fn last_panic() -> Option<String> {
     LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Stores the message of a panic, for the record of the run that the panic ends.
+/// Stores the message of a panic, so that the run that the panic ends can record it.
 pub(crate) fn note_panic(message: &str) {
     *LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.to_owned());
 }
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_is_read_back_whatever_is_printed_around_it() {
+    fn a_report_is_found_among_other_output() {
         let report = Failure::report("error: runs/a: cannot write\n  because: full \"disk\"");
         let stdout = format!("error: XDG_RUNTIME_DIR is not set\n{report}\n{{\"other\": 1}}\nbye\n");
         assert_eq!(

@@ -1,8 +1,8 @@
 //! Stops the program when its terminal closes or its sweep ends, even without a signal.
 //!
-//! A terminal that closes sends SIGHUP only to the processes in its foreground, and a sweep that is killed sends no signal.
-//! Without a signal, the program notices the end by reading: the terminal or stdin reports its end. The program then does
-//! what it does on SIGHUP: it saves the run and ends. Further requests change nothing.
+//! A terminal that closes sends SIGHUP only to the processes in its foreground, and a sweep that is killed sends no
+//! signal. In these cases the program notices the end of its terminal or of stdin when it reads from it. It then does
+//! the same as after SIGHUP: it saves the run and ends. If a stop was requested already, nothing changes.
 
 use std::io::{self, Read};
 use std::thread;
@@ -10,8 +10,8 @@ use std::thread;
 use crate::terminal::Terminal;
 use crate::{interrupt, output};
 
-/// Asks the program to stop when stdin ends. The sweep that started this run holds stdin open as long as the sweep lives and
-/// wants the run to continue.
+/// Asks the program to stop when stdin ends. The sweep that started this run keeps stdin open for as long as the
+/// sweep lives and wants the run to continue.
 pub fn follow_sweep() {
     follow("sweep", || {
         let mut stdin = io::stdin().lock();
@@ -26,10 +26,10 @@ pub fn follow_sweep() {
     });
 }
 
-/// Asks the program to stop when the terminal behind stderr is gone. Does nothing if stderr is no terminal.
+/// Asks the program to stop when the terminal on stderr is closed. Does nothing if stderr is not a terminal.
 ///
-/// The program continues if hang-ups are ignored, as under `nohup`, or if it runs in the terminal's background: a program
-/// that a user has sent there and disowned is meant to survive the terminal.
+/// The program continues if hang-ups are ignored, as under `nohup`, or if it runs in the background of the terminal:
+/// a user who starts a job there and disowns it wants it to outlive the terminal.
 pub fn follow_terminal() {
     if let Some(terminal) = Terminal::of_stderr()
         && !interrupt::is_hangup_ignored()

@@ -1,7 +1,7 @@
-//! The program `gradamp`: train, evaluate and measure networks with gradient amplification.
+//! The program `gradamp`, which trains, evaluates and measures networks with gradient amplification.
 //!
-//! The library contains the whole program. `main.rs` only runs a [`Program`]. Another crate can make its own program by
-//! adding policies, models and data sets to a [`Program`].
+//! The library contains the whole program; `main.rs` only runs a [`Program`]. Another crate can build its own program
+//! by adding policies, models and data sets to a [`Program`].
 
 mod added;
 mod args;
@@ -45,18 +45,19 @@ use gradamp_study::shell;
 use printable::printable;
 pub use program::Program;
 
-/// Runs the program with its command line; returns its exit code. Errors go to stderr as one message.
+/// Runs the program with a command line and returns its exit code. An error is printed to stderr as one message.
 fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    std::panic::set_hook(Box::new(last_resort));
+    std::panic::set_hook(Box::new(report_panic));
     interrupt::begin();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let code = match parse(&arguments) {
         Ok(cli) => outcome(&cli),
         Err(error) if error.use_stderr() => {
-            // The error quotes the arguments, which may contain control characters. Parsing the escaped arguments gives a safe message.
+            // The error quotes the arguments, which may contain control characters. Parsing the escaped arguments
+            // gives a message that is safe to print.
             let shown = arguments.iter().map(|argument| printable(&argument.to_string_lossy()).into_owned());
             let error = parse(shown).err().unwrap_or(error);
-            let _ = error.print(); // if stderr is closed, nobody can read about it
+            let _ = error.print(); // fails only if stderr is closed
             if let Some(tip) = args::tip(&error) {
                 output::message(format_args!("\n  tip: {tip}"));
             }
@@ -76,7 +77,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-/// Runs the command and prints its error, if there is one. Returns the exit code.
+/// Runs the command, prints its error if there is one, and returns the exit code.
 fn outcome(cli: &Cli) -> u8 {
     output::quiet(cli.command.is_quiet());
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(cli)));
@@ -121,8 +122,8 @@ fn dispatch(cli: &Cli) -> Result<u8> {
     Ok(SUCCESS)
 }
 
-/// The panic hook: prints the message of the panic, and where in the code it occurred, in one line.
-fn last_resort(info: &PanicHookInfo<'_>) {
+/// The panic hook. It prints the message of the panic and its place in the code in one line.
+fn report_panic(info: &PanicHookInfo<'_>) {
     screen::restore();
     let place =
         info.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();

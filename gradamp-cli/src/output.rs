@@ -1,7 +1,7 @@
 //! The program's output.
 //!
-//! A closed pipe, as with `head`, ends neither a run nor a command. If results are lost for another reason, such as a full
-//! disk, the program fails at its end. Control characters are escaped.
+//! A closed pipe, as with `head`, stops neither a run nor a command. If results can't be printed for another reason,
+//! such as a full disk, the program fails at its end. Control characters are escaped.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write, stdout};
@@ -13,7 +13,7 @@ use crate::failure::{Failure, Result};
 use crate::printable::printable;
 use crate::{stderr, terminal};
 
-/// The first error of printing a result.
+/// The first error that occurred while printing a result.
 static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Prints a result to stdout.
@@ -21,7 +21,7 @@ pub fn result(text: impl Display) {
     note(writeln!(stdout(), "{}", printable(&text.to_string())).and_then(|()| stdout().flush()));
 }
 
-/// Stores an error of printing a result, unless the pipe is closed or the terminal is gone.
+/// Stores an error of printing a result, unless the pipe or the terminal is closed.
 pub fn note(printed: io::Result<()>) {
     if let Err(error) = printed
         && error.kind() != ErrorKind::BrokenPipe
@@ -31,10 +31,10 @@ pub fn note(printed: io::Result<()>) {
     }
 }
 
-/// Flushes stdout. Called once, at the program's end, so that a run that cannot print its table is saved first and the rest
-/// of a command still runs.
+/// Flushes stdout. This is called once, at the end of the program, so that a run that can't print its table is still
+/// saved, and the rest of a command still runs.
 ///
-/// **Errors:** some result was not printed.
+/// **Errors:** a result was not printed.
 pub fn check_all_was_printed() -> Result<()> {
     note(stdout().flush());
     note(close_a_copy());
@@ -60,7 +60,7 @@ static LISTENER: Mutex<Option<Sender<String>>> = Mutex::new(None);
 /// Whether only errors are printed.
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// With `true`, only errors are printed from now on: `--quiet`.
+/// With `true`, only errors are printed after this call, as with `--quiet`.
 pub fn quiet(is_quiet: bool) {
     QUIET.store(is_quiet, Ordering::SeqCst);
 }
@@ -75,7 +75,7 @@ pub fn message(text: impl Display) {
 /// Whether a sweep reads this run's errors from stdout.
 static REPORTS: AtomicBool = AtomicBool::new(false);
 
-/// From now on, errors are also reported to the sweep that started this run.
+/// After this call, errors are also reported to the sweep that started this run.
 pub fn report_errors() {
     REPORTS.store(true, Ordering::SeqCst);
 }
@@ -101,8 +101,8 @@ fn say(text: &str) {
     }
 }
 
-/// Sends messages to `listener` from now on. With `None`, or when the listener is gone, messages go to stderr again. A
-/// full-screen view receives the messages, because lines on stderr would disturb the screen.
+/// Sends messages to `listener` after this call. With `None`, or when the listener is gone, messages go to stderr
+/// again. A full-screen view receives the messages this way, because lines on stderr would disturb the screen.
 pub fn divert(listener: Option<Sender<String>>) {
     *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = listener;
 }

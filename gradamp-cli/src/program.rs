@@ -1,4 +1,4 @@
-//! The program as a library, to which another crate adds policies, models and data sets.
+//! The program as a library. Another crate can add policies, models and data sets to it.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -15,11 +15,11 @@ use gradamp_wgpu::Wgpu;
 use crate::{USAGE, output};
 use gradamp_study::shell;
 
-/// The program, with policies, models and data sets of other crates beside its own.
+/// The program, with additional policies, models and data sets.
 ///
-/// Settings name added items in the same way as built-in ones: `amplification.policy = "faded"`, `model.name = "tiny"`,
-/// `data.source = "stripes"`. `--help` and `config show` list the added items. Runs that use them can be resumed, take part
-/// in sweeps and appear in reports. Messages that suggest a command name the running program.
+/// Settings name added items in the same way as built-in ones: `amplification.policy = "faded"`, `model.name =
+/// "tiny"`, `data.source = "stripes"`. `--help` and `config show` list them. Runs that use them can be resumed, take
+/// part in sweeps and appear in reports. Messages that suggest a command use the name of the running program.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -52,12 +52,12 @@ pub struct Program {
 }
 
 impl Program {
-    /// The program `gradamp` as it ships.
+    /// The program `gradamp` without additions.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds an amplification policy, for `amplification.policy`; see [`amplify::register_policy`].
+    /// Adds an amplification policy for the setting `amplification.policy`; see [`amplify::register_policy`].
     pub fn policy(
         self,
         name: &str,
@@ -66,14 +66,14 @@ impl Program {
         self.note(amplify::register_policy(name, build))
     }
 
-    /// Adds a model, for `model.name` and `--model`.
+    /// Adds a model for the setting `model.name` and the option `--model`.
     pub fn model(self, name: &str, definition: impl ModelDefinition) -> Self {
         let definition = Arc::new(definition);
         let backends = vec![OnBackend::new::<Cpu, _>(&definition), OnBackend::new::<Wgpu, _>(&definition)];
         self.note(gradamp_models::register(name, backends))
     }
 
-    /// Adds a data set, for `data.source` and `--data`; see [`gradamp_data::register`].
+    /// Adds a data set for the setting `data.source` and the option `--data`; see [`gradamp_data::register`].
     pub fn data(
         self,
         name: &str,
@@ -87,8 +87,8 @@ impl Program {
         ExitCode::from(self.run_with(std::env::args_os()))
     }
 
-    /// Runs the program with `arguments`, the first of which is the program's name. Returns the exit code: 0 success, 1
-    /// failure, 2 wrong usage (also if an added name is taken already), 130 interrupted and saved.
+    /// Runs the program with `arguments`, the first of which is the program's name. Returns the exit code: 0 success,
+    /// 1 failure, 2 wrong usage (also if the name of an added item is taken), 130 interrupted and saved.
     pub fn run_with(self, arguments: impl IntoIterator<Item = OsString>) -> u8 {
         let arguments: Vec<OsString> = arguments.into_iter().collect();
         arguments.first().into_iter().for_each(|name| shell::name_program(name));
@@ -101,7 +101,7 @@ impl Program {
         }
     }
 
-    /// Keeps the first error of adding an item, which is reported when the program runs.
+    /// Keeps the first error of adding an item. It is reported when the program runs.
     fn note(self, added: Result<()>) -> Self {
         Self { failed: self.failed.or(added.err()) }
     }

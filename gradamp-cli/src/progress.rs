@@ -1,4 +1,4 @@
-//! The progress of a run: a bar for each epoch, or plain lines if stderr is not a terminal.
+//! Shows the progress of a run: a bar for each epoch, or plain lines if stderr is not a terminal.
 
 use gradamp_core::Backend;
 use gradamp_core::train::{Control, EpochReport, Observer, Snapshot, StepReport};
@@ -14,7 +14,7 @@ use crate::output;
 pub struct Progress {
     style: Style,
     epochs: usize,
-    /// The means over this epoch so far.
+    /// The means over the current epoch so far.
     loss_sum: f64,
     correct: usize,
     examples: usize,
@@ -22,7 +22,7 @@ pub struct Progress {
     amplified_sites: usize,
 }
 
-/// The speed of a run: a moving mean, so that one slow step hardly changes the estimate of the time left.
+/// The speed of a run as a moving mean, so that one slow step hardly changes the estimate of the time left.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pace {
     seconds_per_step: Option<f64>,
@@ -35,7 +35,7 @@ impl Pace {
         self.seconds_per_step = Some(mean);
     }
 
-    /// The seconds per step; `None` before the first step.
+    /// The number of seconds per step; `None` before the first step.
     pub fn seconds_per_step(&self) -> Option<f64> {
         self.seconds_per_step.map(|seconds| seconds.max(1e-9))
     }
@@ -52,15 +52,16 @@ enum Style {
 /// The number of plain lines per epoch.
 const PARTS: usize = 4;
 
-/// The target for progress bars; `None` if stderr is no terminal or `TERM` names a dumb terminal, which gets plain lines.
+/// Where progress bars are drawn; `None` if stderr is not a terminal or `TERM` names a dumb terminal, which gets
+/// plain lines.
 pub fn bars() -> Option<ProgressDrawTarget> {
     let target = ProgressDrawTarget::stderr();
     (!target.is_hidden()).then_some(target)
 }
 
 impl Progress {
-    /// Shows a bar on a terminal and plain lines elsewhere. With `quiet`, shows nothing. With `shown`, something else shows the
-    /// steps, and only the lines of [`say`](Self::say) are printed.
+    /// Shows a bar on a terminal and plain lines elsewhere. With `quiet`, shows nothing. With `shown`, something else
+    /// shows the steps, and this value prints only the lines of [`say`](Self::say).
     pub fn new(quiet: bool, shown: bool, epochs: usize) -> Self {
         let style = if quiet {
             Style::Quiet
@@ -129,7 +130,7 @@ impl Progress {
         }
     }
 
-    /// The figures of the epoch so far: speed, loss, accuracy, learning rate, amplification, time left.
+    /// Describes the epoch so far: speed, loss, accuracy, learning rate, amplification and time left.
     fn figures(&self, report: &StepReport) -> String {
         let seconds = self.pace.seconds_per_step().unwrap_or(1.0);
         let steps_left = (self.epochs * report.batches) as f64 - (report.step + 1) as f64;
@@ -197,7 +198,7 @@ pub fn of_epoch(line: &EpochLine, epochs: usize, sites: usize) -> String {
     let validation = ("validation", line.validation_loss, line.validation_accuracy);
     for (name, loss, accuracy) in [validation, ("test", line.test_loss, line.test_accuracy)] {
         if let Some(accuracy) = accuracy {
-            // A loss that is not finite is absent from the file.
+            // The file has no value for a loss that is not finite.
             let loss = loss.unwrap_or(f64::NAN);
             text += &format!("  {name} loss {loss:.3}  accuracy {:.1} %", 100.0 * accuracy);
         }

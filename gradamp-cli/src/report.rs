@@ -1,4 +1,5 @@
-//! `gradamp report`: writes one HTML page about a run, several runs or a sweep. The page needs no network and no scripts.
+//! `gradamp report`: writes an HTML page about a run, several runs or a sweep. The page needs no network and no
+//! scripts.
 
 use std::path::{Path, PathBuf};
 
@@ -16,18 +17,18 @@ use crate::output;
 /// `gradamp report`
 #[derive(Args, Debug)]
 pub struct ReportArgs {
-    /// The folder of a run or of a sweep, or the folders of several runs to show side by side.
+    /// The folder of a run or a sweep, or the folders of several runs to show side by side.
     #[arg(required = true, value_name = "RUN|SWEEP")]
     pub folders: Vec<PathBuf>,
     /// The page to write.
     #[arg(long, short, default_value = "report.html", value_name = "FILE")]
     pub output: PathBuf,
-    /// For a sweep, or runs side by side: measure the time until each of these test accuracies is reached, in percent, such as
-    /// 60,70,75. By default, as in `gradamp compare`.
+    /// For a sweep, or for runs side by side: measure the time until each of these test accuracies is reached, in
+    /// percent, such as 60,70,75. Default: the targets that `gradamp compare` uses by default.
     #[arg(long, value_name = "ACCURACY", value_delimiter = ',', value_parser = real)]
     pub target: Vec<f64>,
-    /// For a sweep: the smallest difference in accuracy that matters, in percentage points: also test whether each cell is equivalent
-    /// to its baseline up to it.
+    /// For a sweep: the smallest difference in accuracy that matters, in percentage points. With this option, also
+    /// test whether each cell is equivalent to its baseline up to this difference.
     #[arg(long, value_name = "POINTS", value_parser = real)]
     pub smallest_difference: Option<f64>,
     /// Also write every figure as an SVG file into this folder.
@@ -40,7 +41,7 @@ pub struct ReportArgs {
 
 /// Writes the page, and its figures if a folder is given for them.
 pub fn report(args: &ReportArgs) -> Result<()> {
-    check(&args.output)?; // before reading, which may take long
+    check(&args.output)?; // checked before the runs are read, which may take long
     if let Some(path) = &args.latex {
         check(path)?;
     }
@@ -79,7 +80,9 @@ fn write(path: &Path, text: &str) -> Result<()> {
     Ok(write_file(path, text.as_bytes())?)
 }
 
-/// **Errors:** a path where no file can be written, or that is a file of a run or a sweep.
+/// Checks that a page can be written to `path`.
+///
+/// **Errors:** no file can be written at `path`, or it is a file of a run or a sweep.
 fn check(path: &Path) -> Result<()> {
     let file = file_behind(path)?;
     Ok(check_not_owned(&file)?)
@@ -90,12 +93,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_old_page_stays_where_a_new_one_cannot_be_written() {
+    fn an_old_page_is_kept_if_a_new_one_cannot_be_written() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("no/such/report.html");
         assert!(write(&missing, "text").unwrap_err().to_string().contains("no/such"));
         let error = write(folder.path(), "text").unwrap_err().to_string();
         assert!(error.contains("found a folder"), "{error}");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "no other file may be left");
     }
 }

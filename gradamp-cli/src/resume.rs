@@ -11,9 +11,9 @@ use crate::args::SettingsArgs;
 use crate::failure::{Failure, Result};
 use crate::output;
 
-/// Opens the run's folder and reads its settings, with the changes of those flags that may change them.
+/// Opens a run's folder and reads its settings, with the changes by options that are allowed at a resume.
 ///
-/// **Errors:** a folder that holds no run; a flag that would change the results of the run.
+/// **Errors:** the folder holds no run; an option would change the results of the run.
 pub fn settings(path: &Path, args: &SettingsArgs) -> Result<(RunFolder, Resolved)> {
     for (flag, is_given) in [("--config", args.config.is_some()), ("--preset", args.preset.is_some())] {
         if is_given {
@@ -27,7 +27,7 @@ pub fn settings(path: &Path, args: &SettingsArgs) -> Result<(RunFolder, Resolved
     let folder = RunFolder::open(path)?;
     let before = RunFolder::settings_of(path)?;
     let mut layers = Layers { file: Some(folder.config_path()), is_stored: true, ..args.layers() };
-    // The limit that may have ended the run before does not apply again. A new flag may set a new limit.
+    // The step limit that may have ended the run before does not apply again. An option may set a new limit.
     layers.flags.insert(0, ("--resume", "train.max_steps", None));
     let after = layers.resolve()?;
     for change in before.differences(&after)? {
@@ -45,9 +45,10 @@ pub fn settings(path: &Path, args: &SettingsArgs) -> Result<(RunFolder, Resolved
     Ok((folder, after))
 }
 
-/// Reads the last checkpoint; `None` if the run was killed before it saved one.
+/// Reads the last checkpoint. Returns `None` if the run was killed before it saved one.
 ///
-/// **Errors:** a damaged checkpoint, with the file's name; log files with lines but no checkpoint.
+/// **Errors:** the checkpoint is damaged (the error names the file); the log files have lines although there is no
+/// checkpoint.
 pub fn checkpoint<B: Backend>(
     folder: &RunFolder,
     record: Option<&RunRecord>,

@@ -1,16 +1,16 @@
-//! Standard error, without the messages of graphics drivers.
+//! Standard error without the messages of graphics drivers.
 //!
-//! Loaders and drivers of graphics APIs print messages that do not concern the user, such as `error: XDG_RUNTIME_DIR is not
-//! set` on every headless machine with Mesa. While adapters are listed and opened, file descriptor 2 therefore leads to
-//! /dev/null, and the program writes to a copy of the original stderr.
+//! Graphics drivers and their loaders print messages that do not concern the user, such as `error: XDG_RUNTIME_DIR is
+//! not set` on every headless machine with Mesa. While adapters are listed and opened, file descriptor 2 is therefore
+//! redirected to /dev/null, and the program writes to a copy of the original stderr.
 
 use std::io::{self, Write};
 
-/// The variable that lets drivers print: `GRADAMP_DRIVER_MESSAGES=1`.
+/// The environment variable that makes the messages of drivers visible: `GRADAMP_DRIVER_MESSAGES=1`.
 const DRIVER_MESSAGES: &str = "GRADAMP_DRIVER_MESSAGES";
 
 /// Whether the user wants to see the messages of drivers.
-pub fn drivers_may_speak() -> bool {
+pub fn shows_driver_messages() -> bool {
     std::env::var_os(DRIVER_MESSAGES).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
@@ -21,10 +21,10 @@ pub fn line(text: &str) {
     }
 }
 
-/// Runs a task that loads drivers, and discards their messages.
+/// Runs a task that loads drivers, without showing their messages.
 pub fn without_drivers<T>(task: impl FnOnce() -> T) -> T {
     // If stderr cannot be redirected, for example because no file handle is left, the messages are printed.
-    let _silence = if drivers_may_speak() { None } else { system::Silence::begin().ok() };
+    let _silence = if shows_driver_messages() { None } else { system::Silence::begin().ok() };
     task()
 }
 
@@ -37,7 +37,7 @@ mod system {
 
     use nix::unistd::dup2_stderr;
 
-    /// The original stderr, while file descriptor 2 is redirected, and the number of values of [`Silence`].
+    /// The original stderr while file descriptor 2 is redirected, and the number of existing values of [`Silence`].
     static OWN: Mutex<Option<(File, usize)>> = Mutex::new(None);
 
     fn own() -> MutexGuard<'static, Option<(File, usize)>> {
@@ -51,7 +51,7 @@ mod system {
         true
     }
 
-    /// Redirects file descriptor 2 to /dev/null as long as a value exists.
+    /// Redirects file descriptor 2 to /dev/null for as long as a value exists.
     pub struct Silence(());
 
     impl Silence {
@@ -82,7 +82,7 @@ mod system {
     }
 }
 
-/// Does nothing, because graphics APIs of other systems print no messages.
+/// Does nothing, because the graphics APIs of other systems print no messages.
 #[cfg(not(unix))]
 mod system {
     pub fn line(_: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Whether a terminal still exists, as the system reports it.
+//! Asks the system whether a terminal still exists.
 
 #[cfg(unix)]
 pub use system::wait_for_input;
@@ -14,7 +14,7 @@ mod system {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     use nix::unistd::{getpgrp, tcgetpgrp};
 
-    /// The interval, in milliseconds, at which the terminal's foreground is checked.
+    /// The interval at which the foreground of the terminal is checked, in milliseconds.
     const LOOK: u16 = 250;
 
     /// The terminal that the program writes to.
@@ -29,8 +29,8 @@ mod system {
             stderr.as_fd().try_clone_to_owned().ok().map(Self)
         }
 
-        /// Waits until the terminal is gone. Returns whether the program was in the terminal's foreground, or the terminal does not
-        /// control this program.
+        /// Waits until the terminal is gone. Returns whether the program was in the terminal's foreground, or is not
+        /// controlled by this terminal.
         pub fn wait_for_end(&self) -> bool {
             let mut is_in_front = true;
             loop {
@@ -52,14 +52,14 @@ mod system {
         }
     }
 
-    /// Whether the terminal behind `stream` is gone.
+    /// Whether the terminal of `stream` is gone.
     pub fn has_hung_up(stream: &impl AsFd) -> bool {
         ready(stream.as_fd(), PollFlags::empty(), PollTimeout::ZERO).is_ok_and(has_ended)
     }
 
-    /// Waits until stdin can be read, for `wait` at most.
+    /// Waits until stdin can be read, but at most for `wait`.
     ///
-    /// **Errors:** the terminal is gone. Reading from it would return its end forever.
+    /// **Errors:** the terminal is gone. Reading from it would return the end of the file forever.
     pub fn wait_for_input(wait: Duration) -> io::Result<()> {
         let wait = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
         match ready(stdin().as_fd(), PollFlags::POLLIN, wait) {
@@ -80,7 +80,8 @@ mod system {
     }
 }
 
-/// A system without signals ends the programs of a console that closes, so there is nothing to watch.
+/// On a system without signals, the system ends the programs of a console that closes, so there is nothing to watch
+/// for.
 #[cfg(not(unix))]
 mod system {
     pub struct Terminal;

@@ -1,4 +1,4 @@
-//! `gradamp train`: from settings to a run folder.
+//! `gradamp train`: trains from settings to a run folder.
 
 mod baseline;
 mod ongoing;
@@ -32,7 +32,8 @@ use stop::{Ended, Stop};
 
 /// `gradamp train`; returns the exit code.
 pub fn train(args: &TrainArgs) -> Result<u8> {
-    // Until the run starts, there is nothing to save: a request to stop ends the program, and a resumed run stays as it was.
+    // Until the run starts, there is nothing to save: a request to stop ends the program, and a run that is resumed
+    // stays unchanged.
     match &args.resume {
         _ if args.in_sweep => interrupt::leave_with(INTERRUPTED, "")?, // the next call of the sweep starts or continues the run
         Some(root) => {
@@ -59,7 +60,7 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
             if let Some(record) = folder.read_record()? {
                 if record.is_finished() {
                     finished(args, &folder, &resolved)?;
-                    return follow_up(args, &resolved, folder.root(), SUCCESS);
+                    return train_baseline(args, &resolved, folder.root(), SUCCESS);
                 }
                 let found = find_data(&mut resolved, &record);
                 found.iter().filter(|_| !args.quiet).for_each(output::message);
@@ -72,17 +73,17 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
                 resolved.notes.iter().for_each(output::message);
             }
             if let Some(out) = &args.out {
-                RunFolder::check_free(out)?; // before the data is read, which may take minutes
+                RunFolder::check_free(out)?; // checked before the data is read, which may take minutes
             }
             (None, resolved)
         }
     };
     let (code, root) = run(args, resolved.clone(), folder, None)?;
-    follow_up(args, &resolved, &root, code)
+    train_baseline(args, &resolved, &root, code)
 }
 
-/// If the run in `root` asks for its baseline and is finished, trains or continues the baseline. Returns the exit code.
-fn follow_up(args: &TrainArgs, resolved: &Resolved, root: &Path, code: u8) -> Result<u8> {
+/// If the run in `root` is finished and asks for a baseline, trains or continues the baseline. Returns the exit code.
+fn train_baseline(args: &TrainArgs, resolved: &Resolved, root: &Path, code: u8) -> Result<u8> {
     let wants_baseline = resolved.config.train.baseline && !args.in_sweep;
     if !wants_baseline || code != SUCCESS || !baseline::is_finished(root)? {
         return Ok(code);
@@ -92,8 +93,8 @@ fn follow_up(args: &TrainArgs, resolved: &Resolved, root: &Path, code: u8) -> Re
     })
 }
 
-/// Trains, or continues the run in `folder`; returns the exit code and the run's folder. With `as_baseline`, the
-/// run is the baseline of another run.
+/// Trains a new run, or continues the run in `folder`. Returns the exit code and the run's folder. With
+/// `as_baseline`, the run is the baseline of another run.
 fn run(
     args: &TrainArgs,
     resolved: Resolved,
@@ -112,7 +113,7 @@ fn run(
     )
 }
 
-/// Resumes a run that is finished already: prints its results and changes nothing.
+/// Handles the resume of a finished run: prints its results and changes nothing.
 fn finished(args: &TrainArgs, folder: &RunFolder, resolved: &Resolved) -> Result<()> {
     let damages: Vec<String> =
         run_folder::findings(folder.root())?.iter().filter_map(run_folder::Finding::damage).collect();
@@ -155,12 +156,13 @@ struct Run<'a, B: Backend> {
 }
 
 impl<B: Backend> Run<'_, B> {
-    /// Trains. If an error occurs after the run has started, records the error in the run folder.
+    /// Trains. An error that occurs after the run has started is recorded in the run folder.
     fn go(&self, existing: Option<RunFolder>) -> Result<(u8, PathBuf)> {
         let mut ongoing = None;
         let ended = self.train(existing, &mut ongoing);
         if let (Err(failure), Some(ongoing)) = (&ended, &ongoing) {
-            // The error that ended the run is more useful than an error of recording it, such as a full disk.
+            // The error that ended the run is more useful than an error that occurs while it is recorded, such as a
+            // full disk.
             let _ = ongoing.end(RunStatus::Failed, Some(failure.reason()));
         }
         let root = ongoing.map(|ongoing| ongoing.folder().root().to_owned()).unwrap_or_default();
@@ -172,7 +174,7 @@ impl<B: Backend> Run<'_, B> {
         let say = |line: &str| output::message(line);
         let run = self.args.resume.as_deref().filter(|_| self.args.settings.data.is_none());
         let data = Data::load(&config.data, &say)
-            .map_err(|error| self.setting(dataset::moved(error, &config.data, run)))?;
+            .map_err(|error| self.setting(dataset::explain_relative_path(error, &config.data, run)))?;
         let (dataset, checksum) = (data.name().to_owned(), data.checksum().to_owned());
         let classes = data.classes().to_vec();
         let settings = config.model.settings(classes.len());
@@ -220,7 +222,7 @@ impl<B: Backend> Run<'_, B> {
         };
         record.steps_per_epoch = Some(sources.train().batches() as u64);
         record.saved |= was_saved;
-        // The run folder exists from here on. All settings were checked before.
+        // From here on the run folder exists. All settings were checked before.
         let stop = interrupt::listen()?;
         let folder = match existing {
             Some(folder) => folder,
@@ -235,7 +237,7 @@ impl<B: Backend> Run<'_, B> {
         folder.make_checkpoints()?;
         let mut recorder = Recorder::new(folder, logs, metadata, config);
         if start.step == 0 {
-            recorder.save(&trainer.snapshot())?; // a run that is killed in its first step can be resumed
+            recorder.save(&trainer.snapshot())?; // so that a run that is killed in its first step can be resumed
         }
         ongoing.note_saved()?;
         let mut events = match config.train.tensorboard || EventWriter::is_in(folder.root()) {
@@ -270,7 +272,8 @@ impl<B: Backend> Run<'_, B> {
         self.finish(ongoing, step, outcome)
     }
 
-    /// Opens the live dashboard with the data in the folder. If that is impossible, prints the reason and returns `None`.
+    /// Opens the live dashboard with the data in the folder. Returns `None`, after printing the reason, if that is
+    /// impossible.
     fn dashboard(&self, folder: &RunFolder) -> Result<Option<Live>> {
         if let Some(obstacle) = screen::obstacle() {
             output::message(format_args!("no dashboard, because {obstacle}"));
@@ -301,12 +304,13 @@ impl<B: Backend> Run<'_, B> {
             Err(_) => RunStatus::Failed,
         };
         let written = ongoing.end(word, outcome.as_ref().err().map(Error::to_string));
-        folder.check_still_there()?; // without its folder, the run cannot be continued, whatever else ended it
+        folder.check_still_there()?; // a run without its folder cannot be continued, whatever ended it
         match outcome {
             Err(error) => {
-                // The error that ended the run is more useful than an error of recording it, such as a full disk.
+                // The error that ended the run is more useful than an error that occurs while it is recorded, such as
+                // a full disk.
                 let mut kept = format!("the last good checkpoint is {}", folder.last().path().display());
-                // An error on the CPU would occur there again.
+                // On the CPU, an error of the CPU would occur again.
                 if let (Error::Backend { .. }, false) = (&error, device::is_cpu(&self.backend)) {
                     kept += &format!("; to continue on the CPU: {again} --device cpu");
                 }
@@ -361,7 +365,7 @@ impl<B: Backend> Run<'_, B> {
         Ok(folder)
     }
 
-    /// The name of the run: that of its configuration file, or of its preset.
+    /// The name of the run, which is that of its configuration file or of its preset.
     fn name(&self) -> String {
         let SettingsArgs { config, preset, .. } = &self.args.settings;
         let file =

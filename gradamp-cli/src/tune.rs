@@ -1,4 +1,4 @@
-//! `gradamp tune`: which kernels are fastest on an adapter.
+//! `gradamp tune`: measures which kernels are fastest on an adapter.
 
 use gradamp_wgpu::{Tuned, Tuning};
 
@@ -21,23 +21,23 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
     output::message(format_args!(
         "measuring the convolutions of {model} of width {width}, batch {batch}, on {adapter}"
     ));
-    // One step shows which convolutions there are. Its tensors are freed before the measurements.
+    // One step shows which convolutions the model has. Its tensors are freed before the measurements.
     Workload::new(&args.workload, gpu.clone())?.step(false)?.read()?;
     let mut convolutions = gpu.convolutions();
-    convolutions.retain(|(_, g)| g.n == *batch); // the pass that finds the model's shapes has another batch size
+    convolutions.retain(|(_, g)| g.n == *batch); // leaves out the pass that finds the model's shapes, which has another batch size
     let found = gpu.tune(&convolutions, |tuned| output::result(line(tuned)))?;
     let (fixed, best) = found
         .convolutions
         .iter()
         .fold((0.0, 0.0), |(fixed, best), tuned| (fixed + tuned.default_seconds, best + tuned.seconds));
-    // Earlier measurements for other models or batch sizes are kept.
+    // Keeps earlier measurements for other models or batch sizes.
     let all = match file.exists() {
         true => found.with_older(Tuning::read(&file)?),
         false => found,
     };
     run_folder::write_file(&file, all.to_json()?.as_bytes())?;
     output::result(format_args!(
-        "\ntotal of one call each: {:.2} ms, with the default kernels {:.2} ms\n{}: used by `--tuned`",
+        "\ntotal of one call each: {:.2} ms, with the default kernels {:.2} ms\n{}: the option `--tuned` uses this file",
         1e3 * best,
         1e3 * fixed,
         file.display()

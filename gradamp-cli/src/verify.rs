@@ -23,7 +23,7 @@ pub struct VerifyArgs {
 
 /// `gradamp verify`
 ///
-/// **Errors:** damaged files; the error names them.
+/// **Errors:** files are damaged. The error names them.
 pub fn verify(args: &VerifyArgs) -> Result<()> {
     let root = args.dir.as_path();
     let is_sweep = SweepData::is_sweep(root);
@@ -47,7 +47,7 @@ pub fn verify(args: &VerifyArgs) -> Result<()> {
     Err(Failure::failed(format!("{}: {n} {words} damaged: {}", root.display(), damaged.join(", "))))
 }
 
-/// The file's name within the folder.
+/// The name of the file within the folder.
 fn name(root: &Path, finding: &Finding) -> String {
     finding.path.strip_prefix(root).unwrap_or(&finding.path).display().to_string()
 }

@@ -1,4 +1,4 @@
-//! The command lines of `gradamp bench` and `gradamp tune`, and the options of every command that names a device.
+//! The command lines of `gradamp bench` and `gradamp tune`, and the options that describe a device.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ pub struct DeviceArgs {
     pub tuned: bool,
 }
 
-/// What a benchmark computes.
+/// The step that a benchmark times.
 #[derive(Args, Clone, Debug)]
 pub struct WorkloadArgs {
     /// The network.
@@ -50,10 +50,10 @@ impl fmt::Display for WorkloadArgs {
 /// `gradamp bench step` and `gradamp bench amplify`
 #[derive(Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// What is computed.
+    /// The model and the batch.
     #[command(flatten)]
     pub workload: WorkloadArgs,
-    /// Where.
+    /// The device.
     #[command(flatten)]
     pub device: DeviceArgs,
     /// The number of timed steps.
@@ -76,7 +76,7 @@ pub struct OpsArgs {
     /// The model whose training step is timed.
     #[command(flatten)]
     pub workload: WorkloadArgs,
-    /// Where.
+    /// The device.
     #[command(flatten)]
     pub device: DeviceArgs,
     /// The number of measurements of each operation; their median is reported.
@@ -93,15 +93,15 @@ pub struct OpsArgs {
 /// `gradamp tune`
 #[derive(Args, Debug)]
 pub struct TuneArgs {
-    /// What is trained.
+    /// The model whose convolutions are measured.
     #[command(flatten)]
     pub workload: WorkloadArgs,
-    /// Where.
+    /// The device.
     #[command(flatten)]
     pub device: DeviceArgs,
 }
 
-/// Parses the name of a precision; the help explains each.
+/// A parser for the name of a precision. Its help explains each precision.
 fn precision() -> impl TypedValueParser<Value = Precision> {
     let value = |precision: Precision| {
         PossibleValue::new(precision.name()).help(match precision {

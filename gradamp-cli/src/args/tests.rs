@@ -5,7 +5,8 @@ use clap::error::ErrorKind;
 
 use super::*;
 
-/// An option that takes a number: the words up to it, its name, and whether the number is whole and one of a list with commas.
+/// An option that takes a number: the command's words, the option's name, whether the number must be whole, and
+/// whether the option takes a list with commas.
 struct NumericOption {
     words: Vec<String>,
     name: String,
@@ -26,7 +27,10 @@ fn numeric_options() -> Vec<NumericOption> {
                 TypeId::of::<f32>(),
             ];
             let is_whole = of != TypeId::of::<f64>();
-            assert!(!others.iter().any(|id| of == *id), "{words:?} {arg}: a kind of number without a reader");
+            assert!(
+                !others.iter().any(|id| of == *id),
+                "{words:?} {arg}: a type of number that the program does not parse by itself"
+            );
             if is_number(arg) {
                 let is_list = matches!(arg.get_action(), ArgAction::Append);
                 assert!(is_list == (arg.get_value_delimiter() == Some(',')), "{words:?} {arg}");
@@ -49,15 +53,15 @@ fn error_of(words: &[String], option: &str, value: &str) -> clap::Error {
     command().try_get_matches_from(words).unwrap_err()
 }
 
-/// Whether nothing is wrong with the value itself; other arguments may be missing.
-fn is_taken(words: &[String], option: &str, value: &str) -> bool {
+/// Whether the value itself is accepted. Other arguments may be missing.
+fn is_accepted(words: &[String], option: &str, value: &str) -> bool {
     let words = words.iter().cloned().chain([option.to_owned(), value.to_owned()]);
     let missing = [ErrorKind::MissingRequiredArgument, ErrorKind::MissingSubcommand];
     command().try_get_matches_from(words).map_or_else(|error| missing.contains(&error.kind()), |_| true)
 }
 
 #[test]
-fn every_numeric_option_says_what_it_found_and_what_it_expects() {
+fn errors_of_numeric_options_name_the_found_and_the_expected_value() {
     let options = numeric_options();
     let named = |name: &str| options.iter().filter(|option| option.name == name).count();
     assert!(options.len() > 30 && named("--seed") > 1 && named("--lr") > 1 && named("--jobs") == 1);
@@ -78,7 +82,7 @@ fn every_numeric_option_says_what_it_found_and_what_it_expects() {
         }
         let right = if is_whole { ["2", "+2", "2e0", "2.0"] } else { ["-.5", "+.5", "-1e-3", "5"] };
         for value in right {
-            assert!(is_taken(&words, &option, value), "{words:?} {option} {value}");
+            assert!(is_accepted(&words, &option, value), "{words:?} {option} {value}");
         }
     }
 }
@@ -92,7 +96,7 @@ fn values_that_begin_with_a_dash_are_values() {
         (&["gradamp", "bench", "step", "--gpu-memory", "-4GiB"], Some("found \"-4GiB\", expected an amount")),
     ] {
         match (command().try_get_matches_from(words), part) {
-            (Ok(_), None) => {} // refused with its key, where settings are read
+            (Ok(_), None) => {} // refused later, with its key, when the settings are read
             (Err(error), Some(part)) => assert!(error.to_string().contains(part), "{error}"),
             (found, _) => panic!("{words:?}: {found:?}"),
         }

@@ -1,4 +1,4 @@
-//! The ceilings of a device, measured in the same process as the operations that are compared with them.
+//! Measures the ceilings of a device in the same process as the operations that are compared with them.
 
 use gradamp_core::backend::Backend;
 use gradamp_core::geometry::{Conv2d, Gemm};
@@ -9,17 +9,18 @@ use super::operation::Operation;
 use super::stopwatch::Stopwatch;
 use crate::failure::Result;
 
-/// The side of the smallest and of the largest square matrix product that is tried.
+/// The sides of the smallest and the largest square matrix product to try.
 const SIDES: [usize; 2] = [256, 4096];
-/// A product that takes less than this many seconds does not fill the device and is tried again at twice the side.
+/// The least duration of a product, in seconds. A faster product does not fill the device, so twice its side is
+/// tried.
 const ENOUGH: f64 = 0.01;
-/// The number of copied elements: 64 MiB are read and 64 MiB written, more than caches hold.
+/// The number of elements to copy: 64 MiB are read and 64 MiB written, more than caches hold.
 const COPIED: usize = 1 << 24;
 
-/// The highest rates that were measured on a device.
+/// The highest rates measured on a device.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ceilings {
-    /// Floating-point operations per second in registers alone; 0 if the device cannot measure that.
+    /// Floating-point operations per second in registers alone; 0 if the device can't measure that.
     registers: f64,
     /// Floating-point operations per second of the fastest large matrix product.
     product: f64,
@@ -28,7 +29,7 @@ pub struct Ceilings {
 }
 
 impl Ceilings {
-    /// Measures the ceilings. `registers` is the peak in registers alone, or 0 if it is not known.
+    /// Measures the ceilings. `registers` is the peak rate in registers alone, or 0 if it is not known.
     ///
     /// **Errors:** those of the device.
     pub fn measure<B: Backend>(backend: &B, registers: f64, stopwatch: Stopwatch) -> Result<Self> {
@@ -41,7 +42,7 @@ impl Ceilings {
         })
     }
 
-    /// The higher value of each of two measurements: a machine with other users has slow moments.
+    /// The higher value of each of two measurements, because a machine with other users has slow moments.
     #[must_use]
     pub fn highest(self, other: Self) -> Self {
         Self {
@@ -55,11 +56,11 @@ impl Ceilings {
         self.registers.max(self.product)
     }
 
-    /// The share of the roofline that an operation reaches if it takes `seconds`: the time that its arithmetic or its memory
-    /// traffic (the longer of the two) takes at the ceilings, divided by `seconds`.
+    /// The fraction of the roofline that an operation reaches if it takes `seconds`. The roofline is the time that
+    /// the operation's arithmetic or its memory traffic, whichever is longer, would take at the ceilings.
     ///
-    /// The share is above 1 if the algorithm needs fewer multiplications than the formula (Winograd), or if the operands lie
-    /// in caches.
+    /// The fraction is above 1 if the algorithm needs fewer multiplications than the formula (Winograd), or if the
+    /// operands are in caches.
     pub fn share(&self, operation: &Operation, seconds: f64) -> f64 {
         (operation.flops() / self.flops()).max(operation.bytes() / self.copy) / seconds
     }
@@ -83,7 +84,7 @@ impl Ceilings {
     }
 }
 
-/// Floating-point operations per second of `operation` at a side that is large enough to fill the device.
+/// Floating-point operations per second of `operation`, at a side that is large enough to fill the device.
 fn fastest<B: Backend>(
     backend: &B,
     product: fn(usize) -> gradamp_core::Result<Operation>,
@@ -104,7 +105,7 @@ fn matrix_product(side: usize) -> gradamp_core::Result<Operation> {
     Ok(Operation::Product(Gemm { m: side, n: side, k: side, ..Gemm::default() }))
 }
 
-/// The same product as a 1x1 convolution, for which some devices have better tiles.
+/// The same product as a 1x1 convolution, for which some devices have faster kernels.
 fn pointwise(side: usize) -> gradamp_core::Result<Operation> {
     let g = Conv2d::new(&[side, 1, 1, side], &[1, 1, side, side], 1, 0)?;
     Ok(Operation::Convolution { op: ConvOp::Forward, g, bias: false, moments: false })

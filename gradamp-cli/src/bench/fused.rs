@@ -1,4 +1,4 @@
-//! Calls of fused kernels: operations that compute the rectified batch norm before them as well.
+//! Calls of fused kernels, which include the batch norm and the rectifier before an operation.
 
 use std::fmt;
 
@@ -12,31 +12,31 @@ use super::operands::{Call, Channels, of_convolution, of_pool, of_rows};
 /// A call of a fused kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FusedCall {
-    /// Batch norm, rectifier and convolution.
+    /// A batch norm, a rectifier and a convolution.
     Forward {
-        /// The convolution's shapes.
+        /// The shapes of the convolution.
         g: Conv2d,
-        /// Whether it adds a bias.
+        /// Whether the convolution adds a bias.
         bias: bool,
-        /// Whether the mean and variance of the output are computed as well.
+        /// Whether the mean and variance of the output are computed, too.
         moments: bool,
     },
-    /// The convolution's input gradient with the batch norm's sums.
+    /// The input gradient of a convolution, with the sums for the batch norm's gradient.
     InputGradient {
-        /// The convolution's shapes.
+        /// The shapes of the convolution.
         g: Conv2d,
-        /// Whether the gradient of the input's other readers is added.
+        /// Whether the gradient from the input's other readers is added.
         others: bool,
         /// Whether the batch norm's output has a residual.
         residual: bool,
     },
-    /// A max-pool's gradient with the batch norm's sums.
+    /// The gradient of a max pool, with the sums for the batch norm's gradient.
     Pool(Pool2d),
-    /// The batch norm's gradient from sums that are known already.
+    /// The gradient of a batch norm whose sums are already known.
     Rest {
-        /// Its shape.
+        /// The shape of the batch norm.
         g: Rows,
-        /// Whether the gradient of a residual is written as well.
+        /// Whether the gradient of a residual is written, too.
         residual: bool,
     },
 }
@@ -61,7 +61,7 @@ impl FusedCall {
         }
     }
 
-    /// As `Operation::flops`.
+    /// Like `Operation::flops`.
     pub fn flops(&self) -> f64 {
         match self {
             Forward { g, .. } | InputGradient { g, .. } => 2.0 * g.multiplications() as f64,
@@ -81,7 +81,7 @@ impl FusedCall {
     /// The least number of elements that must cross the memory bus.
     pub fn elements(&self) -> usize {
         let (x, product) = (self.rows().len(), |shape: [usize; 4]| shape.iter().product::<usize>());
-        // The sums are over products with the batch norm's input, which is read too.
+        // The sums need the batch norm's input, which is therefore also read.
         match self {
             Forward { g, .. } => x + product(g.w_shape()) + product(g.y_shape()),
             InputGradient { g, others, residual } => {
@@ -93,7 +93,7 @@ impl FusedCall {
         }
     }
 
-    /// As `Operation::call`, with buffers from `values`.
+    /// Like `Operation::call`. `values` allocates the buffers.
     pub fn call<B: Backend>(self, b: B, values: &impl Fn(usize) -> Result<B::Buffer>) -> Result<Call> {
         let rows = self.rows();
         let (p, x) = (Channels::<B>::new(values, rows)?, values(rows.len())?);
@@ -152,7 +152,7 @@ impl fmt::Display for FusedCall {
     }
 }
 
-/// The fused kernels of a backend; the survey records fused calls only if the backend has fused kernels.
+/// The fused kernels of a backend. The survey records fused calls only if the backend has such kernels.
 fn fused_kernels<B: Backend>(backend: &B) -> Result<&dyn FusedKernels<B>> {
     let missing = || gradamp_core::Error::external(format!("{} has no fused kernels", backend.name()));
     backend.fused_kernels().ok_or_else(missing)

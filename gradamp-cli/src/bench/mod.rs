@@ -1,4 +1,4 @@
-//! `gradamp bench`: training steps, whole and operation by operation, against the clock.
+//! `gradamp bench`: times training steps, as a whole and operation by operation.
 
 mod ceilings;
 mod fused;
@@ -90,13 +90,13 @@ impl Task for Amplified<'_> {
         }
         let (mut without, mut with) = (Vec::new(), Vec::new());
         for pair in 0..args.steps {
-            // The two kinds of step alternate in order, so that a machine that slows down slows both.
+            // Plain and amplified steps alternate, so that a machine that slows down slows both.
             for amplified in [pair % 2 == 1, pair % 2 == 0] {
                 let (seconds, _) = bench.steps(amplified)?;
                 if amplified { with.push(seconds) } else { without.push(seconds) }
             }
         }
-        // Two steps that follow each other run under the same load, so that their ratio is steadier than the ratio of the medians.
+        // Two consecutive steps run under the same load, so their ratio is steadier than the ratio of the medians.
         let mut ratios: Vec<f64> = with.iter().zip(&without).map(|(with, without)| with / without).collect();
         let paired = median(&mut ratios);
         let (without, with) = (median(&mut without), median(&mut with));

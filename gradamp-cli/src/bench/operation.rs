@@ -1,4 +1,4 @@
-//! One operation of a training step: its name, its least cost, and a call that can be timed.
+//! An operation of a training step: its name, its least cost, and a call that can be timed.
 
 use std::fmt;
 
@@ -11,74 +11,75 @@ use gradamp_wgpu::ConvOp;
 use super::fused::FusedCall;
 use super::operands::{Call, Channels, of_convolution, of_pool, of_rows};
 
-/// A call of a backend's method, with everything that its time depends on.
+/// A call of a backend's method, with everything that its duration depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// An operation of a convolution.
     Convolution {
-        /// Which one.
+        /// Whether it is the forward pass, the input gradient or the weight gradient.
         op: ConvOp,
-        /// Its shapes.
+        /// The shapes.
         g: Conv2d,
         /// Whether it adds a bias.
         bias: bool,
-        /// Whether the mean and variance of the output are computed as well.
+        /// Whether the mean and variance of the output are computed, too.
         moments: bool,
     },
-    /// An operation that computes the rectified batch norm before it as well.
+    /// A fused operation, which includes the batch norm and the rectifier before it.
     Fused(FusedCall),
-    /// A matrix product, as linear layers have.
+    /// A matrix product, as in a linear layer.
     Product(Gemm),
     /// A bias for each channel.
     AddBias(Rows),
-    /// A bias's gradient.
+    /// The gradient of a bias.
     SumRows(Rows),
-    /// alpha · x, and beta · y if it `adds`.
+    /// alpha · x, plus beta · y if `adds` is set.
     Axpby {
-        /// Elements.
+        /// The number of elements.
         len: usize,
-        /// Whether the old y counts.
+        /// Whether the old value of y is added.
         adds: bool,
     },
-    /// A rectifier by itself.
+    /// A rectifier that is not fused.
     Relu(usize),
-    /// Its gradient.
+    /// The gradient of a rectifier that is not fused.
     ReluBackward(usize),
-    /// Mean and variance.
+    /// The mean and variance of each channel.
     BatchNormStatistics(Rows),
-    /// A batch norm by itself.
+    /// A batch norm that is not fused.
     BatchNorm(Rows),
-    /// With a rectifier, and perhaps a sum before it.
+    /// A batch norm with a rectifier, and perhaps a sum between them.
     BatchNormRelu {
-        /// Its shape.
+        /// The shape.
         g: Rows,
         /// Whether a residual is added.
         residual: bool,
     },
-    /// The gradient of a batch norm, and perhaps of the rectifier behind it.
+    /// The gradient of a batch norm, and perhaps of the rectifier after it.
     BatchNormBackward {
-        /// Its shape.
+        /// The shape.
         g: Rows,
         /// Whether there is a rectifier.
         relu: bool,
-        /// Whether the residual's gradient is wanted too.
+        /// Whether the gradient of the residual is computed, too.
         residual: bool,
     },
-    /// The largest of each window.
+    /// A max pool.
     MaxPool(Pool2d),
-    /// Its gradient.
+    /// The gradient of a max pool.
     MaxPoolBackward(Pool2d),
-    /// The mean of each image.
+    /// The mean of each image and channel.
     MeanPool(MeanPool),
-    /// Its gradient.
+    /// The gradient of this mean.
     MeanPoolBackward(MeanPool),
-    /// Softmax cross-entropy, with its gradient.
+    /// The softmax cross-entropy, with its gradient.
     Loss(Rows),
-    /// A step of parameters of so many elements.
+    /// An SGD step of parameters with these numbers of elements.
     Sgd(Vec<usize>),
 }
 
-/// The values of a buffer repeat after this many, a prime. Generating each value would take longer than some operations.
+/// The length, a prime, after which the values of a buffer repeat. Generating every value would take longer than some
+/// operations.
 const PATTERN: usize = 4099;
 
 impl Operation {
@@ -113,7 +114,8 @@ impl Operation {
         }
     }
 
-    /// The multiplications and additions of a product by its formula, whatever the algorithm; 0 for an operation that is no product.
+    /// The number of multiplications and additions of a product by its formula, whatever the algorithm; 0 for other
+    /// operations.
     pub fn flops(&self) -> f64 {
         match self {
             Self::Convolution { g, .. } => 2.0 * g.multiplications() as f64,
@@ -123,8 +125,8 @@ impl Operation {
         }
     }
 
-    /// The least number of bytes that must cross the memory bus: every operand once, or twice if it is read and written.
-    /// Values per channel are not counted.
+    /// The least number of bytes that must cross the memory bus: every operand counts once, or twice if it is both
+    /// read and written. Values per channel are not counted.
     pub fn bytes(&self) -> f64 {
         let volume = |shape: [usize; 4]| shape.iter().product::<usize>();
         let elements = match self {
@@ -149,7 +151,7 @@ impl Operation {
         4.0 * elements as f64
     }
 
-    /// Makes a call of the operation on `backend`, with buffers of values as a training has them.
+    /// Prepares a call of the operation on `backend`, with buffers that hold values like those in training.
     ///
     /// **Errors:** out of memory.
     pub fn call<B: Backend>(&self, backend: &B) -> Result<Call> {
@@ -276,7 +278,7 @@ impl Operation {
     }
 }
 
-/// The SGD step of one parameter, with a learning rate so small that the values do not grow over many calls.
+/// The SGD step of one parameter. The learning rate is so small that the values do not grow over many calls.
 fn slot<B: Backend>((len, buffers): &mut (usize, [B::Buffer; 3])) -> SgdSlot<'_, B> {
     let [gradient, velocity, parameter] = buffers;
     let step = SgdStep {
@@ -291,7 +293,7 @@ fn slot<B: Backend>((len, buffers): &mut (usize, [B::Buffer; 3])) -> SgdSlot<'_,
 }
 
 impl fmt::Display for Operation {
-    /// Its shape.
+    /// Writes the shape.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fused(call) => call.fmt(f),

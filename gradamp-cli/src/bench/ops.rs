@@ -1,4 +1,5 @@
-//! `gradamp bench ops`: a training step operation by operation, compared with the device's ceilings.
+//! `gradamp bench ops`: times a training step operation by operation and compares each operation with the device's
+//! ceilings.
 
 use gradamp_core::Backend;
 use serde_json::{Value, json};
@@ -15,12 +16,12 @@ use gradamp_study::columns::{columns, header};
 
 /// `gradamp bench ops`
 ///
-/// **Errors:** no operation of that name; those of the workload and of the device.
+/// **Errors:** no operation has the given name; those of the workload and of the device.
 pub fn ops(args: &OpsArgs) -> Result<()> {
     let device = device::choose_by_flag("--device", &args.device.device)?;
     let registers = match &device {
         Chosen::Cpu => device::cpu(args.device.threads)?.peak(),
-        Chosen::Gpu { .. } => 0.0, // a GPU is compared with its fastest product
+        Chosen::Gpu { .. } => 0.0, // a GPU's ceiling is its fastest product
     };
     device.run(&args.device.opening(), Ops { args, registers })
 }
@@ -70,7 +71,7 @@ impl Task for Ops<'_> {
                 "model": model, "width": width, "batch": batch, "device": backend.name(),
                 "gradamp": env!("CARGO_PKG_VERSION"), "rounds": args.rounds, "ceilings": ceilings.as_json(),
                 "operations": lines.iter().map(|line| line.as_json(&ceilings)).collect::<Vec<_>>(),
-                "seconds": round(together(&lines), 6),
+                "seconds": round(total_seconds(&lines), 6),
             }));
         } else {
             output::result(format_args!(
@@ -86,8 +87,8 @@ impl Task for Ops<'_> {
     }
 }
 
-/// The seconds of all operations of a step.
-fn together(lines: &[Line]) -> f64 {
+/// The total seconds of all operations of a step.
+fn total_seconds(lines: &[Line]) -> f64 {
     lines.iter().map(Line::in_step).sum()
 }
 
@@ -118,7 +119,7 @@ fn table(lines: &[Line], ceilings: &Ceilings) -> String {
     columns(&rows, "<<>>>>>>")
 }
 
-/// The table by kind of operation, the longest first.
+/// The table by kind of operation, longest first.
 fn kinds(lines: &[Line], ceilings: &Ceilings) -> String {
     let mut kinds: Vec<(&str, Vec<&Line>)> = Vec::new();
     for line in lines {
@@ -132,7 +133,7 @@ fn kinds(lines: &[Line], ceilings: &Ceilings) -> String {
     let seconds = |lines: &[&Line]| sum(lines, &Line::in_step);
     kinds.sort_by(|(_, a), (_, b)| seconds(b).total_cmp(&seconds(a)));
     kinds.push(("together", lines.iter().collect()));
-    let all = together(lines);
+    let all = total_seconds(lines);
     let mut rows =
         vec![header(["kind", "times", "ms a step", "of the step", "GFLOP/s", "GB/s", "of ceiling"])];
     rows.extend(kinds.iter().map(|(name, lines)| {
@@ -160,7 +161,7 @@ fn percent(share: f64) -> String {
 }
 
 impl Line {
-    /// The seconds of all calls of the operation in a step.
+    /// The total seconds of all calls of the operation in a step.
     fn in_step(&self) -> f64 {
         self.count as f64 * self.seconds
     }

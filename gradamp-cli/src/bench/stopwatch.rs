@@ -1,4 +1,4 @@
-//! Times one operation.
+//! Times an operation.
 
 use std::time::Instant;
 
@@ -7,17 +7,18 @@ use gradamp_core::backend::Backend;
 use super::operation::Operation;
 use crate::failure::Result;
 
-/// Takes the median of several rounds, each long enough for the clock.
+/// Measures the median of several rounds, each long enough for the clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch {
-    /// Rounds.
+    /// The number of rounds.
     pub rounds: usize,
     /// The least duration of a round, in seconds.
     pub stretch: f64,
 }
 
 impl Stopwatch {
-    /// The seconds of one call of `operation`. On a GPU they include its share of the time to submit the work.
+    /// The seconds that one call of `operation` takes. On a GPU this includes its share of the time to submit the
+    /// work.
     ///
     /// **Errors:** those of the device.
     pub fn seconds<B: Backend>(&self, operation: &Operation, backend: &B) -> Result<f64> {
@@ -38,14 +39,14 @@ impl Stopwatch {
     }
 }
 
-/// Sorts, and returns the value in the middle, or the mean of the two values in the middle.
+/// Sorts the values and returns the median.
 pub fn median(seconds: &mut [f64]) -> f64 {
     seconds.sort_by(f64::total_cmp);
     let n = seconds.len();
     if n % 2 == 1 { seconds[n / 2] } else { (seconds[n / 2 - 1] + seconds[n / 2]) / 2.0 }
 }
 
-/// Rounds `value` to this many digits after the decimal point.
+/// Rounds `value` to `digits` digits after the decimal point.
 pub fn round(value: f64, digits: i32) -> f64 {
     let unit = 10.0_f64.powi(digits);
     (value * unit).round() / unit
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_middle() {
+    fn the_median_is_the_value_in_the_middle() {
         assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
         assert_eq!(median(&mut [7.0]), 7.0);

@@ -1,4 +1,4 @@
-//! The operations of a training step, found by running the step on a backend that records calls and computes nothing.
+//! Finds the operations of a training step by running the step on a backend that records calls and computes nothing.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,13 +16,14 @@ use super::workload::Workload;
 use crate::args::WorkloadArgs;
 use crate::failure::Result;
 
-/// The operations of one training step on `backend`, each with how often it occurs, in the order of their first call.
+/// The operations of one training step on `backend`, in the order of their first call, each with the number of its
+/// calls.
 ///
 /// **Errors:** those of the workload.
 pub fn operations<B: Backend>(workload: &WorkloadArgs, backend: &B) -> Result<Vec<(Operation, usize)>> {
     let survey = Survey { like: backend.clone(), notes: Arc::default() };
     let mut bench = Workload::new(workload, survey.clone())?;
-    survey.drain(); // the calls that made the model and found its shapes
+    survey.drain(); // discards the calls that built the model and found its shapes
     bench.step(false)?;
     let mut found: Vec<(Operation, usize)> = Vec::new();
     for operation in survey.drain() {
@@ -34,7 +35,8 @@ pub fn operations<B: Backend>(workload: &WorkloadArgs, backend: &B) -> Result<Ve
     Ok(found)
 }
 
-/// A backend that records calls and computes nothing. Its buffers are empty. It fuses the same operations as `like`.
+/// A backend that records calls and computes nothing. Its buffers are empty. It fuses the same operations as the
+/// backend `like`.
 #[derive(Clone, Debug)]
 struct Survey<B> {
     like: B,
@@ -300,7 +302,7 @@ impl<B: Backend> FusedKernels<Survey<B>> for Survey<B> {
 mod tests {
     use super::*;
 
-    /// The survey on the CPU, at a width at which convolutions with stride 1 are fused.
+    /// The operations that the survey finds on the CPU, at a width at which convolutions with stride 1 are fused.
     fn found(model: &str, batch: usize) -> Vec<(Operation, usize)> {
         let cpu = gradamp_cpu::Cpu::with_threads(1).unwrap();
         operations(&WorkloadArgs { model: model.into(), width: 16, batch }, &cpu).unwrap()
@@ -311,23 +313,23 @@ mod tests {
     }
 
     #[test]
-    fn a_step_asks_for_what_its_layers_compute() {
+    fn a_step_has_the_operations_of_its_layers() {
         let found = found("resnet18", 3);
         for (name, expected) in [
             ("convolution + statistics", 12),
             ("convolution + statistics, with batch norm + ReLU", 8),
             ("convolution, weight gradient", 20),
-            ("convolution, input gradient", 3), // the images need none
+            ("convolution, input gradient", 3), // the images need no gradient
             ("convolution, input gradient, with batch norm's sums", 8),
-            ("convolution, input gradient, with sum and batch norm's sums", 1), // behind the stem
+            ("convolution, input gradient, with sum and batch norm's sums", 1), // after the stem
             ("convolution, input gradient, with sum and residual batch norm's sums", 7),
-            ("batch norm + ReLU", 9), // eight of them once more for a weight gradient
+            ("batch norm + ReLU", 9), // eight of them are computed again for a weight gradient
             ("batch norm + sum + ReLU", 8),
             ("batch norm", 3),
             ("batch norm + ReLU, gradient", 0),
             ("batch norm + ReLU, gradient with known sums", 9),
             ("batch norm + sum + ReLU, gradient with known sums", 7),
-            ("batch norm + sum + ReLU, gradient", 1), // before the mean
+            ("batch norm + sum + ReLU, gradient", 1), // before the mean pool
             ("batch norm, gradient", 3),
             ("matrix product", 3),
             ("mean pool", 1),
@@ -341,14 +343,14 @@ mod tests {
         assert_eq!(count(&pools, "max pool, gradient"), 0);
         let same = |a: &Operation, b: &Operation| a.name() == b.name() && a.to_string() == b.to_string();
         for (i, (a, _)) in found.iter().enumerate() {
-            assert!(!found[..i].iter().any(|(b, _)| same(a, b)), "{} {a} is there twice", a.name());
+            assert!(!found[..i].iter().any(|(b, _)| same(a, b)), "{} {a} is listed twice", a.name());
         }
         let sgd = found.iter().find(|(operation, _)| operation.name() == "SGD").unwrap();
         assert!(sgd.0.to_string().starts_with("62 parameters"), "{}", sgd.0);
     }
 
     #[test]
-    fn work_grows_with_the_batch_and_nothing_else_changes() {
+    fn only_the_amount_of_work_changes_with_the_batch_size() {
         let flops = |found: &[(Operation, usize)]| -> f64 {
             found.iter().map(|(operation, count)| *count as f64 * operation.flops()).sum()
         };

@@ -1,4 +1,4 @@
-//! The step that benchmarks time.
+//! The training step that benchmarks time.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -14,11 +14,11 @@ use crate::failure::{Failure, Result};
 
 const CLASSES: usize = 10;
 const IMAGE: [usize; 3] = [32, 32, 3];
-/// The factor of amplified steps. It is close to 1 so that they compute almost the same numbers as plain steps, including
-/// subnormal ones, whose arithmetic is slow.
+/// The factor of amplified steps. It is close to 1, so that amplified steps compute almost the same numbers as plain
+/// steps, including subnormal numbers, whose arithmetic is slow.
 const FACTOR: f32 = 1.0001;
 
-/// A model, its optimiser and one batch.
+/// A model, its optimizer and one batch.
 pub struct Workload<B: Backend> {
     /// The device.
     pub backend: B,
@@ -29,12 +29,14 @@ pub struct Workload<B: Backend> {
     labels: Tensor<B>,
     plain: Hooks<B>,
     amplified: Hooks<B>,
-    /// The sites that amplified steps amplify.
+    /// The sites at which gradients are amplified in amplified steps.
     pub amplified_sites: usize,
 }
 
 impl<B: Backend> Workload<B> {
-    /// **Errors:** an unknown model, a width or batch out of range; those of the device.
+    /// Creates the workload that the command line describes.
+    ///
+    /// **Errors:** the model is unknown; the width or batch is out of range; those of the device.
     pub fn new(workload: &WorkloadArgs, backend: B) -> Result<Self> {
         let WorkloadArgs { ref model, width, batch } = *workload;
         if batch == 0 {
@@ -45,7 +47,9 @@ impl<B: Backend> Workload<B> {
         Self::with_model(&settings, batch, backend)
     }
 
-    /// **Errors:** settings that the model does not have; those of the device.
+    /// Creates a workload from a model's settings.
+    ///
+    /// **Errors:** the model does not have a setting; those of the device.
     pub fn with_model(settings: &ModelSettings, batch: usize, backend: B) -> Result<Self> {
         let classes = settings.classes;
         let mut parameters = Parameters::new(&backend, 0);
@@ -68,7 +72,7 @@ impl<B: Backend> Workload<B> {
         let [h, w, c] = IMAGE;
         let stream = Stream::new(0, Purpose::Test);
         let pixels = (batch * h * w * c) as u64;
-        // Uniform with the variance of a normalised image.
+        // Uniform values with the variance of a normalised image.
         let images: Vec<f32> = (0..pixels).map(|i| (stream.uniform(i) - 0.5) * 12.0_f32.sqrt()).collect();
         let labels: Vec<f32> = (0..batch).map(|i| stream.at(1).below(i as u64, classes) as f32).collect();
         let sgd = Sgd::new(SgdSettings::default(), &parameters)?;
@@ -85,7 +89,8 @@ impl<B: Backend> Workload<B> {
         })
     }
 
-    /// Runs `steps_ahead() + 1` steps and waits for them, as a training does. Returns the seconds per step and the last loss.
+    /// Runs `steps_ahead() + 1` steps and waits for them, as in training. Returns the seconds per step and the last
+    /// loss.
     pub fn steps(&mut self, amplified: bool) -> Result<(f64, f32)> {
         let steps = self.backend.steps_ahead() + 1;
         let start = Instant::now();

@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 
 use gradamp_study::columns::{columns, header};
 
-/// The limit of a gradient's difference in the first step, relative to the largest value of its tensor.
+/// The largest difference allowed for a gradient in the first step, relative to the largest value of its tensor.
 pub const GRADIENT_LIMIT: f64 = 1e-4;
-/// The limit of a loss's difference in the first steps, relative to the CPU's loss. Later differences have no limit: by then
-/// some rectifier has opened on one device only, and two trainings drift apart on any two devices.
+/// The largest difference allowed for a loss in the first steps, relative to the CPU's loss. Later losses have no
+/// limit: some rectifier then opens on one device only, after which two trainings drift apart on any two devices.
 pub const LOSS_LIMIT: f64 = 1e-3;
-const JUDGED_STEPS: usize = 4;
+const LIMITED_STEPS: usize = 4;
 const BATCH: usize = 16;
 const SEED: u64 = 1;
 const LR: f32 = 1e-3;
-/// The number of batches that are tried until one is found in which no rectifier's input lies within rounding of 0.
+/// The most batches to try until one is found in which no rectifier's input is within rounding of 0.
 const BATCHES: usize = 8;
 
 /// A short training of a model on a device and on the CPU.
@@ -75,10 +75,10 @@ impl Comparison {
                 "{name}: a gradient of {path} differs by {worst:.1e}, more than {GRADIENT_LIMIT:.0e}"
             ));
         }
-        let worst = self.worst_loss(JUDGED_STEPS);
+        let worst = self.worst_loss(LIMITED_STEPS);
         if worst > LOSS_LIMIT {
             faults.push(format!(
-                "{name}: a loss of the first {JUDGED_STEPS} steps differs by {worst:.1e}, more than {LOSS_LIMIT:.0e}"
+                "{name}: a loss of the first {LIMITED_STEPS} steps differs by {worst:.1e}, more than {LOSS_LIMIT:.0e}"
             ));
         }
         faults
@@ -107,12 +107,12 @@ impl Comparison {
                 self.switched
             );
         }
-        let (n, judged) = (found.len(), JUDGED_STEPS.min(found.len()));
+        let (n, limited) = (found.len(), LIMITED_STEPS.min(found.len()));
         let last = |losses: &[f32]| losses.last().copied().unwrap_or(f32::NAN);
         text + &format!(
-            "losses: {:.1e} at most in the first {judged} steps (limit {LOSS_LIMIT:.0e}), {:.1e} in {n} steps; the last one \
+            "losses: {:.1e} at most in the first {limited} steps (limit {LOSS_LIMIT:.0e}), {:.1e} in {n} steps; the last one \
              is {:.5}, on the CPU {:.5}\n",
-            self.worst_loss(judged),
+            self.worst_loss(limited),
             self.worst_loss(n),
             last(found),
             last(expected)
@@ -131,7 +131,7 @@ impl Comparison {
         let [found, expected] = &self.losses;
         json!({
             "model": self.settings.to_string(), "batch": BATCH, "layers": layers, "switched": self.switched,
-            "losses": found, "reference_losses": expected, "loss_difference": self.worst_loss(JUDGED_STEPS),
+            "losses": found, "reference_losses": expected, "loss_difference": self.worst_loss(LIMITED_STEPS),
         })
     }
 }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exceeds_its_limit_is_a_fault_and_the_rest_is_none() {
+    fn only_differences_beyond_their_limits_are_faults() {
         let same = || [vec![2.0; 6], vec![2.0; 6]];
         assert_eq!(comparison(1e-5, 9e-5, same()).faults(), [""; 0]);
         assert_eq!(
@@ -195,6 +195,6 @@ mod tests {
             comparison(0.0, 0.0, losses).faults()
         };
         assert_eq!(drifts(3), ["vgg11: a loss of the first 4 steps differs by 5.0e-2, more than 1e-3"]);
-        assert_eq!(drifts(4), [""; 0], "later steps are shown only");
+        assert_eq!(drifts(4), [""; 0], "later steps have no limit");
     }
 }

@@ -14,7 +14,7 @@ pub struct Laws {
     held: usize,
     broken: Vec<(&'static str, String)>,
     unchecked: usize,
-    /// Whether the device stopped responding.
+    /// The number of laws that were not checked, because the device stopped responding.
     pub is_device_lost: bool,
     seconds: f64,
 }
@@ -25,7 +25,7 @@ impl Laws {
         let (laws, start) = (laws::<B>(), Instant::now());
         let mut result =
             Self { held: 0, broken: Vec::new(), unchecked: 0, is_device_lost: false, seconds: 0.0 };
-        let bar = ProgressBar::new(laws.len() as u64); // hidden if stderr is no terminal
+        let bar = ProgressBar::new(laws.len() as u64); // hidden if stderr is not a terminal
         let template = "laws {bar:16} {pos}/{len} {wide_msg}";
         bar.set_style(
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
@@ -60,7 +60,7 @@ impl Laws {
             text += &format!("  broken: {law}: {message}\n");
         }
         if self.is_device_lost {
-            text += &format!("  the device stopped responding; {} laws were not tried\n", self.unchecked);
+            text += &format!("  the device stopped responding; {} laws were not checked\n", self.unchecked);
         }
         text
     }
@@ -71,7 +71,7 @@ impl Laws {
         json!({"held": self.held, "broken": broken, "untried": self.unchecked, "seconds": self.seconds})
     }
 
-    /// Describes the broken laws in a few words; `None` if all laws hold.
+    /// Describes the broken laws in a few words. Returns `None` if all laws hold.
     pub fn fault(&self) -> Option<String> {
         let first = self.broken.first()?.0;
         Some(match self.broken.len() {
@@ -95,7 +95,7 @@ mod tests {
         let expected = "laws: 3 of 7 hold (1 s)\n  \
              broken: gemm::gemm_equals_its_twin: C[0] is 1, expected 2\n  \
              broken: axpby::axpby_equals_its_twin: the backend failed: lost\n  \
-             the device stopped responding; 2 laws were not tried\n";
+             the device stopped responding; 2 laws were not checked\n";
         assert_eq!(laws.as_text(), expected);
         assert_eq!(laws.fault().unwrap(), "it breaks 2 laws, the first is gemm::gemm_equals_its_twin");
         let none = Laws { held: 3, broken: Vec::new(), unchecked: 0, is_device_lost: false, seconds: 1.0 };

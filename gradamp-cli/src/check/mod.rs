@@ -21,7 +21,7 @@ const WIDTH: usize = 8;
 
 /// `gradamp devices --check DEVICE`
 ///
-/// **Errors:** a device that does not exist, breaks a law, or computes other values than the CPU.
+/// **Errors:** the device does not exist, breaks a law, or computes other values than the CPU.
 pub fn check(device: &Device, steps: usize, json: bool) -> Result<()> {
     if steps == 0 {
         return Err(Failure::usage("--steps: expected at least 1, found 0"));

@@ -1,9 +1,9 @@
-//! Requests to stop: Ctrl-C, and the signals of shells, schedulers and supervisors.
+//! Requests to stop: Ctrl-C, and signals from shells, schedulers and supervisors.
 //!
-//! SIGINT, SIGTERM, SIGHUP and SIGUSR1 ask a run or a sweep to save and stop. The first signal counts; further signals change
-//! nothing, even if they are sent to a whole group of processes. Only a second Ctrl-C at the terminal ends the program at
-//! once, without saving and with exit code 1. A signal that was ignored when the program started, as under `nohup` or after
-//! `trap '' INT`, stays ignored.
+//! SIGINT, SIGTERM, SIGHUP and SIGUSR1 ask a run or a sweep to save and stop. The first signal counts. Further
+//! signals change nothing, even if they are sent to a whole group of processes. Only a second Ctrl-C at the terminal
+//! ends the program at once, without saving and with exit code 1. A signal that is ignored when the program starts,
+//! as under `nohup` or after `trap '' INT`, stays ignored.
 
 #[cfg(unix)]
 mod signals;
@@ -20,7 +20,7 @@ use crate::{output, screen};
 #[cfg(unix)]
 use signals as system;
 
-/// How long a program that ends without saving waits until its final note is written.
+/// How long a program that ends without saving waits for its final note to be written.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Set by the first request to stop, if the program has something to save.
@@ -32,30 +32,30 @@ static PLAN: Mutex<Plan> = Mutex::new(Plan {
     doing: "finishing this step",
     told: false,
     pressed: false,
-    at_once: None,
+    before_immediate_end: None,
 });
 
-/// What a request to stop does.
+/// How the program responds to a request to stop.
 struct Plan {
     /// The exit code and the final message, if the program has nothing to save.
     leaving: Option<(u8, String)>,
-    /// The work that a stop waits for.
+    /// The work that must be finished before the program stops.
     doing: &'static str,
     /// Whether the message "stopping" was printed.
     told: bool,
     /// Whether Ctrl-C was pressed.
     pressed: bool,
     /// Writes a note before the program ends without saving, and returns the final message.
-    at_once: Option<Box<dyn FnOnce() -> String + Send>>,
+    before_immediate_end: Option<Box<dyn FnOnce() -> String + Send>>,
 }
 
-/// Prepares every command for signals of the system: a write beyond the limit on file sizes becomes an error, as with a full
-/// disk. Without this call the signal would end the program without a message.
+/// Prepares every command for the system's signals: a write beyond the limit on file sizes becomes an error, as on a
+/// full disk. Otherwise the signal would end the program without a message.
 pub fn begin() {
     system::survive_file_limits();
 }
 
-/// From now on a request asks the program to save and stop. Returns the flag that the request sets.
+/// After this call, a request asks the program to save and stop. Returns the flag that the request sets.
 pub fn listen() -> Result<&'static AtomicBool> {
     plan().leaving = None;
     LEAVES.store(false, Ordering::SeqCst);
@@ -63,22 +63,22 @@ pub fn listen() -> Result<&'static AtomicBool> {
     Ok(&STOP)
 }
 
-/// From now on a request restores the terminal and ends the program, for views, which have nothing to save.
+/// After this call, a request restores the terminal and ends the program. For views, which have nothing to save.
 pub fn listen_to_leave() -> Result<()> {
     leave_with(INTERRUPTED, "")
 }
 
-/// From now on a request ends the program immediately, with this exit code and this final message. For a program that has
-/// nothing to save.
+/// After this call, a request ends the program immediately with this exit code and final message. For a program that
+/// has nothing to save.
 pub fn leave_with(code: u8, words: impl Display) -> Result<()> {
     plan().leaving = Some((code, words.to_string()));
     LEAVES.store(true, Ordering::SeqCst);
     system::listen(request, &STOP, &LEAVES)
 }
 
-/// Names the work that a stop has to wait for from now on, as in "stopping: finishing this step". If a stop was requested
-/// already, prints the message again.
-pub fn doing(what: &'static str) {
+/// Sets the work that a stop must wait for, as in "stopping: finishing this step". If a stop was requested already,
+/// prints the message again.
+pub fn set_current_work(what: &'static str) {
     let mut plan = plan();
     if std::mem::replace(&mut plan.doing, what) != what && plan.told {
         drop(plan);
@@ -86,17 +86,17 @@ pub fn doing(what: &'static str) {
     }
 }
 
-/// Sets what is done before a second Ctrl-C ends the program without saving. `note` returns the final message.
-pub fn at_once(note: impl FnOnce() -> String + Send + 'static) {
-    plan().at_once = Some(Box::new(note));
+/// Sets what to do before a second Ctrl-C ends the program without saving. `note` returns the final message.
+pub fn before_immediate_end(note: impl FnOnce() -> String + Send + 'static) {
+    plan().before_immediate_end = Some(Box::new(note));
 }
 
-/// Does what Ctrl-C does, for a full-screen view that reads Ctrl-C as a key.
+/// Does the same as Ctrl-C, for a full-screen view that reads Ctrl-C as a key.
 pub fn stop() {
     request(true);
 }
 
-/// Does what a signal does. Further calls change nothing.
+/// Does the same as a signal. Further calls change nothing.
 pub fn ask_to_stop() {
     request(false);
 }
@@ -106,8 +106,8 @@ pub fn is_hangup_ignored() -> bool {
     system::is_hangup_ignored()
 }
 
-/// Handles a request to stop. `is_key` is whether a person pressed Ctrl-C; otherwise a process sent the request, or a terminal
-/// hung up.
+/// Handles a request to stop. `is_key` is true if a person pressed Ctrl-C, and false if a process sent the request or
+/// a terminal hung up.
 fn request(is_key: bool) {
     let mut plan = plan();
     if let Some((code, words)) = &plan.leaving {
@@ -115,7 +115,7 @@ fn request(is_key: bool) {
     }
     STOP.store(true, Ordering::SeqCst);
     if is_key && std::mem::replace(&mut plan.pressed, true) {
-        let words = plan.at_once.take().and_then(noted);
+        let words = plan.before_immediate_end.take().and_then(call_with_limit);
         end(FAILED, &words.unwrap_or_else(|| "error: stopped at once, without saving".into()));
     }
     let is_news = !std::mem::replace(&mut plan.told, true);
@@ -129,13 +129,14 @@ fn request(is_key: bool) {
     }
 }
 
-/// Writes the note on a thread, so that a disk that does not respond delays the end by [`PATIENCE`] at most.
-fn noted(note: Box<dyn FnOnce() -> String + Send>) -> Option<String> {
+/// Calls `note` on a thread, so that a disk that does not respond delays the end of the program by at most
+/// [`PATIENCE`].
+fn call_with_limit(note: Box<dyn FnOnce() -> String + Send>) -> Option<String> {
     let (sender, words) = mpsc::channel();
     let write = move || {
         let _ = sender.send(note()); // fails if the note took too long and nobody waits for it
     };
-    thread::Builder::new().name("last words".into()).spawn(write).ok()?;
+    thread::Builder::new().name("final note".into()).spawn(write).ok()?;
     words.recv_timeout(PATIENCE).ok()
 }
 

@@ -1,4 +1,4 @@
-//! The full-screen view of the terminal, which is restored however the program ends.
+//! The full-screen view of the terminal. The terminal is restored however the program ends.
 
 pub mod ascii;
 #[cfg(test)]
@@ -30,23 +30,24 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Locked while the program writes to the terminal.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// The reason why a full-screen view is impossible; `None` if it is possible.
+/// Why a full-screen view is impossible; `None` if it is possible.
 pub fn obstacle() -> Option<&'static str> {
     let term = std::env::var("TERM").unwrap_or_default();
     let is_dumb = term == "dumb" || (cfg!(unix) && term.is_empty());
     match () {
-        () if !stdout().is_terminal() => Some("stdout is no terminal"),
-        () if !io::stderr().is_terminal() => Some("stderr is no terminal"),
-        () if !io::stdin().is_terminal() => Some("stdin is no terminal"),
+        () if !stdout().is_terminal() => Some("stdout is not a terminal"),
+        () if !io::stderr().is_terminal() => Some("stderr is not a terminal"),
+        () if !io::stdin().is_terminal() => Some("stdin is not a terminal"),
         () if is_dumb => Some("TERM names a terminal that shows lines only"),
         () => None,
     }
 }
 
-/// The terminal in full-screen mode. Dropping the value restores the terminal, and so does [`restore`].
+/// The terminal in full-screen mode. The terminal is restored when the value is dropped, or by [`restore`].
 #[derive(Debug)]
 pub struct Screen {
-    /// Never dropped: its destructor would show the cursor, which [`restore`] does, and panic if the terminal is gone.
+    /// This value is never dropped. Its destructor would show the cursor, which [`restore`] also does, and would
+    /// panic if the terminal is gone.
     terminal: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Stdout>>>>,
     is_ascii: bool,
 }
@@ -54,13 +55,14 @@ pub struct Screen {
 impl Screen {
     /// Puts the terminal into full-screen mode.
     ///
-    /// **Errors:** a terminal that cannot be set up.
+    /// **Errors:** the terminal cannot be set up.
     pub fn acquire() -> io::Result<Self> {
         let _writing = writing();
         enable_raw_mode()?;
         ACQUIRED.store(true, Ordering::SeqCst);
         let open = || {
-            // `Terminal::clear` would ask for the cursor's position, and not every terminal answers.
+            // `Terminal::clear` is not used, because it asks for the position of the cursor, and some terminals do
+            // not answer.
             execute!(stdout(), EnterAlternateScreen, Clear(ClearType::All))?;
             Terminal::new(CrosstermBackend::new(BufWriter::new(stdout())))
         };
@@ -75,7 +77,7 @@ impl Screen {
 
     /// Shows a frame.
     ///
-    /// **Errors:** the terminal was restored already, or cannot be written to any more.
+    /// **Errors:** the terminal was restored already, or can't be written to any more.
     pub fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         let _writing = writing();
         if !ACQUIRED.load(Ordering::SeqCst) {
@@ -91,7 +93,8 @@ impl Screen {
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
     }
 
-    /// Forgets what the screen shows, so that the next frame is drawn in full, over the output of other programs.
+    /// Forgets what the screen shows, so that the next frame is drawn in full, even if other programs have written to
+    /// the screen.
     pub fn forget(&mut self) -> io::Result<()> {
         self.terminal.clear()
     }
@@ -103,8 +106,8 @@ impl Drop for Screen {
     }
 }
 
-/// Restores the terminal, if it is in full-screen mode. Call it before the program ends without dropping the [`Screen`], and
-/// before a message that must be seen.
+/// Restores the terminal if it is in full-screen mode. Must be called before the program ends without dropping the
+/// [`Screen`], and before a message that the user must see.
 pub fn restore() {
     if ACQUIRED.load(Ordering::SeqCst) {
         let _writing = writing();
@@ -121,8 +124,8 @@ fn put_in_order() {
     }
 }
 
-/// Writes on a thread of its own and without the lock of stdout. A stopped terminal accepts no output, and a frame that waits
-/// for the terminal holds the lock.
+/// Writes on its own thread and without the lock of stdout. If the terminal accepts no output, a frame that waits for
+/// it may hold this lock.
 #[cfg(unix)]
 fn leave_the_screen() {
     use std::io::Write;
@@ -146,7 +149,8 @@ fn leave_the_screen() {
     let _ = execute!(stdout(), EndSynchronizedUpdate, LeaveAlternateScreen, Show);
 }
 
-/// Waits for a frame that is being written, but only for a while: the panic to report may have happened in that frame.
+/// Waits until a frame that is being written is complete, but only for a while, because the panic to report may have
+/// happened in that frame.
 fn writing() -> Option<MutexGuard<'static, ()>> {
     for _ in 0..50 {
         match WRITING.try_lock() {

@@ -1,5 +1,5 @@
-//! The terminal after a program that showed frames, however it ended. Each end is that of a process of its own on a
-//! pseudo-terminal: this test's, called again.
+//! Checks the terminal after a program that showed frames has ended in different ways. For each way, this test starts
+//! itself again as a process on a pseudo-terminal.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,10 +13,10 @@ use super::*;
 
 const ENTER: &str = "\u{1b}[?1049h";
 const LEAVE: &str = "\u{1b}[?1049l";
-/// What a process that is called again is to do.
+/// The variable that tells the started process how to end.
 const END: &str = "GRADAMP_TEST_END";
 
-/// Runs this test again as a process on a terminal; gives what the terminal saw, and its modes before and after.
+/// Runs this test again as a process on a terminal. Returns the terminal's output and its modes before and after.
 fn on_a_terminal(test: &str, end: &str) -> (String, Termios, Termios) {
     let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
     let OpenptyResult { master, slave } = openpty(&size, None).unwrap();
@@ -32,7 +32,8 @@ fn on_a_terminal(test: &str, end: &str) -> (String, Termios, Termios) {
         .unwrap();
     let seen = thread::spawn(move || {
         let (mut terminal, mut seen, mut some) = (File::from(master), Vec::new(), [0; 4096]);
-        // A terminal that nobody holds any more is an error on Linux, and an end elsewhere.
+        // When no process has the terminal open any more, reading is an error on Linux, and returns the end of the
+        // file elsewhere.
         while let Ok(n @ 1..) = terminal.read(&mut some) {
             seen.extend_from_slice(&some[..n]);
         }
@@ -45,7 +46,7 @@ fn on_a_terminal(test: &str, end: &str) -> (String, Termios, Termios) {
 }
 
 #[test]
-fn the_terminal_comes_back_after_an_error_and_after_a_panic() {
+fn the_terminal_is_restored_after_an_error_and_after_a_panic() {
     match std::env::var(END).as_deref() {
         Ok("error") => {
             let folder = tempfile::tempdir().unwrap();
@@ -55,10 +56,10 @@ fn the_terminal_comes_back_after_an_error_and_after_a_panic() {
             let arguments = line.split_whitespace().map(Into::into).chain([out.into_os_string()]);
             std::process::exit(crate::run(arguments).into());
         }
-        // Nothing but the hook gives it back.
+        // Only the panic hook can restore the terminal here.
         Ok("panic") => {
             gradamp_study::shell::name_program("my-program".as_ref());
-            std::panic::set_hook(Box::new(crate::last_resort));
+            std::panic::set_hook(Box::new(crate::report_panic));
             std::mem::forget(Screen::acquire().unwrap());
             panic!("on purpose");
         }
@@ -68,10 +69,11 @@ fn the_terminal_comes_back_after_an_error_and_after_a_panic() {
     for (end, words) in [("error", "error: training diverged"), ("panic", "a bug in my-program")] {
         let (seen, before, after) = on_a_terminal(test, end);
         let (_, frames) = seen.split_once(ENTER).unwrap_or_else(|| panic!("{end}: no frame in {seen}"));
-        let (frames, rest) =
-            frames.split_once(LEAVE).unwrap_or_else(|| panic!("{end}: never left in {seen}"));
-        assert!(rest.contains(words), "{end}: expected {words:?} behind the frames, found {rest}");
-        assert!(frames.is_ascii(), "LC_ALL is C: {frames}");
-        assert_eq!(before, after, "{end}: the terminal's modes");
+        let (frames, rest) = frames
+            .split_once(LEAVE)
+            .unwrap_or_else(|| panic!("{end}: full-screen mode was not left in {seen}"));
+        assert!(rest.contains(words), "{end}: expected {words:?} after the frames, found {rest}");
+        assert!(frames.is_ascii(), "frames must be ASCII if LC_ALL is C: {frames}");
+        assert_eq!(before, after, "{end}: the terminal's modes must be the same as before");
     }
 }

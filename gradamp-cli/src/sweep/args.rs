@@ -14,35 +14,37 @@ pub struct SweepArgs {
     /// The study file: a base configuration, axes and seeds.
     #[arg(value_name = "STUDY.toml", required_unless_present = "collect")]
     pub study: Option<PathBuf>,
-    /// The sweep's folder; by default sweeps/NAME. If the folder holds this sweep already, the sweep is continued.
+    /// The sweep's folder; by default sweeps/NAME. If the folder already holds this sweep, the sweep is continued.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// For each amplified cell, add control runs that apply the factor to the learning rate instead.
     #[arg(long)]
     pub controls: bool,
-    /// Print the plan and an estimate of its duration, also where the data is missing; train nothing.
+    /// Print the plan and an estimate of its duration, and train nothing. This also works if the data is missing.
     #[arg(long)]
     pub dry_run: bool,
-    /// With --dry-run: how many seeds a paired design needs to see this difference in test accuracy, in percentage points.
+    /// With --dry-run: print how many seeds a paired design needs to detect this difference in test accuracy, in
+    /// percentage points.
     #[arg(long, value_name = "POINTS", value_parser = real, requires = "dry_run", requires = "spread")]
     pub difference: Option<f64>,
-    /// With --dry-run: the standard deviation of the differences between runs of one seed, in percentage points; says what the
-    /// study's seeds can see.
+    /// With --dry-run: the standard deviation of the differences between runs of one seed, in percentage points.
+    /// Prints which difference the study's seeds can detect.
     #[arg(long, value_name = "POINTS", value_parser = real, requires = "dry_run", group = "spread")]
     pub deviation: Option<f64>,
-    /// With --dry-run: take that deviation from an earlier sweep's folder: the differences of its cells to their baselines, pooled.
+    /// With --dry-run: estimate this deviation from the folder of an earlier sweep, by pooling the differences of its
+    /// cells to their baselines.
     #[arg(long, value_name = "DIR", requires = "dry_run", group = "spread")]
     pub deviation_from: Option<PathBuf>,
     /// Train only part I of N of the runs, with I from 1 to N.
     #[arg(long, value_name = "I/N", allow_hyphen_values = true)]
     pub shard: Option<Shard>,
-    /// The number of runs to train at the same time; they share the cores.
+    /// The number of runs to train at the same time. They share the cores.
     #[arg(long, default_value_t = 1, value_parser = whole::<u16>(1..=256))]
     pub jobs: u16,
-    /// The device, in place of the study's device: auto, cpu, gpu, gpu:NUMBER or gpu:NAME.
+    /// The device, in place of the one in the study: auto, cpu, gpu, gpu:NUMBER or gpu:NAME.
     #[arg(long)]
     pub device: Option<Device>,
-    /// Write the results of the sweep in this folder again from its run folders; train nothing.
+    /// Write the results of the sweep in this folder again, from its run folders, and train nothing.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["study", "out", "controls", "dry_run", "shard", "jobs", "device"])]
     pub collect: Option<PathBuf>,
     /// Print only errors and results.
@@ -50,21 +52,21 @@ pub struct SweepArgs {
     pub quiet: bool,
 }
 
-/// Part `part` (from 1) of `of`.
+/// One part of a sweep's runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// Which part, from 1.
+    /// The number of the part, counted from 1.
     pub part: usize,
-    /// How many there are.
+    /// The number of parts.
     pub of: usize,
 }
 
 impl Shard {
-    /// Everything.
+    /// All runs.
     pub const WHOLE: Self = Self { part: 1, of: 1 };
 
-    /// Whether the run at `index` of the plan belongs to this part. Consecutive runs belong to different parts, so that the
-    /// parts have the same number of seeds of every cell, give or take one.
+    /// Whether the run at `index` of the plan belongs to this part. Consecutive runs belong to different parts, so
+    /// that the numbers of seeds of a cell in two parts differ by at most one.
     pub fn holds(self, index: usize) -> bool {
         index % self.of == self.part - 1
     }

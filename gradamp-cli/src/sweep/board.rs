@@ -1,4 +1,4 @@
-//! Chooses the next run from the files on the disk, so that several processes can share a sweep.
+//! Chooses the next run to train from the files on the disk, so that several processes can share a sweep.
 
 use std::path::PathBuf;
 
@@ -12,20 +12,20 @@ use gradamp_study::sweep::Fate;
 use gradamp_study::sweep::{Claim, View, fates, forget_failure, has_begun, record_failure};
 use gradamp_study::sweep::{Expansion, SweepData};
 
-/// What all runs of a sweep share.
+/// What all runs of a sweep have in common.
 #[derive(Debug)]
 pub struct Setup<'a> {
     /// The sweep's folder.
     pub root: PathBuf,
-    /// The program.
+    /// The program that trains a run.
     pub program: PathBuf,
     /// The plan and the settings.
     pub expansion: &'a Expansion,
     /// The amount of work in each run.
     pub extents: &'a [Extent],
-    /// The runs of this process.
+    /// The shard of runs that belongs to this process.
     pub shard: Shard,
-    /// The number of threads of each run whose settings do not name one.
+    /// The number of threads for a run whose settings don't set one.
     pub threads: usize,
     /// The device that replaces the study's device.
     pub device: Option<Device>,
@@ -44,20 +44,20 @@ enum RunState {
     NotMine,
     /// A run that may have to be trained.
     Open,
-    /// A run that this process is training; whether its folder existed already, and whether it was deleted since.
-    Busy { begun: bool, gone: bool },
-    /// Another process stopped the run: it is left to the next call of the sweep.
+    /// This process is training the run. A run whose folder existed may lose it while it is trained.
+    Busy { had_folder: bool, is_deleted: bool },
+    /// Another process stopped the run. It is left to the next call of the sweep.
     Interrupted,
-    /// The run is settled; whether this process trained the run and its folder exists.
-    Settled { leaves: bool },
+    /// The run is settled. `left_folder` is true if this process trained the run and the run's folder exists.
+    Settled { left_folder: bool },
 }
 
 /// The next task of a worker.
 #[derive(Debug)]
 pub enum Next {
-    /// A run.
+    /// A run to train.
     Do(Box<Job>),
-    /// Wait: other processes train the remaining runs, or other runs must reach a rung first.
+    /// Wait, because other processes train the remaining runs, or other runs must reach a rung first.
     Wait,
     /// All runs are settled.
     End,
@@ -66,13 +66,13 @@ pub enum Next {
 /// A run to train, which this process has claimed.
 #[derive(Debug)]
 pub struct Job {
-    /// The run's index in the plan.
+    /// The index of the run in the plan.
     pub index: usize,
-    /// Its process.
+    /// The process to start.
     pub task: Task,
-    /// Epochs that are done.
+    /// The number of epochs that are done already.
     pub from: usize,
-    /// The epochs that are done when the job ends.
+    /// The number of epochs that are done when the job ends.
     pub to: usize,
     _claim: Claim,
 }
@@ -84,14 +84,14 @@ impl<'a> Board<'a> {
         Self { setup, states: (0..setup.expansion.plan.runs.len()).map(state).collect() }
     }
 
-    /// The number of this process's runs that are settled, and of all its runs.
+    /// The number of settled runs of this process, and the number of all its runs.
     pub fn count(&self) -> (usize, usize) {
         let is_settled = |state: &&RunState| matches!(state, RunState::Settled { .. });
         let settled = self.states.iter().filter(is_settled).count();
         (settled, self.states.iter().filter(|state| **state != RunState::NotMine).count())
     }
 
-    /// Epochs of the runs that are not settled.
+    /// The number of epochs left in the runs that are not settled.
     pub fn epochs_left(&self) -> usize {
         let runs = self.setup.expansion.plan.runs.iter().zip(&self.states);
         runs.filter(|(_, state)| matches!(state, RunState::Open | RunState::Busy { .. }))
@@ -101,11 +101,11 @@ impl<'a> Board<'a> {
 
     /// Claims the next run that can be trained.
     ///
-    /// **Errors:** claims that cannot be written.
+    /// **Errors:** a claim cannot be written.
     pub fn next(&mut self) -> Result<Next> {
         let Setup { root, expansion, .. } = self.setup;
         let plan = &expansion.plan;
-        // With rungs, whether a run continues depends on the other runs.
+        // With rungs, the results of the other runs decide whether a run continues.
         let fates = plan.halving.is_some().then(|| {
             let views: Vec<View> = plan.runs.iter().map(|run| View::read(root, &run.name)).collect();
             fates(plan, &views)
@@ -129,7 +129,7 @@ impl<'a> Board<'a> {
             let done = view.epochs.len();
             let is_over = matches!(view.status, RunStatus::Finished | RunStatus::Diverged);
             if is_over || matches!(fate, Fate::Stopped(_)) {
-                self.states[i] = RunState::Settled { leaves: false };
+                self.states[i] = RunState::Settled { left_folder: false };
                 continue;
             }
             let waits_at_rung = target < run.epochs && done >= target;
@@ -139,13 +139,13 @@ impl<'a> Board<'a> {
                 others_do_some |= is_foreign;
                 continue;
             }
-            self.states[i] = RunState::Busy { begun: has_begun(root, &run.name), gone: false };
+            self.states[i] = RunState::Busy { had_folder: has_begun(root, &run.name), is_deleted: false };
             let task = self.task(i, target);
             return Ok(Next::Do(Box::new(Job { index: i, task, from: done, to: target, _claim: claim })));
         }
         let has = |is: fn(&RunState) -> bool| self.states.iter().any(is);
         let is_left = has(|state| matches!(state, RunState::Open | RunState::Busy { .. }));
-        // The open runs wait at a rung for a run that was interrupted and that the next call of the sweep continues.
+        // The remaining runs wait at a rung for an interrupted run, which the next call of the sweep continues.
         let waits_for_nothing = has(|state| *state == RunState::Interrupted)
             && !others_do_some
             && !has(|state| matches!(state, RunState::Busy { .. }));
@@ -156,7 +156,7 @@ impl<'a> Board<'a> {
         let Setup { root, program, expansion, extents, threads, device, .. } = self.setup;
         let run = &expansion.plan.runs[index];
         let settings = &expansion.settings[index].config.train;
-        // An epoch is evaluated when the next one begins, so a run stops one step after the rung.
+        // An epoch is evaluated when the next one begins. A run therefore stops one step after the rung.
         let limit = (target < run.epochs).then(|| (target * extents[index].steps) as u64 + 1);
         Task {
             program: program.clone(),
@@ -170,38 +170,39 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// The folders of this process's running runs that were deleted since the last call.
+    /// The folders of running runs of this process that were deleted since the last call.
     pub fn deleted(&mut self) -> Vec<PathBuf> {
         let Setup { root, expansion, .. } = self.setup;
         let mut deleted = Vec::new();
         for (run, state) in expansion.plan.runs.iter().zip(&mut self.states) {
-            let RunState::Busy { begun, gone: gone @ false } = state else { continue };
-            let is_there = has_begun(root, &run.name);
-            *gone = *begun && !is_there;
-            *begun |= is_there;
-            if *gone {
+            let RunState::Busy { had_folder, is_deleted: is_deleted @ false } = state else { continue };
+            let has_folder = has_begun(root, &run.name);
+            *is_deleted = *had_folder && !has_folder;
+            *had_folder |= has_folder;
+            if *is_deleted {
                 deleted.push(SweepData::run_dir_in(root, &run.name));
             }
         }
         deleted
     }
 
-    /// Records how a run's process ended, and writes a failure that the run could not write itself. Returns the run's view.
+    /// Records how the process of a run ended, and writes a failure that the run could not write itself. Returns the
+    /// state of the run.
     ///
-    /// **Errors:** a failure that cannot be written.
+    /// **Errors:** the failure cannot be written.
     pub fn ended(&mut self, job: &Job, ended: &Ended) -> Result<View> {
         let root = &self.setup.root;
         let run = &self.setup.expansion.plan.runs[job.index];
         let name = &run.name;
         self.deleted();
-        let is_gone = matches!(self.states[job.index], RunState::Busy { gone: true, .. });
-        if is_gone && !has_begun(root, name) {
+        let is_deleted = matches!(self.states[job.index], RunState::Busy { is_deleted: true, .. });
+        if is_deleted && !has_begun(root, name) {
             // Files that the process wrote after its folder was deleted would be in the way of a new run.
-            let _ = std::fs::remove_dir_all(SweepData::run_dir_in(root, name)); // fails if there are none
+            let _ = std::fs::remove_dir_all(SweepData::run_dir_in(root, name)); // fails if there are no such files
         }
         let failure = match ended {
             Ended::NotStarted => None,
-            _ if is_gone => Some("its folder was deleted while the run was going on".to_owned()),
+            _ if is_deleted => Some("its folder was deleted while the run was in progress".to_owned()),
             Ended::Failed(error) if View::read(root, name).status != RunStatus::Diverged => {
                 Some(error.clone())
             }
@@ -220,24 +221,24 @@ impl<'a> Board<'a> {
         }
         let goes_on = view.status == RunStatus::Interrupted && *ended == Ended::Success;
         self.states[job.index] = match ended {
-            _ if failure.is_some() => RunState::Settled { leaves: has_begun(root, name) },
+            _ if failure.is_some() => RunState::Settled { left_folder: has_begun(root, name) },
             Ended::Interrupted => RunState::Interrupted,
             Ended::NotStarted => RunState::Open,
             _ if goes_on => RunState::Open,
-            _ => RunState::Settled { leaves: has_begun(root, name) },
+            _ => RunState::Settled { left_folder: has_begun(root, name) },
         };
         Ok(view)
     }
 
-    /// Records which folders of the runs that this process trained were deleted.
+    /// Records for which runs of this process the folders were deleted.
     ///
     /// A run may fail because its folder is being deleted. The record then names both the failure and the deletion.
     ///
-    /// **Errors:** a failure that cannot be written.
+    /// **Errors:** a failure cannot be written.
     pub fn note_deleted(&self) -> Result<()> {
         let root = &self.setup.root;
         for (run, state) in self.setup.expansion.plan.runs.iter().zip(&self.states) {
-            if *state != (RunState::Settled { leaves: true }) || has_begun(root, &run.name) {
+            if *state != (RunState::Settled { left_folder: true }) || has_begun(root, &run.name) {
                 continue;
             }
             let note = match View::read(root, &run.name).error {

@@ -1,4 +1,4 @@
-//! Runs one run as a process of its own, so that a failure of the run does not end the sweep.
+//! Trains a run in its own process, so that a failure of the run does not end the sweep.
 
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
@@ -18,26 +18,26 @@ pub struct Task {
     pub config: PathBuf,
     /// The run's folder.
     pub folder: PathBuf,
-    /// Whether the folder holds the run already, so that the run is resumed.
+    /// Whether the folder already holds the run, so that the run must be resumed.
     pub resumes: bool,
     /// The seal of the study, which a new run records.
     pub study: Option<StudySeal>,
-    /// The number of threads, if the study does not name one.
+    /// The number of threads, if the study does not set one.
     pub threads: Option<usize>,
     /// The device that replaces the study's device.
     pub device: Option<Device>,
-    /// The step at which the run stops; `None` for its end.
+    /// The step at which the run stops; `None` for the end of the run.
     pub max_steps: Option<u64>,
 }
 
-/// How a process ended.
+/// How the process of a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// With exit code 0.
+    /// The process ended with success.
     Success,
-    /// The run stopped because the sweep or another process asked it to. The run can be resumed.
+    /// The process stopped because the sweep or another process asked it to. The run can be resumed.
     Interrupted,
-    /// With an error.
+    /// The process ended with this error.
     Failed(String),
     /// The process was not started, because the sweep is stopping.
     NotStarted,
@@ -58,8 +58,8 @@ struct Running {
 struct Run {
     folder: PathBuf,
     id: u32,
-    /// The only writing end of the pipe that the process reads as stdin. When it is closed, by the sweep or by the system after
-    /// the sweep was killed, the process saves and ends.
+    /// The only writing end of the pipe that the process reads as stdin. It is closed by the sweep, or by the system
+    /// if the sweep is killed. The process then saves and ends.
     _leash: Option<ChildStdin>,
 }
 
@@ -93,7 +93,7 @@ impl Children {
         }
     }
 
-    /// Asks every process to save and end, and starts no further process.
+    /// Asks every process to save and end. Starts no more processes.
     pub fn stop(&self) {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         running.is_stopping = true;
@@ -127,11 +127,12 @@ impl Task {
         if let Some(steps) = self.max_steps {
             command.args(["--max-steps", &steps.to_string()]);
         }
-        // Messages of runs and drivers on stderr would mix with the sweep's own lines. The run reports a failure on stdout.
-        let messages = if stderr::drivers_may_speak() { Stdio::inherit() } else { Stdio::null() };
+        // On stderr, messages of runs and drivers would mix with the sweep's own lines. The run reports a failure on
+        // stdout.
+        let messages = if stderr::shows_driver_messages() { Stdio::inherit() } else { Stdio::null() };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(messages);
-        // The run gets a process group of its own, so that Ctrl-C reaches only the sweep, which passes the request on. A second
-        // Ctrl-C, which would end a run without saving, reaches no run.
+        // The run gets its own process group, so that Ctrl-C reaches only the sweep, which passes the request on. A
+        // second Ctrl-C, which would end a run without saving, does not reach the runs.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command

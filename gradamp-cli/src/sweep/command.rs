@@ -33,11 +33,11 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
     let study = Study::read(args.study.as_deref().unwrap_or(Path::new("")))?;
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     if let (Some((_, origin)), true) = (&study.halving, shard.of > 1) {
-        let message = "compares all cells at its rungs, so that --shard cannot be used; several processes that are started \
-                       without it share the runs of one folder by themselves";
+        let message = "compares all cells at its rungs, so --shard cannot be used; processes that are started \
+                       without --shard share the runs of one folder";
         return Err(KeyError::new(message.into()).at("halving", origin).into());
     }
-    let deviation = planning::deviation(args)?; // before the data is read, which may take long
+    let deviation = planning::deviation(args)?; // checked before the data is read, which may take long
     let mut expansion = expand(&study, args.controls || study.controls)?;
     let root = args.out.clone().unwrap_or_else(|| default_root(&study));
     let say = |line: &str| output::message(line);
@@ -59,7 +59,7 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
     run(args, root, &expansion, &extents, shard)
 }
 
-/// Trains the runs, and reports the results.
+/// Trains the runs and prints the results.
 fn run(
     args: &SweepArgs,
     root: PathBuf,
@@ -99,7 +99,7 @@ fn run(
         output::message(format_args!(
             "interrupted: {finished} of {} runs are finished; continue with: {}",
             data.results.len(),
-            again(args, &root)
+            resume_command(args, &root)
         ));
         return Ok(INTERRUPTED);
     }
@@ -116,14 +116,14 @@ fn run(
     output::message(format_args!(
         "some runs were interrupted by another process; not finished: {}; continue with: {}",
         left.join(", "),
-        again(args, &root)
+        resume_command(args, &root)
     ));
     finished.map(|_| INTERRUPTED)
 }
 
-/// Prints the results and the failed runs.
+/// Prints the results and lists the failed runs.
 ///
-/// **Errors:** runs that failed.
+/// **Errors:** a run failed.
 fn finish(root: &Path, shard: Shard) -> Result<u8> {
     let data = SweepData::read(root)?;
     output::result(format_args!("{}\n{}", gradamp_study::sweep::cell_table(&data.cells()), root.display()));
@@ -180,11 +180,11 @@ fn dry_run(
     output::result(format_args!("\n{}", count(expansion, runs().count())));
     estimate.sources.iter().for_each(output::result);
     let most = if expansion.plan.halving.is_some() { ", or less if runs are stopped early" } else { "" };
-    output::result(format_args!("about {}, one run after the other{most}", duration(estimate.seconds)));
+    output::result(format_args!("about {} if one run follows the other{most}", duration(estimate.seconds)));
     Ok(SUCCESS)
 }
 
-/// Describes the number of runs and cells.
+/// Describes how many runs and cells there are.
 fn count(expansion: &Expansion, mine: usize) -> String {
     let plan = &expansion.plan;
     let all = plan.runs.len();
@@ -193,7 +193,7 @@ fn count(expansion: &Expansion, mine: usize) -> String {
 }
 
 /// The command that continues this sweep.
-fn again(args: &SweepArgs, root: &Path) -> String {
+fn resume_command(args: &SweepArgs, root: &Path) -> String {
     let study = args.study.as_deref().unwrap_or(Path::new(""));
     let mut command =
         format!("{} sweep {} --out {}", shell::program(), shell::path(study), shell::path(root));

@@ -15,25 +15,25 @@ use gradamp_study::run_folder::RunStatus;
 use gradamp_study::sweep::Expansion;
 use gradamp_study::sweep::View;
 
-/// The work of a forward pass as a share of a step: backward is twice the work of forward.
+/// The work of a forward pass as a fraction of a step. Backward is twice as much work as forward.
 const FORWARD: f64 = 1.0 / 3.0;
-/// The classes of the timed model; their number does not matter to the time.
+/// The number of classes of the timed model. It hardly changes the time.
 const CLASSES: usize = 10;
-/// The number of timed steps, which follow one step that is not timed.
+/// The number of timed steps. One step that is not timed precedes them.
 const STEPS: usize = 3;
 
 /// An estimate of a sweep's duration.
 #[derive(Clone, Debug)]
 pub struct Estimate {
-    /// The seconds of all unfinished runs, one after the other.
+    /// The seconds of all unfinished runs together.
     pub seconds: f64,
-    /// The source of the estimate, a line for each model.
+    /// Where the numbers of the estimate come from, one line for each model.
     pub sources: Vec<String>,
 }
 
-/// Estimates the duration of those unfinished runs for which `is_mine` holds.
+/// Estimates the duration of the unfinished runs for which `is_mine` returns true.
 ///
-/// **Errors:** a device that cannot be opened.
+/// **Errors:** the device cannot be opened.
 pub fn estimate(
     root: &Path,
     expansion: &Expansion,

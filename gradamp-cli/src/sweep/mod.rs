@@ -1,4 +1,4 @@
-//! `gradamp sweep`: the runs of a study, each a process of its own.
+//! `gradamp sweep`: trains the runs of a study, each in its own process.
 
 mod args;
 mod board;

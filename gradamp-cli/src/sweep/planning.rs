@@ -1,4 +1,4 @@
-//! Planning before a sweep: how many seeds a difference needs, and what the study's seeds see.
+//! Planning before a sweep: how many seeds a difference needs, and which difference the study's seeds can detect.
 
 use gradamp_study::compare::{Deviation, SweepAnalysis, plan_seeds};
 use gradamp_study::sweep::SweepData;
@@ -7,10 +7,11 @@ use super::args::SweepArgs;
 use crate::failure::{Failure, Result};
 use crate::output;
 
-/// The deviation of the differences between runs of one seed that the command line gives, if it gives one.
+/// The deviation of the differences between runs of one seed, as given on the command line; `None` if it is not
+/// given.
 ///
-/// **Errors:** a deviation or a difference that is not above 0; an earlier sweep that cannot be read, or in which no cell has two
-/// runs with the seeds of its baseline.
+/// **Errors:** a deviation or a difference is not above 0; the earlier sweep cannot be read, or none of its cells has
+/// two runs with the seeds of its baseline.
 pub fn deviation(args: &SweepArgs) -> Result<Option<Deviation>> {
     for (flag, value) in [("--difference", args.difference), ("--deviation", args.deviation)] {
         if let Some(points) = value.filter(|points| !(*points > 0.0 && *points <= 100.0)) {
@@ -26,7 +27,7 @@ pub fn deviation(args: &SweepArgs) -> Result<Option<Deviation>> {
     match Deviation::of_sweep(&analysis) {
         Some(deviation) if deviation.sd > 0.0 => Ok(Some(deviation)),
         Some(_) => Err(Failure::failed(format!(
-            "--deviation-from: {}: all differences between runs of one seed are equal, so that there is no deviation",
+            "--deviation-from: {}: all differences between runs of one seed are equal, so the deviation is 0",
             root.display()
         ))),
         None => Err(Failure::failed(format!(
@@ -36,7 +37,7 @@ pub fn deviation(args: &SweepArgs) -> Result<Option<Deviation>> {
     }
 }
 
-/// Prints the plan for `seeds` seeds and `tests` declared contrasts; nothing without a deviation.
+/// Prints the plan for `seeds` seeds and `tests` declared contrasts. Prints nothing without a deviation.
 pub fn print(args: &SweepArgs, deviation: Option<Deviation>, seeds: usize, tests: usize) {
     if let Some(deviation) = deviation {
         let lines = plan_seeds(args.difference.map(|points| points / 100.0), deviation, seeds, tests);

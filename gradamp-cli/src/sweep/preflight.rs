@@ -18,13 +18,13 @@ use gradamp_study::sweep::Expansion;
 /// The amount of work in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// Steps of an epoch.
+    /// The number of steps in an epoch.
     pub steps: usize,
-    /// The batches of an evaluation, of all splits together.
+    /// The number of batches in an evaluation, over all splits.
     pub evaluated: usize,
 }
 
-/// What runs on the same batches have in common.
+/// What is common to all runs with the same batches.
 #[derive(Clone, Copy)]
 struct Batches {
     extent: Extent,
@@ -32,14 +32,14 @@ struct Batches {
     image: [usize; 3],
 }
 
-/// The sizes of CIFAR-10 and of CIFAR-100: the training and the test images.
+/// The number of training and of test images in CIFAR-10, and in CIFAR-100.
 const CIFAR: (usize, usize) = (50_000, 10_000);
 
-/// Checks every run, and returns the extent of each. Passes a line about the data to `say`. Where a data set is missing, a
-/// plan that is only shown (`is_dry_run`) takes the extents from the sizes of CIFAR, and the line says so.
+/// Checks every run and returns the amount of its work. Passes lines about the data to `say`. If a data set is
+/// missing and the plan is only shown (`is_dry_run`), the sizes of CIFAR are assumed, and a line says so.
 ///
-/// **Errors:** data that is missing, unless `is_dry_run`; data that is too small; a selection that matches no layer of a run's model; a device that is
-/// not there; each with the place of the setting.
+/// **Errors:** the data is missing, unless `is_dry_run`; the data is too small; a selection matches no layer of a
+/// run's model; a device does not exist. Each error names the place of the setting.
 pub fn preflight(
     expansion: &Expansion,
     device: Option<&Device>,
@@ -58,7 +58,7 @@ pub fn preflight(
     let mut extents: Vec<Extent> = Vec::with_capacity(expansion.settings.len());
     let runs = expansion.plan.runs.iter().zip(&expansion.settings);
     for (i, (run, settings)) in runs.enumerate() {
-        // The seeds of a cell are consecutive runs, and the checks do not depend on the seed.
+        // The runs of a cell follow each other, and the checks do not depend on the seed.
         if i > 0 && expansion.plan.runs[i - 1].cell == run.cell {
             extents.push(extents[i - 1]);
             continue;
@@ -71,27 +71,27 @@ pub fn preflight(
             None => {
                 let batches = match config.data.missing().filter(|_| is_dry_run) {
                     Some(missing) => {
-                        let reason = placed(settings, missing.within("data").into()).reason();
+                        let reason = with_origin(settings, missing.within("data").into()).reason();
                         let (train, test) = CIFAR;
                         say_once(&format!(
                             "note: {reason}. The plan is for {train} + {test} images, as in CIFAR."
                         ));
                         of_cifar(config)
                     }
-                    None => batches(config, &cpu, &say_once).map_err(|error| placed(settings, error))?,
+                    None => batches(config, &cpu, &say_once).map_err(|error| with_origin(settings, error))?,
                 };
                 known.insert(key, batches);
                 batches
             }
         };
-        check_model(config, batches, &cpu).map_err(|error| placed(settings, error))?;
+        check_model(config, batches, &cpu).map_err(|error| with_origin(settings, error))?;
         if let Some(path) = config.model.init.as_ref().filter(|path| !path.is_file()) {
             let message = format!("found no file {}", path.display());
             return Err(settings.locate(KeyError::new(message).about("model.init")).into());
         }
         let wanted = device.unwrap_or(&config.train.device);
         if !devices.contains(wanted) {
-            device::choose(wanted).map_err(|error| placed(settings, error))?;
+            device::choose(wanted).map_err(|error| with_origin(settings, error))?;
             devices.push(wanted.clone());
         }
         extents.push(batches.extent);
@@ -108,7 +108,7 @@ fn batches(config: &Config, cpu: &Cpu, say: &dyn Fn(&str)) -> Result<Batches, Er
     Ok(Batches { extent, classes, image: sources.train().image_shape() })
 }
 
-/// The batches of CIFAR-10 or CIFAR-100, without the data.
+/// The batches of CIFAR-10 or CIFAR-100, computed from their sizes without the data.
 fn of_cifar(config: &Config) -> Batches {
     let DataSettings { source, validation, train_limit, test_limit, .. } = config.data;
     let limited = |examples: usize, limit: usize| if limit > 0 { examples.min(limit) } else { examples };
@@ -120,7 +120,7 @@ fn of_cifar(config: &Config) -> Batches {
     Batches { extent: Extent { steps: train / batch_size, evaluated }, classes, image: [32, 32, 3] }
 }
 
-/// Makes a trainer with a model of width 1, which has the same layers as a wide model, so that the trainer checks the settings.
+/// Checks the settings by making a trainer. The model has width 1, which has the same layers as a wide one.
 fn check_model(config: &Config, batches: Batches, cpu: &Cpu) -> Result<(), Error> {
     let settings = ModelSettings { width: 1, ..config.model.settings(batches.classes) };
     let mut parameters = Parameters::new(cpu, 0).with_initialisation(config.model.initialisation());
@@ -130,7 +130,7 @@ fn check_model(config: &Config, batches: Batches, cpu: &Cpu) -> Result<(), Error
 }
 
 /// Adds the origin of the setting to an error about a setting.
-fn placed(settings: &Resolved, error: Error) -> Failure {
+fn with_origin(settings: &Resolved, error: Error) -> Failure {
     match error {
         Error::Setting { .. } => settings.locate(KeyError::from(error)).into(),
         other => other.into(),
@@ -152,20 +152,20 @@ mod tests {
     }
 
     #[test]
-    fn every_study_that_ships_can_be_run_with_seeds_enough() {
+    fn every_shipped_study_can_be_run_and_has_enough_seeds() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../studies");
         let mut paths = studies(&folder);
         let full = studies(&folder.join("full"));
         for study in &full {
             assert!(
                 folder.join(study.file_name().unwrap()).is_file(),
-                "{} is there in small",
+                "{} has a small version",
                 study.display()
             );
         }
         assert_eq!(full.len(), 3);
         paths.extend(full);
-        // The real data may not be here, and layers do not depend on it.
+        // The layers do not depend on the data, and the real data may be missing here.
         let shapes = "{ source = 'shapes', validation = 64, shapes = { train = 256, test = 64 } }";
         let shapes = Node::parse_value(shapes, &Origin::Set);
         let mut names = HashSet::new();
@@ -173,9 +173,17 @@ mod tests {
             let mut study = Study::read(&path).unwrap();
             let least = if study.name == "first-comparison" { 3 } else { 5 };
             assert!(study.seeds.len() >= least, "{} has {} seeds", path.display(), study.seeds.len());
-            assert!(names.insert(study.name.clone()), "{} shares its folder with another", path.display());
+            assert!(
+                names.insert(study.name.clone()),
+                "{} has the same name, and so the same folder, as another study",
+                path.display()
+            );
             let own = &expand(&study, false).unwrap().settings[0].config.data;
-            assert!(own.validation > 0, "{}: the test examples would choose", path.display());
+            assert!(
+                own.validation > 0,
+                "{}: without validation examples, the test examples would choose the best epoch",
+                path.display()
+            );
             study.base.set("data", shapes.clone()).unwrap();
             let expansion = expand(&study, true).unwrap();
             assert!(expansion.warnings.is_empty(), "{}: {:?}", path.display(), expansion.warnings);

@@ -14,7 +14,7 @@ use gradamp_study::sweep::{View, collect};
 
 /// The interval at which the sweep checks whether it should stop.
 const TICK: Duration = Duration::from_millis(50);
-/// How long a worker waits before it looks again for a run.
+/// How long a worker waits before it looks for a run again.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A worker's message.
@@ -31,9 +31,9 @@ enum News {
     Broken(gradamp_study::run_folder::Error),
 }
 
-/// Trains the runs, `jobs` at a time, until all are settled or `stop` is set; writes the results after each run.
+/// Trains the runs, `jobs` at a time, until all are settled or `stop` is set. Writes the results after each run.
 ///
-/// **Errors:** a folder that cannot be written; running runs are then asked to save and end.
+/// **Errors:** a folder cannot be written. The running runs are then asked to save and end.
 pub fn run(setup: &Setup<'_>, jobs: usize, stop: &AtomicBool, show: &mut Show) -> Result<()> {
     let board = Mutex::new(Board::new(setup));
     let children = Children::default();

@@ -1,4 +1,4 @@
-//! The progress of a sweep.
+//! Shows the progress of a sweep.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use gradamp_study::run_folder::lines::last_evaluated;
 
 use gradamp_study::sweep::View;
 
-/// Shows the progress of a sweep: a bar on a terminal, lines elsewhere.
+/// The progress of a sweep: a bar on a terminal, lines elsewhere.
 #[derive(Debug)]
 pub struct Show {
     bar: Option<ProgressBar>,
     jobs: usize,
-    /// The epochs of the runs that this process trained, and their seconds.
+    /// The number of epochs that this process has trained, and the seconds they took.
     epochs: usize,
     seconds: f64,
 }
 
 impl Show {
-    /// The progress at the start of a sweep of `runs` runs.
+    /// Shows the start of a sweep of `runs` runs.
     pub fn new(quiet: bool, runs: usize, jobs: usize) -> Self {
         let target = if quiet { None } else { bars() };
         let bar = target.map(|target| {
@@ -45,14 +45,15 @@ impl Show {
         }
     }
 
-    /// Reports that a run starts.
+    /// Shows that a run starts.
     pub fn begins(&self, name: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(format!("{name} ..."));
         }
     }
 
-    /// Reports the end of a run with its epochs and its duration, the numbers of settled and of all runs, and the epochs left.
+    /// Shows how a run ended, with its epochs and its duration, the number of settled runs and of all runs, and the
+    /// epochs left.
     pub fn ended(
         &mut self,
         name: &str,

@@ -13,7 +13,7 @@ use crate::output;
 pub struct BaselineFolders {
     /// The baseline's folder.
     pub baseline: PathBuf,
-    /// The run's folder. Resuming the run continues the baseline too.
+    /// The run's folder. Resuming the run also continues the baseline.
     pub run: PathBuf,
 }
 
@@ -22,8 +22,9 @@ pub fn is_finished(root: &Path) -> Result<bool> {
     Ok(RunFolder::record_of(root)?.is_some_and(|record| record.is_finished()))
 }
 
-/// Lets `train` train or continue the baseline of the finished run in `root`, unless the baseline is finished already, and prints
-/// both side by side. Returns the exit code. If the run amplifies nothing, prints that no baseline follows.
+/// Calls `train` to train or continue the baseline of the finished run in `root`, unless the baseline is finished,
+/// and prints both runs side by side. Returns the exit code. If the run amplifies nothing, prints that no baseline
+/// follows.
 pub fn follow(
     root: &Path,
     resolved: &Resolved,
@@ -31,7 +32,7 @@ pub fn follow(
     train: impl FnOnce(Resolved, Option<RunFolder>, &BaselineFolders) -> Result<u8>,
 ) -> Result<u8> {
     if !sweep::amplifies(&resolved.config) {
-        output::message("train.baseline: no baseline follows, because the run amplifies in no phase");
+        output::message("train.baseline: no baseline follows, because no phase of the run is amplified");
         return Ok(SUCCESS);
     }
     let mut name = root.file_name().unwrap_or_default().to_os_string();

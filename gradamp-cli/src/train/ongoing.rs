@@ -1,4 +1,4 @@
-//! The record of a run that is going on: the outcome in `run.json` is `running` until the run ends.
+//! The record of a run in progress: the outcome in `run.json` is `running` until the run ends.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,27 +6,27 @@ use crate::{failure, interrupt};
 use gradamp_study::run_folder::{RunFolder, RunRecord, RunStatus, timestamp};
 use gradamp_study::shell;
 
-/// The folder and the record of a run that is going on. Records the first event that ends the run: its last epoch, an error, a
-/// panic, or a second Ctrl-C.
+/// The folder and the record of a run in progress. The first event that ends the run is recorded: its last epoch, an
+/// error, a panic, or a second Ctrl-C.
 #[derive(Debug)]
 pub struct OngoingRun(Arc<Open>);
 
 #[derive(Debug)]
 struct Open {
     folder: RunFolder,
-    /// `None` after the end was recorded.
+    /// `None` after the end of the run was recorded.
     record: Mutex<Option<RunRecord>>,
 }
 
 impl OngoingRun {
-    /// Records that the run is going on.
+    /// Records that the run is in progress.
     ///
-    /// **Errors:** a folder that cannot be written.
+    /// **Errors:** the folder cannot be written.
     pub fn begin(folder: RunFolder, record: RunRecord) -> gradamp_study::run_folder::Result<Self> {
         folder.write_record(&record)?;
         let open = Arc::new(Open { folder, record: Mutex::new(Some(record)) });
         let (noted, root) = (Arc::downgrade(&open), open.folder.root().to_owned());
-        interrupt::at_once(move || {
+        interrupt::before_immediate_end(move || {
             let reason = "stopped at once by a second Ctrl-C, without saving";
             if let Some(open) = noted.upgrade() {
                 let _ = open.end(RunStatus::Failed, Some(reason.into())); // the message below names the reason even if this fails
@@ -44,7 +44,7 @@ impl OngoingRun {
 
     /// Records that the run has a checkpoint from which it can be resumed.
     ///
-    /// **Errors:** a folder that cannot be written.
+    /// **Errors:** the folder cannot be written.
     pub fn note_saved(&self) -> gradamp_study::run_folder::Result<()> {
         let mut record = self.0.record.lock().unwrap_or_else(PoisonError::into_inner);
         match record.as_mut() {
@@ -56,9 +56,9 @@ impl OngoingRun {
         }
     }
 
-    /// Records how the run ended, unless an end was recorded already.
+    /// Records how the run ended, unless an end was recorded before.
     ///
-    /// **Errors:** a folder that cannot be written.
+    /// **Errors:** the folder cannot be written.
     pub fn end(&self, outcome: RunStatus, error: Option<String>) -> gradamp_study::run_folder::Result<()> {
         self.0.end(outcome, error)
     }
@@ -73,7 +73,7 @@ impl Open {
     }
 }
 
-/// Without a recorded end, only a panic drops the run. The message of the panic was stored.
+/// If no end was recorded, a panic is dropping the run. The message of the panic was stored.
 impl Drop for OngoingRun {
     fn drop(&mut self) {
         let reason = failure::last_panic().unwrap_or_else(|| "ended before all epochs were done".into());
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_stands_as_what_ended_it_first() {
+    fn the_first_recorded_end_of_a_run_counts() {
         let place = tempfile::tempdir().unwrap();
         let ongoing = begin(place.path());
         assert_eq!(written(place.path()).0, "running");
@@ -116,12 +116,12 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_leaves_no_run_running() {
+    fn a_panic_records_the_run_as_failed() {
         let place = tempfile::tempdir().unwrap();
         let ongoing = begin(place.path());
         let panics = move || {
             let _ongoing = ongoing;
-            panic!("as was asked")
+            panic!("a panic of the test")
         };
         assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
         let (outcome, error) = written(place.path());

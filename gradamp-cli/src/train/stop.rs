@@ -7,7 +7,7 @@ use gradamp_core::{Backend, Error};
 
 use crate::interrupt;
 
-/// The observer that stops a run on request, and reports the work that a stop waits for.
+/// An observer that stops a run on request, and that sets which work a stop must wait for.
 #[derive(Debug)]
 pub struct Stop<'a>(pub &'a AtomicBool);
 
@@ -16,7 +16,7 @@ impl<B: Backend> Observer<B> for Stop<'_> {
         if self.0.load(Ordering::SeqCst) {
             return Control::Stop;
         }
-        interrupt::doing(match next {
+        interrupt::set_current_work(match next {
             Next::Step => "finishing this step",
             Next::Evaluation => "leaving the evaluation, which a resumed run repeats",
         });
@@ -24,12 +24,12 @@ impl<B: Backend> Observer<B> for Stop<'_> {
     }
 
     fn on_stop(&mut self, _: &Snapshot<'_, B>) -> gradamp_core::Result<()> {
-        interrupt::doing("saving");
+        interrupt::set_current_work("saving");
         Ok(())
     }
 }
 
-/// How a run ended, and which checkpoint is left.
+/// How a run ended, and which checkpoint is kept.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}; {kept}")]
 pub struct Ended {

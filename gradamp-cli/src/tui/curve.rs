@@ -3,13 +3,13 @@
 /// The most points of a curve: at least two for each column of any screen.
 const MOST: usize = 1024;
 
-/// A value over the steps of a run. When there are too many points, each two neighbours are replaced by their mean.
+/// A value over the steps of a run. When there are too many points, each pair of neighbours is replaced by its mean.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
     points: Vec<(f64, f64)>,
-    /// The number of values whose mean is one point.
+    /// The number of values that are averaged into one point.
     stride: usize,
-    /// The sum and the number of the values since the last point.
+    /// The sum and the number of the values after the last point.
     open: (f64, f64, usize),
     /// The last value.
     last: Option<f64>,
@@ -22,7 +22,7 @@ impl Default for Curve {
 }
 
 impl Curve {
-    /// Adds a value. A value that is not finite becomes the last value, but no point.
+    /// Adds a value. A value that is not finite becomes the last value, but adds no point.
     pub fn push(&mut self, step: f64, value: f64) {
         self.last = Some(value);
         if !value.is_finite() {
@@ -44,7 +44,7 @@ impl Curve {
         }
     }
 
-    /// The points. The values since the last whole point form one more point.
+    /// All points. The values after the last complete point form one more point.
     pub fn points(&self) -> impl Iterator<Item = (f64, f64)> {
         self.points.iter().copied().chain(self.close())
     }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_curve_keeps_its_course_in_few_points() {
+    fn a_long_curve_keeps_its_shape_in_few_points() {
         let mut curve = Curve::default();
         for step in 0..100_000 {
             curve.push(f64::from(step), 2.0 * f64::from(step));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_is_the_last_value_and_no_point() {
+    fn a_value_that_is_not_finite_becomes_the_last_value_but_no_point() {
         let mut curve = Curve::default();
         curve.push(0.0, 1.0);
         curve.push(1.0, f64::NAN);

@@ -1,4 +1,4 @@
-//! The state of a run as the dashboard shows it. The changes come from the training in this process, or from the folder of a
+//! The state of a run that the dashboard shows. It changes with the training in this process, or with the folder of a
 //! run that another process trains.
 
 use std::collections::VecDeque;
@@ -19,13 +19,13 @@ const LOG: usize = 500;
 pub struct Dashboard {
     /// The run's folder.
     pub name: String,
-    /// The phases.
+    /// The phases of the strategy.
     pub strategy: Strategy,
-    /// `run.json`: the model, the data and the device.
+    /// The content of `run.json`: the model, the data and the device.
     pub record: Option<RunRecord>,
     /// The status; `Pending` until `run.json` is written.
     pub status: RunStatus,
-    /// Whether the folder does not exist at present.
+    /// Whether the folder is missing at present.
     pub is_folder_missing: bool,
     /// The last step.
     pub step: Option<StepLine>,
@@ -43,13 +43,13 @@ pub struct Dashboard {
     pub flow: Flow,
     /// The speed.
     pub pace: Pace,
-    /// The messages, the latest last.
+    /// The messages, latest last.
     pub log: VecDeque<String>,
     /// The number of steps in the first epoch.
     steps_seen: Option<u64>,
 }
 
-/// One measure, on each set of examples.
+/// The curves of one measure on each set of examples.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curves {
     /// On the batches of single steps.
@@ -63,7 +63,7 @@ pub struct Curves {
 }
 
 impl Dashboard {
-    /// A run of which only the name and the phases are known.
+    /// A run of which only the name and the strategy are known.
     pub fn new(name: String, strategy: Strategy) -> Self {
         Self { name, strategy, ..Self::default() }
     }
@@ -73,7 +73,9 @@ impl Dashboard {
         match change {
             Change::Restarted => {
                 *self = Self::new(std::mem::take(&mut self.name), std::mem::take(&mut self.strategy));
-                self.say("the run was started again or resumed from a checkpoint; the dashboard begins anew");
+                self.say(
+                    "the run was started again or resumed from a checkpoint; the dashboard starts again",
+                );
             }
             Change::Record(record) => self.apply_record(*record),
             Change::Step(line) => self.apply_step(line),
@@ -135,7 +137,7 @@ impl Dashboard {
         self.epoch = Some(line);
     }
 
-    /// The number of epochs in all.
+    /// The number of epochs of the whole run.
     pub fn epochs(&self) -> usize {
         self.strategy.epochs()
     }
@@ -152,13 +154,13 @@ impl Dashboard {
         step.max(self.epoch.as_ref().map_or(0, |line| line.step))
     }
 
-    /// The number of finished epochs, with the finished fraction of the current one; `None` while the length of an epoch is
-    /// not known.
+    /// The number of finished epochs, including the finished fraction of the current one; `None` while the length of
+    /// an epoch is not known.
     pub fn epochs_done(&self) -> Option<f64> {
         Some(self.steps_done() as f64 / self.steps_per_epoch()? as f64)
     }
 
-    /// The current epoch, from 0; of a finished run, the last epoch.
+    /// The current epoch, counted from 0. For a finished run, the last epoch.
     pub fn current_epoch(&self) -> usize {
         let after = self.epoch.as_ref().map_or(0, |line| line.epoch.saturating_add(1));
         let current = self.step.as_ref().map_or(0, |line| line.epoch).max(after);
@@ -178,7 +180,7 @@ impl Dashboard {
         step.into_iter().chain(epoch).max_by_key(|(step, _)| *step).map(|(_, lr)| lr)
     }
 
-    /// The estimated seconds until the last step of a running run, without evaluations.
+    /// The estimated number of seconds until the last step of a running run, without evaluations.
     pub fn seconds_left(&self) -> Option<f64> {
         let total = (self.epochs() as u64).saturating_mul(self.steps_per_epoch()?);
         let left = total.saturating_sub(self.steps_done()) as f64 * self.pace.seconds_per_step()?;
@@ -193,7 +195,7 @@ impl Dashboard {
     }
 }
 
-/// A draw as a line of the log.
+/// Describes a draw in a line of the log.
 fn for_draw(draw: &DrawRecord) -> String {
     let epoch = draw.epoch.saturating_add(1);
     if draw.sites.is_empty() {
@@ -203,7 +205,7 @@ fn for_draw(draw: &DrawRecord) -> String {
     format!("epoch {epoch}: amplifies {n} sites by {factors}: {}", draw.sites.join(", "))
 }
 
-/// The factors of a draw: `2`, or `1.5 to 2`.
+/// Describes the factors of a draw: `2`, or `1.5 to 2`.
 pub fn factors(draw: &DrawRecord) -> String {
     let bounds = draw.factors.iter().fold(None, |bounds: Option<(f32, f32)>, &factor| {
         let (low, high) = bounds.unwrap_or((factor, factor));

@@ -1,11 +1,11 @@
-//! The gradients of all sites in all epochs, in bounded memory.
+//! The gradients of all sites in all epochs, in a limited amount of memory.
 
 use gradamp_core::train::SiteGradient;
 
 /// The most columns.
 const MOST: usize = 512;
 
-/// A measure of a site's gradient in an epoch.
+/// A measure of the gradient at a site in an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Measure {
     /// The norm after amplification.
@@ -13,7 +13,7 @@ pub enum Measure {
     After,
     /// The norm before amplification.
     Before,
-    /// The norm after amplification at this site, divided by the norm before.
+    /// The norm after amplification at the site, divided by the norm before.
     Gain,
     /// The change of the site's own parameters in a step, divided by their norm.
     UpdateRatio,
@@ -53,7 +53,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// The value of `measure`, which may not be finite; `None` if there is none.
+    /// The value of `measure`, which may not be finite; `None` if it was not measured.
     pub fn value(&self, measure: Measure) -> Option<f64> {
         match measure {
             Measure::After => Some(self.after),
@@ -75,7 +75,7 @@ impl Cell {
     }
 }
 
-/// Consecutive epochs.
+/// The measures in some consecutive epochs.
 #[derive(Clone, Debug, PartialEq)]
 struct Column {
     /// The last epoch.
@@ -84,7 +84,8 @@ struct Column {
     cells: Vec<Option<Cell>>,
 }
 
-/// The measures of all sites in all epochs. When there are too many columns, each two neighbours are replaced by their mean.
+/// The measures of all sites in all epochs. When there are too many columns, each pair of neighbours is replaced by
+/// its mean.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Flow {
     sites: Vec<String>,
@@ -145,7 +146,7 @@ impl Flow {
         &self.sites
     }
 
-    /// The measures of a site in `epoch`, or in the next epoch that was measured.
+    /// The measures of a site in `epoch`, or in the next epoch in which it was measured.
     pub fn cell(&self, site: usize, epoch: usize) -> Option<Cell> {
         let column = self.columns.partition_point(|column| column.last < epoch);
         *self.columns.get(column)?.cells.get(site)?
@@ -156,7 +157,7 @@ impl Flow {
         *self.columns.last()?.cells.get(site)?
     }
 
-    /// The smallest and largest finite value; with `positive`, of the values above 0.
+    /// The smallest and the largest finite value. With `positive`, only values above 0 count.
     pub fn range(&self, measure: Measure, positive: bool) -> Option<(f64, f64)> {
         let cells = self.columns.iter().flat_map(|column| column.cells.iter().flatten());
         let values = cells.filter_map(|cell| cell.value(measure));
@@ -193,7 +194,7 @@ mod tests {
         assert_eq!(
             flow.cell(0, 2).unwrap().value(Measure::After).unwrap(),
             8.0,
-            "the next epoch that was measured"
+            "the values of the next measured epoch"
         );
         assert_eq!((flow.cell(0, 4), flow.cell(2, 0)), (None, None));
         assert_eq!(flow.last(0).unwrap().value(Measure::Gain).unwrap(), 2.0);
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn many_epochs_become_few_columns_without_losing_their_places() {
+    fn many_epochs_are_shown_in_few_columns_at_their_positions() {
         let mut flow = Flow::default();
         for epoch in 0..5000 {
             flow.push(epoch, &gradient("bn1", epoch as f64));

@@ -1,7 +1,7 @@
 //! `gradamp train --tui`: the dashboard of the training in this process.
 //!
-//! A separate thread draws the view, so that keys and changes of the window take effect during a step or an evaluation.
-//! The training sends the thread its changes and does not wait for it.
+//! A separate thread draws the view, so that keys and changes of the window take effect during a step or an
+//! evaluation. The training sends its changes to this thread and does not wait for it.
 
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
@@ -19,21 +19,22 @@ use crate::{interrupt, output};
 use gradamp_study::run_folder::Change;
 use gradamp_study::run_folder::lines::{EpochLine, GradientLine, StepLine};
 
-/// The time that a finished run waits for the dashboard's last frame.
+/// How long a finished run waits for the last frame of the dashboard.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The dashboard of this process. Dropping the value restores the terminal and prints the messages that the dashboard received.
+/// The dashboard of this process. When the value is dropped, the terminal is restored and the messages that the
+/// dashboard received are printed.
 #[derive(Debug)]
 pub struct Live {
     changes: Option<Sender<Change>>,
-    /// Receives the messages that were shown, when the view ends.
+    /// Receives the messages that the dashboard showed, when the view ends.
     ended: Receiver<Vec<String>>,
 }
 
 impl Live {
-    /// Shows `dashboard`, which from now on receives messages in place of stderr.
+    /// Shows `dashboard`. After this call, the dashboard receives messages in place of stderr.
     ///
-    /// **Errors:** a terminal that cannot be set up.
+    /// **Errors:** the terminal cannot be set up.
     pub fn begin(dashboard: Dashboard) -> io::Result<Self> {
         let screen = Screen::acquire()?;
         let (changes, received) = mpsc::channel();
@@ -62,7 +63,7 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         drop(self.changes.take()); // this ends the view
-        // The view may wait forever for a terminal that accepts no output. The run does not.
+        // The view may wait forever for a terminal that accepts no output, but the run does not wait for the view.
         let said = self.ended.recv_timeout(PATIENCE).unwrap_or_default();
         screen::restore();
         said.into_iter().for_each(output::message);
@@ -94,14 +95,14 @@ impl<B: Backend> Observer<B> for Live {
     }
 }
 
-/// The thread with the terminal.
+/// The view of the thread that draws.
 struct View {
     screen: Screen,
     dashboard: Dashboard,
     ui: Ui,
     changes: Receiver<Change>,
     said: Receiver<String>,
-    /// The messages that were shown, which are printed again after the terminal is restored.
+    /// The messages that the view showed. They are printed again after the terminal is restored.
     kept: Vec<String>,
 }
 
@@ -148,7 +149,7 @@ impl View {
         }
     }
 
-    /// Handles the user's input within half the time of a frame.
+    /// Handles the user's input for half the time of a frame.
     fn answer(&mut self, is_new: &mut bool) -> io::Result<()> {
         for input in inputs(FRAME / 2)? {
             *is_new = true;

@@ -1,5 +1,5 @@
-//! The dashboard of a run: one state ([`Dashboard`]) and one view of the state ([`view`]). [`Live`] shows the training in this
-//! process; `gradamp watch` shows a run's folder.
+//! The dashboard of a run: a state ([`Dashboard`]) and a view that draws it ([`view`]). [`Live`] shows the training
+//! in this process; `gradamp watch` shows the folder of a run.
 
 mod curve;
 mod dashboard;
@@ -20,21 +20,21 @@ pub use ui::{Action, Role, Ui};
 /// The least time between two frames.
 pub const FRAME: Duration = Duration::from_millis(100);
 
-/// What the user did.
+/// An input by the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A key.
     Key(KeyEvent),
-    /// The user changed the size of the window, or did something else after which a frame must be drawn.
+    /// The user changed the size of the window, or did something else that requires a new frame.
     Other,
 }
 
-/// Everything that the user does within `wait`.
+/// All inputs within `wait`.
 ///
 /// **Errors:** the terminal can no longer be read.
 pub fn inputs(wait: Duration) -> io::Result<Vec<Input>> {
     let mut inputs = Vec::new();
-    // `terminal` waits for input, because the library that reads the terminal would read the end of a closed one forever.
+    // `terminal` waits for input. The library that reads the terminal would read the end of a closed one forever.
     #[cfg(unix)]
     let wait = {
         crate::terminal::wait_for_input(wait)?;

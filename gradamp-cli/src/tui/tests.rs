@@ -1,4 +1,4 @@
-//! The dashboard as people see it.
+//! Checks the frames of the dashboard as users see them.
 
 use std::f64::consts::LN_10;
 
@@ -19,7 +19,7 @@ use gradamp_study::run_folder::{Change, RunRecord, RunStatus};
 const STEPS: u64 = 20;
 const SITES: [&str; 6] = ["conv1", "bn1", "relu", "layer1.0.bn1", "layer1.0.bn2", "fc"];
 
-/// Off, on, off.
+/// Three phases: without, with and without amplification.
 fn strategy() -> Strategy {
     let phase = |amplify| Phase { epochs: 3, lr: None, amplify };
     let phases = vec![phase(Amplify::Off), phase(Amplify::on()), phase(Amplify::Off)];
@@ -108,7 +108,7 @@ fn gradient(epoch: usize, site: usize, is_amplified: bool) -> GradientLine {
     GradientLine { epoch, step: (epoch as u64 + 1) * STEPS, gradient }
 }
 
-/// A run after so many steps.
+/// The dashboard of a run after the given number of steps.
 fn run(steps: u64, outcome: RunStatus) -> Dashboard {
     let mut dashboard = Dashboard::new("runs/tour-20260301-120000".into(), strategy());
     dashboard.apply(record(RunStatus::Running));
@@ -145,7 +145,7 @@ fn text(size: (u16, u16), dashboard: &Dashboard, ui: &Ui) -> String {
     })
 }
 
-/// Holds a frame against the one in `snapshots/NAME.txt`, which is written anew where GRADAMP_BLESS is set.
+/// Compares a frame with `snapshots/NAME.txt`. If the variable GRADAMP_BLESS is set, writes the file instead.
 #[track_caller]
 fn assert_frame(name: &str, found: &str) {
     let path = format!("{}/src/tui/snapshots/{name}.txt", env!("CARGO_MANIFEST_DIR"));
@@ -157,7 +157,7 @@ fn assert_frame(name: &str, found: &str) {
 }
 
 #[test]
-fn the_overview_shows_as_much_as_there_is_room_for() {
+fn the_overview_shows_as_much_as_fits() {
     let dashboard = run(97, RunStatus::Running);
     for (size, name) in [((40, 12), "small"), ((80, 24), "usual"), ((120, 40), "large")] {
         assert_frame(name, &text(size, &dashboard, &Ui::new(Role::Train)));
@@ -165,7 +165,7 @@ fn the_overview_shows_as_much_as_there_is_room_for() {
 }
 
 #[test]
-fn a_terminal_without_utf_8_sees_the_same_in_ascii() {
+fn a_terminal_without_utf_8_shows_the_same_in_ascii() {
     let (dashboard, mut ui) = (run(97, RunStatus::Running), Ui::new(Role::Train));
     for pane in Pane::ALL {
         for help in [false, true] {
@@ -189,7 +189,7 @@ fn a_terminal_without_utf_8_sees_the_same_in_ascii() {
 }
 
 #[test]
-fn every_pane_shows_what_it_is_named_for() {
+fn every_pane_shows_what_its_name_says() {
     let dashboard = run(97, RunStatus::Running);
     for (pane, words) in [
         (Pane::Curves, ["accuracy", "loss", "━ amplified"]),
@@ -208,10 +208,10 @@ fn every_pane_shows_what_it_is_named_for() {
 }
 
 #[test]
-fn a_run_that_has_only_begun_has_a_picture() {
+fn a_run_that_has_just_started_can_be_drawn() {
     let mut dashboard = Dashboard::new("run".into(), strategy());
     let waiting = text((80, 24), &dashboard, &Ui::new(Role::Watch));
-    assert!(waiting.contains("beginning") && waiting.contains("no run.json yet"), "{waiting}");
+    assert!(waiting.contains("starting") && waiting.contains("no run.json yet"), "{waiting}");
     dashboard.apply(record(RunStatus::Running));
     let begun = text((80, 24), &dashboard, &Ui::new(Role::Watch));
     assert!(begun.contains("running") && begun.contains("epoch 1/9") && begun.contains("0 %"), "{begun}");
@@ -220,7 +220,7 @@ fn a_run_that_has_only_begun_has_a_picture() {
 }
 
 #[test]
-fn measures_and_help_and_the_question_are_seen() {
+fn measures_help_and_the_question_are_shown() {
     let dashboard = run(97, RunStatus::Running);
     let mut ui = Ui { pane: Pane::Gradients, ..Ui::new(Role::Train) };
     for measure in [Measure::Before, Measure::Gain, Measure::UpdateRatio, Measure::Zeros, Measure::After] {
@@ -236,7 +236,7 @@ fn measures_and_help_and_the_question_are_seen() {
 }
 
 #[test]
-fn what_the_run_tells_becomes_its_state() {
+fn the_changes_of_a_run_become_its_state() {
     let dashboard = run(97, RunStatus::Running);
     assert_eq!((dashboard.current_epoch(), dashboard.steps_done()), (4, 97));
     assert_eq!(dashboard.epochs_done(), Some(4.85));
@@ -246,7 +246,7 @@ fn what_the_run_tells_becomes_its_state() {
 
     let done = run(180, RunStatus::Finished);
     assert_eq!((done.current_epoch(), done.seconds_left()), (8, None));
-    assert_eq!(done.amplified(), None, "the draw is that of a phase that is over");
+    assert_eq!(done.amplified(), None, "the draw belongs to a phase that has ended");
     assert_eq!(done.status, RunStatus::Finished);
     assert_eq!(done.best.as_ref().map(|line| line.epoch), Some(8));
 
@@ -259,11 +259,15 @@ fn what_the_run_tells_becomes_its_state() {
 }
 
 #[test]
-fn a_run_that_is_told_again_begins_from_nothing_and_says_so() {
+fn a_restarted_run_resets_the_dashboard_with_a_message() {
     let mut dashboard = run(97, RunStatus::Running);
     dashboard.apply(Change::Restarted);
     assert_eq!((dashboard.steps_done(), dashboard.epochs_done()), (0, None));
-    assert!(dashboard.log.len() == 1 && dashboard.log[0].contains("begins anew"), "{:?}", dashboard.log);
+    assert!(
+        dashboard.log.len() == 1 && dashboard.log[0].contains("dashboard starts again"),
+        "{:?}",
+        dashboard.log
+    );
     for n in 0..97 {
         dashboard.apply(Change::Step(step(n)));
     }
@@ -271,7 +275,7 @@ fn a_run_that_is_told_again_begins_from_nothing_and_says_so() {
 }
 
 #[test]
-fn errors_and_skipped_steps_are_said() {
+fn errors_and_skipped_steps_are_logged() {
     let mut dashboard = run(97, RunStatus::Running);
     dashboard.apply(Change::Step(StepLine { skipped: true, ..step(97) }));
     let Change::Record(mut failed) = record(RunStatus::Diverged) else { panic!() };
@@ -282,7 +286,7 @@ fn errors_and_skipped_steps_are_said() {
     assert!(text.lines().next().unwrap().ends_with(" diverged"), "{text}");
 }
 
-/// Numbers as a damaged or strange run may have them.
+/// Numbers as they may occur in a damaged or unusual run.
 fn number() -> impl Strategies<Value = f64> {
     prop_oneof![
         4 => -1e3..1e3,
@@ -365,7 +369,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn any_run_on_any_screen_has_a_picture(
+    fn any_run_can_be_drawn_on_any_screen(
         changes in prop::collection::vec(change(), 0..60),
         ui in any_ui(),
         size in (1_u16..170, 1_u16..60),

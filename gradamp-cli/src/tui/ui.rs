@@ -1,4 +1,4 @@
-//! What the keys do: they choose a pane and how it is shown.
+//! The keys: they choose a pane and how it is shown.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -51,7 +51,7 @@ pub enum Role {
     Watch,
     /// In `watch`, for one run of a sweep: `q` goes back to the table.
     WatchOne,
-    /// As printed text, without keys.
+    /// As text that is printed once, without keys.
     Print,
 }
 
@@ -64,15 +64,15 @@ pub struct Ui {
     pub pane: Pane,
     /// The measure that the gradient panes show.
     pub measure: Measure,
-    /// The number of rows that are scrolled out of view: at the top, but in the log at the bottom.
+    /// The number of rows that are scrolled out of view: at the top, or in the log at the bottom.
     pub scroll: usize,
     /// Whether the list of keys is shown.
     pub help: bool,
-    /// Whether the question is shown if the training is to stop.
+    /// Whether the user is being asked whether to stop the training.
     pub asking: bool,
 }
 
-/// What the program has to do after a key.
+/// What the program must do after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Draw the next frame.
@@ -83,17 +83,17 @@ pub enum Action {
     Leave,
     /// Stop the training after the current step.
     Stop,
-    /// Do what Ctrl-C does elsewhere.
+    /// Do what Ctrl-C does outside a full-screen view.
     Interrupt,
 }
 
 impl Ui {
-    /// Begins with the overview.
+    /// The initial view: the overview.
     pub fn new(role: Role) -> Self {
         Self { role, ..Self::default() }
     }
 
-    /// Changes the view by a key, and returns what else the key asks for.
+    /// Handles a key: changes the view, and returns what the program must do.
     pub fn key(&mut self, key: KeyEvent) -> Action {
         if key.kind == KeyEventKind::Release {
             return Action::Look;
@@ -134,7 +134,7 @@ impl Ui {
     fn leave(&mut self, escaping: bool) -> Action {
         match self.role {
             Role::Train => {
-                self.asking = !escaping; // Esc is easily pressed by mistake
+                self.asking = !escaping; // Esc alone never stops a training, because it is easily pressed by mistake
                 Action::Look
             }
             Role::Watch | Role::WatchOne | Role::Print => Action::Leave,
@@ -149,7 +149,7 @@ impl Ui {
         (self.pane, self.scroll) = (pane, 0);
     }
 
-    // The log is scrolled from its end, so that in the log `up` increases the number of rows out of view.
+    // The log is scrolled from its end. There, `up` increases the number of rows that are out of view.
 
     fn move_up(&mut self, rows: usize) {
         self.scroll = match self.pane {
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn panes_are_turned_in_a_ring_and_chosen_by_number() {
+    fn panes_are_changed_in_a_ring_or_by_number() {
         let mut ui = Ui::new(Role::Watch);
         for expected in [Pane::Curves, Pane::Gradients, Pane::Run, Pane::Log, Pane::Overview] {
             press(&mut ui, KeyCode::Tab);

@@ -1,4 +1,5 @@
-//! `gradamp watch`: the dashboard of a run that another process trains or that has ended, and the table of a sweep's runs.
+//! `gradamp watch`: shows the dashboard of a run that another process trains or that has ended, or the table of a
+//! sweep's runs.
 
 mod one;
 mod table;
@@ -23,7 +24,7 @@ use table::Table;
 /// `gradamp watch`
 #[derive(Args, Debug)]
 pub struct WatchArgs {
-    /// The folder of a run, finished or not, or of a sweep.
+    /// The folder of a run, which may be in progress, or of a sweep.
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
     /// Print one frame as plain text and exit.
@@ -61,7 +62,7 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
     if let Some(obstacle) = screen::obstacle() {
         return Err(Failure::usage(format!("{obstacle}; for one frame as plain text add --once")));
     }
-    // Errors in the folder are printed before the screen is taken over.
+    // Errors in the folder are printed before the program changes to full-screen mode.
     let subject = if is_sweep {
         Subject::Sweep(Table::open(&args.dir)?)
     } else {
@@ -78,26 +79,28 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
     match ended {
         Ok(Ended::Left) => Ok(SUCCESS),
         Ok(Ended::Interrupted) => Ok(INTERRUPTED),
-        // A closed terminal ends the program with the same exit code, whether the error or `hangup` notices it first.
+        // When the terminal closes, the exit code is the same whether this error or `hangup` notices it first.
         Err(_) if terminal::has_hung_up(&std::io::stdin()) => Ok(INTERRUPTED),
         Err(error) => Err(Failure::failed(error)),
     }
 }
 
-/// What is watched.
+/// What is being watched.
 enum Subject {
     Sweep(Table),
     Run(Box<Watched>),
 }
 
-/// How the user left.
+/// How the user left the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     Left,
     Interrupted,
 }
 
-/// **Errors:** a folder that holds neither a run nor a sweep.
+/// Checks that the folder can be watched.
+///
+/// **Errors:** the folder holds neither a run nor a sweep.
 fn check(dir: &Path, is_sweep: bool) -> Result<()> {
     let found = match () {
         () if !dir.is_dir() => "found no such folder",
@@ -109,13 +112,15 @@ fn check(dir: &Path, is_sweep: bool) -> Result<()> {
     Err(Error::broken(dir, format!("expected the folder of a run or a sweep, {found}")).into())
 }
 
-/// **Errors:** also a run that was killed before its `run.json` was written.
+/// Opens a run.
+///
+/// **Errors:** those of [`Watched::open`]; the run was killed before its `run.json` was written.
 fn open(dir: &Path) -> Result<Watched> {
     let watched = Watched::open(dir)?;
     if !watched.has_begun() {
         return Err(Error::broken(
             &dir.join("run.json"),
-            "expected a file, found none: the run has not begun",
+            "expected a file, found none: the run has not started",
         )
         .into());
     }
@@ -135,7 +140,7 @@ fn once_table(args: &WatchArgs) -> Result<String> {
     Ok(tui::view::text(args.size, |frame| view::draw(frame, &table, Role::Print)))
 }
 
-/// Calls `poll` every [`POLL_INTERVAL`]. Draws a frame if `poll` found something new, or after a key.
+/// Calls `poll` every [`POLL_INTERVAL`]. Draws a frame when `poll` finds something new, and after a key.
 fn show<S>(
     screen: &mut Screen,
     state: &mut S,

@@ -1,4 +1,4 @@
-//! A run in a folder, and its dashboard.
+//! A run in a folder, with its dashboard.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use crate::tui::Dashboard;
 use gradamp_study::run_folder::{Change, Error, Follower, RunFolder, RunStatus};
 use gradamp_study::shell;
 
-/// The time without changes after which the program checks whether a process still holds the folder.
+/// How long a folder must be unchanged before the program checks whether a process still holds it.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// A run whose folder is followed.
+/// A run whose folder is watched for changes.
 #[derive(Debug)]
 pub struct Watched {
     root: PathBuf,
@@ -27,7 +27,7 @@ pub struct Watched {
 impl Watched {
     /// Opens the run in `root` and reads all of it.
     ///
-    /// **Errors:** a folder that holds no run; a file that is missing or damaged, with its line.
+    /// **Errors:** the folder holds no run; a file is missing or damaged. The error names the line.
     pub fn open(root: &Path) -> failure::Result<Self> {
         let (follower, settings) = Follower::open(root)?;
         let dashboard = Dashboard::new(root.display().to_string(), settings.config.strategy);
@@ -35,7 +35,7 @@ impl Watched {
         let mut watched = Self { root: root.to_owned(), follower, dashboard, heard, trouble: None };
         let changes = watched.follower.poll()?;
         changes.into_iter().for_each(|change| watched.dashboard.apply(change));
-        watched.ask_who_writes();
+        watched.check_for_writer();
         Ok(watched)
     }
 
@@ -46,7 +46,7 @@ impl Watched {
 
     /// Reads changes. Returns whether there are any.
     ///
-    /// An error becomes a message, because the folder may become readable again: another run may be made there.
+    /// An error becomes a message, because the folder may become readable again, for example with another run in it.
     pub fn poll(&mut self) -> bool {
         match self.follower.poll() {
             Ok(changes) => self.apply(changes),
@@ -56,16 +56,16 @@ impl Watched {
 
     fn apply(&mut self, mut changes: Vec<Change>) -> bool {
         if self.trouble.take().is_some() {
-            // The follower reports everything again.
+            // After a restart, the follower reports everything again.
             self.dashboard.is_folder_missing = false;
             changes.insert(0, Change::Restarted);
         }
         if changes.is_empty() {
-            return self.heard.elapsed() >= SILENCE && self.ask_who_writes();
+            return self.heard.elapsed() >= SILENCE && self.check_for_writer();
         }
         self.heard = Instant::now();
         if changes.contains(&Change::Restarted) {
-            // It may be another run, with other phases.
+            // The folder may hold another run now, with other phases.
             if let Ok((_, settings)) = Follower::open(&self.root) {
                 self.dashboard.strategy = settings.config.strategy;
             }
@@ -89,7 +89,7 @@ impl Watched {
     }
 
     /// Marks a run as killed if `run.json` says `running` and no process holds the folder. Returns whether the status changed.
-    fn ask_who_writes(&mut self) -> bool {
+    fn check_for_writer(&mut self) -> bool {
         self.heard = Instant::now();
         let is_killed =
             self.dashboard.status == RunStatus::Running && RunFolder::is_held(&self.root) == Some(false);
@@ -150,21 +150,21 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_goes_on_from_a_checkpoint_is_read_anew() {
+    fn a_run_that_resumes_from_a_checkpoint_is_read_again() {
         let folder = folder();
         let mut watched = Watched::open(folder.path()).unwrap();
         assert_eq!(watched.dashboard.steps_done(), 15);
-        assert!(!watched.poll(), "nothing is new");
+        assert!(!watched.poll(), "nothing has changed");
         fs::write(folder.path().join("run.json"), record("running", 1)).unwrap();
         fs::write(folder.path().join("metrics.jsonl"), steps(0..12)).unwrap();
         assert!(watched.poll());
         assert_eq!(watched.dashboard.steps_done(), 12);
-        assert!(said(&watched).contains("begins anew"), "{}", said(&watched));
-        assert_eq!(watched.dashboard.loss.step.points().count(), 12, "no step is there twice");
+        assert!(said(&watched).contains("dashboard starts again"), "{}", said(&watched));
+        assert_eq!(watched.dashboard.loss.step.points().count(), 12, "no step may be shown twice");
     }
 
     #[test]
-    fn a_run_that_nobody_writes_to_was_killed() {
+    fn a_running_run_without_a_writer_was_killed() {
         let folder = folder();
         let held = RunFolder::open(folder.path()).unwrap();
         let watched = Watched::open(folder.path()).unwrap();
@@ -175,17 +175,21 @@ mod tests {
         assert!(said(&watched).contains("gradamp train --resume"), "{}", said(&watched));
         fs::write(folder.path().join("metrics.jsonl"), steps(0..16)).unwrap();
         assert!(watched.poll());
-        assert_eq!(watched.dashboard.status, RunStatus::Running, "somebody does");
+        assert_eq!(
+            watched.dashboard.status,
+            RunStatus::Running,
+            "a new line shows that the run is in progress"
+        );
     }
 
     #[test]
-    fn a_folder_that_disappears_and_damage_are_told_once_and_got_over() {
+    fn a_missing_folder_and_damage_are_reported_once_and_may_be_repaired() {
         let folder = folder();
         let mut watched = Watched::open(folder.path()).unwrap();
         let hidden = folder.path().with_extension("hidden");
         fs::rename(folder.path(), &hidden).unwrap();
         assert!(watched.poll());
-        assert!(!watched.poll(), "told already");
+        assert!(!watched.poll(), "an error is reported only once");
         assert!(said(&watched).contains("no such folder"), "{}", said(&watched));
         let text = view::text((80, 24), |frame| {
             view::draw(frame, &watched.dashboard, &crate::tui::Ui::default());

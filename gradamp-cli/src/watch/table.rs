@@ -1,4 +1,4 @@
-//! A sweep's folder as a table of its runs.
+//! Shows the folder of a sweep as a table of its runs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,11 +15,11 @@ pub struct Row {
     pub name: String,
     /// The status.
     pub status: RunStatus,
-    /// Epochs that are done, and all epochs.
+    /// The number of finished epochs, and of all epochs.
     pub epochs: (f64, usize),
-    /// Accuracy on the test examples, at the last evaluation and in the best epoch.
+    /// The accuracy on the test examples, in the last evaluation and in the best epoch.
     pub accuracy: (Option<f64>, Option<f64>),
-    /// Seconds of the run; of a run that is going on, the seconds that are left.
+    /// The duration of the run in seconds. For a running run, the seconds that are left.
     pub seconds: Option<f64>,
     pub error: Option<String>,
 }
@@ -35,16 +35,16 @@ impl Row {
     }
 }
 
-/// A sweep whose folder is followed.
+/// A sweep whose folder is watched for changes.
 #[derive(Debug)]
 pub struct Table {
     pub root: PathBuf,
     pub rows: Vec<Row>,
-    /// The chosen row.
+    /// The selected row.
     pub chosen: usize,
     /// The last error of reading the folder.
     pub trouble: Option<String>,
-    /// The runs that are going on.
+    /// The runs in progress.
     open: BTreeMap<String, Watched>,
     stamp: Vec<Option<(u64, SystemTime)>>,
 }
@@ -52,7 +52,7 @@ pub struct Table {
 impl Table {
     /// Opens the sweep in `root`.
     ///
-    /// **Errors:** a plan that is missing or damaged; a damaged line of the results, with its number.
+    /// **Errors:** the plan is missing or damaged; a line of the results is damaged. The error names the line.
     pub fn open(root: &Path) -> Result<Self> {
         let mut table = Self {
             root: root.to_owned(),
@@ -96,7 +96,7 @@ impl Table {
         self.stamp = self.stamp_now();
         let [plan, results] = SweepData::files(&self.root);
         let plan = Plan::read(&plan)?;
-        // There are no results before the first run is over.
+        // There are no results before the first run has ended.
         let lines = if results.exists() { SweepData::results_so_far(&self.root)? } else { Vec::new() };
         let mut results: BTreeMap<String, ResultLine> =
             lines.into_iter().map(|line: ResultLine| (line.run.clone(), line)).collect();
@@ -119,7 +119,7 @@ impl Table {
         Ok(())
     }
 
-    /// Reads the folders of the runs that may be going on.
+    /// Reads the folders of runs that may be in progress.
     fn follow(&mut self) -> bool {
         let mut is_new = false;
         for row in &mut self.rows {
@@ -128,7 +128,7 @@ impl Table {
                 continue;
             }
             if !self.open.contains_key(&row.name) {
-                // A run that cannot be read (yet) is shown as in the results.
+                // A run that cannot be read, or not yet, is shown as in the results.
                 let Ok(watched) = Watched::open(&SweepData::run_dir_in(&self.root, &row.name)) else {
                     continue;
                 };
@@ -144,7 +144,7 @@ impl Table {
 }
 
 impl Row {
-    /// Updates the row from the run's folder; returns whether the row changed.
+    /// Updates a row from the run's folder. Returns whether the row has changed.
     fn fill(&mut self, watched: &Watched) -> bool {
         let dashboard = &watched.dashboard;
         let before = self.clone();

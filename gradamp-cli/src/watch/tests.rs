@@ -1,4 +1,4 @@
-//! The table of a sweep.
+//! Checks the table of a sweep.
 
 use std::fs;
 
@@ -36,12 +36,12 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[test]
-fn a_sweeps_runs_stand_in_the_order_of_the_plan() {
+fn the_runs_of_a_sweep_are_listed_in_the_order_of_the_plan() {
     let folder = folder();
     let mut table = Table::open(folder.path()).unwrap();
     let statuses: Vec<&str> = table.rows.iter().map(|row| row.status.name()).collect();
-    assert_eq!(statuses, ["finished", "diverged", "pending", "pending"], "the half-written line is left out");
-    assert!(!table.poll(), "nothing is new");
+    assert_eq!(statuses, ["finished", "diverged", "pending", "pending"], "a half-written line is left out");
+    assert!(!table.poll(), "nothing has changed");
     let draw = |size| text(size, |frame: &mut Frame<'_>| view::draw(frame, &table, Role::Print));
     let wide = draw((100, 10));
     let row = wide.lines().find(|line| line.contains("baseline")).unwrap();
@@ -52,7 +52,7 @@ fn a_sweeps_runs_stand_in_the_order_of_the_plan() {
 }
 
 #[test]
-fn the_chosen_row_is_always_seen_and_its_error_told() {
+fn the_selected_row_is_always_visible_with_its_error() {
     let folder = folder();
     let mut table = Table::open(folder.path()).unwrap();
     let row = |i: usize| Row { name: format!("run-{i}"), status: RunStatus::Pending, ..Row::default() };
@@ -69,7 +69,7 @@ fn the_chosen_row_is_always_seen_and_its_error_told() {
 }
 
 #[test]
-fn damage_is_named_with_its_line_and_a_folder_that_disappears_is_told() {
+fn damage_is_reported_with_its_line_and_a_missing_folder_is_reported() {
     let folder = folder();
     let path = folder.path().join("results.jsonl");
     let good = fs::read_to_string(&path).unwrap();
@@ -78,10 +78,10 @@ fn damage_is_named_with_its_line_and_a_folder_that_disappears_is_told() {
     let error = Table::open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("results.jsonl: line 1: is damaged"), "{error}");
     assert!(table.poll() && table.trouble.as_ref().is_some_and(|trouble| trouble.contains("line 1")));
-    assert!(!table.poll(), "told already");
+    assert!(!table.poll(), "an error is reported only once");
     fs::write(&path, &good).unwrap();
     assert!(table.poll() && table.trouble.is_none());
     fs::remove_file(folder.path().join("plan.json")).unwrap();
     assert!(table.poll() && table.trouble.as_ref().is_some_and(|trouble| trouble.contains("plan.json")));
-    assert_eq!(table.rows.len(), 4, "what was there is still shown");
+    assert_eq!(table.rows.len(), 4, "the earlier rows are still shown");
 }

@@ -1,4 +1,4 @@
-//! The table of a sweep's runs as a frame.
+//! Draws the table of a sweep's runs.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
@@ -12,7 +12,7 @@ use gradamp_study::columns::clip;
 use gradamp_study::duration::duration;
 use gradamp_study::run_folder::RunStatus;
 
-/// Columns of a row that are not the name: status, epochs, test accuracy, best, time.
+/// The width of all columns except the name: status, epochs, test accuracy, best, time.
 const FIGURES: usize = 13 + 12 + 8 + 8 + 13;
 
 /// Draws the table.
@@ -24,7 +24,7 @@ pub fn draw(frame: &mut Frame<'_>, table: &Table, role: Role) {
 
     let width = usize::from(body.width);
     let longest = table.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(3);
-    // A narrow screen keeps the name's beginning, the status and the accuracy.
+    // On a narrow screen, only the beginning of the name, the status and the accuracy are shown.
     let is_narrow = width < 24 + FIGURES;
     let figures = if is_narrow { 13 + 8 } else { FIGURES };
     let name_width = longest.min(width.saturating_sub(figures + 2)).max(3);

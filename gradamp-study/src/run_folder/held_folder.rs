@@ -63,7 +63,7 @@ impl HeldFolder {
     fn fate(&self) -> String {
         use std::os::fd::AsRawFd;
         let link = fs::read_link(format!("/proc/self/fd/{}", self.folder.as_raw_fd())); // Linux tells
-        let during = "while the run was going on";
+        let during = "while the run was in progress";
         match link {
             Ok(now) if now.is_dir() => {
                 let again = crate::shell::resume_command(&now);

@@ -1,4 +1,4 @@
-//! The frame around every pane: the state of the run above the pane, the keys below.
+//! The frame around every pane: the state of the run above, and the keys below.
 
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
@@ -20,7 +20,7 @@ pub const FAINT: Style = Style::new().add_modifier(Modifier::DIM);
 /// The style of important text.
 pub const FIRM: Style = Style::new().add_modifier(Modifier::BOLD);
 
-/// As many of the parts as fit into a row, two blanks apart. The first part is always there.
+/// Joins as many parts as fit into a row, separated by two blanks. The first part is always included.
 pub fn fitted<'a>(parts: impl IntoIterator<Item = Span<'a>>, width: u16) -> Line<'a> {
     let mut spans: Vec<Span<'a>> = Vec::new();
     let mut used = 0;
@@ -71,7 +71,7 @@ fn title(dashboard: &Dashboard, width: u16) -> Line<'_> {
 fn status(dashboard: &Dashboard) -> (&'static str, Color) {
     match dashboard.status {
         _ if dashboard.is_folder_missing => ("folder missing", Color::Red),
-        RunStatus::Pending => ("beginning", Color::Yellow),
+        RunStatus::Pending => ("starting", Color::Yellow),
         RunStatus::Running => ("running", Color::Green),
         RunStatus::Finished => ("finished", Color::Cyan),
         RunStatus::StepLimit => ("step limit", Color::Yellow),
@@ -109,7 +109,7 @@ fn progress(dashboard: &Dashboard, width: u16) -> Line<'static> {
     if let Some(rate) = dashboard.images_per_second() {
         parts.push(Span::raw(format!("{rate:.0} images/s")));
     }
-    // After the end of an epoch, no step is shown until the next step.
+    // Between two epochs, no step is shown until the next step is finished.
     let step = dashboard.step.as_ref().filter(|line| line.step.saturating_add(1) == dashboard.steps_done());
     if let (Some(steps), Some(line)) = (dashboard.steps_per_epoch(), step) {
         parts.push(Span::raw(format!("step {}/{steps}", line.step % steps + 1)));
@@ -117,7 +117,7 @@ fn progress(dashboard: &Dashboard, width: u16) -> Line<'static> {
     fitted(parts, width)
 }
 
-/// A bar whose length is a multiple of an eighth of a cell.
+/// A bar whose length is a multiple of an eighth of a character.
 fn gauge(share: f64, cells: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (share * 8.0 * cells as f64) as usize;
@@ -166,7 +166,7 @@ pub fn tabs(frame: &mut Frame<'_>, area: Rect, chosen: Pane) {
     frame.render_widget(Line::from(spans), area);
 }
 
-/// Draws the keys, or the question whether to stop.
+/// Draws the keys, or the question whether to stop the training.
 pub fn footer(frame: &mut Frame<'_>, area: Rect, ui: &Ui) {
     if ui.asking {
         let question = " stop after this step and save?  y stop  n continue ";
@@ -229,17 +229,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_takes_what_fits() {
+    fn a_row_has_the_parts_that_fit() {
         let parts = ["one", "two", "three"];
         let text = |width| fitted(parts.map(Span::raw), width).to_string();
         assert_eq!(text(80), "one  two  three");
         assert_eq!(text(14), "one  two");
-        assert_eq!(text(5), "one", "what does not fit is left out");
-        assert_eq!(text(2), "one", "cut by the screen's edge");
+        assert_eq!(text(5), "one", "parts that do not fit are left out");
+        assert_eq!(text(2), "one", "the first part is cut at the edge of the screen");
     }
 
     #[test]
-    fn the_bar_fills_by_eighths() {
+    fn the_bar_grows_by_eighths_of_a_character() {
         assert_eq!(gauge(0.0, 4), "░░░░");
         assert_eq!(gauge(0.5, 4), "██░░");
         assert_eq!(gauge(0.53125, 4), "██▏░");

@@ -1,4 +1,5 @@
-//! Gradients as a heat map: a row for each site, a column for each epoch. Large values have dense characters.
+//! Draws gradients as a heat map, with a row for each site and a column for each epoch. Larger values have denser
+//! characters.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -14,8 +15,8 @@ use super::numbers::short;
 use super::plot::EpochAxis;
 use gradamp_study::columns::clip;
 
-/// The characters and colours from small to large values. Colours distinguish more values; the characters also work on a
-/// terminal without colours.
+/// The characters and colours for small to large values. Colours distinguish more values; the characters also work on
+/// a terminal without colours.
 const LEVELS: [(&str, Color); 8] = [
     ("░", Color::Blue),
     ("░", Color::Cyan),
@@ -27,7 +28,7 @@ const LEVELS: [(&str, Color); 8] = [
     ("█", Color::Red),
 ];
 
-/// Draws all sites into the given rows. If there are more sites than rows, neighbouring sites share a row.
+/// Draws all sites into the available rows. If there are more sites than rows, neighbouring sites share a row.
 pub fn joined(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, measure: Measure) {
     let sites = dashboard.flow.sites().len();
     let rows = usize::from(area.height.saturating_sub(3)).min(sites);
@@ -46,7 +47,7 @@ pub fn scrolled(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, ui: &U
     limit
 }
 
-/// Draws a row for each group of sites. A group is the range of its sites.
+/// Draws one row for each group of sites. A group is a range of sites.
 fn draw(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -126,7 +127,7 @@ fn is_logarithmic(measure: Measure) -> bool {
     measure != Measure::Zeros
 }
 
-/// The mean of the finite values at some sites, in an epoch or at the end; NaN if there is none.
+/// The mean of the finite values at some sites, in an epoch or at the end; NaN if there are none.
 fn mean(
     dashboard: &Dashboard,
     (first, end): (usize, usize),

@@ -1,6 +1,6 @@
 //! Draws a frame from the state. The same state always gives the same frame.
 //!
-//! No information is shown by colour alone, because a terminal may have sixteen colours or none.
+//! Colour alone never carries information, because a terminal may have sixteen colours or none.
 
 mod frame;
 mod heat;
@@ -75,7 +75,7 @@ fn plain(buffer: &Buffer) -> String {
     text
 }
 
-/// Draws the overview. If there is no room for everything, messages are left out first, then gradients.
+/// Draws the overview. If not everything fits, messages are left out first, then gradients.
 fn overview(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, ui: &Ui) -> usize {
     let log = match area.height {
         0..10 => 0,
@@ -96,7 +96,7 @@ fn overview(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, ui: &Ui) -
     0
 }
 
-/// Draws accuracy and loss side by side or one above the other; only accuracy if there is no room for both.
+/// Draws accuracy and loss side by side or one above the other, or only accuracy if both do not fit.
 fn curves(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard) {
     let x = EpochAxis::new(dashboard);
     let accuracy = |x| Plot {

@@ -1,6 +1,6 @@
 //! Numbers, shortened for narrow columns.
 
-/// A number with three digits: `0`, `0.012`, `1.25`, `830`, `1.2e-5`.
+/// A number with up to three significant digits: `0`, `0.012`, `1.25`, `830`, `1.2e-5`.
 pub fn short(value: f64) -> String {
     let magnitude = value.abs();
     match magnitude {
@@ -14,7 +14,7 @@ pub fn short(value: f64) -> String {
     }
 }
 
-/// A fraction in percent: `56.2 %`.
+/// A fraction as a percentage: `56.2 %`.
 pub fn percent(value: f64) -> String {
     format!("{:.1} %", 100.0 * value)
 }

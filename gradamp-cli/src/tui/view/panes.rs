@@ -1,4 +1,4 @@
-//! The panes of text: the run, and the messages.
+//! The panes that show text: the run and the log.
 
 use gradamp_core::amplify::Phase;
 use ratatui::Frame;
@@ -32,7 +32,7 @@ pub fn run(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, scroll: usi
         fact("device", record.device.clone());
         fact("seed", record.seed.to_string());
         fact("version", record.version.clone());
-        fact("begun", record.start.clone());
+        fact("started", record.start.clone());
         for session in &record.resumed {
             fact("continued", format!("{} at step {}, on {}", session.start, session.step, session.device));
         }
@@ -81,7 +81,7 @@ fn phases(dashboard: &Dashboard) -> Vec<Line<'static>> {
     lines
 }
 
-/// The learning rates of a phase's first and last steps.
+/// The learning rates in the first and the last step of a phase.
 fn rates(dashboard: &Dashboard, first: usize, phase: &Phase) -> String {
     let Some(steps) = dashboard.steps_per_epoch() else { return "-".into() };
     let begin = (first as u64).saturating_mul(steps);
@@ -93,7 +93,7 @@ fn rates(dashboard: &Dashboard, first: usize, phase: &Phase) -> String {
     }
 }
 
-/// Draws the messages, the last at the bottom. Returns the number of rows by which the pane can be scrolled.
+/// Draws the messages, with the last one at the bottom. Returns the number of rows by which the pane can be scrolled.
 pub fn log(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, scroll: usize) -> usize {
     let (rows, width) = (usize::from(area.height), usize::from(area.width));
     if rows == 0 || width == 0 {
@@ -120,7 +120,7 @@ fn message(text: &str) -> Line<'_> {
     Line::styled(text, style)
 }
 
-/// Breaks a text into rows, at blanks if possible. All rows but the first are indented.
+/// Breaks a text into rows, at blanks if possible. All rows except the first are indented.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut rows = Vec::new();
     let mut row = String::new();

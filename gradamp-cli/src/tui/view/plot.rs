@@ -1,4 +1,4 @@
-//! Curves over the steps of a run. The horizontal axis marks the amplified epochs.
+//! Draws curves over the steps of a run. The horizontal axis marks the amplified epochs.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -24,7 +24,8 @@ pub struct EpochAxis<'a> {
 }
 
 impl<'a> EpochAxis<'a> {
-    /// An axis over the first 1/2ⁿ of the run, in whole epochs: the smallest such part that contains all finished steps.
+    /// An axis over the first 1/2ⁿ of the run, in whole epochs. This is the smallest such part that includes all
+    /// finished steps.
     pub fn new(dashboard: &'a Dashboard) -> Self {
         let done = dashboard.steps_done().max(1) as f64;
         let Some(per_epoch) = dashboard.steps_per_epoch().map(|steps| steps as f64) else {
@@ -47,7 +48,7 @@ impl<'a> EpochAxis<'a> {
         Some((share * self.epochs?) as usize)
     }
 
-    /// The axis as a line, which is heavy under amplified epochs.
+    /// The axis as a line. The line is heavy under amplified epochs.
     pub fn rule(&self, columns: u16) -> Line<'static> {
         let heavy = Style::new().fg(Color::Yellow);
         let cell = |column| match self.is_amplified(column, columns) {
@@ -57,7 +58,7 @@ impl<'a> EpochAxis<'a> {
         Line::from((0..columns).map(cell).collect::<Vec<_>>())
     }
 
-    /// The labels: where the axis begins and ends, and what its heavy parts mean.
+    /// The labels: the ends of the axis, and what its heavy parts mean.
     pub fn labels(&self, columns: u16) -> Line<'static> {
         let right = match self.epochs {
             Some(epochs) => format!("{epochs:.0} epochs"),
@@ -90,7 +91,7 @@ pub struct Series<'a> {
     pub name: &'a str,
     pub color: Color,
     pub curve: &'a Curve,
-    /// Whether the curve is drawn as dots, one mean for each column; otherwise as a line.
+    /// Whether the curve is drawn as dots, with one mean value for each column, instead of a line.
     pub is_dots: bool,
 }
 
@@ -101,7 +102,7 @@ impl Series<'_> {
         if !self.is_dots || a_column <= 1 {
             return points;
         }
-        // The values of single steps scatter so much that drawing all of them would fill the plot.
+        // The values of single steps scatter so much that they would fill the plot if all of them were drawn.
         let mean = |some: &[(f64, f64)]| {
             let (x, y) = some.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
             (x / some.len() as f64, y / some.len() as f64)
@@ -115,7 +116,7 @@ impl Series<'_> {
 pub struct Plot<'a> {
     pub title: &'a str,
     pub series: [Series<'a>; 4],
-    /// Whether values are fractions.
+    /// Whether the values are fractions, which are shown as percentages.
     pub is_percent: bool,
     pub x: &'a EpochAxis<'a>,
     /// The range of possible values.
@@ -199,7 +200,7 @@ impl Plot<'_> {
         frame.render_widget(canvas, area);
     }
 
-    /// The range of values that the vertical axis shows, which leaves out peaks.
+    /// The range of values on the vertical axis. Isolated peaks are left out.
     fn range(&self, columns: u16) -> Option<(f64, f64)> {
         let sorted = |is_dots| {
             let series = self.series.iter().filter(|series| series.is_dots == is_dots);
@@ -214,7 +215,7 @@ impl Plot<'_> {
         Some((low, ends.into_iter().flatten().copied().reduce(f64::max)?))
     }
 
-    /// The highest value of a curve; `None` if the vertical axis shows it.
+    /// The highest value of a curve; `None` if it is within the vertical axis.
     fn peak(&self, scale: &Scale) -> Option<f64> {
         let lines = self.series.iter().filter(|series| !series.is_dots);
         let highest = lines.flat_map(|series| series.curve.points()).map(|(_, y)| y).reduce(f64::max)?;
@@ -222,7 +223,7 @@ impl Plot<'_> {
     }
 }
 
-/// The sorted values, without values at the end so large that all other values would share one row.
+/// The sorted values without those at the end that are so large that all others would share one row.
 fn without_peaks(mut values: Vec<f64>) -> Vec<f64> {
     let Some(&typical) = values.get(values.len() * 3 / 4) else { return values };
     if values.len() >= 4 && typical > 0.0 {
@@ -231,7 +232,8 @@ fn without_peaks(mut values: Vec<f64>) -> Vec<f64> {
     values
 }
 
-/// The largest magnitude that is drawn: far more than any useful value, and so small that no difference overflows.
+/// Limits a value to the largest magnitude that is drawn. This is far more than any useful value, but small enough
+/// that no difference overflows.
 fn clamped(value: f64) -> f64 {
     value.clamp(-1e30, 1e30)
 }
@@ -241,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peak_does_not_press_the_others_into_one_row() {
+    fn a_peak_does_not_squeeze_the_other_values_into_one_row() {
         let mut test = Curve::default();
         for (step, loss) in [20.0, 3.0, 2.5, 2.0, 1.5, 1.0].into_iter().enumerate() {
             test.push(step as f64, loss);
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_axis_ends_where_the_run_has_not_been_yet() {
+    fn the_axis_covers_the_finished_steps_only() {
         use gradamp_core::amplify::{Amplify, Schedule, Strategy};
         let strategy = Strategy::single(40, Schedule::constant(0.1), Amplify::Off);
         for (steps, epochs) in [(1, 2.0), (25, 3.0), (51, 10.0), (200, 20.0), (201, 40.0), (400, 40.0)] {

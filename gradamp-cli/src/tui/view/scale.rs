@@ -12,8 +12,8 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// A scale over `range` with about `parts` steps and at least two ticks. If the range is a single value, the scale extends
-    /// to both sides of the value within `bounds`.
+    /// A scale over `range` with about `parts` steps and at least two ticks. If the range is a single value, the
+    /// scale extends on both sides of it, within `bounds`.
     pub fn over(range: Option<(f64, f64)>, parts: usize, bounds: (f64, f64)) -> Self {
         let (mut low, mut high) = range.unwrap_or((0.0, 1.0));
         if high - low <= 1e-9 * high.abs().max(low.abs()).max(1e-30) {
@@ -30,7 +30,7 @@ impl Scale {
         Self { low, high, step }
     }
 
-    /// The label of a tick. All labels have the same number of digits.
+    /// The label of a tick. All labels have the same number of decimals.
     pub fn label(&self, value: f64, is_percent: bool) -> String {
         let (value, step) = if is_percent { (100.0 * value, 100.0 * self.step) } else { (value, self.step) };
         if value.abs() >= 1e5 || step < 1e-4 {
@@ -41,7 +41,7 @@ impl Scale {
         format!("{:.digits$}{unit}", value + 0.0) // turns -0 into 0
     }
 
-    /// The multiples of the step in the range.
+    /// The multiples of the step within the range.
     pub fn ticks(&self) -> impl Iterator<Item = f64> {
         let step = self.step;
         let (first, last) = ((self.low / step - 1e-9).ceil(), (self.high / step + 1e-9).floor());
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_have_as_many_digits_as_they_need() {
+    fn ticks_have_as_many_digits_as_needed() {
         let labels = |low, high, is_percent| {
             let scale = Scale::over(Some((low, high)), 3, (0.0, 1.0));
             scale.ticks().map(|value| scale.label(value, is_percent)).collect::<Vec<_>>()

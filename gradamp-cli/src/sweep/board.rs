@@ -9,7 +9,7 @@ use gradamp_study::config::Device;
 use gradamp_study::run_folder::RunStatus;
 use gradamp_study::run_folder::{Result, RunFolder};
 use gradamp_study::sweep::Fate;
-use gradamp_study::sweep::{Claim, View, fates, forget_failure, has_begun, record_failure};
+use gradamp_study::sweep::{Claim, RunSnapshot, fates, forget_failure, has_begun, record_failure};
 use gradamp_study::sweep::{Expansion, SweepData};
 
 /// What all runs of a sweep have in common.
@@ -107,8 +107,8 @@ impl<'a> Board<'a> {
         let plan = &expansion.plan;
         // With rungs, the results of the other runs decide whether a run continues.
         let fates = plan.halving.is_some().then(|| {
-            let views: Vec<View> = plan.runs.iter().map(|run| View::read(root, &run.name)).collect();
-            fates(plan, &views)
+            let snapshots: Vec<RunSnapshot> = plan.runs.iter().map(|run| RunSnapshot::read(root, &run.name)).collect();
+            fates(plan, &snapshots)
         });
         let mut others_do_some = false;
         for (i, run) in plan.runs.iter().enumerate() {
@@ -121,13 +121,13 @@ impl<'a> Board<'a> {
                 continue;
             };
             let fate = fates.as_ref().map_or(Fate::Continues(None), |fates| fates[i]);
-            let view = View::read(root, &run.name);
+            let snapshot = RunSnapshot::read(root, &run.name);
             let target = match fate {
                 Fate::Continues(rung) => rung.unwrap_or(run.epochs).min(run.epochs),
                 Fate::Stopped(_) => 0,
             };
-            let done = view.epochs.len();
-            let is_over = matches!(view.status, RunStatus::Finished | RunStatus::Diverged);
+            let done = snapshot.epochs.len();
+            let is_over = matches!(snapshot.status, RunStatus::Finished | RunStatus::Diverged);
             if is_over || matches!(fate, Fate::Stopped(_)) {
                 self.states[i] = RunState::Settled { left_folder: false };
                 continue;
@@ -190,7 +190,7 @@ impl<'a> Board<'a> {
     /// state of the run.
     ///
     /// **Errors:** the failure cannot be written.
-    pub fn ended(&mut self, job: &Job, ended: &Ended) -> Result<View> {
+    pub fn ended(&mut self, job: &Job, ended: &Ended) -> Result<RunSnapshot> {
         let root = &self.setup.root;
         let run = &self.setup.expansion.plan.runs[job.index];
         let name = &run.name;
@@ -203,7 +203,7 @@ impl<'a> Board<'a> {
         let failure = match ended {
             Ended::NotStarted => None,
             _ if is_deleted => Some("its folder was deleted while the run was in progress".to_owned()),
-            Ended::Failed(error) if View::read(root, name).status != RunStatus::Diverged => {
+            Ended::Failed(error) if RunSnapshot::read(root, name).status != RunStatus::Diverged => {
                 Some(error.clone())
             }
             Ended::Success if !has_begun(root, name) => Some("it left no run folder".to_owned()),
@@ -213,13 +213,13 @@ impl<'a> Board<'a> {
             Some(error) => record_failure(root, name, error)?,
             None => forget_failure(root, name)?,
         }
-        let mut view = View::read(root, name);
-        if *ended == Ended::Success && failure.is_none() && view.epochs.len() < job.to {
-            let error = format!("ended after {} of {} epochs", view.epochs.len(), job.to);
+        let mut snapshot = RunSnapshot::read(root, name);
+        if *ended == Ended::Success && failure.is_none() && snapshot.epochs.len() < job.to {
+            let error = format!("ended after {} of {} epochs", snapshot.epochs.len(), job.to);
             record_failure(root, name, &error)?;
-            view = View::read(root, name);
+            snapshot = RunSnapshot::read(root, name);
         }
-        let goes_on = view.status == RunStatus::Interrupted && *ended == Ended::Success;
+        let goes_on = snapshot.status == RunStatus::Interrupted && *ended == Ended::Success;
         self.states[job.index] = match ended {
             _ if failure.is_some() => RunState::Settled { left_folder: has_begun(root, name) },
             Ended::Interrupted => RunState::Interrupted,
@@ -227,7 +227,7 @@ impl<'a> Board<'a> {
             _ if goes_on => RunState::Open,
             _ => RunState::Settled { left_folder: has_begun(root, name) },
         };
-        Ok(view)
+        Ok(snapshot)
     }
 
     /// Records for which runs of this process the folders were deleted.
@@ -241,7 +241,7 @@ impl<'a> Board<'a> {
             if *state != (RunState::Settled { left_folder: true }) || has_begun(root, &run.name) {
                 continue;
             }
-            let note = match View::read(root, &run.name).error {
+            let note = match RunSnapshot::read(root, &run.name).error {
                 Some(error) => format!("{error}; its folder was deleted"),
                 None => "its folder was deleted after the run had ended".to_owned(),
             };

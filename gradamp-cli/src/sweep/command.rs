@@ -20,8 +20,8 @@ use gradamp_study::shell;
 use gradamp_study::sweep::Plan;
 use gradamp_study::sweep::Study;
 use gradamp_study::sweep::{Expansion, expand};
+use gradamp_study::sweep::{RunSnapshot, collect, different_data};
 use gradamp_study::sweep::{SweepData, check_runs, default_root, keep_draws, prepare};
-use gradamp_study::sweep::{View, collect, different_data};
 
 /// `gradamp sweep`; returns the exit code.
 pub fn sweep(args: &SweepArgs) -> Result<u8> {
@@ -165,7 +165,7 @@ fn dry_run(
     let mut rows = vec![header(["run", "role", "epochs", "steps", "state"])];
     for (i, run) in runs() {
         let steps = run.epochs * extents[i].steps;
-        let status = View::read(root, &run.name).status;
+        let status = RunSnapshot::read(root, &run.name).status;
         let cells = [
             run.name.clone(),
             run.role.to_string(),

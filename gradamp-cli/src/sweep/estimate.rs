@@ -13,7 +13,7 @@ use crate::failure::Result;
 use gradamp_study::config::{Config, Device, LoopSettings};
 use gradamp_study::run_folder::RunStatus;
 use gradamp_study::sweep::Expansion;
-use gradamp_study::sweep::View;
+use gradamp_study::sweep::RunSnapshot;
 
 /// The work of a forward pass as a fraction of a step. Backward is twice as much work as forward.
 const FORWARD: f64 = 1.0 / 3.0;
@@ -42,24 +42,25 @@ pub fn estimate(
     is_mine: &dyn Fn(usize) -> bool,
 ) -> Result<Estimate> {
     let mut estimate = Estimate { seconds: 0.0, sources: Vec::new() };
-    let views: Vec<View> = expansion.plan.runs.iter().map(|run| View::read(root, &run.name)).collect();
+    let snapshots: Vec<RunSnapshot> =
+        expansion.plan.runs.iter().map(|run| RunSnapshot::read(root, &run.name)).collect();
     // The seconds per epoch, by the description of the work.
     let mut known: HashMap<String, f64> = HashMap::new();
-    for (i, view) in views.iter().enumerate() {
-        if let (RunStatus::Finished, Some(last)) = (view.status, view.epochs.last()) {
+    for (i, snapshot) in snapshots.iter().enumerate() {
+        if let (RunStatus::Finished, Some(last)) = (snapshot.status, snapshot.epochs.last()) {
             let subject = subject(&expansion.settings[i].config, extents[i], device);
-            let seconds = last.total_seconds / view.epochs.len() as f64;
+            let seconds = last.total_seconds / snapshot.epochs.len() as f64;
             if known.insert(subject.clone(), seconds).is_none() {
                 estimate.sources.push(format!("{subject}: {seconds:.2} s per epoch, from a finished run"));
             }
         }
     }
     for (i, run) in expansion.plan.runs.iter().enumerate() {
-        let (view, extent, config) = (&views[i], extents[i], &expansion.settings[i].config);
-        if !is_mine(i) || matches!(view.status, RunStatus::Finished | RunStatus::Diverged) {
+        let (snapshot, extent, config) = (&snapshots[i], extents[i], &expansion.settings[i].config);
+        if !is_mine(i) || matches!(snapshot.status, RunStatus::Finished | RunStatus::Diverged) {
             continue;
         }
-        let epochs = run.epochs.saturating_sub(view.epochs.len()) as f64;
+        let epochs = run.epochs.saturating_sub(snapshot.epochs.len()) as f64;
         let subject = subject(config, extent, device);
         let seconds = match known.get(&subject) {
             Some(seconds) => *seconds,

@@ -10,7 +10,7 @@ use super::board::{Board, Job, Next, Setup};
 use super::child::{Children, Ended};
 use super::show::Show;
 use crate::failure::{Failure, Result};
-use gradamp_study::sweep::{View, collect};
+use gradamp_study::sweep::{RunSnapshot, collect};
 
 /// The interval at which the sweep checks whether it should stop.
 const TICK: Duration = Duration::from_millis(50);
@@ -25,7 +25,7 @@ enum News {
     Ended {
         job: Box<Job>,
         ended: Ended,
-        view: Result<View, gradamp_study::run_folder::Error>,
+        snapshot: Result<RunSnapshot, gradamp_study::run_folder::Error>,
         took: Duration,
     },
     Broken(gradamp_study::run_folder::Error),
@@ -72,16 +72,16 @@ pub fn run(setup: &Setup<'_>, jobs: usize, stop: &AtomicBool, show: &mut Show) -
             }
             match news.recv_timeout(TICK) {
                 Ok(News::Begins { index }) => show.begins(&setup.expansion.plan.runs[index].name),
-                Ok(News::Ended { job, ended, view, took }) => {
+                Ok(News::Ended { job, ended, snapshot, took }) => {
                     let name = &setup.expansion.plan.runs[job.index].name;
-                    match view {
-                        Ok(view) => {
-                            let epochs = view.epochs.len().saturating_sub(job.from);
+                    match snapshot {
+                        Ok(snapshot) => {
+                            let epochs = snapshot.epochs.len().saturating_sub(job.from);
                             let board = lock(&board);
                             show.ended(
                                 name,
                                 &ended,
-                                &view,
+                                &snapshot,
                                 (epochs, took),
                                 board.count(),
                                 board.epochs_left(),
@@ -128,8 +128,8 @@ fn work(board: &Mutex<Board<'_>>, children: &Children, stop: &AtomicBool, news: 
         let start = Instant::now();
         let ended = children.run(&job.task);
         let took = start.elapsed();
-        let view = lock(board).ended(&job, &ended);
-        let _ = news.send(News::Ended { job, ended, view, took });
+        let snapshot = lock(board).ended(&job, &ended);
+        let _ = news.send(News::Ended { job, ended, snapshot, took });
     }
 }
 

@@ -11,7 +11,7 @@ use gradamp_study::duration::duration;
 use gradamp_study::run_folder::RunStatus;
 use gradamp_study::run_folder::lines::last_evaluated;
 
-use gradamp_study::sweep::View;
+use gradamp_study::sweep::RunSnapshot;
 
 /// The progress of a sweep: a bar on a terminal, lines elsewhere.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Show {
         &mut self,
         name: &str,
         ended: &Ended,
-        view: &View,
+        snapshot: &RunSnapshot,
         (epochs, took): (usize, Duration),
         (settled, all): (usize, usize),
         epochs_left: usize,
@@ -68,13 +68,13 @@ impl Show {
         }
         self.epochs += epochs;
         self.seconds += took.as_secs_f64();
-        let how = match (view.status, &view.error) {
+        let how = match (snapshot.status, &snapshot.error) {
             (RunStatus::Interrupted, _) if *ended == Ended::Success => {
-                format!("waits after {} epochs", view.epochs.len())
+                format!("waits after {} epochs", snapshot.epochs.len())
             }
             (status, Some(error)) => format!("{status}: {error}"),
             (status, None) => {
-                let test = last_evaluated(&view.epochs).and_then(|epoch| epoch.test_accuracy);
+                let test = last_evaluated(&snapshot.epochs).and_then(|epoch| epoch.test_accuracy);
                 test.map_or(status.to_string(), |test| {
                     format!("{status}, test accuracy {:.1} %", 100.0 * test)
                 })

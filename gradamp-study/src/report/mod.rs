@@ -39,13 +39,13 @@ pub fn page(folders: &[PathBuf]) -> Result<Page> {
 /// The page as [`page`] makes it, with the target accuracies and the smallest difference of these options.
 pub fn page_with(folders: &[PathBuf], options: &Options) -> Result<Page> {
     match folders {
-        [one] if SweepData::is_sweep(one) => of_sweep(one, options),
-        [one] => of_run(one),
-        several => of_runs(several, options),
+        [one] if SweepData::is_sweep(one) => page_of_sweep(one, options),
+        [one] => page_of_run(one),
+        several => page_of_runs(several, options),
     }
 }
 
-fn of_run(folder: &Path) -> Result<Page> {
+fn page_of_run(folder: &Path) -> Result<Page> {
     if folder.is_dir() && RunFolder::config_of(folder).is_err() {
         let message =
             "expected the folder of a run or of a sweep, found neither config.toml nor plan.json in it";
@@ -56,10 +56,15 @@ fn of_run(folder: &Path) -> Result<Page> {
     let record = &run.data.record;
     let lead =
         format!("{} on {}, seed {}: {}.", record.model, record.dataset, record.seed, run::status(&run.data));
-    Ok(Page { title: run.name.clone(), lead, sections: run::of_one(&run)?, foot: foot(&[folder.to_owned()]) })
+    Ok(Page {
+        title: run.name.clone(),
+        lead,
+        sections: run::sections_of_run(&run)?,
+        foot: foot(&[folder.to_owned()]),
+    })
 }
 
-fn of_sweep(folder: &Path, options: &Options) -> Result<Page> {
+fn page_of_sweep(folder: &Path, options: &Options) -> Result<Page> {
     let sweep = SweepData::read(folder)?;
     let (runs, axes) = (sweep.plan.runs.len(), sweep.plan.axes.join(", "));
     let cells = sweep::roles_in_words(sweep.cells().iter().map(|cell| cell.role));
@@ -69,7 +74,7 @@ fn of_sweep(folder: &Path, options: &Options) -> Result<Page> {
     Ok(Page { title: sweep.plan.name, lead, sections, foot: foot(&[folder.to_owned()]) })
 }
 
-fn of_runs(folders: &[PathBuf], options: &Options) -> Result<Page> {
+fn page_of_runs(folders: &[PathBuf], options: &Options) -> Result<Page> {
     if folders.len() > MOST_RUNS {
         let message = format!(
             "found {} runs, expected at most {MOST_RUNS} side by side; the folder of a sweep may hold any number",
@@ -87,7 +92,7 @@ fn of_runs(folders: &[PathBuf], options: &Options) -> Result<Page> {
     };
     let runs: Vec<Subject> = runs.into_iter().enumerate().map(subject).collect();
     let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
-    let (summary, rest) = run::of_several(&runs)?;
+    let (summary, rest) = run::sections_of_runs(&runs)?;
     let mut sections = vec![summary];
     sections.extend(compared::section(&runs, options)?);
     sections.extend(rest);

@@ -164,7 +164,7 @@ fn page_of(run: &Invented) -> String {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("run");
     run.write(&root);
-    checked(&of_run(&root).unwrap())
+    checked(&page_of_run(&root).unwrap())
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn signals_are_shown_where_they_were_measured() {
 fn curves_have_the_amplified_epochs_behind_them_and_the_learning_rate_beneath() {
     let folder = tempfile::tempdir().unwrap();
     Invented { epochs: 6, ..PLAIN }.write(folder.path());
-    let page = of_run(folder.path()).unwrap();
+    let page = page_of_run(folder.path()).unwrap();
     for id in ["accuracy", "loss"] {
         let figure = page.figures().into_iter().find(|figure| figure.id == id).unwrap().file();
         assert!(figure.contains("learning rate"), "{id}");
@@ -255,7 +255,7 @@ fn a_run_that_someone_writes_to_is_still_going_on() {
     Invented { outcome: RunStatus::Running, ..PLAIN }.write(folder.path());
     let held = crate::run_folder::RunFolder::open(folder.path()).unwrap();
     assert!(
-        of_run(folder.path())
+        page_of_run(folder.path())
             .unwrap()
             .html()
             .contains("This run is still going on: 3 of 1000 epochs are done.")
@@ -272,7 +272,7 @@ fn runs_with_controls_of_earlier_versions_are_shown() {
         let path = folder.path().join("config.toml");
         let settings = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("amplification.through = '{through}'\n{settings}")).unwrap();
-        let html = checked(&of_run(folder.path()).unwrap());
+        let html = checked(&page_of_run(folder.path()).unwrap());
         assert!(html.contains(&format!("the factors acted through amplification.through = {through}.")));
     }
 }
@@ -300,19 +300,19 @@ fn a_long_run_of_many_sites_and_classes_stays_readable() {
     assert!(html.contains("Only the best and the worst classes are drawn"));
 }
 
-fn pages_of_several(count: usize) -> Result<Page> {
+fn page_of_copies(count: usize) -> Result<Page> {
     let folder = tempfile::tempdir().unwrap();
     let roots: Vec<PathBuf> = (0..count).map(|i| folder.path().join(format!("run{i}"))).collect();
     for (i, root) in roots.iter().enumerate() {
         Invented { epochs: 3 * (i % 3), ..PLAIN }.write(root);
     }
-    of_runs(&roots, &Options::default())
+    page_of_runs(&roots, &Options::default())
 }
 
 #[test]
 fn runs_are_laid_over_each_other_and_side_by_side() {
     for count in 2..=MOST_RUNS {
-        let html = checked(&pages_of_several(count).unwrap());
+        let html = checked(&page_of_copies(count).unwrap());
         for id in [
             "test-accuracy",
             "accuracy-over-time",
@@ -325,7 +325,7 @@ fn runs_are_laid_over_each_other_and_side_by_side() {
             assert!(html.contains(&format!("id=\"figure-{id}\"")), "{id}");
         }
     }
-    let error = pages_of_several(MOST_RUNS + 1).err().unwrap();
+    let error = page_of_copies(MOST_RUNS + 1).err().unwrap();
     assert!(matches!(error, Error::Request(_)), "{error}");
 }
 
@@ -334,7 +334,7 @@ fn equal_names_are_told_apart_by_their_paths() {
     let folder = tempfile::tempdir().unwrap();
     let roots = ["a/run", "b/run"].map(|path| folder.path().join(path));
     roots.iter().for_each(|root| PLAIN.write(root));
-    let page = of_runs(&roots, &Options::default()).unwrap();
+    let page = page_of_runs(&roots, &Options::default()).unwrap();
     assert!(page.title.contains("a/run") && page.title.contains("b/run"), "{}", page.title);
     checked(&page);
 }

@@ -1,4 +1,4 @@
-//! The status of each run of a sweep, read from its folder, and the results made of it.
+//! What the run folders of a sweep hold, and the results that are made from them.
 
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
@@ -14,46 +14,46 @@ use crate::columns::csv_row;
 use crate::run_folder::lines::{EpochLine, best, last_evaluated};
 use crate::run_folder::{Error, Result, RunData, RunStatus, read_json, write_file, write_json};
 
-/// The status of a run, read from its folder.
+/// What the folder of a run holds at one moment.
 #[derive(Clone, Debug)]
-pub struct View {
-    /// How far the run is, without regard to its cell.
+pub struct RunSnapshot {
+    /// The run's status. Successive halving is not taken into account: a run that waits at a rung is interrupted.
     pub status: RunStatus,
-    /// Whether it ended at a rung.
+    /// Whether the run ended at its limit of steps, as runs do at a rung.
     pub at_limit: bool,
-    /// Why it failed.
+    /// The error message, if the run failed or diverged.
     pub error: Option<String>,
-    /// Its epochs.
+    /// The finished epochs.
     pub epochs: Vec<EpochLine>,
-    /// The version of the program that made it.
+    /// The version of the program that made the run; empty if the run has no record.
     pub version: String,
-    /// The checksum of its data.
+    /// The checksum of the run's data; `None` if the run has no record.
     pub data: Option<String>,
 }
 
-/// `failures/NAME.json`: why a run failed, written by the sweep if the run could not write it.
+/// The content of `failures/NAME.json`. The sweep writes this file if a run failed and could not record the error itself.
 #[derive(Debug, Serialize, Deserialize)]
-struct Failed {
+struct Failure {
     error: String,
 }
 
-/// A claim on a run: while it is held, no other process of the sweep trains the run.
+/// A claim on a run. While a process holds the claim, no other process of the sweep trains the run.
 #[derive(Debug)]
 pub struct Claim(#[allow(dead_code, reason = "holds the lock")] File);
 
 impl Claim {
-    /// Claims the run called `name`; `None` where it is claimed already.
+    /// Claims the run called `name`. Returns `None` if another process holds the claim.
     pub fn acquire(root: &Path, name: &str) -> Result<Option<Self>> {
         let path = claim_path(root, name);
         let file = open_lock(&path)?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Ok(None),
-            // Some network drives know no locks; the run folder then has to do.
+            // Some network drives have no locks. There, only the lock file of the run folder protects the run.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(Self(file))),
         }
     }
 
-    /// Whether the run is claimed.
+    /// Whether some process holds a claim on the run.
     pub fn is_held(root: &Path, name: &str) -> bool {
         let file = File::options().write(true).open(claim_path(root, name));
         file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
@@ -66,18 +66,18 @@ fn claim_path(root: &Path, name: &str) -> PathBuf {
 
 fn open_lock(path: &Path) -> Result<File> {
     if let Some(folder) = path.parent() {
-        make_folder(folder)?;
+        create_folder(folder)?;
     }
     let file = File::options().create(true).truncate(false).write(true).open(path);
     file.map_err(Error::io(path, "create this file"))
 }
 
-/// Makes a folder of a sweep, but not the sweep's own: if the sweep's folder was removed or renamed, the sweep fails
-/// instead of making it again.
-fn make_folder(path: &Path) -> Result<()> {
+/// Creates a folder inside the sweep's folder. If the sweep's folder was removed or renamed, this is an error: the sweep's folder
+/// is not created again.
+fn create_folder(path: &Path) -> Result<()> {
     match fs::create_dir(path) {
         Err(_) if path.is_dir() => Ok(()),
-        made => made.map_err(Error::io(path, "make this folder")),
+        created => created.map_err(Error::io(path, "make this folder")),
     }
 }
 
@@ -85,21 +85,21 @@ fn failure_path(root: &Path, name: &str) -> PathBuf {
     root.join("failures").join(format!("{name}.json"))
 }
 
-/// The files that say why a run failed, and what is wrong with them.
+/// The files in `failures/`, each with its error message or with the reason why it cannot be read.
 pub(super) fn failures(root: &Path, plan: &Plan) -> Vec<(PathBuf, Result<String>)> {
     let paths = plan.runs.iter().map(|run| failure_path(root, &run.name)).filter(|path| path.exists());
-    paths.map(|path| (path.clone(), read_json::<Failed>(&path).map(|failed| failed.error))).collect()
+    paths.map(|path| (path.clone(), read_json::<Failure>(&path).map(|failure| failure.error))).collect()
 }
 
-/// Writes down why a run failed.
+/// Records in `failures/` why the run called `name` failed.
 pub fn record_failure(root: &Path, name: &str, error: &str) -> Result<()> {
     let path = failure_path(root, name);
-    make_folder(&root.join("failures"))?;
+    create_folder(&root.join("failures"))?;
     gradamp_models::sync_folder(root)?;
-    write_json(&path, &Failed { error: error.to_owned() })
+    write_json(&path, &Failure { error: error.to_owned() })
 }
 
-/// Forgets that a run failed.
+/// Removes the record of a failure, so that the run can be tried again. Does nothing if there is no record.
 pub fn forget_failure(root: &Path, name: &str) -> Result<()> {
     let path = failure_path(root, name);
     match fs::remove_file(&path) {
@@ -113,18 +113,18 @@ pub fn has_begun(root: &Path, name: &str) -> bool {
     run_dir(root, name).join("config.toml").is_file()
 }
 
-impl View {
-    /// Reads the status of the run called `name`.
+impl RunSnapshot {
+    /// Reads the folder of the run called `name`.
     pub fn read(root: &Path, name: &str) -> Self {
         let path = failure_path(root, name);
         let failure = match path.exists() {
-            true => Some(match read_json::<Failed>(&path) {
-                Ok(failed) => failed.error,
+            true => Some(match read_json::<Failure>(&path) {
+                Ok(failure) => failure.error,
                 Err(error) => error.to_string(),
             }),
             false => None,
         };
-        let mut view = Self {
+        let mut snapshot = Self {
             status: if failure.is_some() { RunStatus::Failed } else { RunStatus::Pending },
             at_limit: false,
             error: failure.clone(),
@@ -133,19 +133,21 @@ impl View {
             data: None,
         };
         if !has_begun(root, name) {
-            return view;
+            return snapshot;
         }
         let (record, epochs) = match RunData::outline(&run_dir(root, name)) {
             Ok(outline) => outline,
-            Err(error) => return Self { status: RunStatus::Failed, error: Some(error.to_string()), ..view },
+            Err(error) => {
+                return Self { status: RunStatus::Failed, error: Some(error.to_string()), ..snapshot };
+            }
         };
-        view.epochs = epochs;
+        snapshot.epochs = epochs;
         let Some(record) = record else {
-            let killed = if failure.is_some() { RunStatus::Failed } else { RunStatus::Interrupted };
-            return Self { status: killed, ..view };
+            let status = if failure.is_some() { RunStatus::Failed } else { RunStatus::Interrupted };
+            return Self { status, ..snapshot };
         };
-        view.version = record.version;
-        view.data = Some(record.dataset_checksum);
+        snapshot.version = record.version;
+        snapshot.data = Some(record.dataset_checksum);
         let (status, error) = match record.outcome {
             RunStatus::Finished => (RunStatus::Finished, None),
             RunStatus::Diverged => (RunStatus::Diverged, record.error),
@@ -153,7 +155,7 @@ impl View {
             _ if failure.is_some() => (RunStatus::Failed, failure),
             _ => (RunStatus::Interrupted, None),
         };
-        Self { status, error, at_limit: record.outcome == RunStatus::StepLimit, ..view }
+        Self { status, error, at_limit: record.outcome == RunStatus::StepLimit, ..snapshot }
     }
 
     fn progress(&self, total: usize) -> Progress {
@@ -166,12 +168,13 @@ impl View {
     }
 }
 
-/// The fate of each run. Runs that do not compete at rungs go to their end.
-pub fn fates(plan: &Plan, views: &[View]) -> Vec<Fate> {
+/// Whether each run continues or is stopped at a rung of successive halving. Without halving, and for baselines, every run continues
+/// to its last epoch.
+pub fn fates(plan: &Plan, snapshots: &[RunSnapshot]) -> Vec<Fate> {
     let Some(halving) = &plan.halving else { return vec![Fate::Continues(None); plan.runs.len()] };
     let mut cells: Vec<(&str, Vec<Progress>)> = Vec::new();
-    for (run, view) in plan.runs.iter().zip(views).filter(|(run, _)| run.role == Role::Cell) {
-        let progress = view.progress(run.epochs);
+    for (run, snapshot) in plan.runs.iter().zip(snapshots).filter(|(run, _)| run.role == Role::Cell) {
+        let progress = snapshot.progress(run.epochs);
         match cells.last_mut() {
             Some((cell, runs)) if *cell == run.cell => runs.push(progress),
             _ => cells.push((&run.cell, vec![progress])),
@@ -186,13 +189,13 @@ pub fn fates(plan: &Plan, views: &[View]) -> Vec<Fate> {
     plan.runs.iter().map(fate).collect()
 }
 
-/// Makes the results from the run folders, and writes them.
+/// Reads all run folders and writes `results.jsonl` and `results.csv`.
 ///
 /// **Errors:** files that cannot be written.
 pub fn collect(root: &Path, plan: &Plan) -> Result<Vec<ResultLine>> {
-    // One process at a time, so that none writes what it read before another's run ended.
+    // One process at a time reads and writes. Otherwise a slow process could overwrite newer results with older ones.
     let lock = open_lock(&claim_path(root, ".results"))?;
-    let _ = lock.lock(); // where there are no locks, the next run's end makes it good
+    let _ = lock.lock(); // without locks, older results may stay until the next run ends
     let lines = results(root, plan);
     let mut jsonl = String::new();
     for line in &lines {
@@ -207,46 +210,47 @@ pub fn collect(root: &Path, plan: &Plan) -> Result<Vec<ResultLine>> {
     Ok(lines)
 }
 
-/// The results in the run folders, a line for each run of the plan.
+/// The results in the run folders: one line for each run of the plan.
 pub(super) fn results(root: &Path, plan: &Plan) -> Vec<ResultLine> {
-    let views: Vec<View> = plan.runs.iter().map(|run| View::read(root, &run.name)).collect();
-    let fates = fates(plan, &views);
+    let snapshots: Vec<RunSnapshot> =
+        plan.runs.iter().map(|run| RunSnapshot::read(root, &run.name)).collect();
+    let fates = fates(plan, &snapshots);
     plan.runs
         .iter()
-        .zip(views)
+        .zip(snapshots)
         .zip(fates)
-        .map(|((run, view), fate)| {
-            let is_going_on = view.status == RunStatus::Interrupted && Claim::is_held(root, &run.name);
-            let status = match (view.status, fate, view.at_limit) {
-                _ if is_going_on => RunStatus::Pending,
+        .map(|((run, snapshot), fate)| {
+            let is_running = snapshot.status == RunStatus::Interrupted && Claim::is_held(root, &run.name);
+            let status = match (snapshot.status, fate, snapshot.at_limit) {
+                _ if is_running => RunStatus::Pending,
                 (RunStatus::Interrupted, Fate::Stopped(_), true) => RunStatus::StoppedEarly,
                 (RunStatus::Interrupted, Fate::Continues(_), true) if plan.halving.is_some() => {
                     RunStatus::Pending
                 }
                 (status, ..) => status,
             };
-            line(run, view, status)
+            result_line(run, snapshot, status)
         })
         .collect()
 }
 
-/// A warning about runs that were trained on different data although no axis is about data.
+/// A warning if the runs were trained on different data; `None` if they were not, or if the data are an axis of the study.
 pub fn different_data(root: &Path, plan: &Plan) -> Option<String> {
     if plan.axes.iter().any(|axis| axis.starts_with("data")) {
         return None;
     }
-    let data = |run: &PlannedRun| Some((View::read(root, &run.name).data?, run.name.clone()));
-    let mut sets: HashMap<String, String> = HashMap::new();
-    for (data, name) in plan.runs.iter().filter_map(data) {
-        sets.entry(data).or_insert(name);
+    let data = |run: &PlannedRun| Some((RunSnapshot::read(root, &run.name).data?, run.name.clone()));
+    let mut first_runs: HashMap<String, String> = HashMap::new();
+    for (checksum, name) in plan.runs.iter().filter_map(data) {
+        first_runs.entry(checksum).or_insert(name);
     }
-    let mut names: Vec<String> = sets.into_values().collect();
+    let mut names: Vec<String> = first_runs.into_values().collect();
     names.sort_unstable();
     (names.len() > 1).then(|| format!("the runs were trained on different data: see {}", names.join(", ")))
 }
 
-fn line(run: &PlannedRun, view: View, status: RunStatus) -> ResultLine {
-    let (last, best) = (last_evaluated(&view.epochs), best(&view.epochs));
+fn result_line(run: &PlannedRun, snapshot: RunSnapshot, status: RunStatus) -> ResultLine {
+    let (last, best) = (last_evaluated(&snapshot.epochs), best(&snapshot.epochs));
     ResultLine {
         run: run.name.clone(),
         cell: run.cell.clone(),
@@ -254,15 +258,15 @@ fn line(run: &PlannedRun, view: View, status: RunStatus) -> ResultLine {
         axes: run.axes.clone(),
         seed: run.seed,
         status,
-        error: view.error,
-        epochs: view.epochs.len(),
+        error: snapshot.error,
+        epochs: snapshot.epochs.len(),
         last_test_accuracy: last.and_then(|epoch| epoch.test_accuracy),
         best_epoch: best.map(|epoch| epoch.epoch),
         best_validation_accuracy: best.and_then(|epoch| epoch.validation_accuracy),
         test_accuracy_at_best: best.and_then(|epoch| epoch.test_accuracy),
-        last_train_loss: view.epochs.last().map(|epoch| epoch.train_loss).filter(|loss| loss.is_finite()),
-        seconds: view.epochs.last().map_or(0.0, |epoch| epoch.total_seconds),
-        version: view.version,
+        last_train_loss: snapshot.epochs.last().map(|epoch| epoch.train_loss).filter(|loss| loss.is_finite()),
+        seconds: snapshot.epochs.last().map_or(0.0, |epoch| epoch.total_seconds),
+        version: snapshot.version,
     }
 }
 
@@ -271,7 +275,7 @@ pub(super) fn csv(plan: &Plan, lines: &[ResultLine]) -> String {
     let mut axes = plan.axes.clone();
     for axis in lines.iter().flat_map(|line| line.axes.keys()) {
         if !axes.contains(axis) {
-            axes.push(axis.clone()); // what controls have besides
+            axes.push(axis.clone()); // an axis that only controls have
         }
     }
     let mut header: Vec<String> = ["run", "cell", "role"].map(str::to_owned).to_vec();
@@ -320,9 +324,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_claimed_once_until_the_claim_is_given_up() {
+    fn a_run_is_claimed_once_until_the_claim_is_dropped() {
         let root = tempfile::tempdir().unwrap();
-        assert!(!Claim::is_held(root.path(), "a"), "nobody has asked for it yet");
+        assert!(!Claim::is_held(root.path(), "a"), "nobody has claimed the run yet");
         let claim = Claim::acquire(root.path(), "a").unwrap();
         assert!(claim.is_some() && Claim::is_held(root.path(), "a"));
         assert!(Claim::acquire(root.path(), "a").unwrap().is_none());

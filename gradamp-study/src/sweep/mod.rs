@@ -7,7 +7,7 @@
 //! | `plan.json` | all runs in their order, the seals of the settings, its own seal |
 //! | `configs/NAME.toml` | each run's settings, resolved: `gradamp train --config` makes the run by itself |
 //! | `runs/NAME/` | the run folders |
-//! | `failures/NAME.json` | why a run failed, written by the sweep if the run could not write it |
+//! | `failures/NAME.json` | why a run failed, if the run could not record the error itself |
 //! | `results.csv`, `results.jsonl` | a line for each run of the plan, always made from the run folders |
 
 mod axis;
@@ -28,7 +28,9 @@ mod study;
 mod tests;
 
 pub use baseline::{amplifies, unamplified};
-pub use collect::{Claim, View, collect, different_data, fates, forget_failure, has_begun, record_failure};
+pub use collect::{
+    Claim, RunSnapshot, collect, different_data, fates, forget_failure, has_begun, record_failure,
+};
 pub use data::{Cell, SweepData, cell_table};
 pub use expand::{Expansion, expand};
 pub use findings::findings;

@@ -197,6 +197,19 @@ impl Plan {
 }
 
 impl Measure {
+    /// The measure's name in sentences and on axes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Measure::Last => "test accuracy after the last epoch",
+            Measure::Best => "test accuracy at the best validation epoch",
+            Measure::Trained => "share of runs that train",
+            Measure::Epochs => "epochs to the target",
+            Measure::Steps => "steps to the target",
+            Measure::Images => "images to the target",
+            Measure::Seconds => "seconds to the target",
+        }
+    }
+
     /// Whether the measure is a time to the target accuracy.
     pub fn is_time(self) -> bool {
         matches!(self, Measure::Epochs | Measure::Steps | Measure::Images | Measure::Seconds)

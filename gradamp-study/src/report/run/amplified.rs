@@ -9,7 +9,7 @@ use super::super::subject::{Subject, spans_in_words};
 use super::gradients::Grid;
 
 /// The figure of a run's draws, or a sentence if there were none.
-pub fn of_run(run: &Subject) -> Vec<Block> {
+pub fn blocks_of_run(run: &Subject) -> Vec<Block> {
     let grid = factors(run);
     if grid.is_empty() {
         return vec![Block::Text(format!("{}: no site was amplified.", run.name))];

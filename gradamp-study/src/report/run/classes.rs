@@ -20,7 +20,7 @@ fn evaluation(run: &Subject) -> Option<&EvaluationLine> {
 }
 
 /// The figures of one run.
-pub fn of_one(run: &Subject) -> Vec<Block> {
+pub fn blocks_of_run(run: &Subject) -> Vec<Block> {
     let Some(evaluation) = evaluation(run) else {
         return vec![Block::Text("No epoch was evaluated on the test examples yet.".into())];
     };
@@ -34,7 +34,7 @@ pub fn of_one(run: &Subject) -> Vec<Block> {
 }
 
 /// The figures of several runs: differences class by class, and matrices side by side.
-pub fn of_several(runs: &[Subject]) -> Vec<Block> {
+pub fn blocks_of_runs(runs: &[Subject]) -> Vec<Block> {
     let all: Vec<(&Subject, Classes)> = runs
         .iter()
         .filter_map(|run| evaluation(run).map(|evaluation| (run, Classes::new(run, evaluation))))

@@ -17,7 +17,7 @@ const VALIDATION_LOSS: Value = |line| line.validation_loss;
 const TRAIN_LOSS: Value = |line| Some(line.train_loss);
 
 /// The figures of one run.
-pub fn of_one(run: &Subject) -> Vec<Block> {
+pub fn blocks_of_run(run: &Subject) -> Vec<Block> {
     let mut blocks = Vec::new();
     let data = super::super::html::Block::Figure;
     let accuracy = LineChart::new(
@@ -40,7 +40,7 @@ pub fn of_one(run: &Subject) -> Vec<Block> {
 }
 
 /// The figures of several runs: all runs in one chart.
-pub fn of_several(runs: &[Subject]) -> Vec<Block> {
+pub fn blocks_of_runs(runs: &[Subject]) -> Vec<Block> {
     let over = |x: fn(&EpochLine) -> f64, value: Value| -> Vec<Series> {
         let line = |(i, run): (usize, &Subject)| {
             let points = run.data.epochs.iter().filter_map(|line| Some((x(line), value(line)?)));

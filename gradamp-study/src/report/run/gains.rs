@@ -11,7 +11,7 @@ use super::super::subject::Subject;
 const MOST_ROWS: usize = 60;
 
 /// A figure for every phase that amplifies.
-pub fn of_run(run: &Subject) -> Vec<Block> {
+pub fn blocks_of_run(run: &Subject) -> Vec<Block> {
     let Some(phases) = run.data.record.expected_gains.as_array() else { return Vec::new() };
     let figure = |phase: &Value| {
         let number = phase.get("phase")?.as_u64()? + 1;

@@ -110,7 +110,7 @@ fn norm_axis() -> Axis {
 }
 
 /// The figures of one run.
-pub fn of_one(run: &Subject) -> Vec<Block> {
+pub fn blocks_of_run(run: &Subject) -> Vec<Block> {
     let (before, after) = (Grid::new(run, before), Grid::new(run, after));
     if after.is_empty() {
         return vec![Block::Text(
@@ -200,7 +200,7 @@ fn updates(run: &Subject) -> Option<Figure> {
 }
 
 /// The figures of several runs: maps side by side, and the profiles of all runs in one chart.
-pub fn of_several(runs: &[Subject]) -> Vec<Block> {
+pub fn blocks_of_runs(runs: &[Subject]) -> Vec<Block> {
     let grids: Vec<Grid> = runs.iter().map(|run| Grid::new(run, after)).collect();
     if grids.iter().all(Grid::is_empty) {
         return vec![Block::Text("No gradients were measured.".into())];

@@ -16,18 +16,18 @@ use crate::Result;
 pub use summary::status;
 
 /// The sections about one run.
-pub fn of_one(run: &Subject) -> Result<Vec<Section>> {
+pub fn sections_of_run(run: &Subject) -> Result<Vec<Section>> {
     let runs = std::slice::from_ref(run);
     let mut sections = vec![
         summary::section(runs),
-        Section::new("learning", "How it learned", curves::of_one(run)),
-        Section::new("gradients", "Gradient flow", gradients::of_one(run)),
+        Section::new("learning", "How it learned", curves::blocks_of_run(run)),
+        Section::new("gradients", "Gradient flow", gradients::blocks_of_run(run)),
         Section::new("amplification", "What was amplified", amplification(run)),
-        Section::new("classes", "Classes", classes::of_one(run)),
+        Section::new("classes", "Classes", classes::blocks_of_run(run)),
         settings::configuration(runs)?,
         settings::reproduction(runs),
     ];
-    let signals = signals::of_one(run);
+    let signals = signals::blocks_of_run(run);
     if !signals.is_empty() {
         sections.insert(3, Section::new("signals", "Forward signal and gradient noise", signals));
     }
@@ -35,13 +35,13 @@ pub fn of_one(run: &Subject) -> Result<Vec<Section>> {
 }
 
 /// The sections about several runs, without the comparison of the runs.
-pub fn of_several(runs: &[Subject]) -> Result<(Section, Vec<Section>)> {
+pub fn sections_of_runs(runs: &[Subject]) -> Result<(Section, Vec<Section>)> {
     let amplified = runs.iter().flat_map(amplification).collect();
     let sections = vec![
-        Section::new("learning", "How they learned", curves::of_several(runs)),
-        Section::new("gradients", "Gradient flow", gradients::of_several(runs)),
+        Section::new("learning", "How they learned", curves::blocks_of_runs(runs)),
+        Section::new("gradients", "Gradient flow", gradients::blocks_of_runs(runs)),
         Section::new("amplification", "What was amplified", amplified),
-        Section::new("classes", "Classes", classes::of_several(runs)),
+        Section::new("classes", "Classes", classes::blocks_of_runs(runs)),
         settings::configuration(runs)?,
         settings::reproduction(runs),
     ];
@@ -49,7 +49,7 @@ pub fn of_several(runs: &[Subject]) -> Result<(Section, Vec<Section>)> {
 }
 
 fn amplification(run: &Subject) -> Vec<super::html::Block> {
-    let mut blocks = amplified::of_run(run);
-    blocks.extend(gains::of_run(run));
+    let mut blocks = amplified::blocks_of_run(run);
+    blocks.extend(gains::blocks_of_run(run));
     blocks
 }

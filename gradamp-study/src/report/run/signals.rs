@@ -12,7 +12,7 @@ use super::gradients::Grid;
 const DEAD: f64 = 1e-3;
 
 /// The figures of one run; empty if no signals were measured.
-pub fn of_one(run: &Subject) -> Vec<Block> {
+pub fn blocks_of_run(run: &Subject) -> Vec<Block> {
     let figures = [forward(run), saturated(run), noise(run), angle(run)];
     figures.into_iter().flatten().map(Block::Figure).collect()
 }

@@ -2,30 +2,12 @@
 
 use crate::compare::{CellAnalysis, Contrast, SweepAnalysis, Trained};
 use crate::statistics::Summary;
-use crate::sweep::{Cell, Role};
+use crate::sweep::{Cell, Measure, Role};
 
-/// The accuracy on the test examples by which a page compares cells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Measure {
-    /// After the epoch that the validation examples chose.
-    AtBest,
-    /// After the last epoch, because a run has no validation accuracy: the test examples must not choose the epoch.
-    AtLast,
-}
-
-impl Measure {
-    /// The measure that all finished runs have.
-    pub fn allowed_by(analysis: &SweepAnalysis) -> Self {
-        if analysis.is_validated() { Measure::AtBest } else { Measure::AtLast }
-    }
-
-    /// The measure's name in sentences and on axes.
-    pub fn name(self) -> &'static str {
-        match self {
-            Measure::AtBest => "test accuracy at the best validation epoch",
-            Measure::AtLast => "test accuracy after the last epoch",
-        }
-    }
+/// The accuracy by which a page compares cells: in the best epoch if the validation examples chose this epoch, otherwise after the
+/// last epoch, because the test examples must not choose.
+pub fn accuracy_measure(analysis: &SweepAnalysis) -> Measure {
+    if analysis.is_validated() { Measure::Best } else { Measure::Last }
 }
 
 /// A cell by one measure.
@@ -46,20 +28,17 @@ pub struct MeasuredCell {
 }
 
 impl MeasuredCell {
-    /// The cells of an analysis in plan order.
+    /// The cells of an analysis in plan order, by [`accuracy_measure`].
     pub fn all(analysis: &SweepAnalysis, measure: Measure) -> Vec<Self> {
         analysis.cells.iter().map(|cell| Self::new(cell, measure)).collect()
     }
 
     fn new(analysis: &CellAnalysis, measure: Measure) -> Self {
         let none = || Summary::of_values(&[]);
-        let (accuracy, against) = match (measure, &analysis.against) {
-            (Measure::AtBest, against) => {
-                (analysis.best, against.as_ref().and_then(|against| against.best.clone()))
-            }
-            (Measure::AtLast, against) => {
-                (analysis.last, against.as_ref().map(|against| against.last.clone()))
-            }
+        let against = analysis.against.as_ref();
+        let (accuracy, against) = match measure {
+            Measure::Best => (analysis.best, against.and_then(|against| against.best.clone())),
+            _ => (analysis.last, against.map(|against| against.last.clone())),
         };
         let seconds: Vec<f64> = analysis.cell.finished().map(|run| run.seconds).collect();
         Self {

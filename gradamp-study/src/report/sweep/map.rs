@@ -3,8 +3,8 @@
 use super::super::chart::{Axis, Chart, ColourScale, Format, Heatmap, LineChart, Multiples, Series, Stroke};
 use super::super::figure::Figure;
 use super::super::html::Block;
-use super::cell::{Measure, MeasuredCell};
-use crate::sweep::Role;
+use super::cell::MeasuredCell;
+use crate::sweep::{Measure, Role};
 
 /// The most maps.
 const MOST_PANELS: usize = 16;

@@ -20,9 +20,9 @@ use crate::Result;
 use crate::compare::{BestCell, ChosenBy, Options, SweepAnalysis};
 use crate::run_folder::{Error, FileSeal, RunStatus};
 use crate::shell;
-use crate::sweep::{Role, SweepData};
+use crate::sweep::{Measure, Role, SweepData};
 pub use cell::roles_in_words;
-use cell::{Measure, MeasuredCell};
+use cell::{MeasuredCell, accuracy_measure};
 
 /// The most rows of the plot of intervals: the best cells and the baselines.
 const MOST_ROWS: usize = 48;
@@ -31,7 +31,7 @@ const MOST_ROWS: usize = 48;
 pub fn sections(sweep: &SweepData, options: &Options) -> Result<Vec<Section>> {
     // The course of a run whose folder was removed is left out; a damaged run is an error.
     let analysis = SweepAnalysis::read_with(sweep, options)?;
-    let measure = Measure::allowed_by(&analysis);
+    let measure = accuracy_measure(&analysis);
     let cells = MeasuredCell::all(&analysis, measure);
     let mut ranked: Vec<&MeasuredCell> = cells.iter().collect();
     ranked.sort_by(|a, b| rank(b).total_cmp(&rank(a)));

@@ -2,10 +2,10 @@
 
 use super::super::chart::{Format, p};
 use super::super::html::{Block, Cell, Table};
-use super::cell::{Measure, MeasuredCell};
+use super::cell::MeasuredCell;
 use crate::run_folder::RunStatus;
 use crate::statistics::{Correction, Method};
-use crate::sweep::{Role, SweepData};
+use crate::sweep::{Measure, Role, SweepData};
 
 /// Every cell, the best first; with the time of a run if seconds can be compared (`has_seconds`).
 pub fn cells(ranked: &[&MeasuredCell], measure: Measure, has_seconds: bool) -> Table {

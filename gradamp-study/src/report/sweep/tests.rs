@@ -81,7 +81,7 @@ fn sweep(root: &std::path::Path) -> SweepData {
 }
 
 fn cells(sweep: &SweepData) -> Vec<MeasuredCell> {
-    MeasuredCell::all(&SweepAnalysis::read(sweep).unwrap(), Measure::AtBest)
+    MeasuredCell::all(&SweepAnalysis::read(sweep).unwrap(), Measure::Best)
 }
 
 fn html(sweep: &SweepData) -> String {
@@ -108,7 +108,7 @@ fn cells_are_compared_as_gradamp_compare_does() {
     (lost.status, lost.error) = (RunStatus::Failed, Some("out of <memory>".into()));
     let compared = SweepComparison::read(&sweep, &Options::default(), Correction::Holm, None).unwrap();
     let analysis = SweepAnalysis::read(&sweep).unwrap();
-    let measured = MeasuredCell::all(&analysis, Measure::allowed_by(&analysis));
+    let measured = MeasuredCell::all(&analysis, accuracy_measure(&analysis));
     assert_eq!(measured.len(), compared.cells.len());
     assert_eq!(analysis.best.map(|best| best.name), compared.chosen);
     let mut tested = 0;
@@ -249,7 +249,7 @@ fn the_times_to_each_target_are_curves_and_a_table() {
     let options = Options { targets, ..Options::default() };
     let cells = sweep.cells().into_iter().map(runs).collect();
     let analysis = SweepAnalysis::new(cells, &options, Correction::Holm, None);
-    let measured = MeasuredCell::all(&analysis, Measure::AtLast);
+    let measured = MeasuredCell::all(&analysis, Measure::Last);
     let section = times::section(&analysis, &measured.iter().collect::<Vec<_>>()).unwrap();
     let page = super::super::html::Page {
         title: String::new(),
@@ -305,7 +305,7 @@ fn the_map_holds_every_cell_at_its_place() {
         ("strategy.lr", vec!["0.1", "0.4"]),
     ];
     assert_eq!(values, expected);
-    let blocks = map::blocks(&cells, Measure::AtBest);
+    let blocks = map::blocks(&cells, Measure::Best);
     let [Block::Figure(figure)] = blocks.as_slice() else { panic!("one figure") };
     let chart: &dyn Chart = figure.chart.as_ref();
     let svg = chart.draw(1160.0).svg;
@@ -335,7 +335,7 @@ fn uncertain_cells_have_a_dot() {
     let root = tempfile::tempdir().unwrap();
     let mut sweep = sweep(root.path());
     let dots = |sweep: &SweepData| {
-        let blocks = map::blocks(&cells(sweep), Measure::AtBest);
+        let blocks = map::blocks(&cells(sweep), Measure::Best);
         let [Block::Figure(figure)] = blocks.as_slice() else { panic!("one figure") };
         let svg = figure.chart.draw(1160.0).svg;
         (svg.as_str().matches("class=\"dot di").count(), svg.as_str().contains("uncertain"))
@@ -392,7 +392,7 @@ fn panels_are_titled_by_their_values_in_full() {
         let value = format!("the last third of training and {}", i % 2);
         cell.cell.axes.insert(0, ("strategy".into(), value));
     }
-    let blocks = map::blocks(&cells, Measure::AtBest);
+    let blocks = map::blocks(&cells, Measure::Best);
     let [Block::Figure(figure)] = blocks.as_slice() else { panic!("one figure") };
     for width in [330.0, 640.0, 1160.0] {
         let xml = format!("<svg>{}</svg>", figure.chart.draw(width).svg.as_str());

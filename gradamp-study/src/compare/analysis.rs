@@ -19,7 +19,7 @@ use crate::sweep::{Cell, ResultLine, Role, SweepData};
 /// A sweep, cell by cell.
 #[derive(Clone, Debug)]
 pub struct SweepAnalysis {
-    /// How the p-values are corrected for the number of cells.
+    /// How the p-values are corrected: over all cells, and over all controls.
     pub correction: Correction,
     /// The cells in plan order, baselines and controls among them.
     pub cells: Vec<CellAnalysis>,
@@ -275,23 +275,26 @@ pub(super) fn diverged(data: &SweepData, cell: &Cell) -> Vec<Course> {
     lines.map(course).collect()
 }
 
-/// Corrects the p-values of each kind over all cells; those of the times in one unit over all targets too.
+/// Corrects the p-values of each kind over all cells; those of the times in one unit over all targets too. Controls are a family of
+/// their own: how many controls a sweep has changes nothing for its cells.
 fn correct(cells: &mut [CellAnalysis], correction: Correction) {
-    let mut places: BTreeMap<(&str, usize), Vec<&mut Option<f64>>> = BTreeMap::new();
-    for against in cells.iter_mut().filter_map(|cell| cell.against.as_mut()) {
+    let mut families: BTreeMap<(bool, &str, usize), Vec<&mut Option<f64>>> = BTreeMap::new();
+    for cell in cells {
+        let is_control = cell.cell.role == Role::Control;
+        let Some(against) = cell.against.as_mut() else { continue };
         for (name, contrast) in [("last", Some(&mut against.last)), ("best", against.best.as_mut())] {
             for (kind, p) in contrast.into_iter().flat_map(|it| it.corrected().into_iter().enumerate()) {
-                places.entry((name, kind)).or_default().push(p);
+                families.entry((is_control, name, kind)).or_default().push(p);
             }
         }
         for (unit, contest) in against.targets.iter_mut().flat_map(Target::contests_mut) {
             let kinds = [&mut contest.corrected_p, &mut contest.corrected_log_rank_p];
             for (kind, p) in kinds.into_iter().enumerate() {
-                places.entry((unit.name(), kind)).or_default().push(p);
+                families.entry((is_control, unit.name(), kind)).or_default().push(p);
             }
         }
     }
-    places.into_values().for_each(|places| correction.correct(places));
+    families.into_values().for_each(|family| correction.correct(family));
 }
 
 /// A note for each target that no run reaches.

@@ -40,7 +40,7 @@ pub struct Contest {
     pub test: Option<MeanDifference>,
     /// The rank-sum test of the times. Runs that never reach the target rank last.
     pub ranks: Option<RankSum>,
-    /// The p-value of the rank-sum test, corrected for all comparisons of the sweep.
+    /// The p-value of the rank-sum test, corrected over the sweep's cells; for a control, over its controls.
     pub corrected_p: Option<f64>,
     /// The horizon of the restricted means: the time up to which both groups were observed.
     #[serde(default)]
@@ -51,7 +51,7 @@ pub struct Contest {
     /// The log-rank test; `None` if no run reaches the target, or a group has fewer than two runs.
     #[serde(default)]
     pub log_rank: Option<LogRank>,
-    /// The p-value of the log-rank test, corrected for all comparisons and targets of the sweep.
+    /// The p-value of the log-rank test, corrected over the sweep's cells and all targets; for a control, over its controls.
     #[serde(default)]
     pub corrected_log_rank_p: Option<f64>,
 }

@@ -19,7 +19,7 @@ pub struct Contrast {
     pub difference: f64,
     /// The test of the difference; `None` if a group has fewer than two runs, or if the values have no spread.
     pub test: Option<MeanDifference>,
-    /// The p-value of the test, corrected for all comparisons of the sweep.
+    /// The p-value of the test, corrected over the sweep's cells; for a control, over its controls.
     pub corrected_p: Option<f64>,
     /// The difference in units of the spread within the groups.
     pub hedges_g: Option<Effect>,
@@ -30,13 +30,13 @@ pub struct Contrast {
     /// The test by sign flips of the pairs, or by exchanges between the groups, which assumes no distribution.
     #[serde(default)]
     pub permutation: Option<Permutation>,
-    /// The p-value of that test, corrected for all comparisons of the sweep.
+    /// The p-value of that test, corrected over the sweep's cells; for a control, over its controls.
     #[serde(default)]
     pub corrected_permutation_p: Option<f64>,
     /// The test of equivalence up to the smallest difference in the options; `None` if the options have none.
     #[serde(default)]
     pub equivalence: Option<Equivalence>,
-    /// The p-value of that test, corrected for all comparisons of the sweep.
+    /// The p-value of that test, corrected over the sweep's cells; for a control, over its controls.
     #[serde(default)]
     pub corrected_equivalence_p: Option<f64>,
 }

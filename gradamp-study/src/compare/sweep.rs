@@ -11,7 +11,7 @@ use super::options::Options;
 use super::warnings;
 use crate::run_folder::{RunData, RunStatus};
 use crate::statistics::{Correction, Summary};
-use crate::sweep::{Cell, ResultLine, Role, SweepData};
+use crate::sweep::{Cell, ResultLine, Role, SweepData, roles_in_words};
 use crate::{Error, Result};
 
 /// A sweep, cell by cell.
@@ -59,7 +59,8 @@ pub struct CellComparison {
     /// How many runs train at all; `None` if that is not known of some run.
     #[serde(default)]
     pub trained: Option<Trained>,
-    /// The cell (B) against its baseline (A), where both have finished runs. `corrected_p` is over all cells of the sweep.
+    /// The cell (B) against its baseline (A), where both have finished runs. `corrected_p` is over all cells of the sweep, or
+    /// for a control over all controls.
     pub comparison: Option<Comparison>,
 }
 
@@ -131,9 +132,9 @@ impl SweepComparison {
         let few = |cell: &&CellComparison| cell.planned < warnings::FEW_SEEDS;
         let few = self.cells.iter().filter(few).count();
         if few > 0 {
-            let n = self.cells.len();
+            let roles = roles_in_words(self.cells.iter().map(|cell| cell.role));
             self.warnings.push(format!(
-                "{few} of {n} cells have fewer than {} seeds: too few to estimate how much results vary between seeds",
+                "{few} of {roles} have fewer than {} seeds: too few to estimate how much results vary between seeds",
                 warnings::FEW_SEEDS
             ));
         }
@@ -157,7 +158,7 @@ impl CellComparison {
             None => None,
         };
         if let (Some(comparison), Some(against)) = (&mut comparison, analysis.against) {
-            // These contrasts have the same numbers, but p-values that are corrected over all cells.
+            // These contrasts have the same numbers, but p-values that are corrected over the cells or the controls.
             (comparison.last, comparison.best) = (against.last, against.best);
             (comparison.target, comparison.targets) = (against.targets.first().cloned(), against.targets);
         }

@@ -10,6 +10,7 @@ use super::sweep::{CellComparison, SweepComparison};
 use super::times_show;
 use crate::columns::header;
 use crate::statistics::Summary;
+use crate::sweep::roles_in_words;
 
 impl SweepComparison {
     /// The page, for a terminal or in Markdown.
@@ -21,9 +22,9 @@ impl SweepComparison {
 fn page(sweep: &SweepComparison, form: Form) -> String {
     let mut page = Page::new(form);
     page.heading(&format!(
-        "{}: {} cells; each cell - its baseline, with 95 % intervals, p corrected by {}",
+        "{}: {}; each cell - its baseline, with 95 % intervals, p corrected by {}",
         sweep.name,
-        sweep.cells.len(),
+        roles_in_words(sweep.cells.iter().map(|cell| cell.role)),
         sweep.correction
     ));
     warnings(&mut page, &sweep.warnings);

@@ -23,7 +23,7 @@ use subject::Subject;
 use crate::compare::Options;
 use crate::run_folder::{RunData, RunFolder, commit, timestamp};
 use crate::shell;
-use crate::sweep::SweepData;
+use crate::sweep::{SweepData, roles_in_words};
 use crate::{Error, Result};
 
 /// The most runs of a page: each has a colour of its own.
@@ -67,7 +67,7 @@ fn page_of_run(folder: &Path) -> Result<Page> {
 fn page_of_sweep(folder: &Path, options: &Options) -> Result<Page> {
     let sweep = SweepData::read(folder)?;
     let (runs, axes) = (sweep.plan.runs.len(), sweep.plan.axes.join(", "));
-    let cells = sweep::roles_in_words(sweep.cells().iter().map(|cell| cell.role));
+    let cells = roles_in_words(sweep.cells().iter().map(|cell| cell.role));
     let over = if axes.is_empty() { String::new() } else { format!(" over {axes}") };
     let lead = format!("A sweep{over}: {cells}; {runs} runs.");
     let sections = sweep::sections(&sweep, options)?;

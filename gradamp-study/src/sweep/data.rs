@@ -43,6 +43,18 @@ pub struct Cell {
     pub runs: Vec<ResultLine>,
 }
 
+/// How many cells of each role there are, in words: `54 cells, 6 baselines, 54 controls`.
+pub fn roles_in_words(roles: impl Iterator<Item = Role> + Clone) -> String {
+    let count = |role: Role| roles.clone().filter(|other| *other == role).count();
+    let told = |(role, one): (Role, &str)| match count(role) {
+        0 if role != Role::Cell => None,
+        1 => Some(format!("1 {one}")),
+        n => Some(format!("{n} {one}s")),
+    };
+    let all = [(Role::Cell, "cell"), (Role::Baseline, "baseline"), (Role::Control, "control")];
+    all.into_iter().filter_map(told).collect::<Vec<_>>().join(", ")
+}
+
 impl SweepData {
     /// Reads the sweep in `root`.
     ///

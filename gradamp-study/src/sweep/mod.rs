@@ -31,7 +31,7 @@ pub use baseline::{amplifies, unamplified};
 pub use collect::{
     Claim, RunSnapshot, collect, different_data, fates, forget_failure, has_begun, record_failure,
 };
-pub use data::{Cell, SweepData, cell_table};
+pub use data::{Cell, SweepData, cell_table, roles_in_words};
 pub use expand::{Expansion, expand};
 pub use findings::findings;
 pub use folder::{check_runs, default_root, keep_draws, prepare};

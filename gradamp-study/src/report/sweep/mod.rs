@@ -20,8 +20,7 @@ use crate::Result;
 use crate::compare::{BestCell, ChosenBy, Options, SweepAnalysis};
 use crate::run_folder::{Error, FileSeal, RunStatus};
 use crate::shell;
-use crate::sweep::{Measure, Role, SweepData};
-pub use cell::roles_in_words;
+use crate::sweep::{Measure, Role, SweepData, roles_in_words};
 use cell::{MeasuredCell, accuracy_measure};
 
 /// The most rows of the plot of intervals: the best cells and the baselines.

@@ -93,6 +93,14 @@ pub fn note(cells: &[MeasuredCell], measure: Measure, correction: Correction) ->
             .any(|cell| cell.against.is_some())
             .then(|| "Differences are not tested: that takes at least two finished runs of a cell and of its baseline.".into());
     }
+    let controls = |cell: &&MeasuredCell| {
+        cell.cell.role == Role::Control && cell.against.as_ref().is_some_and(|against| against.test.is_some())
+    };
+    let family = match cells.iter().filter(controls).count() {
+        0 => format!("{} comparisons", tests.len()),
+        1 => format!("{} cells; that of the control is by itself", tests.len() - 1),
+        n => format!("{} cells, and separately for {n} controls", tests.len() - n),
+    };
     let paired = tests.iter().filter(|test| test.method == Method::Paired).count();
     let method = match (paired, tests.len() - paired) {
         (_, 0) => "Student's paired t-test over common seeds".to_owned(),
@@ -109,11 +117,10 @@ pub fn note(cells: &[MeasuredCell], measure: Measure, correction: Correction) ->
         )
     });
     Some(format!(
-        "Compared by {}. Tested by {method}; p is corrected by the method of {correction} for {} comparisons. \
+        "Compared by {}. Tested by {method}; p is corrected by the method of {correction} for {family}. \
          Hedges' g is the difference in units of the deviation between seeds. \
          The p of flips assumes no distribution: it is by sign flips of the pairs, or by permutations.{equivalence}",
         measure.name(),
-        tests.len()
     ))
 }
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::compare::{CellRuns, Course, Options, RunNumbers, SweepComparison, Targets};
 use crate::run_folder::RunRecord;
 use crate::run_folder::lines::EpochLine;
-use crate::statistics::Correction;
+use crate::statistics::{Correction, holm};
 use crate::sweep::{Axes, Cell, Plan, PlannedRun, ResultLine};
 
 /// Two baselines, one for each learning rate, and cells over factor, ratio and learning rate, each with three seeds.
@@ -377,6 +377,21 @@ fn controls_are_no_cells() {
     for part in ["11 cells, 2 baselines, 1 control", &tested, "of 11 cells lie above"] {
         assert!(html.contains(part), "{part}");
     }
+    // The p-values of cells and those of controls are two families.
+    let analysis = SweepAnalysis::read(&sweep).unwrap();
+    let compared = SweepComparison::read(&sweep, &Options::default(), Correction::Holm, None).unwrap();
+    for (is_control, size) in [(false, cells), (true, 1)] {
+        let is_asked = |role: Role| (role == Role::Control) == is_control;
+        let cells = analysis.cells.iter().filter(|cell| is_asked(cell.cell.role));
+        let tests = cells.filter_map(|cell| cell.against.as_ref());
+        let (p, corrected): (Vec<f64>, Vec<f64>) =
+            tests.filter_map(|it| Some((it.last.test?.p, it.last.corrected_p?))).unzip();
+        assert_eq!((p.len(), &corrected), (size, &holm(&p)), "{is_control}");
+        let theirs = compared.cells.iter().filter(|cell| is_asked(cell.role));
+        let theirs: Vec<f64> = theirs.filter_map(|cell| cell.comparison.as_ref()?.last.corrected_p).collect();
+        assert_eq!(theirs, corrected);
+    }
+    assert!(html.contains(&format!("for {cells} cells; that of the control is by itself")));
     let mut roles = vec![Role::Cell, Role::Baseline];
     assert_eq!(roles_in_words(roles.iter().copied()), "1 cell, 1 baseline");
     roles.clear();

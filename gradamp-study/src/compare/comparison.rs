@@ -96,20 +96,33 @@ impl Comparison {
             group.sort_by_key(|member| member.numbers.seed);
         }
         let (group_a, group_b) = (Group::new(name_a, &a), Group::new(name_b, &b));
-        let runs = group_a.runs.iter().chain(&group_b.runs);
-        let courses =
-            || runs.clone().filter_map(|run| run.course.as_ref()).chain(diverged.into_iter().flatten());
-        let doubt = doubt_about_seconds(courses());
         let [side_a, side_b] = [(&group_a, diverged[0]), (&group_b, diverged[1])]
             .map(|(group, diverged)| Side { runs: &group.runs, diverged });
-        let contrasts = Contrasts::between(side_a, side_b, options, "A's", doubt.is_none());
-        let Some(Contrasts { method, last, best, targets }) = contrasts else {
-            return Ok(None);
-        };
-        let mut notes: Vec<String> = doubt.into_iter().collect();
+        let doubt = doubt_about_seconds(courses(&group_a, &group_b, diverged));
+        match Contrasts::between(side_a, side_b, options, "A's", doubt.is_none()) {
+            None => Ok(None),
+            Some(contrasts) => {
+                Self::of_contrasts((group_a, &a), (group_b, &b), diverged, contrasts, options).map(Some)
+            }
+        }
+    }
+
+    /// The comparison of two groups whose members are sorted by seed and whose contrasts are known.
+    ///
+    /// **Errors:** settings that cannot be written.
+    pub(super) fn of_contrasts(
+        (group_a, a): (Group, &[Member]),
+        (group_b, b): (Group, &[Member]),
+        diverged: [&[Course]; 2],
+        contrasts: Contrasts,
+        options: &Options,
+    ) -> Result<Self, KeyError> {
+        let Contrasts { method, last, best, targets } = contrasts;
+        let courses = || courses(&group_a, &group_b, diverged);
+        let mut notes: Vec<String> = doubt_about_seconds(courses()).into_iter().collect();
         notes.extend(notes_on_unreached(targets.iter(), courses()));
-        let differences = settings::between(&a, &b, &options.expected)?;
-        let members = || a.iter().chain(&b);
+        let differences = settings::between(a, b, &options.expected)?;
+        let members = || a.iter().chain(b);
         let mut comparison = Self {
             differences,
             method,
@@ -118,7 +131,7 @@ impl Comparison {
             best_is_fair: members().all(|member| member.numbers.best_validation_accuracy.is_some()),
             target: targets.first().cloned(),
             targets,
-            examples: Examples::between(&a, &b, method == Method::Paired, options.resamples),
+            examples: Examples::between(a, b, method == Method::Paired, options.resamples),
             warnings: Vec::new(),
             a: group_a,
             b: group_b,
@@ -127,14 +140,24 @@ impl Comparison {
             comparison.best_is_fair,
             comparison.method,
             &comparison.differences,
-            [("A", &comparison.a, &a), ("B", &comparison.b, &b)],
+            [("A", &comparison.a, a), ("B", &comparison.b, b)],
         )?;
         comparison.warnings.extend(notes);
-        Ok(Some(comparison))
+        Ok(comparison)
     }
 
     /// The two groups with their letters, A and B.
     pub fn groups(&self) -> [(&'static str, &Group); 2] {
         [("A", &self.a), ("B", &self.b)]
     }
+}
+
+/// The courses of the runs of both groups, as far as they are known, and of further runs that diverged.
+fn courses<'a>(
+    a: &'a Group,
+    b: &'a Group,
+    diverged: [&'a [Course]; 2],
+) -> impl Iterator<Item = &'a Course> + Clone {
+    let runs = a.runs.iter().chain(&b.runs);
+    runs.filter_map(|run| run.course.as_ref()).chain(diverged.into_iter().flatten())
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::member::Member;
-use crate::statistics::{Bootstrap, McNemar, bootstrap};
+use crate::statistics::{Bootstrap, McNemar, bootstrap, bootstrap_each};
 
 /// Whether these models would differ on other examples of the same kind. The result says nothing about models trained with
 /// other seeds.
@@ -37,31 +37,52 @@ impl Examples {
     /// If `data.test_limit` leaves out test examples, the seed chooses them. Only runs with the same seed then have the same
     /// examples.
     pub fn between(a: &[Member], b: &[Member], is_paired: bool, resamples: usize) -> Option<Self> {
-        let (a, b) = (evaluated(a)?, evaluated(b)?);
-        let is_limited = a.iter().chain(&b).any(has_limit);
-        let (first, hits) = a.first()?;
-        let is_like_first = |evaluated: &Evaluated<'_>| {
-            let (member, other) = evaluated;
-            checksum(member) == checksum(first)
-                && has_limit(evaluated) == is_limited
-                && other.len() == hits.len()
-        };
-        if !a.iter().chain(&b).all(is_like_first) || is_limited && !is_paired {
-            return None;
-        }
-        let pairs = || a.iter().zip(&b);
-        let differences: Vec<f64> = if is_limited {
-            pairs().flat_map(|(a, b)| a.1.iter().zip(b.1).map(|(&a, &b)| value(b) - value(a))).collect()
-        } else {
-            let mean = |group: &[Evaluated<'_>], i: usize| {
-                group.iter().map(|(_, hits)| value(hits[i])).sum::<f64>() / group.len() as f64
-            };
-            (0..hits.len()).map(|i| mean(&b, i) - mean(&a, i)).collect()
-        };
+        let differences = differences(a, b, is_paired)?;
         let is_pair = is_paired || a.len() == 1 && b.len() == 1;
-        let pairs = pairs().filter(|_| is_pair).filter_map(|(a, b)| PairOfRuns::between(a, b)).collect();
+        let (a, b) = (evaluated(a)?, evaluated(b)?);
+        let pairs = a.iter().zip(&b).filter(|_| is_pair);
+        let pairs = pairs.filter_map(|(a, b)| PairOfRuns::between(a, b)).collect();
         Some(Self { bootstrap: bootstrap(&differences, resamples, 0), pairs })
     }
+
+    /// Compares several pairs of groups as [`between`](Self::between) does; `is_paired` is part of each item. Together they take much
+    /// less time than one by one.
+    pub fn between_each(groups: &[(&[Member], &[Member], bool)], resamples: usize) -> Vec<Option<Self>> {
+        let differences: Vec<Vec<f64>> = groups
+            .iter()
+            .map(|(a, b, is_paired)| differences(a, b, *is_paired).unwrap_or_default())
+            .collect();
+        let bootstraps = bootstrap_each(&differences, resamples, 0);
+        let compare = |((a, b, is_paired), bootstrap): (&(&[Member], &[Member], bool), _)| {
+            Some(Self { bootstrap, ..Self::between(a, b, *is_paired, 0)? })
+        };
+        groups.iter().zip(bootstraps).map(compare).collect()
+    }
+}
+
+/// B's hits minus A's, example by example: means over the seeds if all runs have the same test examples. `None` if the examples of
+/// the two groups are not the same.
+fn differences(a: &[Member], b: &[Member], is_paired: bool) -> Option<Vec<f64>> {
+    let (a, b) = (evaluated(a)?, evaluated(b)?);
+    let is_limited = a.iter().chain(&b).any(has_limit);
+    let (first, hits) = a.first()?;
+    let is_like_first = |evaluated: &Evaluated<'_>| {
+        let (member, other) = evaluated;
+        checksum(member) == checksum(first) && has_limit(evaluated) == is_limited && other.len() == hits.len()
+    };
+    if !a.iter().chain(&b).all(is_like_first) || is_limited && !is_paired {
+        return None;
+    }
+    let differences = if is_limited {
+        let pairs = a.iter().zip(&b);
+        pairs.flat_map(|(a, b)| a.1.iter().zip(b.1).map(|(&a, &b)| value(b) - value(a))).collect()
+    } else {
+        let mean = |group: &[Evaluated<'_>], i: usize| {
+            group.iter().map(|(_, hits)| value(hits[i])).sum::<f64>() / group.len() as f64
+        };
+        (0..hits.len()).map(|i| mean(&b, i) - mean(&a, i)).collect()
+    };
+    Some(differences)
 }
 
 impl PairOfRuns {

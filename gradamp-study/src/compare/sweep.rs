@@ -2,15 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::analysis::{CellAnalysis, CellRuns, ChosenBy, SweepAnalysis, Trained, diverged};
+use super::analysis::{CellAnalysis, CellRuns, ChosenBy, Contrasts, SweepAnalysis, Trained, diverged};
 use super::comparison::Comparison;
 use super::course::Course;
 use super::declared::ContrastResult;
-use super::member::{Member, RunNumbers};
+use super::examples::Examples;
+use super::member::{Group, Member, RunNumbers};
 use super::options::Options;
 use super::warnings;
 use crate::run_folder::{RunData, RunStatus};
-use crate::statistics::{Correction, Summary};
+use crate::statistics::{Correction, Method, Summary};
 use crate::sweep::{Cell, ResultLine, Role, SweepData, roles_in_words};
 use crate::{Error, Result};
 
@@ -101,9 +102,10 @@ impl SweepComparison {
         let chosen = analysis.best.filter(|best| best.chosen_by == ChosenBy::Validation);
         let mut cells = Vec::new();
         for (cell, row) in analysis.cells.into_iter().zip(&rows) {
-            let baseline = rows.iter().find(|row| Some(&row.cell.name) == cell.baseline.as_ref());
+            let baseline = find(&rows, cell.baseline.as_deref());
             cells.push(CellComparison::new(cell, row, baseline, options)?);
         }
+        compare_examples(&mut cells, &rows, options.resamples);
         let mut all = Self {
             root: data.root.display().to_string(),
             name: data.plan.name.clone(),
@@ -153,15 +155,10 @@ impl SweepComparison {
 
 impl CellComparison {
     fn new(analysis: CellAnalysis, row: &Row, baseline: Option<&Row>, options: &Options) -> Result<Self> {
-        let mut comparison = match baseline {
-            Some(baseline) => compare(baseline, row, options)?,
-            None => None,
+        let comparison = match (baseline, analysis.against) {
+            (Some(baseline), Some(contrasts)) => Some(compare(baseline, row, contrasts, options)?),
+            _ => None,
         };
-        if let (Some(comparison), Some(against)) = (&mut comparison, analysis.against) {
-            // These contrasts have the same numbers, but p-values that are corrected over the cells or the controls.
-            (comparison.last, comparison.best) = (against.last, against.best);
-            (comparison.target, comparison.targets) = (against.targets.first().cloned(), against.targets);
-        }
         let cell = analysis.cell;
         Ok(Self {
             planned: cell.runs.len(),
@@ -179,12 +176,35 @@ impl CellComparison {
     }
 }
 
-/// Compares a cell (B) with its baseline (A).
-fn compare(baseline: &Row, row: &Row, options: &Options) -> Result<Option<Comparison>> {
-    let group = |row: &Row| (row.cell.name.clone(), row.members.clone());
-    let ((name_a, a), (name_b, b)) = (group(baseline), group(row));
+/// The row of the cell with this name.
+fn find<'a>(rows: &'a [Row], name: Option<&str>) -> Option<&'a Row> {
+    rows.iter().find(|row| Some(row.cell.name.as_str()) == name)
+}
+
+/// Compares a cell (B) with its baseline (A), without the test examples.
+fn compare(baseline: &Row, row: &Row, contrasts: Contrasts, options: &Options) -> Result<Comparison> {
+    fn group(row: &Row) -> (Group, &[Member]) {
+        (Group::new(&row.cell.name, &row.members), &row.members)
+    }
     let diverged = [baseline.diverged.as_slice(), &row.diverged];
-    Ok(Comparison::of_members((&name_a, a), (&name_b, b), diverged, options)?)
+    let options = &Options { resamples: 0, ..options.clone() };
+    Ok(Comparison::of_contrasts(group(baseline), group(row), diverged, contrasts, options)?)
+}
+
+/// Compares all cells with their baselines on the test examples.
+fn compare_examples(cells: &mut [CellComparison], rows: &[Row], resamples: usize) {
+    let mut compared: Vec<&mut Comparison> = Vec::new();
+    let mut groups: Vec<(&[Member], &[Member], bool)> = Vec::new();
+    for (cell, row) in cells.iter_mut().zip(rows) {
+        let baseline = find(rows, cell.baseline.as_deref());
+        if let (Some(comparison), Some(baseline)) = (cell.comparison.as_mut(), baseline) {
+            groups.push((&baseline.members, &row.members, comparison.method == Method::Paired));
+            compared.push(comparison);
+        }
+    }
+    for (comparison, examples) in compared.into_iter().zip(Examples::between_each(&groups, resamples)) {
+        comparison.examples = examples;
+    }
 }
 
 /// The finished runs of every cell.
@@ -208,6 +228,7 @@ fn rows(data: &SweepData, warnings: &mut Vec<String>) -> Result<Vec<Row>> {
                 warnings.push(left_out(&cell, status, &runs));
             }
         }
+        members.sort_by_key(|member| member.numbers.seed);
         let diverged = diverged(data, &cell);
         rows.push(Row { cell, members, diverged });
     }

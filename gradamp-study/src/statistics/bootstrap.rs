@@ -1,5 +1,7 @@
 //! The bootstrap interval of a mean over test examples.
 
+use std::collections::BTreeMap;
+
 use gradamp_core::random::{Purpose, Stream};
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
@@ -30,42 +32,85 @@ pub struct Bootstrap {
 /// **Source:** B. Efron, "Better bootstrap confidence intervals", Journal of the American Statistical Association 82,
 /// 1987.
 pub fn bootstrap(values: &[f64], resamples: usize, seed: u64) -> Option<Bootstrap> {
-    if values.is_empty() || resamples == 0 {
-        return None;
+    bootstrap_each(std::slice::from_ref(&values), resamples, seed).pop().flatten()
+}
+
+/// The number of sets whose sums are computed together. The values of one example fill a cache line.
+const TOGETHER: usize = 8;
+
+/// The interval of the mean of each set of values, as [`bootstrap`] computes it, bit for bit. Sets of equally many values share the
+/// drawing of their resamples, which takes most of the time.
+pub fn bootstrap_each<T: AsRef<[f64]>>(sets: &[T], resamples: usize, seed: u64) -> Vec<Option<Bootstrap>> {
+    let mut by_size: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (i, values) in sets.iter().enumerate() {
+        by_size.entry(values.as_ref().len()).or_default().push(i);
     }
+    let mut all = vec![None; sets.len()];
+    if resamples == 0 {
+        return all;
+    }
+    by_size.remove(&0);
     let stream = Stream::new(seed, Purpose::Resample);
-    let mean_of = |i: usize| resampled_mean(values, stream.at(i as u64));
-    // If the system starts no threads, this thread does all the work.
-    let mut means: Vec<f64> = match ThreadPoolBuilder::new().build() {
-        Ok(pool) => pool.install(|| (0..resamples).into_par_iter().map(mean_of).collect()),
-        Err(_) => (0..resamples).map(mean_of).collect(),
-    };
-    means.sort_by(f64::total_cmp);
-    Some(Bootstrap {
-        difference: mean(values),
-        examples: values.len(),
-        resamples,
-        percentile: (quantile(&means, 0.5 * ALPHA), quantile(&means, 1.0 - 0.5 * ALPHA)),
-        bca: bca(&means, values),
-    })
+    for (examples, members) in by_size {
+        let of_member = |member: &usize| sets[*member].as_ref();
+        let blocks: Vec<Vec<[f64; TOGETHER]>> = members
+            .chunks(TOGETHER)
+            .map(|chunk| interleaved(&chunk.iter().map(of_member).collect::<Vec<_>>()))
+            .collect();
+        let means_of = |i: usize| resampled_means(&blocks, draws(examples, stream.at(i as u64)));
+        // If the system starts no threads, this thread does all the work.
+        let resampled: Vec<Vec<f64>> = match ThreadPoolBuilder::new().build() {
+            Ok(pool) => pool.install(|| (0..resamples).into_par_iter().map(means_of).collect()),
+            Err(_) => (0..resamples).map(means_of).collect(),
+        };
+        for (place, member) in members.iter().enumerate() {
+            let values = of_member(member);
+            let mut means: Vec<f64> = resampled.iter().map(|means| means[place]).collect();
+            means.sort_by(f64::total_cmp);
+            all[*member] = Some(Bootstrap {
+                difference: mean(values),
+                examples,
+                resamples,
+                percentile: (quantile(&means, 0.5 * ALPHA), quantile(&means, 1.0 - 0.5 * ALPHA)),
+                bca: bca(&means, values),
+            });
+        }
+    }
+    all
+}
+
+/// The values of up to [`TOGETHER`] sets, example by example; zeros where there are fewer sets.
+fn interleaved(sets: &[&[f64]]) -> Vec<[f64; TOGETHER]> {
+    let examples = sets.first().map_or(0, |values| values.len());
+    let row = |i: usize| std::array::from_fn(|set| sets.get(set).map_or(0.0, |values: &&[f64]| values[i]));
+    (0..examples).map(row).collect()
 }
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The mean of as many values, drawn with replacement.
-fn resampled_mean(values: &[f64], stream: Stream) -> f64 {
-    let n = values.len();
+/// Draws `n` of `n` examples with replacement.
+fn draws(n: usize, stream: Stream) -> Vec<usize> {
     // Makes two draws from each 64 random bits. The bias of a draw from 32 bits is below n / 2³².
-    let pick = |bits: u32| values[((u64::from(bits) * n as u64) >> 32) as usize];
-    let sum: f64 = (0..n as u64)
-        .map(|i| {
-            let bits = stream.bits(i / 2);
-            pick(if i % 2 == 0 { bits as u32 } else { (bits >> 32) as u32 })
-        })
-        .sum();
-    sum / n as f64
+    let pick = |bits: u64| ((bits * n as u64) >> 32) as usize;
+    let pairs = (0..n.div_ceil(2) as u64).map(|pair| stream.bits(pair));
+    pairs.flat_map(|bits| [pick(bits & 0xFFFF_FFFF), pick(bits >> 32)]).take(n).collect()
+}
+
+/// The mean of each set over these examples: first those of the first block.
+fn resampled_means(blocks: &[Vec<[f64; TOGETHER]>], draws: Vec<usize>) -> Vec<f64> {
+    let mut means = Vec::with_capacity(TOGETHER * blocks.len());
+    for block in blocks {
+        let mut sums = [0.0; TOGETHER];
+        for &example in &draws {
+            for (sum, value) in sums.iter_mut().zip(&block[example]) {
+                *sum += value;
+            }
+        }
+        means.extend(sums.map(|sum| sum / draws.len() as f64));
+    }
+    means
 }
 
 /// The interval corrected for bias and skewness, from the sorted means of the resamples.

@@ -3,6 +3,7 @@
 use statrs::function::beta::{checked_beta_reg, inv_beta_reg};
 use statrs::function::erf::{erfc, erfc_inv};
 use statrs::function::gamma::ln_gamma;
+use std::collections::HashMap;
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
 /// P(X ≤ x) of the beta distribution.
@@ -66,41 +67,72 @@ pub fn student_critical(alpha: f64, df: f64) -> f64 {
 }
 
 /// P(T ≤ t) of Student's distribution around `delta`: of (Z + δ) / √(χ²/df).
-///
-/// P = Φ(−δ) + ½ Σ_j [ p_j I_x(j + ½, df/2) + q_j I_x(j + 1, df/2) ] for t ≥ 0, with x = t²/(df + t²),
-/// p_j = e^(−λ) λ^j / j!, q_j = δ/√2 · e^(−λ) λ^j / Γ(j + 3/2), λ = δ²/2.
-///
-/// **Source:** R. V. Lenth, "Algorithm AS 243: Cumulative distribution function of the non-central t distribution",
-/// Applied Statistics 38(1), 1989.
 pub fn noncentral_student(t: f64, df: f64, delta: f64) -> f64 {
-    if t < 0.0 {
-        return 1.0 - noncentral_student(-t, df, -delta);
+    NoncentralStudent::new(t, df).probability(delta)
+}
+
+/// Student's noncentral distributions at one t. What does not depend on δ is computed once, however often a solver asks.
+pub struct NoncentralStudent {
+    t: f64,
+    df: f64,
+    /// By j: ln Γ(j + 1), ln Γ(j + 3/2), I_x(j + ½, df/2), I_x(j + 1, df/2).
+    terms: HashMap<u64, [f64; 4]>,
+}
+
+impl NoncentralStudent {
+    /// The distributions with `df` degrees of freedom at `t`.
+    pub fn new(t: f64, df: f64) -> Self {
+        Self { t, df, terms: HashMap::new() }
     }
-    let lambda = 0.5 * delta * delta;
-    let below_zero = normal(-delta);
-    let x = t * t / (df + t * t);
-    if x == 0.0 {
-        return below_zero;
+
+    /// P(T ≤ t) around `delta`.
+    ///
+    /// P = Φ(−δ) + ½ Σ_j [ p_j I_x(j + ½, df/2) + q_j I_x(j + 1, df/2) ] for t ≥ 0, with x = t²/(df + t²),
+    /// p_j = e^(−λ) λ^j / j!, q_j = δ/√2 · e^(−λ) λ^j / Γ(j + 3/2), λ = δ²/2. For t < 0 it is one less that of −t around −δ.
+    ///
+    /// **Source:** R. V. Lenth, "Algorithm AS 243: Cumulative distribution function of the non-central t distribution",
+    /// Applied Statistics 38(1), 1989.
+    pub fn probability(&mut self, delta: f64) -> f64 {
+        if self.t < 0.0 { 1.0 - self.at_magnitude(-delta) } else { self.at_magnitude(delta) }
     }
-    // The weights are those of a Poisson distribution, apart from a constant factor. In f64, weights more than ten deviations
-    // from λ do not matter.
-    let reach = 10.0 * lambda.sqrt() + 20.0;
-    let (first, last) = ((lambda - reach).max(0.0) as u64, (lambda + reach) as u64);
-    let ln_lambda = lambda.ln();
-    let sum: f64 = (first..=last)
-        .map(|j| {
-            let j = j as f64;
-            let power = if j == 0.0 { 0.0 } else { j * ln_lambda }; // 0⁰ = 1
-            let p = (power - lambda - ln_gamma(j + 1.0)).exp();
-            let q = FRAC_1_SQRT_2 * delta * (power - lambda - ln_gamma(j + 1.5)).exp();
-            p * beta(j + 0.5, 0.5 * df, x) + q * beta(j + 1.0, 0.5 * df, x)
-        })
-        .sum();
-    (below_zero + 0.5 * sum).clamp(0.0, 1.0)
+
+    /// P(T ≤ |t|) around `delta`.
+    fn at_magnitude(&mut self, delta: f64) -> f64 {
+        let (t, df) = (self.t, self.df);
+        let lambda = 0.5 * delta * delta;
+        let below_zero = normal(-delta);
+        let x = t * t / (df + t * t);
+        if x == 0.0 {
+            return below_zero;
+        }
+        // The weights are those of a Poisson distribution, apart from a constant factor. In f64, weights more than ten
+        // deviations from λ do not matter.
+        let reach = 10.0 * lambda.sqrt() + 20.0;
+        let (first, last) = ((lambda - reach).max(0.0) as u64, (lambda + reach) as u64);
+        let ln_lambda = lambda.ln();
+        let sum: f64 = (first..=last)
+            .map(|number| {
+                let j = number as f64;
+                let [ln_p, ln_q, beta_p, beta_q] = *self.terms.entry(number).or_insert_with(|| {
+                    let half = 0.5 * df;
+                    [ln_gamma(j + 1.0), ln_gamma(j + 1.5), beta(j + 0.5, half, x), beta(j + 1.0, half, x)]
+                });
+                let power = if j == 0.0 { 0.0 } else { j * ln_lambda }; // 0⁰ = 1
+                let p = (power - lambda - ln_p).exp();
+                let q = FRAC_1_SQRT_2 * delta * (power - lambda - ln_q).exp();
+                p * beta_p + q * beta_q
+            })
+            .sum();
+        (below_zero + 0.5 * sum).clamp(0.0, 1.0)
+    }
 }
 
 /// The x in `low..high` at which a decreasing function has the value `level`, exact to the last digits.
-pub fn solve_falling(level: f64, (mut low, mut high): (f64, f64), function: impl Fn(f64) -> f64) -> f64 {
+pub fn solve_falling(
+    level: f64,
+    (mut low, mut high): (f64, f64),
+    mut function: impl FnMut(f64) -> f64,
+) -> f64 {
     for _ in 0..60 {
         let middle = 0.5 * (low + high);
         if function(middle) > level { low = middle } else { high = middle }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use statrs::function::gamma::ln_gamma;
 
-use super::distributions::{noncentral_student, solve_falling};
+use super::distributions::{NoncentralStudent, solve_falling};
 use super::means::pair_differences;
 use super::{ALPHA, Summary};
 
@@ -64,9 +64,10 @@ impl Effect {
         }
         let t = d / unit;
         // The interval holds the effects for which the observed t is not in the outer 2.5 % on either side.
-        let bound = |level| {
+        let mut distribution = NoncentralStudent::new(t, df);
+        let mut bound = |level| {
             let reach = 10.0 + 3.0 * t.abs() * (1.0 + (4.0 / df).sqrt());
-            solve_falling(level, (t - reach, t + reach), |delta| noncentral_student(t, df, delta))
+            solve_falling(level, (t - reach, t + reach), |delta| distribution.probability(delta))
         };
         let ci = (t.abs() <= LARGEST_T)
             .then(|| (correction * unit * bound(1.0 - 0.5 * ALPHA), correction * unit * bound(0.5 * ALPHA)));

@@ -10,7 +10,7 @@
 //! | are two settings equal up to a difference that does not matter? | [`equivalence`] |
 //! | how long do runs take to reach a target, if some never reach it? | [`KaplanMeier`], [`RestrictedMean`], [`log_rank`], [`rank_sum`] |
 //! | by how much, in units of the standard deviation? | [`hedges_g`], [`cohens_dz`] |
-//! | do two models differ, over test examples? | [`mcnemar`], [`bootstrap`] |
+//! | do two models differ, over test examples? | [`mcnemar`], [`bootstrap`], [`bootstrap_each`] |
 //! | is a model better than chance? | [`is_above_chance`] |
 //! | how are the p-values of several comparisons corrected? | [`holm`], [`benjamini_hochberg`] |
 //! | before a study: how many seeds detect a difference, and which difference does a number of seeds detect? | [`seeds_needed`], [`smallest_effect`] |
@@ -31,7 +31,7 @@ mod survival;
 #[cfg(test)]
 mod tests;
 
-pub use bootstrap::{Bootstrap, bootstrap, quantile};
+pub use bootstrap::{Bootstrap, bootstrap, bootstrap_each, quantile};
 pub use chance::is_above_chance;
 pub use correction::{Correction, benjamini_hochberg, holm};
 pub use effect::{Effect, EffectKind, cohens_dz, hedges_g};

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::distributions::{chi_square_tail, student_critical};
+use super::distributions::{chi_square_tail, normal_quantile, student_critical};
 use super::means::MeanDifference;
 use super::{ALPHA, Summary};
 
@@ -46,6 +46,13 @@ pub struct SurvivalStep {
     pub share: f64,
     /// The standard error of the share, by Greenwood's formula: S √(Σ dᵢ / (nᵢ (nᵢ − dᵢ))); 0 where S is 0.
     pub standard_error: f64,
+    /// The 95 % interval of the share at this time alone (pointwise): exp(−exp(θ ± z √(Σ dᵢ / (nᵢ (nᵢ − dᵢ))) / ln S)), where
+    /// θ = ln(−ln S) and z is the 97.5 % quantile of the normal distribution. It lies between 0 and 1. `None` where S is 0 or 1,
+    /// because θ is not finite.
+    ///
+    /// **Source:** J. D. Kalbfleisch, R. L. Prentice, "The Statistical Analysis of Failure Time Data", Wiley, 1980, section 1.4:
+    /// the interval of Greenwood's variance, transformed by log(−log).
+    pub ci: Option<(f64, f64)>,
 }
 
 /// The mean of the times, where the time between the horizon and a later event does not count.
@@ -95,6 +102,7 @@ impl KaplanMeier {
                 censored: tied.len() - events,
                 share,
                 standard_error: share * greenwood.sqrt(),
+                ci: log_log_interval(share, greenwood),
             });
             at_risk -= tied.len();
         }
@@ -141,6 +149,14 @@ impl KaplanMeier {
         let ci = half.map(|half| (mean - half, mean + half));
         Some(RestrictedMean { horizon, mean, standard_error: error, ci, n })
     }
+}
+
+/// The 95 % interval of a share, from Greenwood's sum; see [`SurvivalStep::ci`].
+fn log_log_interval(share: f64, greenwood: f64) -> Option<(f64, f64)> {
+    let (theta, half) =
+        ((-share.ln()).ln(), normal_quantile(1.0 - 0.5 * ALPHA) * greenwood.sqrt() / -share.ln());
+    let bound = |theta: f64| (-theta.exp()).exp();
+    (theta.is_finite() && share < 1.0).then(|| (bound(theta + half), bound(theta - half)))
 }
 
 impl RestrictedMean {

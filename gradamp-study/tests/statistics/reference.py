@@ -146,8 +146,11 @@ def curve(times, happened, horizons):
     share = fitted.survival_function_["KM_estimate"]
     fit = SurvfuncRight(np.array(times, float), happened)  # has a line for each time of an event only
     error = lambda t: float(fit.surv_prob_se[fit.surv_times <= t][-1]) if any(fit.surv_times <= t) else 0.0
+    # lifelines' own interval, by log(-log); it says nothing where the share is 0 or 1.
+    bounds = lambda t: [float(bound) for bound in sorted(fitted.confidence_interval_.loc[t])]
     steps = [{"time": t, "at_risk": row.at_risk, "events": row.observed, "censored": row.censored, "share": share[t],
-              "standard_error": error(t) if share[t] > 0 else 0.0} for t, row in table.iterrows()]
+              "standard_error": error(t) if share[t] > 0 else 0.0,
+              "ci": bounds(t) if 0 < share[t] < 1 else None} for t, row in table.iterrows()]
 
     def of_horizon(horizon):
         # The variance of the mean by Kaplan and Meier's formula, from the integrals of lifelines' own curve.

@@ -26,6 +26,12 @@ fn curves_and_restricted_means_agree_with_lifelines() {
                 assert_close(found.time, number(&expected["time"]), 0.0, expected);
                 assert_close(found.share, number(&expected["share"]), 1e-12, expected);
                 assert_close(found.standard_error, number(&expected["standard_error"]), 1e-10, expected);
+                let interval = expected["ci"].as_array().map(|ci| (number(&ci[0]), number(&ci[1])));
+                assert_eq!(found.ci.is_some(), interval.is_some(), "{expected}");
+                if let (Some(found), Some(interval)) = (found.ci, interval) {
+                    assert_close(found.0, interval.0, 1e-10, expected);
+                    assert_close(found.1, interval.1, 1e-10, expected);
+                }
                 let counts = [found.at_risk, found.events, found.censored];
                 assert_eq!(
                     counts,
@@ -112,6 +118,9 @@ proptest! {
         let mut last = 1.0;
         for step in &curve.steps {
             prop_assert!((0.0..=last).contains(&step.share));
+            if let Some((least, most)) = step.ci {
+                prop_assert!((0.0..step.share).contains(&least) && step.share < most && most <= 1.0, "{step:?}");
+            }
             last = step.share;
         }
         let means: Vec<f64> = (1..14_u32).map(|h| curve.restricted_mean(h.into()).unwrap().mean).collect();

@@ -227,6 +227,9 @@ pub fn compare(args: &CompareArgs) -> Result<()> {
     match args.question()? {
         Question::Sweep(root) => {
             let data = SweepData::read(&root)?;
+            // The page of a sweep shows no interval over test examples; the JSON holds them.
+            let resamples = if args.json { options.resamples } else { 0 };
+            let options = Options { resamples, ..options };
             let sweep = SweepComparison::read(&data, &options, args.correction, args.baseline.as_deref())?;
             if args.json {
                 print_json(&sweep, &sweep.warnings)?;

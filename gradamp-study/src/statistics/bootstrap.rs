@@ -102,13 +102,20 @@ fn draws(n: usize, stream: Stream) -> Vec<usize> {
 fn resampled_means(blocks: &[Vec<[f64; TOGETHER]>], draws: Vec<usize>) -> Vec<f64> {
     let mut means = Vec::with_capacity(TOGETHER * blocks.len());
     for block in blocks {
-        let mut sums = [0.0; TOGETHER];
+        // Eight sums in registers: in an inner loop over the sets they take several times as long without optimisation.
+        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = [0.0; TOGETHER];
         for &example in &draws {
-            for (sum, value) in sums.iter_mut().zip(&block[example]) {
-                *sum += value;
-            }
+            let row = &block[example];
+            a += row[0];
+            b += row[1];
+            c += row[2];
+            d += row[3];
+            e += row[4];
+            f += row[5];
+            g += row[6];
+            h += row[7];
         }
-        means.extend(sums.map(|sum| sum / draws.len() as f64));
+        means.extend([a, b, c, d, e, f, g, h].map(|sum| sum / draws.len() as f64));
     }
     means
 }

@@ -118,14 +118,16 @@ pub fn n(value: f64) -> String {
 }
 
 /// The estimated width of `text` in letters of `size`, which is rather too large: the program has no font, so each kind of
-/// letter counts with a typical width.
+/// letter counts with its width in DejaVu Sans, the widest of the page's fonts.
 pub fn width_of(text: &str, size: f64) -> f64 {
     let width = |letter: char| match letter {
-        'i' | 'j' | 'l' | 't' | 'f' | 'I' | '.' | ',' | ':' | '|' | '\'' | ' ' => 0.33,
-        'm' | 'w' | 'M' | 'W' | '%' | '@' => 0.92,
-        'A'..='Z' => 0.7,
+        'i' | 'j' | 'l' | 'f' | 'I' | '.' | ',' | ':' | '|' | '\'' | ' ' => 0.33,
+        'r' | 't' | '-' | '/' | '(' | ')' => 0.42,
+        'm' | 'w' | 'M' | 'W' | '%' | '@' => 0.97,
+        'A'..='Z' => 0.75,
         letter if letter as u32 > 0x2e80 => 1.05,
-        _ => 0.58,
+        'c' | 'k' | 's' | 'v' | 'x' | 'y' | 'z' | '_' => 0.6,
+        _ => 0.64,
     };
     text.chars().map(width).sum::<f64>() * size
 }

@@ -9,6 +9,10 @@ use crate::latex;
 const LONG_NAME: usize = 24;
 /// The most rows of a table. A note says how many rows are left out and where they are.
 const MOST_ROWS: usize = 600;
+/// The most rows of a folding table that are all in view.
+const MOST_IN_VIEW: usize = 40;
+/// The rows of a longer folding table that are in view.
+const FIRST_ROWS: usize = 20;
 
 /// A cell of a table.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +54,8 @@ pub struct Table {
     pub head: Vec<String>,
     /// The rows.
     pub rows: Vec<Vec<Cell>>,
+    /// Whether the page shows only the first rows of a long table, and all rows in a fold below.
+    pub folds: bool,
 }
 
 impl Table {
@@ -59,6 +65,7 @@ impl Table {
             caption: caption.into(),
             head: head.iter().map(|&name| name.into()).collect(),
             rows: Vec::new(),
+            folds: false,
         }
     }
 
@@ -85,9 +92,25 @@ impl Table {
         self.rows.iter().any(|row| matches!(row.get(column), Some(Cell::Number(_))))
     }
 
-    /// The table as HTML, in a box that scrolls if the table is too wide.
+    /// The table as HTML, in a box that scrolls if the table is too wide. A long table that folds has its first rows in view.
     pub fn html(&self) -> String {
-        let caption = escape(&self.caption);
+        let n = self.rows.len();
+        if !self.folds || n <= MOST_IN_VIEW {
+            return self.html_of(&self.caption, &self.rows);
+        }
+        let first = self.html_of(
+            &format!("{}: the first {FIRST_ROWS} of {n} rows", self.caption),
+            &self.rows[..FIRST_ROWS],
+        );
+        let all = self.html_of(&self.caption, &self.rows);
+        format!(
+            "{first}<details><summary>All {n} rows: {}</summary>\n{all}</details>\n",
+            escape(&self.caption)
+        )
+    }
+
+    fn html_of(&self, caption: &str, rows: &[Vec<Cell>]) -> String {
+        let caption = escape(caption);
         let mut html = format!(
             "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{caption}\"><table><caption>{caption}</caption>\n<thead><tr>"
         );
@@ -96,12 +119,12 @@ impl Table {
             let _ = write!(html, "<th scope=\"col\"{class}>{}</th>", escape(name)); // a String takes all
         }
         html.push_str("</tr></thead>\n<tbody>\n");
-        for row in self.rows.iter().take(MOST_ROWS) {
+        for row in rows.iter().take(MOST_ROWS) {
             let cells: String = row.iter().enumerate().map(|(i, cell)| cell.html(i == 0)).collect();
             let _ = writeln!(html, "<tr>{cells}</tr>");
         }
         html.push_str("</tbody></table>");
-        if let Some(more) = self.rows.len().checked_sub(MOST_ROWS + 1) {
+        if let Some(more) = rows.len().checked_sub(MOST_ROWS + 1) {
             let _ = write!(html, "<p class=\"how\">{} further rows are in the folder's files.</p>", more + 1);
         }
         html.push_str("</div>\n");

@@ -49,6 +49,8 @@ pub struct LineChart {
     pub height: f64,
     /// Whether the names of the lines are at their ends.
     pub labelled: bool,
+    /// Whether the points of short lines have dots.
+    pub has_dots: bool,
 }
 
 impl LineChart {
@@ -63,6 +65,7 @@ impl LineChart {
             lanes: (String::new(), Vec::new()),
             height: 210.0,
             labelled: true,
+            has_dots: true,
         }
     }
 }
@@ -97,7 +100,8 @@ impl Chart for LineChart {
         let names = if self.labelled { names.min(0.36 * width) } else { 4.0 };
         let (x0, x1) = (left, width - names - 10.0);
         let top = 20.0;
-        let panel = Panel { x: (x0, x1), y: (top, top + self.height), xs: &xs, ys: &ys, has_dots: true };
+        let panel =
+            Panel { x: (x0, x1), y: (top, top + self.height), xs: &xs, ys: &ys, has_dots: self.has_dots };
 
         let mut svg = Svg::default();
         panel.ground(&mut svg, &self.spans, true);

@@ -21,6 +21,8 @@ enum Shown {
     Difference,
     /// The mean accuracy.
     Mean,
+    /// The share of runs that train at all.
+    Trained,
 }
 
 impl Shown {
@@ -28,6 +30,32 @@ impl Shown {
         match self {
             Shown::Difference => cell.difference().unwrap_or(f64::NAN),
             Shown::Mean => cell.accuracy.mean,
+            Shown::Trained => cell.trained.map_or(f64::NAN, |share| share.trained as f64 / share.runs as f64),
+        }
+    }
+
+    /// The anchor of the figure, and the beginning of its title.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Shown::Difference => ("map", "Difference to the baseline"),
+            Shown::Mean => ("map-accuracy", "Accuracy"),
+            Shown::Trained => ("map-trained", "Share of runs that train"),
+        }
+    }
+
+    /// What the dot on a cell says.
+    fn doubt(self) -> &'static str {
+        match self {
+            Shown::Difference => UNCERTAIN,
+            Shown::Mean | Shown::Trained => INCOMPLETE,
+        }
+    }
+
+    fn is_doubtful(self, cell: &MeasuredCell) -> bool {
+        match self {
+            Shown::Difference => cell.is_uncertain(),
+            Shown::Mean => cell.accuracy.n != cell.cell.runs.len(),
+            Shown::Trained => cell.trained.is_none_or(|share| share.runs != cell.cell.runs.len()),
         }
     }
 
@@ -35,6 +63,7 @@ impl Shown {
         match self {
             Shown::Difference => format!("{} points", Format::Points.text(value)),
             Shown::Mean => Format::Percent(2).text(value),
+            Shown::Trained => Format::Percent(0).text(value),
         }
     }
 }
@@ -44,29 +73,77 @@ pub fn blocks(cells: &[MeasuredCell], measure: Measure) -> Vec<Block> {
     let axes = axes(cells);
     let studied: Vec<&MeasuredCell> = cells.iter().filter(|cell| cell.cell.role == Role::Cell).collect();
     let has_baseline = studied.iter().any(|cell| cell.against.is_some());
-    let shown = if has_baseline { Shown::Difference } else { Shown::Mean };
+    let has_untrained = cells.iter().filter_map(|cell| cell.trained).any(|share| share.trained < share.runs);
+    let mut shown = vec![Shown::Mean];
+    if has_baseline {
+        shown.insert(0, Shown::Difference);
+    }
+    if has_untrained {
+        shown.insert(0, Shown::Trained);
+    }
     match axes.as_slice() {
         [] => Vec::new(),
-        [only] => along(only, &studied, shown, measure).into_iter().map(Block::Figure).collect(),
-        [a, b, others @ ..] => vec![Block::Figure(over(a, b, others, &studied, shown, measure))],
+        [only] => along(only, &studied, has_baseline, measure).into_iter().map(Block::Figure).collect(),
+        [a, b, others @ ..] => {
+            let figure = |shown| Block::Figure(over(a, b, others, cells, shown, measure));
+            shown.into_iter().map(figure).collect()
+        }
     }
 }
 
-/// Chooses the vertical one of two axes: the ratio if there is one, otherwise the axis with fewer values.
-fn ordered<'a>(a: &'a StudyAxis, b: &'a StudyAxis) -> (&'a StudyAxis, &'a StudyAxis) {
-    if short(&a.name) == "ratio" { (a, b) } else { (b, a) }
+/// The name of the row of baselines.
+const BASELINE: &str = "baseline";
+
+/// The baseline of the cells in a column of a map, if the maps can hold baselines in a row of their own: if the cells have one
+/// baseline, which the rows' axis does not change, but the columns' axis does.
+fn baseline_of<'a>(
+    cells: &'a [MeasuredCell],
+    rows: &StudyAxis,
+    columns: &StudyAxis,
+    is_in_column: impl Fn(&MeasuredCell) -> bool,
+) -> Option<&'a MeasuredCell> {
+    let mut names = cells
+        .iter()
+        .filter(|cell| cell.cell.role == Role::Cell && is_in_column(cell))
+        .map(|cell| cell.cell.baseline.as_deref());
+    let name = names.next()??;
+    let baseline = cells.iter().find(|cell| cell.cell.name == name)?;
+    let has_place = value_on(baseline, &rows.name).is_none() && value_on(baseline, &columns.name).is_some();
+    (has_place && names.all(|other| other == Some(name))).then_some(baseline)
+}
+
+/// The vertical and the horizontal one of two axes. Vertical is the ratio, if there is one, or else the axis on which baselines have
+/// no value, so that baselines can have a row; otherwise the axis with fewer values.
+fn ordered<'a>(a: &'a StudyAxis, b: &'a StudyAxis, cells: &[MeasuredCell]) -> (&'a StudyAxis, &'a StudyAxis) {
+    let has_baselines = |axis: &StudyAxis| {
+        cells.iter().any(|cell| cell.is_baseline() && value_on(cell, &axis.name).is_some())
+    };
+    let is_first = short(&a.name) == "ratio" || (!has_baselines(a) && has_baselines(b));
+    if is_first { (a, b) } else { (b, a) }
 }
 
 fn over(
     a: &StudyAxis,
     b: &StudyAxis,
     others: &[StudyAxis],
-    studied: &[&MeasuredCell],
+    cells: &[MeasuredCell],
     shown: Shown,
     measure: Measure,
 ) -> Figure {
-    let (rows, columns) = ordered(a, b);
-    let values = || studied.iter().map(|cell| shown.value(cell));
+    let (rows, columns) = ordered(a, b, cells);
+    let studied: Vec<&MeasuredCell> = cells.iter().filter(|cell| cell.cell.role == Role::Cell).collect();
+    let has_place = |cell: &&MeasuredCell| {
+        cell.is_baseline()
+            && baseline_of(cells, rows, columns, |other| {
+                other.cell.baseline.as_ref() == Some(&cell.cell.name)
+            })
+            .is_some()
+    };
+    let baselines: Vec<&MeasuredCell> = match shown {
+        Shown::Difference => Vec::new(),
+        Shown::Mean | Shown::Trained => cells.iter().filter(has_place).collect(),
+    };
+    let values = || studied.iter().chain(&baselines).map(|cell| shown.value(cell));
     let scale = match shown {
         Shown::Difference => ColourScale::diverging(
             Axis::linear("difference to the baseline, percentage points", Format::Points),
@@ -74,9 +151,13 @@ fn over(
             values(),
         ),
         Shown::Mean => ColourScale::sequential(Axis::linear(measure.name(), Format::Percent(1)), values()),
+        Shown::Trained => ColourScale::sequential(
+            Axis::linear(Measure::Trained.name(), Format::Percent(0)).including(&[0.0, 1.0]),
+            values(),
+        ),
     };
     let mut combinations: Vec<Vec<&str>> = Vec::new();
-    for cell in studied {
+    for cell in &studied {
         let combination = combination(cell, others);
         if !combinations.contains(&combination) {
             combinations.push(combination);
@@ -89,26 +170,32 @@ fn over(
     });
     let left_out = combinations.len().saturating_sub(MOST_PANELS);
     combinations.truncate(MOST_PANELS);
+    let mut row_names = rows.values.clone();
+    if !baselines.is_empty() {
+        row_names.insert(0, BASELINE.to_owned());
+    }
     let map = |chosen: &Vec<&str>| {
         let cell_at = |row: &String, column: &String| {
-            let is_here = |cell: &&&MeasuredCell| {
-                value_on(cell, &rows.name) == Some(row)
-                    && value_on(cell, &columns.name) == Some(column)
-                    && combination(cell, others) == *chosen
+            let is_in_column = |cell: &MeasuredCell| {
+                value_on(cell, &columns.name) == Some(column) && combination(cell, others) == *chosen
             };
-            studied.iter().find(is_here)
+            if row == BASELINE && !baselines.is_empty() {
+                return baseline_of(cells, rows, columns, is_in_column);
+            }
+            let is_here =
+                |cell: &&&MeasuredCell| value_on(cell, &rows.name) == Some(row) && is_in_column(cell);
+            studied.iter().find(is_here).copied()
         };
         let value =
             |row: &String, column: &String| cell_at(row, column).map_or(f64::NAN, |cell| shown.value(cell));
         let is_dotted =
-            |row: &String, column: &String| cell_at(row, column).is_some_and(|cell| cell.is_uncertain());
+            |row: &String, column: &String| cell_at(row, column).is_some_and(|cell| shown.is_doubtful(cell));
         Heatmap {
             row_label: rows.name.clone(),
-            rows: rows.values.clone(),
+            rows: row_names.clone(),
             column_label: columns.name.clone(),
             columns: columns.values.clone(),
-            values: rows
-                .values
+            values: row_names
                 .iter()
                 .map(|row| columns.values.iter().map(|column| value(row, column)).collect())
                 .collect(),
@@ -116,11 +203,11 @@ fn over(
             text: Some(match shown {
                 Shown::Difference => Format::Points,
                 Shown::Mean => Format::Percent(1),
+                Shown::Trained => Format::Percent(0),
             }),
             has_legend: false,
             crosses_empty: true,
-            dotted: rows
-                .values
+            dotted: row_names
                 .iter()
                 .map(|row| columns.values.iter().map(|column| is_dotted(row, column)).collect())
                 .collect(),
@@ -129,10 +216,10 @@ fn over(
     };
     let maps: Vec<Heatmap> = combinations.iter().map(map).collect();
     let has_crosses = maps.iter().any(Heatmap::has_crosses);
-    let meaning = if shown == Shown::Difference { UNCERTAIN } else { INCOMPLETE };
-    let dots = maps.iter().any(Heatmap::has_dots).then(|| meaning.to_owned());
-    let title = format!("Accuracy by {} and {}", short(&rows.name), short(&columns.name));
-    let words = words(studied, shown);
+    let dots = maps.iter().any(Heatmap::has_dots).then(|| shown.doubt().to_owned());
+    let (anchor, subject) = shown.names();
+    let title = format!("{subject} by {} and {}", short(&rows.name), short(&columns.name));
+    let words = words(&studied, shown);
     let panel = |(combination, map): (&Vec<&str>, Heatmap)| -> (String, Box<dyn Chart>) {
         (titled(others.iter().zip(combination.iter().copied())), Box::new(map))
     };
@@ -141,7 +228,7 @@ fn over(
     // A row of maps for all values of the first axis, where there is room.
     let most = others.first().map_or(4, |axis| axis.values.len()).clamp(2, 4);
     let chart = Multiples { panels, least: 250.0, most, legend: Some(scale), has_crosses, dots };
-    let figure = Figure::new("map", &title, words, chart);
+    let figure = Figure::new(anchor, &title, words, chart);
     let figure = if is_alone { figure } else { figure.broad() };
     match left_out {
         0 => figure,
@@ -164,7 +251,13 @@ fn combination<'a>(cell: &'a MeasuredCell, others: &[StudyAxis]) -> Vec<&'a str>
 }
 
 /// The figure over one axis: a line if the values are numbers; otherwise none, because the plot of intervals shows the same.
-fn along(axis: &StudyAxis, studied: &[&MeasuredCell], shown: Shown, measure: Measure) -> Option<Figure> {
+fn along(
+    axis: &StudyAxis,
+    studied: &[&MeasuredCell],
+    has_baseline: bool,
+    measure: Measure,
+) -> Option<Figure> {
+    let shown = if has_baseline { Shown::Difference } else { Shown::Mean };
     let points: Option<Vec<(f64, &MeasuredCell)>> = studied
         .iter()
         .map(|cell| {

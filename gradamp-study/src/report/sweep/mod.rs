@@ -34,10 +34,8 @@ pub fn sections(sweep: &SweepData, options: &Options) -> Result<Vec<Section>> {
     let cells = MeasuredCell::all(&analysis, measure);
     let mut ranked: Vec<&MeasuredCell> = cells.iter().collect();
     ranked.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
-    let mut results = vec![
-        Block::Figure(intervals(&ranked, measure)),
-        Block::Table(table::cells(&ranked, measure, analysis.has_seconds)),
-    ];
+    let mut results = vec![Block::Figure(intervals(&ranked, measure))];
+    results.extend(table::cells(&ranked, measure, analysis.has_seconds).into_iter().map(Block::Table));
     results.extend(table::note(&cells, measure, analysis.correction).map(Block::Text));
     let mut sections = vec![Section::new("summary", "In short", summary(sweep, &analysis, &cells, &ranked))];
     let questions = contrasts::blocks(sweep, &analysis);
@@ -50,7 +48,7 @@ pub fn sections(sweep: &SweepData, options: &Options) -> Result<Vec<Section>> {
     if !map.is_empty() {
         sections.push(Section::new("axes", "Over the axes", map));
     }
-    sections.extend(times::section(&analysis, &ranked));
+    sections.extend(times::section(&analysis, &ranked, &axes));
     sections.push(Section::new("learning", "How they learned", curves::blocks(sweep, &ranked, &axes)));
     sections.extend(
         table::unfinished(sweep).map(|blocks| Section::new("unfinished", "Runs that did not finish", blocks)),
@@ -158,7 +156,10 @@ fn summary(
 fn intervals(ranked: &[&MeasuredCell], measure: Measure) -> Figure {
     let baselines: Vec<&&MeasuredCell> = ranked.iter().filter(|cell| cell.is_baseline()).collect();
     let has_values = |cell: &&&MeasuredCell| cell.accuracy.mean.is_finite();
-    let shown: Vec<&&MeasuredCell> = ranked.iter().filter(has_values).take(MOST_ROWS).collect();
+    // Controls are left out where there is no room for all.
+    let has_room = ranked.iter().filter(has_values).count() <= MOST_ROWS;
+    let is_drawn = |cell: &&&MeasuredCell| has_values(cell) && (has_room || cell.cell.role != Role::Control);
+    let shown: Vec<&&MeasuredCell> = ranked.iter().filter(is_drawn).take(MOST_ROWS).collect();
     let item = |cell: &&&MeasuredCell| {
         let stroke = match (cell.cell.role, cell.difference()) {
             (Role::Baseline | Role::Control, _) => Stroke::Quiet,
@@ -182,7 +183,7 @@ fn intervals(ranked: &[&MeasuredCell], measure: Measure) -> Figure {
         studied().filter(|cell| cell.difference().is_some_and(|difference| difference > 0.0)).count();
     let clear = studied().filter(|cell| cell.is_clear()).count();
     let held = studied().filter(|cell| cell.against.is_some()).count();
-    let words = match ranked.first() {
+    let words = match ranked.iter().find(|cell| cell.cell.role != Role::Control) {
         Some(best) if best.accuracy.mean.is_finite() => {
             let course = format!(
                 "{} has the highest mean, {}.",
@@ -219,7 +220,9 @@ fn intervals(ranked: &[&MeasuredCell], measure: Measure) -> Figure {
     let figure = Figure::new("cells-intervals", "Mean accuracy of every cell", words, chart).broad();
     let left_out = ranked.iter().filter(has_values).count() - shown.len();
     if left_out > 0 {
-        figure.with_note(&format!("{note} The {left_out} lowest are left out; the table contains all."))
+        let has_all_cells = ranked.iter().filter(is_drawn).count() == shown.len();
+        let left = if has_all_cells { "controls" } else { "controls and the lowest cells" };
+        figure.with_note(&format!("{note} {left_out} rows are left out ({left}); the tables contain all."))
     } else {
         figure.with_note(note)
     }

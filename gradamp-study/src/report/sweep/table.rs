@@ -7,8 +7,25 @@ use crate::run_folder::RunStatus;
 use crate::statistics::{Correction, Method};
 use crate::sweep::{Measure, Role, SweepData};
 
-/// Every cell, the best first; with the time of a run if seconds can be compared (`has_seconds`).
-pub fn cells(ranked: &[&MeasuredCell], measure: Measure, has_seconds: bool) -> Table {
+/// The most rows of a table that holds controls and cells.
+const MOST_MIXED: usize = 40;
+
+/// Every cell, the best first; with the time of a run if seconds can be compared (`has_seconds`). Where there are many rows, controls
+/// have a table of their own.
+pub fn cells(ranked: &[&MeasuredCell], measure: Measure, has_seconds: bool) -> Vec<Table> {
+    let is_control = |cell: &&MeasuredCell| cell.cell.role == Role::Control;
+    if ranked.len() <= MOST_MIXED || !ranked.iter().any(is_control) {
+        return vec![table("Cells", ranked, measure, has_seconds)];
+    }
+    let (controls, cells): (Vec<&MeasuredCell>, Vec<&MeasuredCell>) =
+        ranked.iter().partition(|cell| is_control(cell));
+    vec![
+        table("Cells and baselines", &cells, measure, has_seconds),
+        table("Controls", &controls, measure, has_seconds),
+    ]
+}
+
+fn table(name: &str, ranked: &[&MeasuredCell], measure: Measure, has_seconds: bool) -> Table {
     let has_untrained = ranked.iter().filter_map(|cell| cell.trained).any(|share| share.trained < share.runs);
     let has_equivalence =
         ranked.iter().any(|cell| cell.against.as_ref().is_some_and(|against| against.equivalence.is_some()));
@@ -26,7 +43,8 @@ pub fn cells(ranked: &[&MeasuredCell], measure: Measure, has_seconds: bool) -> T
     head.extend(has_equivalence.then_some(["p, equivalence", "corrected p"]).into_iter().flatten());
     head.push("last epoch");
     head.extend(has_seconds.then_some("time of a run"));
-    let mut table = Table::new(&format!("Cells by {}", measure.name()), &head);
+    let mut table = Table::new(&format!("{name} by {}", measure.name()), &head);
+    table.folds = true;
     let percent = |value: f64| Format::Percent(2).text(value);
     let plain = |value: f64| format!("{:.2}", 100.0 * value);
     let dash = || "–".to_owned();

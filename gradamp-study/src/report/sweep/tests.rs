@@ -6,11 +6,12 @@ use std::fs;
 use serde_json::json;
 
 use super::super::chart::Chart;
+use super::super::html::Table;
 use super::*;
-use crate::compare::{CellRuns, Course, Options, RunNumbers, SweepComparison, Targets};
+use crate::compare::{CellRuns, Contest, Course, Options, RunNumbers, SweepComparison, Targets, Trained};
 use crate::run_folder::RunRecord;
 use crate::run_folder::lines::EpochLine;
-use crate::statistics::{Correction, holm};
+use crate::statistics::{Correction, Method, Observation, holm};
 use crate::sweep::{Axes, Cell, Plan, PlannedRun, ResultLine};
 
 /// Two baselines, one for each learning rate, and cells over factor, ratio and learning rate, each with three seeds.
@@ -250,7 +251,8 @@ fn the_times_to_each_target_are_curves_and_a_table() {
     let cells = sweep.cells().into_iter().map(runs).collect();
     let analysis = SweepAnalysis::new(cells, &options, Correction::Holm, None);
     let measured = MeasuredCell::all(&analysis, Measure::Last);
-    let section = times::section(&analysis, &measured.iter().collect::<Vec<_>>()).unwrap();
+    let section =
+        times::section(&analysis, &measured.iter().collect::<Vec<_>>(), &map::axes(&measured)).unwrap();
     let page = super::super::html::Page {
         title: String::new(),
         lead: String::new(),
@@ -268,6 +270,11 @@ fn the_times_to_each_target_are_curves_and_a_table() {
         assert!(html.contains(part), "{part}");
     }
     assert!(!html.contains("figure-arrival-3"), "nobody arrives there");
+    // Panels are titled by values on the axes, and have bands of both groups.
+    for part in ["factor 10, ratio 0.5, lr 0.1", "class=\"b0\"", "class=\"quiet-band\""] {
+        assert!(html.contains(part), "{part}");
+    }
+    assert!(!html.contains("class=\"heading\">factor-"), "no panel is titled by a cell's name");
     // Each cell and each baseline stands in the table of each target; the run that diverged is counted.
     for cell in sweep.plan.cells() {
         assert_eq!(rows_called(cell, &html), 2, "{cell}");
@@ -275,42 +282,34 @@ fn the_times_to_each_target_are_curves_and_a_table() {
     assert!(html.contains("<td class=\"num\">2 of 3</td>"));
 }
 
-/// However many values another axis has: how many layers and by how much belong on one map.
+/// The bands of the shares that have arrived stay within 0 and 1, around the share between the first arrival and the last.
 #[test]
-fn ratio_and_factor_share_a_map() {
-    let root = tempfile::tempdir().unwrap();
-    let mut cells = cells(&sweep(root.path()));
-    for (i, cell) in cells.iter_mut().enumerate() {
-        cell.cell.axes.insert(0, ("model.name".into(), format!("model {}", i % 5)));
-    }
-    let axes = map::axes(&cells);
-    let names: Vec<&str> = axes.iter().map(|axis| axis.name.as_str()).collect();
-    assert_eq!(names, ["amplification.factor", "amplification.ratio", "model.name", "strategy.lr"]);
-    assert_eq!(axes[2].values.len(), 5);
+fn bands_of_arrivals_are_shares() {
+    let observations: Vec<Observation> = [(1.0, true), (2.0, true), (2.0, false), (4.0, true), (5.0, false)]
+        .map(|(time, happened)| Observation { time, happened })
+        .to_vec();
+    let contest = Contest::between(observations.clone(), observations, Method::Welch, 5.0);
+    let band = times::band(&contest.a);
+    let times: Vec<f64> = band.iter().map(|(time, ..)| *time).collect();
+    assert_eq!(times, [1.0, 2.0, 2.0, 4.0, 4.0, 5.0, 5.0, 5.0]);
+    assert!(band.iter().all(|(_, least, most)| 0.0 < *least && least < most && *most < 1.0), "{band:?}");
+    let (_, least, most) = band[0];
+    assert!(least < 0.2 && 0.2 < most, "one of five has arrived at 1");
 }
 
-/// Every cell of the study stands in the map once, numbers by size and ratio downward.
+/// A long table has its first rows in view and all rows in a fold; in LaTeX it is one table.
 #[test]
-fn the_map_holds_every_cell_at_its_place() {
-    let root = tempfile::tempdir().unwrap();
-    let cells = cells(&sweep(root.path()));
-    let axes = map::axes(&cells);
-    let values: Vec<(&str, Vec<&str>)> = axes
-        .iter()
-        .map(|axis| (axis.name.as_str(), axis.values.iter().map(String::as_str).collect()))
-        .collect();
-    let expected = [
-        ("amplification.factor", vec!["1.5", "2", "10"]),
-        ("amplification.ratio", vec!["0.5", "1"]),
-        ("strategy.lr", vec!["0.1", "0.4"]),
-    ];
-    assert_eq!(values, expected);
-    let blocks = map::blocks(&cells, Measure::Best);
-    let [Block::Figure(figure)] = blocks.as_slice() else { panic!("one figure") };
-    let chart: &dyn Chart = figure.chart.as_ref();
-    let svg = chart.draw(1160.0).svg;
-    let written = svg.as_str().matches("class=\"cell ").count();
-    assert_eq!(written, 12, "a number on each of 2 maps of 2 by 3 cells");
+fn long_tables_fold() {
+    let mut table = Table::new("Numbers", &["name", "value"]);
+    (0..41).for_each(|i| table.add(&format!("row-{i}"), [i.to_string()]));
+    assert_eq!(table.html().matches("<details>").count(), 0, "only tables that fold");
+    table.folds = true;
+    let html = table.html();
+    let rows = |i: usize| html.matches(&format!(">row-{i}<")).count();
+    assert_eq!((rows(0), rows(19), rows(20), rows(40)), (2, 2, 1, 1));
+    assert_eq!(table.latex().matches("row-0 ").count(), 1);
+    table.rows.pop();
+    assert!(!table.html().contains("<details>"));
 }
 
 /// The accuracies of all runs are moved to where Student's intervals would end beyond 1.
@@ -327,31 +326,6 @@ fn intervals_of_accuracies_end_at_1() {
     );
     let html = html(&sweep);
     assert!(html.contains(" to 100.00</td>") && !html.contains("105 %"));
-}
-
-/// A dot stands on every cell whose difference may be 0, or that lacks a seed, and on no other; the legend says so.
-#[test]
-fn uncertain_cells_have_a_dot() {
-    let root = tempfile::tempdir().unwrap();
-    let mut sweep = sweep(root.path());
-    let dots = |sweep: &SweepData| {
-        let blocks = map::blocks(&cells(sweep), Measure::Best);
-        let [Block::Figure(figure)] = blocks.as_slice() else { panic!("one figure") };
-        let svg = figure.chart.draw(1160.0).svg;
-        (svg.as_str().matches("class=\"dot di").count(), svg.as_str().contains("uncertain"))
-    };
-    let expected = |sweep: &SweepData| {
-        let is_uncertain = |cell: &&MeasuredCell| cell.cell.role == Role::Cell && cell.is_uncertain();
-        cells(sweep).iter().filter(is_uncertain).count()
-    };
-    let before = expected(&sweep);
-    assert!(before < 12, "{before}");
-    assert_eq!(dots(&sweep), (before, before > 0));
-    let certain =
-        cells(&sweep).into_iter().find(|cell| cell.cell.role == Role::Cell && !cell.is_uncertain()).unwrap();
-    let lost = sweep.results.iter_mut().find(|run| run.cell == certain.cell.name).unwrap();
-    lost.status = RunStatus::Failed;
-    assert_eq!((expected(&sweep), dots(&sweep)), (before + 1, (before + 1, true)));
 }
 
 /// Controls are neither counted as cells nor tested as such, and a control's curve is in the panel of its cell.
@@ -398,26 +372,4 @@ fn controls_are_no_cells() {
     assert_eq!(roles_in_words(roles.iter().copied()), "0 cells");
 }
 
-/// Titles of panels are wrapped, never shortened.
-#[test]
-fn panels_are_titled_by_their_values_in_full() {
-    let root = tempfile::tempdir().unwrap();
-    let mut cells = cells(&sweep(root.path()));
-    for (i, cell) in cells.iter_mut().enumerate() {
-        let value = format!("the last third of training and {}", i % 2);
-        cell.cell.axes.insert(0, ("strategy".into(), value));
-    }
-    let blocks = map::blocks(&cells, Measure::Best);
-    let [Block::Figure(figure)] = blocks.as_slice() else { panic!("one figure") };
-    for width in [330.0, 640.0, 1160.0] {
-        let xml = format!("<svg>{}</svg>", figure.chart.draw(width).svg.as_str());
-        let document = roxmltree::Document::parse(&xml).unwrap();
-        let headings = document.descendants().filter(|node| node.attribute("class") == Some("heading"));
-        let text: Vec<&str> = headings.filter_map(|node| node.text()).collect();
-        let text = text.join(" ");
-        for value in ["strategy the last third of training and 0", "lr 0.1", "lr 0.4"] {
-            assert!(text.contains(value) || width < 1000.0, "{value} in {text}");
-        }
-        assert!(!text.contains('…'), "{text}");
-    }
-}
+mod maps;

@@ -5,13 +5,24 @@ use super::super::compared::capitalised;
 use super::super::figure::Figure;
 use super::super::html::{Block, Section, Table};
 use super::cell::MeasuredCell;
+use super::map::{StudyAxis, coordinates};
 use crate::compare::{Arrivals, CellAnalysis, SweepAnalysis, Target, TimeUnit};
+use crate::sweep::Role;
 
 /// Most cells that are drawn: the best.
 const MOST_PANELS: usize = 24;
 
-/// The section about the times to each target; `None` if there is no target and nothing to say.
-pub fn section(analysis: &SweepAnalysis, ranked: &[&MeasuredCell]) -> Option<Section> {
+/// A cell with its target.
+type Timed<'a> = (&'a CellAnalysis, &'a Target);
+
+/// The section about the times to each target, whose panels are titled by their values on `axes`; `None` if there is no target and
+/// nothing to say.
+pub fn section(analysis: &SweepAnalysis, ranked: &[&MeasuredCell], axes: &[StudyAxis]) -> Option<Section> {
+    let title = |cell: &CellAnalysis| {
+        let measured = ranked.iter().find(|measured| measured.cell.name == cell.cell.name);
+        let title = measured.map(|measured| coordinates(measured, axes)).unwrap_or_default();
+        if title.is_empty() { cell.cell.name.clone() } else { title }
+    };
     let cells: Vec<&CellAnalysis> = ranked
         .iter()
         .filter_map(|measured| analysis.cells.iter().find(|cell| cell.cell.name == measured.cell.name))
@@ -21,12 +32,12 @@ pub fn section(analysis: &SweepAnalysis, ranked: &[&MeasuredCell]) -> Option<Sec
     let mut blocks: Vec<Block> =
         analysis.notes.iter().map(|note| Block::Notice(format!("{}.", capitalised(note)))).collect();
     for number in 0..count {
-        let timed: Vec<(&CellAnalysis, &Target)> = cells
+        let timed: Vec<Timed<'_>> = cells
             .iter()
             .filter_map(|cell| Some((*cell, cell.against.as_ref()?.targets.get(number)?)))
             .collect();
         if timed.iter().any(|(_, target)| target.is_reached()) {
-            blocks.push(Block::Figure(figure(number, &timed)));
+            blocks.push(Block::Figure(figure(number, &timed, title)));
             blocks.push(Block::Table(table(&timed, &cells, analysis)));
         }
     }
@@ -42,7 +53,7 @@ pub fn section(analysis: &SweepAnalysis, ranked: &[&MeasuredCell]) -> Option<Sec
 }
 
 /// The accuracy of a target, and how it was chosen. The cells of different baselines may have different accuracies.
-fn named(timed: &[(&CellAnalysis, &Target)]) -> String {
+fn named(timed: &[Timed<'_>]) -> String {
     let Some((_, first)) = timed.first() else { return String::new() };
     let is_one = timed.iter().all(|(_, target)| target.accuracy == first.accuracy);
     match is_one {
@@ -64,12 +75,28 @@ fn course(arrivals: &Arrivals) -> Vec<(f64, f64)> {
     points
 }
 
-fn figure(number: usize, timed: &[(&CellAnalysis, &Target)]) -> Figure {
+/// The 95 % band of the same share, between the first arrival and the last.
+pub(super) fn band(arrivals: &Arrivals) -> Vec<(f64, f64, f64)> {
+    let curve = arrivals.curve();
+    let end = curve.steps.last().map_or(0.0, |last| last.time);
+    let ends = curve.steps.iter().skip(1).map(|next| next.time).chain([end]);
+    let steps = curve.steps.iter().zip(ends);
+    let known = steps.filter_map(|(step, end)| Some((step.time, end, step.ci?)));
+    known.flat_map(|(from, to, (least, most))| [from, to].map(|at| (at, 1.0 - most, 1.0 - least))).collect()
+}
+
+fn figure(number: usize, timed: &[Timed<'_>], title: impl Fn(&CellAnalysis) -> String) -> Figure {
     let end = timed.iter().filter_map(|(_, target)| target.epochs.horizon).fold(0.0, f64::max);
-    let panel = |(cell, target): &(&CellAnalysis, &Target)| -> (String, Box<dyn Chart>) {
+    // Controls are in the table.
+    let cells: Vec<&Timed<'_>> = timed.iter().filter(|(cell, _)| cell.cell.role != Role::Control).collect();
+    let panel = |(cell, target): &&Timed<'_>| -> (String, Box<dyn Chart>) {
+        let line = |name: &str, stroke, arrivals: &Arrivals| Series {
+            band: band(arrivals),
+            ..Series::new(name, stroke, course(arrivals))
+        };
         let mut series = vec![
-            Series::new("cell", Stroke::Colour(0), course(&target.epochs.b)),
-            Series::new("baseline", Stroke::Quiet, course(&target.epochs.a)),
+            line("cell", Stroke::Colour(0), &target.epochs.b),
+            line("baseline", Stroke::Quiet, &target.epochs.a),
         ];
         for line in &mut series {
             // A group that has arrived as a whole stays there.
@@ -82,34 +109,40 @@ fn figure(number: usize, timed: &[(&CellAnalysis, &Target)]) -> Figure {
         let x = Axis::linear("epoch", Format::Whole).including(&[0.0, end]);
         let y = Axis::linear("runs that reached it", Format::Percent(0)).including(&[0.0, 1.0]);
         let mut chart = LineChart::new(x, y, series);
-        (chart.height, chart.labelled) = (110.0, false);
-        (cell.cell.name.clone(), Box::new(chart))
+        (chart.height, chart.labelled, chart.has_dots) = (110.0, false, false);
+        (title(cell), Box::new(chart))
     };
-    let panels: Vec<_> = timed.iter().take(MOST_PANELS).map(panel).collect();
-    let left_out = timed.len() - panels.len();
+    let panels: Vec<_> = cells.iter().take(MOST_PANELS).map(panel).collect();
+    let left_out = cells.len() - panels.len();
     let chart = Multiples { panels, least: 230.0, most: 4, legend: None, has_crosses: false, dots: None };
-    let title = format!("Share of runs that reached {} by each epoch", named(timed));
-    let figure = Figure::new(&format!("arrival-{}", number + 1), &title, words(timed), chart).broad();
+    let heading = format!("Share of runs that reached {} by each epoch", named(timed));
+    let finding = words(&cells, title);
+    let figure = Figure::new(&format!("arrival-{}", number + 1), &heading, finding, chart).broad();
     let more =
         if left_out > 0 { format!(" The {left_out} lowest cells are left out.") } else { String::new() };
     figure.with_note(&format!(
-        "Kaplan-Meier curves. Blue: the cell. Grey: its baseline. Further left is sooner, higher is more runs.{more}"
+        "Kaplan-Meier curves with their pointwise 95 % bands. Blue: the cell. Grey: its baseline. Further left is sooner, higher is \
+         more runs. A band begins at the first arrival and ends where all runs have arrived.{more}"
     ))
 }
 
-fn words(timed: &[(&CellAnalysis, &Target)]) -> String {
-    let sentence = |(cell, target): &(&CellAnalysis, &Target)| {
+fn words(timed: &[&Timed<'_>], title: impl Fn(&CellAnalysis) -> String) -> String {
+    let sentence = |(cell, target): &&Timed<'_>| {
         let (own, base) = (&target.epochs.b, &target.epochs.a);
         format!(
             "{}: {} of {} runs, its baseline {} of {}",
-            cell.cell.name, own.arrived.n, own.runs, base.arrived.n, base.runs
+            title(cell),
+            own.arrived.n,
+            own.runs,
+            base.arrived.n,
+            base.runs
         )
     };
     let sentences: Vec<String> = timed.iter().take(3).map(sentence).collect();
     format!("{}.", sentences.join("; "))
 }
 
-fn table(timed: &[(&CellAnalysis, &Target)], cells: &[&CellAnalysis], analysis: &SweepAnalysis) -> Table {
+fn table(timed: &[Timed<'_>], cells: &[&CellAnalysis], analysis: &SweepAnalysis) -> Table {
     let head = [
         "cell",
         "target",
@@ -124,6 +157,7 @@ fn table(timed: &[(&CellAnalysis, &Target)], cells: &[&CellAnalysis], analysis: 
         "mean seconds",
     ];
     let mut table = Table::new(&format!("Time to {}", named(timed)), &head);
+    table.folds = true;
     let dash = || "–".to_owned();
     let number = |value: Option<f64>| value.map_or_else(dash, |value| Format::Number.text(value));
     let mut add =

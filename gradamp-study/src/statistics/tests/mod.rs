@@ -274,6 +274,15 @@ proptest! {
     }
 
     #[test]
+    fn bootstraps_of_many_sets_are_those_of_each(
+        sets in proptest::collection::vec(proptest::collection::vec(-1.0..1.0_f64, 0..5), 0..20), seed: u64
+    ) {
+        let found = bootstrap_each(&sets, 50, seed);
+        let alone: Vec<Option<Bootstrap>> = sets.iter().map(|values| bootstrap(values, 50, seed)).collect();
+        prop_assert_eq!(found, alone);
+    }
+
+    #[test]
     fn a_bootstrap_lies_within_its_values_and_is_turned_round_by_a_swap(values in group(), seed: u64) {
         let found = bootstrap(&values, 200, seed).unwrap();
         let swapped = bootstrap(&map(&values, |x| -x), 200, seed).unwrap();

@@ -107,7 +107,8 @@ impl<'a> Board<'a> {
         let plan = &expansion.plan;
         // With rungs, the results of the other runs decide whether a run continues.
         let fates = plan.halving.is_some().then(|| {
-            let snapshots: Vec<RunSnapshot> = plan.runs.iter().map(|run| RunSnapshot::read(root, &run.name)).collect();
+            let snapshots: Vec<RunSnapshot> =
+                plan.runs.iter().map(|run| RunSnapshot::read(root, &run.name)).collect();
             fates(plan, &snapshots)
         });
         let mut others_do_some = false;

@@ -6,6 +6,43 @@
 
 use crate::{Error, Result};
 
+/// The dropping of elements, or of groups of elements, at random.
+///
+/// y\[i\] = x\[i\] · (word(i / group) < threshold ? 0 : scale), with the random words of a [`Stream`](crate::random::Stream)
+///
+/// **Shapes:** x and y have `len` elements.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// Elements.
+    pub len: usize,
+    /// Elements that are dropped together: 1, or those of an example.
+    pub group: usize,
+    /// p · 2³², where p is the probability of dropping.
+    pub threshold: u32,
+    /// 1 / (1 − p), which keeps the mean.
+    pub scale: f32,
+}
+
+impl Dropout {
+    /// Drops each group with the probability `p`.
+    ///
+    /// **Errors:** a probability outside [0, 1); an empty group.
+    pub fn new(len: usize, group: usize, p: f32) -> Result<Self> {
+        if !(0.0..1.0).contains(&p) || group == 0 {
+            let message =
+                format!("expects a probability in [0, 1) and groups of elements, got {p} and {group}");
+            return Err(Error::shape("dropout", message));
+        }
+        let threshold = (f64::from(p) * 2f64.powi(32)) as u32;
+        Ok(Self { len, group, threshold, scale: (1.0 / (1.0 - f64::from(p))) as f32 })
+    }
+
+    /// What element `i` is multiplied by.
+    pub fn factor(&self, stream: crate::random::Stream, i: usize) -> f32 {
+        if stream.word((i / self.group) as u64) < self.threshold { 0.0 } else { self.scale }
+    }
+}
+
 /// A two-dimensional convolution (a cross-correlation, as everywhere in deep learning) with square stride and
 /// zero padding.
 ///

@@ -28,6 +28,8 @@ pub enum Purpose {
     Resample = 8,
     /// Noise that is added to gradients.
     Noise = 9,
+    /// Random layers of a forward pass, such as dropout.
+    Forward = 10,
 }
 
 /// A stream of random numbers, addressed by index.
@@ -60,6 +62,11 @@ impl Stream {
     pub fn bits(self, index: u64) -> u64 {
         let [low, high] = threefry2x32(self.key, [index as u32, (index >> 32) as u32]);
         u64::from(low) | u64::from(high) << 32
+    }
+
+    /// 32 random bits at `index`: two neighbours share a block of bits, the lower half first.
+    pub fn word(self, index: u64) -> u32 {
+        (self.bits(index / 2) >> (32 * (index % 2))) as u32
     }
 
     /// A number in [0, 1) at `index`, with 24 random bits: exact in f32.

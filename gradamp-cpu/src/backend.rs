@@ -10,7 +10,7 @@ use gradamp_core::backend::{
     AdamWSlot, BatchNormOperands, Device, FusedKernels, Layers, LinearAlgebra, Memory, OptimizerKernels,
     SgdSlot, Statistics,
 };
-use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
+use gradamp_core::geometry::{Conv2d, Dropout, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::random::Stream;
 use gradamp_core::{Error, Result};
 
@@ -118,6 +118,11 @@ impl Layers for Cpu {
 
     fn sigmoid_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
         activation::sigmoid_backward(self, &y[..len], &dy[..len], &mut dx[..len]);
+        Ok(())
+    }
+
+    fn dropout(&self, g: &Dropout, stream: Stream, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        elementwise::dropout(self, g, stream, &x[..g.len], &mut y[..g.len]);
         Ok(())
     }
 

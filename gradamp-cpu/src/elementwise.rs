@@ -1,7 +1,7 @@
 //! Kernels that go over elements or rows: scaled sums, bias, sums over rows, ReLU, noise, statistics.
 
 use gradamp_core::backend::Statistics;
-use gradamp_core::geometry::Rows;
+use gradamp_core::geometry::{Dropout, Rows};
 use gradamp_core::random::Stream;
 
 use crate::channel_sums::{ROWS_IN_F32, add_rows};
@@ -125,6 +125,22 @@ pub(crate) fn add_noise(threads: &Threads, stream: Stream, deviation: f32, y: &m
             *y += deviation * normal;
         }
     });
+}
+
+/// y = x · mask; see [`Dropout`]
+pub(crate) fn dropout(cpu: &Cpu, g: &Dropout, stream: Stream, x: &[f32], y: &mut [f32]) {
+    let parts = x.chunks(NOISY).zip(y.chunks_mut(NOISY)).enumerate();
+    cpu.threads().each(parts, |(i, (x, y))| drop_groups(cpu, (*g, stream, i * NOISY), x, y));
+}
+
+vectorised! {
+    /// The part of a dropout that begins at element `first`.
+    fn drop_groups<'a>(part: (Dropout, Stream, usize), x: &'a [f32], y: &'a mut [f32]) {
+        let (g, stream, first) = part;
+        for (i, (y, &x)) in y.iter_mut().zip(x).enumerate() {
+            *y = x * g.factor(stream, first + i);
+        }
+    }
 }
 
 /// Rows of one task of a kernel over rows. They depend on the geometry alone, and make at most 256 tasks.

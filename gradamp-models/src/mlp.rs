@@ -1,6 +1,6 @@
 //! A multilayer perceptron on flattened images. With many layers, its gradients vanish or explode.
 
-use gradamp_core::nn::{Activation, BatchNorm2d, Linear};
+use gradamp_core::nn::{Activation, BatchNorm2d, Dropout, Linear};
 use gradamp_core::{Backend, Error, Module, Parameters, Tape, Var};
 
 use crate::{Architecture, ModelSettings, Norm, Result};
@@ -26,6 +26,7 @@ pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<M
 #[derive(Clone, Debug)]
 pub struct Mlp {
     layers: Vec<(Linear, Option<BatchNorm2d>, Activation)>,
+    dropout: Dropout,
     classifier: Linear,
 }
 
@@ -50,7 +51,7 @@ impl Mlp {
             layers.push((linear, norm, Activation::new(&format!("act{i}"), settings.activation)));
         }
         let classifier = Linear::new(parameters, "classifier", [settings.width, settings.classes])?;
-        Ok(Self { layers, classifier })
+        Ok(Self { layers, dropout: Dropout { p: settings.dropout }, classifier })
     }
 }
 
@@ -61,6 +62,7 @@ impl<B: Backend> Module<B> for Mlp {
             let y = norm.forward(tape, y)?;
             x = activation.forward(tape, y)?;
         }
+        let x = self.dropout.forward(tape, x)?;
         self.classifier.forward(tape, x)
     }
 }

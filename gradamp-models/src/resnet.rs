@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gradamp_core::nn::{
-    Activation, ActivationFunction, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d, join,
+    Activation, ActivationFunction, BatchNorm2d, Conv2d, Conv2dOptions, Dropout, Linear, MeanPool2d, join,
 };
 use gradamp_core::{Backend, Error, LayerKind, Module, Parameters, Tape, Var, ops};
 
@@ -62,6 +62,8 @@ struct BasicBlock {
     bn2: Option<BatchNorm2d>,
     activation2: Activation,
     shortcut: Shortcut,
+    /// The probability with which the block is skipped for an example.
+    skipped: f32,
 }
 
 /// What a block adds to its result.
@@ -79,6 +81,7 @@ impl BasicBlock {
         path: &str,
         [c_in, c]: [usize; 2],
         stride: usize,
+        skipped: f32,
         settings: &ModelSettings,
     ) -> Result<Self> {
         let at = |name| join(path, name);
@@ -100,6 +103,7 @@ impl BasicBlock {
                     Shortcut::Projection(conv, settings.norm.layer(parameters, &at("shortcut.1"), c)?)
                 }
             },
+            skipped,
         })
     }
 }
@@ -121,6 +125,9 @@ impl<B: Backend> Module<B> for BasicBlock {
         };
         let mut y = self.bn2.forward(tape, y)?;
         if let Some(residual) = residual {
+            if self.skipped > 0.0 {
+                y = ops::drop_examples(tape, &y, self.skipped)?;
+            }
             y = ops::add(tape, &y, &residual)?;
         }
         let y = self.activation2.forward(tape, y)?;
@@ -139,6 +146,7 @@ pub struct ResNet {
     activation1: Activation,
     blocks: Vec<BasicBlock>,
     avgpool: MeanPool2d,
+    dropout: Dropout,
     linear: Linear,
 }
 
@@ -162,13 +170,16 @@ impl ResNet {
                 let stride = if block == 0 && stage > 0 { 2 } else { 1 };
                 let path = format!("layer{}.{block}", stage + 1);
                 let c_out = widths * settings.width;
-                blocks.push(BasicBlock::new(parameters, &path, [c, c_out], stride, settings)?);
+                let place = (blocks.len() + 1) as f32 / depths.iter().sum::<usize>() as f32;
+                let skipped = place * settings.stochastic_depth;
+                blocks.push(BasicBlock::new(parameters, &path, [c, c_out], stride, skipped, settings)?);
                 c = c_out;
             }
         }
         let linear = Linear::new(parameters, "linear", [c, settings.classes])?;
         let (activation1, avgpool) = (activation(settings, "", 1), MeanPool2d::new("avgpool"));
-        Ok(Self { conv1, bn1, activation1, blocks, avgpool, linear })
+        let dropout = Dropout { p: settings.dropout };
+        Ok(Self { conv1, bn1, activation1, blocks, avgpool, dropout, linear })
     }
 }
 
@@ -181,6 +192,7 @@ impl<B: Backend> Module<B> for ResNet {
             x = block.forward(tape, x)?;
         }
         let x = self.avgpool.forward(tape, x)?;
+        let x = self.dropout.forward(tape, x)?;
         self.linear.forward(tape, x)
     }
 }

@@ -51,7 +51,7 @@ impl Norm {
 /// let plain = ModelSettings { norm: Norm::None, ..ModelSettings::new(Architecture::Vgg19) };
 /// assert_eq!(plain.to_string(), "vgg19 of width 64 with 10 classes, norm none");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ModelSettings {
     /// The architecture.
     pub architecture: Architecture,
@@ -70,6 +70,11 @@ pub struct ModelSettings {
     pub depth: usize,
     /// How many times a VGG repeats each of its convolutions. Standard: 1.
     pub repeat: usize,
+    /// The probability with which each feature that the classifier reads is dropped in training, in [0, 1). Standard: 0.
+    pub dropout: f32,
+    /// The probability with which the last block of a ResNet is skipped for an example in training, in [0, 1). That of
+    /// block l of L is l/L of it. Standard: 0.
+    pub stochastic_depth: f32,
 }
 
 impl ModelSettings {
@@ -95,6 +100,8 @@ impl ModelSettings {
             skip: true,
             depth: 6,
             repeat: 1,
+            dropout: 0.0,
+            stochastic_depth: 0.0,
         }
     }
 
@@ -115,6 +122,17 @@ impl ModelSettings {
                 return Err(gradamp_core::Error::setting(field, message).into());
             }
         }
+        for (field, found) in [("dropout", self.dropout), ("stochastic_depth", self.stochastic_depth)] {
+            if !(0.0..1.0).contains(&found) {
+                let message = format!("expected a probability of at least 0 and below 1, found {found}");
+                return Err(gradamp_core::Error::setting(field, message).into());
+            }
+        }
+        if self.stochastic_depth > 0.0 && !self.skip {
+            let message =
+                "skips blocks, which then pass their input on, but `skip` is false: give one of the two";
+            return Err(gradamp_core::Error::setting("stochastic_depth", message).into());
+        }
         let standard = Self::new(self.architecture);
         let differs = [
             ("norm", self.norm != standard.norm),
@@ -122,6 +140,8 @@ impl ModelSettings {
             ("skip", self.skip != standard.skip),
             ("depth", self.depth != standard.depth),
             ("repeat", self.repeat != standard.repeat),
+            ("dropout", self.dropout != standard.dropout),
+            ("stochastic_depth", self.stochastic_depth != standard.stochastic_depth),
         ];
         for (field, differs) in differs {
             if let (true, Some(message)) = (differs, Self::why_missing(self.architecture, field)) {
@@ -134,14 +154,15 @@ impl ModelSettings {
     /// Why `architecture` does not have a field; `None` if it does.
     pub fn why_missing(architecture: Architecture, field: &str) -> Option<String> {
         let has = match field {
-            "skip" => architecture.is_resnet(),
+            "skip" | "stochastic_depth" => architecture.is_resnet(),
             "depth" => architecture == Architecture::Mlp,
             "repeat" => architecture.is_vgg(),
-            "norm" | "activation" => !matches!(architecture, Architecture::External(_)),
+            "norm" | "activation" | "dropout" => !matches!(architecture, Architecture::External(_)),
             _ => true,
         };
         let what = match field {
             "skip" => "has no skip connections to leave out; a ResNet has",
+            "stochastic_depth" => "has no residual blocks to skip; a ResNet has",
             "depth" => "has a fixed depth; that of mlp can be set",
             "repeat" => "has no convolutions that can be repeated; a VGG has",
             _ => "is registered by another crate, which decides this itself",
@@ -181,6 +202,8 @@ impl ModelSettings {
                 "skip" => settings.skip = value.parse().ok()?,
                 "depth" => settings.depth = value.parse().ok()?,
                 "repeat" => settings.repeat = value.parse().ok()?,
+                "dropout" => settings.dropout = value.parse().ok()?,
+                "stochastic_depth" => settings.stochastic_depth = value.parse().ok()?,
                 _ => return None,
             }
         }
@@ -208,6 +231,12 @@ impl fmt::Display for ModelSettings {
         if self.repeat != standard.repeat {
             write!(f, ", repeat {}", self.repeat)?;
         }
+        if self.dropout != standard.dropout {
+            write!(f, ", dropout {}", self.dropout)?;
+        }
+        if self.stochastic_depth != standard.stochastic_depth {
+            write!(f, ", stochastic_depth {}", self.stochastic_depth)?;
+        }
         Ok(())
     }
 }
@@ -225,9 +254,20 @@ mod tests {
             activation in prop::sample::select(&ActivationFunction::ALL),
             (width, classes, depth, repeat) in (1usize..999, 2usize..999, 1usize..=100, 1usize..=8),
             skip: bool,
+            (dropout, stochastic_depth) in (0f32..1.0, 0f32..1.0),
         ) {
-            let settings =
-                ModelSettings { architecture, width, classes, norm, activation, skip, depth, repeat };
+            let settings = ModelSettings {
+                architecture,
+                width,
+                classes,
+                norm,
+                activation,
+                skip,
+                depth,
+                repeat,
+                dropout,
+                stochastic_depth,
+            };
             prop_assert_eq!(ModelSettings::parse(&settings.to_string()), Some(settings));
         }
     }
@@ -259,6 +299,9 @@ mod tests {
             (ModelSettings { classes: usize::MAX, ..good }, "classes", "found 18446744073709551615"),
             (ModelSettings { depth: 101, ..mlp }, "depth", "from 1 to 100, found 101"),
             (ModelSettings { repeat: 0, ..good }, "repeat", "from 1 to 8, found 0"),
+            (ModelSettings { dropout: 1.0, ..good }, "dropout", "below 1, found 1"),
+            (ModelSettings { dropout: f32::NAN, ..good }, "dropout", "found NaN"),
+            (ModelSettings { stochastic_depth: -0.1, ..good }, "stochastic_depth", "found -0.1"),
         ];
         for (settings, key, found) in cases {
             let error = settings.check().unwrap_err().to_string();
@@ -276,6 +319,15 @@ mod tests {
             (ModelSettings { skip: false, ..mlp }, "skip: the model mlp has no skip connections"),
             (ModelSettings { depth: 3, ..resnet }, "depth: the model resnet18 has a fixed depth"),
             (ModelSettings { repeat: 2, ..resnet }, "repeat: the model resnet18 has no convolutions"),
+            (
+                ModelSettings { stochastic_depth: 0.2, ..vgg },
+                "stochastic_depth: the model vgg11 has no residual blocks to skip",
+            ),
+            (
+                ModelSettings { stochastic_depth: 0.2, skip: false, ..resnet },
+                "stochastic_depth: skips blocks, which then pass their input on, but `skip` is false",
+            ),
+            (ModelSettings { dropout: 0.5, ..external }, "dropout: the model tiny is registered"),
             (ModelSettings { norm: Norm::None, ..external }, "norm: the model tiny is registered"),
         ];
         for (settings, expected) in cases {

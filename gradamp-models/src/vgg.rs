@@ -1,6 +1,6 @@
 //! VGG, with or without a batch norm after each convolution.
 
-use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MaxPool2d, join};
+use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Dropout, Linear, MaxPool2d, join};
 use gradamp_core::{Backend, Error, Module, Parameters, Tape, Var};
 
 use crate::{Architecture, ModelSettings, Norm, Result};
@@ -85,6 +85,7 @@ enum Feature {
 #[derive(Clone, Debug)]
 pub struct Vgg {
     features: Vec<Feature>,
+    dropout: Dropout,
     classifier: Linear,
 }
 
@@ -126,7 +127,7 @@ impl Vgg {
             });
         }
         let classifier = Linear::new(parameters, "classifier", [c, settings.classes])?;
-        Ok(Self { features, classifier })
+        Ok(Self { features, dropout: Dropout { p: settings.dropout }, classifier })
     }
 }
 
@@ -151,6 +152,7 @@ impl<B: Backend> Module<B> for Vgg {
             );
             return Err(Error::shape("vgg", message));
         }
+        let x = self.dropout.forward(tape, x)?;
         self.classifier.forward(tape, x)
     }
 }

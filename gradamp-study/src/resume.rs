@@ -72,7 +72,20 @@ mod tests {
     const FIXED: [(&str, &[&str]); 6] = [
         (
             "model",
-            &["name", "width", "norm", "activation", "skip", "depth", "repeat", "initial", "gain", "init"],
+            &[
+                "name",
+                "width",
+                "norm",
+                "activation",
+                "skip",
+                "depth",
+                "repeat",
+                "dropout",
+                "stochastic_depth",
+                "initial",
+                "gain",
+                "init",
+            ],
         ),
         ("data", &["train_limit", "test_limit", "validation", "crop_padding", "flip", "cutout", "shapes"]),
         (

@@ -8,8 +8,9 @@ use gradamp_core::backend::{
     AdamWCorrections, AdamWSlot, BatchNormOperands, Device, GateInput, Layers, LinearAlgebra, Memory,
     OptimizerKernels, SgdSlot,
 };
-use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
+use gradamp_core::geometry::{Conv2d, Dropout, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
+use gradamp_core::random::Stream;
 
 use crate::device::memory::Buffer;
 use crate::gpu::{Counters, Wgpu};
@@ -124,6 +125,10 @@ impl Layers for Wgpu {
 
     fn sigmoid_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
         self.activation_backward_kernel("sigmoid_backward", len, y, dy, dx)
+    }
+
+    fn dropout(&self, g: &Dropout, stream: Stream, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.dropout_kernel(g, stream, x, y)
     }
 
     fn batch_norm_statistics(

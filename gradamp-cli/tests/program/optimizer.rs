@@ -26,6 +26,23 @@ fn a_resumed_run_with_noise_ends_in_the_same_bits() {
 }
 
 #[test]
+fn a_run_with_dropout_and_stochastic_depth_resumes_to_the_same_bits() {
+    let place = Workplace::new();
+    let options = "--set model.dropout=0.3 --set model.stochastic_depth=0.5";
+    place.run(&format!("{SMALL} {options} --out whole")).succeeds();
+    place.run(&format!("{SMALL} {options} --out parts --set train.max_steps=8")).succeeds();
+    place.run("train --threads 1 --resume parts").succeeds();
+    place.run(&format!("{SMALL} --out plain")).succeeds();
+    let last = |run: &str| fs::read(place.path(run).join("checkpoints/last/model.safetensors")).unwrap();
+    assert!(last("whole") == last("parts"), "the parameters differ");
+    assert!(last("whole") != last("plain"), "nothing is dropped");
+    place.run(&format!("{SMALL} --set model.name=vgg11 --set model.stochastic_depth=0.5")).fails(
+        2,
+        &["model.stochastic_depth", "the model vgg11 has no residual blocks to skip; a ResNet has"],
+    );
+}
+
+#[test]
 fn a_run_with_adamw_saves_its_averages_and_resumes_to_the_same_bits() {
     let place = Workplace::new();
     let options = "--set optimizer.name=adamw --set optimizer.clip_norm=2 --set strategy.lr=0.001";

@@ -14,6 +14,7 @@ use super::trace::{SiteId, Trace, TraceNode};
 use super::var::Var;
 use crate::fusion::Value;
 use crate::parameters::{ParameterId, Parameters};
+use crate::random::{Purpose, Stream};
 use crate::{Backend, Error, Result, Shape, Tensor};
 
 /// Whether layers behave as in training (batch statistics, running ones updated) or in evaluation.
@@ -66,6 +67,8 @@ pub struct Tape<'p, B: Backend> {
     paths: HashSet<Arc<str>>,
     values: usize,
     probe: Option<Probe<'p, B>>,
+    /// The seed and the step of the run, and how many streams the pass has taken.
+    random: Option<(u64, u64, u64)>,
 }
 
 impl<'p, B: Backend> Tape<'p, B> {
@@ -90,7 +93,32 @@ impl<'p, B: Backend> Tape<'p, B> {
             paths: HashSet::new(),
             values: 0,
             probe: None,
+            random: None,
         }
+    }
+
+    /// Gives the pass the seed of its run and the number of its step, which [`Tape::random`] depends on. Every pass of a training
+    /// needs a step of its own: two passes with the same one drop the same elements.
+    #[must_use]
+    pub fn with_random(mut self, seed: u64, step: u64) -> Self {
+        self.random = Some((seed, step, 0));
+        self
+    }
+
+    /// Random numbers for one operation of this pass, such as a dropout.
+    ///
+    /// The stream depends on the run's seed, the purpose, the step, and how many streams the pass took before. A resumed run
+    /// therefore draws the same numbers, and so does a second pass over the same step.
+    ///
+    /// **Errors:** a tape without [`Tape::with_random`].
+    pub fn random(&mut self, purpose: Purpose) -> Result<Stream> {
+        let Some((seed, step, taken)) = &mut self.random else {
+            let message =
+                "has no random numbers, which an operation needs: give it a seed and a step by `with_random`";
+            return Err(Error::setting("tape", message));
+        };
+        *taken += 1;
+        Ok(Stream::new(*seed, purpose).at(*step).at(*taken - 1))
     }
 
     /// Shows every site's value to `probe` during forward. Each value is computed when it is recorded, so nothing is

@@ -3,7 +3,8 @@
 use super::linear_algebra::LinearAlgebra;
 use super::memory::Memory;
 use crate::Result;
-use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
+use crate::geometry::{Conv2d, Dropout, Gemm, MeanPool, Pool2d, Rows};
+use crate::random::Stream;
 
 /// The per-channel operands of a batch norm: y = (x − mean) / sqrt(variance + epsilon) · gamma + beta.
 #[derive(Debug)]
@@ -75,6 +76,17 @@ pub trait Layers: LinearAlgebra {
         dx: &mut Self::Buffer,
     ) -> Result<()> {
         on_host(self, len, [y, dy], dx, |[y, dy]| y * (1.0 - y) * dy)
+    }
+
+    /// y = x · mask, where the mask drops elements or groups of them at random; see [`Dropout`]. Its own backward: dx = dy · mask.
+    /// NaN and infinity stay visible: 0 · NaN is NaN.
+    ///
+    /// All backends drop the same elements. The default computes on the host.
+    fn dropout(&self, g: &Dropout, stream: Stream, x: &Self::Buffer, y: &mut Self::Buffer) -> Result<()> {
+        let mut values = vec![0.0; g.len];
+        self.read(x, &mut values)?;
+        values.iter_mut().enumerate().for_each(|(i, x)| *x *= g.factor(stream, i));
+        self.write(&values, y)
     }
 
     /// mean\[c\] = 1/rows · Σ_r x[r, c]; variance\[c\] = 1/rows · Σ_r (x[r, c] − mean\[c\])²

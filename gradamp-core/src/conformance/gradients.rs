@@ -88,7 +88,7 @@ impl<B: Backend> Subject<B> {
     /// L in f64.
     fn loss(&mut self) -> Result<f64> {
         let x = self.x()?;
-        let mut tape = Tape::new(&mut self.parameters, self.mode, false);
+        let mut tape = Tape::new(&mut self.parameters, self.mode, false).with_random(1, 0);
         let x = tape.constant(x);
         let y = self.module.forward(&mut tape, x)?.tensor()?.to_vec()?;
         Ok(random(2, y.len()).iter().zip(&y).map(|(&c, &y)| f64::from(c) * f64::from(y)).sum())
@@ -98,7 +98,8 @@ impl<B: Backend> Subject<B> {
     fn masks(&mut self) -> Result<Vec<bool>> {
         let x = self.x()?;
         let mut masks = Vec::new();
-        let mut tape = Tape::new(&mut self.parameters, self.mode, false).with_probe(Box::new(|site, y| {
+        let tape = Tape::new(&mut self.parameters, self.mode, false).with_random(1, 0);
+        let mut tape = tape.with_probe(Box::new(|site, y| {
             if site.kind == LayerKind::Relu {
                 masks.extend(y.to_vec()?.iter().map(|&y| y > 0.0));
             }
@@ -114,7 +115,7 @@ impl<B: Backend> Subject<B> {
     fn gradients(&mut self) -> Result<Vec<(Operand, String, Vec<f32>)>> {
         let x = self.x()?;
         let backend = self.parameters.backend().clone();
-        let mut tape = Tape::new(&mut self.parameters, self.mode, true);
+        let mut tape = Tape::new(&mut self.parameters, self.mode, true).with_random(1, 0);
         let x = tape.leaf(x);
         let y = self.module.forward(&mut tape, x.clone())?;
         let output = y.tensor()?;

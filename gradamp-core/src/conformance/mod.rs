@@ -32,6 +32,7 @@ pub mod agreement;
 mod axpby;
 mod batch_norm;
 mod conv2d;
+mod dropout;
 mod fused;
 mod gate;
 mod gemm;
@@ -132,6 +133,8 @@ macro_rules! conformance {
         conv2d: conv2d_equals_its_twin, conv2d_equals_its_default, conv2d_with_moments_equals_its_twin,
             conv2d_backward_input_equals_its_twin, conv2d_backward_input_equals_its_default,
             conv2d_backward_weight_equals_its_twin, conv2d_backward_weight_equals_its_default;
+        dropout: dropout_equals_its_twin, dropout_equals_its_default, dropout_keeps_nan,
+            dropout_backward_meets_differences;
         fused: fused_forward_equals_its_twin, fused_forward_equals_its_default,
             fused_input_gradient_equals_its_twin, fused_input_gradient_equals_its_default,
             fused_pool_equals_its_twin, fused_pool_equals_its_default, fused_rest_equals_its_twin, fused_rest_equals_its_default;

@@ -3,8 +3,8 @@
 use super::case::{Case, Found};
 use super::network::{Form, gradients};
 use super::{
-    Broken, Violation, activation, adamw, axpby, batch_norm, conv2d, fused, gate, gemm, loss, noise, pool,
-    relu, rows, sgd, statistics,
+    Broken, Violation, activation, adamw, axpby, batch_norm, conv2d, dropout, fused, gate, gemm, loss, noise,
+    pool, relu, rows, sgd, statistics,
 };
 use crate::{Backend, Hooks};
 
@@ -18,6 +18,7 @@ fn every_kernel<B: Backend>(backend: &B) -> Result<Vec<(&'static str, Vec<Found>
         ("sum_squares", rows::sum_squares().run(backend)?),
         ("scale_channels", rows::scale_channels().run(backend)?),
         ("add_noise", noise::sample().run(backend)?),
+        ("dropout", dropout::sample()?.run(backend)?),
         ("relu", relu::forward().run(backend)?),
         ("relu_backward", relu::backward().run(backend)?),
         ("batch_norm_statistics", batch_norm::statistics().run(backend)?),

@@ -154,6 +154,19 @@ impl<B: Backend> Module<B> for Activation {
     }
 }
 
+/// A dropout; see [`ops::dropout`]. It has no site.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// The probability with which an element is dropped, in [0, 1).
+    pub p: f32,
+}
+
+impl<B: Backend> Module<B> for Dropout {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        ops::dropout(tape, &x, self.p)
+    }
+}
+
 /// A max-pool; see [`ops::max_pool2d`].
 #[derive(Clone, Debug)]
 pub struct MaxPool2d {

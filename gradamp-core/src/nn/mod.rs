@@ -5,7 +5,8 @@ mod layers;
 use std::sync::Arc;
 
 pub use layers::{
-    Activation, ActivationFunction, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MaxPool2d, MeanPool2d,
+    Activation, ActivationFunction, BatchNorm2d, Conv2d, Conv2dOptions, Dropout, Linear, MaxPool2d,
+    MeanPool2d,
 };
 
 use crate::{Backend, Mode, Parameters, Result, Tape, Tensor, Trace, Var};

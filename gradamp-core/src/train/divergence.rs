@@ -21,14 +21,17 @@ fn first_bad<B: Backend>(
     Ok(bad.map(|place| counted[place].path.to_string()))
 }
 
-/// Says which site and which parameter are not finite first. Repeats the forward pass of the batch with a probe at every site.
+/// Says which site and which parameter are not finite first. Repeats the forward pass of the batch with a probe at every
+/// site, at the same moment: the run's seed and the step.
 pub(super) fn explain<B: Backend>(
     model: &impl Module<B>,
     parameters: &mut Parameters<B>,
     batch: &Batch<B>,
+    (seed, step): (u64, u64),
 ) -> Result<String> {
     let mut site = None;
-    let mut tape = Tape::new(parameters, Mode::Train, false).with_probe(Box::new(|at, value| {
+    let tape = Tape::new(parameters, Mode::Train, false).with_random(seed, step);
+    let mut tape = tape.with_probe(Box::new(|at, value| {
         if site.is_none() && !is_finite(value)? {
             site = Some(at.path.to_string());
         }

@@ -65,12 +65,13 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         let (number, step) = (self.state.batch + ahead, self.state.step + ahead as u64);
         let amplified_sites = self.draw(epoch, step)?;
         let lr = self.lr_at(step, batches)?;
+        let moment = (self.settings.seed, step);
         let loss_scale = self.state.loss_scale.as_ref().map(|scale| scale.factor);
-        let lengths = self.amplified_lengths(&batch, loss_scale)?;
+        let lengths = self.amplified_lengths(&batch, loss_scale, moment)?;
         let every = self.settings.gradients_every;
         let is_measured = every > 0 && number % every == 0;
         let mut signals = match is_measured && self.settings.signals {
-            true => Some(self.signals(&batch, loss_scale)?),
+            true => Some(self.signals(&batch, loss_scale, moment)?),
             false => None,
         };
         if is_measured {
@@ -81,7 +82,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
 
         let smoothing = self.settings.label_smoothing;
         let (loss, mut gradients) =
-            pass(self.model, &mut self.parameters, &batch, loss_scale, smoothing, &self.hooks, None)?;
+            pass(self.model, &mut self.parameters, &batch, loss_scale, smoothing, &self.hooks, None, moment)?;
         let mut measured = self.meter.end();
         if let Some(sums) = measured.as_mut().and_then(|measured| measured.sums.take()) {
             self.gradient_sums = sums;
@@ -153,26 +154,32 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
     }
 
     /// Under the control of step length, the lengths of the amplified gradient of `batch`; `None` in steps without the control.
-    fn amplified_lengths(&self, batch: &Batch<B>, loss_scale: Option<f32>) -> Result<Option<Lengths>> {
+    fn amplified_lengths(
+        &self,
+        batch: &Batch<B>,
+        loss_scale: Option<f32>,
+        moment: (u64, u64),
+    ) -> Result<Option<Lengths>> {
         let Some(per_layer) = self.amplifier().step_length() else { return Ok(None) };
         // A copy, so that running statistics move once: nothing is copied but what the pass writes.
         let mut parameters = self.parameters.clone();
         self.amplifier().measure_length(true);
         let smoothing = self.settings.label_smoothing;
-        let result = pass(self.model, &mut parameters, batch, loss_scale, smoothing, &self.hooks, None);
+        let result =
+            pass(self.model, &mut parameters, batch, loss_scale, smoothing, &self.hooks, None, moment);
         self.amplifier().measure_length(false);
         Lengths::measure(&parameters, &result?.1, per_layer).map(Some)
     }
 
     /// Measures the forward signals of the first half of `batch`, and keeps its gradients.
-    fn signals(&self, batch: &Batch<B>, loss_scale: Option<f32>) -> Result<Signals<B>> {
+    fn signals(&self, batch: &Batch<B>, loss_scale: Option<f32>, moment: (u64, u64)) -> Result<Signals<B>> {
         let mut signals = Signals::new(self.parameters.backend(), self.trace.clone())?;
         let half = signals.half_of(batch)?;
         let mut parameters = self.parameters.clone();
         let smoothing = self.settings.label_smoothing;
         let probe = Some(signals.probe());
         let (_, gradients) =
-            pass(self.model, &mut parameters, &half, loss_scale, smoothing, &self.hooks, probe)?;
+            pass(self.model, &mut parameters, &half, loss_scale, smoothing, &self.hooks, probe, moment)?;
         signals.keep(gradients);
         Ok(signals)
     }
@@ -182,7 +189,8 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         if loss.is_finite() || self.settings.on_divergence == OnDivergence::Continue {
             return Ok(());
         }
-        let explanation = divergence::explain(self.model, &mut self.parameters.clone(), batch)?;
+        let explanation =
+            divergence::explain(self.model, &mut self.parameters.clone(), batch, (self.settings.seed, step))?;
         Err(Error::Diverged { epoch, step, message: format!("the loss is {loss}; {when}{explanation}") })
     }
 
@@ -241,7 +249,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
     }
 }
 
-/// Forward, loss, and backward with hooks.
+/// Forward, loss, and backward with hooks. `moment` is the run's seed and the step, which random layers depend on.
 fn pass<'p, B: Backend>(
     model: &impl Module<B>,
     parameters: &'p mut Parameters<B>,
@@ -250,8 +258,10 @@ fn pass<'p, B: Backend>(
     label_smoothing: f32,
     hooks: &Hooks<B>,
     probe: Option<Probe<'p, B>>,
+    moment: (u64, u64),
 ) -> Result<(ops::Loss<B>, Gradients<B>)> {
-    let mut tape = Tape::train(parameters);
+    let (seed, step) = moment;
+    let mut tape = Tape::train(parameters).with_random(seed, step);
     if let Some(probe) = probe {
         tape = tape.with_probe(probe);
     }

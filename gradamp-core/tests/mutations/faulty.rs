@@ -11,7 +11,7 @@ use gradamp_core::backend::{
 };
 use gradamp_core::backend::{BatchNormRelu, FusedKernels, GradientShare};
 use gradamp_core::conformance::HostImages;
-use gradamp_core::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
+use gradamp_core::geometry::{Conv2d, Dropout, Gemm, MeanPool, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
 use gradamp_core::random::Stream;
 
@@ -142,6 +142,9 @@ impl Layers for Faulty {
     }
     fn sigmoid_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
         self.spoil("sigmoid_backward", dx, |dx| Reference.sigmoid_backward(len, y, dy, dx))
+    }
+    fn dropout(&self, g: &Dropout, stream: Stream, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.spoil("dropout", y, |y| Reference.dropout(g, stream, x, y))
     }
     fn batch_norm_statistics(&self, g: &Rows, x: &Buffer, mean: &mut Buffer, variance: &mut Buffer) -> Result<()> {
         self.spoil("batch_norm_statistics", variance, |variance| Reference.batch_norm_statistics(g, x, mean, variance))

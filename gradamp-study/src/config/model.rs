@@ -35,6 +35,12 @@ pub struct ModelOptions {
     /// How many times a VGG has each of its convolutions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeat: Option<usize>,
+    /// The probability with which each feature that the classifier reads is dropped in training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f32>,
+    /// The probability with which the last block of a ResNet is skipped for an example in training; earlier blocks are skipped less.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stochastic_depth: Option<f32>,
     /// How initial weights are drawn: `pytorch`, `he` or `xavier`.
     pub initial: InitialScheme,
     /// A factor for all initial weights and biases.
@@ -57,6 +63,8 @@ impl ModelOptions {
             skip: self.skip.unwrap_or(standard.skip),
             depth: self.depth.unwrap_or(standard.depth),
             repeat: self.repeat.unwrap_or(standard.repeat),
+            dropout: self.dropout.unwrap_or(standard.dropout),
+            stochastic_depth: self.stochastic_depth.unwrap_or(standard.stochastic_depth),
         }
     }
 
@@ -75,6 +83,8 @@ impl ModelOptions {
             ("skip", self.skip.is_some()),
             ("depth", self.depth.is_some()),
             ("repeat", self.repeat.is_some()),
+            ("dropout", self.dropout.is_some()),
+            ("stochastic_depth", self.stochastic_depth.is_some()),
         ];
         for (key, is_written) in written {
             if let (true, Some(message)) = (is_written, ModelSettings::why_missing(self.name, key)) {
@@ -99,6 +109,8 @@ impl Default for ModelOptions {
             skip: None,
             depth: None,
             repeat: None,
+            dropout: None,
+            stochastic_depth: None,
             initial: InitialScheme::Pytorch,
             gain: 1.0,
             init: None,

@@ -5,6 +5,7 @@ use crate::shaders::kernel::Variant;
 pub(crate) mod adamw;
 pub(crate) mod batch_norm;
 pub(crate) mod conv2d;
+pub(crate) mod dropout;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod im2col;
@@ -25,6 +26,7 @@ pub(crate) fn kernels() -> Vec<Variant> {
         batch_norm::KERNELS,
         conv2d::im2col_gemm::KERNELS,
         conv2d::winograd::KERNELS,
+        dropout::KERNELS,
         elementwise::KERNELS,
         gemm::KERNELS,
         im2col::KERNELS,

@@ -129,6 +129,7 @@ fn bytes_on_host(shader: Shader) -> usize {
         | Shader::Conv2dTiledForward
         | Shader::Conv2dTiledInput
         | Shader::Conv2dTiledWeight => size_of::<implicit_gemm::Params>(),
+        Shader::Dropout => size_of::<dropout::Params>(),
         Shader::Elementwise => size_of::<elementwise::Params>(),
         Shader::Gemm => size_of::<gemm::Params>(),
         Shader::Im2col => size_of::<im2col::Params>(),

@@ -44,7 +44,7 @@ pub fn import<B: Backend>(path: &Path, parameters: &mut Parameters<B>) -> Result
     Ok(archive.metadata())
 }
 
-/// Writes a tensor for every parameter for which `values` returns values, such as an optimizer's velocities. The
+/// Writes a tensor for every parameter for which `values` returns values, such as an optimiser's velocities. The
 /// tensors have the parameters' names and PyTorch's layouts. The file is written atomically.
 ///
 /// **Errors:** the folder cannot be written to; `values` fails; the number of values differs from the parameter's.
@@ -69,9 +69,9 @@ pub fn export_values<B: Backend>(
     })
 }
 
-/// Writes tensors that belong to no parameter, each with its name and its shape. The file is written atomically.
+/// Writes tensors that belong to no parameter, each with its name and shape. The file is written atomically.
 ///
-/// **Errors:** a folder that cannot be written to.
+/// **Errors:** the folder cannot be written to.
 pub fn export_tensors(
     path: &Path,
     tensors: Vec<(String, Vec<usize>, Vec<f32>)>,

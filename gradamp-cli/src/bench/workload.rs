@@ -18,7 +18,7 @@ const IMAGE: [usize; 3] = [32, 32, 3];
 /// steps, including subnormal numbers, whose arithmetic is slow.
 const FACTOR: f32 = 1.0001;
 
-/// A model, its optimizer and one batch.
+/// A model, its optimiser and one batch.
 pub struct Workload<B: Backend> {
     /// The device.
     pub backend: B,

@@ -1,7 +1,7 @@
 //! Compares training steps with PyTorch's: losses, gradients, parameters and running statistics, with amplification.
 //!
 //! A fixture is a safetensors file with a batch, a model's weights, and the results of a few training steps in
-//! PyTorch. The file's metadata hold the case (model, sites, factor, optimizer) as JSON. The seeds of the fixtures
+//! PyTorch. The file's metadata hold the case (model, sites, factor, optimiser) as JSON. The seeds of the fixtures
 //! were chosen so that no rectifier's input and no pooling window is within rounding of a tie. A correct program in
 //! f32 therefore meets the limits on any device.
 //!

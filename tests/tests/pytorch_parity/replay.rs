@@ -1,4 +1,4 @@
-//! Replays the steps of a fixture with the real tape, hooks and optimizer.
+//! Replays the steps of a fixture with the real tape, hooks and optimiser.
 
 use std::error::Error;
 

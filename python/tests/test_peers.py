@@ -15,7 +15,8 @@ from gradamp.peers import exact, step, train
 
 def test_the_fixtures_come_from_their_seeds() -> None:
     """A stranger who runs `gradamp.peers.exact` gets the fixtures of this project."""
-    built_in = {case["name"]: case for case in exact.built_in("sgd")}
+    sgd = {case["name"]: {**exact.COMMON, **exact.SGD, **case} for case in exact.built_in("sgd")}
+    adamw = {case["name"]: {**exact.COMMON, **exact.ADAMW, **case} for case in exact.built_in("adamw")}
     for path in fixtures():
         case, tensors = read_fixture(path)
         init, x, y = exact.batch(case)
@@ -23,7 +24,7 @@ def test_the_fixtures_come_from_their_seeds() -> None:
         assert torch.equal(y, tensors["y"])
         for name, value in init.items():
             torch.testing.assert_close(value, tensors[f"init.{name}"], rtol=1e-6, atol=1e-7)
-        assert {**exact.COMMON, **exact.SGD, **built_in[case["name"]]} == case
+        assert {**sgd, **adamw}[case["name"]] == case
 
 
 def test_exact_writes_a_fixture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ use gradamp_core::amplify::{
     AmplificationSettings, Amplifier, Amplify, History, Placement, Redraw, Schedule, Strategy,
 };
 use gradamp_core::nn::ActivationFunction;
+use gradamp_core::optim::{AdamWSettings, OptimizerSettings, SgdSettings};
 use gradamp_core::{Backend, Hooks, Parameters, Tensor, Trace, nn};
 use gradamp_models::{Archive, Model, ModelSettings, Norm};
 use ndarray::{ArrayD, IxDyn};
@@ -31,12 +32,50 @@ pub struct Case {
     pub factor: f32,
     pub steps: usize,
     pub lr: f32,
-    pub momentum: f32,
     pub weight_decay: f32,
-    pub nesterov: bool,
+    #[serde(default)]
+    pub optimizer: OptimizerName,
+    /// SGD's
+    pub momentum: Option<f32>,
+    /// SGD's
+    pub nesterov: Option<bool>,
+    /// AdamW's
+    pub betas: Option<[f64; 2]>,
+    /// AdamW's
+    pub epsilon: Option<f32>,
     /// The seed of the weights and the batch. The fixture stores both, so the test does not use the seed.
     #[serde(rename = "seed")]
     pub _seed: u64,
+}
+
+/// The optimiser of a case.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerName {
+    #[default]
+    Sgd,
+    AdamW,
+}
+
+impl Case {
+    /// The settings of the optimiser.
+    pub fn optimizer(&self) -> Result<OptimizerSettings, Box<dyn Error>> {
+        let missing = |key: &str| format!("`case` in its metadata: {key}: is missing");
+        Ok(match self.optimizer {
+            OptimizerName::Sgd => OptimizerSettings::Sgd(SgdSettings {
+                momentum: self.momentum.ok_or_else(|| missing("momentum"))?,
+                nesterov: self.nesterov.ok_or_else(|| missing("nesterov"))?,
+                weight_decay: self.weight_decay,
+                ..SgdSettings::default()
+            }),
+            OptimizerName::AdamW => OptimizerSettings::AdamW(AdamWSettings {
+                betas: self.betas.ok_or_else(|| missing("betas"))?,
+                epsilon: self.epsilon.ok_or_else(|| missing("epsilon"))?,
+                weight_decay: self.weight_decay,
+                ..AdamWSettings::default()
+            }),
+        })
+    }
 }
 
 pub struct Fixture<B: Backend> {

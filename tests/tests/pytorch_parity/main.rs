@@ -5,7 +5,7 @@
 //! were chosen so that no rectifier's input and no pooling window is within rounding of a tie. A correct program in
 //! f32 therefore meets the limits on any device.
 //!
-//! The two fixtures in `tests/fixtures` are always tested. `GRADAMP_FIXTURES` may name a folder of more fixtures,
+//! The three fixtures in `tests/fixtures` are always tested. `GRADAMP_FIXTURES` may name a folder of more fixtures,
 //! relative to the workspace's folder. Its default is `../shared/fixtures`, if that folder exists.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed preparation may end a test
@@ -97,6 +97,9 @@ fn failures(file: &Path, backend: &impl Backend) -> Vec<String> {
 
 const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/resnet18_output.safetensors");
 
+const OWN_ADAMW: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/adamw_resnet18_epsilon.safetensors");
+
 /// The limits are narrow enough to detect an incorrect program.
 #[test]
 fn a_wrong_setting_exceeds_the_limits() {
@@ -106,13 +109,22 @@ fn a_wrong_setting_exceeds_the_limits() {
         ("site", |case| case.sites[0] = "conv1".into()),
         ("placement", |case| case.placement = Placement::Input),
         ("learning rate", |case| case.lr *= 1.02),
-        ("momentum", |case| case.momentum = 0.88),
+        ("momentum", |case| case.momentum = Some(0.88)),
     ];
-    for (what, change) in changes {
-        let mut fixture = Fixture::open(Path::new(OWN), &Cpu::default()).unwrap();
-        change(&mut fixture.case);
-        let beyond = replay(&fixture).unwrap().beyond_limits();
-        assert!(!beyond.is_empty(), "a wrong {what} is within the limits");
+    let adamw: [(&str, Change); 5] = [
+        ("factor", |case| case.factor *= 1.001),
+        ("learning rate", |case| case.lr *= 1.02),
+        ("weight decay", |case| case.weight_decay = 0.0),
+        ("share of the squares", |case| case.betas = Some([0.8, 0.9])),
+        ("epsilon", |case| case.epsilon = Some(1e-8)),
+    ];
+    for (file, changes) in [(OWN, changes), (OWN_ADAMW, adamw)] {
+        for (what, change) in changes {
+            let mut fixture = Fixture::open(Path::new(file), &Cpu::default()).unwrap();
+            change(&mut fixture.case);
+            let beyond = replay(&fixture).unwrap().beyond_limits();
+            assert!(!beyond.is_empty(), "{file}: a wrong {what} is within the limits");
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 
-use gradamp_core::optim::{Optimizer, Sgd, SgdSettings};
 use gradamp_core::{Backend, Gradients, Module, Parameters, Role, Tape, ops};
 
 use crate::errors::{Errors, Worst, distance, norm, relative};
@@ -13,13 +12,7 @@ pub fn replay<B: Backend>(fixture: &Fixture<B>) -> Result<Errors, Box<dyn Error>
     let Fixture { archive, case, .. } = fixture;
     let (model, mut parameters) = fixture.model("init.")?;
     let hooks = fixture.hooks(&model, &mut parameters)?;
-    let settings = SgdSettings {
-        momentum: case.momentum,
-        weight_decay: case.weight_decay,
-        nesterov: case.nesterov,
-        ..SgdSettings::default()
-    };
-    let mut sgd = Sgd::new(settings, &parameters)?;
+    let mut optimizer = case.optimizer()?.build(&parameters)?;
     let mut errors = Errors::default();
     for step in 1..=case.steps {
         let mut tape = Tape::train(&mut parameters);
@@ -35,7 +28,7 @@ pub fn replay<B: Backend>(fixture: &Fixture<B>) -> Result<Errors, Box<dyn Error>
         if step == 1 {
             compare_gradients(fixture, &parameters, &gradients, &mut errors.gradient)?;
         }
-        sgd.step(&mut parameters, &gradients, case.lr)?;
+        optimizer.step(&mut parameters, &gradients, case.lr)?;
     }
 
     let (_, expected) = fixture.model("final.")?;

@@ -4,7 +4,7 @@
 
 A case is an object such as {"name": "vgg19_input", "model": "vgg19", "width": 4, "placement": "input", "factor": 2.0, "sites":
 ["features.8"]}; CASES.json holds a list of them. Without it the cases are those of cases.json beside this file: gradamp's fixtures. Keys
-that a case leaves out have the values of `COMMON` and of its optimiser. Each case becomes one FOLDER/NAME.safetensors:
+that a case leaves out have the values of `COMMON` and of its optimizer. Each case becomes one FOLDER/NAME.safetensors:
 
     x, y                       one batch: float32 [n, 3, 32, 32], int64 [n]
     init.*                     the state_dict before the first step
@@ -51,7 +51,7 @@ SEEDS = 400
 
 
 def built_in(optimizer: str) -> list[Case]:
-    """gradamp's fixtures with this optimiser, each with its seed."""
+    """gradamp's fixtures with this optimizer, each with its seed."""
     return json.loads(Path(__file__).with_name("cases.json").read_text())[optimizer]
 
 
@@ -61,8 +61,8 @@ def network(case: Case) -> nn.Module:
     return build(case["model"], case["width"], case["classes"], **options)
 
 
-def optimizer(case: Case, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of a case: AdamW if `optimizer` says so, else SGD."""
+def optimizer_of(case: Case, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer of a case: AdamW if `optimizer` says so, else SGD."""
     if case.get("optimizer") == "adamw":
         betas = tuple(case["betas"])
         return torch.optim.AdamW(
@@ -102,14 +102,14 @@ def steps(
     model.to(dtype).train()
     if case["sites"]:
         amplify(model, case["sites"], case["factor"], case["placement"])
-    optimiser = optimizer(case, model)
+    optimizer = optimizer_of(case, model)
     random = torch.Generator().manual_seed(nudge or 0)
     found: dict[str, Tensor] = {}
     for step in range(1, case["steps"] + 1):
         if nudge is not None:
             for w in model.parameters():
                 w.data *= 1 + NUDGE * (2 * torch.rand(w.shape, generator=random, dtype=dtype) - 1)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         logits = model(x.to(dtype))
         loss = functional.cross_entropy(logits, y)
         loss.backward()
@@ -117,7 +117,7 @@ def steps(
         found[f"step{step}.logits"] = logits.detach()
         if step == 1:
             found.update({f"step1.grad.{name}": w.grad.clone() for name, w in model.named_parameters() if w.grad is not None})
-        optimiser.step()
+        optimizer.step()
     found.update({f"final.{name}": value.clone() for name, value in model.state_dict().items()})
     with torch.no_grad():
         found["eval.logits"] = model.eval()(x.to(dtype))

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         norms = [name for name, module in model.named_modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
         amplify(model, norms, 1.0001)
     forward = torch.compile(model) if chosen.compile else model
-    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
     x = torch.randn(chosen.batch, 3, 32, 32, device=chosen.device).contiguous(memory_format=layout)
     y = torch.randint(0, 10, (chosen.batch,), device=chosen.device)
     is_cuda = chosen.device.startswith("cuda")
@@ -74,11 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seconds = []
     for _ in range(chosen.warmup + chosen.steps):
         start = time.perf_counter()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cuda" if is_cuda else "cpu", dtype=torch.bfloat16, enabled=chosen.amp):
             loss = functional.cross_entropy(forward(x), y)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         if is_cuda:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)

@@ -92,9 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     model = build(chosen.model, chosen.width).to(chosen.device)
     norms = [name for name, module in model.named_modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
-    optimiser = torch.optim.SGD(model.parameters(), lr=chosen.lr, momentum=0.9, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=chosen.lr, momentum=0.9, weight_decay=5e-4)
     steps = len(labels) // chosen.batch
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, chosen.epochs * steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, chosen.epochs * steps)
     for epoch in range(chosen.epochs):
         drawn = draws.sample(norms, max(1, round(chosen.ratio * len(norms)))) if norms else []
         is_amplified = chosen.amplify_from <= epoch <= chosen.amplify_to
@@ -103,11 +103,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         order = torch.randperm(len(labels))[: steps * chosen.batch]
         with amplify(model, drawn, chosen.factor) if is_amplified else nullcontext():
             for batch in order.split(chosen.batch):
-                optimiser.zero_grad(set_to_none=True)
+                optimizer.zero_grad(set_to_none=True)
                 x = normalise(augment(padded, batch)).to(chosen.device)
                 loss = functional.cross_entropy(model(x), labels[batch].to(chosen.device))
                 loss.backward()
-                optimiser.step()
+                optimizer.step()
                 schedule.step()
                 total += loss.item()
         result = {

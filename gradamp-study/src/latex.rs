@@ -21,6 +21,8 @@ pub fn escape(text: &str) -> String {
             '-' if is_number_next && !before.is_alphanumeric() && !"-_.".contains(before) => {
                 escaped.push_str("$-$")
             }
+            // Between blanks it is the minus of a difference: `B - A`.
+            '-' if before == ' ' && letters.peek() == Some(&' ') => escaped.push_str("$-$"),
             '\u{2212}' => escaped.push_str("$-$"),
             '<' => escaped.push_str("$<$"),
             '>' => escaped.push_str("$>$"),
@@ -90,7 +92,7 @@ mod tests {
         assert_eq!(escape("-1.5 (-2.0 to +0.3)"), "$-$1.5 ($-$2.0 to +0.3)");
         assert_eq!(
             escape("factor-2_seed-1 resnet-18 step-length B - A"),
-            "factor-2\\_seed-1 resnet-18 step-length B - A"
+            "factor-2\\_seed-1 resnet-18 step-length B $-$ A"
         );
     }
 

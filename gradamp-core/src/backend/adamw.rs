@@ -1,8 +1,6 @@
-//! The operands of AdamW's step, and the step on the host.
+//! The operands of AdamW's step, and the step of one element.
 
 use super::memory::Memory;
-use super::optimizer::StepGate;
-use crate::Result;
 
 /// The constants of one AdamW step.
 ///
@@ -10,7 +8,7 @@ use crate::Result;
 /// m ← m + (1 − β₁) · (g − m); v ← β₂ · v + (1 − β₂) · g²;
 /// w ← (1 − lr · weight_decay) · w − lr · (m / c₁) / (sqrt(v / c₂) + epsilon)
 ///
-/// The coefficient is the [`StepGate`]'s, 1 where there is none. c₁ and c₂ correct the bias of averages that began at 0; see
+/// The coefficient is the [`StepGate`](super::StepGate)'s, 1 where there is none. c₁ and c₂ correct the bias of averages that began at 0; see
 /// [`AdamWCorrections`].
 ///
 /// **Source:** I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", 2019; PyTorch's `torch.optim.AdamW`.
@@ -43,7 +41,7 @@ pub struct AdamWSlot<'a, B: Memory> {
     pub len: usize,
     /// The gradient.
     pub gradient: &'a B::Buffer,
-    /// A [`StepGate`]: its coefficient multiplies the gradient, and where it does not apply, nothing changes.
+    /// A [`StepGate`](super::StepGate): its coefficient multiplies the gradient, and where it does not apply, nothing changes.
     pub gate: Option<&'a B::Buffer>,
     /// \[c₁, c₂\] of this step, as [`OptimizerKernels::adamw_corrections`](super::OptimizerKernels::adamw_corrections) leaves them.
     pub corrections: &'a B::Buffer,
@@ -75,29 +73,6 @@ impl AdamWCorrections {
     pub fn next(&self, corrections: [f32; 2]) -> [f32; 2] {
         [0, 1].map(|i| self.shares[i] * corrections[i] + self.rests[i])
     }
-}
-
-/// The step of a slot, computed on the host: reads all operands, and writes the average, the squares and the parameter.
-pub(super) fn on_the_host<B: Memory>(backend: &B, slot: AdamWSlot<'_, B>) -> Result<()> {
-    let AdamWSlot { step, len, gradient, gate, corrections, mean, square, parameter } = slot;
-    let read = |buffer: &B::Buffer, len: usize| {
-        let mut values = vec![0.0; len];
-        backend.read(buffer, &mut values).map(|()| values)
-    };
-    let gate = gate.map(|gate| read(gate, StepGate::LEN)).transpose()?;
-    let [coefficient, _norm, applies] = gate.map_or([1.0, 0.0, 1.0], |gate| [gate[0], gate[1], gate[2]]);
-    if applies == 0.0 {
-        return Ok(());
-    }
-    let corrections = read(corrections, AdamWCorrections::LEN)?;
-    let (g, mut m, mut v, mut w) =
-        (read(gradient, len)?, read(mean, len)?, read(square, len)?, read(parameter, len)?);
-    for i in 0..len {
-        step.take(coefficient * g[i], [corrections[0], corrections[1]], &mut m[i], &mut v[i], &mut w[i]);
-    }
-    backend.write(&m, mean)?;
-    backend.write(&v, square)?;
-    backend.write(&w, parameter)
 }
 
 impl AdamWStep {

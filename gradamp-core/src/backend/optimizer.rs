@@ -1,6 +1,6 @@
 //! The optimiser's step, and the numbers about gradients that decide it.
 
-use super::adamw::{self, AdamWCorrections, AdamWSlot};
+use super::adamw::{AdamWCorrections, AdamWSlot};
 use super::linear_algebra::LinearAlgebra;
 use super::memory::Memory;
 use crate::Result;
@@ -21,7 +21,7 @@ pub trait OptimizerKernels: LinearAlgebra {
 
     /// One parameter's step by AdamW; see [`AdamWStep`](super::AdamWStep). The default computes on the host.
     fn adamw(&self, slot: AdamWSlot<'_, Self>) -> Result<()> {
-        adamw::on_the_host(self, slot)
+        adamw_on_the_host(self, slot)
     }
 
     /// The step of all parameters by AdamW.
@@ -79,6 +79,29 @@ pub trait OptimizerKernels: LinearAlgebra {
         self.write(&normals, &mut noise)?;
         self.axpby(len, deviation, &noise, 1.0, y)
     }
+}
+
+/// The step of a slot, computed on the host: reads all operands, and writes the average, the squares and the parameter.
+fn adamw_on_the_host<B: Memory>(backend: &B, slot: AdamWSlot<'_, B>) -> Result<()> {
+    let AdamWSlot { step, len, gradient, gate, corrections, mean, square, parameter } = slot;
+    let read = |buffer: &B::Buffer, len: usize| {
+        let mut values = vec![0.0; len];
+        backend.read(buffer, &mut values).map(|()| values)
+    };
+    let gate = gate.map(|gate| read(gate, StepGate::LEN)).transpose()?;
+    let [coefficient, _norm, applies] = gate.map_or([1.0, 0.0, 1.0], |gate| [gate[0], gate[1], gate[2]]);
+    if applies == 0.0 {
+        return Ok(());
+    }
+    let corrections = read(corrections, AdamWCorrections::LEN)?;
+    let (g, mut m, mut v, mut w) =
+        (read(gradient, len)?, read(mean, len)?, read(square, len)?, read(parameter, len)?);
+    for i in 0..len {
+        step.take(coefficient * g[i], [corrections[0], corrections[1]], &mut m[i], &mut v[i], &mut w[i]);
+    }
+    backend.write(&m, mean)?;
+    backend.write(&v, square)?;
+    backend.write(&w, parameter)
 }
 
 /// The constants of one SGD step.

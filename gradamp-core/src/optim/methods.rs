@@ -37,6 +37,9 @@ impl Shared<'_> {
     }
 }
 
+/// The gradients of a step, and its gate.
+type Prepared<'a, B> = (Vec<Incoming<'a, B>>, Option<Tensor<B>>);
+
 /// What an optimiser does before its step.
 #[derive(Debug)]
 pub(super) struct Preparation {
@@ -74,7 +77,7 @@ impl Preparation {
         settings: &Shared<'_>,
         parameters: &Parameters<B>,
         gradients: &'a Gradients<B>,
-    ) -> Result<(Vec<Incoming<'a, B>>, Option<Tensor<B>>)> {
+    ) -> Result<Prepared<'a, B>> {
         let mut incoming = Incoming::all(parameters, gradients)?;
         if settings.centralise {
             centralise(parameters, &mut incoming)?;

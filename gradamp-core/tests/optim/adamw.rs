@@ -16,6 +16,7 @@ struct ByPyTorch {
 const GRADIENTS: [[f32; 3]; 4] =
     [[0.1, -0.2, 0.3], [1e-3, 2e-3, -4e-3], [0.0, 0.5, -0.25], [-3.0, 1e-6, 0.125]];
 
+#[expect(clippy::excessive_precision, reason = "the digits that PyTorch prints")]
 fn by_pytorch() -> [ByPyTorch; 2] {
     [
         ByPyTorch {

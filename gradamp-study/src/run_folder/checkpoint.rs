@@ -14,13 +14,12 @@ use super::error::{Error, Result};
 use super::logs::{LogSeals, PerLog};
 use super::seal::FileSeal;
 use super::swap;
-use super::tensors::{self, OptimizerTensor};
+use super::tensors::{self, MODEL, OptimizerTensor};
 
 /// The name of the last checkpoint.
 pub(super) const LAST: &str = "last";
 /// The name of the best checkpoint.
 pub(super) const BEST: &str = "best";
-pub(super) const MODEL: &str = "model.safetensors";
 const STATE: &str = "state.json";
 /// The form of `state.json`; that of earlier versions of the program, without seals, is read too.
 const FORMAT: u32 = 2;

@@ -15,9 +15,9 @@ use gradamp_core::train::Snapshot;
 use gradamp_core::{Backend, ParameterId, Parameters, Tensor};
 use gradamp_models::{Archive, Metadata, export_tensors, export_values};
 
-use super::checkpoint::MODEL;
 use super::error::{Error, Result};
 
+pub(super) const MODEL: &str = "model.safetensors";
 pub(super) const EXTENSION: &str = ".safetensors";
 pub(super) const SUMS: &str = "gradient_sums.safetensors";
 /// The tensors of the optimiser that belong to no parameter.

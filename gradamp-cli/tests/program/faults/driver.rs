@@ -55,9 +55,9 @@ pub struct Chained {
 #[repr(C)]
 struct Link {
     next: *mut Link,
-    find_in_instance: Find,
+    find_in_instance: FindFunction,
     /// For a device: `vkGetDeviceProcAddr` of the next layer.
-    find: Find,
+    find: FindFunction,
 }
 
 #[repr(C)]
@@ -102,7 +102,7 @@ unsafe fn next_function(finder: &AtomicPtr<c_void>, handle: Handle, name: &CStr)
         return None;
     }
     // SAFETY: only functions of this type are stored in it.
-    unsafe { transmute::<*mut c_void, Find>(finder)(handle, name.as_ptr()) }
+    unsafe { transmute::<*mut c_void, FindFunction>(finder)(handle, name.as_ptr()) }
 }
 
 /// Finds the loader's link in a chain of structures, and advances the chain to the next layer.

@@ -124,9 +124,9 @@ fn errors_say_why_a_text_is_not_valid_settings() {
     for (file, parts) in [
         ("folder.toml", ["folder.toml: ", "folder"]),
         ("utf16.toml", ["utf16.toml:1: ", "UTF-16, expected UTF-8"]),
-        ("latin1.toml", ["latin1.toml:2: ", "the byte 0xe9, which is no UTF-8"]),
+        ("latin1.toml", ["latin1.toml:2: ", "the byte 0xe9, which is not valid UTF-8"]),
         ("bytes.toml", ["bytes.toml:1: ", ""]),
-        ("empty.toml", ["empty.toml:1: ", "strategy.phase: there is none"]),
+        ("empty.toml", ["empty.toml:1: ", "strategy.phase: found none"]),
         ("twice.toml", ["twice.toml:3: ", "duplicate key"]),
         ("tables.toml", ["tables.toml:7: ", "duplicate key"]),
         ("carriage.toml", ["carriage.toml:1: ", ""]),

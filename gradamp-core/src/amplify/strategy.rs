@@ -146,7 +146,7 @@ impl Strategy {
     /// schedule out of its range ([`Schedule::check`]); by its field, such as `phases[0].lr`.
     pub fn check(&self) -> Result<()> {
         if self.phases.is_empty() {
-            return Err(Error::setting("phases", "there is none: a strategy needs at least one phase"));
+            return Err(Error::setting("phases", "found none, expected at least one phase"));
         }
         let mut total = 0_usize;
         for (i, phase) in self.phases.iter().enumerate() {

@@ -165,7 +165,7 @@ pub fn doubt_about_seconds<'a>(courses: impl Iterator<Item = &'a Course> + Clone
     }
     (overlapping > 0).then(|| {
         format!(
-            "times in seconds are left out, because {overlapping} of the runs began while another one was going on, so that they may \
+            "times in seconds are left out, because {overlapping} of the runs started while another run was in progress, so that they may \
              have shared a machine"
         )
     })

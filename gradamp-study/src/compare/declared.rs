@@ -9,10 +9,10 @@ use super::contrast::Contrast;
 use super::course::{Course, TimeUnit, doubt_about_seconds};
 use super::options::Options;
 use super::page::{Page, chance, interval, or_dash, points, signed};
-use super::{times_show, tuned};
+use super::times_show;
 use crate::columns::header;
 use crate::statistics::{ALPHA, Correction, Method};
-use crate::sweep::{Measure, Plan, PlannedContrast};
+use crate::sweep::{Choice, Measure, Plan, PlannedContrast};
 
 /// A declared contrast and its result.
 ///
@@ -111,7 +111,7 @@ impl ContrastResult {
         let end = planned.end(cells);
         let value = |cell: &String, seed: u64| find(cell).and_then(|cell| planned.value(cell, seed, end));
         let mut by_seed: BTreeMap<u64, Option<(f64, f64)>> = BTreeMap::new();
-        let chosen = if planned.choices.is_empty() { None } else { tuned::choose(planned, cells) };
+        let chosen = if planned.choices.is_empty() { None } else { choose(planned, cells) };
         let pairs = chosen.as_ref().unwrap_or(&planned.pairs);
         let seeds = pairs.iter().flatten().filter_map(find).flat_map(|cell| &cell.cell.runs);
         for seed in seeds.map(|run| run.seed) {
@@ -235,6 +235,35 @@ impl PlannedContrast {
             (None, None) => diverged()?.chance,
         }
     }
+}
+
+/// The cells that the validation examples choose, each with the cell that it is compared with; `None` until all runs to choose
+/// from are done.
+///
+/// The chosen cell has the highest mean, over its seeds, of the validation accuracy in a run's best epoch; a run that diverged
+/// counts with the accuracy of chance. Of equal cells, the first is chosen. Test examples take no part.
+fn choose(planned: &PlannedContrast, cells: &[CellAnalysis]) -> Option<Vec<[String; 2]>> {
+    let side = |names: &[String]| {
+        let values: Option<Vec<(f64, &String)>> = names
+            .iter()
+            .map(|name| {
+                let cell = cells.iter().find(|cell| cell.cell.name == *name)?;
+                Some((validation(cell)?, name))
+            })
+            .collect();
+        let best = values?.into_iter().reduce(|best, next| if next.0 > best.0 { next } else { best })?;
+        Some(best.1.clone())
+    };
+    planned.choices.iter().map(|Choice { cells, against }| Some([side(cells)?, side(against)?])).collect()
+}
+
+/// The mean validation accuracy of the cell's runs; `None` if a run is not done or its accuracy is not known.
+fn validation(cell: &CellAnalysis) -> Option<f64> {
+    let finished = cell.runs.iter().map(|run| run.best_validation_accuracy);
+    let diverged = cell.diverged.iter().map(|course| course.chance);
+    let values: Vec<f64> = finished.chain(diverged).collect::<Option<_>>()?;
+    (values.len() == cell.cell.runs.len() && !values.is_empty())
+        .then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// A note if runs began before the contrasts were declared as they are now.

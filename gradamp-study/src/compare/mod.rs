@@ -23,7 +23,6 @@ mod sweep_show;
 #[cfg(test)]
 mod tests;
 mod times_show;
-mod tuned;
 mod warnings;
 
 pub use analysis::{BestCell, CellAnalysis, CellRuns, ChosenBy, Contrasts, Side, SweepAnalysis, Trained};

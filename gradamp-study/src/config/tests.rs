@@ -264,9 +264,9 @@ fn a_strategy_is_checked_phase_by_phase() {
         error_of("[strategy]\nlr = 0.1\n[[strategy.phase]]\nepochs = 1\n[[strategy.phase]]\nepochs = 0\n");
     assert!(zero.starts_with("run.toml:6: strategy.phase.1.epochs: is 0, expected at least 1"), "{zero}");
     let none = error_of("[train]\nseed = 1\n");
-    assert_eq!(none, "run.toml:1: strategy.phase: there is none: a strategy needs at least one phase");
+    assert_eq!(none, "run.toml:1: strategy.phase: found none, expected at least one phase");
     let empty = error_of("[train]\nseed = 1\n[strategy]\nlr = 0.1\n");
-    assert_eq!(empty, "run.toml:3: strategy.phase: there is none: a strategy needs at least one phase");
+    assert_eq!(empty, "run.toml:3: strategy.phase: found none, expected at least one phase");
 }
 
 #[test]

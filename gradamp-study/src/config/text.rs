@@ -23,7 +23,7 @@ pub const MOST_VALUES: usize = 20_000;
 
 /// Reads a file of settings.
 ///
-/// **Errors:** a file that cannot be read, is no regular file, is larger than 1 MiB, or holds no UTF-8; each with the file, and
+/// **Errors:** a file that cannot be read, is not a regular file, is larger than 1 MiB, or is not valid UTF-8; each with the file, and
 /// the line where there is one.
 pub fn read_file(path: &Path) -> Result<String, KeyError> {
     let fail = |line, message| KeyError::new(message).at("", &Origin::File(path.to_owned(), line));
@@ -43,7 +43,10 @@ pub fn read_file(path: &Path) -> Result<String, KeyError> {
         let valid = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes()[..valid].iter().filter(|&&byte| byte == b'\n').count();
         let found = error.as_bytes()[valid];
-        fail(line, format!("found the byte {found:#04x}, which is no UTF-8; expected text (TOML) in UTF-8"))
+        fail(
+            line,
+            format!("found the byte {found:#04x}, which is not valid UTF-8; expected text (TOML) in UTF-8"),
+        )
     })?;
     // Editors on Windows write a byte order mark before UTF-8 text.
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))

@@ -229,7 +229,7 @@ fn what_is_wrong_with_a_study_is_said_with_its_line_and_key() {
         ),
         (with("controls = 'yes'", ""), "s.toml:1: controls: found string \"yes\", expected true or false"),
         ("seeds = = 2".to_owned(), "s.toml:1: "),
-        ("seeds = 2".to_owned(), "s.toml:1: strategy.phase: there is none"),
+        ("seeds = 2".to_owned(), "s.toml:1: strategy.phase: found none"),
     ] {
         let message = error_of(&text);
         assert!(message.starts_with(expected), "{text}\nexpected {expected}\n   found {message}");

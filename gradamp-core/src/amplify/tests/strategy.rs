@@ -86,7 +86,7 @@ fn an_error_names_the_wrong_field() {
         change(&mut strategy);
         strategy.check().unwrap_err().to_string()
     };
-    assert!(with(|s| s.phases.clear()).starts_with("phases: there is none"));
+    assert!(with(|s| s.phases.clear()).starts_with("phases: found none"));
     assert!(with(|s| s.phases[1].epochs = 0).starts_with("phases[1].epochs: is 0"));
     assert!(with(|s| s.phases[1].epochs = usize::MAX).starts_with("phases[1].epochs: is 18446"));
     assert!(with(|s| s.lr = None).starts_with("phases[0].lr: is missing"));

@@ -81,6 +81,9 @@ def test_the_last_checkpoint_is_another_one(trained: Path) -> None:
         {"name": "resnet34"},
         {"name": "mlp", "depth": 3, "norm": "batch", "activation": "relu"},
         {"name": "mlp"},
+        {"name": "mlp", "dropout": 0.25},
+        {"name": "vgg11", "dropout": 0.5},
+        {"name": "resnet18", "dropout": 0.5, "stochastic_depth": 0.2},
     ],
     ids=lambda model: "-".join(map(str, model.values())),
 )
@@ -115,6 +118,11 @@ def test_weights_return_to_the_program(trained: Path, cifar: Path) -> None:
     arguments = ("eval", "--checkpoint", "from-torch.safetensors", "--activation", "tanh", "--data", cifar, "--json")
     evaluated = json.loads(run_program(*arguments, folder=trained.parent))
     assert evaluated["accuracy"] == gradamp.runs(trained).table.test_accuracy_at_best[0]
+    # A run that begins with them is loaded as any other.
+    begun = train(
+        trained.parent, "begun", model__width=4, model__activation="tanh", model__init=trained.parent / "from-torch.safetensors"
+    )
+    assert gradamp.load_torch(begun).conv1.weight.shape == model.conv1.weight.shape
 
 
 @pytest.fixture
@@ -159,6 +167,25 @@ def test_networks_that_this_package_does_not_have_are_refused(run: Path, work: P
         gradamp.load_torch(work / "factors")
     with pytest.raises(gradamp.RunError, match="nothing: expected the folder of a run, found no such folder"):
         gradamp.load_torch(work / "nothing")
+
+
+def test_what_is_dropped_in_training_is_not_in_evaluation() -> None:
+    torch.manual_seed(0)
+    model = build("resnet18", width=2, dropout=0.5, stochastic_depth=0.5)
+    assert [block.skipped for block in (model.layer1[0], model.layer4[1])] == [0.5 / 8, 0.5]
+    x = torch.randn(4, 3, 32, 32)
+    assert not torch.equal(model(x), model(x))
+    model.eval()
+    assert torch.equal(model(x), model(x))
+    # A block whose branch is always left out passes on its input; the mean over many steps is that of evaluation.
+    block = model.layer4[1].train()
+    y = torch.rand(1, 16, 2, 2).expand(4000, -1, -1, -1)
+    branch = block.bn2.register_forward_hook(lambda _module, _inputs, y: torch.ones_like(y))
+    found = block(y)
+    branch.remove()
+    left_out = torch.isclose(found, y).all(dim=(1, 2, 3)).double().mean()
+    assert abs(left_out - 0.5) < 0.05
+    torch.testing.assert_close(found.mean(0), y[0] + 1.0, rtol=0.05, atol=0.05)
 
 
 def test_a_network_takes_standard_values() -> None:

@@ -17,9 +17,9 @@ NORMALISATION = {
     "CIFAR-100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     "shapes": ((0.5, 0.5, 0.5), (0.24, 0.24, 0.24)),
 }
-#: The settings of a network that change what it computes, and those that only concern its initial weights.
-STRUCTURE = ("norm", "activation", "skip", "depth", "repeat")
-INITIAL = ("initial", "gain")
+#: The settings of a network that say what it computes, and those that only concern its initial weights.
+STRUCTURE = ("norm", "activation", "skip", "depth", "repeat", "dropout", "stochastic_depth")
+INITIAL = ("initial", "gain", "init")
 
 
 def load_torch(run: PathLike, checkpoint: str = "best") -> torch.nn.Module:

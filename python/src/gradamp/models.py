@@ -7,8 +7,9 @@ take images `[n, channels, h, w]` and give logits `[n, classes]`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
@@ -35,6 +36,8 @@ def build(
     skip: bool = True,
     depth: int = 6,
     repeat: int = 1,
+    dropout: float = 0.0,
+    stochastic_depth: float = 0.0,
     channels: int = 3,
     pixels: int = 32,
 ) -> nn.Sequential:
@@ -49,6 +52,9 @@ def build(
         skip: whether the blocks of a ResNet add their input to their output.
         depth: the hidden layers of an MLP.
         repeat: how many times a VGG has each of its convolutions.
+        dropout: the probability with which each feature that the classifier reads is dropped in training.
+        stochastic_depth: the probability with which the last block of a ResNet is skipped for an image in training. It grows
+            linearly over the blocks.
         channels: the channels of the images.
         pixels: the height and width of an MLP's images.
 
@@ -70,10 +76,10 @@ def build(
         if found not in expected:
             raise ValueError(f"{key}: expected {', '.join(expected)}, found {found!r}")
     if is_mlp:
-        return _mlp(channels * pixels * pixels, width, classes, norm, activation, depth)
+        return _mlp(channels * pixels * pixels, width, classes, norm, activation, depth, dropout)
     if name in VGG:
-        return _vgg(VGG[name], channels, width, classes, norm, activation, repeat)
-    return _resnet(RESNET[name], channels, width, classes, norm, activation, skip)
+        return _vgg(VGG[name], channels, width, classes, norm, activation, repeat, dropout)
+    return _resnet(RESNET[name], channels, width, classes, norm, activation, skip, dropout, stochastic_depth)
 
 
 def _named(layers: Iterable[tuple[str, nn.Module | None]]) -> nn.Sequential:
@@ -81,17 +87,21 @@ def _named(layers: Iterable[tuple[str, nn.Module | None]]) -> nn.Sequential:
     return nn.Sequential(OrderedDict((name, layer) for name, layer in layers if layer is not None))
 
 
-def _mlp(inputs: int, width: int, classes: int, norm: str, activation: str, depth: int) -> nn.Sequential:
+def _dropout(p: float) -> nn.Module | None:
+    return nn.Dropout(p) if p > 0 else None
+
+
+def _mlp(inputs: int, width: int, classes: int, norm: str, activation: str, depth: int, dropout: float) -> nn.Sequential:
     layers: list[tuple[str, nn.Module | None]] = [("flatten", nn.Flatten())]
     for i in range(1, depth + 1):
         layers.append((f"fc{i}", nn.Linear(inputs if i == 1 else width, width)))
         layers.append((f"bn{i}", nn.BatchNorm1d(width) if norm == "batch" else None))
         layers.append((f"act{i}", ACTIVATIONS[activation]()))
-    return _named([*layers, ("classifier", nn.Linear(width, classes))])
+    return _named([*layers, ("dropout", _dropout(dropout)), ("classifier", nn.Linear(width, classes))])
 
 
 def _vgg(
-    stages: Iterable[int], channels: int, width: int, classes: int, norm: str, activation: str, repeat: int
+    stages: Iterable[int], channels: int, width: int, classes: int, norm: str, activation: str, repeat: int, dropout: float
 ) -> nn.Sequential:
     layers: list[nn.Module] = []
     for convolutions, multiple in zip(stages, (1, 2, 4, 8, 8)):
@@ -103,7 +113,8 @@ def _vgg(
             layers.append(ACTIVATIONS[activation]())
         layers.append(nn.MaxPool2d(2))
     classifier = nn.Linear(channels, classes)
-    return _named([("features", nn.Sequential(*layers)), ("flatten", nn.Flatten()), ("classifier", classifier)])
+    features = [("features", nn.Sequential(*layers)), ("flatten", nn.Flatten())]
+    return _named([*features, ("dropout", _dropout(dropout)), ("classifier", classifier)])
 
 
 def _conv(c_in: int, c: int, kernel: int, stride: int, norm: str) -> nn.Conv2d:
@@ -116,7 +127,15 @@ def _norm(c: int, norm: str) -> nn.Module | None:
 
 
 def _resnet(
-    stages: Iterable[int], channels: int, width: int, classes: int, norm: str, activation: str, skip: bool
+    stages: Sequence[int],
+    channels: int,
+    width: int,
+    classes: int,
+    norm: str,
+    activation: str,
+    skip: bool,
+    dropout: float,
+    stochastic_depth: float,
 ) -> nn.Sequential:
     act = "relu" if activation == "relu" else "act"
     layers: list[tuple[str, nn.Module | None]] = [
@@ -124,27 +143,29 @@ def _resnet(
         ("bn1", _norm(width, norm)),
         (f"{act}1", ACTIVATIONS[activation]()),
     ]
-    c_in = width
+    c_in, number = width, 0
     for stage, blocks in enumerate(stages):
         c = width * 2**stage
         row: list[nn.Module] = []
         for block in range(blocks):
             # The first block of every stage but the first halves the image.
-            row.append(Block(c_in, c, 2 if stage > 0 and block == 0 else 1, norm, activation, skip))
+            stride = 2 if stage > 0 and block == 0 else 1
+            number += 1
+            row.append(Block(c_in, c, stride, norm, activation, skip, stochastic_depth * number / sum(stages)))
             c_in = c
         layers.append((f"layer{stage + 1}", nn.Sequential(*row)))
-    layers += [("avgpool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten()), ("linear", nn.Linear(c_in, classes))]
-    return _named(layers)
+    layers += [("avgpool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten()), ("dropout", _dropout(dropout))]
+    return _named([*layers, ("linear", nn.Linear(c_in, classes))])
 
 
 class Block(nn.Module):
     """y = act(bn2(conv2(act(bn1(conv1(x))))) + shortcut(x))
 
     The shortcut is x itself, or a 1x1 convolution with a batch norm where the shapes of x and y differ. Without `skip` nothing is
-    added.
+    added. In training, the branch of each image is left out with the probability `skipped`, and divided by 1 - skipped otherwise.
     """
 
-    def __init__(self, c_in: int, c: int, stride: int, norm: str, activation: str, skip: bool) -> None:
+    def __init__(self, c_in: int, c: int, stride: int, norm: str, activation: str, skip: bool, skipped: float = 0.0) -> None:
         super().__init__()
         act = "relu" if activation == "relu" else "act"
         layers = [
@@ -158,7 +179,7 @@ class Block(nn.Module):
         self.order = [name for name, layer in layers if layer is not None]
         for name in self.order:
             self.add_module(name, dict(layers)[name])
-        self.skip = skip
+        self.skip, self.skipped = skip, skipped
         if skip and (stride != 1 or c_in != c):
             projection = [_conv(c_in, c, 1, stride, norm), _norm(c, norm)]
             self.shortcut = nn.Sequential(*(layer for layer in projection if layer is not None))
@@ -169,6 +190,8 @@ class Block(nn.Module):
         y = x
         for name in inner:
             y = self.get_submodule(name)(y)
+        if self.training and self.skipped > 0:
+            y = y * (torch.rand(len(y), 1, 1, 1, device=y.device) >= self.skipped) / (1 - self.skipped)
         if self.skip:
             y = y + (self.shortcut(x) if hasattr(self, "shortcut") else x)
         return self.get_submodule(last)(y)

@@ -17,7 +17,7 @@ use gradamp_study::config::keys;
 use gradamp_study::config::number::{LARGEST, real, whole};
 use gradamp_study::config::tree::{Origin, Value};
 use gradamp_study::config::{Device, Layers};
-use gradamp_study::run_folder::StudySeal;
+use gradamp_study::run_folder::{StudySeal, VERSION, commit};
 use gradamp_study::shell;
 
 pub use bench::{BenchArgs, DeviceArgs, OpsArgs, TuneArgs, WorkloadArgs};
@@ -70,6 +70,10 @@ pub enum Command {
     /// Measure the speed of training steps.
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Print a script that completes commands and options in a shell.
+    Completions(crate::manual::CompletionsArgs),
+    /// Write the manual pages of all commands.
+    Man(crate::manual::ManArgs),
 }
 
 impl Command {
@@ -278,16 +282,21 @@ pub fn command() -> clap::Command {
     }
     let command = with_numbers(Cli::command());
     let command = match shell::program() {
-        "gradamp" => command,
+        "gradamp" => command.version(version("")),
         // Another crate's program prints its own name first: `my-program (gradamp 0.1.0)`.
-        program => {
-            command.display_name(program).version(concat!("(gradamp ", env!("CARGO_PKG_VERSION"), ")"))
-        }
+        program => command.display_name(program).version(version("gradamp ")),
     };
     match added::lines() {
         added if added.is_empty() => command,
         added => with_names(command, &added.join("\n")),
     }
+}
+
+/// The version behind `name`, and the commit that the program was built from if that is known.
+fn version(name: &str) -> String {
+    let commit = commit().map(|commit| format!(", commit {}", commit.get(..12).unwrap_or(&commit)));
+    let text = format!("{name}{VERSION}{}", commit.unwrap_or_default());
+    if name.is_empty() { text } else { format!("({text})") }
 }
 
 /// Appends `names`, the added policies, models and data sets, to the help of each command that takes settings.

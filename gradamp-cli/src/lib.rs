@@ -16,6 +16,7 @@ mod export;
 mod failure;
 mod hangup;
 mod interrupt;
+mod manual;
 mod output;
 mod printable;
 mod program;
@@ -118,6 +119,8 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Bench(BenchCommand::Step(args)) => bench::step(args)?,
         Command::Bench(BenchCommand::Amplify(args)) => bench::amplify(args)?,
         Command::Bench(BenchCommand::Ops(args)) => bench::ops(args)?,
+        Command::Completions(args) => manual::completions(args)?,
+        Command::Man(args) => manual::man(args)?,
     }
     Ok(SUCCESS)
 }

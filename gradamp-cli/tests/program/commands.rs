@@ -337,3 +337,34 @@ fn a_run_is_followed_by_its_baseline_on_request() {
     assert!(never.err.contains("no baseline follows"), "{}", never.err);
     assert!(!place.path("never-baseline").exists());
 }
+
+#[test]
+fn completions_and_manual_pages_cover_the_commands() {
+    let place = Workplace::new();
+    let script = place.run("completions bash").succeeds();
+    for word in ["complete -F", "train", "--precision", "completions"] {
+        assert!(script.out.contains(word), "{word} is missing in\n{}", script.out);
+    }
+    let path = place.write("completions.bash", &script.out);
+    let checked = std::process::Command::new("bash").arg("-n").arg(path).status().unwrap();
+    assert!(checked.success(), "bash does not accept the script");
+    let pages = place.run("man pages").succeeds();
+    for (page, words) in
+        [("gradamp", "Exit codes"), ("gradamp-train", "preset"), ("gradamp-bench-step", "images")]
+    {
+        let text = fs::read_to_string(place.path("pages").join(format!("{page}.1"))).unwrap();
+        assert!(text.contains(".TH") && text.contains(words), "{page}:\n{text}");
+        assert!(pages.out.contains(&format!("{page}.1")), "{}", pages.out);
+    }
+    place.run("completions csh").fails(2, &["csh"]);
+    place.write("taken", "");
+    place.run("man taken/pages").fails(1, &["taken/pages"]);
+}
+
+#[test]
+fn the_version_names_the_commit() {
+    let version = Workplace::new().run("--version").succeeds().out;
+    let words: Vec<&str> = version.split_whitespace().collect();
+    assert_eq!(words[..2], ["gradamp", "0.1.0,"], "{version}");
+    assert!(words[2] == "commit" && words[3].len() == 12, "{version}");
+}

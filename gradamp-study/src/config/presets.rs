@@ -14,11 +14,11 @@ pub const DEFAULT: &str = "tour";
 
 /// All presets.
 pub const ALL: [Preset; 5] = [
-    Preset { name: "tour", text: include_str!("../../../presets/tour.toml") },
-    Preset { name: "vanishing", text: include_str!("../../../presets/vanishing.toml") },
-    Preset { name: "baseline", text: include_str!("../../../presets/baseline.toml") },
-    Preset { name: "middle-phase", text: include_str!("../../../presets/middle-phase.toml") },
-    Preset { name: "two-rate-150", text: include_str!("../../../presets/two-rate-150.toml") },
+    Preset { name: "tour", text: include_str!("../../presets/tour.toml") },
+    Preset { name: "vanishing", text: include_str!("../../presets/vanishing.toml") },
+    Preset { name: "baseline", text: include_str!("../../presets/baseline.toml") },
+    Preset { name: "middle-phase", text: include_str!("../../presets/middle-phase.toml") },
+    Preset { name: "two-rate-150", text: include_str!("../../presets/two-rate-150.toml") },
 ];
 
 /// The preset called `name`.

@@ -65,7 +65,7 @@ fn the_terminal_is_restored_after_an_error_and_after_a_panic() {
         }
         _ => {}
     }
-    let test = "screen::tests::the_terminal_comes_back_after_an_error_and_after_a_panic";
+    let test = "screen::tests::the_terminal_is_restored_after_an_error_and_after_a_panic";
     for (end, words) in [("error", "error: training diverged"), ("panic", "a bug in my-program")] {
         let (seen, before, after) = on_a_terminal(test, end);
         let (_, frames) = seen.split_once(ENTER).unwrap_or_else(|| panic!("{end}: no frame in {seen}"));

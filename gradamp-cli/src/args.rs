@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use gradamp_core::nn::ActivationFunction;
 use gradamp_core::train::OnDivergence;
 use gradamp_data::Choice;
@@ -71,9 +72,9 @@ pub enum Command {
     #[command(subcommand)]
     Bench(BenchCommand),
     /// Print a script that completes commands and options in a shell.
-    Completions(crate::manual::CompletionsArgs),
+    Completions(CompletionsArgs),
     /// Write the manual pages of all commands.
-    Man(crate::manual::ManArgs),
+    Man(ManArgs),
 }
 
 impl Command {
@@ -268,6 +269,21 @@ pub enum BenchCommand {
     Amplify(BenchArgs),
     /// Time a step operation by operation, and compare each operation with the device's limits.
     Ops(OpsArgs),
+}
+
+/// `gradamp completions`
+#[derive(Args, Debug)]
+pub struct CompletionsArgs {
+    /// The shell.
+    pub shell: Shell,
+}
+
+/// `gradamp man`
+#[derive(Args, Debug)]
+pub struct ManArgs {
+    /// The folder for the pages, which is made if it does not exist.
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
 }
 
 /// Builds the command line. The word after an option that takes a number is its value, even if it begins with a dash,

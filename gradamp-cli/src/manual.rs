@@ -1,31 +1,14 @@
 //! `gradamp completions` and `gradamp man`: what a shell and `man` can show of the command line.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::Args;
-use clap_complete::Shell;
 use clap_mangen::Man;
 
-use crate::args;
+use crate::args::{self, CompletionsArgs, ManArgs};
 use crate::failure::{Failure, Result};
 use crate::output;
 use gradamp_study::shell;
-
-/// `gradamp completions`
-#[derive(Args, Debug)]
-pub struct CompletionsArgs {
-    /// The shell.
-    pub shell: Shell,
-}
-
-/// `gradamp man`
-#[derive(Args, Debug)]
-pub struct ManArgs {
-    /// The folder for the pages, which is made if it does not exist.
-    #[arg(value_name = "FOLDER")]
-    pub folder: PathBuf,
-}
 
 /// Prints the script for the running program, additions of other crates included.
 pub fn completions(args: &CompletionsArgs) -> Result<()> {

@@ -164,7 +164,7 @@ fn seconds_count_only_where_a_run_had_the_device_to_itself() {
     assert_eq!(doubt(&[second.clone(), first.clone()]), "");
     assert!(doubt(&[first.clone(), course("gpu", "20:00", "21:00")]).contains("several devices: cpu, gpu"));
     let within = course("cpu", "03:00", "04:00");
-    assert!(doubt(&[first.clone(), second.clone(), within]).contains("1 of the runs began while another"));
+    assert!(doubt(&[first.clone(), second.clone(), within]).contains("1 of the runs started while another"));
     assert_eq!(doubt(&[first, Course::diverged(1)]), "", "nothing is known of that run");
 }
 

@@ -60,8 +60,8 @@ fn assert_read_back(resolved: &Resolved) {
 
 #[test]
 fn configuration_files() {
-    let corpus = [files("presets"), files("tests/tests/fuzz/corpus/settings")].concat();
-    for preset in files("presets") {
+    let corpus = [files("gradamp-study/presets"), files("tests/tests/fuzz/corpus/settings")].concat();
+    for preset in files("gradamp-study/presets") {
         assert_read_back(&read(std::str::from_utf8(&preset).unwrap()).unwrap());
     }
     Damage { corpus, near: 100, words: &WORDS, iterations: 10_000 }.check(|bytes| {

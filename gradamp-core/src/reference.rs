@@ -9,7 +9,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeError};
 
 use crate::backend::{
-    BatchNormOperands, Device, Layers, LinearAlgebra, Memory, OptimizerKernels, SgdSlot, Statistics,
+    BatchNormOperands, Device, Layers, LinearAlgebra, Memory, OptimizerKernels, SgdSlot, Statistics, StepGate,
 };
 use crate::geometry::{Conv2d, Gemm, MeanPool, Pool2d, Rows};
 use crate::{Error, Result};
@@ -248,10 +248,7 @@ impl Layers for Reference {
 impl OptimizerKernels for Reference {
     fn sgd(&self, slot: SgdSlot<'_, Self>) -> Result<()> {
         let SgdSlot { step, len, gradient, gate, mut velocity, parameter } = slot;
-        let [coefficient, _norm, applies] = gate.map_or([1.0, 0.0, 1.0], |gate| [gate[0], gate[1], gate[2]]);
-        if applies == 0.0 {
-            return Ok(());
-        }
+        let Some(coefficient) = StepGate::open(gate.map(Vec::as_slice)) else { return Ok(()) };
         for i in 0..len {
             let g =
                 (step.gradient_scale * coefficient * gradient[i]).clamp(-step.clip_value, step.clip_value);

@@ -20,13 +20,8 @@ struct Part<'a> {
 pub(super) fn adamw(cpu: &Cpu, slots: Vec<AdamWSlot<'_, Cpu>>) {
     let mut parts: Vec<Part<'_>> = Vec::new();
     for AdamWSlot { mut step, len, gradient, gate, corrections, mean, square, parameter } in slots {
-        if let Some(gate) = gate {
-            let gate = StepGate::from_array([gate[0], gate[1], gate[2]]);
-            if !gate.applies {
-                continue;
-            }
-            step.gradient_scale *= gate.coefficient;
-        }
+        let Some(coefficient) = StepGate::open(gate.map(|gate| &gate[..])) else { continue };
+        step.gradient_scale *= coefficient;
         let corrections = [corrections[0], corrections[1]];
         let averages = mean[..len].chunks_mut(CHUNK).zip(square[..len].chunks_mut(CHUNK));
         let pieces = gradient[..len].chunks(CHUNK).zip(averages).zip(parameter[..len].chunks_mut(CHUNK));

@@ -13,13 +13,8 @@ type Part<'a> = (SgdStep, &'a [f32], Option<&'a mut [f32]>, &'a mut [f32]);
 pub(super) fn sgd(cpu: &Cpu, slots: Vec<SgdSlot<'_, Cpu>>) {
     let mut parts: Vec<Part<'_>> = Vec::new();
     for SgdSlot { mut step, len, gradient, gate, velocity, parameter } in slots {
-        if let Some(gate) = gate {
-            let gate = StepGate::from_array([gate[0], gate[1], gate[2]]);
-            if !gate.applies {
-                continue;
-            }
-            step.gradient_scale *= gate.coefficient;
-        }
+        let Some(coefficient) = StepGate::open(gate.map(|gate| &gate[..])) else { continue };
+        step.gradient_scale *= coefficient;
         let gradients = gradient[..len].chunks(CHUNK);
         let parameters = parameter[..len].chunks_mut(CHUNK);
         match velocity {

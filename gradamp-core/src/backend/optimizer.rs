@@ -89,10 +89,7 @@ fn adamw_on_the_host<B: Memory>(backend: &B, slot: AdamWSlot<'_, B>) -> Result<(
         backend.read(buffer, &mut values).map(|()| values)
     };
     let gate = gate.map(|gate| read(gate, StepGate::LEN)).transpose()?;
-    let [coefficient, _norm, applies] = gate.map_or([1.0, 0.0, 1.0], |gate| [gate[0], gate[1], gate[2]]);
-    if applies == 0.0 {
-        return Ok(());
-    }
+    let Some(coefficient) = StepGate::open(gate.as_deref()) else { return Ok(()) };
     let corrections = read(corrections, AdamWCorrections::LEN)?;
     let (g, mut m, mut v, mut w) =
         (read(gradient, len)?, read(mean, len)?, read(square, len)?, read(parameter, len)?);
@@ -189,6 +186,17 @@ impl StepGate {
     /// From the order in which [`OptimizerKernels::step_gate`] writes them.
     pub fn from_array([coefficient, norm, applies]: [f32; Self::LEN]) -> Self {
         Self { coefficient, norm, applies: applies != 0.0 }
+    }
+
+    /// The factor by which an open gate multiplies every gradient: 1 without a gate, and `None` if the gate is shut.
+    pub fn open(gate: Option<&[f32]>) -> Option<f32> {
+        match gate {
+            Some(&[coefficient, norm, applies, ..]) => {
+                let gate = Self::from_array([coefficient, norm, applies]);
+                gate.applies.then_some(gate.coefficient)
+            }
+            _ => Some(1.0),
+        }
     }
 
     /// The order in which [`OptimizerKernels::step_gate`] writes them.

@@ -3,6 +3,7 @@
 use ndarray::{Array1, Zip};
 
 use super::case::{Case, Expected, Found, Output, equals_default, equals_twin, every, random, upload, wide};
+use super::gate::OPEN;
 use super::memory::same;
 use super::{Broken, Violation};
 use crate::Backend;
@@ -159,13 +160,6 @@ fn all() -> Step<ALL> {
     let parameters = lengths.into_iter().zip(steps().into_iter().cycle()).collect();
     Step { parameters, gate: None, corrections: CORRECTIONS[2] }
 }
-
-/// Gates that apply: without clipping, and with clipping.
-const OPEN: [Option<StepGate>; 3] = [
-    None,
-    Some(StepGate { coefficient: 1.0, norm: 0.5, applies: true }),
-    Some(StepGate { coefficient: 0.37, norm: f32::INFINITY, applies: true }),
-];
 
 /// A gate that does not apply.
 const SHUT: StepGate = StepGate { coefficient: f32::NAN, norm: f32::NAN, applies: false };

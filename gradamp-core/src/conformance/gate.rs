@@ -9,6 +9,13 @@ use super::case::{
 use crate::Backend;
 use crate::backend::{GateInput, StepGate};
 
+/// No gate, and gates that apply, without and with clipping: what the laws of the optimisers' steps are checked with.
+pub(super) const OPEN: [Option<StepGate>; 3] = [
+    None,
+    Some(StepGate { coefficient: 1.0, norm: 0.5, applies: true }),
+    Some(StepGate { coefficient: 0.37, norm: f32::INFINITY, applies: true }),
+];
+
 #[derive(Clone, Debug)]
 struct Decision {
     /// The number of elements and the scale of each gradient.

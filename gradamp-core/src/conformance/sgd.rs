@@ -3,6 +3,7 @@
 use ndarray::{Array1, Zip};
 
 use super::case::{Case, Expected, Found, Output, equals_default, equals_twin, every, random, upload, wide};
+use super::gate::OPEN;
 use super::memory::same;
 use super::{Broken, Violation};
 use crate::Backend;
@@ -146,13 +147,6 @@ fn all() -> Step<ALL> {
     let lengths = [1, 3, 64, 1027, 7, 5003, 128, 65, 70_001, 2, 10];
     Step { parameters: lengths.into_iter().zip(steps().into_iter().cycle()).collect(), gate: None }
 }
-
-/// Gates that apply: without clipping, and with clipping.
-const OPEN: [Option<StepGate>; 3] = [
-    None,
-    Some(StepGate { coefficient: 1.0, norm: 0.5, applies: true }),
-    Some(StepGate { coefficient: 0.37, norm: f32::INFINITY, applies: true }),
-];
 
 /// With each constant alone and with all of them; with and without a velocity; with and without a gate.
 pub fn sgd_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {

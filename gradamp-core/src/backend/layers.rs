@@ -78,8 +78,8 @@ pub trait Layers: LinearAlgebra {
         on_host(self, len, [y, dy], dx, |[y, dy]| y * (1.0 - y) * dy)
     }
 
-    /// y = x · mask, where the mask drops elements or groups of them at random; see [`Dropout`]. Its own backward: dx = dy · mask.
-    /// NaN and infinity stay visible: 0 · NaN is NaN.
+    /// y = x · mask, where the mask drops elements or groups of them at random; see [`Dropout`]. The backward is the same kernel
+    /// on dy: dx = dy · mask. NaN and infinity stay visible: 0 · NaN is NaN.
     ///
     /// All backends drop the same elements. The default computes on the host.
     fn dropout(&self, g: &Dropout, stream: Stream, x: &Self::Buffer, y: &mut Self::Buffer) -> Result<()> {

@@ -258,6 +258,13 @@ pub enum ConfigCommand {
         /// The configuration file.
         file: PathBuf,
     },
+    /// List the presets and the studies inside the program.
+    List,
+    /// Print the text of a preset or of a study inside the program, to start a file of your own from.
+    Print {
+        /// The name, as `config list` shows it.
+        name: String,
+    },
 }
 
 /// `gradamp bench`

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use gradamp_core::error::nearest;
 use gradamp_core::train::{Evaluation, evaluate};
 use gradamp_core::{Backend, Parameters};
 use gradamp_models::{Archive, ModelSettings};
@@ -12,9 +13,10 @@ use crate::dataset::{self, Data};
 use crate::device::{self, Task};
 use crate::failure::{Failure, Result};
 use crate::{added, output};
-use gradamp_study::config::{Config, Layers};
+use gradamp_study::config::{Config, Layers, presets};
 use gradamp_study::resume::find_data;
 use gradamp_study::run_folder::{self, RunFolder};
+use gradamp_study::sweep::EMBEDDED;
 
 /// `gradamp config`
 pub fn config(command: &ConfigCommand) -> Result<()> {
@@ -25,12 +27,55 @@ pub fn config(command: &ConfigCommand) -> Result<()> {
             output::result(resolved.show()?.trim_end());
             added::lines().iter().for_each(|line| output::result(format_args!("# {line}")));
         }
+        ConfigCommand::List => output::result(list().trim_end()),
+        ConfigCommand::Print { name } => output::result(text_of(name)?.trim_end()),
         ConfigCommand::Check { file } => {
             Layers { file: Some(file.clone()), ..Layers::default() }.resolve()?;
             output::result(format_args!("{}: all settings are valid", file.display()));
         }
     }
     Ok(())
+}
+
+/// The presets and the studies inside the program, each with the first sentence of its text.
+fn list() -> String {
+    let presets = presets::ALL.map(|preset| (preset.name, preset.text));
+    let studies = EMBEDDED.map(|study| (study.name, study.text));
+    let longest = studies.iter().chain(&presets).map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (title, items) in
+        [("presets, for train --preset NAME", &presets[..]), ("studies, for sweep NAME", &studies[..])]
+    {
+        text += &format!("{title}:\n");
+        items.iter().for_each(|(name, item)| text += &format!("  {name:<longest$}  {}\n", subject_of(item)));
+    }
+    text
+}
+
+/// The first sentence of the comment at the beginning of `text`.
+fn subject_of(text: &str) -> String {
+    let comment = text.lines().map_while(|line| line.strip_prefix('#')).map(str::trim);
+    let comment = comment.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    let end = comment.match_indices(['.', '?']).map(|(i, _)| i + 1).find(|&end| {
+        let rest = &comment[end..];
+        rest.is_empty() || rest.starts_with(' ')
+    });
+    comment[..end.unwrap_or(comment.len())].to_owned()
+}
+
+/// The text of the preset or study called `name`.
+fn text_of(name: &str) -> Result<&'static str> {
+    let items = || {
+        let studies = EMBEDDED.into_iter().map(|study| (study.name, study.text));
+        presets::ALL.into_iter().map(|preset| (preset.name, preset.text)).chain(studies)
+    };
+    if let Some((_, text)) = items().find(|(known, _)| *known == name) {
+        return Ok(text);
+    }
+    let names: Vec<&str> = items().map(|(name, _)| name).collect();
+    let hint = nearest(name, names.iter().copied()).map(|name| format!(" (did you mean {name}?)"));
+    let expected = names.join(", ");
+    Err(Failure::usage(format!("found {name:?}, expected one of {expected}{}", hint.unwrap_or_default())))
 }
 
 /// `gradamp data`

@@ -11,8 +11,9 @@ use gradamp_study::config::number::{real, whole};
 /// `gradamp sweep`
 #[derive(Args, Debug)]
 pub struct SweepArgs {
-    /// The study file: a base configuration, axes and seeds.
-    #[arg(value_name = "STUDY.toml", required_unless_present = "collect")]
+    /// The study: a file with a base configuration, axes and seeds, or the name of a study inside the program, such as
+    /// first-comparison (`config list` lists them).
+    #[arg(value_name = "STUDY.toml|NAME", required_unless_present = "collect")]
     pub study: Option<PathBuf>,
     /// The sweep's folder; by default sweeps/NAME. If the folder already holds this sweep, the sweep is continued.
     #[arg(long, value_name = "DIR")]

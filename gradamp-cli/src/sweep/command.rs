@@ -30,7 +30,7 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
         collect(root, &plan)?;
         return finish(root, Shard::WHOLE);
     }
-    let study = Study::read(args.study.as_deref().unwrap_or(Path::new("")))?;
+    let study = Study::find(args.study.as_deref().unwrap_or(Path::new("")))?;
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     if let (Some((_, origin)), true) = (&study.halving, shard.of > 1) {
         let message = "compares all cells at its rungs, so --shard cannot be used; processes that are started \

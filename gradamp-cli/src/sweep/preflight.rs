@@ -139,39 +139,28 @@ fn with_origin(settings: &Resolved, error: Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use super::*;
     use gradamp_study::config::tree::{Node, Origin};
-    use gradamp_study::sweep::Study;
-    use gradamp_study::sweep::expand;
-
-    fn studies(folder: &Path) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        entries.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect()
-    }
+    use gradamp_study::sweep::{EMBEDDED, EmbeddedStudy, Study, expand};
 
     #[test]
     fn every_shipped_study_can_be_run_and_has_enough_seeds() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../studies");
-        let mut paths = studies(&folder);
-        let full = studies(&folder.join("full"));
+        let (full, small): (Vec<_>, Vec<_>) =
+            EMBEDDED.into_iter().partition(|study| study.name.starts_with("full-"));
         for study in &full {
-            let text = std::fs::read_to_string(study).unwrap();
-            let is_named = |small: &&PathBuf| {
-                text.contains(&format!("studies/{}", small.file_name().unwrap().to_string_lossy()))
-            };
-            let small = paths.iter().find(is_named);
-            assert!(small.is_some(), "{} names no study for two cores", study.display());
+            let is_named = |small: &EmbeddedStudy| study.text.contains(&format!("studies/{}", small.file));
+            assert!(small.iter().any(is_named), "{} names no study for two cores", study.name);
         }
         assert_eq!(full.len(), 3);
-        paths.extend(full);
         // The layers do not depend on the data, and the real data may be missing here.
         let shapes = "{ source = 'shapes', validation = 64, shapes = { train = 256, test = 64 } }";
         let shapes = Node::parse_value(shapes, &Origin::Set);
         let mut names = HashSet::new();
-        for path in paths {
-            let mut study = Study::read(&path).unwrap();
+        for study in EMBEDDED {
+            let path = Path::new(study.name);
+            let mut study = Study::find(path).unwrap();
             let least = if study.name == "first-comparison" { 3 } else { 5 };
             assert!(study.seeds.len() >= least, "{} has {} seeds", path.display(), study.seeds.len());
             assert!(

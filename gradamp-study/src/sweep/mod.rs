@@ -16,6 +16,7 @@ mod collect;
 mod contrast;
 mod data;
 mod draft;
+mod embedded;
 mod expand;
 mod findings;
 mod folder;
@@ -32,6 +33,7 @@ pub use collect::{
     Claim, RunSnapshot, collect, different_data, fates, forget_failure, has_begun, record_failure,
 };
 pub use data::{Cell, SweepData, cell_table, roles_in_words};
+pub use embedded::{EMBEDDED, EmbeddedStudy};
 pub use expand::{Expansion, expand};
 pub use findings::findings;
 pub use folder::{check_runs, default_root, keep_draws, prepare};

@@ -41,6 +41,30 @@ fn results(place: &Workplace, root: &str) -> Vec<Value> {
 }
 
 #[test]
+fn a_study_inside_the_program_needs_no_file_and_a_file_of_its_name_wins() {
+    let place = Workplace::new();
+    let plan = place.run("sweep first-comparison --dry-run --device cpu").succeeds();
+    assert!(plan.out.contains("first-comparison: 6 runs in 2 cells"), "{}", plan.out);
+    let text = place.run("config print first-comparison").succeeds().out;
+    assert!(text.starts_with("# A first comparison: ") && text.ends_with("[2.5]\n"), "{text}");
+    study(&place, "seeds = 1\nbaseline = false", "");
+    fs::copy(place.path("s.toml"), place.path("first-comparison")).unwrap();
+    let plan = place.run("sweep first-comparison --dry-run").succeeds();
+    assert!(plan.out.contains("first-comparison: 1 runs in 1 cells"), "{}", plan.out);
+    place
+        .run("sweep strategy")
+        .fails(2, &["found \"strategy\"", "kind-ratio-factor", "did you mean strategies?"]);
+    place.run("config print middlephase").fails(2, &["vanishing-tanh", "did you mean middle-phase?"]);
+    let list = place.run("config list").succeeds().out;
+    for line in [
+        "  tour                 The tour: a first look at gradient amplification in about two minutes on two cores.",
+        "  full-paper           The paper's question at full size: does",
+    ] {
+        assert!(list.lines().any(|found| found.starts_with(line)), "{line}\n{list}");
+    }
+}
+
+#[test]
 fn a_plan_is_shown_even_if_its_data_is_missing() {
     let place = Workplace::new();
     let named = "data = { source = 'cifar10', validation = 5000, test_limit = 1000 }";

@@ -166,7 +166,7 @@ fn as_json(
     let classes: Vec<_> = classes.iter().zip(evaluation.class_accuracies()).map(of_class).collect();
     json!({
         "file": file.display().to_string(), "model": model.to_string(), "data": data,
-        "examples": evaluation.examples(), "accuracy": evaluation.accuracy(), "loss": evaluation.loss,
+        "examples": evaluation.examples, "accuracy": evaluation.accuracy(), "loss": evaluation.loss,
         "classes": classes, "confusion": evaluation.confusion,
     })
 }
@@ -183,7 +183,7 @@ fn as_text(
         file.display(),
         100.0 * evaluation.accuracy(),
         evaluation.correct(),
-        evaluation.examples(),
+        evaluation.examples,
         evaluation.loss
     );
     let longest = classes.iter().map(|name| name.chars().count()).max().unwrap_or(0);

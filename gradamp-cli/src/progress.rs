@@ -195,12 +195,17 @@ pub fn of_epoch(line: &EpochLine, epochs: usize, sites: usize) -> String {
         line.train_loss,
         100.0 * line.train_accuracy,
     );
-    let validation = ("validation", line.validation_loss, line.validation_accuracy);
-    for (name, loss, accuracy) in [validation, ("test", line.test_loss, line.test_accuracy)] {
+    let validation =
+        ("validation", line.validation_loss, line.validation_accuracy, line.validation_ema_accuracy);
+    let test = ("test", line.test_loss, line.test_accuracy, line.test_ema_accuracy);
+    for (name, loss, accuracy, ema) in [validation, test] {
         if let Some(accuracy) = accuracy {
             // The file has no value for a loss that is not finite.
             let loss = loss.unwrap_or(f64::NAN);
             text += &format!("  {name} loss {loss:.3}  accuracy {:.1} %", 100.0 * accuracy);
+        }
+        if let Some(ema) = ema {
+            text += &format!(" (average {:.1} %)", 100.0 * ema);
         }
     }
     text + &format!("  {:.0} images/s  {}", line.images_per_second, duration(line.seconds))

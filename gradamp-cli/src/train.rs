@@ -199,13 +199,16 @@ impl<B: Backend> Run<'_, B> {
         let was_saved = loaded.is_some();
         let image = sources.train().image_shape();
         let mut trainer = match loaded {
-            Some(LoadedCheckpoint { optimizer, state, gradient_sums, .. }) => {
+            Some(LoadedCheckpoint { optimizer, ema, state, gradient_sums, .. }) => {
                 let settings = config.train_settings();
                 Trainer::resume(&model, parameters, state, image, settings).and_then(|mut trainer| {
                     for (name, parameter, tensor) in optimizer {
                         trainer.restore_optimizer(&name, parameter, tensor)?;
                     }
                     trainer.restore_gradient_sums(gradient_sums);
+                    if let Some(average) = ema {
+                        trainer.restore_ema(average)?;
+                    }
                     Ok(trainer)
                 })
             }
@@ -220,7 +223,8 @@ impl<B: Backend> Run<'_, B> {
             Some(old) => continued(old, trainer.state(), self.backend.name()),
             None => self.new_record(&settings, dataset, checksum, classes, &trainer)?,
         };
-        record.steps_per_epoch = Some(sources.train().batches() as u64);
+        let steps_per_epoch = sources.train().batches().div_ceil(config.train.accumulate);
+        record.steps_per_epoch = Some(steps_per_epoch as u64);
         record.saved |= was_saved;
         // From here on the run folder exists. All settings were checked before.
         let stop = interrupt::listen()?;
@@ -297,7 +301,7 @@ impl<B: Backend> Run<'_, B> {
         let root = folder.root().display();
         let again = shell::resume_command(self.as_baseline.map_or(folder.root(), |folders| &folders.run));
         let word = match &outcome {
-            Ok(Outcome::Finished) => RunStatus::Finished,
+            Ok(Outcome::Finished | Outcome::OutOfPatience) => RunStatus::Finished,
             Ok(Outcome::Stopped) => RunStatus::Interrupted,
             Ok(Outcome::StepLimit) => RunStatus::StepLimit,
             Err(Error::Diverged { .. }) => RunStatus::Diverged,
@@ -324,6 +328,13 @@ impl<B: Backend> Run<'_, B> {
                 }
                 match outcome {
                     Outcome::Finished => Ok(SUCCESS),
+                    Outcome::OutOfPatience => {
+                        let patience = self.resolved.config.train.patience.unwrap_or_default();
+                        output::message(format_args!(
+                            "ended after step {step}: no better evaluation in {patience} epochs (train.patience)"
+                        ));
+                        Ok(SUCCESS)
+                    }
                     Outcome::Stopped => {
                         output::message(format_args!(
                             "interrupted after step {step}, saved; continue with: {again}"

@@ -8,8 +8,16 @@ use crate::{Result, Tensor};
 pub struct Batch<B: Memory> {
     /// The images, `[n, h, w, c]`, normalised and augmented.
     pub images: Tensor<B>,
-    /// The class indices, `[n]`, stored as f32 (exact below 2^24).
+    /// What the objective compares the model's output with: class indices `[n]`, stored as f32 (exact below 2^24), shares of classes
+    /// `[n, K]`, or the values of a regression `[n, ..]`.
     pub labels: Tensor<B>,
+}
+
+impl<B: Memory> Batch<B> {
+    /// The number of images.
+    pub fn examples(&self) -> usize {
+        self.images.shape().first().copied().unwrap_or(0)
+    }
 }
 
 /// A source of batches of labelled images.

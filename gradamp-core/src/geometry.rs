@@ -4,7 +4,11 @@
 //! only place that checks shapes and computes sizes. Activations are `[n, h, w, c]`, convolution weights
 //! `[kh, kw, c_in, c_out]`, matrices row-major, all contiguous.
 
+mod mix;
+
 use crate::{Error, Result};
+
+pub use mix::Mix;
 
 /// The dropping of elements, or of groups of elements, at random.
 ///

@@ -26,6 +26,7 @@ mod glob;
 pub mod keep_images;
 pub mod memory;
 pub mod nn;
+pub mod objective;
 pub mod ops;
 pub mod optim;
 pub mod parameters;

@@ -30,6 +30,8 @@ pub enum Purpose {
     Noise = 9,
     /// Random layers of a forward pass, such as dropout.
     Forward = 10,
+    /// The mixture of a batch's images.
+    Mix = 11,
 }
 
 /// A stream of random numbers, addressed by index.

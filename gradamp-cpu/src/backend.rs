@@ -5,12 +5,12 @@ use std::ops::Range;
 use crate::arena::Buffer;
 use crate::batch_norm::{BlockSums, Quantity};
 use crate::device::Cpu;
-use crate::{activation, adamw, batch_norm, conv2d, elementwise, gemm, loss, pooling, sgd, windows};
+use crate::{activation, adamw, batch_norm, conv2d, elementwise, gemm, loss, mix, pooling, sgd, windows};
 use gradamp_core::backend::{
     AdamWSlot, BatchNormOperands, Device, FusedKernels, Layers, LinearAlgebra, Memory, OptimizerKernels,
     SgdSlot, Statistics,
 };
-use gradamp_core::geometry::{Conv2d, Dropout, Gemm, MeanPool, Pool2d, Rows};
+use gradamp_core::geometry::{Conv2d, Dropout, Gemm, MeanPool, Mix, Pool2d, Rows};
 use gradamp_core::random::Stream;
 use gradamp_core::{Error, Result};
 
@@ -194,6 +194,36 @@ impl Layers for Cpu {
     ) -> Result<()> {
         (loss[0], correct[0]) =
             loss::softmax_cross_entropy(self.threads(), g, smoothing, logits, labels, dlogits);
+        Ok(())
+    }
+
+    fn soft_cross_entropy(
+        &self,
+        g: &Rows,
+        smoothing: f32,
+        logits: &Buffer,
+        targets: &Buffer,
+        loss: &mut Buffer,
+        correct: &mut Buffer,
+        dlogits: &mut Buffer,
+    ) -> Result<()> {
+        (loss[0], correct[0]) =
+            loss::soft_cross_entropy(self.threads(), g, smoothing, logits, targets, dlogits);
+        Ok(())
+    }
+
+    fn mix_images(&self, g: &Mix, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        mix::mix_images(self.threads(), g, &x[..g.len()], &mut y[..g.len()]);
+        Ok(())
+    }
+
+    fn mix_labels(&self, g: &Mix, classes: usize, labels: &Buffer, targets: &mut Buffer) -> Result<()> {
+        mix::mix_labels(self.threads(), g, classes, labels, &mut targets[..g.images[0] * classes]);
+        Ok(())
+    }
+
+    fn multiply(&self, len: usize, a: &Buffer, b: &Buffer, out: &mut Buffer) -> Result<()> {
+        elementwise::multiply(self, &a[..len], &b[..len], &mut out[..len]);
         Ok(())
     }
 

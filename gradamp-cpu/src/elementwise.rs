@@ -42,6 +42,20 @@ vectorised! {
     }
 }
 
+/// out = a · b
+pub(crate) fn multiply(cpu: &Cpu, a: &[f32], b: &[f32], out: &mut [f32]) {
+    let parts = a.chunks(CHUNK).zip(b.chunks(CHUNK)).zip(out.chunks_mut(CHUNK));
+    cpu.threads().each(parts, |((a, b), out)| product(cpu, a, b, out));
+}
+
+vectorised! {
+    fn product<'a>(a: &'a [f32], b: &'a [f32], out: &'a mut [f32]) {
+        for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
+            *out = a * b;
+        }
+    }
+}
+
 /// y = max(x, 0), and NaN where x is NaN.
 pub(crate) fn relu(cpu: &Cpu, x: &[f32], y: &mut [f32]) {
     cpu.threads().each(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| rectify(cpu, x, y));

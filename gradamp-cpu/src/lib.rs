@@ -48,6 +48,7 @@ mod isa;
 mod kernel;
 mod loss;
 mod micro_kernels;
+mod mix;
 mod peak;
 mod pooling;
 mod sgd;

@@ -30,12 +30,7 @@ pub(super) fn softmax_cross_entropy(
     threads.each(blocks, |(((logits, labels), dlogits), (loss, correct))| {
         for ((logits, &label), dlogits) in logits.chunks(k).zip(labels).zip(dlogits.chunks_mut(k)) {
             let label = label as usize;
-            let mut largest = 0;
-            for (i, &logit) in logits.iter().enumerate() {
-                if logit > logits[largest] {
-                    largest = i;
-                }
-            }
+            let largest = first_largest(logits);
             let shift = f64::from(logits[largest]);
             let sum: f64 = logits.iter().map(|&z| (f64::from(z) - shift).exp()).sum();
             for (i, (&z, dz)) in logits.iter().zip(dlogits.iter_mut()).enumerate() {
@@ -51,6 +46,49 @@ pub(super) fn softmax_cross_entropy(
     });
     let (loss, correct) = parts.iter().fold((0.0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
     ((loss / rows) as f32, correct as f32)
+}
+
+/// The same against shares of classes, whose sum in a row is T: dlogits[r, k] = (T · q_k − t_k) / rows
+pub(super) fn soft_cross_entropy(
+    threads: &Threads,
+    g: &Rows,
+    smoothing: f32,
+    logits: &[f32],
+    targets: &[f32],
+    dlogits: &mut [f32],
+) -> (f32, f32) {
+    let k = g.channels;
+    let (smoothing, rows) = (f64::from(smoothing), g.rows as f64);
+    let mut parts = vec![(0.0f64, 0u32); g.rows.div_ceil(BLOCK)];
+    let blocks = logits[..g.len()]
+        .chunks(BLOCK * k)
+        .zip(targets[..g.len()].chunks(BLOCK * k))
+        .zip(dlogits[..g.len()].chunks_mut(BLOCK * k))
+        .zip(&mut parts);
+    threads.each(blocks, |(((logits, targets), dlogits), (loss, correct))| {
+        for ((logits, targets), dlogits) in logits.chunks(k).zip(targets.chunks(k)).zip(dlogits.chunks_mut(k))
+        {
+            let largest = first_largest(logits);
+            let shift = f64::from(logits[largest]);
+            let sum: f64 = logits.iter().map(|&z| (f64::from(z) - shift).exp()).sum();
+            let total: f64 = targets.iter().copied().map(f64::from).sum();
+            for ((&z, &t), dz) in logits.iter().zip(targets).zip(dlogits.iter_mut()) {
+                let target = (1.0 - smoothing) * f64::from(t) + smoothing * total / k as f64;
+                let z = f64::from(z) - shift;
+                if target != 0.0 || z.is_nan() {
+                    *loss -= target * (z - sum.ln());
+                }
+                *dz = ((total * z.exp() / sum - target) / rows) as f32;
+            }
+            *correct += u32::from(largest == first_largest(targets));
+        }
+    });
+    let (loss, correct) = parts.iter().fold((0.0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+    ((loss / rows) as f32, correct as f32)
+}
+
+fn first_largest(row: &[f32]) -> usize {
+    (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
 
-use gradamp_core::amplify::{Amplify, Schedule, Strategy};
+use gradamp_core::amplify::{Amplify, LearningRate, Strategy};
 use gradamp_core::backend::Device;
 use gradamp_core::conformance::agreement::FirstStep;
 use gradamp_core::nn::ActivationFunction;
@@ -148,7 +148,7 @@ fn signals<B: Backend>(backend: &B) -> Vec<(String, SiteSignals)> {
         ..ModelSettings::new(Architecture::Mlp)
     };
     let model = Model::new(&settings, &mut parameters).unwrap();
-    let strategy = Strategy::single(1, Schedule::constant(0.1), Amplify::Off);
+    let strategy = Strategy::single(1, LearningRate::constant(0.1), Amplify::Off);
     let settings = TrainSettings { signals: true, ..TrainSettings::new(SEED, strategy, Default::default()) };
     let mut keep = Keep(Vec::new());
     let mut trainer = Trainer::new(&model, parameters, [32, 32, 3], settings).unwrap();

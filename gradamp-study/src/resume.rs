@@ -7,13 +7,14 @@ use crate::{Error, Result};
 
 /// Settings that may differ from the run's: they change how it computes, not what. All others decide about a number in its
 /// checkpoints or its logs.
-const FREE: [&str; 12] = [
+const FREE: [&str; 13] = [
     "train.baseline",
     "train.threads",
     "train.device",
     "train.gpu_memory",
     "train.tuned",
     "train.max_steps",
+    "train.patience",
     "train.checkpoint_seconds",
     "train.tensorboard",
     "data.resident",
@@ -92,6 +93,10 @@ mod tests {
             "train",
             &[
                 "batch_size",
+                "accumulate",
+                "mixup",
+                "cutmix",
+                "ema",
                 "seed",
                 "precision",
                 "evaluate_every",

@@ -8,7 +8,7 @@ use gradamp_core::backend::{
     AdamWCorrections, AdamWSlot, BatchNormOperands, Device, GateInput, Layers, LinearAlgebra, Memory,
     OptimizerKernels, SgdSlot,
 };
-use gradamp_core::geometry::{Conv2d, Dropout, Gemm, MeanPool, Pool2d, Rows};
+use gradamp_core::geometry::{Conv2d, Dropout, Gemm, MeanPool, Mix, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
 use gradamp_core::random::Stream;
 
@@ -104,27 +104,27 @@ impl Wgpu {
 
 impl Layers for Wgpu {
     fn relu(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        self.activation_kernel("relu", len, x, y)
+        self.elementwise_kernel("relu", len, &[x, y])
     }
 
     fn relu_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
-        self.activation_backward_kernel("relu_backward", len, y, dy, dx)
+        self.elementwise_kernel("relu_backward", len, &[dy, y, dx])
     }
 
     fn tanh(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        self.activation_kernel("tanh_forward", len, x, y)
+        self.elementwise_kernel("tanh_forward", len, &[x, y])
     }
 
     fn tanh_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
-        self.activation_backward_kernel("tanh_backward", len, y, dy, dx)
+        self.elementwise_kernel("tanh_backward", len, &[dy, y, dx])
     }
 
     fn sigmoid(&self, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
-        self.activation_kernel("sigmoid", len, x, y)
+        self.elementwise_kernel("sigmoid", len, &[x, y])
     }
 
     fn sigmoid_backward(&self, len: usize, y: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
-        self.activation_backward_kernel("sigmoid_backward", len, y, dy, dx)
+        self.elementwise_kernel("sigmoid_backward", len, &[dy, y, dx])
     }
 
     fn dropout(&self, g: &Dropout, stream: Stream, x: &Buffer, y: &mut Buffer) -> Result<()> {
@@ -190,7 +190,32 @@ impl Layers for Wgpu {
         correct: &mut Buffer,
         dlogits: &mut Buffer,
     ) -> Result<()> {
-        self.softmax_cross_entropy_kernel(g, smoothing, logits, labels, loss, correct, dlogits)
+        self.cross_entropy_kernel("row", g, smoothing, logits, labels, loss, correct, dlogits)
+    }
+
+    fn soft_cross_entropy(
+        &self,
+        g: &Rows,
+        smoothing: f32,
+        logits: &Buffer,
+        targets: &Buffer,
+        loss: &mut Buffer,
+        correct: &mut Buffer,
+        dlogits: &mut Buffer,
+    ) -> Result<()> {
+        self.cross_entropy_kernel("soft_row", g, smoothing, logits, targets, loss, correct, dlogits)
+    }
+
+    fn mix_images(&self, g: &Mix, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.mix_images_kernel(g, x, y)
+    }
+
+    fn mix_labels(&self, g: &Mix, classes: usize, labels: &Buffer, targets: &mut Buffer) -> Result<()> {
+        self.mix_labels_kernel(g, classes, labels, targets)
+    }
+
+    fn multiply(&self, len: usize, a: &Buffer, b: &Buffer, out: &mut Buffer) -> Result<()> {
+        self.elementwise_kernel("multiply", len, &[a, b, out])
     }
 
     fn conv2d(

@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "an error fails the test")]
 
-use gradamp_core::amplify::{AmplificationSettings, Amplify, Schedule, Strategy};
+use gradamp_core::amplify::{AmplificationSettings, Amplify, LearningRate, Strategy};
 use gradamp_core::backend::{Device, Memory};
 use gradamp_core::conformance::agreement::{self, FirstStep};
 use gradamp_core::optim::{Optimizer, Sgd, SgdSettings};
@@ -130,7 +130,7 @@ fn train(
         factor: 1.1,
         ..AmplificationSettings::default()
     };
-    let strategy = Strategy::single(1, Schedule::constant(0.01), Amplify::on());
+    let strategy = Strategy::single(1, LearningRate::constant(0.01), Amplify::on());
     let mut settings = TrainSettings::new(SEED, strategy, amplification);
     settings.optimizer = SgdSettings { clip_norm: Some(5.0), ..SgdSettings::default() }.into();
     let mut trainer = Trainer::new(&model, parameters, [32, 32, 3], settings)?;

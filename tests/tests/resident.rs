@@ -6,7 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "an error fails the test")]
 
-use gradamp_core::amplify::{AmplificationSettings, Amplify, Schedule, Strategy};
+use gradamp_core::amplify::{AmplificationSettings, Amplify, LearningRate, Strategy};
 use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d};
 use gradamp_core::train::{TrainSettings, Trainer};
 use gradamp_core::{Backend, BatchSource, LayerKind, Module, Parameters, Result, Tape, Tensor, Var};
@@ -90,7 +90,7 @@ fn train(gpu: &Wgpu, train: &dyn BatchSource<Wgpu>, test: &dyn BatchSource<Wgpu>
         pool: MeanPool2d::new("pool"),
         linear: Linear::new(&mut parameters, "linear", [8, train.classes()]).unwrap(),
     };
-    let strategy = Strategy::single(2, Schedule::constant(0.05), Amplify::on());
+    let strategy = Strategy::single(2, LearningRate::constant(0.05), Amplify::on());
     let kinds = vec![LayerKind::BatchNorm];
     let amplification = AmplificationSettings { kinds, factor: 1.5, ..AmplificationSettings::default() };
     let settings = TrainSettings::new(SEED, strategy, amplification);

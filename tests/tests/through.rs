@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use gradamp_core::amplify::{AmplificationSettings, Amplify, Redraw, Schedule, Strategy, Through};
+use gradamp_core::amplify::{AmplificationSettings, Amplify, LearningRate, Redraw, Strategy, Through};
 use gradamp_core::optim::SgdSettings;
 use gradamp_core::train::{TrainSettings, Trainer};
 use gradamp_core::{LayerKind, Parameters};
@@ -35,7 +35,7 @@ fn train(
         through,
         ..AmplificationSettings::default()
     };
-    let strategy = Strategy::single(3, Schedule::constant(0.005), Amplify::on());
+    let strategy = Strategy::single(3, LearningRate::constant(0.005), Amplify::on());
     let sgd = SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() };
     let settings = TrainSettings {
         optimizer: sgd.into(),

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::{Arc, Mutex};
 
-use gradamp_core::amplify::{AmplificationSettings, Amplify, DrawRecord, Schedule, Strategy};
+use gradamp_core::amplify::{AmplificationSettings, Amplify, DrawRecord, LearningRate, Strategy};
 use gradamp_core::train::{Control, EpochReport, Observer, Outcome, Snapshot, TrainSettings, Trainer};
 use gradamp_core::{Backend, BackwardHook, Gradient, GradientAction, LayerKind, Parameters, Result, Site};
 use gradamp_cpu::Cpu;
@@ -26,7 +26,7 @@ fn model(parameters: &mut Parameters<Cpu>) -> Result<Model, gradamp_models::Erro
 /// Batch norms are eligible for amplification, no path may amplify a gradient more than eightfold, and every step is
 /// measured.
 fn settings() -> TrainSettings {
-    let strategy = Strategy::single(EPOCHS, Schedule::constant(0.05), Amplify::on());
+    let strategy = Strategy::single(EPOCHS, LearningRate::constant(0.05), Amplify::on());
     let kinds = vec![LayerKind::BatchNorm];
     let amplification = AmplificationSettings { kinds, max_gain: Some(8.0), ..Default::default() };
     TrainSettings { gradients_every: 1, ..TrainSettings::new(7, strategy, amplification) }

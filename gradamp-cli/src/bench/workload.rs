@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use gradamp_core::amplify::{AmplificationSettings, Amplifier, Amplify, History, Schedule, Strategy};
+use gradamp_core::amplify::{AmplificationSettings, Amplifier, Amplify, History, LearningRate, Strategy};
 use gradamp_core::optim::{Optimizer, Sgd, SgdSettings};
 use gradamp_core::random::{Purpose, Stream};
 use gradamp_core::{Backend, Hooks, LayerKind, Module, Parameters, Tape, Tensor, nn, ops};
@@ -62,7 +62,7 @@ impl<B: Backend> Workload<B> {
         let mut kinds = vec![LayerKind::BatchNorm, LayerKind::Activation];
         kinds.retain(|kind| trace.sites.iter().any(|site| kind.includes(site.kind)));
         let everything = AmplificationSettings { kinds, factor: FACTOR, ..AmplificationSettings::default() };
-        let strategy = Strategy::single(1, Schedule::constant(1e-3), Amplify::on());
+        let strategy = Strategy::single(1, LearningRate::constant(1e-3), Amplify::on());
         let mut amplifier = Amplifier::new(&strategy, &everything, &trace, 0)?;
         amplifier.begin_step(0, 0, &History::default())?;
         let amplified_sites = amplifier.draw().map_or(0, |draw| draw.sites.len());

@@ -2,7 +2,7 @@
 
 use std::f64::consts::LN_10;
 
-use gradamp_core::amplify::{Amplify, DrawRecord, Phase, Placement, Schedule, Strategy};
+use gradamp_core::amplify::{Amplify, DrawRecord, LearningRate, Phase, Placement, Strategy};
 use gradamp_core::train::SiteGradient;
 use proptest::prelude::{
     ProptestConfig, Strategy as Strategies, any, prop, prop_assert_eq, prop_oneof, proptest,
@@ -23,7 +23,7 @@ const SITES: [&str; 6] = ["conv1", "bn1", "relu", "layer1.0.bn1", "layer1.0.bn2"
 fn strategy() -> Strategy {
     let phase = |amplify| Phase { epochs: 3, lr: None, amplify };
     let phases = vec![phase(Amplify::Off), phase(Amplify::on()), phase(Amplify::Off)];
-    Strategy { lr: Some(Schedule::constant(0.1)), phases }
+    Strategy { lr: Some(LearningRate::constant(0.1)), phases }
 }
 
 fn record(outcome: RunStatus) -> Change {
@@ -85,6 +85,10 @@ fn epoch(epoch: usize) -> EpochLine {
         validation_accuracy: None,
         test_loss: Some(LN_10 * (1.0 - 0.7 * t)),
         test_accuracy: Some(0.1 + 0.6 * t),
+        validation_ema_loss: None,
+        validation_ema_accuracy: None,
+        test_ema_loss: None,
+        test_ema_accuracy: None,
         best: true,
         skipped_steps: None,
         attenuation: None,

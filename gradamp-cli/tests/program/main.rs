@@ -13,6 +13,7 @@ mod export;
 mod faults;
 mod inputs;
 mod integrity;
+mod loop_options;
 mod old_folders;
 mod optimizer;
 mod reliability;

@@ -37,7 +37,7 @@ pub use policy_name::PolicyName;
 pub use policy_settings::{
     DepthSettings, EqualiseSettings, FluctuationSettings, Measure, Measured, Profile, Side,
 };
-pub use schedule::{Curve, Schedule, WarmUp};
+pub use schedule::{Curve, LearningRate, Moment, Schedule, Score, WarmUp};
 pub use selection::{Selection, register_policy, registered_policies};
 pub use settings::{AmplificationSettings, Draws, Placement, Redraw, Through};
 pub use strategy::{Amplify, Phase, Strategy};

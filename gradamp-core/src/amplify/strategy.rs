@@ -23,7 +23,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::schedule::Schedule;
+use super::schedule::{LearningRate, Moment, Score};
 use super::settings::AmplificationSettings;
 use crate::error::number;
 use crate::{Error, Result};
@@ -40,7 +40,7 @@ const MOST_EPOCHS: usize = 1_000_000;
 pub struct Strategy {
     /// The learning rate of phases without one. Its schedule spans the whole run, including phases with a rate of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lr: Option<Schedule>,
+    pub lr: Option<LearningRate>,
     /// The phases in their order.
     #[serde(default, rename = "phase")]
     pub phases: Vec<Phase>,
@@ -54,7 +54,7 @@ pub struct Phase {
     pub epochs: usize,
     /// The learning rate, whose schedule spans the phase; `None` for the strategy's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lr: Option<Schedule>,
+    pub lr: Option<LearningRate>,
     /// Whether gradients are amplified, and by which settings.
     #[serde(default)]
     pub amplify: Amplify,
@@ -97,7 +97,7 @@ impl Amplify {
 
 impl Strategy {
     /// A strategy of one phase.
-    pub fn single(epochs: usize, lr: Schedule, amplify: Amplify) -> Self {
+    pub fn single(epochs: usize, lr: LearningRate, amplify: Amplify) -> Self {
         Self { lr: None, phases: vec![Phase { epochs, lr: Some(lr), amplify }] }
     }
 
@@ -120,30 +120,36 @@ impl Strategy {
         })
     }
 
-    /// The learning rate of `step` (from 0, counted over the whole run).
+    /// The learning rate of `step` (from 0, counted over the whole run). `scores` are the run's evaluations so far, by which a
+    /// plateau lowers the rate; those of this epoch and of later ones do not count.
     ///
     /// **Errors:** an epoch without steps; a step after the last phase; a phase without a learning rate.
-    pub fn lr_at(&self, step: u64, steps_per_epoch: u64) -> Result<f64> {
+    pub fn lr_at(&self, step: u64, steps_per_epoch: u64, scores: &[Score]) -> Result<f64> {
         let epoch = step.checked_div(steps_per_epoch).and_then(|epoch| usize::try_from(epoch).ok());
-        let Some((number, phase)) = epoch.and_then(|epoch| self.phase_at(epoch)) else {
+        let Some((epoch, (number, phase))) = epoch.and_then(|epoch| Some((epoch, self.phase_at(epoch)?)))
+        else {
             let message = format!("has {} epochs of {steps_per_epoch} steps, no step {step}", self.epochs());
             return Err(Error::setting("phases", message));
         };
+        let (lr, first, epochs) = match (&phase.lr, &self.lr) {
+            (Some(lr), _) => (lr, self.phases[..number].iter().map(|phase| phase.epochs).sum(), phase.epochs),
+            (None, Some(lr)) => (lr, 0, self.epochs()),
+            (None, None) => return Err(no_rate(number)),
+        };
+        let until = |epoch| scores.partition_point(|score| score.epoch < epoch);
         let steps = |epochs: usize| (epochs as u64).saturating_mul(steps_per_epoch);
-        match (&phase.lr, &self.lr) {
-            (Some(lr), _) => {
-                let before = self.phases[..number].iter().map(|phase| phase.epochs).sum();
-                Ok(lr.lr_at(step - steps(before), steps(phase.epochs), steps_per_epoch))
-            }
-            (None, Some(lr)) => Ok(lr.lr_at(step, steps(self.epochs()), steps_per_epoch)),
-            (None, None) => Err(no_rate(number)),
-        }
+        Ok(lr.lr_at(&Moment {
+            step: step - steps(first),
+            steps: steps(epochs),
+            steps_per_epoch,
+            scores: &scores[until(first)..until(epoch)],
+        }))
     }
 
     /// Checks every number against its range.
     ///
     /// **Errors:** no phase, a phase of no epochs, more than a million epochs, a phase without any learning rate, a
-    /// schedule out of its range ([`Schedule::check`]); by its field, such as `phases[0].lr`.
+    /// schedule out of its range ([`LearningRate::check`]); by its field, such as `phases[0].lr`.
     pub fn check(&self) -> Result<()> {
         if self.phases.is_empty() {
             return Err(Error::setting("phases", "found none, expected at least one phase"));
@@ -212,7 +218,7 @@ impl Strategy {
             return Err(Error::setting("initial_lr", message));
         }
         let first = self.phases[0].lr.as_ref().or(self.lr.as_ref());
-        match first.map_or(0.0, Schedule::peak) {
+        match first.map_or(0.0, LearningRate::peak) {
             0.0 => {
                 let message = format!(
                     "{} cannot be reached by scaling: the first phase's rate is 0 throughout",

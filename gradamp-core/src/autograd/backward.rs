@@ -175,6 +175,26 @@ impl<B: Backend> Gradients<B> {
         }
     }
 
+    /// Multiplies the scalar of every parameter's gradient.
+    pub(crate) fn scale(&mut self, factor: f32) {
+        for place in &mut self.parameters {
+            *place = place.take().map(|gradient| gradient.scaled(factor));
+        }
+    }
+
+    /// The sums of both passes' gradients of parameters, written into the memory of these. The gradients of leaves are those of this
+    /// pass.
+    ///
+    /// **Errors:** unequal shapes.
+    pub(crate) fn plus(mut self, others: Self) -> Result<Self> {
+        for (place, other) in self.parameters.iter_mut().zip(others.parameters) {
+            if let Some(other) = other {
+                add(place, other)?;
+            }
+        }
+        Ok(self)
+    }
+
     /// The gradient of a leaf; `None` for other values, and if the loss does not depend on the leaf.
     pub fn leaf(&self, leaf: &Var<B>) -> Option<&Gradient<B>> {
         self.values.get(leaf.id()?)?.as_ref()

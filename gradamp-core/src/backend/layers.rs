@@ -2,8 +2,9 @@
 
 use super::linear_algebra::LinearAlgebra;
 use super::memory::Memory;
+use super::on_host::{self, on_host};
 use crate::Result;
-use crate::geometry::{Conv2d, Dropout, Gemm, MeanPool, Pool2d, Rows};
+use crate::geometry::{Conv2d, Dropout, Gemm, MeanPool, Mix, Pool2d, Rows};
 use crate::random::Stream;
 
 /// The per-channel operands of a batch norm: y = (x − mean) / sqrt(variance + epsilon) · gamma + beta.
@@ -163,6 +164,59 @@ pub trait Layers: LinearAlgebra {
         dlogits: &mut Self::Buffer,
     ) -> Result<()>;
 
+    /// Softmax cross-entropy against the shares that each class has of a row. With q = softmax(logits\[r\]), K channels, smoothing s,
+    /// T the sum of the row's shares:
+    ///
+    /// t_k = (1 − s) · targets[r, k] + s · T/K; loss_r = −Σ_k t_k · ln q_k; dlogits[r, k] = (T · q_k − t_k) / rows
+    ///
+    /// **Shapes:** logits, targets and dlogits `[rows, K]`; loss `[]`, the mean of loss_r; correct `[]`, the number of rows whose
+    /// largest logit is where the largest share is (the first of equals for both).
+    ///
+    /// The default computes on the host.
+    fn soft_cross_entropy(
+        &self,
+        g: &Rows,
+        smoothing: f32,
+        logits: &Self::Buffer,
+        targets: &Self::Buffer,
+        loss: &mut Self::Buffer,
+        correct: &mut Self::Buffer,
+        dlogits: &mut Self::Buffer,
+    ) -> Result<()> {
+        on_host::soft_cross_entropy(self, g, smoothing, logits, targets, [loss, correct, dlogits])
+    }
+
+    /// Mixes the images of a batch; see [`Mix`]. NaN and infinity stay visible inside the window: 0 · NaN is NaN.
+    ///
+    /// The default computes on the host.
+    fn mix_images(&self, g: &Mix, x: &Self::Buffer, y: &mut Self::Buffer) -> Result<()> {
+        on_host::mix_images(self, g, x, y)
+    }
+
+    /// The shares of the classes of mixed images, with s = [`Mix::label_share`]:
+    ///
+    /// targets[i, k] = s · [k = labels\[i\]] + (1 − s) · [k = labels\[(i + shift) mod n\]]
+    ///
+    /// **Shapes:** labels `[n]`, class indices stored as f32; targets `[n, classes]`.
+    ///
+    /// The default computes on the host.
+    fn mix_labels(
+        &self,
+        g: &Mix,
+        classes: usize,
+        labels: &Self::Buffer,
+        targets: &mut Self::Buffer,
+    ) -> Result<()> {
+        on_host::mix_labels(self, g, classes, labels, targets)
+    }
+
+    /// out = a · b, element by element.
+    ///
+    /// The default computes on the host.
+    fn multiply(&self, len: usize, a: &Self::Buffer, b: &Self::Buffer, out: &mut Self::Buffer) -> Result<()> {
+        on_host(self, len, [a, b], out, |[a, b]| a * b)
+    }
+
     /// y = conv2d(x, w) + bias; see [`Conv2d`].
     ///
     /// The default stores the windows of one image at a time as a matrix, and multiplies it by w.
@@ -279,17 +333,4 @@ pub trait Layers: LinearAlgebra {
         self.relu_backward(g.len(), y, dy, dz)?;
         self.batch_norm_backward(g, p, x, dz, dx, dgamma, dbeta)
     }
-}
-
-/// out[i] = f(the i-th element of each operand): reads the operands, computes on the host, and writes.
-fn on_host<B: Memory, const N: usize>(
-    backend: &B,
-    len: usize,
-    operands: [&B::Buffer; N],
-    out: &mut B::Buffer,
-    f: impl Fn([f32; N]) -> f32,
-) -> Result<()> {
-    let operands = backend.read_all(&operands.map(|operand| (operand, len)))?;
-    let values: Vec<f32> = (0..len).map(|i| f(std::array::from_fn(|k| operands[k][i]))).collect();
-    backend.write(&values, out)
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | [`Memory`] | buffers, and copies from and to the host | 4 | 1 |
 //! | [`LinearAlgebra`] | matrix products, windows as matrices, scaled sums | 6 | 2 |
-//! | [`Layers`] | the layers' kernels, forward and backward | 10 | 6 |
+//! | [`Layers`] | the layers' kernels, forward and backward | 10 | 14 |
 //! | [`OptimizerKernels`] | the step, and numbers about gradients | 2 | 6 |
 //! | [`Device`] | what only some devices do | 0 | 7 |
 //!
@@ -39,6 +39,7 @@ mod fused;
 mod layers;
 mod linear_algebra;
 mod memory;
+mod on_host;
 mod optimizer;
 mod precision;
 

@@ -6,7 +6,7 @@
 use ndarray::{Array, IntoDimension};
 
 use super::case::{random, within};
-use super::modules::{Add, Chain, Fused, Loss, LossScale, Pooled, Shared, Skipped};
+use super::modules::{Add, Chain, Fused, Loss, LossScale, Pooled, Shared, Skipped, SoftLoss, SquaredError};
 use super::network::{Net, randomise};
 use super::{Broken, Violation};
 use crate::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MaxPool2d, MeanPool2d, Module};
@@ -283,8 +283,11 @@ pub fn add_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Vio
     check(backend, Mode::Train, &[2, 3, 2, 3], |_| Ok(Box::new(Add(Activation::relu("relu")))))
 }
 
-/// With and without label smoothing.
+/// Against labels and against shares of classes, with and without label smoothing, and the squared error.
 pub fn loss_backward_meets_differences<B: Backend>(backend: &B) -> Result<(), Violation> {
+    check(backend, Mode::Train, &[3, 5], |_| Ok(Box::new(SoftLoss { smoothing: 0.0 })))?;
+    check(backend, Mode::Train, &[3, 5], |_| Ok(Box::new(SoftLoss { smoothing: 0.2 })))?;
+    check(backend, Mode::Train, &[3, 5], |_| Ok(Box::new(SquaredError)))?;
     check(backend, Mode::Train, &[3, 5], |_| Ok(Box::new(Loss { smoothing: 0.0 })))?;
     check(backend, Mode::Train, &[3, 5], |_| Ok(Box::new(Loss { smoothing: 0.2 })))
 }

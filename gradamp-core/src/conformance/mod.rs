@@ -43,7 +43,9 @@ mod im2col;
 mod keep_images;
 mod loss;
 pub mod memory;
+mod mix;
 mod modules;
+mod multiply;
 mod noise;
 mod placement;
 mod pool;
@@ -51,6 +53,7 @@ mod relu;
 pub mod repeat;
 mod rows;
 mod sgd;
+mod soft_loss;
 mod statistics;
 
 pub use host_images::HostImages;
@@ -123,6 +126,11 @@ macro_rules! conformance {
             mean_pool_equals_its_twin, mean_pool_backward_equals_its_twin;
         loss: softmax_cross_entropy_equals_its_twin, softmax_cross_entropy_survives_large_logits,
             softmax_cross_entropy_counts_the_first_of_equals, softmax_cross_entropy_shows_nan;
+        soft_loss: soft_cross_entropy_equals_its_twin, soft_cross_entropy_equals_its_default,
+            soft_cross_entropy_of_one_class_is_that_of_its_label, soft_cross_entropy_shows_nan;
+        mix: mix_images_equals_its_twin, mix_images_equals_its_default, mix_labels_equals_its_twin,
+            mix_labels_equals_its_default, mix_images_shows_nan;
+        multiply: multiply_equals_its_twin, multiply_equals_its_default;
         adamw: adamw_equals_its_twin, adamw_equals_its_default, adamw_all_equals_its_twin,
             adamw_all_equals_its_default, adamw_keeps_nan, adamw_rests_behind_a_shut_gate,
             adamw_corrections_equal_their_twin, adamw_corrections_equal_their_default;

@@ -81,6 +81,34 @@ impl<B: Backend> Module<B> for Loss {
     }
 }
 
+/// The mean loss against shares of classes that differ from row to row.
+pub(super) struct SoftLoss {
+    pub(super) smoothing: f32,
+}
+
+impl<B: Backend> Module<B> for SoftLoss {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        let shares = targets(tape, &x)?;
+        Ok(ops::softmax_cross_entropy(tape, &x, &shares, self.smoothing)?.mean)
+    }
+}
+
+/// The mean squared error.
+pub(super) struct SquaredError;
+
+impl<B: Backend> Module<B> for SquaredError {
+    fn forward(&self, tape: &mut Tape<'_, B>, x: Var<B>) -> Result<Var<B>> {
+        let targets = targets(tape, &x)?;
+        Ok(ops::squared_error(tape, &x, &targets)?.mean)
+    }
+}
+
+/// 0, 0.25, 0.5, 0.75, 0... in the shape of `x`.
+fn targets<B: Backend>(tape: &Tape<'_, B>, x: &Var<B>) -> Result<Tensor<B>> {
+    let values: Vec<f32> = (0..x.shape().iter().product()).map(|i| (i % 4) as f32 / 4.0).collect();
+    Tensor::from_slice(&tape.backend(), x.shape(), &values)
+}
+
 pub(super) struct LossScale(pub(super) f32);
 
 impl<B: Backend> Module<B> for LossScale {

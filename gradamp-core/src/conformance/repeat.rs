@@ -3,8 +3,8 @@
 use super::case::{Case, Found};
 use super::network::{Form, gradients};
 use super::{
-    Broken, Violation, activation, adamw, axpby, batch_norm, conv2d, dropout, fused, gate, gemm, loss, noise,
-    pool, relu, rows, sgd, statistics,
+    Broken, Violation, activation, adamw, axpby, batch_norm, conv2d, dropout, fused, gate, gemm, loss, mix,
+    multiply, noise, pool, relu, rows, sgd, soft_loss, statistics,
 };
 use crate::{Backend, Hooks};
 
@@ -27,6 +27,10 @@ fn every_kernel<B: Backend>(backend: &B) -> Result<Vec<(&'static str, Vec<Found>
         ("mean_pool", pool::mean_sample().run(backend)?),
         ("mean_pool_backward", pool::mean_backward_sample().run(backend)?),
         ("softmax_cross_entropy", loss::sample().run(backend)?),
+        ("soft_cross_entropy", soft_loss::sample().run(backend)?),
+        ("mix_images", mix::samples()?.0.run(backend)?),
+        ("mix_labels", mix::samples()?.1.run(backend)?),
+        ("multiply", multiply::sample().run(backend)?),
         ("adamw", adamw::sample().run(backend)?),
         ("adamw_corrections", adamw::corrections_sample().run(backend)?),
         ("sgd", sgd::sample().run(backend)?),

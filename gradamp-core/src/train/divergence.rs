@@ -1,8 +1,9 @@
 //! Finds the first parameter or site that is not finite.
 
+use super::pending::StepBatches;
 use crate::backend::Statistics;
-use crate::{Backend, Batch, Module, Parameters, Result, Role, Tensor};
-use crate::{Mode, Tape};
+use crate::objective::Objective;
+use crate::{Backend, Mode, Module, Parameters, Result, Role, Tape, Tensor};
 
 /// The path of the first parameter or running statistic that is not finite.
 pub(super) fn first_bad_parameter<B: Backend>(parameters: &Parameters<B>) -> Result<Option<String>> {
@@ -21,25 +22,31 @@ fn first_bad<B: Backend>(
     Ok(bad.map(|place| counted[place].path.to_string()))
 }
 
-/// Says which site and which parameter are not finite first. Repeats the forward pass of the batch with a probe at every
-/// site, at the same moment: the run's seed and the step.
+/// Says which site and which parameter are not finite first. Repeats the forward pass of the first batch whose loss is not finite
+/// with a probe at every site, and with the random numbers of that pass.
 pub(super) fn explain<B: Backend>(
     model: &impl Module<B>,
+    objective: &dyn Objective<B>,
     parameters: &mut Parameters<B>,
-    batch: &Batch<B>,
-    (seed, step): (u64, u64),
+    batches: &StepBatches<B>,
+    seed: u64,
 ) -> Result<String> {
     let mut site = None;
-    let tape = Tape::new(parameters, Mode::Train, false).with_random(seed, step);
-    let mut tape = tape.with_probe(Box::new(|at, value| {
-        if site.is_none() && !is_finite(value)? {
-            site = Some(at.path.to_string());
+    for (number, batch) in batches.numbered() {
+        let tape = Tape::new(parameters, Mode::Train, false).with_random(seed, number);
+        let mut tape = tape.with_probe(Box::new(|at, value| {
+            if site.is_none() && !is_finite(value)? {
+                site = Some(at.path.to_string());
+            }
+            Ok(())
+        }));
+        let x = tape.constant(batch.images.clone());
+        let output = model.forward(&mut tape, x)?;
+        let loss = objective.loss(&mut tape, &output, &batch.labels)?;
+        if !loss.read()?.0.is_finite() {
+            break;
         }
-        Ok(())
-    }));
-    let x = tape.constant(batch.images.clone());
-    model.forward(&mut tape, x)?;
-    drop(tape);
+    }
     // Running statistics are left out, since the forward pass above has just made them not finite too.
     let parameter = first_bad(parameters, Role::is_trained)?;
     let site = site.map_or("the loss is not finite, though every site is".into(), |site| {

@@ -3,6 +3,7 @@
 //! The [`Trainer`] works on any [`Module`](crate::Module), [`Backend`](crate::Backend) and
 //! [`BatchSource`](crate::BatchSource). It writes no files; an [`Observer`] can.
 
+mod average;
 mod divergence;
 mod evaluate;
 pub(crate) mod exact;
@@ -10,6 +11,7 @@ mod loss_scaling;
 mod measured;
 mod meter;
 mod observer;
+mod passes;
 mod pending;
 mod settings;
 mod signals;

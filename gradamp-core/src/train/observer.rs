@@ -26,20 +26,18 @@ pub enum Next {
 /// The results of a model on a set of examples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// The mean cross-entropy, without label smoothing.
+    /// The mean loss, without what only regularises, such as label smoothing.
     pub loss: f64,
-    /// The number of examples of each class (row) that the model put into each class (column).
+    /// The number of examples.
+    pub examples: u64,
+    /// The number of examples of each class (row) that the model put into each class (column). Empty for an objective without
+    /// classes.
     pub confusion: Vec<Vec<u64>>,
     /// For each example, in the source's order, whether its class was found; for paired comparisons of two models.
     pub hits: Vec<bool>,
 }
 
 impl Evaluation {
-    /// The number of examples.
-    pub fn examples(&self) -> u64 {
-        self.confusion.iter().flatten().sum()
-    }
-
     /// The number of examples whose class was found.
     pub fn correct(&self) -> u64 {
         self.confusion.iter().enumerate().map(|(class, row)| row[class]).sum()
@@ -47,7 +45,17 @@ impl Evaluation {
 
     /// The fraction of examples whose class was found.
     pub fn accuracy(&self) -> f64 {
-        self.correct() as f64 / self.examples().max(1) as f64
+        self.correct() as f64 / self.examples.max(1) as f64
+    }
+
+    /// Whether the objective has classes, and the evaluation an accuracy.
+    pub fn has_classes(&self) -> bool {
+        !self.confusion.is_empty()
+    }
+
+    /// What the best epoch has most of: the accuracy, or −loss for an objective without classes.
+    pub fn score(&self) -> f64 {
+        if self.has_classes() { self.accuracy() } else { -self.loss }
     }
 
     /// The fraction of each class's examples that were found; `None` for a class without examples.
@@ -79,7 +87,7 @@ pub struct StepReport {
     pub amplified_sites: usize,
     /// The batch's mean loss.
     pub loss: f32,
-    /// The number of the batch's examples that were classified correctly.
+    /// The number of the batch's examples that were classified correctly; 0 for an objective without classes.
     pub correct: usize,
     /// The number of the batch's examples.
     pub examples: usize,
@@ -134,6 +142,8 @@ impl EpochReport {
 pub struct Snapshot<'a, B: Backend> {
     /// The parameters and running statistics.
     pub parameters: &'a Parameters<B>,
+    /// The moving average of the parameters; `None` in a run without one.
+    pub ema: Option<&'a Parameters<B>>,
     /// The optimiser and its state.
     pub optimizer: &'a dyn Optimizer<B>,
     /// By the parameters' numbers: the sums of this epoch's measured gradients without amplification, for policies that look back at

@@ -8,22 +8,52 @@ use super::signals::Signals;
 use crate::backend::StepGate;
 use crate::{Backend, Batch, Result, Tensor};
 
+/// The batches of one step, as the objective has prepared them.
+pub(super) struct StepBatches<B: Backend> {
+    /// The number of the first batch within the run.
+    pub(super) first: u64,
+    pub(super) batches: Vec<Batch<B>>,
+}
+
+impl<B: Backend> StepBatches<B> {
+    pub(super) fn examples(&self) -> usize {
+        self.batches.iter().map(Batch::examples).sum()
+    }
+
+    /// Each batch and its number within the run.
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (u64, &Batch<B>)> {
+        (self.first..).zip(&self.batches)
+    }
+
+    /// The mean over all examples, from those of the batches.
+    pub(super) fn mean(&self, means: &[f32]) -> f32 {
+        match means {
+            [mean] => *mean,
+            means => {
+                let sums = means.iter().zip(&self.batches);
+                let sum: f64 = sums.map(|(mean, batch)| f64::from(*mean) * batch.examples() as f64).sum();
+                (sum / self.examples() as f64) as f32
+            }
+        }
+    }
+}
+
 /// A step that was submitted to the device.
 pub(super) struct Pending<B: Backend> {
     /// The report, without the values that the device computes.
     pub(super) report: StepReport,
-    /// The mean loss.
-    pub(super) loss: Tensor<B>,
-    /// The number of correct examples.
-    pub(super) correct: Tensor<B>,
+    /// The mean loss of each batch.
+    pub(super) losses: Vec<Tensor<B>>,
+    /// The number of correct examples of each batch; none for an objective without classes.
+    pub(super) correct: Vec<Tensor<B>>,
     /// The optimiser's gate.
     pub(super) gate: Option<Tensor<B>>,
     /// The measured gradients, in steps that are measured.
     pub(super) measured: Option<Measured<B>>,
     /// The measured signals, in steps that measure them.
     pub(super) signals: Option<Signals<B>>,
-    /// The batch, to explain a loss that is not finite.
-    pub(super) batch: Batch<B>,
+    /// The batches, to explain a loss that is not finite.
+    pub(super) batches: StepBatches<B>,
 }
 
 impl<B: Backend> Pending<B> {
@@ -31,13 +61,14 @@ impl<B: Backend> Pending<B> {
     fn sources(&self) -> impl Iterator<Item = (&B::Buffer, usize)> {
         let measured = self.measured.as_ref().map(|measured| (&measured.buffer, measured.places.len()));
         let signals = self.signals.as_ref().map(|signals| (&signals.buffer, signals.len()));
-        let small = [&self.loss, &self.correct].into_iter().chain(&self.gate);
+        let small = self.losses.iter().chain(&self.correct).chain(&self.gate);
         small.map(|tensor| (tensor.buffer(), tensor.elements())).chain(measured).chain(signals)
     }
 
     fn complete(&mut self, mut values: impl FnMut() -> Vec<f32>) {
-        self.report.loss = values()[0];
-        self.report.correct = values()[0] as usize;
+        let losses: Vec<f32> = self.losses.iter().map(|_| values()[0]).collect();
+        self.report.loss = self.batches.mean(&losses);
+        self.report.correct = self.correct.iter().map(|_| values()[0] as usize).sum();
         let gate = self.gate.as_ref().and_then(|_| values().first_chunk().copied()).map(StepGate::from_array);
         self.report.gradient_norm = gate.map(|gate| gate.norm);
         self.report.skipped = gate.is_some_and(|gate| !gate.applies);

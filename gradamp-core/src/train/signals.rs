@@ -101,10 +101,9 @@ impl<B: Backend> Signals<B> {
         PER_SITE * self.trace.sites.len() + PER_PARAMETER * parameter + which as usize
     }
 
-    /// The first half of `batch`; all of a batch of one.
-    pub(super) fn half_of(&mut self, batch: &Batch<B>) -> Result<Batch<B>> {
-        let all = batch.labels.elements();
-        let half = (all / 2).max(1);
+    /// The first half of `batch`, which is one of a step of `all` examples; all of a batch of one.
+    pub(super) fn half_of(&mut self, batch: &Batch<B>, all: usize) -> Result<Batch<B>> {
+        let half = (batch.examples() / 2).max(1);
         // E‖h − g‖² = (all / half − 1) · variance of g, where h is the mean of `half` of `all` independent gradients.
         self.variance = (half < all).then(|| 1.0 / (all as f64 / half as f64 - 1.0));
         Ok(Batch { images: beginning(&batch.images, half)?, labels: beginning(&batch.labels, half)? })

@@ -4,20 +4,21 @@ use std::mem::take;
 use std::time::Instant;
 
 use super::loss_scaling::RECONSIDERED;
-use super::measured::GradientSums;
+use super::measured::{GradientSums, Measured};
 use super::meter::Weights;
-use super::pending::{self, Pending};
+use super::passes::Passes;
+use super::pending::{self, Pending, StepBatches};
 use super::signals::Signals;
 use super::step_length::Lengths;
 use super::trainer::{Outcome, Trainer};
 use super::{Control, Next, OnDivergence, StepReport, TrainState, divergence};
-use crate::autograd::Probe;
-use crate::{Backend, Batch, BatchSource, Error, Gradients, Hooks, Module, Parameters, Result, Tape, ops};
+use crate::random::{Purpose, Stream};
+use crate::{Backend, Batch, BatchSource, Error, Module, Result};
 
 /// The longest time in seconds that results may stay unread on the device, unless one step takes longer: a request to stop waits for them.
 const PATIENCE: f64 = 0.5;
 
-impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
+impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
     /// Runs the rest of the current epoch's steps. Returns an outcome if the run ends before the epoch does.
     pub(super) fn train_epoch(&mut self, train: &dyn BatchSource<B>) -> Result<Option<Outcome>> {
         match self.steps(train) {
@@ -36,11 +37,12 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         let backend = self.parameters.backend().clone();
         let period = backend.steps_ahead() as u64 + 1;
         self.clock = Instant::now();
-        let mut batches = train.epoch(&backend, self.state.epoch, self.state.batch)?;
+        let first = self.state.batch * self.settings.accumulate;
+        let mut batches = train.epoch(&backend, self.state.epoch, first)?;
         loop {
             let step = self.state.step + self.pending.len() as u64;
             // A limit at the epoch's end lets the epoch end, because its evaluation is no step.
-            let ends_epoch = self.state.batch + self.pending.len() >= train.batches();
+            let ends_epoch = self.state.batch + self.pending.len() >= self.steps_of(train);
             if !ends_epoch && self.settings.max_steps.is_some_and(|limit| step >= limit) {
                 return Ok(Some(Outcome::StepLimit));
             }
@@ -48,7 +50,13 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
                 return Ok(Some(Outcome::Stopped));
             }
             let Some(batch) = batches.next() else { return Ok(None) };
-            self.step(batch?, train.batches())?;
+            let mut group = vec![batch?];
+            while group.len() < self.settings.accumulate
+                && let Some(batch) = batches.next()
+            {
+                group.push(batch?);
+            }
+            self.step(group, train)?;
             backend.submit()?;
             let is_due = (step + 1).is_multiple_of(period)
                 || self.state.loss_scale.is_some() && (step + 1).is_multiple_of(RECONSIDERED)
@@ -60,18 +68,20 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
     }
 
     /// One step: forward, loss, backward with hooks, optimiser.
-    fn step(&mut self, batch: Batch<B>, batches: usize) -> Result<()> {
+    fn step(&mut self, group: Vec<Batch<B>>, train: &dyn BatchSource<B>) -> Result<()> {
         let (epoch, ahead) = (self.state.epoch, self.pending.len());
         let (number, step) = (self.state.batch + ahead, self.state.step + ahead as u64);
+        let steps = self.steps_of(train);
         let amplified_sites = self.draw(epoch, step)?;
-        let lr = self.lr_at(step, batches)?;
-        let moment = (self.settings.seed, step);
+        let lr = self.lr_at(step, steps)?;
         let loss_scale = self.state.loss_scale.as_ref().map(|scale| scale.factor);
-        let lengths = self.amplified_lengths(&batch, loss_scale, moment)?;
+        let batches = self.prepare(group, step, train.classes())?;
+        let passes = self.passes(loss_scale);
+        let lengths = self.amplified_lengths(&passes, &batches)?;
         let every = self.settings.gradients_every;
         let is_measured = every > 0 && number % every == 0;
         let mut signals = match is_measured && self.settings.signals {
-            true => Some(self.signals(&batch, loss_scale, moment)?),
+            true => Some(self.signals(&passes, &batches)?),
             false => None,
         };
         if is_measured {
@@ -80,16 +90,17 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
             self.meter.begin(self.parameters.backend(), arriving, sums)?;
         }
 
-        let smoothing = self.settings.label_smoothing;
-        let (loss, mut gradients) =
-            pass(self.model, &mut self.parameters, &batch, loss_scale, smoothing, &self.hooks, None, moment)?;
-        let mut measured = self.meter.end();
-        if let Some(sums) = measured.as_mut().and_then(|measured| measured.sums.take()) {
+        let mut measured = None;
+        let meter = &self.meter;
+        let (losses, mut gradients) =
+            passes.over_all(&mut self.parameters, &batches, || measured = meter.end())?;
+        if let Some(sums) = measured.as_mut().and_then(|measured: &mut Measured<B>| measured.sums.take()) {
             self.gradient_sums = sums;
         }
         if self.parameters.backend().steps_ahead() == 0 {
             // Read now, while the parameters still are those that led to this loss.
-            self.check(epoch, step, loss.read()?.0, &batch, "")?;
+            let means = losses.iter().map(|loss| Ok(loss.read()?.0)).collect::<Result<Vec<_>>>()?;
+            self.check(epoch, step, batches.mean(&means), &batches, "")?;
         }
         if let Some(signals) = &mut signals {
             signals.compare(&self.parameters, &gradients)?;
@@ -106,17 +117,20 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         if let (Some(signals), Some(before)) = (&mut signals, before_signals) {
             signals.update(before.0, &self.parameters)?;
         }
+        if let Some(average) = &mut self.average {
+            average.add(&self.parameters, step)?;
+        }
         let report = StepReport {
             epoch,
             batch: number,
-            batches,
+            batches: steps,
             step,
             phase: self.phase(epoch),
             lr,
             amplified_sites,
             loss: f32::NAN,
             correct: 0,
-            examples: batch.labels.elements(),
+            examples: batches.examples(),
             gradient_norm: None,
             loss_scale,
             skipped: false,
@@ -124,12 +138,12 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         };
         self.pending.push(Pending {
             report,
-            loss: loss.mean.tensor()?,
-            correct: loss.correct,
+            losses: losses.iter().map(|loss| loss.mean.tensor()).collect::<Result<_>>()?,
+            correct: losses.into_iter().filter_map(|loss| loss.correct).collect(),
             gate,
             measured,
             signals,
-            batch,
+            batches,
         });
         Ok(())
     }
@@ -153,44 +167,64 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         Ok(Some(take(&mut self.gradient_sums)))
     }
 
-    /// Under the control of step length, the lengths of the amplified gradient of `batch`; `None` in steps without the control.
+    /// The batches of a step, as the objective prepares them.
+    fn prepare(&self, group: Vec<Batch<B>>, step: u64, classes: usize) -> Result<StepBatches<B>> {
+        let first = step * self.settings.accumulate as u64;
+        let stream = Stream::new(self.settings.seed, Purpose::Mix);
+        let batches = (first..).zip(group);
+        let prepared =
+            batches.map(|(number, batch)| self.objective.prepare(batch, classes, stream.at(number)));
+        Ok(StepBatches { first, batches: prepared.collect::<Result<_>>()? })
+    }
+
+    fn passes(&self, loss_scale: Option<f32>) -> Passes<'a, B, M> {
+        Passes {
+            model: self.model,
+            objective: self.objective.clone(),
+            hooks: self.hooks.clone(),
+            seed: self.settings.seed,
+            loss_scale,
+        }
+    }
+
+    /// Under the control of step length, the lengths of the amplified gradient of `batches`; `None` in steps without the control.
     fn amplified_lengths(
         &self,
-        batch: &Batch<B>,
-        loss_scale: Option<f32>,
-        moment: (u64, u64),
+        passes: &Passes<'_, B, M>,
+        batches: &StepBatches<B>,
     ) -> Result<Option<Lengths>> {
         let Some(per_layer) = self.amplifier().step_length() else { return Ok(None) };
         // A copy, so that running statistics move once: nothing is copied but what the pass writes.
         let mut parameters = self.parameters.clone();
         self.amplifier().measure_length(true);
-        let smoothing = self.settings.label_smoothing;
-        let result =
-            pass(self.model, &mut parameters, batch, loss_scale, smoothing, &self.hooks, None, moment);
+        let result = passes.over_all(&mut parameters, batches, || {});
         self.amplifier().measure_length(false);
         Lengths::measure(&parameters, &result?.1, per_layer).map(Some)
     }
 
-    /// Measures the forward signals of the first half of `batch`, and keeps its gradients.
-    fn signals(&self, batch: &Batch<B>, loss_scale: Option<f32>, moment: (u64, u64)) -> Result<Signals<B>> {
+    /// Measures the forward signals of the first half of the first batch, and keeps its gradients.
+    fn signals(&self, passes: &Passes<'_, B, M>, batches: &StepBatches<B>) -> Result<Signals<B>> {
         let mut signals = Signals::new(self.parameters.backend(), self.trace.clone())?;
-        let half = signals.half_of(batch)?;
+        let half = signals.half_of(&batches.batches[0], batches.examples())?;
         let mut parameters = self.parameters.clone();
-        let smoothing = self.settings.label_smoothing;
         let probe = Some(signals.probe());
-        let (_, gradients) =
-            pass(self.model, &mut parameters, &half, loss_scale, smoothing, &self.hooks, probe, moment)?;
+        let (_, gradients) = passes.over(&mut parameters, &half, batches.first, probe)?;
         signals.keep(gradients);
         Ok(signals)
     }
 
     /// **Errors:** the loss is not finite, and such a loss ends the run. `when` says which step the parameters belong to.
-    fn check(&self, epoch: usize, step: u64, loss: f32, batch: &Batch<B>, when: &str) -> Result<()> {
+    fn check(&self, epoch: usize, step: u64, loss: f32, batches: &StepBatches<B>, when: &str) -> Result<()> {
         if loss.is_finite() || self.settings.on_divergence == OnDivergence::Continue {
             return Ok(());
         }
-        let explanation =
-            divergence::explain(self.model, &mut self.parameters.clone(), batch, (self.settings.seed, step))?;
+        let explanation = divergence::explain(
+            self.model,
+            &*self.objective,
+            &mut self.parameters.clone(),
+            batches,
+            self.settings.seed,
+        )?;
         Err(Error::Diverged { epoch, step, message: format!("the loss is {loss}; {when}{explanation}") })
     }
 
@@ -217,8 +251,8 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         let when = steps.last().map_or(String::new(), |last| format!("after step {}, ", last.report.step));
         let remembers = self.amplifier().epochs_kept() > 0;
         let mut reports = Vec::with_capacity(steps.len());
-        for Pending { report, measured, signals, batch, .. } in steps {
-            self.check(report.epoch, report.step, report.loss, &batch, &when)?;
+        for Pending { report, measured, signals, batches, .. } in steps {
+            self.check(report.epoch, report.step, report.loss, &batches, &when)?;
             count(&mut self.state, &report);
             if let (Some(scaling), Some(scale)) = (&self.settings.loss_scaling, &mut self.state.loss_scale) {
                 scaling.count(scale, report.step, report.skipped);
@@ -247,33 +281,6 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
         }
         Ok(self.amplifier().draw().map_or(0, |draw| draw.sites.len()))
     }
-}
-
-/// Forward, loss, and backward with hooks. `moment` is the run's seed and the step, which random layers depend on.
-fn pass<'p, B: Backend>(
-    model: &impl Module<B>,
-    parameters: &'p mut Parameters<B>,
-    batch: &Batch<B>,
-    loss_scale: Option<f32>,
-    label_smoothing: f32,
-    hooks: &Hooks<B>,
-    probe: Option<Probe<'p, B>>,
-    moment: (u64, u64),
-) -> Result<(ops::Loss<B>, Gradients<B>)> {
-    let (seed, step) = moment;
-    let mut tape = Tape::train(parameters).with_random(seed, step);
-    if let Some(probe) = probe {
-        tape = tape.with_probe(probe);
-    }
-    let x = tape.constant(batch.images.clone());
-    let mut logits = model.forward(&mut tape, x)?;
-    if let Some(factor) = loss_scale {
-        logits = ops::loss_scale(&mut tape, &logits, factor)?;
-    }
-    let loss = ops::softmax_cross_entropy(&mut tape, &logits, &batch.labels, label_smoothing)?;
-    drop(logits);
-    let gradients = tape.backward(&loss.mean, hooks)?;
-    Ok((loss, gradients))
 }
 
 /// Adds a step to the counts of the state.

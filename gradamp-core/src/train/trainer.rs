@@ -1,9 +1,11 @@
 use std::mem::take;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::average::WeightAverage;
 use super::measured::GradientSums;
 use super::meter::Meter;
 use super::pending::Pending;
@@ -11,7 +13,10 @@ use super::{
     Control, EpochReport, Evaluation, Next, Observer, SiteGradient, Snapshot, TrainSettings, TrainState,
     evaluate_unless,
 };
-use crate::amplify::{AmplificationPolicy, Amplifier, EpochStatistics, ParameterGain, gain};
+use crate::amplify::{
+    AmplificationPolicy, Amplifier, EpochStatistics, Moment, ParameterGain, Schedule, Score, gain,
+};
+use crate::objective::Objective;
 use crate::optim::Optimizer;
 use crate::{
     Backend, BatchSource, Error, HookGuard, Hooks, Module, ParameterId, Parameters, Result, Tensor, Trace, nn,
@@ -27,12 +32,14 @@ pub enum Outcome {
     Stopped,
     /// The run reached `max_steps` before the end of its last epoch.
     StepLimit,
+    /// The first evaluation did not improve for as many epochs as the run's patience lasts.
+    OutOfPatience,
 }
 
 /// Trains a model: a loop over the epochs of a [`Strategy`](crate::amplify::Strategy).
 ///
 /// ```
-/// use gradamp_core::amplify::{AmplificationSettings, Amplify, Schedule, Strategy};
+/// use gradamp_core::amplify::{AmplificationSettings, Amplify, LearningRate, Strategy};
 /// use gradamp_core::nn::{Linear, Module};
 /// use gradamp_core::train::{Outcome, TrainSettings, Trainer};
 /// use gradamp_core::{Batch, BatchSource, LayerKind, Parameters, Reference, Result, Tape, Tensor, Var};
@@ -79,7 +86,7 @@ pub enum Outcome {
 ///     Linear::new(&mut parameters, "classifier", [4, 2])?,
 /// );
 /// let settings = TrainSettings {
-///     strategy: Strategy::single(50, Schedule::constant(0.2), Amplify::on()),
+///     strategy: Strategy::single(50, LearningRate::constant(0.2), Amplify::on()),
 ///     amplification: AmplificationSettings { kinds: vec![LayerKind::Linear], ..Default::default() },
 ///     ..TrainSettings::default()
 /// };
@@ -93,6 +100,11 @@ pub struct Trainer<'a, B: Backend, M: Module<B>> {
     pub(super) model: &'a M,
     pub(super) parameters: Parameters<B>,
     pub(super) optimizer: Box<dyn Optimizer<B>>,
+    pub(super) objective: Rc<dyn Objective<B>>,
+    /// The schedule, if it is not the strategy's.
+    schedule: Option<Box<dyn Schedule>>,
+    /// The moving average of the weights, in a run that has one.
+    pub(super) average: Option<WeightAverage<B>>,
     pub(super) settings: TrainSettings,
     pub(super) state: TrainState,
     pub(super) trace: Arc<Trace>,
@@ -138,14 +150,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         image: [usize; 3],
         settings: TrainSettings,
     ) -> Result<Self> {
-        if settings.evaluate_every == 0 {
-            return Err(Error::setting("evaluate_every", "expected at least 1 epoch, found 0"));
-        }
-        if settings.signals && settings.gradients_every == 0 {
-            let message =
-                "signals are measured where gradients are, but `gradients_every` is 0: expected at least 1";
-            return Err(Error::setting("signals", message));
-        }
+        settings.check()?;
         let optimizer = settings.optimizer.build(&parameters).map_err(|error| error.within("optimizer"))?;
         state.loss_scale = match &settings.loss_scaling {
             Some(scaling) => {
@@ -161,10 +166,14 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         let hooks = Hooks::new();
         let (before, after) = meter.hooks();
         let guards = [hooks.add(before), hooks.add_shared(amplifier.clone()), hooks.add(after)];
+        let average = settings.ema.map(|decay| WeightAverage::new(decay, parameters.clone()));
         let mut trainer = Self {
             model,
             parameters,
             optimizer,
+            objective: Rc::new(settings.objective),
+            schedule: None,
+            average,
             settings,
             state,
             trace,
@@ -211,6 +220,28 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         self.optimizer.restore(&self.parameters, name, parameter, tensor)
     }
 
+    /// Lets the run minimise `objective` in place of that of the settings. A resumed run needs the same objective before it goes on.
+    pub fn set_objective(&mut self, objective: impl Objective<B> + 'static) {
+        self.objective = Rc::new(objective);
+    }
+
+    /// Takes the learning rate of every step from `schedule` in place of the strategy. A resumed run needs the same schedule before it
+    /// goes on.
+    pub fn set_schedule(&mut self, schedule: impl Schedule + 'static) {
+        self.schedule = Some(Box::new(schedule));
+    }
+
+    /// Gives a resumed run the average of [`Snapshot::ema`]. Without it the average begins at the current parameters.
+    ///
+    /// **Errors:** a run without an average.
+    pub fn restore_ema(&mut self, average: Parameters<B>) -> Result<()> {
+        match &mut self.average {
+            Some(own) => own.parameters = average,
+            None => return Err(Error::setting("ema", "is not set, but there is an average to restore")),
+        }
+        Ok(())
+    }
+
     /// Lets `policy` decide in all phases that amplify. The settings still give the eligible layers, the placement and the bound
     /// on the gain. A resumed run needs the same policy before it goes on.
     ///
@@ -255,6 +286,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
     pub fn snapshot(&self) -> Snapshot<'_, B> {
         Snapshot {
             parameters: &self.parameters,
+            ema: self.average.as_ref().map(|average| &average.parameters),
             optimizer: &*self.optimizer,
             gradient_sums: &self.gradient_sums,
             state: &self.state,
@@ -276,9 +308,35 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         self.amplifier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The learning rate of `step`.
-    pub(super) fn lr_at(&self, step: u64, batches: usize) -> Result<f64> {
-        self.settings.strategy.lr_at(step, batches as u64).map_err(|error| error.within("strategy"))
+    /// The number of steps in an epoch of `train`.
+    pub(super) fn steps_of(&self, train: &dyn BatchSource<B>) -> usize {
+        train.batches().div_ceil(self.settings.accumulate)
+    }
+
+    /// The learning rate of `step`, of epochs of `steps_per_epoch` steps.
+    pub(super) fn lr_at(&self, step: u64, steps_per_epoch: usize) -> Result<f64> {
+        let (strategy, scores, per_epoch) =
+            (&self.settings.strategy, &self.state.scores, steps_per_epoch as u64);
+        let Some(schedule) = &self.schedule else {
+            return strategy.lr_at(step, per_epoch, scores).map_err(|error| error.within("strategy"));
+        };
+        let steps = strategy.epochs() as u64 * per_epoch;
+        match schedule.lr(&Moment { step, steps, steps_per_epoch: per_epoch, scores }) {
+            lr if lr.is_finite() && lr >= 0.0 => Ok(lr),
+            lr => {
+                let message =
+                    format!("gave {lr} for step {step}, expected a finite learning rate of at least 0");
+                Err(Error::setting("schedule", message))
+            }
+        }
+    }
+
+    /// Whether the first evaluation has failed to improve for as many epochs as the run's patience lasts.
+    fn is_out_of_patience(&self) -> bool {
+        let (Some(patience), Some((_, best))) = (self.settings.patience, self.state.best) else {
+            return false;
+        };
+        self.state.epoch > best + patience
     }
 
     /// Trains until the end of the strategy or until an observer stops the run. Every named source of `evaluations` is evaluated
@@ -292,6 +350,9 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         evaluations: &[(&str, &dyn BatchSource<B>)],
     ) -> Result<Outcome> {
         while self.state.epoch < self.settings.strategy.epochs() {
+            if self.state.batch == 0 && self.is_out_of_patience() {
+                return Ok(Outcome::OutOfPatience);
+            }
             let mut ended = self.train_epoch(train)?;
             if ended.is_none() && self.finish_epoch(train, evaluations)? == Control::Stop {
                 ended = Some(Outcome::Stopped);
@@ -300,6 +361,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             if let (Some(outcome), false) = (ended, is_complete) {
                 let snapshot = Snapshot {
                     parameters: &self.parameters,
+                    ema: self.average.as_ref().map(|average| &average.parameters),
                     optimizer: &*self.optimizer,
                     gradient_sums: &self.gradient_sums,
                     state: &self.state,
@@ -328,25 +390,35 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
         let epoch = self.state.epoch;
         let strategy = &self.settings.strategy;
         let last = epoch + 1 == strategy.epochs();
-        let lr = self.lr_at(self.state.step.saturating_sub(1), train.batches())?;
+        let lr = self.lr_at(self.state.step.saturating_sub(1), self.steps_of(train))?;
         let amplified = strategy.phase_at(epoch).is_some_and(|(_, phase)| phase.amplify.is_on());
         let mut evaluations: Vec<(String, Evaluation)> = Vec::new();
         if last || (epoch + 1).is_multiple_of(self.settings.evaluate_every) {
             for (name, source) in sources {
-                let mut ask = || ask(&mut self.observers, Next::Evaluation);
-                match evaluate_unless(self.model, &mut self.parameters, *source, &mut ask)? {
-                    Some(evaluation) => evaluations.push((name.to_string(), evaluation)),
-                    None => return Ok(Control::Stop),
+                let averaged =
+                    self.average.as_mut().map(|average| (format!("{name}_ema"), &mut average.parameters));
+                let own = (name.to_string(), &mut self.parameters);
+                for (name, parameters) in [Some(own), averaged].into_iter().flatten() {
+                    let mut ask = || ask(&mut self.observers, Next::Evaluation);
+                    match evaluate_unless(self.model, &*self.objective, parameters, *source, &mut ask)? {
+                        Some(evaluation) => evaluations.push((name, evaluation)),
+                        None => return Ok(Control::Stop),
+                    }
                 }
             }
         }
-        let accuracy = evaluations.first().map(|(_, evaluation)| evaluation.accuracy());
+        let first = evaluations.first().map(|(_, evaluation)| evaluation);
         let phase = self.phase(epoch);
         let kept = self.amplifier().epochs_kept();
         let state = &mut self.state;
-        let best = accuracy.is_some_and(|accuracy| state.best.is_none_or(|(best, _)| accuracy > best));
-        if let (true, Some(accuracy)) = (best, accuracy) {
-            state.best = Some((accuracy, epoch));
+        let score = first.map(Evaluation::score);
+        let best = score.is_some_and(|score| state.best.is_none_or(|(best, _)| score > best));
+        if let (true, Some(score)) = (best, score) {
+            state.best = Some((score, epoch));
+        }
+        if let Some(evaluation) = first {
+            let accuracy = evaluation.has_classes().then(|| evaluation.accuracy());
+            state.scores.push(Score { epoch, loss: evaluation.loss, accuracy });
         }
         state.total_seconds += start.elapsed().as_secs_f64();
         let examples = state.examples.max(1) as f64;
@@ -371,6 +443,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
             step: state.step,
             total_seconds: state.total_seconds,
             best: state.best,
+            scores: take(&mut state.scores),
             loss_scale: state.loss_scale.take(),
             history,
             ..TrainState::default()
@@ -390,6 +463,7 @@ impl<'a, B: Backend, M: Module<B>> Trainer<'a, B, M> {
     ) -> Result<Control> {
         let snapshot = Snapshot {
             parameters: &self.parameters,
+            ema: self.average.as_ref().map(|average| &average.parameters),
             optimizer: &*self.optimizer,
             gradient_sums: &self.gradient_sums,
             state: &self.state,

@@ -11,7 +11,7 @@ use gradamp_core::backend::{
 };
 use gradamp_core::backend::{BatchNormRelu, FusedKernels, GradientShare};
 use gradamp_core::conformance::HostImages;
-use gradamp_core::geometry::{Conv2d, Dropout, Gemm, MeanPool, Pool2d, Rows};
+use gradamp_core::geometry::{Conv2d, Dropout, Gemm, MeanPool, Mix, Pool2d, Rows};
 use gradamp_core::keep_images::{ImageSet, KeptImages};
 use gradamp_core::random::Stream;
 
@@ -169,6 +169,18 @@ impl Layers for Faulty {
     }
     fn softmax_cross_entropy(&self, g: &Rows, smoothing: f32, logits: &Buffer, labels: &Buffer, loss: &mut Buffer, correct: &mut Buffer, dlogits: &mut Buffer) -> Result<()> {
         self.spoil("softmax_cross_entropy", dlogits, |dlogits| Reference.softmax_cross_entropy(g, smoothing, logits, labels, loss, correct, dlogits))
+    }
+    fn soft_cross_entropy(&self, g: &Rows, smoothing: f32, logits: &Buffer, targets: &Buffer, loss: &mut Buffer, correct: &mut Buffer, dlogits: &mut Buffer) -> Result<()> {
+        self.spoil("soft_cross_entropy", dlogits, |dlogits| Reference.soft_cross_entropy(g, smoothing, logits, targets, loss, correct, dlogits))
+    }
+    fn mix_images(&self, g: &Mix, x: &Buffer, y: &mut Buffer) -> Result<()> {
+        self.spoil("mix_images", y, |y| Reference.mix_images(g, x, y))
+    }
+    fn mix_labels(&self, g: &Mix, classes: usize, labels: &Buffer, targets: &mut Buffer) -> Result<()> {
+        self.spoil("mix_labels", targets, |targets| Reference.mix_labels(g, classes, labels, targets))
+    }
+    fn multiply(&self, len: usize, a: &Buffer, b: &Buffer, out: &mut Buffer) -> Result<()> {
+        self.spoil("multiply", out, |out| Reference.multiply(len, a, b, out))
     }
     fn conv2d(&self, g: &Conv2d, x: &Buffer, w: &Buffer, bias: Option<&Buffer>, y: &mut Buffer) -> Result<()> {
         self.spoil("conv2d", y, |y| Reference.conv2d(g, x, w, bias, y))

@@ -96,7 +96,7 @@ fn an_evaluation_waits_once_for_many_batches() {
     assert_eq!(backend.counts().0 - before, 6, "33 batches: 1, 2, 4, 8, 16 at a time, and the rest");
     let eleven = once.confusion.iter().map(|row| row.iter().map(|count| 11 * count).collect());
     assert_eq!(many.confusion, eleven.collect::<Vec<Vec<u64>>>());
-    assert!((many.loss - once.loss).abs() < 1e-12 && many.examples() == 242);
+    assert!((many.loss - once.loss).abs() < 1e-12 && many.examples == 242);
 }
 
 #[test]

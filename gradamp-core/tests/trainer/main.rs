@@ -4,6 +4,7 @@
 
 mod lagging;
 mod late;
+mod open;
 mod options;
 mod policies;
 mod run;
@@ -37,7 +38,7 @@ fn a_run_reports_every_step_epoch_and_draw() {
     assert_eq!(evaluated, [false, false, true, true]);
     assert!(log.epochs.iter().all(|e| e.examples == 22));
     let last = log.epochs[3].evaluation("test").unwrap();
-    assert_eq!(last.examples(), 22);
+    assert_eq!(last.examples, 22);
     assert!(last.loss < f64::from(log.steps[0].loss), "training did not lower the loss");
 }
 

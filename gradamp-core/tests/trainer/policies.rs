@@ -1,8 +1,8 @@
 //! Policies that decide by measured gradients, and the measurements for them.
 
 use gradamp_core::amplify::{
-    AmplificationPolicy, AmplificationSettings, Amplify, EqualiseSettings, FluctuationSettings, Measure,
-    Measured, Moments, Phase, Placement, PolicyContext, PolicyName, Schedule, Side, Strategy, Timing,
+    AmplificationPolicy, AmplificationSettings, Amplify, EqualiseSettings, FluctuationSettings, LearningRate,
+    Measure, Measured, Moments, Phase, Placement, PolicyContext, PolicyName, Side, Strategy, Timing,
 };
 use gradamp_core::optim::SgdSettings;
 use gradamp_core::train::{TrainSettings, Trainer};
@@ -15,7 +15,7 @@ use crate::run::{IMAGE, Log, Noise, assert_resumes, fresh, settings, train, valu
 fn by(policy: PolicyName, change: AmplificationSettings) -> TrainSettings {
     let phases = [(1, Amplify::Off), (4, Amplify::on()), (1, Amplify::Off)].map(|(epochs, amplify)| Phase {
         epochs,
-        lr: Some(Schedule::constant(0.1)),
+        lr: Some(LearningRate::constant(0.1)),
         amplify,
     });
     let strategy = Strategy { lr: None, phases: phases.to_vec() };
@@ -118,7 +118,7 @@ fn equalised_gradients_of_a_chain_have_one_norm_and_keep_it() {
         settings.amplification.equalise = EqualiseSettings { target: Some(0.05), ..Default::default() };
         settings.amplification.equalise.max_factor = 1000.0;
         settings.amplification.equalise.min_factor = 0.001;
-        settings.strategy.phases.iter_mut().for_each(|phase| phase.lr = Some(Schedule::constant(0.0)));
+        settings.strategy.phases.iter_mut().for_each(|phase| phase.lr = Some(LearningRate::constant(0.0)));
         let (log, _) = train_on_same(settings);
         // Later measurements see amplified gradients. The policy computes the same factors from them.
         let [first, rest @ ..] = &*log.draws else { panic!("nothing was decided") };
@@ -157,11 +157,11 @@ fn the_history_holds_gradients_without_amplification() {
     let still = |placement| {
         let change = AmplificationSettings { placement, ..Default::default() };
         let mut settings = by(PolicyName::Random, change);
-        settings.strategy = Strategy::single(3, Schedule::constant(0.0), Amplify::on());
+        settings.strategy = Strategy::single(3, LearningRate::constant(0.0), Amplify::on());
         settings
     };
     let off = TrainSettings {
-        strategy: Strategy::single(3, Schedule::constant(0.0), Amplify::Off),
+        strategy: Strategy::single(3, LearningRate::constant(0.0), Amplify::Off),
         ..still(Placement::Output)
     };
     let mut plain = off;
@@ -187,7 +187,7 @@ fn the_history_holds_gradients_without_amplification() {
 #[test]
 fn gradients_that_point_the_same_way_do_not_cancel_and_turned_ones_do() {
     let mut settings = by(PolicyName::Random, AmplificationSettings::default());
-    settings.strategy = Strategy::single(2, Schedule::constant(0.0), Amplify::on());
+    settings.strategy = Strategy::single(2, LearningRate::constant(0.0), Amplify::on());
     let (model, parameters) = fresh(&Reference).unwrap();
     let gathered = |source: &dyn BatchSource<Reference>| {
         let mut trainer = Trainer::new(&model, parameters.clone(), IMAGE, settings.clone()).unwrap();
@@ -223,7 +223,7 @@ impl AmplificationPolicy for Watchful {
 #[test]
 fn the_update_ratio_is_that_of_the_step() {
     let plain = SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() };
-    let strategy = Strategy::single(1, Schedule::constant(0.1), Amplify::Off);
+    let strategy = Strategy::single(1, LearningRate::constant(0.1), Amplify::Off);
     let settings = TrainSettings {
         strategy,
         optimizer: plain.into(),

@@ -1,7 +1,7 @@
 //! A tiny network, random images, and an observer that records everything, for the tests of the trainer.
 
 use gradamp_core::amplify::{
-    AmplificationSettings, Amplify, DrawRecord, Phase, Placement, Redraw, Schedule, Strategy,
+    AmplificationSettings, Amplify, DrawRecord, LearningRate, Phase, Placement, Redraw, Strategy,
 };
 use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d};
 use gradamp_core::optim::StateTensor;
@@ -104,7 +104,7 @@ impl<B: Backend> BatchSource<B> for Noise {
 
 pub fn settings() -> TrainSettings {
     let strategy = Strategy {
-        lr: Some(Schedule::constant(0.1)),
+        lr: Some(LearningRate::constant(0.1)),
         phases: [(1, Amplify::Off), (2, Amplify::on()), (1, Amplify::Off)]
             .map(|(epochs, amplify)| Phase { epochs, lr: None, amplify })
             .to_vec(),
@@ -144,8 +144,9 @@ impl<B: Backend> Log<B> {
 /// A tensor of the optimiser's state: name, parameter, shape and values.
 pub type OptimizerTensor = (String, Option<ParameterId>, Vec<usize>, Vec<f32>);
 
-/// Parameters, the optimiser's state, sums of gradients, and the run's state.
-pub type Saved<B> = (Parameters<B>, Vec<OptimizerTensor>, Vec<Option<Tensor<B>>>, TrainState);
+/// Parameters and their average, the optimiser's state, sums of gradients, and the run's state.
+pub type Saved<B> =
+    (Parameters<B>, Option<Parameters<B>>, Vec<OptimizerTensor>, Vec<Option<Tensor<B>>>, TrainState);
 
 /// Copies everything that a resumed run needs.
 pub fn save<B: Backend>(snapshot: &Snapshot<'_, B>) -> Result<Saved<B>> {
@@ -153,7 +154,13 @@ pub fn save<B: Backend>(snapshot: &Snapshot<'_, B>) -> Result<Saved<B>> {
         Ok((name.to_owned(), parameter, tensor.shape().to_vec(), tensor.to_vec()?))
     };
     let optimizer: Result<Vec<_>> = snapshot.optimizer.state().into_iter().map(copy).collect();
-    Ok((snapshot.parameters.clone(), optimizer?, snapshot.gradient_sums.to_vec(), snapshot.state.clone()))
+    Ok((
+        snapshot.parameters.clone(),
+        snapshot.ema.cloned(),
+        optimizer?,
+        snapshot.gradient_sums.to_vec(),
+        snapshot.state.clone(),
+    ))
 }
 
 impl<B: Backend> Observer<B> for Log<B> {
@@ -201,7 +208,7 @@ pub fn train<B: Backend>(backend: &B, settings: TrainSettings, stop_after: Optio
 /// Trains the rest of a run from a saved state.
 pub fn resume<B: Backend>(
     settings: TrainSettings,
-    (saved, optimizer, sums, state): Saved<B>,
+    (saved, average, optimizer, sums, state): Saved<B>,
 ) -> Result<Run<B>> {
     let model = Tiny::new(&mut Parameters::new(saved.backend(), 1))?;
     // The state is written as JSON and read again, as in a checkpoint.
@@ -214,6 +221,9 @@ pub fn resume<B: Backend>(
         trainer.restore_optimizer(&name, parameter, Tensor::from_slice(&backend, &shape, &values)?)?;
     }
     trainer.restore_gradient_sums(sums);
+    if let Some(average) = average {
+        trainer.restore_ema(average)?;
+    }
     trainer.observe(&mut log);
     let source = Noise { poison: None };
     let outcome = trainer.run(&source, &[("test", &source)])?;

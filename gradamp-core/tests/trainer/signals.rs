@@ -1,6 +1,6 @@
 //! Forward signals, gradient noise and angular updates, compared with f64.
 
-use gradamp_core::amplify::{AmplificationSettings, Amplify, Schedule, Strategy};
+use gradamp_core::amplify::{AmplificationSettings, Amplify, LearningRate, Strategy};
 use gradamp_core::nn::{Activation, ActivationFunction, Conv2d, Conv2dOptions, Linear, MeanPool2d};
 use gradamp_core::train::{SiteSignals, TrainSettings, Trainer};
 use gradamp_core::{
@@ -111,7 +111,7 @@ fn first_batch() -> Batch<Reference> {
 
 /// One epoch of three steps, of which the first is measured.
 fn one_epoch(lr: f64, amplify: Amplify) -> TrainSettings {
-    let strategy = Strategy::single(1, Schedule::constant(lr), amplify);
+    let strategy = Strategy::single(1, LearningRate::constant(lr), amplify);
     let kinds = vec![LayerKind::Tanh, LayerKind::Sigmoid];
     let amplification = AmplificationSettings { kinds, factor: 4.0, ..AmplificationSettings::default() };
     TrainSettings { gradients_every: 3, signals: true, ..TrainSettings::new(3, strategy, amplification) }

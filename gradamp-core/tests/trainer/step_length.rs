@@ -1,6 +1,8 @@
 //! The control of step length: the amplified gradient's length, the plain gradient's direction.
 
-use gradamp_core::amplify::{AmplificationSettings, Amplify, Placement, Redraw, Schedule, Strategy, Through};
+use gradamp_core::amplify::{
+    AmplificationSettings, Amplify, LearningRate, Placement, Redraw, Strategy, Through,
+};
 use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d};
 use gradamp_core::optim::SgdSettings;
 use gradamp_core::train::{LossScaling, TrainSettings, TrainState, Trainer};
@@ -60,7 +62,7 @@ fn amplified(through: Through, placement: Placement) -> TrainSettings {
         ..AmplificationSettings::default()
     };
     let sgd = SgdSettings { momentum: 0.9, weight_decay: 0.0, ..SgdSettings::default() };
-    let strategy = Strategy::single(4, Schedule::constant(0.1), Amplify::on());
+    let strategy = Strategy::single(4, LearningRate::constant(0.1), Amplify::on());
     TrainSettings {
         optimizer: sgd.into(),
         gradients_every: 0,

@@ -16,6 +16,7 @@ mod text;
 pub mod tree;
 
 use gradamp_core::amplify::{AmplificationSettings, Phase, Strategy};
+use gradamp_core::objective::{CrossEntropy, Mixing};
 use gradamp_core::train::{LossScaling, OnDivergence, TrainSettings};
 use gradamp_data::DataSettings;
 use serde::{Deserialize, Serialize};
@@ -52,8 +53,21 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoopSettings {
-    /// Images per step.
+    /// Images per batch: per step, unless a step has several batches.
     pub batch_size: usize,
+    /// Batches whose gradients make one step. The gradient is that of one large batch, but a batch norm has the statistics of each
+    /// batch. Needs less memory than a large batch.
+    pub accumulate: usize,
+    /// α of mixup, which mixes the images and labels of each batch; 0 for none.
+    pub mixup: f32,
+    /// α of CutMix, which pastes a window of another image; 0 for none. With mixup, each batch gets one of the two.
+    pub cutmix: f32,
+    /// The decay of an exponential moving average of the weights, which is evaluated beside them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+    /// The epochs without a better evaluation after which the run ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
     /// The seed of all random numbers: initial parameters, order of images, augmentation, draws of amplified layers.
     pub seed: u64,
     /// The device.
@@ -96,6 +110,11 @@ impl Default for LoopSettings {
     fn default() -> Self {
         Self {
             batch_size: 128,
+            accumulate: 1,
+            mixup: 0.0,
+            cutmix: 0.0,
+            ema: None,
+            patience: None,
             seed: 0,
             device: Device::Auto,
             threads: 0,
@@ -141,7 +160,18 @@ impl Config {
         if self.train.max_steps == Some(0) {
             return fail("train.max_steps", &0, "at least 1 step");
         }
+        if !(1..=65536).contains(&self.train.accumulate) {
+            return fail("train.accumulate", &self.train.accumulate, "1 to 65536 batches");
+        }
+        if let Some(decay) = self.train.ema.filter(|decay| !(*decay > 0.0 && *decay < 1.0)) {
+            return fail("train.ema", &decay, "a number between 0 and 1");
+        }
+        if self.train.patience == Some(0) {
+            return fail("train.patience", &0, "at least 1 epoch");
+        }
         self.optimizer.check()?;
+        let mixing = Mixing { mixup: self.train.mixup, cutmix: self.train.cutmix };
+        mixing.check().map_err(|error| error.within("train"))?;
         let loss_scaling = self.train.loss_scaling.as_ref().map_or(Ok(()), LossScaling::check);
         loss_scaling.map_err(|error| error.within("loss_scaling"))?;
         self.data.check().map_err(|error| gradamp_core::Error::from(error.within("data")))?;
@@ -178,7 +208,13 @@ impl Config {
             strategy: self.strategy.clone(),
             amplification: self.amplification.clone(),
             optimizer: self.optimizer.settings(),
-            label_smoothing: self.optimizer.label_smoothing,
+            objective: CrossEntropy {
+                label_smoothing: self.optimizer.label_smoothing,
+                mixing: Mixing { mixup: self.train.mixup, cutmix: self.train.cutmix },
+            },
+            accumulate: self.train.accumulate,
+            ema: self.train.ema,
+            patience: self.train.patience,
             evaluate_every: self.train.evaluate_every,
             gradients_every: self.train.gradients_every,
             signals: self.train.signals,
@@ -210,7 +246,18 @@ fn key_of(field: &str) -> String {
     if let Some(rest) = below("strategy.phases") {
         return format!("strategy.phase{rest}");
     }
-    let of_the_loop = ["evaluate_every", "gradients_every", "signals", "max_steps", "loss_scaling"];
+    let of_the_loop = [
+        "evaluate_every",
+        "gradients_every",
+        "signals",
+        "max_steps",
+        "loss_scaling",
+        "accumulate",
+        "ema",
+        "patience",
+        "mixup",
+        "cutmix",
+    ];
     if of_the_loop.iter().any(|name| below(name).is_some()) {
         return format!("train.{field}");
     }

@@ -285,7 +285,7 @@ fn set_reaches_into_phases_and_names_itself() {
     let resolved =
         set(&["strategy.phase.1.lr=0.5", "strategy.phase[2].epochs = 7", "data.source=shapes"]).unwrap();
     let phases = &resolved.config.strategy.phases;
-    assert_eq!(phases[1].lr, Some(gradamp_core::amplify::Schedule::constant(0.5)));
+    assert_eq!(phases[1].lr, Some(gradamp_core::amplify::LearningRate::constant(0.5)));
     assert_eq!(phases[2].epochs, 7);
     assert_eq!(resolved.origin("strategy.phase.2.epochs"), Origin::Set);
     assert_eq!(resolved.config.data.source, gradamp_data::Source::Shapes);

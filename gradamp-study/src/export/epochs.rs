@@ -68,7 +68,7 @@ fn table_of(runs: &[Run]) -> Table {
     table.add("epoch", integers(&|_, line| Some(line.epoch as u64)));
     table.add("phase", integers(&|_, line| Some(line.phase as u64)));
     table.add("step", integers(&|_, line| Some(line.step)));
-    table.add("images", integers(&|run, line| line.step.checked_mul(run.batch_size as u64)));
+    table.add("images", integers(&|run, line| line.step.checked_mul(run.images_per_step as u64)));
     table.add("lr", numbers(&|line| Some(line.lr)));
     table.add("amplified", flags(&|line| line.amplified));
     table.add("train_loss", numbers(&|line| Some(line.train_loss)));
@@ -77,6 +77,18 @@ fn table_of(runs: &[Run]) -> Table {
     table.add("validation_accuracy", numbers(&|line| line.validation_accuracy));
     table.add("test_loss", numbers(&|line| line.test_loss));
     table.add("test_accuracy", numbers(&|line| line.test_accuracy));
+    let averages: [(&str, fn(&EpochLine) -> Option<f64>); 4] = [
+        ("validation_ema_loss", |line| line.validation_ema_loss),
+        ("validation_ema_accuracy", |line| line.validation_ema_accuracy),
+        ("test_ema_loss", |line| line.test_ema_loss),
+        ("test_ema_accuracy", |line| line.test_ema_accuracy),
+    ];
+    // Only where a run has an average, so that the columns of all other tables stay.
+    for (name, of) in
+        averages.into_iter().filter(|(_, of)| rows.iter().any(|(_, line, _)| of(line).is_some()))
+    {
+        table.add(name, numbers(&of));
+    }
     table.add("best", flags(&|line| line.best));
     table.add("attenuation", Values::numbers(rows.iter().map(|(_, _, attenuation)| *attenuation)));
     table.add("skipped_steps", integers(&|_, line| line.skipped_steps));

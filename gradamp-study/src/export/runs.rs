@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::compare::{folders_at, runs_in};
+use crate::config::LoopSettings;
 use crate::run_folder::lines::{EpochLine, attenuations};
 use crate::run_folder::{RunData, RunFolder, RunRecord};
 use crate::sweep::{Axes, Plan, PlannedRun, SweepData};
@@ -21,7 +22,7 @@ pub struct Run {
     /// The run's record.
     pub record: RunRecord,
     /// The images of a step.
-    pub batch_size: usize,
+    pub images_per_step: usize,
     /// The epochs.
     pub epochs: Vec<EpochLine>,
     /// The attenuation of each epoch, where gradients were measured.
@@ -36,7 +37,7 @@ impl Run {
 
     /// Reads the run in `folder`; `None` where the run has begun but is not on record yet.
     fn read(folder: &Path, planned: Option<InSweep>) -> Result<Option<Self>> {
-        let batch_size = RunFolder::settings_of(folder)?.config.train.batch_size;
+        let LoopSettings { batch_size, accumulate, .. } = RunFolder::settings_of(folder)?.config.train;
         let (Some(record), epochs) = RunData::outline(folder)? else { return Ok(None) };
         let by_epoch = attenuations(&RunData::gradients(folder)?);
         let attenuations = epochs.iter().map(|line| by_epoch.get(&line.epoch).copied()).collect();
@@ -45,7 +46,14 @@ impl Run {
             Some((_, run)) => run.name.clone(),
             None => own_name().unwrap_or_else(|| folder.display().to_string()),
         };
-        Ok(Some(Self { name, planned, record, batch_size, epochs, attenuations }))
+        Ok(Some(Self {
+            name,
+            planned,
+            record,
+            images_per_step: batch_size * accumulate,
+            epochs,
+            attenuations,
+        }))
     }
 }
 

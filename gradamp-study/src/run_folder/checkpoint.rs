@@ -54,6 +54,8 @@ struct State {
 pub struct LoadedCheckpoint<B: Backend> {
     /// The optimiser's state, for [`Trainer::restore_optimizer`](gradamp_core::train::Trainer::restore_optimizer).
     pub optimizer: Vec<OptimizerTensor<B>>,
+    /// The average of [`Trainer::restore_ema`](gradamp_core::train::Trainer::restore_ema), in a run that has one.
+    pub ema: Option<Parameters<B>>,
     /// The sums of gradients of [`Trainer::restore_gradient_sums`](gradamp_core::train::Trainer::restore_gradient_sums).
     pub gradient_sums: Vec<Option<Tensor<B>>>,
     /// The state of the run.
@@ -287,7 +289,7 @@ impl OpenCheckpoint {
     pub fn load<B: Backend>(self, parameters: &mut Parameters<B>) -> Result<LoadedCheckpoint<B>> {
         let origin = |name: &str| self.folder.join(name).display().to_string();
         Archive::from_bytes(&origin(MODEL), self.model)?.import("", parameters)?;
-        let (mut optimizer, mut gradient_sums) = (Vec::new(), Vec::new());
+        let (mut optimizer, mut ema, mut gradient_sums) = (Vec::new(), None, Vec::new());
         for (name, bytes) in self.tensors {
             let archive = Archive::from_bytes(&origin(&name), bytes)?;
             match name.as_str() {
@@ -296,6 +298,11 @@ impl OpenCheckpoint {
                     for (id, sum) in tensors::of_parameters(&archive, parameters)? {
                         gradient_sums[id.index()] = Some(sum);
                     }
+                }
+                tensors::EMA => {
+                    let mut average = parameters.clone();
+                    archive.import("", &mut average)?;
+                    ema = Some(average);
                 }
                 tensors::WHOLE => optimizer.extend(tensors::of_the_model(&archive, parameters.backend())?),
                 _ => {
@@ -306,7 +313,13 @@ impl OpenCheckpoint {
             }
         }
         let State { train, logs: lengths, log_sha256: sha256, .. } = self.state;
-        Ok(LoadedCheckpoint { optimizer, gradient_sums, state: train, logs: LogSeals { lengths, sha256 } })
+        Ok(LoadedCheckpoint {
+            optimizer,
+            ema,
+            gradient_sums,
+            state: train,
+            logs: LogSeals { lengths, sha256 },
+        })
     }
 }
 

@@ -77,6 +77,18 @@ pub struct EpochLine {
     pub test_loss: Option<f64>,
     /// Fraction of the test examples that were classified correctly.
     pub test_accuracy: Option<f64>,
+    /// Of the validation examples, by the moving average of the weights; only in runs that have one, as the three keys below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_ema_loss: Option<f64>,
+    /// Of the validation examples, by the moving average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_ema_accuracy: Option<f64>,
+    /// Of the test examples, by the moving average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_ema_loss: Option<f64>,
+    /// Of the test examples, by the moving average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_ema_accuracy: Option<f64>,
     /// Whether this is the best epoch so far: by validation where there is one, else by the test examples.
     pub best: bool,
     /// Steps of the whole run that changed no parameter, where loss scaling skips any.
@@ -214,7 +226,7 @@ impl From<GradientFields> for GradientLine {
 pub struct EvaluationLine {
     /// The epoch, from 0.
     pub epoch: usize,
-    /// `validation` or `test`.
+    /// `validation` or `test`, with `_ema` behind it for the moving average of the weights.
     pub split: String,
     /// Mean cross-entropy.
     #[serde(with = "null_is_nan")]
@@ -253,6 +265,7 @@ impl EpochLine {
     /// The line of an epoch; `state` stands at the beginning of the next.
     pub fn new(report: &EpochReport, state: &TrainState) -> Self {
         let (validation, test) = (report.evaluation("validation"), report.evaluation("test"));
+        let (validation_ema, test_ema) = (report.evaluation("validation_ema"), report.evaluation("test_ema"));
         Self {
             epoch: report.epoch,
             step: report.step,
@@ -265,6 +278,10 @@ impl EpochLine {
             validation_accuracy: validation.map(Evaluation::accuracy),
             test_loss: test.map(|evaluation| evaluation.loss),
             test_accuracy: test.map(Evaluation::accuracy),
+            validation_ema_loss: validation_ema.map(|evaluation| evaluation.loss),
+            validation_ema_accuracy: validation_ema.map(Evaluation::accuracy),
+            test_ema_loss: test_ema.map(|evaluation| evaluation.loss),
+            test_ema_accuracy: test_ema.map(Evaluation::accuracy),
             best: report.best,
             // Of the whole run, since `metrics.jsonl` does not hold every step.
             skipped_steps: state.loss_scale.as_ref().map(|scale| scale.skipped),

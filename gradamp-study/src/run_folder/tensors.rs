@@ -5,6 +5,7 @@
 //! | `momentum.safetensors` | SGD's velocities |
 //! | `exp_avg.safetensors`, `exp_avg_sq.safetensors` | AdamW's averages; another optimiser has files of its own names |
 //! | `optimizer.safetensors` | the optimiser's tensors that belong to no parameter |
+//! | `ema.safetensors` | the moving average of the model's parameters and running statistics, in a run that has one: a model like that of `model.safetensors` |
 //! | `gradient_sums.safetensors` | the sums of gradients in an epoch that is going on, if the run's policy needs them |
 
 use std::collections::BTreeMap;
@@ -13,12 +14,14 @@ use std::path::Path;
 use gradamp_core::optim::StateTensor;
 use gradamp_core::train::Snapshot;
 use gradamp_core::{Backend, ParameterId, Parameters, Tensor};
-use gradamp_models::{Archive, Metadata, export_tensors, export_values};
+use gradamp_models::{Archive, Metadata, export, export_tensors, export_values};
 
 use super::error::{Error, Result};
 
 pub(super) const MODEL: &str = "model.safetensors";
 pub(super) const EXTENSION: &str = ".safetensors";
+/// The average of the weights.
+pub(super) const EMA: &str = "ema.safetensors";
 pub(super) const SUMS: &str = "gradient_sums.safetensors";
 /// The tensors of the optimiser that belong to no parameter.
 pub(super) const WHOLE: &str = "optimizer.safetensors";
@@ -34,7 +37,7 @@ pub(super) fn write<B: Backend>(
     snapshot: &Snapshot<'_, B>,
     metadata: &Metadata,
 ) -> Result<Vec<String>> {
-    let Snapshot { parameters, optimizer, gradient_sums, .. } = snapshot;
+    let Snapshot { parameters, ema, optimizer, gradient_sums, .. } = snapshot;
     let mut by_name: BTreeMap<String, Vec<Option<&Tensor<B>>>> = BTreeMap::new();
     let mut whole = Vec::new();
     for StateTensor { name, parameter, tensor } in optimizer.state() {
@@ -55,6 +58,10 @@ pub(super) fn write<B: Backend>(
         })?;
     }
     let mut names: Vec<String> = by_name.into_keys().collect();
+    if let Some(average) = ema {
+        export(&folder.join(EMA), average, metadata)?;
+        names.push(EMA.into());
+    }
     if !whole.is_empty() {
         export_tensors(&folder.join(WHOLE), whole, metadata)?;
         names.push(WHOLE.into());
@@ -66,12 +73,12 @@ pub(super) fn write<B: Backend>(
 fn file_of(folder: &Path, name: &str) -> Result<String> {
     let file = format!("{name}{EXTENSION}");
     let is_plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if is_plain && ![MODEL, SUMS, WHOLE].contains(&file.as_str()) {
+    if is_plain && ![MODEL, EMA, SUMS, WHOLE].contains(&file.as_str()) {
         return Ok(file);
     }
     let message = format!(
-        "expected letters, digits and underscores for the name of an optimiser's state, other than `model`, `optimizer` and \
-         `gradient_sums`; found `{name}`"
+        "expected letters, digits and underscores for the name of an optimiser's state, other than `model`, `ema`, \
+         `optimizer` and `gradient_sums`; found `{name}`"
     );
     Err(Error::broken(folder, message))
 }

@@ -79,6 +79,8 @@ fn epoch_scalars(line: &EpochLine) -> Vec<(String, f64)> {
         ("accuracy/train", Some(line.train_accuracy)),
         ("accuracy/validation", line.validation_accuracy),
         ("accuracy/test", line.test_accuracy),
+        ("accuracy/validation_ema", line.validation_ema_accuracy),
+        ("accuracy/test_ema", line.test_ema_accuracy),
         ("epoch/learning_rate", Some(line.lr)),
         ("epoch/images_per_second", Some(line.images_per_second)),
         ("epoch/attenuation", line.attenuation),

@@ -1,4 +1,4 @@
-//! Elementwise operations: axpby and activations.
+//! Elementwise operations: axpby, products and activations.
 
 use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
@@ -27,6 +27,7 @@ pub(crate) const KERNELS: &[Kernel<'static>] = &[
     kernel("tanh_backward"),
     kernel("sigmoid"),
     kernel("sigmoid_backward"),
+    kernel("multiply"),
 ];
 
 const fn kernel(entry: &'static str) -> Kernel<'static> {
@@ -50,28 +51,14 @@ impl Wgpu {
         self.run(kernel(entry), &[x, y], &params, len.div_ceil(GROUP))
     }
 
-    /// The activation that the kernel `entry` computes.
-    pub(crate) fn activation_kernel(
+    /// The kernel `entry` of `len` elements. The last of the buffers is written.
+    pub(crate) fn elementwise_kernel(
         &self,
         entry: &'static str,
         len: usize,
-        x: &Buffer,
-        y: &Buffer,
+        buffers: &[&Buffer],
     ) -> Result<()> {
         let params = Params { len: len as u32, alpha: 0.0, beta: 0.0 };
-        self.run(kernel(entry), &[x, y], &params, len.div_ceil(GROUP))
-    }
-
-    /// The backward of an activation, which the kernel `entry` computes from its output y.
-    pub(crate) fn activation_backward_kernel(
-        &self,
-        entry: &'static str,
-        len: usize,
-        y: &Buffer,
-        dy: &Buffer,
-        dx: &Buffer,
-    ) -> Result<()> {
-        let params = Params { len: len as u32, alpha: 0.0, beta: 0.0 };
-        self.run(kernel(entry), &[dy, y, dx], &params, len.div_ceil(GROUP))
+        self.run(kernel(entry), buffers, &params, len.div_ceil(GROUP))
     }
 }

@@ -1,4 +1,4 @@
-//! Softmax cross-entropy against smoothed labels, and its gradient.
+//! Softmax cross-entropy against smoothed labels or shares of classes, and its gradient.
 
 use bytemuck::{Pod, Zeroable};
 use gradamp_core::Result;
@@ -19,26 +19,28 @@ pub(crate) struct Params {
 }
 
 /// All kernels of `loss.wgsl`.
-pub(crate) const KERNELS: &[Kernel<'static>] = &[kernel("row"), kernel("total")];
+pub(crate) const KERNELS: &[Kernel<'static>] = &[kernel("row"), kernel("soft_row"), kernel("total")];
 
 const fn kernel(entry: &'static str) -> Kernel<'static> {
     Kernel { shader: Shader::Loss, entry, parameters: &[] }
 }
 
 impl Wgpu {
-    pub(crate) fn softmax_cross_entropy_kernel(
+    /// `entry` computes the rows: `row` against labels, `soft_row` against shares of classes.
+    pub(crate) fn cross_entropy_kernel(
         &self,
+        entry: &'static str,
         g: &Rows,
         smoothing: f32,
         logits: &Buffer,
-        labels: &Buffer,
+        targets: &Buffer,
         loss: &Buffer,
         correct: &Buffer,
         dlogits: &Buffer,
     ) -> Result<()> {
         let params = Params { rows: g.rows as u32, classes: g.channels as u32, smoothing };
         let results = self.new_buffer(2 * g.rows)?;
-        self.run(kernel("row"), &[logits, labels, &results, dlogits], &params, g.rows.div_ceil(32))?;
+        self.run(kernel(entry), &[logits, targets, &results, dlogits], &params, g.rows.div_ceil(32))?;
         self.run(kernel("total"), &[&results, loss, correct], &params, 1)
     }
 }

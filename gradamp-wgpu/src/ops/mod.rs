@@ -11,6 +11,7 @@ pub(crate) mod gemm;
 pub(crate) mod im2col;
 pub(crate) mod keep_images;
 pub(crate) mod loss;
+pub(crate) mod mix;
 pub(crate) mod pool;
 pub(crate) mod row_chunks;
 pub(crate) mod rows;
@@ -32,6 +33,7 @@ pub(crate) fn kernels() -> Vec<Variant> {
         im2col::KERNELS,
         keep_images::KERNELS,
         loss::KERNELS,
+        mix::KERNELS,
         pool::KERNELS,
         rows::KERNELS,
         sgd::KERNELS,

@@ -135,6 +135,7 @@ fn bytes_on_host(shader: Shader) -> usize {
         Shader::Im2col => size_of::<im2col::Params>(),
         Shader::Im2colGemm => size_of::<im2col_gemm::Params>(),
         Shader::Loss => size_of::<loss::Params>(),
+        Shader::Mix => size_of::<mix::Params>(),
         Shader::Pool => size_of::<pool::Params>(),
         Shader::Rows => size_of::<rows::Params>(),
         Shader::Sgd => size_of::<sgd::Params>(),

@@ -87,6 +87,14 @@ fn keep_nan(x: vec4<f32>, value: vec4<f32>) -> vec4<f32> {
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> dx: array<vec4<f32>>;
 
+// dx = a · b
+@compute @workgroup_size(256)
+fn multiply(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let i = place(group, local);
+    if 4u * i >= p.len { return; }
+    store_gradient(i, a[i] * b[i]);
+}
+
 // dx = a where b > 0, else 0; a is the gradient dy, and b is the output of the ReLU
 @compute @workgroup_size(256)
 fn relu_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {

@@ -49,6 +49,7 @@ shaders! {
     Im2col "im2col" + "split",
     Im2colGemm "im2col_gemm",
     Loss "loss",
+    Mix "mix",
     Pool "pool" + "split",
     Rows "rows",
     Sgd "sgd",

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 
 use gradamp_core::amplify::{
-    AmplificationSettings, Amplifier, Amplify, History, Placement, Redraw, Schedule, Strategy,
+    AmplificationSettings, Amplifier, Amplify, History, LearningRate, Placement, Redraw, Strategy,
 };
 use gradamp_core::nn::ActivationFunction;
 use gradamp_core::optim::{AdamWSettings, OptimizerSettings, SgdSettings};
@@ -142,7 +142,7 @@ impl<B: Backend> Fixture<B> {
             redraw: Redraw::Once,
             ..AmplificationSettings::default()
         };
-        let strategy = Strategy::single(1, Schedule::constant(f64::from(self.case.lr)), Amplify::on());
+        let strategy = Strategy::single(1, LearningRate::constant(f64::from(self.case.lr)), Amplify::on());
         let mut amplifier = Amplifier::new(&strategy, &settings, &trace, 0)?;
         amplifier.begin_step(0, 0, &History::default())?;
         hooks.add(amplifier).forget();

@@ -86,7 +86,7 @@ fn rates(dashboard: &Dashboard, first: usize, phase: &Phase) -> String {
     let Some(steps) = dashboard.steps_per_epoch() else { return "-".into() };
     let begin = (first as u64).saturating_mul(steps);
     let end = ((first + phase.epochs) as u64).saturating_mul(steps).saturating_sub(1);
-    let at = |step| dashboard.strategy.lr_at(step, steps).map_or("-".into(), rate);
+    let at = |step| dashboard.strategy.lr_at(step, steps, &[]).map_or("-".into(), rate);
     match (at(begin), at(end)) {
         (a, b) if a == b => a,
         (a, b) => format!("{a} to {b}"),

@@ -271,8 +271,8 @@ mod tests {
 
     #[test]
     fn the_axis_covers_the_finished_steps_only() {
-        use gradamp_core::amplify::{Amplify, Schedule, Strategy};
-        let strategy = Strategy::single(40, Schedule::constant(0.1), Amplify::Off);
+        use gradamp_core::amplify::{Amplify, LearningRate, Strategy};
+        let strategy = Strategy::single(40, LearningRate::constant(0.1), Amplify::Off);
         for (steps, epochs) in [(1, 2.0), (25, 3.0), (51, 10.0), (200, 20.0), (201, 40.0), (400, 40.0)] {
             let mut dashboard = Dashboard::new("run".into(), strategy.clone());
             let line = serde_json::json!({

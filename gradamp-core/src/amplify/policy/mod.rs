@@ -25,7 +25,7 @@ use crate::{Result, Site, Trace};
 ///
 /// ```
 /// use gradamp_core::amplify::{
-///     AmplificationPolicy, AmplificationSettings, Amplifier, Amplify, History, PolicyContext, Schedule, Strategy, Timing,
+///     AmplificationPolicy, AmplificationSettings, Amplifier, Amplify, History, PolicyContext, LearningRate, Strategy, Timing,
 /// };
 /// use gradamp_core::nn::{self, Linear};
 /// use gradamp_core::{LayerKind, Parameters, Reference};
@@ -50,7 +50,7 @@ use crate::{Result, Site, Trace};
 /// let mut parameters = Parameters::new(&Reference, 0);
 /// let model = Linear::new(&mut parameters, "linear", [4, 2])?;
 /// let trace = nn::trace(&model, &mut parameters, [1, 1, 4])?;
-/// let strategy = Strategy::single(4, Schedule::constant(0.1), Amplify::on());
+/// let strategy = Strategy::single(4, LearningRate::constant(0.1), Amplify::on());
 /// let settings = AmplificationSettings { kinds: vec![LayerKind::Linear], ..Default::default() };
 /// let policy = Box::new(LastLayer { factor: 3.0 });
 /// let mut amplifier = Amplifier::with_policy(&strategy, &settings, &trace, 0, policy)?;

@@ -1,12 +1,12 @@
 use super::small_resnet;
 use crate::amplify::{
-    AmplificationSettings, Amplifier, Amplify, DrawRecord, History, Phase, Placement, Redraw, Schedule,
+    AmplificationSettings, Amplifier, Amplify, DrawRecord, History, LearningRate, Phase, Placement, Redraw,
     Strategy,
 };
 use crate::{BackwardHook, Gradient, GradientAction, LayerKind, Reference, Shape, Site};
 
 fn phase(epochs: usize, amplify: Amplify) -> Phase {
-    Phase { epochs, lr: Some(Schedule::constant(0.1)), amplify }
+    Phase { epochs, lr: Some(LearningRate::constant(0.1)), amplify }
 }
 
 /// One epoch without amplification, two with it, one with a single draw, and one without.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::BackwardRule;
 use crate::amplify::{
-    AmplificationSettings, Amplifier, Amplify, Gain, History, Placement, PolicyName, Redraw, Schedule,
+    AmplificationSettings, Amplifier, Amplify, Gain, History, LearningRate, Placement, PolicyName, Redraw,
     Selection, Strategy as Phases, gain,
 };
 use crate::{
@@ -127,7 +127,7 @@ impl Net {
         let seen = Arc::default();
         hooks.add(Watch(Arc::clone(&seen))).forget();
         if let Some(settings) = settings {
-            let strategy = Phases::single(1, Schedule::constant(0.1), Amplify::on());
+            let strategy = Phases::single(1, LearningRate::constant(0.1), Amplify::on());
             let mut amplifier = Amplifier::new(&strategy, settings, &self.trace()?, 0)?;
             amplifier.begin_step(0, 0, &History::default())?;
             hooks.add(amplifier).forget();
@@ -137,7 +137,7 @@ impl Net {
     }
 
     fn amplified(&mut self, settings: &AmplificationSettings, step: u64) -> Result<Vec<(Arc<str>, f64)>> {
-        let strategy = Phases::single(1, Schedule::constant(0.1), Amplify::on());
+        let strategy = Phases::single(1, LearningRate::constant(0.1), Amplify::on());
         let mut amplifier = Amplifier::new(&strategy, settings, &self.trace()?, 0)?;
         amplifier.begin_step(0, step, &History::default())?;
         let hooks = Hooks::new();

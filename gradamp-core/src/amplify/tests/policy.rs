@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::small_resnet;
 use crate::amplify::{
     AmplificationPolicy, AmplificationSettings, Amplifier, Amplify, DepthSettings, EpochStatistics,
-    EqualiseSettings, FluctuationSettings, History, Measure, Measured, Moments, Phase, Placement,
-    PolicyContext, PolicyName, Profile, Redraw, Schedule, Selection, Side, SiteStatistics, Strategy, Timing,
+    EqualiseSettings, FluctuationSettings, History, LearningRate, Measure, Measured, Moments, Phase,
+    Placement, PolicyContext, PolicyName, Profile, Redraw, Selection, Side, SiteStatistics, Strategy, Timing,
     gain,
 };
 use crate::{LayerKind, Mode, Parameters, Reference, Result, Tape, Tensor, Trace};
@@ -155,7 +155,7 @@ fn the_parameters_may_be_measured_instead() {
 #[test]
 fn layers_are_selected_every_k_epochs_once_there_are_enough_statistics() {
     let fluctuation = FluctuationSettings { every: 2, threshold: Some(0.9), ..Default::default() };
-    let lr = Some(Schedule::constant(0.1));
+    let lr = Some(LearningRate::constant(0.1));
     let phases = vec![Phase { epochs: 6, lr, amplify: Amplify::on() }];
     let strategy = Strategy { lr: None, phases };
     let mut amplifier = Amplifier::new(&strategy, &by(fluctuation), &weighted_chain(2), 0).unwrap();
@@ -270,7 +270,7 @@ impl AmplificationPolicy for Fixed {
 
 #[test]
 fn the_decisions_of_a_users_policy_are_checked() {
-    let strategy = Strategy::single(1, Schedule::constant(0.1), Amplify::on());
+    let strategy = Strategy::single(1, LearningRate::constant(0.1), Amplify::on());
     let settings = AmplificationSettings { paths: vec!["s[12]".into()], ..Default::default() };
     for (decision, expected) in [
         (vec![(0, 2.0)], "Fixed([(0, 2.0)]) chose layer s0, which is not eligible"),
@@ -350,7 +350,7 @@ proptest! {
 
     #[test]
     fn a_random_draw_in_a_late_phase_is_that_of_its_epoch(seed: u64, begin in 0usize..9, more in 0usize..9) {
-        let off = Phase { epochs: begin + 1, lr: Some(Schedule::constant(0.1)), amplify: Amplify::Off };
+        let off = Phase { epochs: begin + 1, lr: Some(LearningRate::constant(0.1)), amplify: Amplify::Off };
         let strategy = Strategy { lr: None, phases: vec![off.clone(), Phase { epochs: 20, amplify: Amplify::on(), ..off }] };
         let settings = AmplificationSettings { ratio: Some(0.5), redraw: Redraw::Epoch, ..settings(PolicyName::Random) };
         let mut amplifier = Amplifier::new(&strategy, &settings, &chain(8), seed).unwrap();

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::small_resnet;
 use crate::LayerKind;
 use crate::amplify::{
-    AmplificationSettings, Amplifier, Amplify, Draw, Draws, History, Phase, Placement, Redraw, Schedule,
+    AmplificationSettings, Amplifier, Amplify, Draw, Draws, History, LearningRate, Phase, Placement, Redraw,
     Selection, Strategy,
 };
 
@@ -147,7 +147,7 @@ fn unknown_keys_are_errors_and_everything_has_a_default() {
 #[test]
 fn an_error_names_the_field_of_the_run_or_of_its_phase() {
     let error = |settings: AmplificationSettings, amplify: Amplify| {
-        let phase = |amplify| Phase { epochs: 1, lr: Some(Schedule::constant(0.1)), amplify };
+        let phase = |amplify| Phase { epochs: 1, lr: Some(LearningRate::constant(0.1)), amplify };
         let strategy = Strategy { lr: None, phases: vec![phase(Amplify::Off), phase(amplify)] };
         Amplifier::new(&strategy, &settings, &small_resnet(), 0).unwrap_err().to_string()
     };

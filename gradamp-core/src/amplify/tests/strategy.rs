@@ -3,7 +3,9 @@ use proptest::strategy::Strategy as Generator;
 
 use super::schedule::schedules;
 use crate::LayerKind;
-use crate::amplify::{AmplificationSettings, Amplify, Curve, Phase, Placement, Redraw, Schedule, Strategy};
+use crate::amplify::{
+    AmplificationSettings, Amplify, Curve, LearningRate, Moment, Phase, Placement, Redraw, Strategy,
+};
 
 const EXAMPLE: &str = "
     lr = { schedule = 'cosine', from = 0.1, to = 0.0 }
@@ -28,7 +30,7 @@ fn example() -> Strategy {
 
 #[test]
 fn a_strategy_is_read_from_its_configuration() {
-    let cosine = Schedule { curve: Curve::Cosine { from: 0.1, to: 0.0 }, warmup: None };
+    let cosine = LearningRate { curve: Curve::Cosine { from: 0.1, to: 0.0 }, warmup: None };
     let strategy = example();
     assert_eq!(strategy.lr, Some(cosine));
     assert_eq!(strategy.phases.iter().map(|p| p.epochs).collect::<Vec<_>>(), [2, 2, 4]);
@@ -39,7 +41,7 @@ fn a_strategy_is_read_from_its_configuration() {
     let run = AmplificationSettings::default();
     let settings = strategy.phases.iter().map(|phase| phase.amplify.settings(&run)).collect::<Vec<_>>();
     assert_eq!(settings, [None, Some(&run), Some(&own)]);
-    assert_eq!(strategy.phases[2].lr, Some(Schedule::constant(0.01)));
+    assert_eq!(strategy.phases[2].lr, Some(LearningRate::constant(0.01)));
 }
 
 #[test]
@@ -68,15 +70,15 @@ fn a_phase_is_found_by_its_epoch() {
 #[test]
 fn a_schedule_spans_its_phase_and_the_schedule_of_the_run_spans_the_run() {
     let strategy = example();
-    let lr = |step| strategy.lr_at(step, 10).unwrap();
+    let lr = |step| strategy.lr_at(step, 10, &[]).unwrap();
     let run_wide = strategy.lr.clone().unwrap();
-    assert_eq!(lr(13), run_wide.lr_at(13, 80, 10));
+    assert_eq!(lr(13), run_wide.lr_at(&Moment { step: 13, steps: 80, steps_per_epoch: 10, scores: &[] }));
     assert_eq!(lr(20), 0.0); // the second phase warms up
     assert_eq!(lr(30), 0.2);
     assert!((lr(35) - 0.15).abs() < 1e-15);
     assert_eq!(lr(40), 0.01);
-    assert!(strategy.lr_at(80, 10).unwrap_err().to_string().contains("no step 80"));
-    assert!(strategy.lr_at(0, 0).is_err());
+    assert!(strategy.lr_at(80, 10, &[]).unwrap_err().to_string().contains("no step 80"));
+    assert!(strategy.lr_at(0, 0, &[]).is_err());
 }
 
 #[test]
@@ -90,16 +92,16 @@ fn an_error_names_the_wrong_field() {
     assert!(with(|s| s.phases[1].epochs = 0).starts_with("phases[1].epochs: is 0"));
     assert!(with(|s| s.phases[1].epochs = usize::MAX).starts_with("phases[1].epochs: is 18446"));
     assert!(with(|s| s.lr = None).starts_with("phases[0].lr: is missing"));
-    assert!(with(|s| s.lr = Some(Schedule::constant(-1.0))).starts_with("lr: is -1"));
+    assert!(with(|s| s.lr = Some(LearningRate::constant(-1.0))).starts_with("lr: is -1"));
     assert!(
-        with(|s| s.phases[2].lr = Some(Schedule::constant(f64::NAN))).starts_with("phases[2].lr: is NaN")
+        with(|s| s.phases[2].lr = Some(LearningRate::constant(f64::NAN))).starts_with("phases[2].lr: is NaN")
     );
 }
 
 #[test]
 fn scaling_epochs_keeps_shares_and_stretches_schedules() {
     let mut strategy = example();
-    strategy.phases[2].lr = Some(Schedule {
+    strategy.phases[2].lr = Some(LearningRate {
         curve: Curve::MultiStep { from: 1.0, milestones: vec![1.0, 2.0], gamma: 0.5 },
         warmup: None,
     });
@@ -146,11 +148,11 @@ fn phases_without_a_share_in_few_epochs_are_left_out() {
 #[test]
 fn an_initial_rate_scales_all_rates() {
     let strategy = example().with_initial_lr(0.05).unwrap();
-    assert_eq!(strategy.lr_at(0, 10).unwrap(), 0.05);
-    assert_eq!(strategy.lr_at(30, 10).unwrap(), 0.1);
-    assert_eq!(strategy.phases[2].lr, Some(Schedule::constant(0.005)));
+    assert_eq!(strategy.lr_at(0, 10, &[]).unwrap(), 0.05);
+    assert_eq!(strategy.lr_at(30, 10, &[]).unwrap(), 0.1);
+    assert_eq!(strategy.phases[2].lr, Some(LearningRate::constant(0.005)));
     assert!(example().with_initial_lr(f64::NAN).is_err());
-    let zero = Strategy::single(1, Schedule::constant(0.0), Amplify::Off);
+    let zero = Strategy::single(1, LearningRate::constant(0.0), Amplify::Off);
     assert!(
         zero.with_initial_lr(0.1).unwrap_err().to_string().starts_with("initial_lr: 0.1 cannot be reached")
     );
@@ -247,7 +249,7 @@ proptest! {
     fn every_step_of_a_checked_strategy_has_a_rate(strategy in strategies(), per_epoch in 1u64..5) {
         strategy.check().unwrap();
         for step in 0..strategy.epochs() as u64 * per_epoch {
-            let lr = strategy.lr_at(step, per_epoch).unwrap();
+            let lr = strategy.lr_at(step, per_epoch, &[]).unwrap();
             prop_assert!(lr.is_finite() && lr >= 0.0);
         }
     }

@@ -1,5 +1,6 @@
 //! Tensors: a shape and a shared, immutable buffer on a device.
 
+use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 
 use crate::backend::{Memory, OptimizerKernels, Statistics};
-use crate::{Error, Result, memory};
+use crate::{Backend, Error, Result, memory};
 
 /// The shape of a tensor: up to four dimensions, row-major.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -158,6 +159,81 @@ impl<B: Memory> Tensor<B> {
     }
 }
 
+impl<B: Memory> Tensor<B> {
+    /// This tensor as one of the backend `C`, if `B` is `C`; the values are shared. An operation for any backend finds out this way
+    /// that it has a kernel for the tensor's backend.
+    pub fn on<C: Memory>(&self) -> Option<Tensor<C>> {
+        (self as &dyn Any).downcast_ref::<Tensor<C>>().cloned()
+    }
+
+    /// y = f(x), element by element, on the host: right on every backend, and slow on a GPU, which the host waits for.
+    pub fn map(&self, f: impl Fn(f32) -> f32) -> Result<Self> {
+        let mut values = self.to_vec()?;
+        values.iter_mut().for_each(|x| *x = f(*x));
+        Self::from_slice(&self.backend, &self.shape, &values)
+    }
+
+    /// y = f(a, b), element by element, on the host, as [`Tensor::map`].
+    ///
+    /// **Errors:** unequal shapes.
+    pub fn zip(&self, other: &Self, f: impl Fn(f32, f32) -> f32) -> Result<Self> {
+        self.same_shape("zip", other)?;
+        let (mut values, others) = (self.to_vec()?, other.to_vec()?);
+        values.iter_mut().zip(others).for_each(|(a, b)| *a = f(*a, b));
+        Self::from_slice(&self.backend, &self.shape, &values)
+    }
+
+    fn same_shape(&self, operation: &'static str, other: &Self) -> Result<()> {
+        if self.shape == other.shape {
+            return Ok(());
+        }
+        let message = format!("a {:?} and b {:?} have unequal shapes", self.shape, other.shape);
+        Err(Error::shape(operation, message))
+    }
+}
+
+impl<B: Backend> Tensor<B> {
+    /// a + b, on the device.
+    ///
+    /// **Errors:** unequal shapes.
+    pub fn add(&self, b: &Self) -> Result<Self> {
+        self.blend("add", 1.0, b)
+    }
+
+    /// a − b, on the device.
+    ///
+    /// **Errors:** unequal shapes.
+    pub fn subtract(&self, b: &Self) -> Result<Self> {
+        self.blend("subtract", -1.0, b)
+    }
+
+    /// a · b, element by element, on the device.
+    ///
+    /// **Errors:** unequal shapes.
+    pub fn multiply(&self, b: &Self) -> Result<Self> {
+        self.same_shape("multiply", b)?;
+        Self::build(&self.backend, &self.shape, |out| {
+            self.backend.multiply(self.elements(), self.buffer(), b.buffer(), out)
+        })
+    }
+
+    /// factor · a, on the device.
+    pub fn scale(&self, factor: f32) -> Result<Self> {
+        Self::build(&self.backend, &self.shape, |out| {
+            self.backend.axpby(self.elements(), factor, self.buffer(), 0.0, out)
+        })
+    }
+
+    /// a + factor · b
+    fn blend(&self, operation: &'static str, factor: f32, b: &Self) -> Result<Self> {
+        self.same_shape(operation, b)?;
+        Self::build(&self.backend, &self.shape, |out| {
+            self.backend.axpby(self.elements(), 1.0, self.buffer(), 0.0, out)?;
+            self.backend.axpby(self.elements(), factor, b.buffer(), 1.0, out)
+        })
+    }
+}
+
 impl<B: OptimizerKernels> Tensor<B> {
     /// The device memory, to be written. If other tensors share the memory, it is copied first.
     pub fn buffer_mut(&mut self) -> Result<&mut B::Buffer> {
@@ -237,6 +313,31 @@ mod tests {
         assert_eq!(first.to_vec().unwrap(), [1.0, 2.0, 3.0]);
         assert_eq!(second.to_vec().unwrap(), [9.0, 2.0, 3.0]);
         assert!(first.is_unique() && second.is_unique());
+    }
+
+    #[test]
+    fn arithmetic_is_element_by_element() {
+        let a = Tensor::from_slice(&Reference, &[2, 2], &[1.0, -2.0, 3.0, 0.5]).unwrap();
+        let b = Tensor::from_slice(&Reference, &[2, 2], &[4.0, 0.25, -1.0, 2.0]).unwrap();
+        let values = |tensor: crate::Result<Tensor<Reference>>| tensor.unwrap().to_vec().unwrap();
+        assert_eq!(values(a.add(&b)), [5.0, -1.75, 2.0, 2.5]);
+        assert_eq!(values(a.subtract(&b)), [-3.0, -2.25, 4.0, -1.5]);
+        assert_eq!(values(a.multiply(&b)), [4.0, -0.5, -3.0, 1.0]);
+        assert_eq!(values(a.scale(-2.0)), [-2.0, 4.0, -6.0, -1.0]);
+        assert_eq!(values(a.map(f32::abs)), [1.0, 2.0, 3.0, 0.5]);
+        assert_eq!(values(a.zip(&b, f32::max)), [4.0, 0.25, 3.0, 2.0]);
+        let other = a.reshape(&[4]).unwrap();
+        let error = a.add(&other).unwrap_err().to_string();
+        assert_eq!(error, "add: a [2, 2] and b [4] have unequal shapes");
+        assert!(a.zip(&other, f32::max).is_err() && a.multiply(&other).is_err());
+    }
+
+    #[cfg(feature = "conformance")]
+    #[test]
+    fn a_tensor_is_one_of_its_own_backend_only() {
+        let tensor = Tensor::full(&Reference, &[2], 1.0).unwrap();
+        assert!(tensor.on::<Reference>().unwrap().shares_buffer_with(&tensor));
+        assert!(tensor.on::<crate::conformance::Required<Reference>>().is_none());
     }
 
     #[test]

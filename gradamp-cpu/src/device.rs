@@ -69,6 +69,33 @@ impl Cpu {
         self.threads().count()
     }
 
+    /// Calls `f` for every task, on the next thread that is free, and returns when all are done: how a kernel of another crate runs on
+    /// all threads. A [`Buffer`](crate::Buffer) is a slice, whose chunks are tasks.
+    ///
+    /// Results must not depend on the thread that computes a task, nor the tasks on the number of threads.
+    ///
+    /// ```
+    /// use gradamp_core::Tensor;
+    /// use gradamp_cpu::Cpu;
+    ///
+    /// /// y = x², element by element.
+    /// fn square(x: &Tensor<Cpu>) -> gradamp_core::Result<Tensor<Cpu>> {
+    ///     let len = x.elements();
+    ///     Tensor::build(x.backend(), x.shape(), |y| {
+    ///         let parts = x.buffer()[..len].chunks(4096).zip(y[..len].chunks_mut(4096));
+    ///         x.backend().each(parts, |(x, y)| x.iter().zip(y).for_each(|(x, y)| *y = x * x));
+    ///         Ok(())
+    ///     })
+    /// }
+    ///
+    /// let x = Tensor::from_slice(&Cpu::new()?, &[2], &[3.0, -1.5])?;
+    /// assert_eq!(square(&x)?.to_vec()?, [9.0, 2.25]);
+    /// # Ok::<(), gradamp_core::Error>(())
+    /// ```
+    pub fn each<T: Send>(&self, tasks: impl Iterator<Item = T> + Send, f: impl Fn(T) + Sync) {
+        self.threads().each(tasks, f);
+    }
+
     pub(crate) fn threads(&self) -> &Threads {
         &self.shared.threads
     }

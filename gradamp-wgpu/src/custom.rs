@@ -46,7 +46,7 @@ use crate::gpu::Wgpu;
 /// Indices beyond a buffer are checked on the device: a faulty kernel computes wrong values, and harms no other memory. A buffer may
 /// be longer than its tensor, so that `arrayLength` is not the tensor's length.
 #[derive(Clone)]
-pub struct Kernel {
+pub struct CustomKernel {
     gpu: Wgpu,
     pipeline: Arc<Pipeline>,
     interface: Interface,
@@ -67,17 +67,15 @@ impl Wgpu {
     ///
     /// **Errors:** a shader that is not valid, with the place and the reason; no such entry point; bindings with gaps, or more than
     /// eight; a shader that the device refuses.
-    pub fn kernel(&self, wgsl: &str, entry: &str) -> Result<Kernel> {
-        let interface = match self.known_interface(wgsl, entry) {
-            Some(interface) => interface,
-            None => interface_of(wgsl, entry).map_err(|message| Error::setting(format!("kernel {entry}"), message))?,
-        };
-        let pipeline = self.custom_pipeline(wgsl, entry, interface)?;
-        Ok(Kernel { gpu: self.clone(), pipeline, interface, name: entry.to_owned() })
+    pub fn kernel(&self, wgsl: &str, entry: &str) -> Result<CustomKernel> {
+        let (interface, pipeline) = self.custom_pipeline(wgsl, entry, || {
+            interface_of(wgsl, entry).map_err(|message| Error::setting(format!("kernel {entry}"), message))
+        })?;
+        Ok(CustomKernel { gpu: self.clone(), pipeline, interface, name: entry.to_owned() })
     }
 }
 
-impl Kernel {
+impl CustomKernel {
     /// Records `workgroups` workgroups. `buffers` are in the order of the bindings; `immediates` are the bytes of the immediate,
     /// empty without one. The work is done once the device is [submitted](gradamp_core::backend::Device::submit) to or read.
     ///
@@ -96,9 +94,9 @@ impl Kernel {
     }
 }
 
-impl std::fmt::Debug for Kernel {
+impl std::fmt::Debug for CustomKernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Kernel {} on {:?}: {:?}", self.name, self.gpu, self.interface)
+        write!(f, "CustomKernel {} on {:?}: {:?}", self.name, self.gpu, self.interface)
     }
 }
 

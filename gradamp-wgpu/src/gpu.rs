@@ -10,9 +10,10 @@ use gradamp_core::geometry::Conv2d;
 use gradamp_core::{Error, Result};
 
 use crate::algorithm::{Algorithm, Algorithms, ConvOp, Matrices};
+use crate::custom::Interface;
 use crate::device::adapter::Adapter;
 use crate::device::memory::{Allocator, Block, Buffer, Shortage, mib};
-use crate::device::pipeline::Pipelines;
+use crate::device::pipeline::{Pipeline, Pipelines};
 use crate::device::stream::Stream;
 use crate::shaders::kernel::{Kernel, Variant};
 
@@ -232,6 +233,36 @@ impl Wgpu {
         let Work { stream, pipelines } = &mut *self.work();
         let pipeline = pipelines.get(&self.0.device, kernel).map_err(|message| self.error(message))?;
         stream.dispatch(&pipeline, &blocks, bytemuck::bytes_of(immediates), groups as u64);
+        Ok(())
+    }
+
+    /// The kernel of another crate, which is compiled now if it is new; `interface` is then called before.
+    pub(crate) fn custom_pipeline(
+        &self,
+        wgsl: &str,
+        entry: &str,
+        interface: impl FnOnce() -> Result<Interface>,
+    ) -> Result<(Interface, Arc<Pipeline>)> {
+        self.check()?;
+        if let Some(known) = self.work().pipelines.custom(wgsl, entry) {
+            return Ok(known);
+        }
+        let interface = interface()?;
+        let pipeline = self.work().pipelines.add_custom(&self.0.device, wgsl, entry, interface);
+        Ok((interface, pipeline.map_err(|message| self.error(message))?))
+    }
+
+    /// Records `groups` workgroups of the kernel of another crate.
+    pub(crate) fn dispatch(
+        &self,
+        pipeline: &Pipeline,
+        buffers: &[&Buffer],
+        immediates: &[u8],
+        groups: usize,
+    ) -> Result<()> {
+        self.check()?;
+        let blocks: Vec<&Arc<Block>> = buffers.iter().map(|buffer| buffer.block()).collect();
+        self.work().stream.dispatch(pipeline, &blocks, immediates, groups as u64);
         Ok(())
     }
 

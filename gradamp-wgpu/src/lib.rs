@@ -22,6 +22,7 @@
 
 mod algorithm;
 mod backend;
+mod custom;
 mod device;
 mod gpu;
 mod open;
@@ -32,6 +33,7 @@ pub mod testing;
 mod tune;
 
 pub use algorithm::ConvOp;
+pub use custom::CustomKernel;
 pub use device::adapter::{Adapter, Api, Choice, FastPaths, Kind, Limits, NoAdapter, adapters};
 pub use device::memory::Buffer;
 pub use gpu::{Counters, Wgpu};

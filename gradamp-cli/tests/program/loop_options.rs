@@ -29,7 +29,7 @@ fn a_run_with_all_options_of_the_loop_resumes_to_the_same_bits() {
         metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let epoch = epochs.iter().rev().find(|line| line["kind"] == "epoch").unwrap();
     let accuracy = epoch["test_ema_accuracy"].as_f64().unwrap();
-    let eval = place.run("eval whole/checkpoints/last/ema.safetensors --json --threads 1").succeeds();
+    let eval = place.run("eval --checkpoint whole/checkpoints/last/ema.safetensors --data shapes --device cpu --threads 1 --json").succeeds();
     let found: serde_json::Value = serde_json::from_str(&eval.out).unwrap();
     assert_eq!(found["accuracy"].as_f64().unwrap(), accuracy, "{}", eval.out);
     place.run("verify whole").succeeds();

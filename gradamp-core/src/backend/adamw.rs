@@ -53,6 +53,14 @@ pub struct AdamWSlot<'a, B: Memory> {
     pub parameter: &'a mut B::Buffer,
 }
 
+impl<'a, B: Memory> AdamWSlot<'a, B> {
+    /// The same for a backend with the same buffers, such as the one inside a decorator.
+    pub fn on<C: Memory<Buffer = B::Buffer>>(self) -> AdamWSlot<'a, C> {
+        let Self { step, len, gradient, gate, corrections, mean, square, parameter } = self;
+        AdamWSlot { step, len, gradient, gate, corrections, mean, square, parameter }
+    }
+}
+
 /// How the corrections of AdamW's two averages move in one step: c ← share · c + rest, from 0.
 ///
 /// After t steps c is 1 − βᵗ, what the average of t ones would be. The corrections stay on the device, where steps behind a shut gate

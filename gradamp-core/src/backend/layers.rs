@@ -22,6 +22,14 @@ pub struct BatchNormOperands<'a, B: Memory> {
     pub epsilon: f32,
 }
 
+impl<'a, B: Memory> BatchNormOperands<'a, B> {
+    /// The same for a backend with the same buffers, such as the one inside a decorator.
+    pub fn on<C: Memory<Buffer = B::Buffer>>(&self) -> BatchNormOperands<'a, C> {
+        let Self { mean, variance, gamma, beta, epsilon } = *self;
+        BatchNormOperands { mean, variance, gamma, beta, epsilon }
+    }
+}
+
 /// The layers, forward and backward. Backward kernels are linear in `dy`: the lazy scalar of a gradient never reaches them.
 ///
 /// The convolutions and the batch norm with a rectifier have defaults that are composed of required methods.

@@ -35,6 +35,7 @@
 
 mod adamw;
 mod device;
+mod forward;
 mod fused;
 mod layers;
 mod linear_algebra;

@@ -143,6 +143,14 @@ pub struct SgdSlot<'a, B: Memory> {
     pub parameter: &'a mut B::Buffer,
 }
 
+impl<'a, B: Memory> SgdSlot<'a, B> {
+    /// The same for a backend with the same buffers, such as the one inside a decorator.
+    pub fn on<C: Memory<Buffer = B::Buffer>>(self) -> SgdSlot<'a, C> {
+        let Self { step, len, gradient, gate, velocity, parameter } = self;
+        SgdSlot { step, len, gradient, gate, velocity, parameter }
+    }
+}
+
 /// One gradient of a step, as [`OptimizerKernels::step_gate`] reads it: `scale` times `len` values.
 #[derive(Debug)]
 pub struct GateInput<'a, B: Memory> {
@@ -152,6 +160,14 @@ pub struct GateInput<'a, B: Memory> {
     pub len: usize,
     /// The gradient's lazy scalar.
     pub scale: f32,
+}
+
+impl<'a, B: Memory> GateInput<'a, B> {
+    /// The same for a backend with the same buffers, such as the one inside a decorator.
+    pub fn on<C: Memory<Buffer = B::Buffer>>(&self) -> GateInput<'a, C> {
+        let Self { gradient, len, scale } = *self;
+        GateInput { gradient, len, scale }
+    }
 }
 
 /// What all gradients of a step together decide: how far they are clipped, and whether there is a step at all. It stays

@@ -107,7 +107,8 @@ pub struct SettingsArgs {
     /// The number of channels of the first stage; 64 is the full size.
     #[arg(long, value_parser = whole::<u64>(0..=LARGEST))]
     pub width: Option<u64>,
-    /// The data: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar or .tar.gz.
+    /// The data: auto, cifar10, cifar100, mnist, fashion-mnist, shapes, or the path of a data set: CIFAR's files, .tar or
+    /// parquet files, IDX files, or a folder of images (train/CLASS/*.png and test/CLASS/*.png).
     #[arg(long, value_name = "NAME|PATH")]
     pub data: Option<PathBuf>,
     /// The device: auto (the best GPU, or the CPU if there is none), cpu, gpu, gpu:NUMBER or gpu:NAME.
@@ -193,7 +194,8 @@ pub struct EvalArgs {
     /// another program has none, and is read as the standard model: sigmoid for an MLP, ReLU for every other model.
     #[arg(long, value_name = "NAME", requires = "checkpoint", value_parser = activation())]
     pub activation: Option<ActivationFunction>,
-    /// The data: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar or .tar.gz.
+    /// The data: auto, cifar10, cifar100, mnist, fashion-mnist, shapes, or the path of a data set: CIFAR's files, .tar or
+    /// parquet files, IDX files, or a folder of images (train/CLASS/*.png and test/CLASS/*.png).
     #[arg(long, value_name = "NAME|PATH")]
     pub data: Option<PathBuf>,
     /// The number of images per batch.
@@ -234,15 +236,15 @@ pub struct DevicesArgs {
 pub enum DataCommand {
     /// Show what a data set holds: examples, classes, file format, mean and standard deviation.
     Info {
-        /// A name or path as for `train --data`: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar
-        /// or .tar.gz.
+        /// A name or path as for `train --data`: auto, cifar10, cifar100, mnist, fashion-mnist, shapes, or the path of a
+        /// data set.
         #[arg(value_name = "NAME|PATH")]
         data: PathBuf,
     },
     /// Read every record and report whether the data set is complete and undamaged.
     Verify {
-        /// A name or path as for `train --data`: auto, cifar10, cifar100, shapes, or the path of a CIFAR folder, .tar
-        /// or .tar.gz.
+        /// A name or path as for `train --data`: auto, cifar10, cifar100, mnist, fashion-mnist, shapes, or the path of a
+        /// data set.
         #[arg(value_name = "NAME|PATH")]
         data: PathBuf,
     },

@@ -5,7 +5,7 @@ use std::path::Path;
 use gradamp_core::error::nearest;
 use gradamp_core::train::{Evaluation, evaluate};
 use gradamp_core::{Backend, Parameters};
-use gradamp_models::{Archive, ModelSettings};
+use gradamp_models::{Architecture, Archive, ModelSettings};
 use serde_json::json;
 
 use crate::args::{ConfigCommand, DataCommand, EvalArgs};
@@ -106,6 +106,18 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         let message = format!("holds a {settings}, but {name} has {} classes", classes.len());
         return Err(Failure::failed(format!("{}: {message}", file.display())));
     }
+    if !settings.takes(data.image()) {
+        let [h, w, c] = data.image();
+        let taken = match settings.architecture {
+            Architecture::Mlp => format!("{} values", settings.image.iter().product::<usize>()),
+            _ => format!("{} channels", settings.image[2]),
+        };
+        let message = format!(
+            "holds a {settings} for images of {taken}, but {name} has images of {h}x{w} pixels in {c} channels"
+        );
+        return Err(Failure::failed(format!("{}: {message}", file.display())));
+    }
+    settings.image = data.image();
     let task = Evaluate { config: &config, data, settings: &settings, archive: &archive };
     let evaluation = device::run(&args.device, task)?;
     if args.json {

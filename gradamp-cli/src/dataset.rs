@@ -50,6 +50,11 @@ impl Data {
         &self.checksum
     }
 
+    /// The shape of an image, `[h, w, c]`.
+    pub fn image(&self) -> [usize; 3] {
+        self.pair.train.image_shape()
+    }
+
     /// The names of the classes.
     pub fn classes(&self) -> &[String] {
         self.pair.train.classes()
@@ -117,7 +122,7 @@ impl<B: Backend> Sources<B> {
             Error::Setting { field, message } if field == "batch_size" => {
                 Error::setting("train.batch_size", message)
             }
-            other => other,
+            other => other.within("data"),
         };
         let train = settings.train_loader(&parts, batch_size, seed).map_err(in_train)?;
         let validation = settings.validation_loader(&parts, batch_size).map_err(in_train)?;

@@ -177,7 +177,8 @@ impl<B: Backend> Run<'_, B> {
             .map_err(|error| self.setting(dataset::explain_relative_path(error, &config.data, run)))?;
         let (dataset, checksum) = (data.name().to_owned(), data.checksum().to_owned());
         let classes = data.classes().to_vec();
-        let settings = config.model.settings(classes.len());
+        let settings =
+            config.model.settings(data.image(), classes.len()).map_err(|error| self.setting(error))?;
         let sources = Sources::new(config, data, &self.backend).map_err(|error| self.setting(error))?;
         let mut parameters = Parameters::new(&self.backend, config.train.seed)
             .with_initialisation(config.model.initialisation());

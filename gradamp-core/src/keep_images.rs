@@ -21,8 +21,8 @@ pub struct ImageSet<'a> {
     pub shape: [usize; 3],
     /// The pixels of all images.
     pub bytes: &'a [u8],
-    /// The class index of each image.
-    pub labels: &'a [u8],
+    /// The class index of each image, below 2^24.
+    pub labels: &'a [u32],
     /// The normalised value of every byte, for each channel.
     pub table: &'a [[f32; 256]],
 }
@@ -34,7 +34,7 @@ impl<'a> ImageSet<'a> {
     pub fn new(
         shape: [usize; 3],
         bytes: &'a [u8],
-        labels: &'a [u8],
+        labels: &'a [u32],
         table: &'a [[f32; 256]],
     ) -> Result<Self> {
         let [h, w, c] = shape;

@@ -27,6 +27,35 @@ impl Normalisation {
             |(&mean, &std): (&f32, &f32)| std::array::from_fn(|value| (value as f32 / 255.0 - mean) / std);
         self.mean.iter().zip(&self.std).map(row).collect()
     }
+
+    /// The constants of `images`: the mean and standard deviation of each channel over all pixels. A channel whose
+    /// pixels are all equal has the deviation 1, so that its normalised values are 0.
+    ///
+    /// **Shapes:** images `[.., channels]`.
+    pub fn measure(images: &[u8], channels: usize) -> Self {
+        let mut measured = measured(images, channels);
+        measured.std.iter_mut().filter(|std| **std == 0.0).for_each(|std| *std = 1.0);
+        measured
+    }
+}
+
+/// The mean and standard deviation of each channel over all pixels, scaled to [0, 1]. The sums are integers and
+/// therefore exact.
+fn measured(images: &[u8], channels: usize) -> Normalisation {
+    let (mut sum, mut squares) = (vec![0u64; channels], vec![0u64; channels]);
+    for pixel in images.chunks_exact(channels) {
+        for (c, &value) in pixel.iter().enumerate() {
+            sum[c] += u64::from(value);
+            squares[c] += u64::from(value) * u64::from(value);
+        }
+    }
+    let n = (images.len() / channels) as f64;
+    let mean = |c: usize| sum[c] as f64 / n / 255.0;
+    let std = |c: usize| (squares[c] as f64 / n / (255.0 * 255.0) - mean(c).powi(2)).max(0.0).sqrt();
+    Normalisation {
+        mean: (0..channels).map(|c| mean(c) as f32).collect(),
+        std: (0..channels).map(|c| std(c) as f32).collect(),
+    }
 }
 
 /// A set of labelled images, stored as bytes with channels last.
@@ -37,22 +66,25 @@ pub struct Dataset {
     name: String,
     image_shape: [usize; 3],
     images: Vec<u8>,
-    labels: Vec<u8>,
+    labels: Vec<u32>,
     classes: Vec<String>,
     normalisation: Normalisation,
 }
 
 impl Dataset {
+    /// The largest number of classes: batches hold labels as f32, which is exact up to it.
+    pub const MAX_CLASSES: usize = 1 << 24;
+
     /// Creates a data set from `images` (`[n, h, w, c]`) and `labels` (`[n]`), where `image_shape` is `[h, w, c]`.
     ///
-    /// **Errors:** the shape or the set is empty; the number of bytes is not n·h·w·c; there are more than 256
-    /// classes; a label has no class; the constants are for another number of channels; a standard deviation is not
+    /// **Errors:** the shape or the set is empty; the number of bytes is not n·h·w·c; there are more than
+    /// [`Dataset::MAX_CLASSES`] classes; a label has no class; the constants are for another number of channels; a standard deviation is not
     /// positive.
     pub fn new(
         name: impl Into<String>,
         image_shape: [usize; 3],
         images: Vec<u8>,
-        labels: Vec<u8>,
+        labels: Vec<u32>,
         classes: Vec<String>,
         normalisation: Normalisation,
     ) -> Result<Self> {
@@ -75,10 +107,10 @@ impl Dataset {
             let found = self.images.len();
             return Some(format!("expected {} bytes for [{n}, {h}, {w}, {c}], found {found}", n * h * w * c));
         }
-        if k > 256 {
-            return Some(format!("expected at most 256 classes, found {k}"));
+        if k > Self::MAX_CLASSES {
+            return Some(format!("expected at most {} classes, found {k}", Self::MAX_CLASSES));
         }
-        if let Some(i) = self.labels.iter().position(|&label| usize::from(label) >= k) {
+        if let Some(i) = self.labels.iter().position(|&label| label as usize >= k) {
             return Some(format!("expected labels below {k}, found {} at example {i}", self.labels[i]));
         }
         if mean.len() != c || std.len() != c {
@@ -128,7 +160,7 @@ impl Dataset {
     }
 
     /// All labels, `[n]`.
-    pub fn labels(&self) -> &[u8] {
+    pub fn labels(&self) -> &[u32] {
         &self.labels
     }
 
@@ -146,29 +178,14 @@ impl Dataset {
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
         for &label in &self.labels {
-            counts[usize::from(label)] += 1; // in range: checked by `new`
+            counts[label as usize] += 1; // in range: checked by `new`
         }
         counts
     }
 
-    /// Measures the mean and standard deviation of each channel over all pixels, scaled to [0, 1]. The sums are
-    /// integers and therefore exact.
+    /// Measures the mean and standard deviation of each channel; see [`Normalisation::measure`].
     pub fn measure(&self) -> Normalisation {
-        let channels = self.image_shape[2];
-        let (mut sum, mut squares) = (vec![0u64; channels], vec![0u64; channels]);
-        for pixel in self.images.chunks_exact(channels) {
-            for (c, &value) in pixel.iter().enumerate() {
-                sum[c] += u64::from(value);
-                squares[c] += u64::from(value) * u64::from(value);
-            }
-        }
-        let n = (self.images.len() / channels) as f64;
-        let mean = |c: usize| sum[c] as f64 / n / 255.0;
-        let std = |c: usize| (squares[c] as f64 / n / (255.0 * 255.0) - mean(c).powi(2)).max(0.0).sqrt();
-        Normalisation {
-            mean: (0..channels).map(|c| mean(c) as f32).collect(),
-            std: (0..channels).map(|c| std(c) as f32).collect(),
-        }
+        measured(&self.images, self.image_shape[2])
     }
 
     fn digest(&self, hash: &mut Sha256) {
@@ -180,7 +197,11 @@ impl Dataset {
             hash.update((class.len() as u64).to_le_bytes());
             hash.update(class.as_bytes());
         }
-        hash.update(&self.labels);
+        // A label is hashed as one byte where a byte can count the classes.
+        let width = if self.classes.len() <= 256 { 1 } else { 4 };
+        for label in &self.labels {
+            hash.update(&label.to_le_bytes()[..width]);
+        }
         hash.update(&self.images);
     }
 }
@@ -217,11 +238,26 @@ impl DatasetPair {
         let mut hash = Sha256::new();
         self.train.digest(&mut hash);
         self.test.digest(&mut hash);
-        hash.finalize().iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
-            text
-        })
+        hexadecimal(&hash.finalize())
     }
+}
+
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
+        text
+    })
+}
+
+/// The state of one file.
+#[derive(Debug)]
+pub struct FileState {
+    /// The file's name, preceded by its folder or archive.
+    pub file: String,
+    /// The number of examples that the file must hold; in formats that leave it open, the number that it holds.
+    pub examples: usize,
+    /// Whether the file could be read.
+    pub outcome: Result<()>,
 }
 
 #[cfg(test)]
@@ -232,7 +268,7 @@ mod tests {
         Normalisation { mean: vec![0.5], std: vec![0.25] }
     }
 
-    fn tiny(images: Vec<u8>, labels: Vec<u8>) -> Result<Dataset> {
+    fn tiny(images: Vec<u8>, labels: Vec<u32>) -> Result<Dataset> {
         Dataset::new("tiny", [1, 2, 1], images, labels, vec!["a".into(), "b".into()], constants())
     }
 
@@ -267,7 +303,7 @@ mod tests {
 
     #[test]
     fn the_checksum_changes_with_every_part() {
-        let pair = |images: Vec<u8>, labels: Vec<u8>| {
+        let pair = |images: Vec<u8>, labels: Vec<u32>| {
             let train = tiny(images, labels).unwrap();
             DatasetPair { test: train.clone(), train, origin: Origin::Generated }.checksum()
         };

@@ -54,6 +54,14 @@ pub enum Error {
         /// What went wrong with that data.
         error: Box<Error>,
     },
+    /// An image file that is damaged, or that does not suit its data set.
+    #[error("{file}: {message}")]
+    Image {
+        /// The file's name.
+        file: String,
+        /// What was expected and what was found.
+        message: String,
+    },
     /// Images, labels, class names or constants that do not match each other.
     #[error("data set {name}: {message}")]
     Dataset {
@@ -110,6 +118,8 @@ pub enum Place {
     },
     /// An element of a list in a pickle, counted from 0.
     Element(usize),
+    /// A row of a table, counted from 0.
+    Row(usize),
 }
 
 impl fmt::Display for Place {
@@ -117,6 +127,7 @@ impl fmt::Display for Place {
         match self {
             Place::Byte(byte) => write!(f, "byte {byte}"),
             Place::Record { record, byte } => write!(f, "record {record} (byte {byte})"),
+            Place::Row(row) => write!(f, "row {row}"),
             Place::Element(element) => write!(f, "label {element}"),
         }
     }

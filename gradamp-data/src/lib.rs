@@ -1,4 +1,4 @@
-//! CIFAR-10, CIFAR-100 and generated shapes: reading, augmentation and batches.
+//! CIFAR-10, CIFAR-100, MNIST, Fashion-MNIST, folders of images and generated shapes: reading, augmentation and batches.
 //!
 //! A data set is read ([`open`]) or generated ([`ShapesSettings`]), split and limited ([`split`]), and served in
 //! batches ([`Loader`]) that threads prepare ahead of time. Every random choice is a function of the seed and the
@@ -34,8 +34,14 @@ pub mod any_path;
 mod cifar;
 mod dataset;
 mod error;
+mod find;
+pub mod idx;
+#[cfg(feature = "images")]
+pub mod images;
 mod loader;
 mod ordered;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod report;
 mod resident;
 mod settings;
@@ -43,10 +49,9 @@ mod shapes;
 mod source;
 mod subset;
 
-pub use cifar::FileState;
 #[cfg(feature = "fuzzing")]
 pub use cifar::fuzzing;
-pub use dataset::{Dataset, DatasetPair, Normalisation, Origin};
+pub use dataset::{Dataset, DatasetPair, FileState, Normalisation, Origin};
 pub use error::{Error, Place, Result};
 pub use gradamp_core::augment::Augmentation;
 pub use loader::{HostBatch, HostBatches, Loader};

@@ -182,7 +182,7 @@ impl Loader {
             };
             apply(&choice, shape, &self.table, &data.images()[example * size..(example + 1) * size], out);
         }
-        let labels = examples.iter().map(|&example| f32::from(data.labels()[example])).collect();
+        let labels = examples.iter().map(|&example| data.labels()[example] as f32).collect();
         Ok(HostBatch { images, labels })
     }
 }
@@ -252,7 +252,7 @@ mod tests {
     /// A data set in which every pixel of an image holds the image's number.
     fn part(n: usize) -> Subset {
         let images = (0..n).flat_map(|i| [i as u8; 12]).collect();
-        let labels = (0..n).map(|i| (i % 4) as u8).collect();
+        let labels = (0..n).map(|i| (i % 4) as u32).collect();
         let classes = ["a", "b", "c", "d"].map(String::from).to_vec();
         let constants = Normalisation { mean: vec![0.0], std: vec![1.0 / 255.0] };
         Subset::all(Arc::new(Dataset::new("n", [3, 4, 1], images, labels, classes, constants).unwrap()))

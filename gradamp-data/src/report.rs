@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::cifar::FileState;
+use crate::dataset::FileState;
 use crate::source::find;
 use crate::{Dataset, DatasetPair, Normalisation, Origin, Result, Source};
 
@@ -95,7 +95,7 @@ impl Verification {
 ///
 /// **Errors:** nothing exists at `path`, or it holds no file of the data set.
 pub fn verify(path: impl AsRef<Path>, source: Source) -> Result<Verification> {
-    Ok(Verification { files: find(path.as_ref(), source)?.scan()?.states() })
+    Ok(Verification { files: find(path.as_ref(), source)?.states()? })
 }
 
 impl fmt::Display for Verification {

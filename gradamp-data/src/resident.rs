@@ -94,7 +94,7 @@ mod tests {
 
     fn data(n: usize) -> Arc<Dataset> {
         let images = (0..n * 40).map(|i| (i * 37 % 251) as u8).collect();
-        let labels = (0..n).map(|i| (i % 3) as u8).collect();
+        let labels = (0..n).map(|i| (i % 3) as u32).collect();
         let classes = ["a", "b", "c"].map(String::from).to_vec();
         let constants = Normalisation { mean: vec![0.5, 0.25], std: vec![0.25, 0.5] };
         Arc::new(Dataset::new("n", [4, 5, 2], images, labels, classes, constants).unwrap())

@@ -64,8 +64,8 @@ impl DataSettings {
     /// **Errors:** a value out of range, or a path for the generated set. The error names the field.
     pub fn check(&self) -> Result<()> {
         let ranges = [
-            ("crop_padding", self.crop_padding, 16),
-            ("cutout", self.cutout, 32),
+            ("crop_padding", self.crop_padding, 1 << 16),
+            ("cutout", self.cutout, 1 << 16),
             ("workers", self.workers, 64),
         ];
         for (key, value, largest) in ranges {
@@ -78,6 +78,22 @@ impl DataSettings {
             return Err(Error::setting("path", message));
         }
         self.shapes.check().map_err(|error| error.within("shapes"))
+    }
+
+    /// Checks that the augmentation leaves something of images of `h` times `w` pixels.
+    ///
+    /// **Errors:** the padding of a crop is larger than half of the longer side, and than 4; the square of a cutout is
+    /// larger than the longer side. The error names the field.
+    pub fn check_image(&self, [h, w]: [usize; 2]) -> Result<()> {
+        let side = h.max(w);
+        let ranges = [("crop_padding", self.crop_padding, 4.max(side / 2)), ("cutout", self.cutout, side)];
+        match ranges.into_iter().find(|(_, value, largest)| value > largest) {
+            Some((key, value, largest)) => {
+                let message = format!("expected 0 to {largest} for images of {h}x{w} pixels, found {value}");
+                Err(Error::setting(key, message))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The augmentation of training images.
@@ -107,7 +123,7 @@ impl DataSettings {
     /// **Errors:** those of [`DataSettings::load`], except for errors in the files; the verification reports them.
     pub fn verify(&self) -> Result<Option<Verification>> {
         self.check()?;
-        let verified = |found: FoundData| Ok(Verification { files: found.scan()?.states() });
+        let verified = |found: FoundData| Ok(Verification { files: found.states()? });
         self.find()?.map(verified).transpose()
     }
 
@@ -119,10 +135,10 @@ impl DataSettings {
             (source, None) => discover_data(source)?,
         };
         match (self.source, found) {
-            (Source::Cifar10 | Source::Cifar100, None) => {
+            (source, None) if source.is_named() => {
                 let message = format!(
-                    "no {} found under data/; set the path, or GRADAMP_DATA, to its folder or archive",
-                    self.source
+                    "no {source} found under data/; set the path, or GRADAMP_DATA, to its folder or archive, or download it: \
+                     gradamp data download {source}"
                 );
                 Err(Error::setting("source", message))
             }
@@ -151,8 +167,11 @@ impl DataSettings {
 
     /// Creates the loader of the training examples.
     ///
-    /// **Errors:** a batch size of 0, or one larger than the number of training examples.
+    /// **Errors:** a batch size of 0, or one larger than the number of training examples; those of
+    /// [`DataSettings::check_image`].
     pub fn train_loader(&self, parts: &Parts, batch_size: usize, seed: u64) -> Result<Loader> {
+        let [h, w, _] = parts.train.data().image_shape();
+        self.check_image([h, w])?;
         let loader = Loader::training(parts.train.clone(), batch_size, seed, self.augmentation())?;
         Ok(loader.workers(self.workers))
     }
@@ -186,7 +205,7 @@ mod tests {
         assert_eq!(toml::from_str::<DataSettings>("").unwrap(), DataSettings::default());
         assert!(toml::from_str::<DataSettings>("croppadding = 4").is_err());
         assert!(toml::from_str::<DataSettings>("shapes = { size = 4 }").is_err());
-        assert!(toml::from_str::<DataSettings>("source = \"mnist\"").is_err());
+        assert!(toml::from_str::<DataSettings>("source = \"svhn\"").is_err());
     }
 
     #[test]
@@ -194,14 +213,38 @@ mod tests {
         let message = |settings: DataSettings| settings.check().unwrap_err().to_string();
         let base = DataSettings::default;
         assert_eq!(
-            message(DataSettings { crop_padding: 40, ..base() }),
-            "crop_padding: expected 0 to 16, found 40"
+            message(DataSettings { crop_padding: 1 << 17, ..base() }),
+            "crop_padding: expected 0 to 65536, found 131072"
         );
-        assert_eq!(message(DataSettings { cutout: 33, ..base() }), "cutout: expected 0 to 32, found 33");
+        assert_eq!(
+            message(DataSettings { cutout: 65537, ..base() }),
+            "cutout: expected 0 to 65536, found 65537"
+        );
         assert_eq!(message(DataSettings { workers: 65, ..base() }), "workers: expected 0 to 64, found 65");
         let path = DataSettings { source: Source::Shapes, path: Some("x".into()), ..base() };
         assert_eq!(message(path), "path: the shapes set is generated and is not read from x");
         assert!(base().check().is_ok());
+    }
+
+    #[test]
+    fn an_augmentation_that_leaves_nothing_of_an_image_is_refused() {
+        let message = |settings: DataSettings, h, w| settings.check_image([h, w]).unwrap_err().to_string();
+        let base = DataSettings::default;
+        assert_eq!(
+            message(DataSettings { crop_padding: 17, ..base() }, 32, 28),
+            "crop_padding: expected 0 to 16 for images of 32x28 pixels, found 17"
+        );
+        assert_eq!(
+            message(DataSettings { cutout: 29, ..base() }, 3, 28),
+            "cutout: expected 0 to 28 for images of 3x28 pixels, found 29"
+        );
+        assert!(DataSettings { crop_padding: 14, cutout: 28, ..base() }.check_image([28, 28]).is_ok());
+        assert!(base().check_image([1, 1]).is_ok(), "the default settings suit images of any size");
+
+        let shapes = ShapesSettings { train: 20, test: 5, seed: 1 };
+        let settings = DataSettings { source: Source::Shapes, shapes, cutout: 40, ..base() };
+        let parts = settings.split(settings.load().unwrap(), 5).unwrap();
+        assert!(settings.train_loader(&parts, 4, 5).unwrap_err().to_string().starts_with("cutout: "));
     }
 
     #[test]

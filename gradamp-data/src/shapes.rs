@@ -130,7 +130,7 @@ fn generate(stream: Stream, key: &str, n: usize) -> Result<Dataset> {
         }
         work();
     });
-    let labels = (0..n).map(|example| label(example) as u8).collect();
+    let labels = (0..n).map(|example| label(example) as u32).collect();
     let classes = CLASSES.iter().map(|(name, _)| (*name).to_owned()).collect();
     // Measured over the default training set, and rounded.
     let normalisation = Normalisation { mean: vec![0.5; CHANNELS], std: vec![0.24; CHANNELS] };

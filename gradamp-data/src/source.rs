@@ -7,7 +7,10 @@ use std::str::FromStr;
 use gradamp_core::registry::Registry;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::cifar::{Kind, LAYOUTS, Layout, Location, Scan, locate};
+use crate::cifar::Kind;
+use crate::dataset::FileState;
+use crate::find::{self, Files, Wanted};
+use crate::idx::Known;
 use crate::{DatasetPair, Error, Result};
 
 /// The environment variable that names the folder or archive of the data.
@@ -20,14 +23,18 @@ pub const DATA_FOLDER: &str = "data";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Source {
-    /// CIFAR-10 or CIFAR-100, whichever the path holds. Without a path: CIFAR-10 if it is found, otherwise the
-    /// generated shapes.
+    /// Whatever the path holds: CIFAR-10, CIFAR-100, IDX files, or folders of images. Without a path: CIFAR-10 if it is
+    /// found, otherwise the generated shapes.
     #[default]
     Auto,
     /// CIFAR-10.
     Cifar10,
     /// CIFAR-100 with its 100 fine labels.
     Cifar100,
+    /// MNIST.
+    Mnist,
+    /// Fashion-MNIST.
+    FashionMnist,
     /// The generated shapes.
     Shapes,
     /// A data set of another crate, by its registered name; see [`register`].
@@ -37,7 +44,8 @@ pub enum Source {
 /// Reads or generates the data of a set that another crate registered.
 type Load = Box<dyn Fn(Option<&Path>) -> Result<DatasetPair> + Send + Sync>;
 
-static EXTERNAL: Registry<Load> = Registry::new("data set", &["auto", "cifar10", "cifar100", "shapes"]);
+static EXTERNAL: Registry<Load> =
+    Registry::new("data set", &["auto", "cifar10", "cifar100", "mnist", "fashion-mnist", "shapes"]);
 
 /// Registers a data set of another crate under `name`, so that settings can use it, as in `data.source = "stripes"`.
 /// `load` gets the configured path and reads the data from it. Without a path, it generates the data.
@@ -67,7 +75,14 @@ pub(crate) fn load_external(name: &str, path: Option<&Path>) -> Result<DatasetPa
 
 impl Source {
     /// The sources of this crate, in the order in which error messages list them.
-    pub const ALL: [Source; 4] = [Source::Auto, Source::Cifar10, Source::Cifar100, Source::Shapes];
+    pub const ALL: [Source; 6] = [
+        Source::Auto,
+        Source::Cifar10,
+        Source::Cifar100,
+        Source::Mnist,
+        Source::FashionMnist,
+        Source::Shapes,
+    ];
 
     /// The name of the source in a configuration.
     pub fn name(self) -> &'static str {
@@ -75,6 +90,8 @@ impl Source {
             Source::Auto => "auto",
             Source::Cifar10 => "cifar10",
             Source::Cifar100 => "cifar100",
+            Source::Mnist => "mnist",
+            Source::FashionMnist => "fashion-mnist",
             Source::Shapes => "shapes",
             Source::External(name) => name,
         }
@@ -86,14 +103,21 @@ impl Source {
         own.or_else(|| EXTERNAL.find(name).map(|(name, _)| Self::External(name)))
     }
 
-    fn layouts(self) -> Vec<Layout> {
-        let wanted = |layout: &Layout| match self {
-            Source::Auto => true,
-            Source::Cifar10 => layout.kind == Kind::Cifar10,
-            Source::Cifar100 => layout.kind == Kind::Cifar100,
-            Source::Shapes | Source::External(_) => false,
-        };
-        LAYOUTS.into_iter().filter(wanted).collect()
+    /// What is looked for; `None` for data that is not read from files.
+    fn wanted(self) -> Option<Wanted> {
+        Some(match self {
+            Source::Auto => Wanted::Any,
+            Source::Cifar10 => Wanted::Cifar(Kind::Cifar10),
+            Source::Cifar100 => Wanted::Cifar(Kind::Cifar100),
+            Source::Mnist => Wanted::Idx(Known::Mnist),
+            Source::FashionMnist => Wanted::Idx(Known::FashionMnist),
+            Source::Shapes | Source::External(_) => return None,
+        })
+    }
+
+    /// Whether the data is read from files that must be there, because the set was requested by its name.
+    pub(crate) fn is_named(self) -> bool {
+        matches!(self.wanted(), Some(Wanted::Cifar(_) | Wanted::Idx(_)))
     }
 }
 
@@ -151,7 +175,7 @@ impl From<&str> for Choice {
 
 impl Choice {
     /// Combines this choice with a configured source and returns the new source and path. A name replaces both. A
-    /// path keeps the configured source if it is CIFAR-10 or CIFAR-100, which the path must then hold; otherwise the
+    /// path keeps the configured source if it is a published data set, which the path must then hold; otherwise the
     /// source is whatever the path holds.
     pub fn over(self, configured: Source) -> (Source, Option<PathBuf>) {
         match self {
@@ -164,24 +188,24 @@ impl Choice {
 
 /// Data that was found but not yet read.
 pub(crate) struct FoundData {
-    location: Location,
+    files: Files,
     /// The value of [`DATA_VARIABLE`], if the path came from it.
     variable: Option<PathBuf>,
 }
 
 impl FoundData {
-    /// Reads all files.
+    /// Reads all files, and returns the state of each.
     ///
-    /// **Errors:** those of [`Location::scan`].
-    pub fn scan(&self) -> Result<Scan> {
-        self.location.scan().map_err(|error| self.explain(error))
+    /// **Errors:** those of [`Files::states`].
+    pub fn states(&self) -> Result<Vec<FileState>> {
+        self.files.states().map_err(|error| self.explain(error))
     }
 
     /// Reads the training set and the test set.
     ///
     /// **Errors:** the first error of any file.
     pub fn read(&self) -> Result<DatasetPair> {
-        self.scan()?.into_pair().map_err(|error| self.explain(error))
+        self.files.read().map_err(|error| self.explain(error))
     }
 
     /// Adds the environment variable to an error, if the path came from it.
@@ -190,22 +214,27 @@ impl FoundData {
     }
 
     fn into_path(self) -> PathBuf {
-        let (Location::Folder(path, _) | Location::Archive(path, _)) = self.location;
-        path
+        self.files.path().to_owned()
     }
 }
 
 /// Finds the files of `source` at `path`.
 pub(crate) fn find(path: &Path, source: Source) -> Result<FoundData> {
-    if source == Source::Shapes {
-        let message = format!("the shapes set is generated and is not read from {}", path.display());
+    let Some(wanted) = source.wanted() else {
+        let message = format!("the {source} set is generated and is not read from {}", path.display());
         return Err(Error::setting("path", message));
-    }
-    Ok(FoundData { location: locate(path, &source.layouts())?, variable: None })
+    };
+    Ok(FoundData { files: find::find(path, wanted)?, variable: None })
 }
 
-/// Reads CIFAR-10 or CIFAR-100 from `path`, which is a folder with its files, a .tar or .tar.gz, or a folder that
-/// holds one of these. The file names determine the version (binary or python).
+/// Reads a data set from `path`. What lies there decides the format:
+///
+/// | format | what lies at `path` |
+/// |---|---|
+/// | CIFAR-10 and CIFAR-100, binary or python version | the folder of its files, a .tar or .tar.gz, or a folder that holds one of these |
+/// | CIFAR as Hugging Face publishes it | a folder with `train*.parquet` and `test*.parquet`, or a folder that holds it |
+/// | IDX files, such as MNIST and Fashion-MNIST | a folder with the four files, plain or .gz, or a folder that holds it |
+/// | images | a folder with `train/CLASS/*.png` and `test/CLASS/*.png` (or jpg, jpeg) |
 ///
 /// **Errors:** nothing exists at `path`; it holds another data set than `source`; a file is missing, too short, too
 /// long or corrupt; a label is out of range. Each error names the file and the place in it.
@@ -215,15 +244,12 @@ pub fn open(path: impl AsRef<Path>, source: Source) -> Result<DatasetPair> {
 
 /// Which of CIFAR-10 and CIFAR-100 the folder `path` holds. The one that [`Source::Auto`] would read comes first.
 pub fn sources_in(path: &Path) -> Vec<Source> {
-    let preferred = match locate(path, &Source::Auto.layouts()) {
-        Ok(Location::Folder(_, layout)) => Some(layout.kind),
-        Ok(Location::Archive(_, layouts)) => layouts.first().map(|layout| layout.kind),
-        Err(_) => None,
-    };
-    let mut sources = [(Source::Cifar10, Kind::Cifar10), (Source::Cifar100, Kind::Cifar100)];
-    sources.sort_by_key(|(_, kind)| Some(*kind) != preferred);
-    let holds = |source: &Source| path.is_dir() && locate(path, &source.layouts()).is_ok();
-    sources.into_iter().map(|(source, _)| source).filter(holds).collect()
+    let found = |source| path.is_dir().then(|| find(path, source).ok()).flatten().map(FoundData::into_path);
+    let preferred = found(Source::Auto);
+    let place = |source| Some((source, found(source)?));
+    let mut sources: Vec<_> = [Source::Cifar10, Source::Cifar100].into_iter().filter_map(place).collect();
+    sources.sort_by_key(|(_, at)| Some(at) != preferred.as_ref());
+    sources.into_iter().map(|(source, _)| source).collect()
 }
 
 /// Finds the data of `source`: at the path in [`DATA_VARIABLE`], or in [`DATA_FOLDER`] if the variable is not set.
@@ -327,6 +353,7 @@ mod tests {
                 (Source::Auto, Source::Auto),
                 (Source::Cifar10, Source::Cifar10),
                 (Source::Cifar100, Source::Cifar100),
+                (Source::Mnist, Source::Mnist),
                 (Source::Shapes, Source::Auto),
             ] {
                 assert_eq!(Choice::from(path).over(configured), (expected, Some(path.into())));
@@ -339,7 +366,10 @@ mod tests {
         for source in Source::ALL {
             assert_eq!(source.to_string().parse::<Source>().unwrap(), source);
         }
-        let message = "mnist".parse::<Source>().unwrap_err().to_string();
-        assert_eq!(message, "source: expected one of auto, cifar10, cifar100, shapes, found \"mnist\"");
+        let message = "svhn".parse::<Source>().unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "source: expected one of auto, cifar10, cifar100, mnist, fashion-mnist, shapes, found \"svhn\""
+        );
     }
 }

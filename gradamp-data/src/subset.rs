@@ -111,7 +111,7 @@ fn balanced(data: &Dataset, stream: Stream) -> Vec<usize> {
     let mut seen = vec![0usize; data.classes().len()];
     let mut ranked: Vec<(usize, usize)> = Vec::with_capacity(data.len());
     for example in stream.permutation(data.len()) {
-        let count = &mut seen[usize::from(data.labels()[example])];
+        let count = &mut seen[data.labels()[example] as usize];
         ranked.push((*count, example));
         *count += 1;
     }
@@ -132,7 +132,7 @@ mod tests {
     use crate::{Normalisation, Origin};
 
     fn set(n: usize) -> Dataset {
-        let labels = (0..n).map(|i| (i % 3) as u8).collect();
+        let labels = (0..n).map(|i| (i % 3) as u32).collect();
         let classes = ["a", "b", "c"].map(String::from).to_vec();
         let constants = Normalisation { mean: vec![0.0], std: vec![1.0] };
         Dataset::new("set", [1, 1, 1], vec![0; n], labels, classes, constants).unwrap()

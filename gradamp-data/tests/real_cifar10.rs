@@ -28,7 +28,7 @@ fn the_real_set_has_its_published_counts_and_constants() {
         }
     }
     // The first training image shows a frog, the first test image a cat.
-    assert_eq!(pair.train.classes()[usize::from(pair.train.labels()[0])], "frog");
-    assert_eq!(pair.test.classes()[usize::from(pair.test.labels()[0])], "cat");
+    assert_eq!(pair.train.classes()[pair.train.labels()[0] as usize], "frog");
+    assert_eq!(pair.test.classes()[pair.test.labels()[0] as usize], "cat");
     assert_eq!(pair.train.image(0).map(|image| &image[..3]), Some(&[59, 62, 63][..]));
 }

@@ -50,6 +50,11 @@ impl Architecture {
         matches!(self, Self::ResNet18 | Self::ResNet34)
     }
 
+    /// The least height and width of an image, in pixels.
+    pub(crate) fn least_side(self) -> usize {
+        if self.is_vgg() { 32 } else { 1 } // each of the five max pools of a VGG halves the image, rounded down
+    }
+
     /// The name in configurations and files.
     pub fn name(self) -> &'static str {
         match self {

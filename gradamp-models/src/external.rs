@@ -6,20 +6,21 @@ use std::sync::Arc;
 use gradamp_core::registry::Registry;
 use gradamp_core::{Backend, Module, Parameters, Result};
 
+use crate::ModelSettings;
+
 /// A model of another crate, on any backend.
 ///
 /// A program registers a definition under a name. After that, settings can name it as their architecture.
 pub trait ModelDefinition: Send + Sync + 'static {
-    /// Builds the model for images of three channels and registers its parameters, which are initialised from the
-    /// seed of `parameters`.
+    /// Builds the model of `settings.width` for images of the shape `settings.image` (`[h, w, c]`) in `settings.classes`
+    /// classes, and registers its parameters, which are initialised from the seed of `parameters`.
     ///
-    /// **Shapes:** the model maps x `[n, h, w, 3]` to y `[n, classes]`.
-    /// .
-    /// **Errors:** the model cannot have this width or number of classes; out of memory.
+    /// **Shapes:** the model maps x `[n, h, w, c]` to y `[n, classes]`.
+    ///
+    /// **Errors:** the model cannot have this width, image or number of classes; out of memory.
     fn build<B: Backend>(
         &self,
-        width: usize,
-        classes: usize,
+        settings: &ModelSettings,
         parameters: &mut Parameters<B>,
     ) -> Result<Box<dyn Module<B>>>;
 }
@@ -28,15 +29,15 @@ pub trait ModelDefinition: Send + Sync + 'static {
 /// given those of another backend, it returns `None`.
 pub struct OnBackend(Builder);
 
-type Builder = Box<dyn Fn(usize, usize, &mut dyn Any) -> Option<Result<Box<dyn Any>>> + Send + Sync>;
+type Builder = Box<dyn Fn(&ModelSettings, &mut dyn Any) -> Option<Result<Box<dyn Any>>> + Send + Sync>;
 
 impl OnBackend {
     /// Makes `definition` available on the backend `B`.
     pub fn new<B: Backend, D: ModelDefinition>(definition: &Arc<D>) -> Self {
         let definition = definition.clone();
-        Self(Box::new(move |width, classes, parameters| {
+        Self(Box::new(move |settings, parameters| {
             let parameters = parameters.downcast_mut::<Parameters<B>>()?;
-            let model = definition.build(width, classes, parameters);
+            let model = definition.build(settings, parameters);
             Some(model.map(|model| Box::new(model) as Box<dyn Any>))
         }))
     }
@@ -61,12 +62,11 @@ pub fn registered() -> Vec<&'static str> {
 /// backend.
 pub(crate) fn build<B: Backend>(
     name: &str,
-    width: usize,
-    classes: usize,
+    settings: &ModelSettings,
     parameters: &mut Parameters<B>,
 ) -> Option<Result<Box<dyn Module<B>>>> {
     let (_, backends) = EXTERNAL.find(name)?;
-    let built = backends.iter().find_map(|OnBackend(build)| build(width, classes, parameters))?;
+    let built = backends.iter().find_map(|OnBackend(build)| build(settings, parameters))?;
     Some(match built {
         Ok(model) => model.downcast::<Box<dyn Module<B>>>().ok().map(|model| *model).map(Ok)?,
         Err(error) => Err(error),

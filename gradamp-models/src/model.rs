@@ -6,7 +6,7 @@ use crate::{Architecture, Mlp, ModelSettings, ResNet, Result, Vgg, external, mlp
 
 /// A model of this crate.
 ///
-/// **Shapes:** x `[n, h, w, 3]`, y `[n, classes]`.
+/// **Shapes:** x `[n, h, w, c]`, where `[h, w, c]` is the image of the settings; y `[n, classes]`.
 ///
 /// ```
 /// use gradamp_core::{Module, Parameters, Reference, Tape, Tensor};
@@ -45,7 +45,7 @@ pub fn build<B: Backend>(
         return Ok(Box::new(Model::new(settings, parameters)?));
     };
     settings.check()?;
-    match external::build(name, settings.width, settings.classes, parameters) {
+    match external::build(name, settings, parameters) {
         Some(model) => Ok(model?),
         None => Err(unknown_here(name, parameters).into()),
     }
@@ -90,7 +90,8 @@ impl<B: Backend> Module<B> for Model {
 impl ModelSettings {
     /// The settings of the model whose tensors have these names and shapes; `None` if the tensors are not those of a
     /// complete model of this crate. `shape` returns the shape of a named tensor in PyTorch's layout, or `None` if
-    /// there is no such tensor. The tensors do not show the activation, so the result has the standard one.
+    /// there is no such tensor. The tensors do not show the activation, so the result has the standard one. They show an
+    /// image's channels but not its size: the result has the standard size, or for an MLP a square one.
     pub fn from_tensors(shape: impl Fn(&str) -> Option<Vec<usize>>) -> Option<Self> {
         resnet::recognise(&shape).or_else(|| vgg::recognise(&shape)).or_else(|| mlp::recognise(&shape))
     }

@@ -21,7 +21,7 @@ fn blocks(architecture: Architecture) -> Option<[usize; 4]> {
 /// The settings of the ResNet whose tensors have these names and shapes; `None` if the tensors are not those of a
 /// complete ResNet. The tensors do not show the activation, so the result has the standard one.
 pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<ModelSettings> {
-    let width = *shape("conv1.weight")?.first()?;
+    let [width, channels, ..] = shape("conv1.weight")?[..] else { return None };
     let classes = *shape("linear.weight")?.first()?;
     let has = |name: String| shape(&name).is_some();
     // Deeper networks are tried first, because they have all tensors of the shallower ones.
@@ -31,7 +31,9 @@ pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<M
     })?;
     let norm = if has("conv1.bias".into()) { Norm::None } else { Norm::Batch };
     let skip = has("layer2.0.shortcut.0.weight".into());
-    Some(ModelSettings { width, classes, norm, skip, ..ModelSettings::new(architecture) })
+    let [h, w, _] = ModelSettings::STANDARD_IMAGE;
+    let image = [h, w, channels];
+    Some(ModelSettings { width, classes, image, norm, skip, ..ModelSettings::new(architecture) })
 }
 
 /// A 3x3 convolution that keeps the size of the image. It has a bias if no normalisation follows.
@@ -138,7 +140,7 @@ impl<B: Backend> Module<B> for BasicBlock {
 /// A stem (`conv1`, `bn1`, `relu1`), four stages of blocks (`layer1` to `layer4`), a mean over all pixels (`avgpool`,
 /// which has no name in PyTorch's model, where it is a function), and a `linear` classifier.
 ///
-/// **Shapes:** x `[n, h, w, 3]`, y `[n, classes]`.
+/// **Shapes:** x `[n, h, w, c]`, y `[n, classes]`.
 #[derive(Clone, Debug)]
 pub struct ResNet {
     conv1: Conv2d,
@@ -161,7 +163,7 @@ impl ResNet {
             Error::setting("architecture", format!("expected a ResNet, found {}", settings.architecture))
         })?;
         let mut c = settings.width;
-        let conv1 = Conv2d::new(parameters, "conv1", [3, c], 3, same_size(settings))?;
+        let conv1 = Conv2d::new(parameters, "conv1", [settings.image[2], c], 3, same_size(settings))?;
         let bn1 = settings.norm.layer(parameters, "bn1", c)?;
         let mut blocks = Vec::new();
         for (stage, (depth, widths)) in depths.into_iter().zip([1, 2, 4, 8]).enumerate() {

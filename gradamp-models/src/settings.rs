@@ -60,6 +60,8 @@ pub struct ModelSettings {
     pub width: usize,
     /// The number of classes.
     pub classes: usize,
+    /// The height, width and channels of an image. Standard: 32, 32 and 3.
+    pub image: [usize; 3],
     /// The normalisation after each layer. Standard: a batch norm; none in an MLP.
     pub norm: Norm,
     /// The activation after each layer. Standard: ReLU; the sigmoid in an MLP.
@@ -83,18 +85,24 @@ impl ModelSettings {
     pub const MAX_WIDTH: usize = 1024;
     /// The largest number of classes.
     pub const MAX_CLASSES: usize = 1 << 20;
+    /// The largest height, width or number of channels of an image.
+    pub const MAX_SIDE: usize = 1 << 16;
+    /// The image of the standard models, which is that of CIFAR: `[h, w, c]`.
+    pub const STANDARD_IMAGE: [usize; 3] = [32, 32, 3];
     /// The largest depth of an MLP.
     pub const MAX_DEPTH: usize = 100;
     /// The largest number of times that a VGG repeats its convolutions.
     pub const MAX_REPEAT: usize = 8;
 
-    /// The settings of the standard model of `architecture`: width 64 and 10 classes.
+    /// The settings of the standard model of `architecture`: width 64 and 10 classes, for images of 32x32 pixels in
+    /// three channels.
     pub fn new(architecture: Architecture) -> Self {
         let is_mlp = architecture == Architecture::Mlp;
         Self {
             architecture,
             width: 64,
             classes: 10,
+            image: Self::STANDARD_IMAGE,
             norm: if is_mlp { Norm::None } else { Norm::Batch },
             activation: if is_mlp { ActivationFunction::Sigmoid } else { ActivationFunction::Relu },
             skip: true,
@@ -107,8 +115,8 @@ impl ModelSettings {
 
     /// Checks the ranges of all fields, and that no field is changed that the architecture does not have.
     ///
-    /// **Errors:** a number is out of its range; a field that the architecture does not have differs from the
-    /// standard model's.
+    /// **Errors:** a number is out of its range; the image is too small for the architecture; a field that the
+    /// architecture does not have differs from the standard model's.
     pub fn check(&self) -> Result<()> {
         let ranges = [
             ("width", self.width, 1, Self::MAX_WIDTH),
@@ -122,6 +130,7 @@ impl ModelSettings {
                 return Err(gradamp_core::Error::setting(field, message).into());
             }
         }
+        self.check_image()?;
         for (field, found) in [("dropout", self.dropout), ("stochastic_depth", self.stochastic_depth)] {
             if !(0.0..1.0).contains(&found) {
                 let message = format!("expected a probability of at least 0 and below 1, found {found}");
@@ -149,6 +158,33 @@ impl ModelSettings {
             }
         }
         Ok(())
+    }
+
+    fn check_image(&self) -> Result<()> {
+        let [h, w, c] = self.image;
+        let fault = |message| Err(gradamp_core::Error::setting("image", message).into());
+        if self.image.iter().any(|size| !(1..=Self::MAX_SIDE).contains(size)) {
+            let most = Self::MAX_SIDE;
+            return fault(format!("expected a height, width and channels of 1 to {most}, found {h}x{w}x{c}"));
+        }
+        let least = self.architecture.least_side();
+        if h < least || w < least {
+            let architecture = self.architecture;
+            return fault(format!(
+                "the five max pools of {architecture} need images of at least {least}x{least} pixels, found images of {h}x{w} \
+                 pixels; a resnet18, a resnet34 and an mlp take images of any size"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether a model with these settings computes something for images of the shape `image` (`[h, w, c]`): an MLP
+    /// needs as many values, and any other model as many channels.
+    pub fn takes(&self, image: [usize; 3]) -> bool {
+        match self.architecture {
+            Architecture::Mlp => image.iter().product::<usize>() == self.image.iter().product::<usize>(),
+            _ => image[2] == self.image[2],
+        }
     }
 
     /// Why `architecture` does not have a field; `None` if it does.
@@ -192,6 +228,11 @@ impl ModelSettings {
         for part in parts {
             let (name, value) = part.split_once(' ')?;
             match name {
+                "image" => {
+                    let sizes: Vec<usize> =
+                        value.split('x').map(|size| size.parse().ok()).collect::<Option<_>>()?;
+                    settings.image = sizes.try_into().ok()?;
+                }
                 "norm" => {
                     settings.norm = [Norm::Batch, Norm::None].into_iter().find(|n| n.name() == value)?
                 }
@@ -216,6 +257,10 @@ impl fmt::Display for ModelSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let standard = Self::new(self.architecture);
         write!(f, "{} of width {} with {} classes", self.architecture, self.width, self.classes)?;
+        if self.image != standard.image {
+            let [h, w, c] = self.image;
+            write!(f, ", image {h}x{w}x{c}")?;
+        }
         if self.norm != standard.norm {
             write!(f, ", norm {}", self.norm.name())?;
         }
@@ -253,6 +298,7 @@ mod tests {
             norm in prop::sample::select(&[Norm::Batch, Norm::None]),
             activation in prop::sample::select(&ActivationFunction::ALL),
             (width, classes, depth, repeat) in (1usize..999, 2usize..999, 1usize..=100, 1usize..=8),
+            image in prop::array::uniform3(1usize..999),
             skip: bool,
             (dropout, stochastic_depth) in (0f32..1.0, 0f32..1.0),
         ) {
@@ -260,6 +306,7 @@ mod tests {
                 architecture,
                 width,
                 classes,
+                image,
                 norm,
                 activation,
                 skip,
@@ -281,6 +328,8 @@ mod tests {
             "resnet19 of width 1 with 10 classes",
             "resnet18 of width 1 with 10 classes, norm",
             "resnet18 of width 1 with 10 classes, norm layer",
+            "resnet18 of width 1 with 10 classes, image 28x28",
+            "resnet18 of width 1 with 10 classes, image 28x28x1x1",
             "resnet18 of width 1 with 10 classes, hat red",
         ] {
             assert_eq!(ModelSettings::parse(text), None, "{text}");
@@ -291,12 +340,24 @@ mod tests {
     fn values_out_of_range_are_refused_with_their_field() {
         let good = ModelSettings { width: 1, classes: 2, ..ModelSettings::new(Architecture::Vgg11) };
         assert!(good.check().is_ok());
+        assert!(ModelSettings { image: [500, 32, 7], classes: 300, ..good }.check().is_ok());
+        for small in [Architecture::ResNet34, Architecture::Mlp].map(ModelSettings::new) {
+            assert!(ModelSettings { image: [1, 1, 1], ..small }.check().is_ok());
+        }
         let mlp = ModelSettings::new(Architecture::Mlp);
         let cases = [
             (ModelSettings { width: 0, ..good }, "width", "found 0"),
             (ModelSettings { width: 1025, ..good }, "width", "found 1025"),
             (ModelSettings { classes: 1, ..good }, "classes", "found 1"),
             (ModelSettings { classes: usize::MAX, ..good }, "classes", "found 18446744073709551615"),
+            (ModelSettings { image: [0, 32, 3], ..mlp }, "image", "found 0x32x3"),
+            (ModelSettings { image: [32, 1 << 17, 3], ..mlp }, "image", "found 32x131072x3"),
+            (
+                ModelSettings { image: [31, 32, 3], ..good },
+                "image",
+                "vgg11 need images of at least 32x32 pixels, found images of 31x32",
+            ),
+            (ModelSettings { image: [64, 28, 1], ..good }, "image", "found images of 64x28 pixels"),
             (ModelSettings { depth: 101, ..mlp }, "depth", "from 1 to 100, found 101"),
             (ModelSettings { repeat: 0, ..good }, "repeat", "from 1 to 8, found 0"),
             (ModelSettings { dropout: 1.0, ..good }, "dropout", "below 1, found 1"),

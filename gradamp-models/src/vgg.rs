@@ -1,6 +1,8 @@
 //! VGG, with or without a batch norm after each convolution.
 
-use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Dropout, Linear, MaxPool2d, join};
+use gradamp_core::nn::{
+    Activation, BatchNorm2d, Conv2d, Conv2dOptions, Dropout, Linear, MaxPool2d, MeanPool2d, join,
+};
 use gradamp_core::{Backend, Error, Module, Parameters, Tape, Var};
 
 use crate::{Architecture, ModelSettings, Norm, Result};
@@ -30,7 +32,7 @@ fn plan(architecture: Architecture, repeat: usize) -> Option<Vec<Step>> {
 /// The settings of the VGG whose tensors have these names and shapes; `None` if the tensors are not those of a
 /// complete VGG. The tensors do not show the activation, so the result has the standard one.
 pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<ModelSettings> {
-    let width = *shape("features.0.weight")?.first()?;
+    let [width, channels, ..] = shape("features.0.weight")?[..] else { return None };
     let classes = *shape("classifier.weight")?.first()?;
     // The largest number of features: each convolution has a batch norm and an activation, and there are five max
     // pools.
@@ -38,12 +40,14 @@ pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<M
     let found: Vec<usize> = (0..most)
         .filter(|i| shape(&format!("features.{i}.weight")).is_some_and(|shape| shape.len() == 4))
         .collect();
+    let [h, w, _] = ModelSettings::STANDARD_IMAGE;
     let norm = if shape("features.1.running_mean").is_some() { Norm::Batch } else { Norm::None };
     let candidates = (1..=ModelSettings::MAX_REPEAT).flat_map(|repeat| {
         let vggs = Architecture::ALL.into_iter().filter(|architecture| architecture.is_vgg());
         vggs.map(move |architecture| ModelSettings {
             width,
             classes,
+            image: [h, w, channels],
             norm,
             repeat,
             ..ModelSettings::new(architecture)
@@ -80,11 +84,14 @@ enum Feature {
 /// A VGG. Its `features` are convolutions (with biases), each followed by a batch norm and an activation, and five
 /// max pools in between. Its `classifier` is one linear layer.
 ///
-/// **Shapes:** x `[n, h, w, 3]`, where h and w are from 32 to 63, so that the five max pools leave one pixel; y `[n,
-/// classes]`.
+/// The five max pools leave one pixel of an image of 32x32 to 63x63 pixels. In a network for larger images, a mean
+/// over all pixels (`avgpool`) follows.
+///
+/// **Shapes:** x `[n, h, w, c]`, where h and w are at least 32, and at most 63 without `avgpool`; y `[n, classes]`.
 #[derive(Clone, Debug)]
 pub struct Vgg {
     features: Vec<Feature>,
+    avgpool: Option<MeanPool2d>,
     dropout: Dropout,
     classifier: Linear,
 }
@@ -100,7 +107,8 @@ impl Vgg {
             Error::setting("architecture", format!("expected a VGG, found {}", settings.architecture))
         })?;
         let mut features = Vec::new();
-        let (mut number, mut c) = (0, 3);
+        let [h, w, mut c] = settings.image;
+        let mut number = 0;
         let mut next = || {
             number += 1;
             join("features", &(number - 1).to_string())
@@ -126,8 +134,9 @@ impl Vgg {
                 }
             });
         }
+        let avgpool = (h > 63 || w > 63).then(|| MeanPool2d::new("avgpool"));
         let classifier = Linear::new(parameters, "classifier", [c, settings.classes])?;
-        Ok(Self { features, dropout: Dropout { p: settings.dropout }, classifier })
+        Ok(Self { features, avgpool, dropout: Dropout { p: settings.dropout }, classifier })
     }
 }
 
@@ -144,10 +153,12 @@ impl<B: Backend> Module<B> for Vgg {
                 }
             };
         }
-        // Flattening [n, 1, 1, c] gives PyTorch's order of features. With more pixels, the orders would differ.
-        if !matches!(x.shape(), [_, 1, 1, _]) {
+        if let Some(avgpool) = &self.avgpool {
+            x = avgpool.forward(tape, x)?;
+        } else if !matches!(x.shape(), [_, 1, 1, _]) {
+            // Flattening [n, 1, 1, c] gives PyTorch's order of features. With more pixels, the orders would differ.
             let message = format!(
-                "expects images of 32x32 to 63x63 pixels, got x {image:?}, for which the features have size {:?}",
+                "was built for images of 32x32 to 63x63 pixels, got x {image:?}, for which the features have size {:?}",
                 x.shape()
             );
             return Err(Error::shape("vgg", message));

@@ -29,10 +29,18 @@ impl Archive {
         let Some(found) = ModelSettings::from_tensors(shape) else {
             return Err(self.unrecognised(&prefix));
         };
-        // The tensors do not show the activation, but the header of a file of this project describes the model.
+        // The tensors show neither the activation nor the size of images nor what is dropped in training, but the header
+        // of a file of this project describes the model.
         let described = self.metadata().get("model").and_then(|model| ModelSettings::parse(model));
         let is_same = |settings: &ModelSettings| {
-            ModelSettings { activation: found.activation, ..settings.canonical() } == found
+            let shown = ModelSettings {
+                activation: found.activation,
+                image: found.image,
+                dropout: found.dropout,
+                stochastic_depth: found.stochastic_depth,
+                ..settings.canonical()
+            };
+            shown == found && found.takes(settings.image)
         };
         Ok(described.filter(is_same).unwrap_or(found))
     }

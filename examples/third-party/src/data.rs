@@ -25,7 +25,7 @@ fn set(images: usize, seed: usize) -> Result<Dataset> {
             let is_bright = (along + phase) % (2 * period) < period;
             pixels.extend(if is_bright { [220, 200, 180] } else { [30, 40, 60] });
         }
-        labels.push(label as u8);
+        labels.push(label as u32);
     }
     let normalisation = Normalisation { mean: vec![0.5; 3], std: vec![0.25; 3] };
     let classes = CLASSES.map(str::to_owned).to_vec();

@@ -13,7 +13,6 @@ use crate::args::WorkloadArgs;
 use crate::failure::{Failure, Result};
 
 const CLASSES: usize = 10;
-const IMAGE: [usize; 3] = [32, 32, 3];
 /// The factor of amplified steps. It is close to 1, so that amplified steps compute almost the same numbers as plain
 /// steps, including subnormal numbers, whose arithmetic is slow.
 const FACTOR: f32 = 1.0001;
@@ -57,7 +56,7 @@ impl<B: Backend> Workload<B> {
             gradamp_models::Error::Core(error) => error.into(),
             other => Failure::usage(other),
         })?;
-        let trace = nn::trace(&model, &mut parameters, IMAGE)?;
+        let trace = nn::trace(&model, &mut parameters, settings.image)?;
 
         let mut kinds = vec![LayerKind::BatchNorm, LayerKind::Activation];
         kinds.retain(|kind| trace.sites.iter().any(|site| kind.includes(site.kind)));
@@ -69,7 +68,7 @@ impl<B: Backend> Workload<B> {
         let amplified = Hooks::new();
         amplified.add_shared(Arc::new(Mutex::new(amplifier))).forget();
 
-        let [h, w, c] = IMAGE;
+        let [h, w, c] = settings.image;
         let stream = Stream::new(0, Purpose::Test);
         let pixels = (batch * h * w * c) as u64;
         // Uniform values with the variance of a normalised image.

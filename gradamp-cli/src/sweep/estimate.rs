@@ -17,8 +17,6 @@ use gradamp_study::sweep::RunSnapshot;
 
 /// The work of a forward pass as a fraction of a step. Backward is twice as much work as forward.
 const FORWARD: f64 = 1.0 / 3.0;
-/// The number of classes of the timed model. It hardly changes the time.
-const CLASSES: usize = 10;
 /// The number of timed steps. One step that is not timed precedes them.
 const STEPS: usize = 3;
 
@@ -48,7 +46,7 @@ pub fn estimate(
     let mut known: HashMap<String, f64> = HashMap::new();
     for (i, snapshot) in snapshots.iter().enumerate() {
         if let (RunStatus::Finished, Some(last)) = (snapshot.status, snapshot.epochs.last()) {
-            let subject = subject(&expansion.settings[i].config, extents[i], device);
+            let subject = subject(&expansion.settings[i].config, extents[i], device)?;
             let seconds = last.total_seconds / snapshot.epochs.len() as f64;
             if known.insert(subject.clone(), seconds).is_none() {
                 estimate.sources.push(format!("{subject}: {seconds:.2} s per epoch, from a finished run"));
@@ -61,11 +59,11 @@ pub fn estimate(
             continue;
         }
         let epochs = run.epochs.saturating_sub(snapshot.epochs.len()) as f64;
-        let subject = subject(config, extent, device);
+        let subject = subject(config, extent, device)?;
         let seconds = match known.get(&subject) {
             Some(seconds) => *seconds,
             None => {
-                let step = step(config, device)?;
+                let step = step(config, extent, device)?;
                 let evaluations = 1.0 / config.train.evaluate_every as f64;
                 let batches = extent.steps as f64 + FORWARD * evaluations * extent.evaluated as f64;
                 estimate.sources.push(format!("{subject}: {step:.4} s per step, timed on this device"));
@@ -79,26 +77,27 @@ pub fn estimate(
 }
 
 /// Describes the work of an epoch. Epochs with the same description take the same time.
-fn subject(config: &Config, extent: Extent, device: Option<&Device>) -> String {
+fn subject(config: &Config, extent: Extent, device: Option<&Device>) -> Result<String> {
     let LoopSettings { batch_size, device: own, evaluate_every, .. } = &config.train;
-    let (model, steps) = (config.model.settings(CLASSES), extent.steps);
+    let (model, steps) = (config.model.settings(extent.image, extent.classes)?, extent.steps);
     let (evaluated, device) = (extent.evaluated / evaluate_every, device.unwrap_or(own));
-    format!(
+    Ok(format!(
         "{model}, batch {batch_size}, on {device}; an epoch of {steps} steps and {evaluated} batches \
          of evaluation"
-    )
+    ))
 }
 
 /// Measures the seconds per step.
-fn step(config: &Config, device: Option<&Device>) -> Result<f64> {
+fn step(config: &Config, extent: Extent, device: Option<&Device>) -> Result<f64> {
     let LoopSettings { batch_size, device: own, threads, gpu_memory, precision, tuned, .. } =
         config.train.clone();
     let opening = Opening { threads, gpu_memory, precision, tuned, trusted: false };
-    device::choose(device.unwrap_or(&own))?.run(&opening, Steps { config, batch_size })
+    device::choose(device.unwrap_or(&own))?.run(&opening, Steps { config, extent, batch_size })
 }
 
 struct Steps<'a> {
     config: &'a Config,
+    extent: Extent,
     batch_size: usize,
 }
 
@@ -106,7 +105,7 @@ impl Task for Steps<'_> {
     type Output = f64;
 
     fn run<B: Backend>(self, backend: B) -> Result<f64> {
-        let settings = self.config.model.settings(CLASSES);
+        let settings = self.config.model.settings(self.extent.image, self.extent.classes)?;
         let mut workload = Workload::with_model(&settings, self.batch_size, backend)?;
         workload.steps(false)?;
         let start = Instant::now();

@@ -15,21 +15,17 @@ use crate::failure::{Failure, Result};
 use gradamp_study::config::{Config, Device, KeyError, Resolved};
 use gradamp_study::sweep::Expansion;
 
-/// The amount of work in a run.
+/// The amount of work in a run, and what its model follows from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// The number of steps in an epoch.
     pub steps: usize,
     /// The number of batches in an evaluation, over all splits.
     pub evaluated: usize,
-}
-
-/// What is common to all runs with the same batches.
-#[derive(Clone, Copy)]
-struct Batches {
-    extent: Extent,
-    classes: usize,
-    image: [usize; 3],
+    /// The number of classes.
+    pub classes: usize,
+    /// The shape of an image, `[h, w, c]`.
+    pub image: [usize; 3],
 }
 
 /// The number of training and of test images in CIFAR-10, and in CIFAR-100.
@@ -53,7 +49,7 @@ pub fn preflight(
             say(line);
         }
     };
-    let mut known: HashMap<String, Batches> = HashMap::new();
+    let mut known: HashMap<String, Extent> = HashMap::new();
     let mut devices: Vec<Device> = Vec::new();
     let mut extents: Vec<Extent> = Vec::with_capacity(expansion.settings.len());
     let runs = expansion.plan.runs.iter().zip(&expansion.settings);
@@ -66,10 +62,10 @@ pub fn preflight(
         let config = &settings.config;
         let key = toml::to_string(&config.data).map_err(|error| KeyError::new(error.to_string()))?;
         let key = format!("{} {key}", config.train.batch_size);
-        let batches = match known.get(&key) {
-            Some(batches) => *batches,
+        let extent = match known.get(&key) {
+            Some(extent) => *extent,
             None => {
-                let batches = match config.data.missing().filter(|_| is_dry_run) {
+                let extent = match config.data.missing().filter(|_| is_dry_run) {
                     Some(missing) => {
                         let reason = with_origin(settings, missing.within("data").into()).reason();
                         let (train, test) = CIFAR;
@@ -78,13 +74,15 @@ pub fn preflight(
                         ));
                         of_cifar(config)
                     }
-                    None => batches(config, &cpu, &say_once).map_err(|error| with_origin(settings, error))?,
+                    None => {
+                        extent_of(config, &cpu, &say_once).map_err(|error| with_origin(settings, error))?
+                    }
                 };
-                known.insert(key, batches);
-                batches
+                known.insert(key, extent);
+                extent
             }
         };
-        check_model(config, batches, &cpu).map_err(|error| with_origin(settings, error))?;
+        check_model(config, extent, &cpu).map_err(|error| with_origin(settings, error))?;
         if let Some(path) = config.model.init.as_ref().filter(|path| !path.is_file()) {
             let message = format!("found no file {}", path.display());
             return Err(settings.locate(KeyError::new(message).about("model.init")).into());
@@ -94,22 +92,21 @@ pub fn preflight(
             device::choose(wanted).map_err(|error| with_origin(settings, error))?;
             devices.push(wanted.clone());
         }
-        extents.push(batches.extent);
+        extents.push(extent);
     }
     Ok(extents)
 }
 
-fn batches(config: &Config, cpu: &Cpu, say: &dyn Fn(&str)) -> Result<Batches, Error> {
+fn extent_of(config: &Config, cpu: &Cpu, say: &dyn Fn(&str)) -> Result<Extent, Error> {
     let data = Data::load(&config.data, say)?;
-    let classes = data.classes().len();
+    let (classes, image) = (data.classes().len(), data.image());
     let sources = Sources::new(config, data, cpu)?;
     let evaluated = sources.evaluations().iter().map(|(_, source)| source.batches()).sum();
-    let extent = Extent { steps: sources.train().batches(), evaluated };
-    Ok(Batches { extent, classes, image: sources.train().image_shape() })
+    Ok(Extent { steps: sources.train().batches(), evaluated, classes, image })
 }
 
-/// The batches of CIFAR-10 or CIFAR-100, computed from their sizes without the data.
-fn of_cifar(config: &Config) -> Batches {
+/// The work with the batches of CIFAR-10 or CIFAR-100, computed from their sizes without the data.
+fn of_cifar(config: &Config) -> Extent {
     let DataSettings { source, validation, train_limit, test_limit, .. } = config.data;
     let limited = |examples: usize, limit: usize| if limit > 0 { examples.min(limit) } else { examples };
     let batch_size = config.train.batch_size.max(1);
@@ -117,15 +114,15 @@ fn of_cifar(config: &Config) -> Batches {
     let test = limited(CIFAR.1, test_limit);
     let evaluated = validation.div_ceil(batch_size) + test.div_ceil(batch_size);
     let classes = if source == Source::Cifar100 { 100 } else { 10 };
-    Batches { extent: Extent { steps: train / batch_size, evaluated }, classes, image: [32, 32, 3] }
+    Extent { steps: train / batch_size, evaluated, classes, image: ModelSettings::STANDARD_IMAGE }
 }
 
 /// Checks the settings by making a trainer. The model has width 1, which has the same layers as a wide one.
-fn check_model(config: &Config, batches: Batches, cpu: &Cpu) -> Result<(), Error> {
-    let settings = ModelSettings { width: 1, ..config.model.settings(batches.classes) };
+fn check_model(config: &Config, extent: Extent, cpu: &Cpu) -> Result<(), Error> {
+    let settings = ModelSettings { width: 1, ..config.model.settings(extent.image, extent.classes)? };
     let mut parameters = Parameters::new(cpu, 0).with_initialisation(config.model.initialisation());
     let model = gradamp_models::build(&settings, &mut parameters).map_err(Error::external)?;
-    Trainer::new(&model, parameters, batches.image, config.train_settings())?;
+    Trainer::new(&model, parameters, extent.image, config.train_settings())?;
     Ok(())
 }
 

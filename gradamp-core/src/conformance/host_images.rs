@@ -13,7 +13,7 @@ pub struct HostImages<B> {
     backend: B,
     shape: [usize; 3],
     bytes: Vec<u8>,
-    labels: Vec<u8>,
+    labels: Vec<u32>,
     table: Vec<[f32; 256]>,
 }
 
@@ -51,7 +51,7 @@ impl<B: Backend> KeptImages<B> for HostImages<B> {
                 let mut image = vec![f32::NAN; size];
                 apply(&choice, self.shape, &self.table, &self.bytes[example * size..][..size], &mut image);
                 images.extend(image);
-                labels.push(f32::from(self.labels[example]));
+                labels.push(self.labels[example] as f32);
             }
             Ok(Batch {
                 images: Tensor::from_slice(&self.backend, &[labels.len(), h, w, c], &images)?,

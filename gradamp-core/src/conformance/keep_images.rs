@@ -31,7 +31,8 @@ impl Epoch {
         let stream = Stream::new(self.seed, Purpose::Test);
         let len = self.n * self.shape.iter().product::<usize>();
         let bytes: Vec<u8> = (0..len as u64).map(|i| stream.below(i, 256) as u8).collect();
-        let labels: Vec<u8> = (0..self.n as u64).map(|i| stream.at(1).below(i, 256) as u8).collect();
+        // More classes than a byte can count, up to the largest number that f32 holds exactly.
+        let labels: Vec<u32> = (0..self.n as u64).map(|i| stream.at(1).below(i, 1 << 24) as u32).collect();
         let value = |c: usize, byte: usize| 2.0 * stream.at(2 + c as u64).uniform(byte as u64) - 1.0;
         let table: Vec<[f32; 256]> =
             (0..self.shape[2]).map(|c| std::array::from_fn(|byte| value(c, byte))).collect();

@@ -16,7 +16,7 @@ pub(super) fn decode(
     file: &str,
     mut reader: impl Read,
     images: &mut [u8],
-    labels: &mut [u8],
+    labels: &mut [u32],
 ) -> Result<()> {
     let records = labels.len();
     let label_bytes = 1 + usize::from(kind.coarse_classes().is_some());
@@ -40,7 +40,7 @@ pub(super) fn decode(
                 return Err(Error::format(file, place, format!("a label below {bound}"), code.to_string()));
             }
         }
-        *label = codes[label_bytes - 1];
+        *label = u32::from(codes[label_bytes - 1]);
         interleave(planes, image);
     }
     let end = (records * size) as u64;
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn decode_all(kind: Kind, n: usize, bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
+    fn decode_all(kind: Kind, n: usize, bytes: &[u8]) -> Result<(Vec<u8>, Vec<u32>)> {
         let (mut images, mut labels) = (vec![0; n * PIXELS], vec![0; n]);
         decode(kind, "f.bin", bytes, &mut images, &mut labels)?;
         Ok((images, labels))
@@ -133,7 +133,7 @@ mod tests {
             let image: Vec<u8> = (0..PIXELS).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed)).collect();
             let bytes: Vec<u8> = labels.iter().flat_map(|&l| std::iter::once(l).chain(image.clone())).collect();
             let (images, read) = decode_all(Kind::Cifar10, labels.len(), &bytes).unwrap();
-            prop_assert_eq!(&read, &labels);
+            prop_assert!(read.into_iter().eq(labels.iter().map(|&label| u32::from(label))));
             for (i, &value) in images.iter().enumerate() {
                 let (pixel, channel) = (i % PIXELS / 3, i % 3);
                 prop_assert_eq!(value, image[channel * 1024 + pixel]);

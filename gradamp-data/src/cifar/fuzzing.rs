@@ -8,7 +8,7 @@ use super::{binary, locate, python};
 use crate::{DatasetPair, Result};
 
 /// Images `[n, 32, 32, 3]` and their labels `[n]`.
-pub type Decoded = (Vec<u8>, Vec<u8>);
+pub type Decoded = (Vec<u8>, Vec<u32>);
 
 /// Reads a file of the binary version with `n` images.
 ///

@@ -141,6 +141,11 @@ impl Layout {
         format!("{}, {form} version", self.kind.name())
     }
 
+    /// The data set, the format, its files and its archive, for error messages.
+    pub fn in_words(&self) -> String {
+        format!("{} ({} or {})", self.describe(), self.list(), self.archive)
+    }
+
     /// The names of all files, for error messages.
     pub fn list(&self) -> String {
         self.files().map(|(name, _)| name).collect::<Vec<_>>().join(", ")

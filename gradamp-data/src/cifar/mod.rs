@@ -12,9 +12,8 @@ mod pickle;
 mod python;
 mod scan;
 
-pub(crate) use layout::{Kind, LAYOUTS, Layout};
-pub use scan::FileState;
-pub(crate) use scan::{Location, Scan, locate};
+pub(crate) use layout::{CHANNELS, Kind, LAYOUTS, Layout, SIDE};
+pub(crate) use scan::{Location, locate};
 
 #[cfg(test)]
 mod tests;

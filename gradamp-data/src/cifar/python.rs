@@ -28,7 +28,7 @@ pub(super) fn decode(
     file: &str,
     reader: impl Read,
     images: &mut [u8],
-    labels: &mut [u8],
+    labels: &mut [u32],
 ) -> Result<()> {
     let n = labels.len();
     let limit = n * (MAX_COLOUR * PIXELS + MAX_RECORD_EXTRA) + 4096;
@@ -79,7 +79,7 @@ fn copy_images(file: &str, pickle: &Pickle<'_>, images: &mut [u8], n: usize) -> 
     Ok(())
 }
 
-fn copy_labels(file: &str, pickle: &Pickle<'_>, key: &str, classes: usize, labels: &mut [u8]) -> Result<()> {
+fn copy_labels(file: &str, pickle: &Pickle<'_>, key: &str, classes: usize, labels: &mut [u32]) -> Result<()> {
     let n = labels.len();
     let held = pickle.get(key);
     let numbers: Vec<Result<i64, String>> = match held {
@@ -101,7 +101,7 @@ fn copy_labels(file: &str, pickle: &Pickle<'_>, key: &str, classes: usize, label
     for (at, (label, number)) in labels.iter_mut().zip(numbers).enumerate() {
         let found = match number {
             Ok(code) if (0..classes as i64).contains(&code) => {
-                *label = code as u8;
+                *label = code as u32;
                 continue;
             }
             Ok(code) => format!("the number {code}"),

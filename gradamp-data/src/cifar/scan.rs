@@ -8,7 +8,7 @@ use gradamp_core::files;
 
 use super::layout::{CHANNELS, Form, Layout, PIXELS, SIDE};
 use super::{archive, binary, python};
-use crate::dataset::{Dataset, DatasetPair, Origin};
+use crate::dataset::{Dataset, DatasetPair, FileState, Origin};
 use crate::error::{Error, Place, Result};
 
 /// Where the files of a data set are.
@@ -18,17 +18,6 @@ pub(crate) enum Location {
     Folder(PathBuf, Layout),
     /// A .tar or .tar.gz, and the layouts whose files it may hold.
     Archive(PathBuf, Vec<Layout>),
-}
-
-/// The state of one file.
-#[derive(Debug)]
-pub struct FileState {
-    /// The file's name, preceded by its folder or archive.
-    pub file: String,
-    /// The number of examples that the file must hold.
-    pub examples: usize,
-    /// Whether the file could be read.
-    pub outcome: Result<()>,
 }
 
 /// Looks for the files of one of `layouts`. `path` may be an archive, a folder of files, or a folder that holds such
@@ -75,8 +64,7 @@ fn is_there(path: &Path) -> bool {
 }
 
 fn any_of(layouts: &[Layout]) -> String {
-    let one = |l: &Layout| format!("{} ({} or {})", l.describe(), l.list(), l.archive);
-    layouts.iter().map(one).collect::<Vec<_>>().join("; or ")
+    layouts.iter().map(Layout::in_words).collect::<Vec<_>>().join("; or ")
 }
 
 /// Everything that was read, and the state of each file.
@@ -96,7 +84,7 @@ pub(crate) struct Scan {
 /// **Shapes:** images `[n, 32, 32, 3]`, labels `[n]`.
 struct Records {
     images: Vec<u8>,
-    labels: Vec<u8>,
+    labels: Vec<u32>,
 }
 
 impl Records {
@@ -163,7 +151,7 @@ fn decode(
     file: &str,
     reader: impl Read,
     images: &mut [u8],
-    labels: &mut [u8],
+    labels: &mut [u32],
 ) -> Result<()> {
     match layout.form {
         Form::Binary => binary::decode(layout.kind, file, reader, images, labels),

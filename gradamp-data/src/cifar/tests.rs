@@ -98,7 +98,7 @@ fn every_layout_is_read_from_folder_sub_folder_and_archive() {
         assert_eq!(plain.train.len(), 2 * layout.train.len());
         assert_eq!((plain.test.len(), plain.train.name()), (1, layout.kind.name()));
         let last = layout.train.len() - 1;
-        assert_eq!(plain.train.labels()[2 * last + 1], label(last, 1));
+        assert_eq!(plain.train.labels()[2 * last + 1], u32::from(label(last, 1)));
         let mut image = vec![0; PIXELS];
         interleave(&planes(last, 1), &mut image);
         assert_eq!(plain.train.image(2 * last + 1), Some(&image[..]));

@@ -51,13 +51,16 @@ pub struct ModelOptions {
 }
 
 impl ModelOptions {
-    /// The model for images of so many classes.
-    pub fn settings(&self, classes: usize) -> ModelSettings {
+    /// The model for images of the shape `image` (`[h, w, c]`) in so many classes.
+    ///
+    /// **Errors:** a value is out of its range; the images are too small for the network. The error names the key.
+    pub fn settings(&self, image: [usize; 3], classes: usize) -> Result<ModelSettings, gradamp_core::Error> {
         let standard = ModelSettings::new(self.name);
-        ModelSettings {
+        let settings = ModelSettings {
             architecture: self.name,
             width: self.width,
             classes,
+            image,
             norm: self.norm.unwrap_or(standard.norm),
             activation: self.activation.unwrap_or(standard.activation),
             skip: self.skip.unwrap_or(standard.skip),
@@ -65,6 +68,16 @@ impl ModelOptions {
             repeat: self.repeat.unwrap_or(standard.repeat),
             dropout: self.dropout.unwrap_or(standard.dropout),
             stochastic_depth: self.stochastic_depth.unwrap_or(standard.stochastic_depth),
+        };
+        match settings.check() {
+            Ok(()) => Ok(settings),
+            Err(gradamp_models::Error::Core(gradamp_core::Error::Setting { field, message }))
+                if field == "image" =>
+            {
+                Err(gradamp_core::Error::setting("model.name", message))
+            }
+            Err(gradamp_models::Error::Core(error)) => Err(error.within("model")),
+            Err(other) => Err(gradamp_core::Error::external(other)),
         }
     }
 
@@ -91,10 +104,7 @@ impl ModelOptions {
                 return Err(KeyError::new(message).about(&format!("model.{key}")));
             }
         }
-        match self.settings(10).check() {
-            Err(gradamp_models::Error::Core(error)) => return Err(error.within("model").into()),
-            checked => checked.map_err(|error| KeyError::new(error.to_string()))?,
-        }
+        self.settings(ModelSettings::STANDARD_IMAGE, 10)?;
         self.initialisation().check().map_err(|error| error.within("model").into())
     }
 }

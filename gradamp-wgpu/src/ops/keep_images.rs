@@ -62,7 +62,7 @@ impl Wgpu {
         if !self.runs_tiled() || images.bytes.len() > MAX {
             return Ok(None);
         }
-        let labels: Vec<f32> = images.labels.iter().copied().map(f32::from).collect();
+        let labels: Vec<f32> = images.labels.iter().map(|&label| label as f32).collect();
         let table: &[f32] = images.table.as_flattened();
         // Uploads consist of whole words.
         let bytes = match images.bytes.len() % 4 {

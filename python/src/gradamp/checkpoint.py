@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from .files import Row, RunError, check_seal, read_bytes, read_json
@@ -59,7 +60,7 @@ def load_torch(run: PathLike, checkpoint: str = "best") -> torch.nn.Module:
         raise RunError(f"{path}: is damaged: {error}") from None
     try:
         settings = _structure(folder)
-        model = build(**settings, **_sizes(settings["name"], tensors))
+        model = build(**settings, **_sizes(settings["name"], tensors, folder))
         model.load_state_dict(tensors)
     except (KeyError, ValueError, RuntimeError) as error:
         raise RunError(f"{path}: does not hold the network of {folder.path / 'config.toml'}: {error}") from error
@@ -81,10 +82,13 @@ def _structure(folder: Folder) -> Row:
     return {key: value for key, value in settings.items() if key not in INITIAL}
 
 
-def _sizes(name: str, tensors: dict[str, torch.Tensor]) -> Row:
-    """The arguments of `build` that follow from the shapes of the tensors."""
+def _sizes(name: str, tensors: dict[str, torch.Tensor], folder: Folder) -> Row:
+    """The arguments of `build` that follow from the shapes of the tensors, and from the images that `run.json` names."""
     first, last = ("conv1", "linear") if name.startswith("resnet") else ("features.0", "classifier")
     classes = tensors[f"{last}.weight"].shape[0]
     if name == "mlp":
         return {"classes": classes, "channels": tensors["fc1.weight"].shape[1], "pixels": 1}
-    return {"classes": classes, "channels": tensors[f"{first}.weight"].shape[1]}
+    # run.json names images of another shape than CIFAR's: `vgg11 of width 64 with 10 classes, image 64x48x3`.
+    image = re.search(r", image (\d+)x(\d+)x", str(folder.record.get("model")))
+    pixels = max(map(int, image.groups())) if image else 32
+    return {"classes": classes, "channels": tensors[f"{first}.weight"].shape[1], "pixels": pixels}

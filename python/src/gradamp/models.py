@@ -56,7 +56,8 @@ def build(
         stochastic_depth: the probability with which the last block of a ResNet is skipped for an image in training. It grows
             linearly over the blocks.
         channels: the channels of the images.
-        pixels: the height and width of an MLP's images.
+        pixels: the height and width of an MLP's images, or the longer side of a VGG's. A VGG for more than 63 pixels ends with a mean
+            over all pixels.
 
     Errors: `ValueError` for a value that is none of these.
 
@@ -78,7 +79,7 @@ def build(
     if is_mlp:
         return _mlp(channels * pixels * pixels, width, classes, norm, activation, depth, dropout)
     if name in VGG:
-        return _vgg(VGG[name], channels, width, classes, norm, activation, repeat, dropout)
+        return _vgg(VGG[name], channels, pixels, width, classes, norm, activation, repeat, dropout)
     return _resnet(RESNET[name], channels, width, classes, norm, activation, skip, dropout, stochastic_depth)
 
 
@@ -101,7 +102,15 @@ def _mlp(inputs: int, width: int, classes: int, norm: str, activation: str, dept
 
 
 def _vgg(
-    stages: Iterable[int], channels: int, width: int, classes: int, norm: str, activation: str, repeat: int, dropout: float
+    stages: Iterable[int],
+    channels: int,
+    pixels: int,
+    width: int,
+    classes: int,
+    norm: str,
+    activation: str,
+    repeat: int,
+    dropout: float,
 ) -> nn.Sequential:
     layers: list[nn.Module] = []
     for convolutions, multiple in zip(stages, (1, 2, 4, 8, 8)):
@@ -113,7 +122,9 @@ def _vgg(
             layers.append(ACTIVATIONS[activation]())
         layers.append(nn.MaxPool2d(2))
     classifier = nn.Linear(channels, classes)
-    features = [("features", nn.Sequential(*layers)), ("flatten", nn.Flatten())]
+    # Five max pools leave one pixel of an image of at most 63 pixels.
+    avgpool = nn.AdaptiveAvgPool2d(1) if pixels > 63 else None
+    features = [("features", nn.Sequential(*layers)), ("avgpool", avgpool), ("flatten", nn.Flatten())]
     return _named([*features, ("dropout", _dropout(dropout)), ("classifier", classifier)])
 
 

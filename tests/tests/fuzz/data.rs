@@ -71,7 +71,7 @@ fn binary_files() {
                 assert_eq!(read.is_ok(), is_right);
                 let Ok((images, labels)) = read else { continue };
                 for (r, record) in bytes.chunks(size).enumerate() {
-                    assert_eq!(labels[r], record[bounds.len() - 1]);
+                    assert_eq!(labels[r], u32::from(record[bounds.len() - 1]));
                     let planes = &record[bounds.len()..];
                     for (i, &byte) in planes.iter().enumerate() {
                         assert_eq!(images[r * 3072 + i % 1024 * 3 + i / 1024], byte);

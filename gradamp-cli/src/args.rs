@@ -241,7 +241,13 @@ pub enum DataCommand {
         #[arg(value_name = "NAME|PATH")]
         data: PathBuf,
     },
-    /// Read every record and report whether the data set is complete and undamaged.
+    /// Download CIFAR-10, CIFAR-100, MNIST or Fashion-MNIST, and verify it by its published checksums.
+    ///
+    /// A download that breaks off is continued by the same command. The variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and
+    /// NO_PROXY are heeded.
+    #[cfg(feature = "download")]
+    Download(crate::download::DownloadArgs),
+    /// Read every record, compare published data sets with their checksums, and report what is damaged or missing.
     Verify {
         /// A name or path as for `train --data`: auto, cifar10, cifar100, mnist, fashion-mnist, shapes, or the path of a
         /// data set.

@@ -81,6 +81,8 @@ fn text_of(name: &str) -> Result<&'static str> {
 /// `gradamp data`
 pub fn data(command: &DataCommand) -> Result<()> {
     match command {
+        #[cfg(feature = "download")]
+        DataCommand::Download(args) => crate::download::download(args),
         DataCommand::Info { data } => dataset::info(data),
         DataCommand::Verify { data } => dataset::verify(data),
     }

@@ -8,6 +8,7 @@ use gradamp_data::{DataSettings, DatasetPair, Loader, Origin, Resident, Source};
 use crate::failure::{Failure, Result};
 use crate::output;
 use gradamp_study::config::Config;
+use gradamp_study::shell;
 
 /// A data set in memory.
 #[derive(Debug)]
@@ -22,14 +23,15 @@ impl Data {
     /// **Errors:** those of [`DataSettings::load`].
     pub fn load(settings: &DataSettings, say: &dyn Fn(&str)) -> Result<Self, Error> {
         remarks(settings).iter().for_each(|remark| say(remark));
-        let pair = settings.load().map_err(with_table)?;
+        let pair = settings.load().map_err(|error| with_table(offer(error, settings)))?;
         let (train, test) = (pair.train.len(), pair.test.len());
         match &pair.origin {
             Origin::Files { path, form } => {
                 say(&format!("data: {form}, {train} + {test} images, in {}", path.display()));
             }
             Origin::Generated if settings.source == Source::Auto => say(&format!(
-                "data: found no CIFAR-10 in data/ or $GRADAMP_DATA, so {train} + {test} generated shapes are used; to get CIFAR-10: {DOWNLOAD}"
+                "data: found no CIFAR-10 in data/ or $GRADAMP_DATA, so {train} + {test} generated shapes are used; to get CIFAR-10: {}",
+                download(Source::Cifar10)
             )),
             Origin::Generated => match settings.source {
                 Source::External(name) => say(&format!("data: {name}, {train} + {test} images")),
@@ -58,6 +60,27 @@ impl Data {
     /// The names of the classes.
     pub fn classes(&self) -> &[String] {
         self.pair.train.classes()
+    }
+}
+
+/// Adds the command that downloads a published data set to the error that it is missing.
+fn offer(error: gradamp_data::Error, settings: &DataSettings) -> gradamp_data::Error {
+    match error {
+        gradamp_data::Error::Setting { key, message }
+            if cfg!(feature = "download") && key == "source" && !settings.source.published().is_empty() =>
+        {
+            let message = format!("{message}; to download it: {}", download(settings.source));
+            gradamp_data::Error::Setting { key, message }
+        }
+        other => other,
+    }
+}
+
+/// The command that downloads a published data set.
+fn download(source: Source) -> String {
+    match cfg!(feature = "download") {
+        true => format!("{} data download {source}", shell::program()),
+        false => "see docs/data.md".into(),
     }
 }
 
@@ -98,9 +121,6 @@ pub fn explain_relative_path(error: Error, settings: &DataSettings, run: Option<
         _ => error,
     }
 }
-
-/// The command that downloads CIFAR-10.
-const DOWNLOAD: &str = "mkdir -p data && curl -L https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz -o data/cifar-10-binary.tar.gz";
 
 /// The sources of a run's batches.
 pub struct Sources<B: Backend> {

@@ -12,6 +12,8 @@ mod compare;
 mod dataset;
 mod device;
 mod devices;
+#[cfg(feature = "download")]
+mod download;
 mod export;
 mod failure;
 mod hangup;

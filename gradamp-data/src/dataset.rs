@@ -256,7 +256,9 @@ pub struct FileState {
     pub file: String,
     /// The number of examples that the file must hold; in formats that leave it open, the number that it holds.
     pub examples: usize,
-    /// Whether the file could be read.
+    /// Whether the file has a published checksum, with which it was compared.
+    pub is_compared: bool,
+    /// Whether the file could be read, and is the published one if it was compared.
     pub outcome: Result<()>,
 }
 

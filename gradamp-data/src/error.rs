@@ -54,6 +54,18 @@ pub enum Error {
         /// What went wrong with that data.
         error: Box<Error>,
     },
+    /// A file of a published data set that is not the published file, although it can be read.
+    #[error("{file}: differs from the published file: expected {sum} {expected}, found {found}")]
+    Differs {
+        /// The file's name, preceded by its folder or archive.
+        file: String,
+        /// The name of the checksum.
+        sum: &'static str,
+        /// The published checksum.
+        expected: &'static str,
+        /// The file's checksum.
+        found: String,
+    },
     /// An image file that is damaged, or that does not suit its data set.
     #[error("{file}: {message}")]
     Image {

@@ -11,6 +11,7 @@ use crate::parquet::{self, ParquetFiles};
 use crate::cifar::{self, Kind, LAYOUTS, Layout, Location};
 use crate::dataset::{DatasetPair, FileState};
 use crate::idx::{self, IdxFiles, Known};
+use crate::published;
 use crate::{Error, Result};
 
 /// The data sets that a search accepts.
@@ -127,7 +128,7 @@ impl Files {
     /// **Errors:** the first error of any file.
     pub fn read(&self) -> Result<DatasetPair> {
         match self {
-            Files::Cifar(location) => location.scan()?.into_pair(),
+            Files::Cifar(location) => location.scan(None)?.into_pair(),
             Files::Idx(files) => files.read(),
             #[cfg(feature = "parquet")]
             Files::Parquet(files) => files.read(),
@@ -136,12 +137,13 @@ impl Files {
         }
     }
 
-    /// Reads every file. A broken file does not stop the reading of the files after it.
+    /// Reads every file and compares it with its published checksum. A broken file does not stop the reading of the files
+    /// after it.
     ///
     /// **Errors:** an archive that can't be read at all.
     pub fn states(&self) -> Result<Vec<FileState>> {
         Ok(match self {
-            Files::Cifar(location) => location.scan()?.states(),
+            Files::Cifar(location) => location.scan(Some(published::cifar_file))?.states(),
             Files::Idx(files) => files.states(),
             #[cfg(feature = "parquet")]
             Files::Parquet(files) => files.states(),

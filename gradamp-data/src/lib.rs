@@ -42,6 +42,7 @@ mod loader;
 mod ordered;
 #[cfg(feature = "parquet")]
 mod parquet;
+pub mod published;
 mod report;
 mod resident;
 mod settings;

@@ -85,13 +85,15 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Whether all files could be read.
+    /// Whether all files could be read and none differs from its published checksum.
     pub fn is_good(&self) -> bool {
         self.files.iter().all(|file| file.outcome.is_ok())
     }
 }
 
-/// Reads every file of the data set at `path`. A broken file does not stop the reading of the files after it.
+/// Reads every file of the data set at `path`, and compares those that have a published checksum: the files of CIFAR's
+/// own versions, in folders and archives, and the unpacked content of MNIST's and Fashion-MNIST's. A broken file does not
+/// stop the reading of the files after it.
 ///
 /// **Errors:** nothing exists at `path`, or it holds no file of the data set.
 pub fn verify(path: impl AsRef<Path>, source: Source) -> Result<Verification> {
@@ -102,7 +104,10 @@ impl fmt::Display for Verification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for state in &self.files {
             match &state.outcome {
-                Ok(()) => writeln!(f, "good  {}: {} examples", state.file, state.examples)?,
+                Ok(()) => {
+                    let published = if state.is_compared { ", as published" } else { "" };
+                    writeln!(f, "good  {}: {} examples{published}", state.file, state.examples)?;
+                }
                 Err(error) => writeln!(f, "BAD   {error}")?, // the error names the file
             }
         }

@@ -137,8 +137,7 @@ impl DataSettings {
         match (self.source, found) {
             (source, None) if source.is_named() => {
                 let message = format!(
-                    "no {source} found under data/; set the path, or GRADAMP_DATA, to its folder or archive, or download it: \
-                     gradamp data download {source}"
+                    "no {source} found under data/; set the path, or GRADAMP_DATA, to its folder or archive"
                 );
                 Err(Error::setting("source", message))
             }

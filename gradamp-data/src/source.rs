@@ -11,6 +11,7 @@ use crate::cifar::Kind;
 use crate::dataset::FileState;
 use crate::find::{self, Files, Wanted};
 use crate::idx::Known;
+use crate::published::{self, PublishedFile};
 use crate::{DatasetPair, Error, Result};
 
 /// The environment variable that names the folder or archive of the data.
@@ -113,6 +114,17 @@ impl Source {
             Source::FashionMnist => Wanted::Idx(Known::FashionMnist),
             Source::Shapes | Source::External(_) => return None,
         })
+    }
+
+    /// The files in which a published data set is offered for download; none for any other data.
+    pub fn published(self) -> &'static [PublishedFile] {
+        match self {
+            Source::Cifar10 => &published::CIFAR10,
+            Source::Cifar100 => &published::CIFAR100,
+            Source::Mnist => &published::MNIST,
+            Source::FashionMnist => &published::FASHION_MNIST,
+            Source::Auto | Source::Shapes | Source::External(_) => &[],
+        }
     }
 
     /// Whether the data is read from files that must be there, because the set was requested by its name.

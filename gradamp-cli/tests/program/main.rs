@@ -6,6 +6,7 @@ mod at_once;
 mod bad_input;
 mod commands;
 mod compare;
+mod data;
 mod devices;
 #[cfg(target_os = "linux")]
 mod drivers;

@@ -34,7 +34,7 @@ pub fn python(bytes: &[u8], cifar100: bool, n: usize) -> Result<Decoded> {
 pub fn archive(path: &Path, n: usize) -> Result<DatasetPair> {
     let of_binary = LAYOUTS.into_iter().filter(|layout| layout.form == Form::Binary);
     let few = of_binary.map(|layout| Layout { train_records: n, test_records: n, ..layout });
-    locate(path, &few.collect::<Vec<_>>())?.scan()?.into_pair()
+    locate(path, &few.collect::<Vec<_>>())?.scan(None)?.into_pair()
 }
 
 fn kind(cifar100: bool) -> Kind {

@@ -1,7 +1,7 @@
 //! Finds the files of a data set and reads them from a folder, a .tar or a .tar.gz.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use gradamp_core::files;
@@ -10,6 +10,7 @@ use super::layout::{CHANNELS, Form, Layout, PIXELS, SIDE};
 use super::{archive, binary, python};
 use crate::dataset::{Dataset, DatasetPair, FileState, Origin};
 use crate::error::{Error, Place, Result};
+use crate::published::Summed;
 
 /// Where the files of a data set are.
 #[derive(Clone, Debug)]
@@ -67,10 +68,15 @@ fn any_of(layouts: &[Layout]) -> String {
     layouts.iter().map(Layout::in_words).collect::<Vec<_>>().join("; or ")
 }
 
+/// The published MD5 of the file with a name; `None` for a file that has none.
+pub(crate) type Sums = fn(&str) -> Option<&'static str>;
+
 /// Everything that was read, and the state of each file.
 pub(crate) struct Scan {
     layout: Layout,
     path: PathBuf,
+    /// The published checksums, if the files are compared with them.
+    sums: Option<Sums>,
     /// The state of each file, in the layout's order; `None` for a file that was not found.
     files: Vec<Option<FileState>>,
     train: Records,
@@ -94,13 +100,14 @@ impl Records {
 }
 
 impl Location {
-    /// Reads all files. An unreadable file does not stop the reading of the files after it.
+    /// Reads all files, and compares each with its published checksum in `sums`, if there is one. An unreadable file does not stop the
+    /// reading of the files after it.
     ///
     /// **Errors:** no file could be read.
-    pub fn scan(&self) -> Result<Scan> {
+    pub fn scan(&self, sums: Option<Sums>) -> Result<Scan> {
         match self {
             Location::Folder(folder, layout) => {
-                let mut scan = Scan::new(folder, *layout);
+                let mut scan = Scan::new(folder, *layout, sums);
                 for (index, (name, _)) in layout.files().enumerate() {
                     let path = folder.join(name);
                     if is_there(&path) {
@@ -113,19 +120,19 @@ impl Location {
                 }
                 Ok(scan)
             }
-            Location::Archive(archive, layouts) => scan_archive(archive, layouts),
+            Location::Archive(archive, layouts) => scan_archive(archive, layouts, sums),
         }
     }
 }
 
-fn scan_archive(path: &Path, layouts: &[Layout]) -> Result<Scan> {
+fn scan_archive(path: &Path, layouts: &[Layout], sums: Option<Sums>) -> Result<Scan> {
     let shown = path.display();
     let mut scan = None;
     let outcome = archive::visit(path, |member, reader| {
         let name = member.rsplit('/').next().unwrap_or("");
         let holds = |layout: &&Layout| layout.files().any(|(file, _)| file == name);
         if let Some(&layout) = layouts.iter().find(holds) {
-            let scan = scan.get_or_insert_with(|| Scan::new(path, layout));
+            let scan = scan.get_or_insert_with(|| Scan::new(path, layout, sums));
             // The first file found decides the layout. Files of a second layout in the same archive are ignored.
             if let Some(index) = scan.layout.files().position(|(file, _)| file == name) {
                 scan.read_file(index, format!("{shown}: {member}"), reader);
@@ -159,12 +166,35 @@ fn decode(
     }
 }
 
+/// Decodes one file and compares it with its published checksum.
+///
+/// **Errors:** those of [`decode`]; the file can be read, but differs from the published one.
+fn decode_published(
+    (layout, index, sums): (&Layout, usize, Sums),
+    file: &str,
+    reader: impl Read,
+    images: &mut [u8],
+    labels: &mut [u32],
+) -> Result<()> {
+    let mut summed = Summed::new(reader);
+    decode(layout, file, &mut summed, images, labels)?;
+    let rest = io::copy(&mut summed, &mut io::sink());
+    rest.map_err(|error| Error::read(Path::new(file), error))?;
+    let name = layout.files().nth(index).map_or("", |(name, _)| name);
+    match (sums(name), summed.sum()) {
+        (Some(expected), found) if found != expected => {
+            Err(Error::Differs { file: file.to_owned(), sum: "MD5", expected, found })
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Scan {
-    fn new(path: &Path, layout: Layout) -> Self {
+    fn new(path: &Path, layout: Layout, sums: Option<Sums>) -> Self {
         let train = Records::new(layout.train.len() * layout.train_records);
         let test = Records::new(layout.test_records);
         let files = layout.files().map(|_| None).collect();
-        Self { layout, path: path.to_owned(), files, train, test, stopped: None }
+        Self { layout, path: path.to_owned(), sums, files, train, test, stopped: None }
     }
 
     /// Decodes one file into the images and labels of its set.
@@ -180,13 +210,17 @@ impl Scan {
             _ => (&mut self.test, 0..self.layout.test_records),
         };
         let images = &mut records.images[examples.start * PIXELS..examples.end * PIXELS];
-        let outcome = decode(&self.layout, &file, reader, images, &mut records.labels[examples]);
+        let (layout, labels) = (&self.layout, &mut records.labels[examples]);
+        let outcome = match self.sums {
+            Some(sums) => decode_published((layout, index, sums), &file, reader, images, labels),
+            None => decode(layout, &file, reader, images, labels),
+        };
         self.set_state(index, file, outcome);
     }
 
     fn set_state(&mut self, index: usize, file: String, outcome: Result<()>) {
         let examples = self.layout.files().nth(index).map_or(0, |(_, examples)| examples);
-        self.files[index] = Some(FileState { file, examples, outcome });
+        self.files[index] = Some(FileState { file, examples, is_compared: self.sums.is_some(), outcome });
     }
 
     /// The state of every file. An error that belongs to no single file is listed under the archive's name.
@@ -202,13 +236,19 @@ impl Scan {
                     FileState {
                         file: file.clone(),
                         examples,
+                        is_compared: false,
                         outcome: Err(Error::Missing { file, expected }),
                     }
                 })
             })
             .collect();
         if let Some(error) = stopped {
-            states.push(FileState { file: path.display().to_string(), examples: 0, outcome: Err(error) });
+            states.push(FileState {
+                file: path.display().to_string(),
+                examples: 0,
+                is_compared: false,
+                outcome: Err(error),
+            });
         }
         states
     }

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::layout::{Form, PIXELS, interleave};
 use super::*;
+use crate::published::md5;
 use crate::{DatasetPair, Error, Result};
 
 /// All layouts, with two images in each training file and one in the test file.
@@ -75,7 +76,7 @@ fn tar_gz(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
 }
 
 fn open_small(path: &Path) -> Result<DatasetPair> {
-    locate(path, &small())?.scan()?.into_pair()
+    locate(path, &small())?.scan(None)?.into_pair()
 }
 
 fn fault(path: &Path, folder: &TempDir) -> String {
@@ -279,6 +280,42 @@ fn labels_and_shapes_of_a_pickle_are_checked() {
     assert!(read(&vec![0; 100_000]).unwrap_err().contains("expected at most 17408 bytes for 2 images"));
 }
 
+/// The checksums of the files of `small()[0]`.
+fn sums(name: &str) -> Option<&'static str> {
+    let file = contents(&small()[0]).into_iter().find(|(file, _)| *file == name)?.1;
+    Some(md5(&file[..]).unwrap().0.leak())
+}
+
+#[test]
+fn a_flipped_pixel_differs_from_the_published_checksum() {
+    let folder = TempDir::new().unwrap();
+    let mut files = contents(&small()[0]);
+    fs::write(folder.path().join("a.tar.gz"), tar_gz(&files)).unwrap();
+    write_folder(&folder.path().join("plain"), &files);
+    files[2].1[100] ^= 1;
+    fs::write(folder.path().join("flipped.tar.gz"), tar_gz(&files)).unwrap();
+    write_folder(&folder.path().join("flipped"), &files);
+    for (name, wrong) in
+        [("plain", None), ("a.tar.gz", None), ("flipped", Some(2)), ("flipped.tar.gz", Some(2))]
+    {
+        let path = folder.path().join(name);
+        assert!(open_small(&path).is_ok(), "{name}: a set that differs can be read");
+        let states = locate(&path, &small()).unwrap().scan(Some(sums)).unwrap().states();
+        let bad: Vec<usize> = (0..6).filter(|&file| states[file].outcome.is_err()).collect();
+        assert_eq!(bad, Vec::from_iter(wrong), "{name}");
+        assert!(states.iter().all(|state| state.is_compared));
+        if let Some(Err(error)) = wrong.map(|file: usize| &states[file].outcome) {
+            let expected = format!("expected MD5 {}, found ", sums("data_batch_3.bin").unwrap());
+            let error = error.to_string();
+            assert!(
+                error.contains("data_batch_3.bin: differs from the published file")
+                    && error.contains(&expected),
+                "{error}"
+            );
+        }
+    }
+}
+
 #[test]
 fn files_after_a_broken_one_are_reported_too() {
     let folder = TempDir::new().unwrap();
@@ -286,7 +323,7 @@ fn files_after_a_broken_one_are_reported_too() {
     files[1].1[3073] = 11;
     files.remove(3);
     write_folder(folder.path(), &files);
-    let states = locate(folder.path(), &small()).unwrap().scan().unwrap().states();
+    let states = locate(folder.path(), &small()).unwrap().scan(None).unwrap().states();
     let good: Vec<bool> = states.iter().map(|state| state.outcome.is_ok()).collect();
     assert_eq!(good, [true, false, true, false, true, true]);
     assert!(matches!(open_small(folder.path()), Err(Error::Format { .. })));

@@ -34,11 +34,21 @@ impl Known {
         }
     }
 
-    /// The SHA-256 of the unpacked labels of the training set.
-    fn labels(self) -> &'static str {
+    /// The SHA-256 of the unpacked files, in the order of [`NAMES`].
+    fn sums(self) -> [&'static str; 4] {
         match self {
-            Known::Mnist => "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            Known::FashionMnist => "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            Known::Mnist => [
+                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            ],
+            Known::FashionMnist => [
+                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+            ],
         }
     }
 
@@ -124,14 +134,20 @@ impl IdxFiles {
         (shown, array)
     }
 
-    /// Reads every file. A broken file does not stop the reading of the files after it.
+    /// Reads every file. A broken file does not stop the reading of the files after it. If the set was asked for by its
+    /// name, or one of its files is a published one, all of them are compared with the published checksums.
     pub fn states(&self) -> Vec<FileState> {
         let arrays = [0, 1, 2, 3].map(|number| self.array(number));
+        let sums = [0, 1, 2, 3].map(|number| arrays[number].1.as_ref().map_or(String::new(), sum));
+        let is_of =
+            |known: &Known| known.sums().iter().zip(&sums).any(|(published, found)| published == found);
+        let known = self.wanted.or_else(|| Known::ALL.into_iter().find(is_of));
         let mut states: Vec<FileState> = arrays
             .iter()
             .map(|(file, array)| FileState {
                 file: file.clone(),
                 examples: array.as_ref().map_or(0, |array| array.shape[0]),
+                is_compared: known.is_some(),
                 outcome: Ok(()),
             })
             .collect();
@@ -143,6 +159,13 @@ impl IdxFiles {
             && states.iter().all(|state| state.outcome.is_ok())
         {
             states[number].outcome = Err(error);
+        }
+        let published = known.map_or([""; 4], Known::sums);
+        for (state, (expected, found)) in states.iter_mut().zip(published.into_iter().zip(sums)) {
+            if known.is_some() && state.outcome.is_ok() && expected != found {
+                state.outcome =
+                    Err(Error::Differs { file: state.file.clone(), sum: "SHA-256", expected, found });
+            }
         }
         states
     }
@@ -217,13 +240,19 @@ impl IdxFiles {
     }
 }
 
+/// The published set with these labels of its training set.
 fn known(labels: &Array) -> Option<Known> {
+    let sum = sum(labels);
+    Known::ALL.into_iter().find(|known| known.sums()[1] == sum)
+}
+
+/// The SHA-256 of the unpacked file that holds an array.
+fn sum(array: &Array) -> String {
     let mut hash = Sha256::new();
-    hash.update([0, 0, 8, 1]);
-    hash.update((labels.values.len() as u32).to_be_bytes());
-    hash.update(&labels.values);
-    let sum = hexadecimal(&hash.finalize());
-    Known::ALL.into_iter().find(|known| known.labels() == sum)
+    hash.update([0, 0, 8, array.shape.len() as u8]);
+    array.shape.iter().for_each(|&size| hash.update((size as u32).to_be_bytes()));
+    hash.update(&array.values);
+    hexadecimal(&hash.finalize())
 }
 
 fn check_dimensions(file: &str, are_labels: bool, array: Array) -> Result<Array> {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Source, open, verify};
+use crate::{Error, Source, open, verify};
 
 fn idx(shape: &[usize], values: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0, 8, shape.len() as u8];
@@ -92,6 +92,17 @@ fn a_set_requested_by_its_name_has_its_classes() {
     assert_eq!((fashion.train.name(), fashion.train.classes()[9].as_str()), ("Fashion-MNIST", "ankle boot"));
     assert_eq!(open(folder.path(), Source::Mnist).unwrap().train.classes()[9], "9");
     assert!(open(folder.path(), Source::Cifar10).is_err());
+    // Asked for by its name, it is compared with the published files.
+    let verification = verify(folder.path(), Source::Mnist).unwrap();
+    assert!(
+        verification
+            .files
+            .iter()
+            .all(|file| file.is_compared && matches!(file.outcome, Err(Error::Differs { .. })))
+    );
+    assert!(verification.to_string().contains("differs from the published file: expected SHA-256 ba891046"));
+    let verification = verify(folder.path(), Source::Auto).unwrap();
+    assert!(verification.is_good() && verification.files.iter().all(|file| !file.is_compared));
     write(folder.path(), &[2, 2], [0, 10, 9], [9, 3]);
     assert!(open(folder.path(), Source::Auto).is_ok());
     let error = open(folder.path(), Source::Mnist).unwrap_err().to_string();

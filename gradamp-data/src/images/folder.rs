@@ -135,6 +135,7 @@ impl ImageFolder {
             states.push(FileState {
                 file: class.folder.display().to_string(),
                 examples: class.images.len(),
+                is_compared: false,
                 outcome,
             });
         }

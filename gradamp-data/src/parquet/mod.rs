@@ -198,13 +198,18 @@ impl ParquetFiles {
             Ok(kind) => kind,
             Err(error) => {
                 let file = self.folder.display().to_string();
-                return vec![FileState { file, examples: 0, outcome: Err(error) }];
+                return vec![FileState { file, examples: 0, is_compared: false, outcome: Err(error) }];
             }
         };
         let state = |path: &PathBuf| {
             let read = guarded(path, || rows(path, kind, |_, _| ()));
             let examples = *read.as_ref().unwrap_or(&0);
-            FileState { file: path.display().to_string(), examples, outcome: read.map(drop) }
+            FileState {
+                file: path.display().to_string(),
+                examples,
+                is_compared: false,
+                outcome: read.map(drop),
+            }
         };
         self.sets.iter().flatten().map(state).collect()
     }

@@ -77,8 +77,8 @@ fn bad_configuration_files_are_refused() {
             ["my.toml:2", "optimizer.momentum", "expected a number in [0, 1)"],
         ),
         (
-            format!("[data]\ncrop_padding = 99\n{PHASE}"),
-            ["my.toml:2", "data.crop_padding", "expected 0 to 16, found 99"],
+            format!("[data]\nworkers = 99\n{PHASE}"),
+            ["my.toml:2", "data.workers", "expected 0 to 64, found 99"],
         ),
         (
             format!("[data]\nresident = \"gpu\"\n{PHASE}"),

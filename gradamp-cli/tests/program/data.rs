@@ -1,7 +1,7 @@
 //! Data sets of any images, and downloads.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::thread;
@@ -38,8 +38,12 @@ fn write_images(folder: &Path, classes: usize, [h, w]: [u32; 2]) {
 
 /// Trains for two steps.
 fn train(place: &Workplace, arguments: &str) -> Report {
-    let small = SMALL.replace(" --data shapes", "").replace("--epochs 3", "--epochs 1");
-    place.run(&format!("{small} --preset baseline --max-steps 2 {arguments}"))
+    let small = SMALL
+        .replace(" --data shapes", "")
+        .replace("--epochs 3", "--epochs 1")
+        .replace(" --batch-size 16", "");
+    let batch = if arguments.contains("--batch-size") { "" } else { "--batch-size 16" };
+    place.run(&format!("{small} {batch} --preset baseline --max-steps 2 {arguments}"))
 }
 
 #[test]
@@ -170,10 +174,10 @@ fn refusing() -> (u16, std::sync::mpsc::Receiver<String>) {
     let (sender, requests) = std::sync::mpsc::channel();
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
-            let mut bytes = [0; 4096];
-            let read = stream.read(&mut bytes).unwrap_or(0);
-            let text = String::from_utf8_lossy(&bytes[..read]).into_owned();
-            let _ = sender.send(text.lines().next().unwrap_or("").to_owned());
+            let Ok(copy) = stream.try_clone() else { continue };
+            let mut lines = BufReader::new(copy).lines().map_while(Result::ok);
+            let _ = sender.send(lines.next().unwrap_or_default());
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
             let _ =
                 stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         }

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     import torch
 
 #: The mean and the standard deviation of each channel, for pixels from 0 to 1, by the name of the data set in `run.json`. The network
-#: of a run expects images `[n, channels, h, w]` that are (pixel / 255 - mean) / deviation.
+#: of a run expects images `[n, channels, h, w]` that are (pixel / 255 - mean) / deviation. Other data sets are normalised by the mean and
+#: deviation of their training images, which `gradamp data info` prints.
 NORMALISATION = {
     "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "CIFAR-100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+    "MNIST": ((0.1307,), (0.3081,)),
+    "Fashion-MNIST": ((0.2860,), (0.3530,)),
     "shapes": ((0.5, 0.5, 0.5), (0.24, 0.24, 0.24)),
 }
 #: The settings of a network that say what it computes, and those that only concern its initial weights.

@@ -1,4 +1,4 @@
-//! Reads damaged files of CIFAR: pickles, the binary version, and archives.
+//! Reads damaged files of data sets: pickles, the binary version and archives of CIFAR, IDX files, images.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -172,4 +172,44 @@ fn archives() {
             assert_eq!(packed.as_ref().ok(), plain.as_ref().ok(), "packed {packed:?}, plain {plain:?}");
         }
     });
+}
+
+#[test]
+fn idx_files() {
+    let file = |shape: &[u8]| {
+        let sizes = shape.iter().flat_map(|&size| [0, 0, 0, size]);
+        let values = (0..shape.iter().map(|&size| usize::from(size)).product()).map(|i: usize| i as u8);
+        [0, 0, 8, shape.len() as u8].into_iter().chain(sizes).chain(values).collect::<Vec<u8>>()
+    };
+    let plain = [file(&[3, 4, 5]), file(&[7]), file(&[2, 2, 2, 3])];
+    let corpus = plain.iter().cloned().chain(plain.iter().map(|bytes| packed(bytes))).collect();
+    let words = ["\0\0\u{8}\u{3}", "\0\0\0\u{1}", "\u{7f}", "\0"];
+    Damage { corpus, near: 24, words: &words, iterations: 60_000 }.check(|bytes| {
+        match gradamp_data::idx::read_array("file", bytes) {
+            Ok(array) => assert_eq!(array.values.len(), array.shape.iter().product::<usize>()),
+            Err(error) => assert!(error.to_string().starts_with("file, byte "), "{error}"),
+        }
+    });
+}
+
+#[test]
+fn images() {
+    use image::{DynamicImage, GrayImage, ImageFormat, RgbImage, RgbaImage};
+
+    let colour = RgbImage::from_fn(9, 7, |x, y| image::Rgb([(x * 20) as u8, (y * 30) as u8, 7]));
+    let kinds: [DynamicImage; 3] = [colour.into(), GrayImage::new(5, 3).into(), RgbaImage::new(4, 4).into()];
+    let encoded = |image: &DynamicImage, format| {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).ok().map(|()| bytes.into_inner())
+    };
+    let corpus = kinds
+        .iter()
+        .flat_map(|image| [ImageFormat::Png, ImageFormat::Jpeg].map(|format| encoded(image, format)));
+    let words = ["IHDR", "IDAT", "PLTE", "tRNS", "IEND", "\u{10}", "\0\0\u{7f}\0"];
+    Damage { corpus: corpus.flatten().collect(), near: 200, words: &words, iterations: 10_000 }.check(
+        |bytes| match gradamp_data::images::decode("file", bytes) {
+            Ok(pixels) => assert_eq!(pixels.rgb.len(), 3 * pixels.size[0] * pixels.size[1]),
+            Err(error) => assert!(error.to_string().starts_with("file: "), "{error}"),
+        },
+    );
 }

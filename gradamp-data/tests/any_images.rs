@@ -1,5 +1,7 @@
 //! Data sets of any image size, number of channels and number of classes.
 
+#![allow(clippy::unwrap_used)] // a failed preparation may end a test
+
 use std::sync::Arc;
 
 use gradamp_data::{Augmentation, DataSettings, Dataset, DatasetPair, Loader, Normalisation, Origin, Subset};

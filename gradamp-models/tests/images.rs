@@ -1,5 +1,7 @@
 //! Models for images of any size, number of channels and number of classes.
 
+#![allow(clippy::unwrap_used)] // a failed preparation may end a test
+
 use gradamp_core::{Module, Parameters, Reference, Tape, Tensor, nn};
 use gradamp_models::{Architecture, Archive, Metadata, Model, ModelSettings, to_bytes};
 use proptest::prelude::*;

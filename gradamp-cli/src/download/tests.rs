@@ -22,11 +22,13 @@ fn file() -> PublishedFile {
     PublishedFile { name: "set.bin", bytes, md5: sum.leak() }
 }
 
+/// The folder and the range of a request.
+type Asked = (String, Option<u64>);
+
 /// A server. The folder in an address says what the server does.
 struct Server {
     port: u16,
-    /// The folder and the range of each request.
-    asked: Arc<Mutex<Vec<(String, Option<u64>)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Server {
@@ -47,13 +49,13 @@ impl Server {
         folders.iter().map(|folder| format!("http://127.0.0.1:{}/{folder}/", self.port)).collect()
     }
 
-    fn asked(&self) -> Vec<(String, Option<u64>)> {
+    fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 }
 
 /// Answers one request. Errors are those of a client that has gone.
-fn answer(mut stream: TcpStream, asked: &Mutex<Vec<(String, Option<u64>)>>) -> Option<()> {
+fn answer(mut stream: TcpStream, asked: &Mutex<Vec<Asked>>) -> Option<()> {
     let mut lines = BufReader::new(stream.try_clone().ok()?).lines().map_while(Result::ok);
     let path = lines.next()?.split(' ').nth(1)?.to_owned();
     let headers: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();

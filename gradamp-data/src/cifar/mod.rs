@@ -12,7 +12,9 @@ mod pickle;
 mod python;
 mod scan;
 
-pub(crate) use layout::{CHANNELS, Kind, LAYOUTS, Layout, SIDE};
+#[cfg(feature = "parquet")]
+pub(crate) use layout::{CHANNELS, SIDE};
+pub(crate) use layout::{Kind, LAYOUTS, Layout};
 pub(crate) use scan::{Location, locate};
 
 #[cfg(test)]

@@ -108,6 +108,14 @@ fn file(folder: &Path, name: &str) -> Option<PathBuf> {
         .find(|path| path.metadata().is_ok_and(|metadata| !metadata.is_dir()))
 }
 
+/// What the files hold.
+struct Content {
+    /// The shape of an image, `[h, w, c]`.
+    image: [usize; 3],
+    known: Option<Known>,
+    classes: Vec<String>,
+}
+
 impl IdxFiles {
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -170,12 +178,9 @@ impl IdxFiles {
         states
     }
 
-    /// Checks that the files fit each other. Returns the shape of an image and the classes. The error comes with the
+    /// Checks that the files fit each other. The error comes with the
     /// number of the file that does not fit.
-    fn check(
-        &self,
-        arrays: &[(String, Result<Array>); 4],
-    ) -> Result<([usize; 3], Option<Known>, Vec<String>), (usize, Error)> {
+    fn check(&self, arrays: &[(String, Result<Array>); 4]) -> Result<Content, (usize, Error)> {
         let mut shapes = [&[][..]; 4];
         for (shape, (_, array)) in shapes.iter_mut().zip(arrays) {
             *shape = array.as_ref().map_or(&[][..], |array| &array.shape);
@@ -211,7 +216,7 @@ impl IdxFiles {
             }
         }
         let image = [shapes[0][1], shapes[0][2], shapes[0].get(3).copied().unwrap_or(1)];
-        Ok((image, known, classes))
+        Ok(Content { image, known, classes })
     }
 
     /// Reads both sets.
@@ -224,7 +229,7 @@ impl IdxFiles {
         for (_, array) in arrays {
             whole.push(array?.values);
         }
-        let (image, known, classes) = checked.map_err(|(_, error)| error)?;
+        let Content { image, known, classes } = checked.map_err(|(_, error)| error)?;
         let name = known.map_or("IDX", Known::name);
         let mut parts = whole.into_iter();
         let mut set = |constants: Option<Normalisation>| {

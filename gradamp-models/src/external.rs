@@ -6,21 +6,21 @@ use std::sync::Arc;
 use gradamp_core::registry::Registry;
 use gradamp_core::{Backend, Module, Parameters, Result};
 
-use crate::ModelSettings;
-
 /// A model of another crate, on any backend.
 ///
 /// A program registers a definition under a name. After that, settings can name it as their architecture.
 pub trait ModelDefinition: Send + Sync + 'static {
-    /// Builds the model of `settings.width` for images of the shape `settings.image` (`[h, w, c]`) in `settings.classes`
-    /// classes, and registers its parameters, which are initialised from the seed of `parameters`.
+    /// Builds the model for images of the shape `image` (`[h, w, c]`) and registers its parameters, which are initialised
+    /// from the seed of `parameters`.
     ///
     /// **Shapes:** the model maps x `[n, h, w, c]` to y `[n, classes]`.
     ///
     /// **Errors:** the model cannot have this width, image or number of classes; out of memory.
     fn build<B: Backend>(
         &self,
-        settings: &ModelSettings,
+        width: usize,
+        image: [usize; 3],
+        classes: usize,
         parameters: &mut Parameters<B>,
     ) -> Result<Box<dyn Module<B>>>;
 }
@@ -29,15 +29,18 @@ pub trait ModelDefinition: Send + Sync + 'static {
 /// given those of another backend, it returns `None`.
 pub struct OnBackend(Builder);
 
-type Builder = Box<dyn Fn(&ModelSettings, &mut dyn Any) -> Option<Result<Box<dyn Any>>> + Send + Sync>;
+/// The width, the shape of an image, and the number of classes.
+type Size = (usize, [usize; 3], usize);
+
+type Builder = Box<dyn Fn(Size, &mut dyn Any) -> Option<Result<Box<dyn Any>>> + Send + Sync>;
 
 impl OnBackend {
     /// Makes `definition` available on the backend `B`.
     pub fn new<B: Backend, D: ModelDefinition>(definition: &Arc<D>) -> Self {
         let definition = definition.clone();
-        Self(Box::new(move |settings, parameters| {
+        Self(Box::new(move |(width, image, classes), parameters| {
             let parameters = parameters.downcast_mut::<Parameters<B>>()?;
-            let model = definition.build(settings, parameters);
+            let model = definition.build(width, image, classes, parameters);
             Some(model.map(|model| Box::new(model) as Box<dyn Any>))
         }))
     }
@@ -62,11 +65,11 @@ pub fn registered() -> Vec<&'static str> {
 /// backend.
 pub(crate) fn build<B: Backend>(
     name: &str,
-    settings: &ModelSettings,
+    size: Size,
     parameters: &mut Parameters<B>,
 ) -> Option<Result<Box<dyn Module<B>>>> {
     let (_, backends) = EXTERNAL.find(name)?;
-    let built = backends.iter().find_map(|OnBackend(build)| build(settings, parameters))?;
+    let built = backends.iter().find_map(|OnBackend(build)| build(size, parameters))?;
     Some(match built {
         Ok(model) => model.downcast::<Box<dyn Module<B>>>().ok().map(|model| *model).map(Ok)?,
         Err(error) => Err(error),

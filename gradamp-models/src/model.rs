@@ -45,7 +45,8 @@ pub fn build<B: Backend>(
         return Ok(Box::new(Model::new(settings, parameters)?));
     };
     settings.check()?;
-    match external::build(name, settings, parameters) {
+    let size = (settings.width, settings.image, settings.classes);
+    match external::build(name, size, parameters) {
         Some(model) => Ok(model?),
         None => Err(unknown_here(name, parameters).into()),
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use gradamp_core::nn::{BatchNorm2d, Conv2d, Conv2dOptions, Linear, MeanPool2d};
 use gradamp_core::{Backend, Module, Parameters, Result, Tape, Var};
-use gradamp_models::{ModelDefinition, ModelSettings};
+use gradamp_models::ModelDefinition;
 
 use crate::leaky_relu;
 
@@ -17,12 +17,14 @@ pub struct LeakyNet;
 impl ModelDefinition for LeakyNet {
     fn build<B: Backend>(
         &self,
-        settings: &ModelSettings,
+        width: usize,
+        image: [usize; 3],
+        classes: usize,
         parameters: &mut Parameters<B>,
     ) -> Result<Box<dyn Module<B>>> {
-        let (mut layers, mut c) = (Vec::new(), settings.image[2]);
+        let (mut layers, mut c) = (Vec::new(), image[2]);
         for (i, widths) in [1, 2, 4].into_iter().enumerate() {
-            let c_out = widths * settings.width;
+            let c_out = widths * width;
             layers.push(Layer {
                 conv: Conv2d::new(
                     parameters,
@@ -36,7 +38,7 @@ impl ModelDefinition for LeakyNet {
             });
             c = c_out;
         }
-        let head = Linear::new(parameters, "head", [c, settings.classes])?;
+        let head = Linear::new(parameters, "head", [c, classes])?;
         Ok(Box::new(Net { layers, pool: MeanPool2d::new("pool"), head }))
     }
 }

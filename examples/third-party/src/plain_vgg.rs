@@ -1,6 +1,6 @@
 use gradamp_core::nn::{Activation, BatchNorm2d, Conv2d, Conv2dOptions, Linear, MaxPool2d};
 use gradamp_core::{Backend, Module, Parameters, Result, Tape, Var};
-use gradamp_models::{ModelDefinition, ModelSettings};
+use gradamp_models::ModelDefinition;
 
 /// The model `plain-vgg11`: a VGG-11 written layer by layer, as in PyTorch.
 ///
@@ -32,17 +32,19 @@ struct Net {
 impl ModelDefinition for PlainVgg11 {
     fn build<B: Backend>(
         &self,
-        settings: &ModelSettings,
+        width: usize,
+        image: [usize; 3],
+        classes: usize,
         parameters: &mut Parameters<B>,
     ) -> Result<Box<dyn Module<B>>> {
-        let (mut features, mut c) = (Vec::new(), settings.image[2]);
+        let (mut features, mut c) = (Vec::new(), image[2]);
         for widths in PLAN {
             let path = |features: &[Layer]| format!("features.{}", features.len());
             if widths == 0 {
                 features.push(Layer::Pool(MaxPool2d::new(&path(&features), 2, 2)));
                 continue;
             }
-            let c_out = widths * settings.width;
+            let c_out = widths * width;
             let conv = Conv2d::new(
                 parameters,
                 &path(&features),
@@ -55,7 +57,7 @@ impl ModelDefinition for PlainVgg11 {
             features.push(Layer::Relu(Activation::relu(&path(&features))));
             c = c_out;
         }
-        let classifier = Linear::new(parameters, "classifier", [c, settings.classes])?;
+        let classifier = Linear::new(parameters, "classifier", [c, classes])?;
         Ok(Box::new(Net { features, classifier }))
     }
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bench;
+mod settings;
 
 use std::any::TypeId;
 use std::path::PathBuf;
@@ -10,18 +11,17 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use gradamp_core::nn::ActivationFunction;
-use gradamp_core::train::OnDivergence;
-use gradamp_data::Choice;
+use gradamp_models::Naming;
 
 use crate::added;
+use gradamp_study::config::Device;
 use gradamp_study::config::keys;
-use gradamp_study::config::number::{LARGEST, real, whole};
-use gradamp_study::config::tree::{Origin, Value};
-use gradamp_study::config::{Device, Layers};
+use gradamp_study::config::number::whole;
 use gradamp_study::run_folder::{StudySeal, VERSION, commit};
 use gradamp_study::shell;
 
 pub use bench::{BenchArgs, DeviceArgs, OpsArgs, TuneArgs, WorkloadArgs};
+pub use settings::SettingsArgs;
 
 /// Trains networks with gradient amplification.
 ///
@@ -54,6 +54,8 @@ pub enum Command {
     Export(crate::export::ExportArgs),
     /// Check that no file of a run or a sweep has changed since it was written.
     Verify(crate::verify::VerifyArgs),
+    /// List runs, show one, or remove what they can spare.
+    Runs(crate::runs::RunsArgs),
     /// Show or check a data set.
     #[command(subcommand)]
     Data(DataCommand),
@@ -86,70 +88,6 @@ impl Command {
             _ => false,
         }
     }
-}
-
-/// The options that set settings. A later source overrides an earlier one: defaults, --preset, --config, --set, other
-/// options.
-#[derive(Args, Clone, Debug, Default)]
-pub struct SettingsArgs {
-    /// A configuration file (TOML).
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// A configuration that ships with the program: tour, baseline, middle-phase, two-rate-150 or vanishing.
-    #[arg(long, value_name = "NAME")]
-    pub preset: Option<String>,
-    /// Set one value by its path, such as amplification.factor=3 or strategy.phase.1.lr=0.01 (phases from 0).
-    #[arg(long, value_name = "KEY=VALUE", allow_hyphen_values = true)]
-    pub set: Vec<String>,
-    /// The network: vgg11, vgg13, vgg16, vgg19, resnet18, resnet34 or mlp.
-    #[arg(long, value_name = "NAME")]
-    pub model: Option<String>,
-    /// The number of channels of the first stage; 64 is the full size.
-    #[arg(long, value_parser = whole::<u64>(0..=LARGEST))]
-    pub width: Option<u64>,
-    /// The data: auto, cifar10, cifar100, mnist, fashion-mnist, shapes, or the path of a data set: CIFAR's files, .tar or
-    /// parquet files, IDX files, or a folder of images (train/CLASS/*.png and test/CLASS/*.png).
-    #[arg(long, value_name = "NAME|PATH")]
-    pub data: Option<PathBuf>,
-    /// The device: auto (the best GPU, or the CPU if there is none), cpu, gpu, gpu:NUMBER or gpu:NAME.
-    #[arg(long)]
-    pub device: Option<String>,
-    /// The most memory that tensors may occupy on a GPU, such as 4GiB.
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
-    pub gpu_memory: Option<String>,
-    /// The precision in which a GPU multiplies: f32, or mixed (f16 factors, f32 sums).
-    #[arg(long)]
-    pub precision: Option<String>,
-    /// Use the kernels that the command `tune` found to be the fastest on this GPU.
-    #[arg(long)]
-    pub tuned: bool,
-    /// Write event files for TensorBoard into the run folder.
-    #[arg(long)]
-    pub tensorboard: bool,
-    /// The total number of epochs; each phase of the strategy keeps its share of them.
-    #[arg(long, value_parser = whole::<usize>(0..=LARGEST))]
-    pub epochs: Option<usize>,
-    /// The number of images per step.
-    #[arg(long, value_parser = whole::<u64>(0..=LARGEST))]
-    pub batch_size: Option<u64>,
-    /// The highest learning rate of the first phase; all other rates are scaled in proportion.
-    #[arg(long, value_parser = real)]
-    pub lr: Option<f64>,
-    /// The seed of all random numbers: initial parameters, order of images, augmentation, draws of amplified layers.
-    #[arg(long, value_parser = whole::<u64>(0..=LARGEST))]
-    pub seed: Option<u64>,
-    /// The number of CPU threads; 0 means all cores. Results do not depend on this number.
-    #[arg(long, value_parser = whole::<u64>(0..=LARGEST))]
-    pub threads: Option<u64>,
-    /// Start from the parameters in this safetensors file (with PyTorch's names and layouts).
-    #[arg(long, value_name = "FILE.safetensors")]
-    pub init: Option<PathBuf>,
-    /// Stop after this many steps. The run is saved and can be resumed.
-    #[arg(long, value_parser = whole::<u64>(0..=LARGEST))]
-    pub max_steps: Option<u64>,
-    /// What to do when the loss is not finite: stop or continue.
-    #[arg(long, value_parser = parse_on_divergence, value_name = "stop|continue")]
-    pub on_divergence: Option<OnDivergence>,
 }
 
 /// `gradamp train`
@@ -190,6 +128,9 @@ pub struct EvalArgs {
     /// With --run: use the last checkpoint instead of the best one.
     #[arg(long, requires = "run")]
     pub last: bool,
+    /// With --checkpoint: whose names the tensors have: gradamp, timm or torchvision.
+    #[arg(long, value_name = "NAMES", requires = "checkpoint", value_parser = naming())]
+    pub init_names: Option<Naming>,
     /// With --checkpoint: the model's activation. Without this flag, gradamp takes it from the header of its own files. A file of
     /// another program has none, and is read as the standard model: sigmoid for an MLP, ReLU for every other model.
     #[arg(long, value_name = "NAME", requires = "checkpoint", value_parser = activation())]
@@ -214,6 +155,12 @@ fn activation() -> impl TypedValueParser<Value = ActivationFunction> {
     let named = |name: String| ActivationFunction::ALL.into_iter().find(|function| function.name() == name);
     PossibleValuesParser::new(ActivationFunction::ALL.map(ActivationFunction::name))
         .map(move |name| named(name).unwrap_or_default())
+}
+
+/// A parser for whose names tensors have.
+fn naming() -> impl TypedValueParser<Value = Naming> {
+    let named = |name: String| Naming::ALL.into_iter().find(|naming| naming.name() == name);
+    PossibleValuesParser::new(Naming::ALL.map(Naming::name)).map(move |name| named(name).unwrap_or_default())
 }
 
 /// `gradamp devices`
@@ -353,60 +300,6 @@ pub fn tip(error: &clap::Error) -> Option<String> {
     let name = option.split('=').next().unwrap_or_default().trim_start_matches('-').replace('-', "_");
     let (table, _) = keys::tables().into_iter().find(|(_, keys)| keys.contains(&name.as_str()))?;
     Some(format!("the setting {table}.{name} has no option of its own; use --set {table}.{name}=VALUE"))
-}
-
-fn parse_on_divergence(text: &str) -> Result<OnDivergence, String> {
-    match text {
-        "stop" => Ok(OnDivergence::Stop),
-        "continue" => Ok(OnDivergence::Continue),
-        _ => Err("expected stop or continue".into()),
-    }
-}
-
-impl SettingsArgs {
-    /// Returns the arguments as layers of settings.
-    pub fn layers(&self) -> Layers {
-        Layers {
-            is_stored: false,
-            preset: self.preset.clone(),
-            file: self.config.clone(),
-            sets: self.set.clone(),
-            flags: self.flags(),
-            data: self.data.as_deref().map(Choice::from),
-            epochs: self.epochs,
-            lr: self.lr,
-        }
-    }
-
-    fn flags(&self) -> Vec<(&'static str, &'static str, Option<Value>)> {
-        let text = |text: &String| Some(Value::String(text.clone()));
-        let number = |n: &u64| Some(Value::Integer(n.cast_signed())); // the parser refuses numbers above LARGEST
-        let path = |path: &PathBuf| Some(Value::path(path, &Origin::Flag("--init")));
-        let mut flags = Vec::new();
-        let mut add = |flag, key, value: Option<Option<Value>>| {
-            if let Some(value) = value {
-                flags.push((flag, key, value));
-            }
-        };
-        add("--model", "model.name", self.model.as_ref().map(text));
-        add("--width", "model.width", self.width.as_ref().map(number));
-        add("--init", "model.init", self.init.as_ref().map(path));
-        add("--batch-size", "train.batch_size", self.batch_size.as_ref().map(number));
-        add("--seed", "train.seed", self.seed.as_ref().map(number));
-        add("--threads", "train.threads", self.threads.as_ref().map(number));
-        add("--max-steps", "train.max_steps", self.max_steps.as_ref().map(number));
-        add("--device", "train.device", self.device.as_ref().map(text));
-        add("--gpu-memory", "train.gpu_memory", self.gpu_memory.as_ref().map(text));
-        add("--precision", "train.precision", self.precision.as_ref().map(text));
-        add("--tuned", "train.tuned", self.tuned.then_some(Some(Value::Boolean(true))));
-        add("--tensorboard", "train.tensorboard", self.tensorboard.then_some(Some(Value::Boolean(true))));
-        let on_divergence = self.on_divergence.map(|choice| match choice {
-            OnDivergence::Stop => "stop".to_owned(),
-            OnDivergence::Continue => "continue".to_owned(),
-        });
-        add("--on-divergence", "train.on_divergence", on_divergence.as_ref().map(text));
-        flags
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use gradamp_core::error::nearest;
 use gradamp_core::train::{Evaluation, evaluate};
 use gradamp_core::{Backend, Parameters};
-use gradamp_models::{Architecture, Archive, ModelSettings};
+use gradamp_models::{Architecture, Archive, ModelSettings, Skip};
 use serde_json::json;
 
 use crate::args::{ConfigCommand, DataCommand, EvalArgs};
@@ -145,7 +145,7 @@ impl Task for Evaluate<'_> {
         let batches = dataset::test_batches(self.config, self.data, &backend)?;
         let mut parameters = Parameters::new(&backend, 0);
         let model = gradamp_models::build(self.settings, &mut parameters)?;
-        self.archive.import_wrapped(&mut parameters)?.iter().for_each(output::message);
+        self.archive.import_wrapped(&Skip::default(), &mut parameters)?.iter().for_each(output::message);
         Ok(evaluate(&model, &mut parameters, &*batches)?)
     }
 }
@@ -166,7 +166,8 @@ fn subject(args: &EvalArgs) -> Result<(Archive, Config)> {
         return Ok((checkpoint.into_model()?, resolved.config));
     }
     let path = args.checkpoint.clone().unwrap_or_default();
-    Ok((run_folder::read_model(&path)?, Config::default()))
+    let archive = run_folder::read_model(&path)?.with_names(args.init_names.unwrap_or_default());
+    Ok((archive, Config::default()))
 }
 
 fn as_json(

@@ -83,7 +83,7 @@ fn in_words(paths: &FastPaths, [least, most]: [u32; 2]) -> String {
 }
 
 /// Writes a number of bytes in the largest fitting unit, with at most one digit after the decimal point.
-fn in_units(bytes: u64) -> String {
+pub fn in_units(bytes: u64) -> String {
     let exact = Memory(bytes).to_string();
     if exact.len() <= "1023 GiB".len() {
         return exact;

@@ -25,6 +25,7 @@ mod program;
 mod progress;
 mod report;
 mod resume;
+mod runs;
 mod screen;
 mod stderr;
 mod sweep;
@@ -109,6 +110,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Report(args) => report::report(args)?,
         Command::Export(args) => export::export(args)?,
         Command::Verify(args) => verify::verify(args)?,
+        Command::Runs(args) => runs::runs(args)?,
         Command::Data(command) => commands::data(command)?,
         Command::Config(command) => commands::config(command)?,
         Command::Devices(DevicesArgs { check: Some(device), steps, json }) => {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use gradamp_core::train::{Outcome, TrainState, Trainer};
 use gradamp_core::{Backend, Error, Module, Parameters};
-use gradamp_models::{Metadata, ModelSettings};
+use gradamp_models::{Metadata, ModelSettings, Skip};
 
 use crate::args::{SettingsArgs, TrainArgs};
 use crate::dataset::{self, Data, Sources};
@@ -355,12 +355,16 @@ impl<B: Backend> Run<'_, B> {
 
     /// Fills the parameters from `model.init`, if it is set.
     fn initialise(&self, parameters: &mut Parameters<B>) -> Result<()> {
-        let Some(path) = &self.resolved.config.model.init else { return Ok(()) };
-        if let Some(remark) = run_folder::read_model(path)?.import_wrapped(parameters)?
-            && !self.args.quiet
-        {
-            output::message(remark);
-        }
+        let model = &self.resolved.config.model;
+        let Some(path) = &model.init else { return Ok(()) };
+        let skip = Skip::new(&model.init_skip)?;
+        let imported =
+            run_folder::read_model(path)?.with_names(model.init_names).import_wrapped(&skip, parameters);
+        let remark = imported.map_err(|error| match error {
+            gradamp_models::Error::Core(error @ Error::Setting { .. }) => self.setting(error.within("model")),
+            other => other.into(),
+        })?;
+        remark.iter().for_each(output::message);
         Ok(())
     }
 
@@ -414,6 +418,7 @@ impl<B: Backend> Run<'_, B> {
             outcome: RunStatus::Running,
             error: None,
             resumed: Vec::new(),
+            removed: Vec::new(),
             expected_gains: RunRecord::gains(&trainer.expected_gains()?),
         })
     }

@@ -8,7 +8,7 @@ use safetensors::tensor::{Dtype, TensorInfo};
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::ser::{SerializeMap, Serializer};
 
-use crate::{Error, Result};
+use crate::{Error, Naming, Result};
 
 /// The strings in the header of a file.
 pub type Metadata = BTreeMap<String, String>;
@@ -21,6 +21,7 @@ pub struct Archive {
     /// The offset of the first tensor.
     data: usize,
     header: safetensors::tensor::Metadata,
+    naming: Naming,
 }
 
 impl Archive {
@@ -37,9 +38,13 @@ impl Archive {
     /// **Errors:** those of [`Archive::open`].
     pub fn from_bytes(origin: &str, bytes: Vec<u8>) -> Result<Self> {
         match SafeTensors::read_metadata(&bytes) {
-            Ok((header_len, header)) => {
-                Ok(Self { origin: origin.into(), data: 8 + header_len, header, bytes })
-            }
+            Ok((header_len, header)) => Ok(Self {
+                origin: origin.into(),
+                data: 8 + header_len,
+                header,
+                bytes,
+                naming: Naming::Gradamp,
+            }),
             Err(error) => {
                 let message = match error {
                     SafeTensorError::MetadataIncompleteBuffer => {
@@ -50,13 +55,9 @@ impl Archive {
                     }
                     error => error.to_string(),
                 };
-                let message = match bytes.get(..4) {
-                    Some(b"PK\x03\x04" | [0x80, 2..=5, ..]) => format!(
-                        "{message} (it begins as torch.save writes: load it in PyTorch and write it with \
-                         safetensors.torch.save_file)"
-                    ),
-                    _ => message,
-                };
+                if let Some(b"PK\x03\x04" | [0x80, 2..=5, ..]) = bytes.get(..4) {
+                    return Err(Error::TorchSave { file: origin.into() });
+                }
                 Err(Error::Format { file: origin.into(), bytes: bytes.len(), message })
             }
         }
@@ -67,6 +68,18 @@ impl Archive {
         &self.origin
     }
 
+    /// The same file, whose tensors have the names of another program. All methods still take and return this project's
+    /// names; errors name the tensors as the file does.
+    #[must_use]
+    pub fn with_names(self, naming: Naming) -> Self {
+        Self { naming, ..self }
+    }
+
+    /// Whose names the tensors have.
+    pub fn naming(&self) -> Naming {
+        self.naming
+    }
+
     /// The strings in the header.
     pub fn metadata(&self) -> Metadata {
         self.header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect()
@@ -74,14 +87,16 @@ impl Archive {
 
     /// The names of the tensors, in alphabetical order.
     pub fn names(&self) -> Vec<String> {
-        let mut names = self.header.offset_keys();
+        let names = self.header.offset_keys();
+        let mut names: Vec<String> =
+            names.into_iter().map(|name| self.naming.translate(&name).into_owned()).collect();
         names.sort();
         names
     }
 
     /// The shape of a tensor; `None` if the file has no tensor called `name`.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.header.info(name).map(|info| &*info.shape)
+        self.header.info(&self.naming.translate(name)).map(|info| &*info.shape)
     }
 
     /// The values of a tensor of floating-point numbers. Values of type f64 are rounded to f32.
@@ -141,7 +156,8 @@ impl Archive {
     }
 
     fn tensor(&self, name: &str) -> Result<(Dtype, &[u8])> {
-        let info = self.header.info(name).ok_or_else(|| self.error(name, "is missing"))?;
+        let there = self.naming.translate(name);
+        let info = self.header.info(&there).ok_or_else(|| self.error(name, "is missing"))?;
         let (begin, end) = info.data_offsets;
         let bytes = self.bytes.get(self.data + begin..self.data + end);
         // The header was checked against the size of the file when the file was read.
@@ -149,7 +165,8 @@ impl Archive {
     }
 
     pub(crate) fn error(&self, tensor: &str, message: impl Into<String>) -> Error {
-        Error::Tensor { file: self.origin.clone(), tensor: tensor.into(), message: message.into() }
+        let tensor = self.naming.translate(tensor).into_owned();
+        Error::Tensor { file: self.origin.clone(), tensor, message: message.into() }
     }
 }
 

@@ -45,6 +45,18 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// A file of `torch.save`: a zip archive of pickled objects, or pickled objects alone.
+    #[error(
+        "{file}: expected a safetensors file, found a file of torch.save, whose pickled objects are programs, which \
+         gradamp does not run; convert it with PyTorch (where the state lies inside, as in state[\"state_dict\"] or \
+         state[\"model\"], take that):\n  \
+         state = torch.load({file:?}, map_location=\"cpu\", weights_only=True)\n  \
+         safetensors.torch.save_file({{name: t.contiguous() for name, t in state.items()}}, \"model.safetensors\")"
+    )]
+    TorchSave {
+        /// The file.
+        file: String,
+    },
     /// A tensor that is missing, unexpected, or of another shape or type.
     #[error("{file}: tensor {tensor}: {message}")]
     Tensor {

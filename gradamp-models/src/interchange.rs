@@ -12,7 +12,7 @@ use safetensors::tensor::Dtype;
 
 use crate::archive::{Archive, Entry, Metadata, Values, write_archive};
 use crate::layout::{from_torch, to_torch, torch_shape};
-use crate::{Error, ModelSettings, Result, write_atomically};
+use crate::{Error, ModelSettings, Result, Skip, write_atomically};
 
 /// Values for some parameters, in this project's layout.
 pub type ParameterValues = Vec<(ParameterId, Vec<f32>)>;
@@ -86,7 +86,7 @@ pub fn export_tensors(
 
 /// Reads the values that [`export_values`] wrote for all parameters that `expected` selects, in this project's layout, and the
 /// file's metadata. See [`Archive::values`].
-/// **Errors:** the file is missing or broken; those of [`Archive::values`].
+///
 /// **Errors:** a file that is missing or broken; those of [`Archive::values`].
 pub fn import_values<B: Backend>(
     path: &Path,
@@ -104,17 +104,30 @@ impl Archive {
     /// **Errors:** the file holds another model, width or number of classes; a tensor is missing, unexpected, or of
     /// another shape or type. After an error the parameters are unchanged.
     pub fn import<B: Backend>(&self, prefix: &str, parameters: &mut Parameters<B>) -> Result<()> {
-        let counters: Vec<Arc<str>> = parameters.counters().iter().map(|(path, _)| path.clone()).collect();
-        self.check(prefix, parameters, |_| true, &counters)?;
+        self.import_but(&Skip::default(), prefix, parameters)
+    }
+
+    /// Fills the parameters as [`Archive::import`] does, apart from those that `skip` leaves as they are.
+    pub(crate) fn import_but<B: Backend>(
+        &self,
+        skip: &Skip,
+        prefix: &str,
+        parameters: &mut Parameters<B>,
+    ) -> Result<()> {
+        skip.check(parameters)?;
+        let paths = parameters.counters().iter().map(|(path, _)| path.clone());
+        let counters: Vec<Arc<str>> = paths.filter(|path| !skip.holds(path)).collect();
+        self.check(prefix, parameters, |p| !skip.holds(&p.path), &counters, skip)?;
         let mut counts = Vec::with_capacity(counters.len());
         for path in &counters {
             counts.push(self.count(&format!("{prefix}{path}"))?);
         }
-        let values = self.read(prefix, parameters, |_| true)?;
+        let values = self.read(prefix, parameters, |p| !skip.holds(&p.path))?;
         for (id, values) in values {
             parameters.set(id, &values)?;
         }
-        for ((_, counter), count) in parameters.counters_mut().iter_mut().zip(counts) {
+        let read = parameters.counters_mut().iter_mut().filter(|(path, _)| !skip.holds(path));
+        for ((_, counter), count) in read.zip(counts) {
             *counter = count;
         }
         Ok(())
@@ -130,7 +143,7 @@ impl Archive {
         parameters: &Parameters<B>,
         expected: impl Fn(&Parameter<B>) -> bool,
     ) -> Result<ParameterValues> {
-        self.check(prefix, parameters, &expected, &[])?;
+        self.check(prefix, parameters, &expected, &[], &Skip::default())?;
         self.read(prefix, parameters, expected)
     }
 
@@ -154,16 +167,22 @@ impl Archive {
         parameters: &Parameters<B>,
         expected: impl Fn(&Parameter<B>) -> bool,
         counters: &[Arc<str>],
+        skip: &Skip,
     ) -> Result<()> {
         let shape = |p: &Parameter<B>| torch_shape(p.role, p.value.shape());
         let ours = ModelSettings::from_tensors(|name| Some(shape(parameters.get(parameters.find(name)?))));
         let theirs =
             ModelSettings::from_tensors(|name| Some(self.shape(&format!("{prefix}{name}"))?.to_vec()));
+        self.check_structure(prefix, skip)?;
         if let (Some(ours), Some(theirs)) = (ours, theirs)
             && ours != theirs
+            && skip.is_empty()
         {
             let file = self.origin().into();
-            return Err(Error::Model { file, expected: ours.to_string(), found: theirs.to_string() });
+            let has_other_classes = ours == ModelSettings { classes: ours.classes, ..theirs };
+            let tip = if has_other_classes { OTHER_CLASSES } else { "" };
+            let (expected, found) = (ours.to_string(), format!("{theirs}{tip}"));
+            return Err(Error::Model { file, expected, found });
         }
         let mut missing = Vec::new();
         let mut known: BTreeSet<String> = counters.iter().map(|path| format!("{prefix}{path}")).collect();
@@ -179,7 +198,9 @@ impl Archive {
             }
             known.insert(name);
         }
-        let is_unexpected = |name: &String| name.starts_with(prefix) && !known.contains(name);
+        let is_unexpected = |name: &String| {
+            name.strip_prefix(prefix).is_some_and(|own| !known.contains(name) && !skip.holds(own))
+        };
         let unexpected: Vec<String> = self.names().into_iter().filter(is_unexpected).collect();
         for (names, what) in
             [(missing, "is missing"), (unexpected, "is unexpected: no parameter has this name")]
@@ -195,6 +216,29 @@ impl Archive {
         Ok(())
     }
 
+    /// **Errors:** a ResNet of other blocks or with another stem than this project's, which its names alone do not show.
+    fn check_structure(&self, prefix: &str, skip: &Skip) -> Result<()> {
+        let bottleneck = format!("{prefix}layer1.0.conv3.weight");
+        if self.shape(&bottleneck).is_some() {
+            let message = "is of a bottleneck block, as in ResNet-50; expected the basic blocks of ResNet-18 or ResNet-34";
+            return Err(self.error(&bottleneck, message));
+        }
+        let stem = format!("{prefix}conv1.weight");
+        match self.shape(&stem) {
+            Some(&[c_out, c_in, kh, kw]) if kh > 3 && !skip.holds("conv1.weight") => {
+                let message = format!(
+                    "expected shape {:?}, found {:?}: the file's network is for large images and begins with a {kh}x{kw} \
+                     convolution and a max-pool; a 3x3 convolution without a pool, for small images, is expected \
+                     (init_skip = [\"conv1.*\"] keeps new values there)",
+                    [c_out, c_in, 3, 3],
+                    [c_out, c_in, kh, kw]
+                );
+                Err(self.error(&stem, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The value of a counter; 0 if the file does not have it.
     fn count(&self, name: &str) -> Result<u64> {
         if self.shape(name).is_none() {
@@ -207,6 +251,9 @@ impl Archive {
         }
     }
 }
+
+/// What to do with a model of another number of classes.
+const OTHER_CLASSES: &str = " (to keep a new last layer and read all others, use init_skip = [\"linear.*\"], or \"classifier.*\" for a VGG or an MLP)";
 
 fn entry<B: Backend, T>(parameter: &Parameter<B>, source: T) -> Entry<T> {
     let shape = torch_shape(parameter.role, parameter.value.shape());

@@ -23,6 +23,7 @@ mod interchange;
 mod layout;
 mod mlp;
 mod model;
+mod naming;
 mod resnet;
 mod settings;
 mod vgg;
@@ -39,6 +40,7 @@ pub use interchange::{
 };
 pub use mlp::Mlp;
 pub use model::{Model, build};
+pub use naming::{Naming, Skip};
 pub use resnet::ResNet;
 pub use settings::{ModelSettings, Norm};
 pub use vgg::Vgg;

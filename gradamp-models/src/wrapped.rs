@@ -4,13 +4,16 @@
 use gradamp_core::{Backend, Parameters};
 
 use crate::archive::Archive;
-use crate::{Architecture, Error, ModelSettings, Result};
+use crate::{Architecture, Error, ModelSettings, Naming, Result, Skip};
 
 /// The name of `AveragedModel`'s counter.
 const AVERAGES: &str = "n_averaged";
 
 /// The weights of the last layers, by which the families are distinguished.
 const HEADS: [&str; 2] = ["linear.weight", "classifier.weight"];
+
+/// The weights of the first convolutions.
+const STEMS: [&str; 2] = ["conv1.weight", "features.0.weight"];
 
 /// The most names that an error lists.
 const LISTED: usize = 4;
@@ -24,7 +27,7 @@ impl Archive {
         if let Some(settings) = self.external() {
             return Ok(settings);
         }
-        let prefix = self.prefix()?;
+        let prefix = self.prefix(&Skip::default())?;
         let shape = |name: &str| self.shape(&format!("{prefix}{name}")).map(<[usize]>::to_vec);
         let Some(found) = ModelSettings::from_tensors(shape) else {
             return Err(self.unrecognised(&prefix));
@@ -65,13 +68,17 @@ impl Archive {
         }
     }
 
-    /// Fills the parameters as [`Archive::import`] does. The names in the file may have a prefix. Returns a line that
-    /// says what was ignored; `None` if nothing was ignored.
+    /// Fills the parameters as [`Archive::import`] does, apart from those that `skip` leaves as they are. The names in the
+    /// file may have a prefix. Returns a line that says which prefix was ignored; `None` without one.
     ///
     /// **Errors:** the file holds no model; those of [`Archive::import`].
-    pub fn import_wrapped<B: Backend>(&self, parameters: &mut Parameters<B>) -> Result<Option<String>> {
-        let prefix = if self.external().is_some() { String::new() } else { self.prefix()? };
-        self.import(&prefix, parameters)?;
+    pub fn import_wrapped<B: Backend>(
+        &self,
+        skip: &Skip,
+        parameters: &mut Parameters<B>,
+    ) -> Result<Option<String>> {
+        let prefix = if self.external().is_some() { String::new() } else { self.prefix(skip)? };
+        self.import_but(skip, &prefix, parameters)?;
         if prefix.is_empty() {
             return Ok(None);
         }
@@ -90,16 +97,29 @@ impl Archive {
     /// The prefix of all names in the file.
     ///
     /// **Errors:** the file has no model's last layer; a tensor does not belong to the model.
-    fn prefix(&self) -> Result<String> {
+    fn prefix(&self, skip: &Skip) -> Result<String> {
         let names = self.names();
-        let before_head = |name: &String| {
-            let prefix = HEADS.iter().find_map(|head| name.strip_suffix(head))?;
+        let before = |ends: &[&str], name: &String| {
+            let prefix = ends.iter().find_map(|end| name.strip_suffix(end))?;
             (prefix.is_empty() || prefix.ends_with('.')).then(|| prefix.to_owned())
         };
-        let Some(prefix) = names.iter().find_map(before_head) else {
+        let by_head = names.iter().find_map(|name| before(&HEADS, name));
+        // A file without a last layer can be read if the last layer is skipped. Blocks have a conv1, too, with longer prefixes.
+        let by_stem = || {
+            let may_lack_head = HEADS.iter().any(|head| skip.holds(head));
+            let prefixes = names.iter().filter(|_| may_lack_head).filter_map(|name| before(&STEMS, name));
+            prefixes.min_by_key(String::len)
+        };
+        let Some(prefix) = by_head.or_else(by_stem) else {
             let [resnet, others] = HEADS;
+            let is_other = |name: &String| name.ends_with("fc.weight");
+            let tip = match names.iter().any(is_other) && self.naming() == Naming::Gradamp {
+                true => " (its names look like torchvision's and timm's: use init_names = \"torchvision\")",
+                false => "",
+            };
+            let [resnet, others] = [resnet, others].map(|name| self.naming().translate(name));
             return Err(self.no_model(&format!(
-                "no tensor is named {resnet} (ResNet) or {others} (VGG and MLP), with or without a prefix"
+                "no tensor is named {resnet} (ResNet) or {others} (VGG and MLP), with or without a prefix{tip}"
             )));
         };
         match names.iter().find(|name| !name.starts_with(&prefix) && !is_count(name)) {
@@ -120,7 +140,8 @@ impl Archive {
     /// The first names in the file, for an error message.
     fn listed(&self) -> String {
         let names = self.names();
-        let some = names.iter().take(LISTED).map(|name| shortened(name)).collect::<Vec<_>>().join(", ");
+        let there = |name: &String| shortened(&self.naming().translate(name));
+        let some = names.iter().take(LISTED).map(there).collect::<Vec<_>>().join(", ");
         match names.len() {
             0 => "found no tensors".into(),
             n if n <= LISTED => format!("found {some}"),

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use gradamp_core::{ParameterId, Parameters, Reference, Role};
 use gradamp_models::{
-    Architecture, Archive, Metadata, Model, ModelSettings, export, export_values, import, import_values,
-    to_bytes, write_atomically,
+    Architecture, Archive, Metadata, Model, ModelSettings, Naming, Skip, export, export_values, import,
+    import_values, to_bytes, write_atomically,
 };
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
@@ -133,9 +133,11 @@ fn the_error_for_another_model_names_both_models() {
     for (mut parameters, name) in cases {
         let error = refusal(TORCH.to_vec(), &mut parameters);
         assert!(
-            error.ends_with(&format!("expected {name}, found resnet18 of width 1 with 2 classes")),
+            error.contains(&format!("expected {name}, found resnet18 of width 1 with 2 classes")),
             "{error}"
         );
+        let differs_by_classes = name.contains("resnet18 of width 1");
+        assert_eq!(error.contains("init_skip = [\"linear.*\"]"), differs_by_classes, "{error}");
     }
 }
 
@@ -235,7 +237,7 @@ fn prefixes_of_pytorch_s_wrappers_are_ignored() {
         let archive = Archive::from_bytes("w.safetensors", bytes).unwrap();
         assert_eq!(archive.settings().unwrap(), settings, "{prefix}");
         let mut parameters = small();
-        let said = archive.import_wrapped(&mut parameters).unwrap();
+        let said = archive.import_wrapped(&Skip::default(), &mut parameters).unwrap();
         assert_eq!(to_bytes(&parameters, &Metadata::new()).unwrap(), TORCH, "{prefix}");
         let beside = if averages.is_some() { " and a count of averages" } else { "" };
         let expected = format!("w.safetensors: read without {prefix:?} before every name{beside}");
@@ -248,7 +250,7 @@ fn the_error_for_a_file_without_a_model_names_the_expected_tensors() {
     let why = |bytes: Vec<u8>| {
         let archive = Archive::from_bytes("w", bytes).unwrap();
         let error = archive.settings().unwrap_err().to_string();
-        assert!(archive.import_wrapped(&mut small()).is_err(), "{error}");
+        assert!(archive.import_wrapped(&Skip::default(), &mut small()).is_err(), "{error}");
         error
     };
     let torchvision = torch_renamed(|name| name.replace("linear.", "fc."), None);
@@ -278,6 +280,106 @@ fn the_error_for_a_file_without_a_model_names_the_expected_tensors() {
     assert!(why(safetensors::serialize(empty, None).unwrap()).ends_with("found no tensors"));
     let long = "x".repeat(100_000);
     assert!(why(torch_renamed(|name| format!("{name}{long}"), None)).len() < 1000);
+}
+
+/// A file of `TORCH`'s values under torchvision's names.
+fn torchvision() -> Vec<u8> {
+    torch_renamed(|name| name.replace("linear.", "fc.").replace("shortcut", "downsample"), None)
+}
+
+#[test]
+fn a_file_with_the_names_of_torchvision_is_read_with_and_without_a_prefix() {
+    let prefixed = torch_renamed(
+        |name| format!("module.{}", name.replace("linear.", "fc.").replace("shortcut", "downsample")),
+        None,
+    );
+    for (bytes, naming) in [(torchvision(), Naming::Timm), (prefixed, Naming::Torchvision)] {
+        let archive = Archive::from_bytes("w", bytes).unwrap().with_names(naming);
+        let settings = ModelSettings { width: 1, classes: 2, ..ModelSettings::new(Architecture::ResNet18) };
+        assert_eq!(archive.settings().unwrap(), settings);
+        let mut parameters = small();
+        archive.import_wrapped(&Skip::default(), &mut parameters).unwrap();
+        assert_eq!(to_bytes(&parameters, &Metadata::new()).unwrap(), TORCH);
+    }
+    let error = |bytes: Vec<u8>, naming: Naming| {
+        let archive = Archive::from_bytes("w", bytes).unwrap().with_names(naming);
+        archive.import_wrapped(&Skip::default(), &mut small()).unwrap_err().to_string()
+    };
+    let tip = error(torchvision(), Naming::Gradamp);
+    assert!(tip.contains("use init_names = \"torchvision\""), "{tip}");
+    let missing = error(TORCH.to_vec(), Naming::Timm);
+    assert!(missing.contains("no tensor is named fc.weight (ResNet)"), "{missing}");
+    let lacking = torch_renamed(
+        |name| match name {
+            "layer2.0.shortcut.1.bias" => "layer2.0.other".into(),
+            name => name.replace("linear.", "fc.").replace("shortcut", "downsample"),
+        },
+        None,
+    );
+    let missing = error(lacking, Naming::Timm);
+    assert!(missing.contains("tensor layer2.0.downsample.1.bias: is missing"), "{missing}");
+}
+
+/// The PyTorch file with the tensor `name` in another shape.
+fn torch_shaped(name: &str, shape: &[usize]) -> Vec<u8> {
+    torch_with(|found, _, old, data| {
+        if found == name {
+            *old = shape.to_vec();
+            *data = vec![0; 4 * shape.iter().product::<usize>()];
+        }
+        true
+    })
+}
+
+#[test]
+fn a_network_of_another_structure_is_named_with_both_shapes() {
+    let error = refusal(torch_shaped("conv1.weight", &[1, 3, 7, 7]), &mut small());
+    for part in ["tensor conv1.weight: expected shape [1, 3, 3, 3], found [1, 3, 7, 7]", "7x7", "max-pool"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let bottleneck =
+        torch_renamed(|name| name.replace("layer1.0.conv2.weight", "layer1.0.conv3.weight"), None);
+    let error = refusal(bottleneck, &mut small());
+    assert!(
+        error.contains("tensor layer1.0.conv3.weight: is of a bottleneck block, as in ResNet-50"),
+        "{error}"
+    );
+}
+
+#[test]
+fn skipped_parameters_keep_their_values_and_all_others_are_read() {
+    let skip = |patterns: &[&str]| Skip::new(&patterns.iter().map(|&p| p.into()).collect::<Vec<_>>());
+    let other_classes = torch_shaped("linear.weight", &[7, 8]);
+    let without_head = torch_with(|name, _, _, _| !name.starts_with("linear."));
+    let other_stem = torch_shaped("conv1.weight", &[1, 3, 7, 7]);
+    for (bytes, patterns) in [
+        (other_classes, &["linear.*"][..]),
+        (without_head, &["linear.{weight,bias}"]),
+        (other_stem, &["conv1.*", "bn1.*"]),
+    ] {
+        let (fresh, mut parameters) = (values(&small()), small());
+        parameters.counters_mut()[0].1 = 5;
+        let skip = skip(patterns).unwrap();
+        Archive::from_bytes("w", bytes).unwrap().import_wrapped(&skip, &mut parameters).unwrap();
+        let mut torch = small();
+        Archive::from_bytes("torch", TORCH.to_vec()).unwrap().import("", &mut torch).unwrap();
+        let is_kept = |path: &str| patterns.iter().any(|p| path.starts_with(p.split('.').next().unwrap()));
+        for (((_, parameter), fresh), torch) in parameters.iter().zip(fresh).zip(values(&torch)) {
+            let is_kept = is_kept(&parameter.path) && !parameter.path.starts_with("layer");
+            let expected = if is_kept { fresh } else { torch };
+            assert_eq!(parameter.value.to_vec().unwrap(), expected, "{}", parameter.path);
+        }
+        assert_eq!(parameters.counters()[0].1, if patterns.contains(&"bn1.*") { 5 } else { 2 });
+    }
+    let file = || Archive::from_bytes("w", TORCH.to_vec()).unwrap();
+    let error =
+        file().import_wrapped(&skip(&["liner.weight"]).unwrap(), &mut small()).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "init_skip: \"liner.weight\" matches no parameter of the model (did you mean linear.weight?)"
+    );
+    let error = skip(&["linear.{"]).unwrap_err().to_string();
+    assert!(error.starts_with("init_skip: expected a pattern such as linear.*"), "{error}");
 }
 
 #[test]
@@ -322,7 +424,11 @@ fn counters_of_any_type_are_read() {
 #[test]
 fn the_error_for_a_file_of_torch_save_says_how_to_convert_it() {
     let error = refusal(b"PK\x03\x04 a zip archive, as torch.save writes".to_vec(), &mut small());
-    assert!(error.contains("safetensors.torch.save_file"), "{error}");
+    for part in ["torch.save", "torch.load(\"weights.safetensors\"", "safetensors.torch.save_file({name: t."]
+    {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(refusal(vec![0x80, 2, b'c', b'c', b'o'], &mut small()).contains("torch.save"));
     assert!(!refusal(b"something else entirely".to_vec(), &mut small()).contains("torch"));
 }
 

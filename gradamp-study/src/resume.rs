@@ -86,6 +86,8 @@ mod tests {
                 "initial",
                 "gain",
                 "init",
+                "init_names",
+                "init_skip",
             ],
         ),
         ("data", &["train_limit", "test_limit", "validation", "crop_padding", "flip", "cutout", "shapes"]),

@@ -48,6 +48,7 @@ fn record(outcome: RunStatus) -> Change {
         outcome,
         error: None,
         resumed: Vec::new(),
+        removed: Vec::new(),
         expected_gains: serde_json::Value::Null,
     }))
 }

@@ -114,6 +114,44 @@ fn loss_scaling_changes_no_bit_and_continues_after_a_resume() {
 }
 
 #[test]
+fn a_run_begins_with_part_of_a_file_and_with_other_names() {
+    let place = Workplace::new();
+    place.run(&format!("{SMALL} --out run")).succeeds();
+    let model = "run/checkpoints/last/model.safetensors";
+    let begun = format!("{SMALL} --lr 0 --max-steps 1 --init {model}");
+    let first = |run: &str| {
+        let path = place.path(run).join("checkpoints/last/model.safetensors");
+        gradamp_models::Archive::open(&path).unwrap()
+    };
+    place.run(&format!("{begun} --init-skip linear.* --init-skip bn1.* --seed 9 --out part")).succeeds();
+    let (whole, part) = (first("run"), first("part"));
+    for (name, is_read) in [("linear.weight", false), ("bn1.weight", false), ("conv1.weight", true)] {
+        assert_eq!(whole.floats(name).unwrap() == part.floats(name).unwrap(), is_read, "{name}");
+    }
+    let shown = fs::read_to_string(place.path("part/config.toml")).unwrap();
+    assert!(shown.contains("init_skip = [\"linear.*\", \"bn1.*\"]"), "{shown}");
+    place.run("train --resume part --max-steps 2 --threads 1").succeeds();
+    place.run(&format!("{begun} --init-skip liner.* --out none")).fails(
+        2,
+        &["--init-skip: model.init_skip: \"liner.*\" matches no parameter", "did you mean linear."],
+    );
+    place.run(&format!("{begun} --init-names timm --out none")).fails(1, &["no tensor is named fc.weight"]);
+    place
+        .run(&format!("{begun} --init-names tim --out none"))
+        .fails(2, &["--init-names", "model.init_names"]);
+    place
+        .run(&format!("{SMALL} --init-skip linear.* --out none"))
+        .fails(2, &["model.init_skip", "concerns the file of model.init, which is not given"]);
+    place
+        .run(&format!("eval --checkpoint {model} --init-names torchvision --data shapes"))
+        .fails(1, &["no tensor is named fc.weight"]);
+    place.write("w.pth", "PK\u{3}\u{4} a zip archive");
+    let refused = place.run(&format!("{SMALL} --init w.pth --out none")).ends_with(1);
+    assert!(refused.err.contains("state = torch.load(\"w.pth\""), "{}", refused.err);
+    assert!(!place.path("none").exists());
+}
+
+#[test]
 fn a_checkpoint_can_be_evaluated_and_start_a_run() {
     let place = Workplace::new();
     place.run(&format!("{SMALL} --out run")).succeeds();

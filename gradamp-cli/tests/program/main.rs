@@ -22,6 +22,7 @@ mod report;
 #[cfg(unix)]
 mod resources;
 mod resume;
+mod runs;
 mod settings;
 #[cfg(unix)]
 mod signals;

@@ -206,6 +206,17 @@ impl Resolved {
         }
     }
 
+    /// Returns the settings that differ from the defaults, apart from the strategy, which has none.
+    pub fn changes_from_defaults(&self) -> Result<Vec<Difference>, KeyError> {
+        let mut config = Config { strategy: self.config.strategy.clone(), ..Config::default() };
+        config.optimizer.name = self.config.optimizer.name;
+        config.optimizer = config.optimizer.with_defaults();
+        let defaults = Self { config, tree: Node::empty(), notes: Vec::new() };
+        let mut changes = defaults.differences(self)?;
+        changes.retain(|change| !change.path.starts_with("strategy."));
+        Ok(changes)
+    }
+
     /// Returns the values that differ in `other`.
     pub fn differences(&self, other: &Self) -> Result<Vec<Difference>, KeyError> {
         let (before, after) = (self.written()?.leaves(), other.written()?.leaves());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use gradamp_core::nn::ActivationFunction;
 use gradamp_core::{InitialScheme, Initialisation};
-use gradamp_models::{Architecture, ModelSettings, Norm};
+use gradamp_models::{Architecture, ModelSettings, Naming, Norm, Skip};
 use serde::{Deserialize, Serialize};
 
 use super::KeyError;
@@ -48,6 +48,16 @@ pub struct ModelOptions {
     /// A safetensors file with the initial parameters, in place of random values.
     #[serde(with = "gradamp_data::any_path", skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
+    /// Whose names the tensors of that file have: `gradamp`, `timm` or `torchvision`.
+    #[serde(skip_serializing_if = "is_own")]
+    pub init_names: Naming,
+    /// The parameters that are not read from that file, by patterns on their names, such as `linear.*`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub init_skip: Vec<String>,
+}
+
+fn is_own(names: &Naming) -> bool {
+    *names == Naming::Gradamp
 }
 
 impl ModelOptions {
@@ -105,6 +115,17 @@ impl ModelOptions {
             }
         }
         self.settings(ModelSettings::STANDARD_IMAGE, 10)?;
+        for (key, is_written) in
+            [("init_names", !is_own(&self.init_names)), ("init_skip", !self.init_skip.is_empty())]
+        {
+            if is_written && self.init.is_none() {
+                let message = "concerns the file of model.init, which is not given".to_owned();
+                return Err(KeyError::new(message).about(&format!("model.{key}")));
+            }
+        }
+        if let Err(gradamp_models::Error::Core(error)) = Skip::new(&self.init_skip) {
+            return Err(error.within("model").into());
+        }
         self.initialisation().check().map_err(|error| error.within("model").into())
     }
 }
@@ -124,6 +145,8 @@ impl Default for ModelOptions {
             initial: InitialScheme::Pytorch,
             gain: 1.0,
             init: None,
+            init_names: Naming::Gradamp,
+            init_skip: Vec::new(),
         }
     }
 }

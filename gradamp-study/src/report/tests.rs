@@ -70,6 +70,7 @@ impl Invented {
             outcome: self.outcome,
             error: Some(self.name.into()),
             resumed: Vec::new(),
+            removed: Vec::new(),
             expected_gains: gains,
         };
         fs::write(root.join("run.json"), serde_json::to_string(&record).unwrap()).unwrap();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use gradamp_core::files;
 
-use super::checkpoint::Examined;
+use super::checkpoint::{BEST, Examined, LAST};
 use super::disk::{CHECKPOINTS, RECORD, partial_files};
 use super::{Checkpoint, Error, FileSeal, Log, LogSeals, Result, RunFolder, RunRecord};
 
@@ -83,6 +83,10 @@ pub fn findings(root: &Path) -> Result<Vec<Finding>> {
         Err(_) => Finding::noted(&config, "its seal is in run.json, which is damaged"),
     });
     let was_saved = matches!(&record, Ok(Some(record)) if record.was_saved());
+    let removed = match &record {
+        Ok(Some(record)) => record.removed.clone(),
+        _ => Vec::new(),
+    };
     match record {
         Ok(Some(record)) if record.is_sealed() => all.push(Finding::new(&record_path, Ok(()))),
         Ok(Some(_)) => all.push(Finding::noted(&record_path, UNSEALED)),
@@ -91,7 +95,12 @@ pub fn findings(root: &Path) -> Result<Vec<Finding>> {
     }
     // The checkpoints come before the logs: a log only grows, so that the part that a checkpoint covers stays.
     let (newest, best) = (last.examine(), RunFolder::best_of(root).examine());
-    if newest.is_none() && was_saved {
+    for (name, examined) in [(LAST, &newest), (BEST, &best)] {
+        if examined.is_none() && removed.iter().any(|it| it == name) {
+            all.push(Finding::noted(&root.join(CHECKPOINTS).join(name), "was removed by `runs clean`"));
+        }
+    }
+    if newest.is_none() && was_saved && !removed.iter().any(|it| it == LAST) {
         all.push(Finding::new(last.path(), Err(last.missing())));
     }
     for log in Log::ALL {

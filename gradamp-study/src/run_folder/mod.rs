@@ -14,6 +14,7 @@
 //! `pandas.read_json("evaluations.jsonl", lines=True)` needs no types of columns.
 
 mod checkpoint;
+mod clean;
 mod clock;
 mod data;
 mod disk;
@@ -31,11 +32,13 @@ mod recorder;
 pub(crate) mod seal;
 mod side_by_side;
 mod status;
+mod summary;
 mod swap;
 mod table;
 mod tensors;
 
 pub use checkpoint::{Checkpoint, LoadedCheckpoint, OpenCheckpoint, read_model};
+pub use clean::{CheckpointName, Spare, remove_spares, spares};
 pub use clock::{Timestamp, timestamp};
 pub use data::RunData;
 pub use disk::write_file;
@@ -51,5 +54,6 @@ pub use recorder::Recorder;
 pub use seal::{FileSeal, StudySeal};
 pub use side_by_side::side_by_side;
 pub use status::RunStatus;
+pub use summary::{RunSummary, find_runs};
 pub use table::phase_table;
 pub use tensors::OptimizerTensor;

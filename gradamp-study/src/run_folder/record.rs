@@ -62,6 +62,9 @@ pub struct RunRecord {
     pub error: Option<String>,
     /// The continuations of the run.
     pub resumed: Vec<Session>,
+    /// The checkpoints (`best`, `last`) that `gradamp runs clean` has removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
     /// The mean gain that amplification gives each parameter, for each phase that amplifies; `null`, and why, where it is
     /// not known in advance.
     pub expected_gains: serde_json::Value,

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use gradamp_core::Parameters;
 use gradamp_cpu::Cpu;
-use gradamp_models::{Architecture, Archive, Metadata, Model, ModelSettings, to_bytes};
+use gradamp_models::{Architecture, Archive, Metadata, Model, ModelSettings, Skip, to_bytes};
 
 use crate::damage::Damage;
 use crate::repository;
@@ -38,7 +38,7 @@ fn safetensors() {
     let wrapped = [&(header.len() as u64).to_le_bytes()[..], &header, &plain[8 + length..]].concat();
     for (file, is_wrapped) in [(&plain, false), (&wrapped, true)] {
         let archive = Archive::from_bytes("file", file.clone()).unwrap();
-        assert_eq!(archive.import_wrapped(&mut small()).unwrap().is_some(), is_wrapped);
+        assert_eq!(archive.import_wrapped(&Skip::default(), &mut small()).unwrap().is_some(), is_wrapped);
     }
     let corpus = vec![plain, wrapped];
     let words = [
@@ -63,7 +63,7 @@ fn safetensors() {
         };
         let _ = archive.settings(); // must not panic
         let mut parameters = small();
-        match archive.import_wrapped(&mut parameters) {
+        match archive.import_wrapped(&Skip::default(), &mut parameters) {
             Ok(_) => {
                 let written = bytes_of(&parameters);
                 let mut again = small();

@@ -42,8 +42,13 @@ pub enum Command {
     ///
     /// Without --config and --preset, the preset `tour` is used: a first look that takes about two minutes.
     Train(Box<TrainArgs>),
+    /// Print a configuration file for a network and a data set, with every setting, its default and its meaning.
+    Init(crate::init::InitArgs),
     /// Train the runs of a study and collect their results.
     Sweep(crate::sweep::SweepArgs),
+    /// Find a learning rate by a range test: the loss of a short training whose rate grows exponentially, without and with
+    /// amplification.
+    LrFind(Box<crate::lr_find::LrFindArgs>),
     /// Evaluate a trained network: its loss, its accuracy, and the accuracy of each class.
     Eval(EvalArgs),
     /// Compare two runs, two groups of runs, or the cells of a sweep, with tests and intervals.
@@ -99,9 +104,13 @@ pub struct TrainArgs {
     /// The run folder to create; by default runs/NAME-TIME.
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub out: Option<PathBuf>,
-    /// Continue the run in this folder.
+    /// Continue the run in this folder. With --epochs, a run that is finished or not is extended to so many epochs, and
+    /// --lr is the rate of the added epochs; without --lr, the last rate goes on.
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
+    /// Print the plan of the run, with memory and time from a few steps, and write nothing.
+    #[arg(long, conflicts_with_all = ["resume", "out", "tui", "quiet"])]
+    pub dry_run: bool,
     /// Show a live dashboard instead of progress bars.
     #[arg(long, conflicts_with = "quiet")]
     pub tui: bool,

@@ -82,10 +82,13 @@ fn in_words(paths: &FastPaths, [least, most]: [u32; 2]) -> String {
     if words.is_empty() { "none".into() } else { words.join(", ") }
 }
 
+/// The most bytes that are written out; a larger number is rounded.
+const MOST_BYTES: u64 = 9999;
+
 /// Writes a number of bytes in the largest fitting unit, with at most one digit after the decimal point.
 pub fn in_units(bytes: u64) -> String {
     let exact = Memory(bytes).to_string();
-    if exact.len() <= "1023 GiB".len() {
+    if exact.len() <= "1023 GiB".len() && (bytes <= MOST_BYTES || bytes.is_multiple_of(1 << 10)) {
         return exact;
     }
     let (unit, name) = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]
@@ -124,6 +127,7 @@ mod tests {
             ((1 << 31) - 4, "2.0 GiB"),
             (4_294_967_292, "4.0 GiB"),
             (1000, "1000 B"),
+            (180_888, "176.6 KiB"),
         ] {
             assert_eq!(in_units(bytes), text);
         }

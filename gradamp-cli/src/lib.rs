@@ -17,7 +17,9 @@ mod download;
 mod export;
 mod failure;
 mod hangup;
+mod init;
 mod interrupt;
+mod lr_find;
 mod manual;
 mod output;
 mod printable;
@@ -110,6 +112,8 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Report(args) => report::report(args)?,
         Command::Export(args) => export::export(args)?,
         Command::Verify(args) => verify::verify(args)?,
+        Command::Init(args) => init::init(args)?,
+        Command::LrFind(args) => lr_find::lr_find(args)?,
         Command::Runs(args) => runs::runs(args)?,
         Command::Data(command) => commands::data(command)?,
         Command::Config(command) => commands::config(command)?,

@@ -11,10 +11,21 @@ use crate::args::SettingsArgs;
 use crate::failure::{Failure, Result};
 use crate::output;
 
-/// Opens a run's folder and reads its settings, with the changes by options that are allowed at a resume.
+/// A run that goes on.
+pub struct Resumed {
+    /// Its folder, which this process holds.
+    pub folder: RunFolder,
+    /// Its settings.
+    pub settings: Resolved,
+    /// Whether it gets more epochs than it had.
+    pub is_extended: bool,
+}
+
+/// Opens a run's folder and reads its settings, with the changes by options that are allowed at a resume: those that change
+/// no result, and `--epochs` (with `--lr` for the added epochs), which extends the run.
 ///
 /// **Errors:** the folder holds no run; an option would change the results of the run.
-pub fn settings(path: &Path, args: &SettingsArgs) -> Result<(RunFolder, Resolved)> {
+pub fn settings(path: &Path, args: &SettingsArgs) -> Result<Resumed> {
     for (flag, is_given) in [("--config", args.config.is_some()), ("--preset", args.preset.is_some())] {
         if is_given {
             let message = format!(
@@ -27,9 +38,11 @@ pub fn settings(path: &Path, args: &SettingsArgs) -> Result<(RunFolder, Resolved
     let folder = RunFolder::open(path)?;
     let before = RunFolder::settings_of(path)?;
     let mut layers = Layers { file: Some(folder.config_path()), is_stored: true, ..args.layers() };
+    let epochs = layers.epochs.take();
+    let lr = if epochs.is_some() { layers.lr.take() } else { None };
     // The step limit that may have ended the run before does not apply again. An option may set a new limit.
     layers.flags.insert(0, ("--resume", "train.max_steps", None));
-    let after = layers.resolve()?;
+    let mut after = layers.resolve()?;
     for change in before.differences(&after)? {
         if !is_free(&change.path) {
             return Err(Failure::usage(format!(
@@ -42,7 +55,16 @@ pub fn settings(path: &Path, args: &SettingsArgs) -> Result<(RunFolder, Resolved
             )));
         }
     }
-    Ok((folder, after))
+    let is_extended = match epochs {
+        Some(total) => after.extend(total, lr)?,
+        None => false,
+    };
+    if is_extended && folder.read_record()?.is_some_and(|record| record.study.is_some()) {
+        let message =
+            "is a run of a sweep, whose runs all have the epochs of its study; --epochs cannot extend it";
+        return Err(Failure::usage(format!("{}: {message}", path.display())));
+    }
+    Ok(Resumed { folder, settings: after, is_extended })
 }
 
 /// Reads the last checkpoint. Returns `None` if the run was killed before it saved one.

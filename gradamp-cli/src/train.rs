@@ -1,29 +1,31 @@
 //! `gradamp train`: trains from settings to a run folder.
 
 mod baseline;
+mod dry_run;
 mod ongoing;
+mod record;
 mod stop;
 
 use std::path::{Path, PathBuf};
 
-use gradamp_core::train::{Outcome, TrainState, Trainer};
-use gradamp_core::{Backend, Error, Module, Parameters};
-use gradamp_models::{Metadata, ModelSettings, Skip};
+use gradamp_core::train::{Outcome, Trainer};
+use gradamp_core::{Backend, Error, Parameters};
+use gradamp_models::{Metadata, Skip};
 
 use crate::args::{SettingsArgs, TrainArgs};
 use crate::dataset::{self, Data, Sources};
 use crate::device::{Opening, Task};
 use crate::failure::{FAILED, Failure, INTERRUPTED, Result, SUCCESS};
 use crate::progress::Progress;
-use crate::resume;
+use crate::resume::{self, Resumed};
 use crate::tui::{Dashboard, Live};
 use crate::{device, hangup, interrupt, output, screen};
 use baseline::BaselineFolders;
 use gradamp_study::config::{KeyError, LoopSettings, Resolved, presets};
 use gradamp_study::resume::{check_data, find_data};
 use gradamp_study::run_folder::{
-    self, Follower, LoadedCheckpoint, LogSeals, Logs, Recorder, RunFolder, RunRecord, RunStatus, Session,
-    VERSION, commit, phase_table, timestamp,
+    self, Follower, LoadedCheckpoint, LogSeals, Logs, Recorder, RunFolder, RunRecord, RunStatus, phase_table,
+    timestamp,
 };
 use gradamp_study::tensorboard::EventWriter;
 use gradamp_study::{gains, shell};
@@ -56,9 +58,10 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     }
     let (folder, resolved) = match &args.resume {
         Some(path) => {
-            let (folder, mut resolved) = resume::settings(path, &args.settings)?;
+            let Resumed { folder, settings: mut resolved, is_extended } =
+                resume::settings(path, &args.settings)?;
             if let Some(record) = folder.read_record()? {
-                if record.is_finished() {
+                if record.is_finished() && !is_extended {
                     finished(args, &folder, &resolved)?;
                     return train_baseline(args, &resolved, folder.root(), SUCCESS);
                 }
@@ -79,6 +82,9 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
         }
     };
     let (code, root) = run(args, resolved.clone(), folder, None)?;
+    if args.dry_run {
+        return Ok(code);
+    }
     train_baseline(args, &resolved, &root, code)
 }
 
@@ -123,7 +129,11 @@ fn finished(args: &TrainArgs, folder: &RunFolder, resolved: &Resolved) -> Result
     }
     if !args.quiet {
         let root = folder.root().display();
-        output::message(format_args!("{root}: the run is finished already"));
+        output::message(format_args!(
+            "{root}: the run is finished already; to train it for more than its {} epochs: {} --epochs N",
+            resolved.config.strategy.epochs(),
+            shell::resume_command(folder.root())
+        ));
         let table = phase_table(folder.root(), &resolved.config.strategy);
         output::result(format_args!("\n{table}\n{root}"));
     }
@@ -188,6 +198,11 @@ impl<B: Backend> Run<'_, B> {
             say("the images are kept on the device");
         }
 
+        if self.args.dry_run {
+            initialise(&self.resolved, &mut parameters)?;
+            self.dry_run(&model, &settings.to_string(), parameters, &sources)?;
+            return Ok(SUCCESS);
+        }
         let old = existing.as_ref().map(RunFolder::read_record).transpose()?.flatten();
         let mut loaded = None;
         if let Some(folder) = &existing {
@@ -214,14 +229,26 @@ impl<B: Backend> Run<'_, B> {
                 })
             }
             None => {
-                self.initialise(&mut parameters)?;
+                initialise(&self.resolved, &mut parameters)?;
                 Trainer::new(&model, parameters, image, config.train_settings())
             }
         }
         .map_err(|error| self.setting(error))?;
 
+        let is_extended = match &existing {
+            Some(folder) => {
+                RunFolder::settings_of(folder.root())?.config.strategy.epochs() < config.strategy.epochs()
+            }
+            None => false,
+        };
         let mut record = match old {
-            Some(old) => continued(old, trainer.state(), self.backend.name()),
+            Some(old) => {
+                let mut record = record::continued(old, trainer.state(), self.backend.name());
+                if is_extended {
+                    record.expected_gains = RunRecord::gains(&trainer.expected_gains()?);
+                }
+                record
+            }
             None => self.new_record(&settings, dataset, checksum, classes, &trainer)?,
         };
         let steps_per_epoch = sources.train().batches().div_ceil(config.train.accumulate);
@@ -233,6 +260,14 @@ impl<B: Backend> Run<'_, B> {
             Some(folder) => folder,
             None => self.create_folder()?,
         };
+        if is_extended {
+            // Without a seal, a process that is killed between these writes leaves settings that can be read.
+            record.config = None;
+            folder.write_record(&record)?;
+            let before =
+                gradamp_core::files::read_to_string(&folder.config_path()).map_err(Failure::failed)?;
+            folder.write_config(&self.resolved.show_extended(&before)?)?;
+        }
         record.config = Some(folder.config_seal()?);
         let ongoing = &*ongoing.insert(OngoingRun::begin(folder, record)?);
         let folder = ongoing.folder();
@@ -353,21 +388,6 @@ impl<B: Backend> Run<'_, B> {
         }
     }
 
-    /// Fills the parameters from `model.init`, if it is set.
-    fn initialise(&self, parameters: &mut Parameters<B>) -> Result<()> {
-        let model = &self.resolved.config.model;
-        let Some(path) = &model.init else { return Ok(()) };
-        let skip = Skip::new(&model.init_skip)?;
-        let imported =
-            run_folder::read_model(path)?.with_names(model.init_names).import_wrapped(&skip, parameters);
-        let remark = imported.map_err(|error| match error {
-            gradamp_models::Error::Core(error @ Error::Setting { .. }) => self.setting(error.within("model")),
-            other => other.into(),
-        })?;
-        remark.iter().for_each(output::message);
-        Ok(())
-    }
-
     fn create_folder(&self) -> Result<RunFolder> {
         let out = self.as_baseline.map(|folders| &folders.baseline).or(self.args.out.as_ref());
         let folder = match out {
@@ -389,60 +409,32 @@ impl<B: Backend> Run<'_, B> {
         file.or(preset.clone()).unwrap_or_else(|| presets::DEFAULT.into())
     }
 
-    fn new_record(
-        &self,
-        model: &ModelSettings,
-        dataset: String,
-        dataset_checksum: String,
-        classes: Vec<String>,
-        trainer: &Trainer<'_, B, Box<dyn Module<B>>>,
-    ) -> Result<RunRecord> {
-        Ok(RunRecord {
-            format: RunRecord::FORMAT,
-            version: VERSION.into(),
-            commit: commit(),
-            model: model.to_string(),
-            parameters: trainer.parameters().trained_elements(),
-            steps_per_epoch: None,
-            seed: self.resolved.config.train.seed,
-            study: self.args.study.clone(),
-            device: self.backend.name(),
-            dataset,
-            dataset_checksum,
-            classes,
-            begun_in: std::env::current_dir().ok(),
-            config: None,
-            saved: false,
-            start: timestamp().rfc3339(),
-            end: None,
-            outcome: RunStatus::Running,
-            error: None,
-            resumed: Vec::new(),
-            removed: Vec::new(),
-            expected_gains: RunRecord::gains(&trainer.expected_gains()?),
-        })
-    }
-
     /// Adds the origin of the setting to an error about a setting.
     fn setting(&self, error: Error) -> Failure {
-        match error {
-            Error::Setting { .. } => self.resolved.locate(KeyError::from(error)).into(),
-            other => other.into(),
-        }
+        with_origin(&self.resolved, error)
     }
 }
 
-/// The record of a run that is resumed at `start`.
-fn continued(old: RunRecord, start: &TrainState, device: String) -> RunRecord {
-    let session = Session { start: timestamp().rfc3339(), step: start.step, version: VERSION.into(), device };
-    let mut resumed = old.resumed;
-    resumed.push(session);
-    RunRecord {
-        format: RunRecord::FORMAT,
-        resumed,
-        end: None,
-        error: None,
-        outcome: RunStatus::Running,
-        ..old
+/// Adds the origin of the setting to an error about a setting.
+pub fn with_origin(settings: &Resolved, error: Error) -> Failure {
+    match error {
+        Error::Setting { .. } => settings.locate(KeyError::from(error)).into(),
+        other => other.into(),
     }
+}
+
+/// Fills the parameters from `model.init`, if it is set.
+pub fn initialise<B: Backend>(settings: &Resolved, parameters: &mut Parameters<B>) -> Result<()> {
+    let model = &settings.config.model;
+    let Some(path) = &model.init else { return Ok(()) };
+    let skip = Skip::new(&model.init_skip)?;
+    let archive = run_folder::read_model(path)?.with_names(model.init_names);
+    let remark = archive.import_wrapped(&skip, parameters).map_err(|error| match error {
+        gradamp_models::Error::Core(error @ Error::Setting { .. }) => {
+            with_origin(settings, error.within("model"))
+        }
+        other => other.into(),
+    })?;
+    remark.iter().for_each(output::message);
+    Ok(())
 }

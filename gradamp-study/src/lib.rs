@@ -8,6 +8,7 @@
 //! | [`compare`] | two groups of runs, or the cells of a sweep, compared with tests and intervals |
 //! | [`statistics`] | the tests, intervals, effect sizes and corrections |
 //! | [`report`] | pages with figures about a run, several runs or a sweep |
+//! | [`range_test`] | the learning-rate range test |
 //! | [`export`] | one table of all epochs of runs, as CSV or Parquet |
 //! | [`tensorboard`] | event files |
 //!
@@ -23,6 +24,7 @@ mod error;
 pub mod export;
 pub mod gains;
 pub(crate) mod latex;
+pub mod range_test;
 pub mod rate;
 pub mod report;
 pub mod resume;

@@ -126,8 +126,11 @@ fn threads(args: &BenchArgs) -> usize {
     }
 }
 
+/// The work of a forward pass as a fraction of a step. Backward is twice as much work as forward.
+pub const FORWARD: f64 = 1.0 / 3.0;
+
 /// The peak memory of the process; `None` if the system does not report it (only Linux does).
-fn peak_bytes() -> Option<u64> {
+pub fn peak_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

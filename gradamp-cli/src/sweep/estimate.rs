@@ -7,7 +7,7 @@ use std::time::Instant;
 use gradamp_core::Backend;
 
 use super::preflight::Extent;
-use crate::bench::Workload;
+use crate::bench::{FORWARD, Workload};
 use crate::device::{self, Opening, Task};
 use crate::failure::Result;
 use gradamp_study::config::{Config, Device, LoopSettings};
@@ -15,8 +15,6 @@ use gradamp_study::run_folder::RunStatus;
 use gradamp_study::sweep::Expansion;
 use gradamp_study::sweep::RunSnapshot;
 
-/// The work of a forward pass as a fraction of a step. Backward is twice as much work as forward.
-const FORWARD: f64 = 1.0 / 3.0;
 /// The number of timed steps. One step that is not timed precedes them.
 const STEPS: usize = 3;
 

@@ -11,8 +11,9 @@ use gradamp_models::ModelSettings;
 
 use crate::dataset::{Data, Sources};
 use crate::device;
-use crate::failure::{Failure, Result};
-use gradamp_study::config::{Config, Device, KeyError, Resolved};
+use crate::failure::Result;
+use crate::train::with_origin;
+use gradamp_study::config::{Config, Device, KeyError};
 use gradamp_study::sweep::Expansion;
 
 /// The amount of work in a run, and what its model follows from.
@@ -124,14 +125,6 @@ fn check_model(config: &Config, extent: Extent, cpu: &Cpu) -> Result<(), Error> 
     let model = gradamp_models::build(&settings, &mut parameters).map_err(Error::external)?;
     Trainer::new(&model, parameters, extent.image, config.train_settings())?;
     Ok(())
-}
-
-/// Adds the origin of the setting to an error about a setting.
-fn with_origin(settings: &Resolved, error: Error) -> Failure {
-    match error {
-        Error::Setting { .. } => settings.locate(KeyError::from(error)).into(),
-        other => other.into(),
-    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,11 @@ pub fn is_finished(root: &Path) -> Result<bool> {
     Ok(RunFolder::record_of(root)?.is_some_and(|record| record.is_finished()))
 }
 
+/// Whether the baseline in `root` has fewer epochs than the run with these settings, which was extended.
+fn is_shorter(root: &Path, run: &Resolved) -> Result<bool> {
+    Ok(RunFolder::settings_of(root)?.config.strategy.epochs() < run.config.strategy.epochs())
+}
+
 /// Calls `train` to train or continue the baseline of the finished run in `root`, unless the baseline is finished,
 /// and prints both runs side by side. Returns the exit code. If the run amplifies nothing, prints that no baseline
 /// follows.
@@ -38,7 +43,7 @@ pub fn follow(
     let mut name = root.file_name().unwrap_or_default().to_os_string();
     name.push("-baseline");
     let folders = BaselineFolders { baseline: root.with_file_name(name), run: root.to_owned() };
-    if !is_finished(&folders.baseline)? {
+    if !is_finished(&folders.baseline)? || is_shorter(&folders.baseline, resolved)? {
         if !quiet {
             output::message(format_args!(
                 "the baseline: the same run without amplification, in {}",

@@ -17,6 +17,7 @@ mod integrity;
 mod loop_options;
 mod old_folders;
 mod optimizer;
+mod plan;
 mod reliability;
 mod report;
 #[cfg(unix)]

@@ -280,3 +280,88 @@ fn data_at_a_relative_path_is_found_from_another_folder() {
     in_folder("there", "train --resume ../here/gone").fails(1, &["cifar", "cannot be read"]);
     in_folder("there", "train --resume ../here/gone --data ../here/moved").succeeds();
 }
+
+/// A run of one constant rate, with `epochs` epochs in its second phase.
+fn of_two_phases(epochs: usize) -> String {
+    format!(
+        "seed = 1\n[[strategy.phase]]\nepochs = 1\nlr = 0.05\n[[strategy.phase]]\nepochs = {epochs}\nlr = 0.02\namplify = true\n"
+    )
+    .replace(
+        "seed = 1",
+        "model = { name = 'resnet18', width = 2 }\ntrain = { batch_size = 16, device = 'cpu', threads = 1, seed = 1, gradients_every = 2 }\n\
+         data = { source = 'shapes', shapes = { train = 96, test = 32 } }\namplification = { kinds = ['batch_norm'], factor = 1.5 }",
+    )
+}
+
+#[test]
+fn a_run_that_is_extended_ends_in_the_bits_of_a_run_that_was_planned_longer() {
+    let place = Workplace::new();
+    place.write("long.toml", &of_two_phases(3));
+    place.write("run.toml", &of_two_phases(1));
+    place.run("train --config long.toml --out long").succeeds();
+    place.run("train --config run.toml --out run").succeeds();
+    let again = place.run("train --resume run").succeeds();
+    assert!(again.err.contains("run: the run is finished already; to train it for more than its 2 epochs: "));
+    assert!(again.err.contains("gradamp train --resume run --epochs N"), "{}", again.err);
+    let before = contents(&place.path("run"));
+    place.run("train --resume run --epochs 1").fails(2, &["--epochs: found 1, but the run has 2 epochs"]);
+    place.run("train --resume run --lr 0.1").fails(2, &["--lr: strategy.phase.0.lr cannot be changed"]);
+    assert!(contents(&place.path("run")) == before, "a refused extension changed the run");
+
+    // Interrupted within the third epoch, and continued without another word about its length.
+    place.run("train --resume run --epochs 4 --max-steps 15").succeeds();
+    place.run("train --resume run").succeeds();
+    let read = |run: &str, file: &str| fs::read(place.path(run).join(file)).unwrap();
+    for file in
+        ["checkpoints/last/model.safetensors", "checkpoints/last/momentum.safetensors", "amplification.jsonl"]
+    {
+        assert!(read("run", file) == read("long", file), "{file} differs");
+    }
+    let metrics = |run: &str| {
+        json_lines(&place.path(run).join("metrics.jsonl")).into_iter().map(without_times).collect::<Vec<_>>()
+    };
+    assert_eq!(metrics("run"), metrics("long"));
+    let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
+    assert!(
+        config.lines().any(|line| line.starts_with("epochs = 3 ") && line.ends_with("# --epochs")),
+        "{config}"
+    );
+    assert!(
+        config.contains("# run.toml:2") && !config.contains("config.toml:"),
+        "the other origins stay: {config}"
+    );
+    place.run("verify run").succeeds();
+}
+
+#[test]
+fn a_run_whose_cosine_has_ended_is_extended_at_a_rate_of_its_own() {
+    let place = Workplace::new();
+    let cosine = of_two_phases(1).replace("lr = 0.02", "lr = { schedule = 'cosine', from = 0.02, to = 0.0 }");
+    place.write("run.toml", &cosine);
+    place.run("train --config run.toml --out run").succeeds();
+    place
+        .run("train --resume run --epochs 3")
+        .fails(2, &["--epochs: the cosine schedule of the last phase ends", "by --lr"]);
+    place.run("train --resume run --epochs 3 --lr 0.001").succeeds();
+    let epochs: Vec<Value> = json_lines(&place.path("run/metrics.jsonl"))
+        .into_iter()
+        .filter(|line| line["kind"] == "epoch")
+        .collect();
+    assert_eq!((epochs.len(), &epochs[2]["lr"], &epochs[2]["phase"]), (3, &0.001.into(), &2.into()));
+    assert_eq!(epochs[2]["amplified"], true);
+    place.run("verify run").succeeds();
+}
+
+#[test]
+fn the_baseline_of_a_run_is_extended_with_the_run() {
+    let place = Workplace::new();
+    let with_baseline = of_two_phases(1).replace("seed = 1,", "seed = 1, baseline = true,");
+    place.write("run.toml", &with_baseline);
+    place.run("train --config run.toml --out run").succeeds();
+    place.run("train --resume run --epochs 3").succeeds();
+    for run in ["run", "run-baseline"] {
+        let lines = json_lines(&place.path(run).join("metrics.jsonl"));
+        assert_eq!(lines.iter().filter(|line| line["kind"] == "epoch").count(), 3, "{run}");
+        place.run(&format!("verify {run}")).succeeds();
+    }
+}

@@ -2,6 +2,7 @@
 
 mod device;
 mod error;
+mod extend;
 pub mod keys;
 mod layers;
 mod model;
@@ -12,6 +13,7 @@ mod phases;
 pub mod presets;
 mod read;
 mod show;
+mod template;
 mod text;
 pub mod tree;
 
@@ -29,6 +31,7 @@ pub use layers::{Difference, Layers, Resolved};
 pub use model::ModelOptions;
 pub use optimizer::{OptimizerName, OptimizerOptions};
 pub(crate) use read::read;
+pub use template::template;
 pub(crate) use text::read_file;
 
 /// All settings of a run. Every key except the strategy's phases has a default.

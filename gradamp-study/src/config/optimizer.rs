@@ -21,6 +21,16 @@ pub enum OptimizerName {
     AdamW,
 }
 
+impl OptimizerName {
+    /// The name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            OptimizerName::Sgd => "sgd",
+            OptimizerName::AdamW => "adamw",
+        }
+    }
+}
+
 /// `[optimizer]`
 ///
 /// `None` means that a key was not written: the value then is the optimiser's default. A key that does not concern the optimiser,

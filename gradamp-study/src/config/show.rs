@@ -66,7 +66,8 @@ fn join(parent: &str, key: &str) -> String {
     if parent.is_empty() { key.to_owned() } else { format!("{parent}.{key}") }
 }
 
-fn inline(node: &Node) -> String {
+/// A value as TOML writes it on one line.
+pub(super) fn inline(node: &Node) -> String {
     match &node.value {
         // A large or small number is written with a power of ten if that is shorter.
         Value::Float(value) if value.is_finite() => format!("{value:?}"),

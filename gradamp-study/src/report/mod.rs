@@ -7,6 +7,7 @@ mod chart;
 mod compared;
 mod figure;
 mod html;
+mod range_test;
 mod run;
 mod subject;
 mod sweep;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub use figure::Figure;
 pub use html::Page;
+pub use range_test::range_page;
 use subject::Subject;
 
 use crate::compare::Options;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gradamp_core::{Backend, BatchSource, Error};
-use gradamp_data::{DataSettings, DatasetPair, Loader, Origin, Resident, Source};
+use gradamp_data::{DataSettings, DatasetPair, Loader, Normalisation, Origin, Resident, Source};
 
 use crate::failure::{Failure, Result};
 use crate::output;
@@ -55,6 +55,11 @@ impl Data {
     /// The shape of an image, `[h, w, c]`.
     pub fn image(&self) -> [usize; 3] {
         self.pair.train.image_shape()
+    }
+
+    /// The constants with which images are normalised.
+    pub fn normalisation(&self) -> &Normalisation {
+        self.pair.train.normalisation()
     }
 
     /// The names of the classes.

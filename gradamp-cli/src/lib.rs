@@ -135,6 +135,9 @@ fn dispatch(cli: &Cli) -> Result<u8> {
 
 /// The panic hook. It prints the message of the panic and its place in the code in one line.
 fn report_panic(info: &PanicHookInfo<'_>) {
+    if gradamp_data::is_guarded() {
+        return; // an error about a damaged file follows
+    }
     screen::restore();
     let place =
         info.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();

@@ -186,6 +186,7 @@ impl<B: Backend> Run<'_, B> {
         let data = Data::load(&config.data, &say)
             .map_err(|error| self.setting(dataset::explain_relative_path(error, &config.data, run)))?;
         let (dataset, checksum) = (data.name().to_owned(), data.checksum().to_owned());
+        let normalisation = Some(data.normalisation().clone());
         let classes = data.classes().to_vec();
         let settings =
             config.model.settings(data.image(), classes.len()).map_err(|error| self.setting(error))?;
@@ -249,7 +250,10 @@ impl<B: Backend> Run<'_, B> {
                 }
                 record
             }
-            None => self.new_record(&settings, dataset, checksum, classes, &trainer)?,
+            None => RunRecord {
+                normalisation,
+                ..self.new_record(&settings, dataset, checksum, classes, &trainer)?
+            },
         };
         let steps_per_epoch = sources.train().batches().div_ceil(config.train.accumulate);
         record.steps_per_epoch = Some(steps_per_epoch as u64);

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
@@ -10,7 +11,7 @@ use crate::{Error, Result};
 /// The constants that normalise pixels to mean 0 and standard deviation 1, for each channel.
 ///
 /// y = (pixel / 255 − mean) / std
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Normalisation {
     /// The mean of each channel, where pixels range from 0 to 1.
     pub mean: Vec<f32>,

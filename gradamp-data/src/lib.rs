@@ -35,6 +35,7 @@ mod cifar;
 mod dataset;
 mod error;
 mod find;
+mod guard;
 pub mod idx;
 #[cfg(feature = "images")]
 pub mod images;
@@ -55,6 +56,7 @@ pub use cifar::fuzzing;
 pub use dataset::{Dataset, DatasetPair, FileState, Normalisation, Origin};
 pub use error::{Error, Place, Result};
 pub use gradamp_core::augment::Augmentation;
+pub use guard::is_guarded;
 pub use loader::{HostBatch, HostBatches, Loader};
 pub use report::{Info, Verification, info, verify};
 pub use resident::Resident;

@@ -30,6 +30,7 @@ impl<B: Backend> Run<'_, B> {
             device: self.backend.name(),
             dataset,
             dataset_checksum,
+            normalisation: None,
             classes,
             begun_in: std::env::current_dir().ok(),
             config: None,

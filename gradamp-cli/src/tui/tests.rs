@@ -41,6 +41,7 @@ fn record(outcome: RunStatus) -> Change {
         device: "CPU (2 threads)".into(),
         dataset: "shapes".into(),
         dataset_checksum: String::new(),
+        normalisation: None,
         begun_in: None,
         classes: Vec::new(),
         start: "2026-03-01T12:00:00Z".into(),

@@ -55,6 +55,9 @@ fn images_of_one_channel_are_trained_evaluated_and_resumed() {
         let described = format!("{model} of width 2 with 10 classes, image 28x28x1: ");
         assert!(report.err.contains(&described), "{}", report.err);
         assert!(report.err.contains("data: MNIST, IDX files, 64 + 64 images"), "{}", report.err);
+        let record = fs::read_to_string(place.path(&format!("{model}/run.json"))).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+        assert_eq!(record["normalisation"], serde_json::json!({ "mean": [0.1307], "std": [0.3081] }));
         place.run(&format!("train --resume {model} --quiet")).succeeds();
         let report = place.run(&format!("eval --run {model} --last --device cpu")).succeeds();
         assert!(report.out.contains("image 28x28x1)\nMNIST: accuracy "), "{}", report.out);

@@ -2,7 +2,6 @@
 //! `label` (CIFAR-100: `fine_label`).
 
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
@@ -12,6 +11,7 @@ use gradamp_core::files;
 use crate::cifar::{CHANNELS, Kind, SIDE};
 use crate::dataset::{Dataset, DatasetPair, FileState, Origin};
 use crate::error::{Error, Place, Result};
+use crate::guard;
 use crate::images::{Pixels, decode};
 
 /// The most images of a file. The files of CIFAR have at most 50,000.
@@ -51,7 +51,7 @@ pub(crate) fn locate(folder: &Path, wanted: Option<Kind>) -> Option<ParquetFiles
 
 /// Calls `read`. The library that reads parquet files panics at some damaged ones, which becomes an error here.
 fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+    guard::guarded(read).unwrap_or_else(|| {
         let file = path.display().to_string();
         Err(Error::format(&file, Place::Byte(0), "a parquet file", "one with damaged pages or columns"))
     })

@@ -63,6 +63,7 @@ impl Invented {
             device: "cpu (avx2, 1 threads)".into(),
             dataset: self.name.into(),
             dataset_checksum: "00ff".into(),
+            normalisation: None,
             begun_in: None,
             classes: (0..self.classes).map(|class| format!("{} class {class}", self.name)).collect(),
             start: "2026-01-01T00:00:00Z".into(),

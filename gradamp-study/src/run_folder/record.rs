@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use gradamp_core::amplify::ParameterGain;
 use gradamp_core::files;
+use gradamp_data::Normalisation;
 use serde::{Deserialize, Serialize};
 
 use super::disk::{RECORD, parse_sealed_json};
@@ -39,6 +40,9 @@ pub struct RunRecord {
     pub dataset: String,
     /// The SHA-256 of the data set's content.
     pub dataset_checksum: String,
+    /// The constants with which images are normalised; earlier versions of the program did not record them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalisation: Option<Normalisation>,
     /// The classes' names.
     #[serde(default)]
     pub classes: Vec<String>,

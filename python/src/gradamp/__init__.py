@@ -7,9 +7,9 @@
 `gradamp.models` holds the networks, `gradamp.peers` the programs that docs/performance.md and docs/results.md compare gradamp with.
 """
 
-from .checkpoint import NORMALISATION, load_torch
+from .checkpoint import NORMALISATION, load_torch, normalisation
 from .files import RunError
 from .hooks import Amplification, amplify
 from .tables import Runs, runs
 
-__all__ = ["NORMALISATION", "Amplification", "RunError", "Runs", "amplify", "load_torch", "runs"]
+__all__ = ["NORMALISATION", "Amplification", "RunError", "Runs", "amplify", "load_torch", "normalisation", "runs"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: The mean and the standard deviation of each channel, for pixels from 0 to 1, by the name of the data set in `run.json`. The network
 #: of a run expects images `[n, channels, h, w]` that are (pixel / 255 - mean) / deviation. Other data sets are normalised by the mean and
-#: deviation of their training images, which `gradamp data info` prints.
+#: deviation of their training images, which `normalisation` reads from a run.
 NORMALISATION = {
     "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "CIFAR-100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
@@ -68,6 +68,29 @@ def load_torch(run: PathLike, checkpoint: str = "best") -> torch.nn.Module:
     except (KeyError, ValueError, RuntimeError) as error:
         raise RunError(f"{path}: does not hold the network of {folder.path / 'config.toml'}: {error}") from error
     return model.eval()
+
+
+def normalisation(run: PathLike) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean and the standard deviation of each channel with which the images of a run were normalised, for pixels from 0 to 1.
+
+    Arguments:
+        run: the folder of a run.
+
+    Errors: `RunError` if there is no such run, or if an earlier version of gradamp, which did not record the numbers, trained it on a
+    data set that `NORMALISATION` does not name.
+
+    Example:
+        >>> import gradamp
+        >>> mean, deviation = gradamp.normalisation("runs/my-run")      # doctest: +SKIP
+    """
+    folder = one(run)
+    recorded = folder.record.get("normalisation")
+    if recorded:
+        return tuple(recorded["mean"]), tuple(recorded["std"])
+    dataset = folder.record.get("dataset")
+    if dataset not in NORMALISATION:
+        raise RunError(f"{folder.path / 'run.json'}: normalisation: is missing, and the data set {dataset!r} is unknown")
+    return NORMALISATION[dataset]
 
 
 def _structure(folder: Folder) -> Row:

@@ -240,7 +240,12 @@ fn without_cifar_one_line_says_where_to_get_it() {
     let report = place.run(&format!("{arguments} --max-steps 1")).succeeds();
     let lines: Vec<&str> = report.err.lines().filter(|line| line.contains("CIFAR-10")).collect();
     assert_eq!(lines.len(), 1, "{}", report.err);
-    assert!(lines[0].contains("generated shapes") && lines[0].contains("https://"), "{}", lines[0]);
+    assert!(
+        lines[0].contains("generated shapes")
+            && lines[0].ends_with("to get CIFAR-10: gradamp data download cifar10"),
+        "{}",
+        lines[0]
+    );
     // Without --out, the run gets a new folder in `runs`.
     assert_eq!(fs::read_dir(place.path("runs")).unwrap().count(), 1);
 }

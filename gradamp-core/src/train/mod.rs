@@ -5,6 +5,7 @@
 
 mod average;
 mod divergence;
+mod epochs;
 mod evaluate;
 pub(crate) mod exact;
 mod loss_scaling;

@@ -2,6 +2,13 @@
 //!
 //! The library contains the whole program; `main.rs` only runs a [`Program`]. Another crate can build its own program
 //! by adding policies, models and data sets to a [`Program`].
+//!
+//! ```no_run
+//! /// The program `gradamp` itself.
+//! fn main() -> std::process::ExitCode {
+//!     gradamp_cli::Program::new().run()
+//! }
+//! ```
 
 mod added;
 mod args;

@@ -12,6 +12,16 @@
 //! | [`export`] | one table of all epochs of runs, as CSV or Parquet |
 //! | [`tensorboard`] | event files |
 //!
+//! ```
+//! use gradamp_study::statistics::{holm, welch};
+//!
+//! // The last accuracies of three amplified runs and of three without amplification.
+//! let test = welch(&[37.1, 36.8, 38.0], &[35.0, 35.9, 34.8]).ok_or("too few runs")?;
+//! let corrected = holm(&[test.p, 0.03]);
+//! assert!(test.p < 0.05 && corrected[0] >= test.p);
+//! # Ok::<(), &str>(())
+//! ```
+//!
 //! The library prints nothing and starts no process. Functions return messages, or pass them to a callback.
 
 #![forbid(unsafe_code)]

@@ -15,7 +15,7 @@ impl<B: Backend, M: Module<B>> Trainer<'_, B, M> {
     /// after each epoch that is due; the first source decides which epoch is the best. A run that stops during an evaluation
     /// keeps all steps of its epoch and repeats the evaluation when it is resumed.
     ///
-    /// **Errors:** those of a source, a hook or an observer; [`Error::Diverged`].
+    /// **Errors:** those of a source, a hook or an observer; [`Error::Diverged`](crate::Error::Diverged).
     pub fn run(
         &mut self,
         train: &dyn BatchSource<B>,

@@ -55,6 +55,40 @@ fn a_run_with_policy_model_and_data_of_this_crate_trains_and_resumes_bit_for_bit
     assert!(page.contains("third-party report") && page.contains("Made by third-party (gradamp "), "{page}");
 }
 
+/// Writes `count` images of 20x16 pixels of each of two classes: bars that lie, and bars that stand.
+fn write_images(root: &Path, count: usize) {
+    for (class, lies) in [("lying", true), ("standing", false)] {
+        let folder = root.join(class);
+        std::fs::create_dir_all(&folder).unwrap();
+        for i in 0..count {
+            let bar = move |x: u32, y: u32| (if lies { y } else { x } + i as u32) % 8 < 3;
+            let shade = |x, y| if bar(x, y) { 200 + (i % 50) as u8 } else { 30 };
+            let image = image::RgbImage::from_fn(20, 16, |x, y| image::Rgb([shade(x, y), 90, shade(x, y)]));
+            image.save(folder.join(format!("{i}.png"))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_folder_of_images_trains_a_wide_network_with_gelu_and_adamw() {
+    let folder = tempfile::tempdir().unwrap();
+    let (here, config) = (folder.path(), file("birds.toml"));
+    write_images(&here.join("bars/train"), 60);
+    write_images(&here.join("bars/test"), 8);
+    let train = ["train", "--config", &config, "--data", "bars", "--device", "cpu", "--threads", "1"];
+    let (_, stderr) = program(here, 0, &[&train[..], &["--out", "whole"]].concat());
+    assert!(stderr.contains("wide-resnet10-gelu of width 8 with 2 classes"), "{stderr}");
+    program(here, 0, &[&train[..], &["--out", "half", "--max-steps", "11"]].concat());
+    program(here, 0, &["train", "--resume", "half", "--device", "cpu"]);
+    for file in ["model", "ema", "exp_avg", "exp_avg_sq"] {
+        let read = |run: &str| {
+            std::fs::read(here.join(run).join(format!("checkpoints/last/{file}.safetensors"))).unwrap()
+        };
+        assert!(read("whole") == read("half"), "{file} differs");
+    }
+    assert!(accuracy(here, "whole") > 0.9, "the model must learn to tell the bars apart");
+}
+
 /// The step and loss of each line of `metrics.jsonl`. Lines also hold times, which differ from run to run.
 fn losses(folder: &Path, run: &str) -> Vec<(u64, f64)> {
     let text = std::fs::read_to_string(folder.join(run).join("metrics.jsonl")).unwrap();

@@ -114,6 +114,10 @@ pub struct TrainArgs {
     /// Show a live dashboard instead of progress bars.
     #[arg(long, conflicts_with = "quiet")]
     pub tui: bool,
+    /// Also print what was chosen: the device and its options, where the data lies and where batches are made, and every
+    /// setting that differs from its default, with its origin.
+    #[arg(long, short, conflicts_with = "quiet")]
+    pub verbose: bool,
     /// Print only errors.
     #[arg(long, short)]
     pub quiet: bool,

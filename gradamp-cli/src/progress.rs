@@ -69,10 +69,7 @@ impl Progress {
             Style::Shown
         } else if let Some(target) = bars() {
             let bar = ProgressBar::with_draw_target(None, target);
-            let template = "{prefix} {bar:16} {pos}/{len} {wide_msg}";
-            bar.set_style(
-                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-            );
+            bar.set_style(style(false));
             Style::Bar(bar)
         } else {
             Style::Lines
@@ -117,34 +114,64 @@ impl Progress {
                         "epoch {epoch}/{} step {done}/{}  {}",
                         self.epochs,
                         report.batches,
-                        self.figures(report)
+                        fitting(&self.figures(report), usize::MAX)
                     ));
                 }
             }
             Style::Bar(bar) => {
+                let prefix = format!("epoch {}/{}", report.epoch + 1, self.epochs);
+                let columns = usize::from(console::Term::stderr().size().1);
+                let is_narrow = columns < NARROW;
+                let bar_columns = if is_narrow { 0 } else { BAR + 1 };
+                let taken = prefix.len() + 1 + bar_columns + format!("{done}/{} ", report.batches).len();
+                bar.set_style(style(is_narrow));
                 bar.set_length(report.batches as u64);
-                bar.set_prefix(format!("epoch {}/{}", report.epoch + 1, self.epochs));
+                bar.set_prefix(prefix);
                 bar.set_position(done as u64);
-                bar.set_message(self.figures(report));
+                bar.set_message(fitting(&self.figures(report), columns.saturating_sub(taken)));
             }
         }
     }
 
-    /// Describes the epoch so far: speed, loss, accuracy, learning rate, amplification and time left.
-    fn figures(&self, report: &StepReport) -> String {
+    /// The fields of the epoch so far, in the order in which they are shown. Each has a rank: the field with the highest rank is
+    /// the first that a narrow terminal loses.
+    fn figures(&self, report: &StepReport) -> [(u8, String); 6] {
         let seconds = self.pace.seconds_per_step().unwrap_or(1.0);
         let steps_left = (self.epochs * report.batches) as f64 - (report.step + 1) as f64;
         let examples = self.examples.max(1) as f64;
-        format!(
-            "{:.0} images/s  loss {:.3}  accuracy {:.1} %  lr {}  {}  {} left",
-            report.examples as f64 / seconds,
-            self.loss_sum / examples,
-            100.0 * self.correct as f64 / examples,
-            rate(report.lr),
-            amplification(report.amplified_sites),
-            duration(steps_left.max(0.0) * seconds),
-        )
+        [
+            (3, format!("{:.0} images/s", report.examples as f64 / seconds)),
+            (0, format!("loss {:.3}", self.loss_sum / examples)),
+            (1, format!("accuracy {:.1} %", 100.0 * self.correct as f64 / examples)),
+            (5, format!("lr {}", rate(report.lr))),
+            (4, amplification(report.amplified_sites)),
+            (2, format!("{} left", duration(steps_left.max(0.0) * seconds))),
+        ]
     }
+}
+
+/// The columns of a bar, and the columns of a terminal below which there is no bar.
+const BAR: usize = 16;
+const NARROW: usize = 120;
+
+fn style(is_narrow: bool) -> ProgressStyle {
+    let template = if is_narrow {
+        "{prefix} {pos}/{len} {wide_msg}"
+    } else {
+        "{prefix} {bar:16} {pos}/{len} {wide_msg}"
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// The fields that fit into `room` columns, two blanks apart. Fields of a high rank are left out first.
+fn fitting(fields: &[(u8, String)], room: usize) -> String {
+    let with_rank_below = |limit: u8| {
+        let kept = fields.iter().filter(|(rank, _)| *rank < limit).map(|(_, text)| text.as_str());
+        kept.collect::<Vec<_>>().join("  ")
+    };
+    let highest = fields.iter().map(|(rank, _)| rank + 1).max().unwrap_or(0);
+    let mut lines = (0..=highest).rev().map(with_rank_below);
+    lines.find(|line| line.chars().count() <= room).unwrap_or_default()
 }
 
 impl<B: Backend> Observer<B> for Progress {
@@ -214,4 +241,25 @@ pub fn of_epoch(line: &EpochLine, epochs: usize, sites: usize) -> String {
 /// Describes whether gradients are amplified, and at how many sites.
 pub fn amplification(sites: usize) -> String {
     if sites == 0 { "amplification off".into() } else { format!("amplification on ({sites} sites)") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_loses_whole_fields_and_the_loss_last() {
+        let fields = [(2, "300 images/s"), (0, "loss 1.234"), (1, "accuracy 50.0 %"), (3, "lr 0.1")];
+        let fields = fields.map(|(rank, text)| (rank, text.to_owned()));
+        for (room, expected) in [
+            (usize::MAX, "300 images/s  loss 1.234  accuracy 50.0 %  lr 0.1"),
+            (49, "300 images/s  loss 1.234  accuracy 50.0 %  lr 0.1"),
+            (48, "300 images/s  loss 1.234  accuracy 50.0 %"),
+            (40, "loss 1.234  accuracy 50.0 %"),
+            (26, "loss 1.234"),
+            (9, ""),
+        ] {
+            assert_eq!(fitting(&fields, room), expected);
+        }
+    }
 }

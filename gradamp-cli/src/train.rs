@@ -5,6 +5,7 @@ mod dry_run;
 mod ongoing;
 mod record;
 mod stop;
+mod verbose;
 
 use std::path::{Path, PathBuf};
 
@@ -199,6 +200,9 @@ impl<B: Backend> Run<'_, B> {
             say("the images are kept on the device");
         }
 
+        if self.args.verbose {
+            self.tell_choices(&sources)?;
+        }
         if self.args.dry_run {
             initialise(&self.resolved, &mut parameters)?;
             self.dry_run(&model, &settings.to_string(), parameters, &sources)?;
@@ -244,7 +248,7 @@ impl<B: Backend> Run<'_, B> {
         };
         let mut record = match old {
             Some(old) => {
-                let mut record = record::continued(old, trainer.state(), self.backend.name());
+                let mut record = self.continued(old, trainer.state());
                 if is_extended {
                     record.expected_gains = RunRecord::gains(&trainer.expected_gains()?);
                 }

@@ -1,15 +1,12 @@
 //! `gradamp lr-find`: a learning-rate range test, without and with amplification.
 
+mod args;
 mod chart;
 
-use std::path::PathBuf;
-
-use clap::Args;
 use gradamp_core::amplify::{Amplify, Curve, LearningRate, Strategy};
 use gradamp_core::train::{Control, Observer, OnDivergence, Snapshot, StepReport, TrainSettings, Trainer};
 use gradamp_core::{Backend, Parameters};
 use gradamp_models::file_behind;
-use gradamp_study::config::number::{LARGEST, real, whole};
 use gradamp_study::config::{Config, LoopSettings, Resolved};
 use gradamp_study::range_test::RangeTest;
 use gradamp_study::rate::rate;
@@ -17,37 +14,12 @@ use gradamp_study::report::range_page;
 use gradamp_study::run_folder::{check_not_owned, write_file};
 use serde_json::json;
 
-use crate::args::SettingsArgs;
+pub use args::LrFindArgs;
+
 use crate::dataset::{Data, Sources};
 use crate::device::{self, Opening, Task};
 use crate::failure::{FAILED, Failure, Result};
 use crate::{interrupt, output, train};
-
-/// `gradamp lr-find`
-#[derive(Args, Debug)]
-pub struct LrFindArgs {
-    /// The settings of the run whose learning rate is looked for.
-    #[command(flatten)]
-    pub settings: SettingsArgs,
-    /// The learning rate of the first step.
-    #[arg(long, default_value_t = 1e-5, value_parser = real)]
-    pub from: f64,
-    /// The learning rate of the last step.
-    #[arg(long, default_value_t = 10.0, value_parser = real)]
-    pub to: f64,
-    /// The number of steps; a test ends sooner where the loss diverges.
-    #[arg(long, default_value_t = 100, value_parser = whole::<u64>(2..=LARGEST))]
-    pub steps: u64,
-    /// The share of the mean loss that each step keeps, in [0, 1).
-    #[arg(long, default_value_t = 0.9, value_parser = real)]
-    pub smoothing: f64,
-    /// Also write a page with the curves.
-    #[arg(long, short, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Print all steps and the suggested rates as one line of JSON.
-    #[arg(long)]
-    pub json: bool,
-}
 
 /// Runs the test and prints its curves and the suggested rates.
 ///
@@ -203,6 +175,7 @@ impl<B: Backend> Observer<B> for Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::SettingsArgs;
 
     #[test]
     fn the_rate_grows_by_one_factor_at_each_step() {

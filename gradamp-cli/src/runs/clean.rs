@@ -3,7 +3,8 @@
 use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
 use std::path::PathBuf;
 
-use super::{CleanArgs, folders};
+use super::args::CleanArgs;
+use super::list::folders;
 use crate::devices::in_units;
 use crate::failure::{Failure, Result};
 use crate::output;

@@ -1,15 +1,15 @@
 //! `gradamp runs list`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{ListArgs, Order, folders};
+use super::args::{ListArgs, Order};
 use crate::devices::in_units;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output;
 use gradamp_study::columns::{clip, columns, header};
-use gradamp_study::run_folder::RunSummary;
+use gradamp_study::run_folder::{RunSummary, find_runs};
 
 /// The most characters of a model in the table.
 const MODEL: usize = 24;
@@ -43,6 +43,17 @@ pub fn list(args: &ListArgs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The run folders in and below `dir`.
+///
+/// **Errors:** no such folder.
+pub(super) fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
+    if !dir.is_dir() {
+        let message = "expected a folder with runs, found no such folder";
+        return Err(Failure::failed(format!("{}: {message}", dir.display())));
+    }
+    Ok(find_runs(dir)?)
 }
 
 fn table(dir: &Path, runs: &[RunSummary]) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::ShowArgs;
+use super::args::ShowArgs;
 use super::list::{as_json, percent, state};
 use crate::devices::in_units;
 use crate::failure::Result;

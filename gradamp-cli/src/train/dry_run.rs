@@ -30,7 +30,7 @@ impl<B: Backend> Run<'_, B> {
     /// **Errors:** those that the run itself would have at its start or in its first steps.
     pub(super) fn dry_run(
         &self,
-        model: &Box<dyn Module<B>>,
+        model: &impl Module<B>,
         description: &str,
         parameters: Parameters<B>,
         sources: &Sources<B>,
@@ -66,7 +66,7 @@ impl<B: Backend> Run<'_, B> {
     /// A row for each phase: its epochs, steps, rates and amplified sites.
     fn phases(
         &self,
-        model: &Box<dyn Module<B>>,
+        model: &impl Module<B>,
         mut parameters: Parameters<B>,
         image: [usize; 3],
         per_epoch: usize,

@@ -44,19 +44,21 @@ impl<B: Backend> Run<'_, B> {
             expected_gains: RunRecord::gains(&trainer.expected_gains()?),
         })
     }
-}
 
-/// The record of a run that is resumed at `start`.
-pub(super) fn continued(old: RunRecord, start: &TrainState, device: String) -> RunRecord {
-    let session = Session { start: timestamp().rfc3339(), step: start.step, version: VERSION.into(), device };
-    let mut resumed = old.resumed;
-    resumed.push(session);
-    RunRecord {
-        format: RunRecord::FORMAT,
-        resumed,
-        end: None,
-        error: None,
-        outcome: RunStatus::Running,
-        ..old
+    /// The record of a run that is resumed at `start`.
+    pub(super) fn continued(&self, old: RunRecord, start: &TrainState) -> RunRecord {
+        let device = self.backend.name();
+        let session =
+            Session { start: timestamp().rfc3339(), step: start.step, version: VERSION.into(), device };
+        let mut resumed = old.resumed;
+        resumed.push(session);
+        RunRecord {
+            format: RunRecord::FORMAT,
+            resumed,
+            end: None,
+            error: None,
+            outcome: RunStatus::Running,
+            ..old
+        }
     }
 }

@@ -33,6 +33,25 @@ fn a_dry_run_shows_the_plan_and_writes_nothing() {
 }
 
 #[test]
+fn a_verbose_run_says_what_was_chosen() {
+    let place = Workplace::new();
+    let report = place.run(&format!("{SMALL} --verbose --dry-run")).succeeds();
+    for part in [
+        "device: cpu (",
+        "(asked for cpu), multiplies in f32, reads the result of each step at once",
+        "data: no path was given; the host makes the batches, on 1 threads",
+        "setting: model.width = 2  (--width)",
+        "setting: train.log_interval = 2  (--set)",
+        "setting: amplification.ratio = 0.5  (preset tour:",
+    ] {
+        assert!(report.err.contains(part), "{part} in\n{}", report.err);
+    }
+    let plain = place.run(&format!("{SMALL} --dry-run")).succeeds();
+    assert!(!plain.err.contains("setting: "), "{}", plain.err);
+    place.run(&format!("{SMALL} --verbose --quiet")).ends_with(2);
+}
+
+#[test]
 fn a_file_of_init_can_be_trained_from() {
     let place = Workplace::new();
     let printed = place.run("init resnet18 shapes").succeeds().out;

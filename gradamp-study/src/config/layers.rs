@@ -206,6 +206,11 @@ impl Resolved {
         }
     }
 
+    /// All settings, each with its path and its value. Lists and tables are taken apart.
+    pub fn values(&self) -> Result<Vec<(String, Value)>, KeyError> {
+        Ok(self.written()?.leaves())
+    }
+
     /// Returns the settings that differ from the defaults, apart from the strategy, which has none.
     pub fn changes_from_defaults(&self) -> Result<Vec<Difference>, KeyError> {
         let mut config = Config { strategy: self.config.strategy.clone(), ..Config::default() };

@@ -1,10 +1,13 @@
-//! The bytes of the TensorFlow protobuf messages that scalars need.
+//! The bytes of the TensorFlow protobuf messages that scalars, texts and hyperparameters need.
 //!
 //! A field is a key, which holds the field's number and the encoding of its value, and then the value. An integer has a
 //! variable length, with 7 bits in each byte, lowest first. Doubles and floats are little endian. Texts and messages follow
 //! their length.
 //!
-//! **Source:** `tensorflow/core/util/event.proto` and `tensorflow/core/framework/summary.proto`.
+//! **Source:** `tensorflow/core/util/event.proto`, `tensorflow/core/framework/summary.proto` and `tensor.proto`, TensorBoard's
+//! `plugins/hparams/plugin_data.proto` and `plugins/text/plugin_data.proto`, and `google/protobuf/struct.proto`.
+
+use crate::config::tree::Value;
 
 /// The encoding of a field's value.
 const VARINT: u64 = 0;
@@ -44,10 +47,78 @@ pub fn scalars(time: f64, step: u64, values: &[(String, f64)]) -> Vec<u8> {
     event
 }
 
+/// `Event { summary }` with a text, which TensorBoard shows as Markdown.
+pub fn text(time: f64, tag: &str, text: &str) -> Vec<u8> {
+    let mut tensor = Vec::new();
+    key(&mut tensor, 1, VARINT);
+    varint(&mut tensor, STRING_TENSOR);
+    bytes(&mut tensor, 2, &[]); // a tensor of no dimension
+    bytes(&mut tensor, 8, text.as_bytes());
+    tensor_event(time, tag, "text", &[], &tensor)
+}
+
+/// `Event { summary }` with the hyperparameters of a run (`SessionStartInfo`), each with its name. Lists and tables have no place among hyperparameters and are left out.
+pub fn hyperparameters(time: f64, settings: &[(String, Value)]) -> Vec<u8> {
+    let mut session = Vec::new();
+    for (name, value) in settings {
+        let mut number = Vec::new();
+        match value {
+            Value::Integer(value) => double(&mut number, 2, *value as f64),
+            Value::Float(value) => double(&mut number, 2, *value),
+            Value::String(value) => bytes(&mut number, 3, value.as_bytes()),
+            Value::Boolean(value) => {
+                key(&mut number, 4, VARINT);
+                varint(&mut number, u64::from(*value));
+            }
+            Value::Array(_) | Value::Table(_) => continue,
+        }
+        let mut entry = Vec::new();
+        bytes(&mut entry, 1, name.as_bytes());
+        bytes(&mut entry, 2, &number);
+        bytes(&mut session, 1, &entry);
+    }
+    double(&mut session, 5, time);
+    let mut data = Vec::new();
+    bytes(&mut data, 3, &session); // the version of the format is 0, which is not written
+    let mut tensor = Vec::new();
+    key(&mut tensor, 1, VARINT);
+    varint(&mut tensor, FLOAT_TENSOR);
+    bytes(&mut tensor, 2, &[0x12, 2, 0x08, 1]); // one dimension of size 1
+    bytes(&mut tensor, 5, &0.0_f32.to_le_bytes());
+    tensor_event(time, "_hparams_/session_start_info", "hparams", &data, &tensor)
+}
+
+/// The types of tensors, of `tensorflow/core/framework/types.proto`.
+const FLOAT_TENSOR: u64 = 1;
+const STRING_TENSOR: u64 = 7;
+/// `DATA_CLASS_TENSOR` of `summary.proto`.
+const TENSOR_CLASS: u64 = 2;
+
+/// `Event { summary }` at step 0 with a tensor that belongs to a plugin of TensorBoard.
+fn tensor_event(time: f64, tag: &str, plugin: &str, data: &[u8], tensor: &[u8]) -> Vec<u8> {
+    let mut owner = Vec::new();
+    bytes(&mut owner, 1, plugin.as_bytes());
+    if !data.is_empty() {
+        bytes(&mut owner, 2, data);
+    }
+    let mut metadata = Vec::new();
+    bytes(&mut metadata, 1, &owner);
+    key(&mut metadata, 4, VARINT);
+    varint(&mut metadata, TENSOR_CLASS);
+    let mut value = Vec::new();
+    bytes(&mut value, 1, tag.as_bytes());
+    bytes(&mut value, 8, tensor);
+    bytes(&mut value, 9, &metadata);
+    let mut summary = Vec::new();
+    bytes(&mut summary, 1, &value);
+    let mut event = begin(time, 0);
+    bytes(&mut event, 5, &summary);
+    event
+}
+
 fn begin(time: f64, step: u64) -> Vec<u8> {
     let mut event = Vec::new();
-    key(&mut event, 1, DOUBLE);
-    event.extend_from_slice(&time.to_le_bytes());
+    double(&mut event, 1, time);
     key(&mut event, 2, VARINT);
     varint(&mut event, step);
     event
@@ -55,6 +126,11 @@ fn begin(time: f64, step: u64) -> Vec<u8> {
 
 fn key(out: &mut Vec<u8>, field: u64, way: u64) {
     varint(out, field << 3 | way);
+}
+
+fn double(out: &mut Vec<u8>, field: u64, value: f64) {
+    key(out, field, DOUBLE);
+    out.extend_from_slice(&value.to_le_bytes());
 }
 
 fn bytes(out: &mut Vec<u8>, field: u64, value: &[u8]) {
@@ -142,5 +218,68 @@ pub(super) mod tests {
         let [Field::Bytes(1, loss), Field::Bytes(1, lr)] = fields(summary)[..] else { panic!("{summary:?}") };
         assert_eq!(fields(loss), [Field::Bytes(1, b"loss/train"), Field::Float(2, 0.25)]);
         assert!(matches!(fields(lr)[1], Field::Float(2, value) if value.is_nan()));
+    }
+
+    /// The metadata of the only value of an event, and its tag and tensor.
+    fn tensor_of(event: &[u8]) -> (&[u8], Vec<Field<'_>>, Vec<Field<'_>>) {
+        let [Field::Double(1, 1.5), Field::Number(2, 0), Field::Bytes(5, summary)] = fields(event)[..] else {
+            panic!("{:?}", fields(event));
+        };
+        let [Field::Bytes(1, value)] = fields(summary)[..] else { panic!("{summary:?}") };
+        let [Field::Bytes(1, tag), Field::Bytes(8, tensor), Field::Bytes(9, metadata)] = fields(value)[..]
+        else {
+            panic!("{value:?}")
+        };
+        (tag, fields(tensor), fields(metadata))
+    }
+
+    #[test]
+    fn a_text_is_a_tensor_of_the_plugin_for_texts() {
+        let event = text(1.5, "configuration", "width = 4");
+        let (tag, tensor, metadata) = tensor_of(&event);
+        assert_eq!(tag, b"configuration");
+        assert_eq!(tensor, [Field::Number(1, 7), Field::Bytes(2, b""), Field::Bytes(8, b"width = 4")]);
+        assert_eq!(metadata, [Field::Bytes(1, b"\x0a\x04text"), Field::Number(4, 2)]);
+    }
+
+    #[test]
+    fn hyperparameters_are_a_map_in_the_metadata_of_their_plugin() {
+        let settings = [
+            ("width", Value::Integer(4)),
+            ("lr", Value::Float(0.1)),
+            ("name", Value::String("mlp".into())),
+            ("skip", Value::Boolean(true)),
+            ("list", Value::Array(Vec::new())),
+        ];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value));
+        let event = hyperparameters(1.5, &settings);
+        let (tag, tensor, metadata) = tensor_of(&event);
+        assert_eq!(tag, b"_hparams_/session_start_info");
+        assert_eq!(
+            tensor,
+            [Field::Number(1, 1), Field::Bytes(2, &[0x12, 2, 8, 1]), Field::Bytes(5, &[0; 4])]
+        );
+        let [Field::Bytes(1, owner), Field::Number(4, 2)] = metadata[..] else { panic!("{metadata:?}") };
+        let [Field::Bytes(1, b"hparams"), Field::Bytes(2, data)] = fields(owner)[..] else {
+            panic!("{owner:?}")
+        };
+        let [Field::Bytes(3, session)] = fields(data)[..] else { panic!("{data:?}") };
+        let entries = fields(session);
+        let (end, entries) = entries.split_last().unwrap();
+        assert_eq!(*end, Field::Double(5, 1.5));
+        let expected = [
+            (&b"width"[..], Field::Double(2, 4.0)),
+            (b"lr", Field::Double(2, 0.1)),
+            (b"name", Field::Bytes(3, b"mlp")),
+            (b"skip", Field::Number(4, 1)),
+        ];
+        assert_eq!(entries.len(), expected.len(), "a list is left out");
+        for (entry, (name, value)) in entries.iter().zip(expected) {
+            let Field::Bytes(1, entry) = entry else { panic!("{entry:?}") };
+            let [Field::Bytes(1, found), Field::Bytes(2, number)] = fields(entry)[..] else {
+                panic!("{entry:?}")
+            };
+            assert_eq!((found, fields(number)), (name, vec![value]));
+        }
     }
 }

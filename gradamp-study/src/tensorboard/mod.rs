@@ -4,6 +4,8 @@
 //! that is made after the run. A resumed run writes a new file, which begins with everything before the checkpoint, and
 //! removes the old file, so that no step is in the files twice.
 //!
+//! A file begins with the run's settings: as hyperparameters, for TensorBoard's table of runs, and as a text.
+//!
 //! The horizontal axis is the number of finished steps. The time is the run's own time, which does not pass while the run is
 //! interrupted.
 
@@ -18,6 +20,8 @@ use std::path::{Path, PathBuf};
 use gradamp_core::Backend;
 use gradamp_core::train::{Control, EpochReport, Observer, Snapshot, StepReport};
 
+use crate::config::tree::Value;
+use crate::resume::is_free;
 use crate::run_folder::{Error, Follower, Result, RunFolder, timestamp};
 
 use scalars::Scalars;
@@ -41,6 +45,7 @@ pub fn convert(root: &Path) -> Result<PathBuf> {
 /// A run's event file, which grows with the run.
 #[derive(Debug)]
 pub struct EventFile {
+    root: PathBuf,
     path: PathBuf,
     out: BufWriter<File>,
     follower: Follower,
@@ -63,7 +68,7 @@ impl EventFile {
         }
         let path = folder.join(format!("{}{second:010}{}", NAME.0, NAME.1));
         let out = BufWriter::new(File::create(&path).map_err(Error::io(&path, "create this file"))?);
-        Ok(Self { path, out, follower: Follower::new(root), scalars: None })
+        Ok(Self { root: root.to_owned(), path, out, follower: Follower::new(root), scalars: None })
     }
 
     /// Writes the events of the changes since the last call.
@@ -73,16 +78,32 @@ impl EventFile {
         let changes = self.follower.poll()?;
         let Some(record) = self.follower.record() else { return Ok(()) };
         let mut bytes = Vec::new();
-        let scalars = self.scalars.get_or_insert_with(|| {
+        if self.scalars.is_none() {
             let scalars = Scalars::begin(record);
-            scalars.head().iter().for_each(|event| record::append(&mut bytes, event));
-            scalars
-        });
+            let (settings, text) = configuration(&self.root)?;
+            scalars.head(&settings, &text).iter().for_each(|event| record::append(&mut bytes, event));
+            self.scalars = Some(scalars);
+        }
+        let Some(scalars) = &mut self.scalars else { return Ok(()) };
         for event in changes.iter().filter_map(|change| scalars.event(change)) {
             record::append(&mut bytes, &event);
         }
         self.out.write_all(&bytes).and_then(|()| self.out.flush()).map_err(Error::io(&self.path, "write"))
     }
+}
+
+/// The settings of the run in `root` that decide about its results, and the text of its configuration.
+///
+/// **Errors:** settings that cannot be read.
+fn configuration(root: &Path) -> Result<(Vec<(String, Value)>, String)> {
+    let path = RunFolder::config_of(root)?;
+    let unreadable = |error: &dyn std::fmt::Display| Error::broken(&path, error.to_string());
+    let settings = RunFolder::settings_of(root).map_err(|error| unreadable(&error))?;
+    let mut values = settings.values().map_err(|error| unreadable(&error))?;
+    // The data set is the same wherever it lies, so that its name is free, but it decides about the results.
+    values.retain(|(name, _)| name == "data.source" || !is_free(name));
+    let text = gradamp_core::files::read_to_string(&path).map_err(Error::io(&path, "read"))?;
+    Ok((values, text))
 }
 
 /// Our event files in `folder`, by the second in their names.

@@ -2,6 +2,7 @@
 
 use gradamp_core::train::SiteSignals;
 
+use crate::config::tree::Value;
 use crate::run_folder::lines::{EpochLine, GradientLine, StepLine};
 use crate::run_folder::{Change, RunRecord, Timestamp};
 
@@ -25,9 +26,16 @@ impl Scalars {
         Self { start, seconds: 0.0, step: 0 }
     }
 
-    /// The events at the beginning of a file.
-    pub fn head(&self) -> [Vec<u8>; 2] {
-        [event::file_version(self.start), event::start(self.start, 0)]
+    /// The events at the beginning of a file. `settings` are the run's hyperparameters and `text` its configuration.
+    pub fn head(&self, settings: &[(String, Value)], text: &str) -> [Vec<u8>; 4] {
+        // Four blanks make a line a line of code in Markdown.
+        let code: Vec<String> = text.lines().map(|line| format!("    {line}")).collect();
+        [
+            event::file_version(self.start),
+            event::start(self.start, 0),
+            event::hyperparameters(self.start, settings),
+            event::text(self.start, "configuration", &code.join("\n")),
+        ]
     }
 
     /// The event of a change; `None` if the change has no numbers.
@@ -137,7 +145,7 @@ mod tests {
     #[test]
     fn time_is_the_runs_own_and_steps_count_those_done() {
         let mut scalars = Scalars::begin(&record());
-        for event in scalars.head() {
+        for event in scalars.head(&[], "text") {
             assert_eq!(time_and_step(&event), (100.0, 0));
         }
         assert_eq!(time_and_step(&scalars.event(&step(1, 2.0)).unwrap()), (104.0, 2));

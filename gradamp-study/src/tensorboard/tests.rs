@@ -69,8 +69,10 @@ fn scalars_of(file: &[u8]) -> Vec<(String, u64, f32)> {
         }
         for value in fields(message) {
             let Field::Bytes(1, value) = value else { panic!("{value:?}") };
-            let [Field::Bytes(1, tag), Field::Float(2, number)] = fields(value)[..] else {
-                panic!("{value:?}")
+            let (tag, number) = match fields(value)[..] {
+                [Field::Bytes(1, tag), Field::Float(2, number)] => (tag, number),
+                [Field::Bytes(1, _), Field::Bytes(8, _), Field::Bytes(9, _)] => continue, // a text or hyperparameters
+                _ => panic!("{value:?}"),
             };
             scalars.push((String::from_utf8(tag.to_vec()).unwrap(), step, number));
         }
@@ -103,6 +105,21 @@ fn a_file_that_grew_with_its_run_has_the_bytes_of_one_made_afterwards() {
     ] {
         assert!(scalars.contains(&(tag.into(), step, value)), "{tag}: {scalars:?}");
     }
+}
+
+#[test]
+fn a_file_begins_with_the_settings_that_decide_about_results() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), 1, 0);
+    EventFile::create(folder.path()).unwrap().update().unwrap();
+    let bytes = file(folder.path());
+    let head = events(&bytes).unwrap();
+    let has = |event: &[u8], text: &str| event.windows(text.len()).any(|window| window == text.as_bytes());
+    for name in ["_hparams_/session_start_info", "model.width", "strategy.lr", "data.source"] {
+        assert!(has(head[2], name), "{name}");
+    }
+    assert!(!has(head[2], "train.threads"), "a setting that changes no result is no hyperparameter");
+    assert!(has(head[3], "configuration") && has(head[3], "    [[strategy.phase]]\n    epochs = 4"));
 }
 
 #[test]

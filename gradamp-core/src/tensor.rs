@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 
-use crate::backend::{Memory, OptimizerKernels, Statistics};
-use crate::{Backend, Error, Result, memory};
+use crate::backend::{Layers, Memory, OptimizerKernels, Statistics};
+use crate::{Error, Result, memory};
 
 /// The shape of a tensor: up to four dimensions, row-major.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -192,7 +192,7 @@ impl<B: Memory> Tensor<B> {
     }
 }
 
-impl<B: Backend> Tensor<B> {
+impl<B: Layers> Tensor<B> {
     /// a + b, on the device.
     ///
     /// **Errors:** unequal shapes.

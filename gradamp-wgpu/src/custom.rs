@@ -7,7 +7,7 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, ShaderStage};
 
 use crate::device::memory::Buffer;
-use crate::device::pipeline::Pipeline;
+use crate::device::pipeline::{Interface, Pipeline};
 use crate::device::stream::MAX_BINDINGS;
 use crate::gpu::Wgpu;
 
@@ -51,15 +51,6 @@ pub struct CustomKernel {
     pipeline: Arc<Pipeline>,
     interface: Interface,
     name: String,
-}
-
-/// What a kernel must be given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Interface {
-    /// The number of buffers.
-    pub(crate) buffers: usize,
-    /// The bytes of the immediate.
-    pub(crate) immediates: usize,
 }
 
 impl Wgpu {

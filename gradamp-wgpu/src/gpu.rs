@@ -10,10 +10,9 @@ use gradamp_core::geometry::Conv2d;
 use gradamp_core::{Error, Result};
 
 use crate::algorithm::{Algorithm, Algorithms, ConvOp, Matrices};
-use crate::custom::Interface;
 use crate::device::adapter::Adapter;
 use crate::device::memory::{Allocator, Block, Buffer, Shortage, mib};
-use crate::device::pipeline::{Pipeline, Pipelines};
+use crate::device::pipeline::{Interface, Pipeline, Pipelines};
 use crate::device::stream::Stream;
 use crate::shaders::kernel::{Kernel, Variant};
 

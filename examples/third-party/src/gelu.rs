@@ -43,7 +43,7 @@ fn apply<B: Backend>(x: &Tensor<B>, dy: Option<&Tensor<B>>) -> Result<Tensor<B>>
         return y.on().ok_or_else(|| gradamp_core::Error::external("a tensor has left its backend"));
     }
     match dy {
-        None => x.map(|x| value(x)),
+        None => x.map(value),
         Some(dy) => x.zip(dy, |x, dy| slope(x) * dy),
     }
 }

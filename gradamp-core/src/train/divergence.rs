@@ -1,6 +1,6 @@
 //! Finds the first parameter or site that is not finite.
 
-use super::pending::StepBatches;
+use super::batches::StepBatches;
 use crate::backend::Statistics;
 use crate::objective::Objective;
 use crate::{Backend, Mode, Module, Parameters, Result, Role, Tape, Tensor};

@@ -4,6 +4,7 @@
 //! [`BatchSource`](crate::BatchSource). It writes no files; an [`Observer`] can.
 
 mod average;
+mod batches;
 mod divergence;
 mod epochs;
 mod evaluate;

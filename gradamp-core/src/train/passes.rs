@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::pending::StepBatches;
+use super::batches::StepBatches;
 use crate::autograd::Probe;
 use crate::objective::Objective;
 use crate::{Backend, Batch, Gradients, Hooks, Module, Parameters, Result, Tape, ops};

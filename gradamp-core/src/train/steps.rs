@@ -3,11 +3,12 @@
 use std::mem::take;
 use std::time::Instant;
 
+use super::batches::StepBatches;
 use super::loss_scaling::RECONSIDERED;
 use super::measured::{GradientSums, Measured};
 use super::meter::Weights;
 use super::passes::Passes;
-use super::pending::{self, Pending, StepBatches};
+use super::pending::{self, Pending};
 use super::signals::Signals;
 use super::step_length::Lengths;
 use super::trainer::{Outcome, Trainer};

@@ -77,7 +77,8 @@ fn table_of(runs: &[Run]) -> Table {
     table.add("validation_accuracy", numbers(&|line| line.validation_accuracy));
     table.add("test_loss", numbers(&|line| line.test_loss));
     table.add("test_accuracy", numbers(&|line| line.test_accuracy));
-    let averages: [(&str, fn(&EpochLine) -> Option<f64>); 4] = [
+    type Of = fn(&EpochLine) -> Option<f64>;
+    let averages: [(&str, Of); 4] = [
         ("validation_ema_loss", |line| line.validation_ema_loss),
         ("validation_ema_accuracy", |line| line.validation_ema_accuracy),
         ("test_ema_loss", |line| line.test_ema_loss),

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::custom::Interface;
 use crate::shaders::kernel::{Kernel, Variant};
 
 /// A compiled kernel.
@@ -13,6 +12,15 @@ pub(crate) struct Pipeline {
     pub(crate) layout: wgpu::BindGroupLayout,
     /// The pipeline's number, a part of the key of cached bind groups.
     pub(crate) number: u32,
+}
+
+/// What a kernel of another crate must be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interface {
+    /// The number of buffers.
+    pub(crate) buffers: usize,
+    /// The bytes of the immediate.
+    pub(crate) immediates: usize,
 }
 
 /// The kernels that were compiled so far. A kernel is compiled when it is first used.

@@ -51,8 +51,8 @@ fn mix_labels(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
     let i = place(group, local);
     if i >= p.images * p.classes { return; }
     let image = i / p.classes;
-    let class = i % p.classes;
-    let own = select(0.0, p.label_share, u32(x[image]) == class);
-    let other = select(0.0, 1.0 - p.label_share, u32(x[(image + p.shift) % p.images]) == class);
+    let k = i % p.classes;
+    let own = select(0.0, p.label_share, u32(x[image]) == k);
+    let other = select(0.0, 1.0 - p.label_share, u32(x[(image + p.shift) % p.images]) == k);
     y[i] = own + other;
 }

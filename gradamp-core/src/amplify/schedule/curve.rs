@@ -1,6 +1,6 @@
 use std::f64::consts::PI;
 
-use super::{Moment, Score};
+use super::moment::{Moment, Score};
 
 /// The course of a learning rate over T steps; s counts from 0.
 ///

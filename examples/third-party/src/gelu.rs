@@ -133,8 +133,8 @@ mod tests {
 
     // PyTorch 2.15's `gelu(x, approximate="tanh")` at these values, and its gradient.
     const X: [f32; 7] = [-100.0, -3.0, -1.0, 0.0, 0.5, 2.0, 100.0];
-    const Y: [f32; 7] = [-0.0, -0.003637392, -0.158808009, 0.0, 0.34571401, 1.954597694, 100.0];
-    const DX: [f32; 7] = [0.0, -0.011584167, -0.082964084, 0.5, 0.867369904, 1.086099257, 1.0];
+    const Y: [f32; 7] = [-0.0, -0.003637392, -0.158_808, 0.0, 0.345_714, 1.954_597_7, 100.0];
+    const DX: [f32; 7] = [0.0, -0.011584167, -0.082964084, 0.5, 0.867_369_9, 1.086_099_3, 1.0];
 
     fn follows_pytorchs<B: Backend>(backend: &B) -> Result<()> {
         let mut parameters = Parameters::new(backend, 0);

@@ -28,7 +28,7 @@ pub struct Score {
 /// A learning rate for every step of a run.
 ///
 /// A rate is a function of the moment alone: a schedule has no state, so that a resumed run has the rates of one that never stopped.
-/// [`LearningRate`] is the schedule of a configuration. A closure is a schedule, too:
+/// [`LearningRate`](super::LearningRate) is the schedule of a configuration. A closure is a schedule, too:
 ///
 /// ```
 /// use gradamp_core::amplify::{Moment, Schedule};

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod dry_run;
+mod finished;
 mod ongoing;
 mod record;
 mod stop;
@@ -62,8 +63,8 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
             let Resumed { folder, settings: mut resolved, is_extended } =
                 resume::settings(path, &args.settings)?;
             if let Some(record) = folder.read_record()? {
-                if record.is_finished() && !is_extended {
-                    finished(args, &folder, &resolved)?;
+                if record.is_finished() && !is_extended && !finished::goes_on(&folder, &resolved)? {
+                    finished::show(args.quiet, &folder, &resolved)?;
                     return train_baseline(args, &resolved, folder.root(), SUCCESS);
                 }
                 let found = find_data(&mut resolved, &record);
@@ -118,27 +119,6 @@ fn run(
         &Opening { threads, gpu_memory, precision, tuned, trusted: false },
         Call { args, resolved, folder, as_baseline },
     )
-}
-
-/// Handles the resume of a finished run: prints its results and changes nothing.
-fn finished(args: &TrainArgs, folder: &RunFolder, resolved: &Resolved) -> Result<()> {
-    let damages: Vec<String> =
-        run_folder::findings(folder.root())?.iter().filter_map(run_folder::Finding::damage).collect();
-    if !damages.is_empty() {
-        let message = format!("{}: finished, but damaged: {}", folder.root().display(), damages.join("; "));
-        return Err(Failure::failed(message));
-    }
-    if !args.quiet {
-        let root = folder.root().display();
-        output::message(format_args!(
-            "{root}: the run is finished already; to train it for more than its {} epochs: {} --epochs N",
-            resolved.config.strategy.epochs(),
-            shell::resume_command(folder.root())
-        ));
-        let table = phase_table(folder.root(), &resolved.config.strategy);
-        output::result(format_args!("\n{table}\n{root}"));
-    }
-    Ok(())
 }
 
 /// One call of `gradamp train`, before its device is opened.

@@ -54,6 +54,12 @@ fn a_run_ends_when_its_patience_does() {
     assert!(run.err.contains("no better evaluation in 2 epochs"), "{}", run.err);
     let metrics = fs::read_to_string(place.path("run/metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().filter(|line| line.contains("\"kind\":\"epoch\"")).count(), 3, "{metrics}");
+    let again = place.run("train --resume run").succeeds();
+    assert!(
+        again.err.contains("for more patience: gradamp train --resume run --set train.patience=N"),
+        "{}",
+        again.err
+    );
     // More patience lets the run go on.
     place.run("train --threads 1 --resume run --set train.patience=4").succeeds();
     let metrics = fs::read_to_string(place.path("run/metrics.jsonl")).unwrap();

@@ -79,15 +79,16 @@ fn an_old_run_can_be_finished_and_keeps_its_log_lines() {
         let after = text(&run, name);
         assert!(after.len() > before.len() && after.starts_with(before), "{name}");
     }
-    // TensorBoard's file is written again, with the settings after its first record, which earlier versions did not write, and then
+    // TensorBoard's file is written again, with the settings after its first two records, which earlier versions did not write, and then
     // the earlier events.
     let (before, after) = (events.into_values().next(), contents(&run.join("tensorboard")));
     assert_eq!(after.len(), 1);
     let (before, after) = (before.unwrap(), after.into_values().next().unwrap());
     // A record has its length, a checksum of the length, the data, and a checksum of the data.
-    let first = u64::from_le_bytes(before[..8].try_into().unwrap()) as usize + 16;
-    let (version, earlier) = before.split_at(first);
-    assert!(after.starts_with(version));
+    let end =
+        |begin: usize| begin + u64::from_le_bytes(before[begin..][..8].try_into().unwrap()) as usize + 16;
+    let (head, earlier) = before.split_at(end(end(0)));
+    assert!(after.starts_with(head));
     assert!(after.windows(earlier.len()).any(|part| part == earlier), "earlier events are missing");
     let record: Value = serde_json::from_str(&text(&run, "run.json")).unwrap();
     assert_eq!(record["outcome"], "finished");

@@ -1,15 +1,15 @@
-"""A wide residual network in PyTorch, and the files of `wide_resnet.rs`: its weights, and images with their logits and gradients.
+"""A wide residual network in PyTorch, and the files of `wide_resnet.rs`.
 
-    pip install torch safetensors
-    python wide_resnet.py
+The files hold its weights, and images with their logits and gradients: `pip install torch safetensors`, then
+`python wide_resnet.py`.
 """
 
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn import functional
 
 
 class Block(nn.Module):
@@ -47,7 +47,7 @@ class WideResNet10(nn.Module):
 
 def main():
     torch.manual_seed(0)
-    relu, gelu = F.relu, lambda x: F.gelu(x, approximate="tanh")
+    relu, gelu = functional.relu, lambda x: functional.gelu(x, approximate="tanh")
     model = WideResNet10(2, 3, relu)
     images, labels = torch.randn(4, 3, 8, 8), torch.tensor([0, 2, 1, 1])
     results = {"images": images.permute(0, 2, 3, 1), "labels": labels.float()}
@@ -59,7 +59,7 @@ def main():
                 module.f = f
         model.zero_grad()
         logits = model(images)
-        F.cross_entropy(logits, labels).backward()
+        functional.cross_entropy(logits, labels).backward()
         results[f"{name}.logits"] = logits
         results[f"{name}.gradient"] = model.linear.weight.grad.t()
         results[f"{name}.first_gradient"] = model.conv1.weight.grad.permute(2, 3, 1, 0)

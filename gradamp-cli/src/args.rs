@@ -1,7 +1,7 @@
 //! The command line.
 
-mod bench;
-mod settings;
+pub mod bench;
+pub mod settings;
 
 use std::any::TypeId;
 use std::path::PathBuf;
@@ -48,7 +48,7 @@ pub enum Command {
     Sweep(crate::sweep::SweepArgs),
     /// Find a learning rate by a range test: the loss of a short training whose rate grows exponentially, without and with
     /// amplification.
-    LrFind(Box<crate::lr_find::LrFindArgs>),
+    LrFind(Box<crate::lr_find::args::LrFindArgs>),
     /// Evaluate a trained network: its loss, its accuracy, and the accuracy of each class.
     Eval(EvalArgs),
     /// Compare two runs, two groups of runs, or the cells of a sweep, with tests and intervals.
@@ -60,7 +60,7 @@ pub enum Command {
     /// Check that no file of a run or a sweep has changed since it was written.
     Verify(crate::verify::VerifyArgs),
     /// List runs, show one, or remove what they can spare.
-    Runs(crate::runs::RunsArgs),
+    Runs(crate::runs::args::RunsArgs),
     /// Show or check a data set.
     #[command(subcommand)]
     Data(DataCommand),

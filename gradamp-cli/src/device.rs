@@ -4,10 +4,10 @@ use gradamp_core::{Backend, Error};
 use gradamp_cpu::Cpu;
 use gradamp_wgpu::{Adapter, Choice, NoAdapter, OpenError, Options, Wgpu};
 
-use crate::args::DeviceArgs;
+use crate::args::bench::DeviceArgs;
 use crate::failure::{Failure, Result};
 use crate::{output, stderr, tunings};
-use gradamp_study::config::{Device, Gpu, Memory, Precision};
+use gradamp_study::config::{Device, Gpu, LoopSettings, Memory, Precision};
 use gradamp_study::shell;
 
 /// The work of a command, on whichever backend was chosen.
@@ -46,6 +46,14 @@ pub struct Opening {
     pub tuned: bool,
     /// Whether the self-test is skipped, so that a GPU that computes wrongly can be examined.
     pub trusted: bool,
+}
+
+impl From<&LoopSettings> for Opening {
+    /// The options with which a run opens its device.
+    fn from(run: &LoopSettings) -> Self {
+        let LoopSettings { threads, gpu_memory, precision, tuned, .. } = *run;
+        Self { threads, gpu_memory, precision, tuned, trusted: false }
+    }
 }
 
 impl DeviceArgs {

@@ -7,7 +7,7 @@ use gradamp_study::config::{Layers, Resolved};
 use gradamp_study::resume::is_free;
 use gradamp_study::run_folder::{LoadedCheckpoint, Log, RunFolder, RunRecord};
 
-use crate::args::SettingsArgs;
+use crate::args::settings::SettingsArgs;
 use crate::failure::{Failure, Result};
 use crate::output;
 

@@ -23,7 +23,7 @@ use crate::resume::{self, Resumed};
 use crate::tui::{Dashboard, Live};
 use crate::{device, hangup, interrupt, output, screen};
 use baseline::BaselineFolders;
-use gradamp_study::config::{KeyError, LoopSettings, Resolved, presets};
+use gradamp_study::config::{KeyError, Resolved, presets};
 use gradamp_study::resume::{check_data, find_data};
 use gradamp_study::run_folder::{
     self, Follower, LoadedCheckpoint, LogSeals, Logs, Recorder, RunFolder, RunRecord, RunStatus, phase_table,
@@ -114,11 +114,8 @@ fn run(
     if chosen.precision(settings.precision) != settings.precision {
         output::message("this device has no mixed precision; it multiplies in f32");
     }
-    let LoopSettings { threads, gpu_memory, precision, tuned, .. } = *settings;
-    chosen.run(
-        &Opening { threads, gpu_memory, precision, tuned, trusted: false },
-        Call { args, resolved, folder, as_baseline },
-    )
+    let opening = Opening::from(settings);
+    chosen.run(&opening, Call { args, resolved, folder, as_baseline })
 }
 
 /// One call of `gradamp train`, before its device is opened.
@@ -239,7 +236,7 @@ impl<B: Backend> Run<'_, B> {
                 ..self.new_record(&settings, dataset, checksum, classes, &trainer)?
             },
         };
-        let steps_per_epoch = sources.train().batches().div_ceil(config.train.accumulate);
+        let steps_per_epoch = config.train.steps_per_epoch(sources.train().batches());
         record.steps_per_epoch = Some(steps_per_epoch as u64);
         record.saved |= was_saved;
         // From here on the run folder exists. All settings were checked before.

@@ -1,4 +1,4 @@
-//! Softmax cross-entropy against smoothed labels. One pass computes the loss and its gradient.
+//! Softmax cross-entropy against smoothed labels or shares of classes. One pass computes the loss and its gradient.
 
 use gradamp_core::geometry::Rows;
 
@@ -7,7 +7,7 @@ use crate::threads::Threads;
 /// Rows of one task.
 const BLOCK: usize = 64;
 
-/// t_k = (1 − s) · [k = l] + s/K; loss_r = −Σ_k t_k · ln q_k; dlogits[r, k] = (q_k − t_k) / rows; q = softmax
+/// Against labels: t_k = (1 − s) · [k = l] + s/K; loss_r = −Σ_k t_k · ln q_k; dlogits[r, k] = (q_k − t_k) / rows; q = softmax
 ///
 /// Returns the mean loss and the number of correct rows. Computes in f64: the logits are few, and a loss near 0 keeps its
 /// digits.
@@ -19,68 +19,62 @@ pub(super) fn softmax_cross_entropy(
     labels: &[f32],
     dlogits: &mut [f32],
 ) -> (f32, f32) {
-    let k = g.channels;
-    let (smoothing, rows) = (f64::from(smoothing), g.rows as f64);
-    let mut parts = vec![(0.0f64, 0u32); g.rows.div_ceil(BLOCK)];
-    let blocks = logits[..g.len()]
-        .chunks(BLOCK * k)
-        .zip(labels[..g.rows].chunks(BLOCK))
-        .zip(dlogits[..g.len()].chunks_mut(BLOCK * k))
-        .zip(&mut parts);
-    threads.each(blocks, |(((logits, labels), dlogits), (loss, correct))| {
-        for ((logits, &label), dlogits) in logits.chunks(k).zip(labels).zip(dlogits.chunks_mut(k)) {
-            let label = label as usize;
-            let largest = first_largest(logits);
-            let shift = f64::from(logits[largest]);
-            let sum: f64 = logits.iter().map(|&z| (f64::from(z) - shift).exp()).sum();
-            for (i, (&z, dz)) in logits.iter().zip(dlogits.iter_mut()).enumerate() {
-                let target = if i == label { 1.0 - smoothing } else { 0.0 } + smoothing / k as f64;
-                let z = f64::from(z) - shift;
-                if target != 0.0 {
-                    *loss -= target * (z - sum.ln());
-                }
-                *dz = ((z.exp() / sum - target) / rows) as f32;
-            }
-            *correct += u32::from(largest == label);
-        }
-    });
-    let (loss, correct) = parts.iter().fold((0.0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
-    ((loss / rows) as f32, correct as f32)
+    let of_label = |label: &[f32]| (label[0] as usize, 1.0);
+    let share = |label: &[f32], k: usize| if k == label[0] as usize { 1.0 } else { 0.0 };
+    cross_entropy(threads, g, smoothing, logits, (labels, 1), dlogits, of_label, share)
 }
 
-/// The same against shares of classes, whose sum in a row is T: dlogits[r, k] = (T · q_k − t_k) / rows
+/// Against shares of classes, whose sum in a row is T: t_k = (1 − s) · share_k + s · T/K; dlogits[r, k] = (T · q_k − t_k) / rows
 pub(super) fn soft_cross_entropy(
     threads: &Threads,
     g: &Rows,
     smoothing: f32,
     logits: &[f32],
-    targets: &[f32],
+    shares: &[f32],
     dlogits: &mut [f32],
+) -> (f32, f32) {
+    let of_shares = |shares: &[f32]| (first_largest(shares), shares.iter().copied().map(f64::from).sum());
+    let share = |shares: &[f32], k: usize| f64::from(shares[k]);
+    cross_entropy(threads, g, smoothing, logits, (shares, g.channels), dlogits, of_shares, share)
+}
+
+/// `targets` has so many numbers for each row. `of_row` gives the class of a row's targets and the sum of its shares; `share`, the
+/// share of a class.
+fn cross_entropy(
+    threads: &Threads,
+    g: &Rows,
+    smoothing: f32,
+    logits: &[f32],
+    (targets, width): (&[f32], usize),
+    dlogits: &mut [f32],
+    of_row: impl Fn(&[f32]) -> (usize, f64) + Sync,
+    share: impl Fn(&[f32], usize) -> f64 + Sync,
 ) -> (f32, f32) {
     let k = g.channels;
     let (smoothing, rows) = (f64::from(smoothing), g.rows as f64);
     let mut parts = vec![(0.0f64, 0u32); g.rows.div_ceil(BLOCK)];
     let blocks = logits[..g.len()]
         .chunks(BLOCK * k)
-        .zip(targets[..g.len()].chunks(BLOCK * k))
+        .zip(targets[..g.rows * width].chunks(BLOCK * width))
         .zip(dlogits[..g.len()].chunks_mut(BLOCK * k))
         .zip(&mut parts);
     threads.each(blocks, |(((logits, targets), dlogits), (loss, correct))| {
-        for ((logits, targets), dlogits) in logits.chunks(k).zip(targets.chunks(k)).zip(dlogits.chunks_mut(k))
-        {
+        let rows_of_block = logits.chunks(k).zip(targets.chunks(width)).zip(dlogits.chunks_mut(k));
+        for ((logits, targets), dlogits) in rows_of_block {
             let largest = first_largest(logits);
             let shift = f64::from(logits[largest]);
             let sum: f64 = logits.iter().map(|&z| (f64::from(z) - shift).exp()).sum();
-            let total: f64 = targets.iter().copied().map(f64::from).sum();
-            for ((&z, &t), dz) in logits.iter().zip(targets).zip(dlogits.iter_mut()) {
-                let target = (1.0 - smoothing) * f64::from(t) + smoothing * total / k as f64;
+            let (class, total) = of_row(targets);
+            for (i, (&z, dz)) in logits.iter().zip(dlogits.iter_mut()).enumerate() {
+                let target = (1.0 - smoothing) * share(targets, i) + smoothing * total / k as f64;
                 let z = f64::from(z) - shift;
+                // −infinity at a class without a share does not count; NaN does.
                 if target != 0.0 || z.is_nan() {
                     *loss -= target * (z - sum.ln());
                 }
                 *dz = ((total * z.exp() / sum - target) / rows) as f32;
             }
-            *correct += u32::from(largest == first_largest(targets));
+            *correct += u32::from(largest == class);
         }
     });
     let (loss, correct) = parts.iter().fold((0.0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use gradamp_study::config::number::{LARGEST, real, whole};
 
-use crate::args::SettingsArgs;
+use crate::args::settings::SettingsArgs;
 
 /// `gradamp lr-find`
 #[derive(Args, Debug)]

@@ -1,21 +1,20 @@
 //! `gradamp lr-find`: a learning-rate range test, without and with amplification.
 
-mod args;
+pub mod args;
 mod chart;
 
 use gradamp_core::amplify::{Amplify, Curve, LearningRate, Strategy};
 use gradamp_core::train::{Control, Observer, OnDivergence, Snapshot, StepReport, TrainSettings, Trainer};
 use gradamp_core::{Backend, Parameters};
 use gradamp_models::file_behind;
-use gradamp_study::config::{Config, LoopSettings, Resolved};
+use gradamp_study::config::{Config, KeyError, Resolved};
 use gradamp_study::range_test::RangeTest;
 use gradamp_study::rate::rate;
 use gradamp_study::report::range_page;
 use gradamp_study::run_folder::{check_not_owned, write_file};
 use serde_json::json;
 
-pub use args::LrFindArgs;
-
+use self::args::LrFindArgs;
 use crate::dataset::{Data, Sources};
 use crate::device::{self, Opening, Task};
 use crate::failure::{FAILED, Failure, Result};
@@ -54,11 +53,10 @@ pub fn lr_find(args: &LrFindArgs) -> Result<()> {
     }
     let resolved = settings.layers().resolve()?;
     resolved.notes.iter().for_each(output::message);
-    let LoopSettings { threads, gpu_memory, precision, tuned, .. } = resolved.config.train;
     let chosen = device::choose(&resolved.config.train.device)
-        .map_err(|error| resolved.locate(gradamp_study::config::KeyError::from(error)))?;
-    let opening = Opening { threads, gpu_memory, precision, tuned, trusted: false };
-    let (tests, lead) = chosen.run(&opening, Find { args, resolved: &resolved })?;
+        .map_err(|error| resolved.locate(KeyError::from(error)))?;
+    let (tests, lead) =
+        chosen.run(&Opening::from(&resolved.config.train), Find { args, resolved: &resolved })?;
     if let Some(path) = &args.output {
         write_file(path, range_page(&tests, &lead).html().as_bytes())?;
         output::message(format_args!("page: {}", path.display()));
@@ -128,7 +126,7 @@ impl Task for Find<'_> {
                 output::message("no phase of the run is amplified, so there is no test with amplification");
                 continue;
             };
-            let per_epoch = sources.train().batches().div_ceil(config.train.accumulate);
+            let per_epoch = config.train.steps_per_epoch(sources.train().batches());
             let settings = ramp(self.args, config, amplify, per_epoch);
             let mut test = Watch(RangeTest::new(name, self.args.smoothing));
             let image = sources.train().image_shape();
@@ -175,7 +173,7 @@ impl<B: Backend> Observer<B> for Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::SettingsArgs;
+    use crate::args::settings::SettingsArgs;
 
     #[test]
     fn the_rate_grows_by_one_factor_at_each_step() {

@@ -1,12 +1,11 @@
 //! `gradamp runs`: lists the runs below a folder, shows one, and removes what they can spare.
 
-mod args;
+pub mod args;
 mod clean;
 mod list;
 mod show;
 
-pub use args::RunsArgs;
-use args::RunsCommand;
+use args::{RunsArgs, RunsCommand};
 
 use crate::failure::Result;
 

@@ -87,10 +87,9 @@ fn subject(config: &Config, extent: Extent, device: Option<&Device>) -> Result<S
 
 /// Measures the seconds per step.
 fn step(config: &Config, extent: Extent, device: Option<&Device>) -> Result<f64> {
-    let LoopSettings { batch_size, device: own, threads, gpu_memory, precision, tuned, .. } =
-        config.train.clone();
-    let opening = Opening { threads, gpu_memory, precision, tuned, trusted: false };
-    device::choose(device.unwrap_or(&own))?.run(&opening, Steps { config, extent, batch_size })
+    let train = &config.train;
+    let steps = Steps { config, extent, batch_size: train.batch_size };
+    device::choose(device.unwrap_or(&train.device))?.run(&Opening::from(train), steps)
 }
 
 struct Steps<'a> {

@@ -60,7 +60,7 @@ impl<B: Backend> Run<'_, B> {
     }
 
     fn steps_per_epoch(&self, sources: &Sources<B>) -> usize {
-        sources.train().batches().div_ceil(self.resolved.config.train.accumulate)
+        self.resolved.config.train.steps_per_epoch(sources.train().batches())
     }
 
     /// A row for each phase: its epochs, steps, rates and amplified sites.

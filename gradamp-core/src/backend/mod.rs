@@ -40,7 +40,7 @@ mod fused;
 mod layers;
 mod linear_algebra;
 mod memory;
-mod on_host;
+pub(crate) mod on_host;
 mod optimizer;
 mod precision;
 

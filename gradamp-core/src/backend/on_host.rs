@@ -48,7 +48,8 @@ pub(super) fn soft_cross_entropy<B: Memory>(
     backend.write(&gradient, dlogits)
 }
 
-fn first_largest(row: &[f32]) -> usize {
+/// The place of the largest value, the first of equals.
+pub(crate) fn first_largest(row: &[f32]) -> usize {
     (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
 }
 

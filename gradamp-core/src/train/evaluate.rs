@@ -2,6 +2,7 @@ use std::mem::take;
 use std::time::{Duration, Instant};
 
 use super::{Control, Evaluation};
+use crate::backend::on_host::first_largest;
 use crate::objective::{CrossEntropy, Objective};
 use crate::{Backend, BatchSource, Error, Module, Parameters, Result, Tape, Tensor};
 
@@ -92,14 +93,4 @@ impl Evaluation {
         }
         Ok(())
     }
-}
-
-fn first_largest(row: &[f32]) -> usize {
-    let mut best = 0;
-    for (i, value) in row.iter().enumerate() {
-        if *value > row[best] {
-            best = i;
-        }
-    }
-    best
 }

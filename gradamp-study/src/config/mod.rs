@@ -138,6 +138,13 @@ impl Default for LoopSettings {
     }
 }
 
+impl LoopSettings {
+    /// The steps of an epoch of so many batches.
+    pub fn steps_per_epoch(&self, batches: usize) -> usize {
+        batches.div_ceil(self.accumulate)
+    }
+}
+
 impl Config {
     /// Checks every value against its range.
     ///

@@ -166,15 +166,15 @@ impl ImageFolder {
     /// **Errors:** an image can't be read, or has another size than the first one; there is not enough memory.
     pub fn read(&self) -> Result<DatasetPair> {
         let (mut first, mut is_grey) = (None, true);
+        let count = self.len();
         let mut sets = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
         for (classes, (images, labels)) in self.sets.iter().zip(&mut sets) {
             for (label, class) in classes.iter().enumerate() {
                 for path in &class.images {
                     let pixels = self.image(path, &mut first)?;
-                    let all = self.len() * pixels.rgb.len();
                     images
                         .try_reserve(pixels.rgb.len())
-                        .map_err(|_| memory(format!("{} images", self.len()), all))?;
+                        .map_err(|_| memory(format!("{count} images"), count * pixels.rgb.len()))?;
                     images.extend(pixels.rgb);
                     labels.push(label as u32);
                     is_grey &= pixels.is_grey;

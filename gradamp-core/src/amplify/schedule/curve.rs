@@ -127,7 +127,8 @@ fn plateaus(scores: &[Score], patience: usize, threshold: f64) -> usize {
     let (mut least, mut without, mut plateaus) = (f64::INFINITY, 0, 0);
     for Score { loss, .. } in scores {
         // The first number is an improvement on infinity; NaN never is one.
-        if *loss < least - if least.is_finite() { threshold * least } else { 0.0 } {
+        let limit = if least.is_finite() { least - threshold * least } else { least };
+        if *loss < limit {
             (least, without) = (*loss, 0);
         } else {
             without += 1;

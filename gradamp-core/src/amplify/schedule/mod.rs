@@ -22,12 +22,6 @@ use crate::{Error, Result};
 pub use curve::Curve;
 pub use moment::{Moment, Schedule, Score};
 
-impl Schedule for LearningRate {
-    fn lr(&self, at: &Moment<'_>) -> f64 {
-        self.lr_at(at)
-    }
-}
-
 /// A learning rate over a span of T steps, of which the first W may be a warm-up.
 ///
 /// With t counted from the span's first step:
@@ -157,6 +151,12 @@ impl LearningRate {
             ));
         }
         Ok(())
+    }
+}
+
+impl Schedule for LearningRate {
+    fn lr(&self, at: &Moment<'_>) -> f64 {
+        self.lr_at(at)
     }
 }
 

@@ -1,27 +1,27 @@
 //! Tables of text.
 
-use std::fmt::Write;
+use comfy_table::{CellAlignment, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle};
+
+/// A rule under the header, and nothing between columns.
+const RULE_UNDER_HEADER: TableStyle = TableStyle::new()
+    .header_lines(ContentLineStyle::none().junction(' '))
+    .header_separator(LineStyle::none().fill('-').junction('-'))
+    .content_lines(ContentLineStyle::none().junction(' '));
 
 /// Aligns `rows` in columns, two blanks apart, with a rule under the first row. `sides` has a `<` for each left-aligned
 /// column and a `>` for each right-aligned one.
 pub fn columns(rows: &[Vec<String>], sides: &str) -> String {
-    let width = |column: usize| rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max();
-    let columns: Vec<(usize, char)> =
-        sides.chars().enumerate().map(|(column, side)| (width(column).unwrap_or(0), side)).collect();
-    let mut text = String::new();
-    for (i, row) in rows.iter().enumerate() {
-        let pad = |(cell, &(width, side)): (&String, &(usize, char))| match side {
-            '<' => format!("{cell:<width$}"),
-            _ => format!("{cell:>width$}"),
-        };
-        let cells: Vec<String> = row.iter().zip(&columns).map(pad).collect();
-        let _ = writeln!(text, "{}", cells.join("  ").trim_end()); // writing to a String cannot fail
-        if i == 0 {
-            let rules: Vec<String> = columns.iter().map(|&(width, _)| "-".repeat(width)).collect();
-            let _ = writeln!(text, "{}", rules.join("  "));
-        }
+    let mut table = Table::new();
+    table.set_content_arrangement(ContentArrangement::Disabled).load_style(RULE_UNDER_HEADER);
+    if let Some((header, rows)) = rows.split_first() {
+        table.set_header(header).add_rows(rows);
     }
-    text
+    let last = sides.len().saturating_sub(1);
+    for (i, (column, side)) in table.column_iter_mut().zip(sides.chars()).enumerate() {
+        let alignment = if side == '<' { CellAlignment::Left } else { CellAlignment::Right };
+        column.set_padding((0, u16::from(i < last))).set_cell_alignment(alignment);
+    }
+    table.trim_fmt() + "\n"
 }
 
 /// Shortens `text` to `most` characters, the last of which is then an ellipsis.
@@ -37,20 +37,16 @@ pub fn header<const N: usize>(names: [&str; N]) -> Vec<String> {
     names.map(str::to_owned).to_vec()
 }
 
-/// A row of comma-separated values, with its line feed.
+/// Rows of comma-separated values, each with its line feed.
 ///
 /// **Source:** RFC 4180, with a line feed alone.
-pub(crate) fn csv_row(cells: &[String]) -> String {
-    let mut text = String::new();
-    for (i, cell) in cells.iter().enumerate() {
-        let comma = if i == 0 { "" } else { "," };
-        let _ = match cell.contains(['"', ',', '\n', '\r']) {
-            true => write!(text, "{comma}\"{}\"", cell.replace('"', "\"\"")),
-            false => write!(text, "{comma}{cell}"),
-        }; // writing to a String cannot fail
+pub(crate) fn to_csv(rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+    for row in rows {
+        let _ = writer.write_record(row); // writing to memory cannot fail
     }
-    text.push('\n');
-    text
+    let bytes = writer.into_inner().unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -60,7 +56,7 @@ mod tests {
     #[test]
     fn columns_are_flush_on_their_sides() {
         let rows = [header(["name", "ms"]), header(["é", "12.5"]), header(["a long one", "3"])];
-        let expected = "name          ms\n----------  ----\né           12.5\na long one     3\n";
+        let expected = "name          ms\n----------------\né           12.5\na long one     3\n";
         assert_eq!(columns(&rows, "<>"), expected);
     }
 
@@ -73,6 +69,6 @@ mod tests {
     #[test]
     fn cells_of_a_table_that_hold_its_signs_are_quoted() {
         let cells = ["a", "b,c", "say \"d\"", "two\nlines", ""].map(str::to_owned);
-        assert_eq!(csv_row(&cells), "a,\"b,c\",\"say \"\"d\"\"\",\"two\nlines\",\n");
+        assert_eq!(to_csv([cells.to_vec()]), "a,\"b,c\",\"say \"\"d\"\"\",\"two\nlines\",\n");
     }
 }

@@ -35,7 +35,7 @@ fn a_page_is_columns_for_a_terminal_and_markdown_that_can_be_pasted() {
         page.table(&rows);
         page.finish()
     };
-    assert_eq!(write(Form::Text), "Head\n  item\n\nname     x\n-----  ---\n  a|b  1.0");
+    assert_eq!(write(Form::Text), "Head\n  item\n\nname     x\n----------\n  a|b  1.0");
     let latex = write(Form::Latex);
     assert!(latex.starts_with("% Head\n% - item\n\n\\begin{table}\n"), "{latex}");
     for part in ["\\caption{Head}", "{tabular}{lr}", "name & x \\\\", "\\quad a|b & 1.0 \\\\", "\\bottomrule"]

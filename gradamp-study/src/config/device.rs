@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 /// The device of a run: `auto`, `cpu`, `gpu`, `gpu:NUMBER` or `gpu:NAME`.
@@ -81,33 +82,16 @@ impl fmt::Display for Device {
 #[serde(try_from = "String", into = "String")]
 pub struct Memory(pub u64);
 
-const UNITS: [(&str, u64); 9] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("TB", 1_000_000_000_000),
-    ("GB", 1_000_000_000),
-    ("MB", 1_000_000),
-    ("KB", 1_000),
-    ("B", 1),
-];
-
 impl FromStr for Memory {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let (number, unit) = (text[..end].parse::<f64>(), text[end..].trim());
-        let unit = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit));
-        if let (Ok(number), Some((_, bytes))) = (number, unit) {
-            let bytes = number * *bytes as f64;
-            if (1.0..=2.0_f64.powi(60)).contains(&bytes) {
-                return Ok(Self(bytes as u64));
-            }
+        // A number without a unit would be bytes, which nobody means.
+        let has_unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
+        match text.parse::<ByteSize>() {
+            Ok(ByteSize(bytes)) if has_unit && (1..=1 << 60).contains(&bytes) => Ok(Self(bytes)),
+            _ => Err(format!("found {text:?}, expected an amount of memory such as \"512 MiB\" or \"4GiB\"")),
         }
-        Err(format!("found {text:?}, expected an amount of memory such as \"512 MiB\" or \"4GiB\""))
     }
 }
 
@@ -128,8 +112,9 @@ impl From<Memory> for String {
 impl fmt::Display for Memory {
     /// In the largest binary unit that leaves no fraction.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut binary = UNITS[..4].iter();
-        let (name, unit) = binary.find(|(_, unit)| self.0.is_multiple_of(*unit)).unwrap_or(&UNITS[8]);
+        let units = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        let (name, unit) =
+            units.into_iter().find(|(_, unit)| self.0.is_multiple_of(*unit)).unwrap_or(("B", 1));
         write!(f, "{} {name}", self.0 / unit)
     }
 }

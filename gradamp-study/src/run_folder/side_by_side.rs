@@ -112,7 +112,7 @@ mod tests {
         let baseline = folder(false, &[(0.1, [3e-5, 7.0, 2.0])]);
         let expected = "\
 epoch  amplification  test accuracy  without  first layer's gradient / last layer's  without
------  -------------  -------------  -------  -------------------------------------  -------
+--------------------------------------------------------------------------------------------
     1             on         10.0 %   10.0 %                                   0.25   1.5e-5
     2             on         25.0 %        -                                  1.5e2        -
 ";

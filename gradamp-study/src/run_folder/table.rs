@@ -135,7 +135,7 @@ mod tests {
         fs::write(folder.path().join("amplification.jsonl"), draw).unwrap();
         let expected = "\
 phase  epochs  learning rate  amplified sites   train    test        time
------  ------  -------------  ---------------  ------  ------  ----------
+-------------------------------------------------------------------------
     1     1-2            0.1              off  50.0 %  45.7 %  1 min 05 s
     2       3           0.05                2  75.0 %  70.0 %         3 s
 ";

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use super::data::{CSV, RESULTS, run_dir};
 use super::halving::{Fate, Progress, cell_fates};
 use super::plan::{Plan, PlannedRun, Role, plain};
 use super::results::ResultLine;
-use crate::columns::csv_row;
+use crate::columns::to_csv;
 use crate::run_folder::lines::{EpochLine, best, last_evaluated};
 use crate::run_folder::{Error, Result, RunData, RunStatus, read_json, write_file, write_json};
 
@@ -296,8 +297,7 @@ pub(super) fn csv(plan: &Plan, lines: &[ResultLine]) -> String {
         ]
         .map(str::to_owned),
     );
-    let mut text = csv_row(&header);
-    for line in lines {
+    let row = |line: &ResultLine| {
         let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
         let mut cells = vec![line.run.clone(), line.cell.clone(), line.role.to_string()];
         cells.extend(axes.iter().map(|axis| line.axes.get(axis).map_or(String::new(), plain)));
@@ -314,9 +314,9 @@ pub(super) fn csv(plan: &Plan, lines: &[ResultLine]) -> String {
             line.version.clone(),
             line.error.clone().unwrap_or_default(),
         ]);
-        text += &csv_row(&cells);
-    }
-    text
+        cells
+    };
+    to_csv(iter::once(header).chain(lines.iter().map(row)))
 }
 
 #[cfg(test)]

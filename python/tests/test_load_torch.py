@@ -134,8 +134,15 @@ def test_a_run_that_began_with_another_programs_names_is_loaded(tmp_path: Path) 
         for name, tensor in build("resnet18", width=4).state_dict().items()
     }
     save_file(theirs, tmp_path / "theirs.safetensors")
-    values = {"init": tmp_path / "theirs.safetensors", "init_names": "timm", "init_skip": "['linear.*']"}
-    run = train(tmp_path, "run", model__name="resnet18", model__width=4, **{f"model__{key}": value for key, value in values.items()})
+    run = train(
+        tmp_path,
+        "run",
+        model__name="resnet18",
+        model__width=4,
+        model__init=tmp_path / "theirs.safetensors",
+        model__init_names="timm",
+        model__init_skip="['linear.*']",
+    )
     assert gradamp.load_torch(run).linear.weight.shape == (10, 32)
 
 

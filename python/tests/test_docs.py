@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,14 +20,15 @@ NOTEBOOK = ROOT / "examples/first-look.ipynb"
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """An environment in which `gradamp` and `python` are the ones that are tested."""
+    """An environment in which `gradamp`, `python` and `tensorboard` are the ones that are tested."""
     tools = tmp_path / "bin"
     tools.mkdir()
     (tools / "gradamp").symlink_to(program().resolve())
     (tools / "python").symlink_to(sys.executable)
     # A link to an interpreter finds its packages by the path that it was called by.
     packages = os.pathsep.join([str(ROOT / "python/src"), *(path for path in sys.path if path.endswith("site-packages"))])
-    path = os.pathsep.join([str(tools), os.environ["PATH"]])
+    # `tensorboard` is the one of this interpreter, also where its environment is not activated.
+    path = os.pathsep.join([str(tools), sysconfig.get_path("scripts"), os.environ["PATH"]])
     return {**os.environ, "PATH": path, "PYTHONPATH": packages, "OMP_NUM_THREADS": "1"}
 
 
@@ -39,6 +41,7 @@ def blocks(page: str) -> Iterator[tuple[str, str, int]]:
 def test_the_blocks_of_the_page_run(tmp_path: Path, environment: dict[str, str]) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("tensorboard")
+    pytest.importorskip("timm")
     # Python's blocks share their names; between them the shell's commands run.
     program = "import subprocess\n"
     for language, text, line in blocks(PAGE.read_text()):

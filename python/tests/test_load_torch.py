@@ -125,6 +125,27 @@ def test_weights_return_to_the_program(trained: Path, cifar: Path) -> None:
     assert gradamp.load_torch(begun).conv1.weight.shape == model.conv1.weight.shape
 
 
+def test_a_run_that_began_with_another_programs_names_is_loaded(tmp_path: Path) -> None:
+    """Its settings `init_names` and `init_skip` concern the initial weights only."""
+    from safetensors.torch import save_file
+
+    theirs = {
+        name.replace("linear.", "fc.").replace("shortcut.", "downsample."): tensor
+        for name, tensor in build("resnet18", width=4).state_dict().items()
+    }
+    save_file(theirs, tmp_path / "theirs.safetensors")
+    run = train(
+        tmp_path,
+        "run",
+        model__name="resnet18",
+        model__width=4,
+        model__init=tmp_path / "theirs.safetensors",
+        model__init_names="timm",
+        model__init_skip="['linear.*']",
+    )
+    assert gradamp.load_torch(run).linear.weight.shape == (10, 32)
+
+
 @pytest.fixture
 def run(work: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(work / "single", tmp_path / "run"))

@@ -23,7 +23,7 @@ NORMALISATION = {
 }
 #: The settings of a network that say what it computes, and those that only concern its initial weights.
 STRUCTURE = ("norm", "activation", "skip", "depth", "repeat", "dropout", "stochastic_depth")
-INITIAL = ("initial", "gain", "init")
+INITIAL = ("initial", "gain", "init", "init_names", "init_skip")
 
 
 def load_torch(run: PathLike, checkpoint: str = "best") -> torch.nn.Module:

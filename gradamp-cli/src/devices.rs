@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use crate::failure::Result;
 use crate::{device, output};
 use gradamp_study::columns::{clip, columns, header};
-use gradamp_study::config::Memory;
 use gradamp_study::shell;
 
 /// The largest width of the table, in characters.

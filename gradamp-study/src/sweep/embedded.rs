@@ -25,7 +25,8 @@ macro_rules! study {
 }
 
 /// All studies inside the program.
-pub const EMBEDDED: [EmbeddedStudy; 16] = [
+pub const EMBEDDED: [EmbeddedStudy; 17] = [
+    study!("adamw-epsilon", "adamw-epsilon.toml"),
     study!("first-comparison", "first-comparison.toml"),
     study!("strategies", "strategies.toml"),
     study!("kind-ratio-factor", "kind-ratio-factor.toml"),

@@ -65,6 +65,9 @@ pub struct BenchArgs {
     /// Amplify every batch-norm and ReLU site by 1.0001.
     #[arg(long)]
     pub amplify: bool,
+    /// Time evaluations of the batch (a forward pass in evaluation mode) in place of training steps.
+    #[arg(long, conflicts_with = "amplify")]
+    pub evaluate: bool,
     /// Print the results as one line of JSON.
     #[arg(long)]
     pub json: bool,

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::args::{BenchArgs, WorkloadArgs};
 use crate::device::{self, Task};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output;
 pub use ops::ops;
 use stopwatch::{median, round};
@@ -34,36 +34,39 @@ impl Task for Step<'_> {
         let args = self.0;
         let mut bench = Workload::new(&args.workload, backend)?;
         for _ in 0..args.warmup {
-            bench.steps(args.amplify)?;
+            timed(&mut bench, args)?;
         }
         let mut seconds = Vec::with_capacity(args.steps);
-        let mut loss = f32::NAN;
+        let mut last = f32::NAN;
         for _ in 0..args.steps {
-            let (time, last) = bench.steps(args.amplify)?;
+            let (time, value) = timed(&mut bench, args)?;
             seconds.push(time);
-            loss = last;
+            last = value;
         }
         let WorkloadArgs { model, width, batch } = &args.workload;
         let typical = median(&mut seconds);
         let images = *batch as f64 / typical;
         let peak = peak_bytes();
         if args.json {
-            let line = json!({
+            let mut line = json!({
                 "model": model, "width": width, "batch": batch, "threads": threads(args),
                 "steps": args.steps, "warmup": args.warmup, "steps_ahead": bench.backend.steps_ahead(),
-                "device": bench.backend.name(), "amplify": args.amplify,
+                "device": bench.backend.name(), "amplify": args.amplify, "evaluate": args.evaluate,
                 "gradamp": env!("CARGO_PKG_VERSION"), "seconds_per_step": round(typical, 6),
                 "min": round(seconds[0], 6), "images_per_second": round(images, 2), "peak_bytes": peak,
-                "loss": round(f64::from(loss), 4),
             });
+            if !args.evaluate {
+                line["loss"] = round(f64::from(last), 4).into();
+            }
             output::result(line);
         } else {
             let peak =
                 peak.map(|bytes| format!(", {:.0} MiB of host memory at the peak", bytes as f64 / 1048576.0));
             output::result(format_args!(
-                "{}, on {}: {typical:.5} s a step, {images:.1} images/s{}",
+                "{}, on {}: {typical:.5} s {}, {images:.1} images/s{}",
                 args.workload,
                 bench.backend.name(),
+                if args.evaluate { "an evaluation" } else { "a step" },
                 peak.unwrap_or_default()
             ));
         }
@@ -71,8 +74,18 @@ impl Task for Step<'_> {
     }
 }
 
+/// One step, or one evaluation: its seconds, and a number that it computed.
+fn timed<B: Backend>(bench: &mut Workload<B>, args: &BenchArgs) -> Result<(f64, f32)> {
+    if args.evaluate { bench.evaluate() } else { bench.steps(args.amplify) }
+}
+
 /// `gradamp bench amplify`
 pub fn amplify(args: &BenchArgs) -> Result<()> {
+    if args.evaluate {
+        return Err(Failure::usage(
+            "--evaluate: expected `bench step`, since an evaluation has no gradients to amplify",
+        ));
+    }
     device::run(&args.device, Amplified(args))
 }
 

@@ -100,6 +100,16 @@ impl<B: Backend> Workload<B> {
         Ok((start.elapsed().as_secs_f64() / steps as f64, loss))
     }
 
+    /// Computes the logits of the batch in evaluation mode and reads them, as an evaluation does. Returns the seconds and the first
+    /// logit.
+    pub fn evaluate(&mut self) -> Result<(f64, f32)> {
+        let start = Instant::now();
+        let mut tape = Tape::evaluate(&mut self.parameters);
+        let x = tape.constant(self.images.clone());
+        let logits = self.model.forward(&mut tape, x)?.tensor()?.to_vec()?;
+        Ok((start.elapsed().as_secs_f64(), logits[0]))
+    }
+
     /// Submits one step to the device without waiting.
     pub fn step(&mut self, amplified: bool) -> Result<ops::Loss<B>> {
         let mut tape = Tape::train(&mut self.parameters);

@@ -37,6 +37,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--amp", action="store_true", help="mixed precision: autocast to bf16")
     parser.add_argument("--no-tf32", action="store_true", help="multiply in full f32 on a GPU")
     parser.add_argument("--compile", action="store_true", help="torch.compile the model")
+    parser.add_argument("--evaluate", action="store_true", help="time forward passes in inference mode")
     parser.add_argument("--amplify", action="store_true", help="amplify the gradient at every batch norm's output")
     return parser.parse_args(arguments)
 
@@ -72,8 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     is_cuda = chosen.device.startswith("cuda")
 
     seconds = []
+    if chosen.evaluate:
+        model.eval()
     for _ in range(chosen.warmup + chosen.steps):
         start = time.perf_counter()
+        if chosen.evaluate:
+            with torch.inference_mode(), torch.autocast("cuda" if is_cuda else "cpu", dtype=torch.bfloat16, enabled=chosen.amp):
+                loss = forward(x).float().cpu().mean()
+            seconds.append(time.perf_counter() - start)
+            continue
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cuda" if is_cuda else "cpu", dtype=torch.bfloat16, enabled=chosen.amp):
             loss = functional.cross_entropy(forward(x), y)

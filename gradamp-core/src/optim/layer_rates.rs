@@ -17,6 +17,11 @@ pub struct LayerRate {
 }
 
 impl LayerRate {
+    /// The multiplier `lr` for the parameters whose paths match the glob `paths`.
+    pub fn new(paths: impl Into<String>, lr: f32) -> Self {
+        Self { paths: paths.into(), lr }
+    }
+
     /// Checks everything that needs no model.
     ///
     /// **Errors:** a text that is no glob, a rate out of its range; by its field.

@@ -1,10 +1,13 @@
 //! The options of a comparison.
 
+use derive_setters::Setters;
+
 use crate::statistics::{Method, quantile};
 use crate::sweep::Plan;
 
 /// The options of a comparison.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Setters)]
+#[setters(prefix = "with_")]
 pub struct Options {
     /// The accuracies whose arrival is timed.
     pub targets: Targets,

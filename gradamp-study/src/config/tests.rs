@@ -6,6 +6,7 @@ use proptest::strategy::Strategy as Generator;
 use super::tree::{Node, Origin, Value};
 use super::*;
 
+mod complete;
 mod policies;
 
 fn layers() -> Layers {

@@ -93,6 +93,7 @@ pub enum Initial {
 /// From which distribution the weights and biases of convolutions and linear layers are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct Initialisation {
     /// The distribution.
     pub scheme: InitialScheme,

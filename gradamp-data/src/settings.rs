@@ -15,6 +15,7 @@ use crate::{Augmentation, DatasetPair, Error, Loader, Result, Source, Verificati
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Setters)]
 #[serde(default, deny_unknown_fields)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct DataSettings {
     /// The data set.
     pub source: Source,

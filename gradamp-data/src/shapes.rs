@@ -43,6 +43,7 @@ const MAX_EXAMPLES: usize = 1_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Setters)]
 #[serde(default, deny_unknown_fields)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct ShapesSettings {
     /// The number of training examples.
     pub train: usize,

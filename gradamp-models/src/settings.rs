@@ -54,6 +54,7 @@ impl Norm {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Setters)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct ModelSettings {
     /// The architecture.
     pub architecture: Architecture,

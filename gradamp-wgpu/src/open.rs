@@ -18,6 +18,7 @@ use gradamp_core::backend::Precision;
 /// How an adapter is opened.
 #[derive(Clone, Debug, Default, Setters)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct Options {
     /// The largest number of bytes of device memory for tensors; `None` for as many as the device has.
     pub memory: Option<u64>,

@@ -16,6 +16,7 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(deny_unknown_fields, default)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct FluctuationSettings {
     /// The measure of fluctuation.
     pub measure: Measure,
@@ -131,6 +132,7 @@ const MOST_EPOCHS: usize = 1000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(deny_unknown_fields, default)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct EqualiseSettings {
     /// The norm to bring gradients to; `None` for the median over the network's layers.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -175,6 +177,7 @@ impl EqualiseSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(deny_unknown_fields, default)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct DepthSettings {
     /// The factor of the first eligible layer, the one closest to the images.
     pub first: f32,

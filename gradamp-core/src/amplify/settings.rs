@@ -25,6 +25,7 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(deny_unknown_fields, default)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct AmplificationSettings {
     /// The policy that decides among the eligible layers.
     pub policy: PolicyName,

@@ -39,6 +39,7 @@ const MOST_EPOCHS: usize = 1_000_000;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(deny_unknown_fields)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct Strategy {
     /// The learning rate of phases without one. Its schedule spans the whole run, including phases with a rate of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +53,7 @@ pub struct Strategy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(deny_unknown_fields)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct Phase {
     /// The number of epochs, at least 1.
     pub epochs: usize,

@@ -43,6 +43,7 @@ impl Conv2d {
 /// What [`Conv2d::new`] need not be told; the defaults are PyTorch's.
 #[derive(Clone, Copy, Debug, Setters)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct Conv2dOptions {
     /// The distance between windows, in pixels, in both directions. Default: 1.
     pub stride: usize,

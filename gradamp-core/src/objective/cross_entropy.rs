@@ -15,6 +15,7 @@ use crate::{Backend, Batch, Error, Result, Tape, Tensor, Var};
 /// Computer Vision", CVPR 2016.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Setters)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct CrossEntropy {
     /// The share of each label that is spread over all classes, in [0, 1].
     pub label_smoothing: f32,

@@ -19,6 +19,7 @@ use crate::{Backend, Batch, Error, Result, Tensor};
 /// as random.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Setters)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct Mixing {
     /// α of mixup; 0 for none.
     pub mixup: f32,

@@ -18,6 +18,7 @@ const CORRECTIONS: &str = "corrections";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(default, deny_unknown_fields)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct AdamWSettings {
     /// β₁ and β₂, the shares of the averages that stay in a step, in [0, 1).
     pub betas: [f64; 2],

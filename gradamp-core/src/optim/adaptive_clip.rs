@@ -22,6 +22,7 @@ use crate::{Backend, Parameters, Result, Role, Tensor};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(default, deny_unknown_fields)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct AdaptiveClip {
     /// The largest ratio of a unit's gradient to its weights: finite, above 0.
     pub limit: f32,

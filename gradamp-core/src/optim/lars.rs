@@ -22,6 +22,7 @@ use crate::{Backend, Parameters, Result, Tensor};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(default, deny_unknown_fields)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct Lars {
     /// The share of its weights that a layer may change in one step at a learning rate of 1: finite, above 0. The paper's η.
     pub trust: f32,

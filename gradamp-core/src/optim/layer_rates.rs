@@ -7,6 +7,7 @@ use crate::{Backend, Error, Parameters, Result};
 /// A multiplier of the learning rate for some parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct LayerRate {
     /// A glob on the paths of parameters, written like those of
     /// [`AmplificationSettings::paths`](crate::amplify::AmplificationSettings::paths): `layer1.**` matches everything inside

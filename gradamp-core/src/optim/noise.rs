@@ -19,6 +19,7 @@ use crate::{Backend, Parameters, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(default, deny_unknown_fields)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct GradientNoise {
     /// The variance at the first step: finite, above 0.
     pub eta: f32,

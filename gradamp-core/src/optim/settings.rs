@@ -11,6 +11,7 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(default, deny_unknown_fields)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct SgdSettings {
     /// The share of the velocity that is kept, in [0, 1).
     pub momentum: f32,

@@ -16,6 +16,7 @@ pub(super) const RECONSIDERED: u64 = 16;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(default, deny_unknown_fields)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct LossScaling {
     /// The factor at the beginning.
     pub initial: f32,

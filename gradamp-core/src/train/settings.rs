@@ -21,6 +21,7 @@ pub enum OnDivergence {
 /// The settings of a run. The default is a run without phases, which [`Trainer::new`](super::Trainer::new) refuses: give a strategy.
 #[derive(Clone, Debug, PartialEq, Setters)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct TrainSettings {
     /// The seed of the draws of amplified sites and of gradient noise.
     pub seed: u64,

@@ -8,6 +8,7 @@ use crate::sweep::Plan;
 /// The options of a comparison.
 #[derive(Clone, Debug, Setters)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct Options {
     /// The accuracies whose arrival is timed.
     pub targets: Targets,

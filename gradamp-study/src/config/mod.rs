@@ -37,6 +37,7 @@ pub(crate) use text::read_file;
 /// All settings of a run. Every key except the strategy's phases has a default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Config {
     /// The network.
     pub model: ModelOptions,
@@ -55,6 +56,7 @@ pub struct Config {
 /// `[train]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct LoopSettings {
     /// Images per batch: per step, unless a step has several batches.
     pub batch_size: usize,

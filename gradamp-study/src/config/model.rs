@@ -15,6 +15,7 @@ use super::KeyError;
 /// such as `skip` of a VGG, must not be written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct ModelOptions {
     /// `vgg11`, `vgg13`, `vgg16`, `vgg19`, `resnet18`, `resnet34` or `mlp`.
     pub name: Architecture,

@@ -37,6 +37,7 @@ impl OptimizerName {
 /// such as `momentum` of AdamW, must not be written. The keys' meanings are those of [`SgdSettings`] and [`AdamWSettings`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct OptimizerOptions {
     /// `sgd` or `adamw`.
     pub name: OptimizerName,

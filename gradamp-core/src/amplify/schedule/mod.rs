@@ -33,6 +33,7 @@ pub use moment::{Moment, Schedule, Score};
 /// **Source:** PyTorch's `SequentialLR` of a `LinearLR` and the curve.
 #[derive(Clone, Debug, PartialEq, Setters)]
 #[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct LearningRate {
     /// The rate after the warm-up.
     pub curve: Curve,

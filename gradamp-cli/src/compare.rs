@@ -156,17 +156,16 @@ impl CompareArgs {
         };
         check("--difference", self.difference)?;
         check("--power", Some(self.power))?;
-        Ok(Options {
-            targets,
-            smallest_difference: self.smallest_difference.map(smallest_difference).transpose()?,
-            difference: self.difference,
-            power: self.power,
-            expected: match self.differ.as_slice() {
-                [] => ExpectedDifferences::Amplification,
-                keys => ExpectedDifferences::Keys(keys.to_vec()),
-            },
-            ..Options::default()
-        })
+        let expected = match self.differ.as_slice() {
+            [] => ExpectedDifferences::Amplification,
+            keys => ExpectedDifferences::Keys(keys.to_vec()),
+        };
+        Ok(Options::default()
+            .with_targets(targets)
+            .with_smallest_difference(self.smallest_difference.map(smallest_difference).transpose()?)
+            .with_difference(self.difference)
+            .with_power(self.power)
+            .with_expected(expected))
     }
 }
 
@@ -229,7 +228,7 @@ pub fn compare(args: &CompareArgs) -> Result<()> {
             let data = SweepData::read(&root)?;
             // The page of a sweep shows no interval over test examples; the JSON holds them.
             let resamples = if args.json { options.resamples } else { 0 };
-            let options = Options { resamples, ..options };
+            let options = options.with_resamples(resamples);
             let sweep = SweepComparison::read(&data, &options, args.correction, args.baseline.as_deref())?;
             if args.json {
                 print_json(&sweep, &sweep.warnings)?;

@@ -268,7 +268,7 @@ mod tests {
         config.train.batch_size = 8;
         config.data.source = Source::Shapes;
         config.data.validation = 12;
-        config.data.shapes = ShapesSettings { train: 40, test: 10, seed: 3 };
+        config.data.shapes = ShapesSettings::default().with_train(40).with_test(10).with_seed(3);
         let data = |config: &Config| Data::load(&config.data, &|_| ()).unwrap();
         let host = Sources::new(&config, data(&config), &cpu).unwrap();
         assert!(!host.are_resident(), "the CPU does not keep images");

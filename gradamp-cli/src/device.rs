@@ -169,13 +169,11 @@ pub fn open(adapter: &Adapter, options: &Options) -> Result<Wgpu, Error> {
 pub fn options(adapter: &Adapter, opening: &Opening) -> Result<Options> {
     let Opening { gpu_memory, precision, tuned, trusted, .. } = *opening;
     let precision = if adapter.fast_paths.f16 { precision } else { Precision::F32 };
-    Ok(Options {
-        memory: gpu_memory.map(|Memory(bytes)| bytes),
-        precision,
-        tuning: tuned.then(|| tunings::load(adapter, precision)).transpose()?,
-        trusted,
-        ..Options::default()
-    })
+    Ok(Options::default()
+        .with_memory(gpu_memory.map(|Memory(bytes)| bytes))
+        .with_precision(precision)
+        .with_tuning(tuned.then(|| tunings::load(adapter, precision)).transpose()?)
+        .with_trusted(trusted))
 }
 
 /// Opens the CPU with `threads` threads; 0 means one per core.

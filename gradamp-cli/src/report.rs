@@ -53,7 +53,7 @@ pub fn report(args: &ReportArgs) -> Result<()> {
         asked => Targets::Fixed(accuracies(asked)?, "as asked".into()),
     };
     let smallest_difference = args.smallest_difference.map(smallest_difference).transpose()?;
-    let options = Options { targets, smallest_difference, ..Options::default() };
+    let options = Options::default().with_targets(targets).with_smallest_difference(smallest_difference);
     let page = report::page_with(&args.folders, &options)?;
     write(&args.output, &page.html())?;
     output::message(format_args!("report: {}", args.output.display()));

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use derive_setters::Setters;
 use serde::{Deserialize, Serialize};
 
 use crate::random::{Purpose, Stream};
@@ -90,7 +91,9 @@ pub enum Initial {
 }
 
 /// From which distribution the weights and biases of convolutions and linear layers are drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, Setters)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct Initialisation {
     /// The distribution.
     pub scheme: InitialScheme,

@@ -64,7 +64,7 @@ fn stepped(settings: SgdSettings, factor: f32, skips: bool) -> (Vec<Decrease>, O
 }
 
 fn plain() -> SgdSettings {
-    SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() }
+    SgdSettings::default().with_momentum(0.0).with_weight_decay(0.0)
 }
 
 fn norm(taken: &[Decrease]) -> f32 {
@@ -84,7 +84,7 @@ fn clipping_by_norm_scales_all_gradients_together_after_amplification() {
     let (gradient, none) = decreases(plain(), 3.0);
     assert_eq!(none, None, "the norm is computed only where it is asked for");
     let limit = norm(&gradient) / 2.0;
-    let (clipped, measured) = decreases(SgdSettings { clip_norm: Some(limit), ..plain() }, 3.0);
+    let (clipped, measured) = decreases(plain().with_clip_norm(Some(limit)), 3.0);
     assert!(
         (measured.unwrap() - norm(&gradient)).abs() < 1e-5,
         "the norm is that of the amplified gradients"
@@ -95,7 +95,7 @@ fn clipping_by_norm_scales_all_gradients_together_after_amplification() {
 #[test]
 fn a_norm_below_the_limit_changes_nothing() {
     let (gradient, _) = decreases(plain(), 1.0);
-    let (same, _) = decreases(SgdSettings { clip_norm: Some(norm(&gradient) * 1.01), ..plain() }, 1.0);
+    let (same, _) = decreases(plain().with_clip_norm(Some(norm(&gradient) * 1.01)), 1.0);
     assert_eq!(same, gradient);
 }
 
@@ -103,7 +103,7 @@ fn a_norm_below_the_limit_changes_nothing() {
 fn a_step_that_is_not_finite_changes_nothing_where_such_steps_are_skipped() {
     let finite = |taken: &[Decrease]| taken.iter().all(|(_, _, values)| values.iter().all(|v| v.is_finite()));
     for clip_norm in [None, Some(0.1)] {
-        let settings = SgdSettings { momentum: 0.9, weight_decay: 0.1, clip_norm, ..plain() };
+        let settings = plain().with_momentum(0.9).with_weight_decay(0.1).with_clip_norm(clip_norm);
         for factor in [f32::INFINITY, f32::NAN] {
             let (taken, gate) = stepped(settings.clone(), factor, true);
             assert!(
@@ -122,7 +122,7 @@ fn a_step_that_is_not_finite_changes_nothing_where_such_steps_are_skipped() {
 #[test]
 fn clipping_by_value_limits_each_element_after_amplification() {
     let (gradient, _) = decreases(plain(), 3.0);
-    let (clipped, _) = decreases(SgdSettings { clip_value: Some(0.05), ..plain() }, 3.0);
+    let (clipped, _) = decreases(plain().with_clip_value(Some(0.05)), 3.0);
     let mut limited = 0;
     for ((path, _, clipped), (_, _, gradient)) in clipped.iter().zip(&gradient) {
         for (clipped, gradient) in clipped.iter().zip(gradient) {
@@ -138,7 +138,7 @@ fn clipping_by_value_limits_each_element_after_amplification() {
 
 #[test]
 fn weight_decay_comes_after_clipping_and_is_not_amplified() {
-    let decay = SgdSettings { weight_decay: 0.5, clip_value: Some(1e-9), ..plain() };
+    let decay = plain().with_weight_decay(0.5).with_clip_value(Some(1e-9));
     let (taken, _) = decreases(decay, 1000.0);
     // Clipping makes the gradient nearly 0, so that the step is weight decay only: half of each parameter.
     let (_, _, gamma) = taken.iter().find(|(path, ..)| path == "bn.weight").unwrap();
@@ -151,7 +151,7 @@ fn sets_that_are_not_decayed_take_the_bare_gradient() {
     let sets =
         [(ParameterSet::Bias, vec![Role::Bias]), (ParameterSet::BatchNorm, vec![Role::Gamma, Role::Beta])];
     for (set, roles) in sets {
-        let settings = SgdSettings { weight_decay: 0.5, no_decay: vec![set], ..plain() };
+        let settings = plain().with_weight_decay(0.5).with_no_decay(vec![set]);
         for ((path, role, with), (_, _, without)) in decreases(settings, 1.0).0.iter().zip(&bare) {
             // beta begins at 0, and the decay of 0 is 0.
             if *role != Role::Beta {
@@ -164,11 +164,11 @@ fn sets_that_are_not_decayed_take_the_bare_gradient() {
 #[test]
 fn settings_out_of_range_name_their_key() {
     let cases = [
-        ("momentum", SgdSettings { momentum: 1.0, ..plain() }),
-        ("weight_decay", SgdSettings { weight_decay: -1.0, ..plain() }),
-        ("nesterov", SgdSettings { nesterov: true, ..plain() }),
-        ("clip_norm", SgdSettings { clip_norm: Some(0.0), ..plain() }),
-        ("clip_value", SgdSettings { clip_value: Some(f32::NAN), ..plain() }),
+        ("momentum", plain().with_momentum(1.0)),
+        ("weight_decay", plain().with_weight_decay(-1.0)),
+        ("nesterov", plain().with_nesterov(true)),
+        ("clip_norm", plain().with_clip_norm(Some(0.0))),
+        ("clip_value", plain().with_clip_value(Some(f32::NAN))),
     ];
     for (key, settings) in cases {
         let error = settings.check().unwrap_err().to_string();
@@ -182,7 +182,7 @@ proptest! {
     /// With any factor, the norm of the clipped gradients is at most the limit.
     #[test]
     fn no_factor_gets_past_clipping_by_norm(factor in 0.01f32..1e4, limit in 1e-3f32..10.0) {
-        let (taken, _) = decreases(SgdSettings { clip_norm: Some(limit), ..plain() }, factor);
+        let (taken, _) = decreases(plain().with_clip_norm(Some(limit)), factor);
         prop_assert!(norm(&taken) <= limit * 1.0001 + 1e-5);
     }
 }

@@ -18,21 +18,19 @@ use gradamp_models::{Architecture, Model, ModelSettings};
 const SEED: u64 = 5;
 
 fn loader(examples: usize, batch: usize) -> Loader {
-    let shapes = ShapesSettings { train: examples, test: 1, seed: SEED };
-    let data = DataSettings {
-        source: Source::Shapes,
-        shapes,
-        crop_padding: 0,
-        flip: false,
-        workers: 0,
-        ..DataSettings::default()
-    };
+    let shapes = ShapesSettings::default().with_train(examples).with_test(1).with_seed(SEED);
+    let data = DataSettings::default()
+        .with_source(Source::Shapes)
+        .with_shapes(shapes)
+        .with_crop_padding(0)
+        .with_flip(false)
+        .with_workers(0);
     data.train_loader(&data.split(data.load().unwrap(), SEED).unwrap(), batch, SEED).unwrap()
 }
 
 fn model<B: Backend>(backend: &B, architecture: Architecture) -> (Model, Parameters<B>) {
     let mut parameters = Parameters::new(backend, SEED);
-    let settings = ModelSettings { width: 2, ..ModelSettings::new(architecture) };
+    let settings = ModelSettings::new(architecture).with_width(2);
     (Model::new(&settings, &mut parameters).unwrap(), parameters)
 }
 
@@ -60,23 +58,23 @@ fn first_gradients_agree_with_those_of_the_reference_backend() {
 
 /// Settings that together switch on every option: LARS excludes clipping by value and normalisation.
 fn optimisers() -> [SgdSettings; 4] {
-    let all = SgdSettings {
-        weight_decay: 0.1,
-        centralise: true,
-        clip_norm: Some(4.0),
-        clip_value: Some(0.4),
-        adaptive_clip: Some(AdaptiveClip { limit: 1.5, epsilon: 0.5, last_linear: false }),
-        noise: Some(GradientNoise { eta: 0.1, gamma: 0.3 }),
-        layer_rates: vec![LayerRate { paths: "**.bias".into(), lr: 0.5 }],
-        ..SgdSettings::default()
-    };
-    let lars = Some(Lars { trust: 0.2, ..Lars::default() });
-    let normalised = |method| SgdSettings { normalise: Some(method), ..all.clone() };
+    let all = SgdSettings::default()
+        .with_weight_decay(0.1)
+        .with_centralise(true)
+        .with_clip_norm(Some(4.0))
+        .with_clip_value(Some(0.4))
+        .with_adaptive_clip(Some(
+            AdaptiveClip::default().with_limit(1.5).with_epsilon(0.5).with_last_linear(false),
+        ))
+        .with_noise(Some(GradientNoise::default().with_eta(0.1).with_gamma(0.3)))
+        .with_layer_rates(vec![LayerRate::new("**.bias", 0.5)]);
+    let lars = Some(Lars::default().with_trust(0.2));
+    let normalised = |method| all.clone().with_normalise(Some(method));
     [
         normalised(Normalise::Block),
         normalised(Normalise::ZScore),
         normalised(Normalise::Autoscale),
-        SgdSettings { clip_value: None, lars, ..all },
+        all.with_clip_value(None).with_lars(lars),
     ]
 }
 
@@ -141,15 +139,13 @@ fn signals<B: Backend>(backend: &B) -> Vec<(String, SiteSignals)> {
         }
     }
     let mut parameters = Parameters::new(backend, SEED);
-    let settings = ModelSettings {
-        width: 24,
-        depth: 3,
-        activation: ActivationFunction::Sigmoid,
-        ..ModelSettings::new(Architecture::Mlp)
-    };
+    let settings = ModelSettings::new(Architecture::Mlp)
+        .with_width(24)
+        .with_depth(3)
+        .with_activation(ActivationFunction::Sigmoid);
     let model = Model::new(&settings, &mut parameters).unwrap();
     let strategy = Strategy::single(1, LearningRate::constant(0.1), Amplify::Off);
-    let settings = TrainSettings { signals: true, ..TrainSettings::new(SEED, strategy, Default::default()) };
+    let settings = TrainSettings::new(SEED, strategy, Default::default()).with_signals(true);
     let mut keep = Keep(Vec::new());
     let mut trainer = Trainer::new(&model, parameters, [32, 32, 3], settings).unwrap();
     trainer.observe(&mut keep);

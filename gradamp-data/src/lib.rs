@@ -8,12 +8,8 @@
 //! ```
 //! use gradamp_data::{DataSettings, ShapesSettings, Source};
 //!
-//! let settings = DataSettings {
-//!     source: Source::Shapes,
-//!     shapes: ShapesSettings { train: 200, test: 50, seed: 1 },
-//!     validation: 40,
-//!     ..DataSettings::default()
-//! };
+//! let shapes = ShapesSettings::default().with_train(200).with_test(50);
+//! let settings = DataSettings::default().with_source(Source::Shapes).with_shapes(shapes).with_validation(40);
 //! let parts = settings.split(settings.load()?, 7)?;
 //! let loader = settings.train_loader(&parts, 32, 7)?;
 //! for batch in loader.host_epoch(0, 0)? {

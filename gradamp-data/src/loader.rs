@@ -32,7 +32,7 @@ pub struct HostBatch {
 /// use gradamp_core::{BatchSource, Reference};
 /// use gradamp_data::{Augmentation, Loader, ShapesSettings, Subset};
 ///
-/// let pair = ShapesSettings { train: 50, test: 20, seed: 1 }.generate()?;
+/// let pair = ShapesSettings::default().with_train(50).with_test(20).generate()?;
 /// let part = Subset::all(Arc::new(pair.train));
 /// let augmentation = Augmentation { crop_padding: 4, flip: true, cutout: 0 };
 /// let loader = Loader::training(part, 16, 7, augmentation)?.workers(2);

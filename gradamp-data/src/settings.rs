@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use derive_setters::Setters;
 use serde::{Deserialize, Serialize};
 
 use crate::shapes::ShapesSettings;
@@ -11,8 +12,10 @@ use crate::{Augmentation, DatasetPair, Error, Loader, Result, Source, Verificati
 
 /// Which data set to use, how much of it, and how its images are augmented. A limit, split or augmentation of 0 is
 /// off.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Setters)]
 #[serde(default, deny_unknown_fields)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct DataSettings {
     /// The data set.
     pub source: Source,

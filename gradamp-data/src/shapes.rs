@@ -12,6 +12,7 @@ mod outline;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use derive_setters::Setters;
 use gradamp_core::memory::room_for;
 use gradamp_core::random::{Purpose, Stream};
 use serde::{Deserialize, Serialize};
@@ -39,8 +40,10 @@ const SHARE: usize = 64;
 const MAX_EXAMPLES: usize = 1_000_000;
 
 /// The sizes and the seed of the generated training and test sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Setters)]
 #[serde(default, deny_unknown_fields)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct ShapesSettings {
     /// The number of training examples.
     pub train: usize,

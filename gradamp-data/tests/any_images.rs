@@ -65,7 +65,7 @@ proptest! {
     #[test]
     fn splits_hold_any_classes(shape in shapes(), n in 4usize..60, classes in 2usize..400, seed: u64) {
         let pair = DatasetPair { train: set(shape, n, classes, seed), test: set(shape, 3, classes, !seed), origin: Origin::Generated };
-        let settings = DataSettings { validation: n / 4, crop_padding: 0, ..DataSettings::default() };
+        let settings = DataSettings::default().with_validation(n / 4).with_crop_padding(0);
         let all = pair.train.class_counts();
         let parts = settings.split(pair, seed).unwrap();
         prop_assert_eq!(parts.train.len() + n / 4, n);

@@ -4,7 +4,7 @@
 //! use gradamp_core::{Parameters, Reference};
 //! use gradamp_models::{Architecture, Model, ModelSettings};
 //!
-//! let settings = ModelSettings { width: 4, ..ModelSettings::new(Architecture::ResNet18) };
+//! let settings = ModelSettings::new(Architecture::ResNet18).with_width(4);
 //! let mut parameters = Parameters::new(&Reference, 0);
 //! let model = Model::new(&settings, &mut parameters)?;
 //! let bytes = gradamp_models::to_bytes(&parameters, &Default::default())?;

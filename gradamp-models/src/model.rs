@@ -12,7 +12,7 @@ use crate::{Architecture, Mlp, ModelSettings, ResNet, Result, Vgg, external, mlp
 /// use gradamp_core::{Module, Parameters, Reference, Tape, Tensor};
 /// use gradamp_models::{Architecture, Model, ModelSettings};
 ///
-/// let settings = ModelSettings { width: 4, ..ModelSettings::new(Architecture::ResNet18) };
+/// let settings = ModelSettings::new(Architecture::ResNet18).with_width(4);
 /// let mut parameters = Parameters::new(&Reference, 0);
 /// let model = Model::new(&settings, &mut parameters)?;
 ///

@@ -38,7 +38,7 @@ pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<M
 
 /// A 3x3 convolution that keeps the size of the image. It has a bias if no normalisation follows.
 fn same_size(settings: &ModelSettings) -> Conv2dOptions {
-    Conv2dOptions { stride: 1, padding: 1, bias: settings.norm == Norm::None }
+    Conv2dOptions::default().with_padding(1).with_bias(settings.norm == Norm::None)
 }
 
 /// The activation with this number, called `relu1` or `relu2` if it is a ReLU, and `act1` or `act2` otherwise.
@@ -87,7 +87,7 @@ impl BasicBlock {
         settings: &ModelSettings,
     ) -> Result<Self> {
         let at = |name| join(path, name);
-        let first = Conv2dOptions { stride, ..same_size(settings) };
+        let first = same_size(settings).with_stride(stride);
         Ok(Self {
             path: path.into(),
             conv1: Conv2d::new(parameters, &at("conv1"), [c_in, c], 3, first)?,
@@ -100,7 +100,7 @@ impl BasicBlock {
                 false => Shortcut::None,
                 true if stride == 1 && c_in == c => Shortcut::Identity,
                 true => {
-                    let options = Conv2dOptions { stride, padding: 0, ..same_size(settings) };
+                    let options = same_size(settings).with_stride(stride).with_padding(0);
                     let conv = Conv2d::new(parameters, &at("shortcut.0"), [c_in, c], 1, options)?;
                     Shortcut::Projection(conv, settings.norm.layer(parameters, &at("shortcut.1"), c)?)
                 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use derive_setters::Setters;
 use gradamp_core::nn::{ActivationFunction, BatchNorm2d};
 use gradamp_core::{Backend, Parameters};
 use serde::{Deserialize, Serialize};
@@ -48,10 +49,12 @@ impl Norm {
 /// ```
 /// use gradamp_models::{Architecture, ModelSettings, Norm};
 ///
-/// let plain = ModelSettings { norm: Norm::None, ..ModelSettings::new(Architecture::Vgg19) };
+/// let plain = ModelSettings::new(Architecture::Vgg19).with_norm(Norm::None);
 /// assert_eq!(plain.to_string(), "vgg19 of width 64 with 10 classes, norm none");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Setters)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct ModelSettings {
     /// The architecture.
     pub architecture: Architecture,

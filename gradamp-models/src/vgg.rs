@@ -123,7 +123,7 @@ impl Vgg {
                         &next(),
                         [c, c_out],
                         3,
-                        Conv2dOptions { padding: 1, ..Conv2dOptions::default() },
+                        Conv2dOptions::default().with_padding(1),
                     )?;
                     let norm = match settings.norm {
                         Norm::Batch => Some(BatchNorm2d::new(parameters, &next(), c_out)?),

@@ -34,11 +34,8 @@ fn settings() -> impl Strategy<Value = ModelSettings> {
     let architectures =
         prop::sample::select(&[Architecture::Vgg11, Architecture::ResNet18, Architecture::Mlp][..]);
     architectures.prop_flat_map(|architecture| {
-        (images(architecture), 2usize..400).prop_map(move |(image, classes)| ModelSettings {
-            image,
-            classes,
-            width: 1,
-            ..ModelSettings::new(architecture)
+        (images(architecture), 2usize..400).prop_map(move |(image, classes)| {
+            ModelSettings::new(architecture).with_image(image).with_classes(classes).with_width(1)
         })
     })
 }
@@ -77,12 +74,12 @@ fn a_file_without_a_header_shows_the_channels() {
         (Architecture::Mlp, [10, 10, 3], [10, 10, 3]),
         (Architecture::Mlp, [5, 7, 2], [1, 70, 1]),
     ] {
-        let settings = ModelSettings { image, width: 2, classes: 3, ..ModelSettings::new(architecture) };
+        let settings = ModelSettings::new(architecture).with_image(image).with_width(2).with_classes(3);
         let (_, parameters) = build(&settings);
         let archive =
             Archive::from_bytes("memory", to_bytes(&parameters, &Metadata::new()).unwrap()).unwrap();
         let read = archive.settings().unwrap();
-        assert_eq!(read, ModelSettings { image: found, ..settings });
+        assert_eq!(read, settings.with_image(found));
         assert!(read.takes(image));
         assert!(!read.takes([image[0], image[1], image[2] + 1]));
     }
@@ -93,7 +90,7 @@ fn a_file_without_a_header_shows_the_channels() {
 #[test]
 fn a_vgg_for_large_images_ends_with_a_mean() {
     let sites = |image| {
-        let settings = ModelSettings { image, width: 1, ..ModelSettings::new(Architecture::Vgg11) };
+        let settings = ModelSettings::new(Architecture::Vgg11).with_image(image).with_width(1);
         let (model, mut parameters) = build(&settings);
         let trace = nn::trace(&model, &mut parameters, image).unwrap();
         trace.sites.iter().map(|site| site.path.to_string()).collect::<Vec<_>>()

@@ -18,7 +18,7 @@ const TORCH: &[u8] = include_bytes!("resnet18_width1.safetensors");
 
 fn parameters(architecture: Architecture, width: usize, classes: usize, seed: u64) -> Parameters<Reference> {
     let mut parameters = Parameters::new(&Reference, seed);
-    Model::new(&ModelSettings { width, classes, ..ModelSettings::new(architecture) }, &mut parameters)
+    Model::new(&ModelSettings::new(architecture).with_width(width).with_classes(classes), &mut parameters)
         .unwrap();
     parameters
 }
@@ -220,7 +220,7 @@ fn torch_renamed(rename: impl Fn(&str) -> String, averages: Option<&str>) -> Vec
 
 #[test]
 fn prefixes_of_pytorch_s_wrappers_are_ignored() {
-    let settings = ModelSettings { width: 1, classes: 2, ..ModelSettings::new(Architecture::ResNet18) };
+    let settings = ModelSettings::new(Architecture::ResNet18).with_width(1).with_classes(2);
     let mut plain = small();
     Archive::from_bytes("torch", TORCH.to_vec()).unwrap().import("", &mut plain).unwrap();
     for (prefix, averages) in [
@@ -295,7 +295,7 @@ fn a_file_with_the_names_of_torchvision_is_read_with_and_without_a_prefix() {
     );
     for (bytes, naming) in [(torchvision(), Naming::Timm), (prefixed, Naming::Torchvision)] {
         let archive = Archive::from_bytes("w", bytes).unwrap().with_names(naming);
-        let settings = ModelSettings { width: 1, classes: 2, ..ModelSettings::new(Architecture::ResNet18) };
+        let settings = ModelSettings::new(Architecture::ResNet18).with_width(1).with_classes(2);
         assert_eq!(archive.settings().unwrap(), settings);
         let mut parameters = small();
         archive.import_wrapped(&Skip::default(), &mut parameters).unwrap();

@@ -26,18 +26,18 @@ fn logits(settings: &ModelSettings, mode: Mode, step: Option<u64>) -> Result<Vec
 
 /// A VGG and an MLP with dropout, and a ResNet with stochastic depth.
 fn random() -> [ModelSettings; 3] {
-    let small = |architecture| ModelSettings { width: 2, ..ModelSettings::new(architecture) };
+    let small = |architecture| ModelSettings::new(architecture).with_width(2);
     [
-        ModelSettings { dropout: 0.4, ..small(Architecture::Vgg11) },
-        ModelSettings { dropout: 0.4, width: 8, depth: 2, ..small(Architecture::Mlp) },
-        ModelSettings { stochastic_depth: 0.9, ..small(Architecture::ResNet18) },
+        small(Architecture::Vgg11).with_dropout(0.4),
+        small(Architecture::Mlp).with_dropout(0.4).with_width(8).with_depth(2),
+        small(Architecture::ResNet18).with_stochastic_depth(0.9),
     ]
 }
 
 #[test]
 fn evaluation_drops_nothing() {
     for settings in random() {
-        let standard = ModelSettings { dropout: 0.0, stochastic_depth: 0.0, ..settings };
+        let standard = settings.with_dropout(0.0).with_stochastic_depth(0.0);
         let expected = logits(&standard, Mode::Evaluate, None).unwrap();
         assert_eq!(logits(&settings, Mode::Evaluate, None).unwrap(), expected, "{settings}");
         assert_ne!(logits(&settings, Mode::Train, Some(0)).unwrap(), expected, "{settings}");

@@ -8,9 +8,11 @@ use gradamp_models::{Architecture, Archive, Metadata, Model, ModelSettings, Norm
 
 fn parameters(architecture: Architecture, width: usize, classes: usize) -> (Model, Parameters<Reference>) {
     let mut parameters = Parameters::new(&Reference, 1);
-    let model =
-        Model::new(&ModelSettings { width, classes, ..ModelSettings::new(architecture) }, &mut parameters)
-            .unwrap();
+    let model = Model::new(
+        &ModelSettings::new(architecture).with_width(width).with_classes(classes),
+        &mut parameters,
+    )
+    .unwrap();
     (model, parameters)
 }
 
@@ -63,22 +65,22 @@ fn the_settings_of_a_model_are_recognised_by_its_tensors() {
     for standard in Architecture::ALL.map(ModelSettings::new) {
         for (width, classes) in [(1, 2), (3, 7)] {
             for norm in [Norm::Batch, Norm::None] {
-                all.push(ModelSettings { width, classes, norm, ..standard });
+                all.push(standard.with_width(width).with_classes(classes).with_norm(norm));
             }
         }
     }
-    let small = |architecture| ModelSettings { width: 1, ..ModelSettings::new(architecture) };
+    let small = |architecture| ModelSettings::new(architecture).with_width(1);
     for norm in [Norm::Batch, Norm::None] {
-        all.push(ModelSettings { skip: false, norm, ..small(Architecture::ResNet34) });
+        all.push(small(Architecture::ResNet34).with_skip(false).with_norm(norm));
         for repeat in [3, 7] {
-            all.push(ModelSettings { repeat, norm, ..small(Architecture::Vgg11) });
+            all.push(small(Architecture::Vgg11).with_repeat(repeat).with_norm(norm));
         }
         for repeat in [2, 8] {
-            all.push(ModelSettings { repeat, norm, ..small(Architecture::Vgg16) });
-            all.push(ModelSettings { repeat, norm, ..small(Architecture::Vgg19) });
+            all.push(small(Architecture::Vgg16).with_repeat(repeat).with_norm(norm));
+            all.push(small(Architecture::Vgg19).with_repeat(repeat).with_norm(norm));
         }
         for depth in [1, 6, 100] {
-            all.push(ModelSettings { depth, norm, ..small(Architecture::Mlp) });
+            all.push(small(Architecture::Mlp).with_depth(depth).with_norm(norm));
         }
     }
     for settings in all {
@@ -96,12 +98,10 @@ fn the_settings_of_a_model_are_recognised_by_its_tensors() {
 /// standard one is assumed.
 #[test]
 fn an_activation_is_read_from_the_header() {
-    let settings = ModelSettings {
-        width: 2,
-        depth: 3,
-        activation: ActivationFunction::Tanh,
-        ..ModelSettings::new(Architecture::Mlp)
-    };
+    let settings = ModelSettings::new(Architecture::Mlp)
+        .with_width(2)
+        .with_depth(3)
+        .with_activation(ActivationFunction::Tanh);
     let mut parameters = Parameters::new(&Reference, 0);
     Model::new(&settings, &mut parameters).unwrap();
     let read = |model: &str| {
@@ -109,26 +109,24 @@ fn an_activation_is_read_from_the_header() {
         Archive::from_bytes("memory", to_bytes(&parameters, &metadata).unwrap()).unwrap().settings().unwrap()
     };
     assert_eq!(read(&settings.to_string()), settings);
-    let standard = ModelSettings { activation: ActivationFunction::Sigmoid, ..settings };
+    let standard = settings.with_activation(ActivationFunction::Sigmoid);
     assert_eq!(read("something else"), standard);
-    let other = ModelSettings { depth: 4, ..settings };
+    let other = settings.with_depth(4);
     assert_eq!(read(&other.to_string()), standard, "a header that does not match the tensors is ignored");
 }
 
 #[test]
 fn a_vgg11_with_each_convolution_twice_is_a_vgg19() {
-    let twice = ModelSettings {
-        width: 1,
-        repeat: 2,
-        activation: ActivationFunction::Tanh,
-        ..ModelSettings::new(Architecture::Vgg11)
-    };
+    let twice = ModelSettings::new(Architecture::Vgg11)
+        .with_width(1)
+        .with_repeat(2)
+        .with_activation(ActivationFunction::Tanh);
     let mut parameters = Parameters::new(&Reference, 0);
     Model::new(&twice, &mut parameters).unwrap();
     let metadata = Metadata::from([("model".to_owned(), twice.to_string())]);
     let archive = Archive::from_bytes("memory", to_bytes(&parameters, &metadata).unwrap()).unwrap();
     assert_eq!(archive.settings().unwrap(), twice, "the header names the settings");
-    let vgg19 = ModelSettings { width: 1, ..ModelSettings::new(Architecture::Vgg19) };
+    let vgg19 = ModelSettings::new(Architecture::Vgg19).with_width(1);
     let found = ModelSettings::from_tensors(|name| archive.shape(name).map(<[usize]>::to_vec));
     assert_eq!(found, Some(vgg19), "the tensors alone show a VGG-19");
 }

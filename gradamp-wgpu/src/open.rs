@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use derive_setters::Setters;
 use gradamp_core::backend::Memory;
 use gradamp_core::{Error, Result};
 use wgpu::Features;
@@ -15,7 +16,9 @@ use crate::tune::Tuning;
 use gradamp_core::backend::Precision;
 
 /// How an adapter is opened.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Setters)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct Options {
     /// The largest number of bytes of device memory for tensors; `None` for as many as the device has.
     pub memory: Option<u64>,

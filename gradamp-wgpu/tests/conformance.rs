@@ -14,7 +14,7 @@ use gradamp_wgpu::{Adapter, Options, Precision, Wgpu};
 
 /// Laws run one after the other, since some count the device's allocations.
 static GPU: LazyLock<Option<Mutex<Wgpu>>> = LazyLock::new(|| {
-    let options = Options { checked: true, ..Options::default() };
+    let options = Options::default().with_checked(true);
     adapter().map(|adapter| Mutex::new(Wgpu::open(&adapter, &options).unwrap()))
 });
 
@@ -38,7 +38,7 @@ gradamp_core::conformance!(*match gpu() {
 fn the_laws_of_products_and_sums_hold_for_the_kernels_of_gpus() {
     let Some(_turn) = gpu() else { return };
     let Some(adapter) = adapter() else { return };
-    let options = Options { checked: true, tiled: true, ..Options::default() };
+    let options = Options::default().with_checked(true).with_tiled(true);
     let tiled = Wgpu::open(&adapter, &options).unwrap();
     let laws = laws::<Wgpu>().into_iter().filter(|law| {
         ["conv2d::", "gemm::", "rows::", "batch_norm::", "repeat::", "gradients::conv", "gradients::linear"]
@@ -78,7 +78,8 @@ fn the_laws_of_kept_images_hold_with_the_kernels_of_gpus() {
     let Some(_turn) = gpu() else { return };
     let Some(adapter) = adapter() else { return };
     let software = adapter.is_software();
-    let open = |tiled| Wgpu::open(&adapter, &Options { checked: true, tiled, ..Options::default() }).unwrap();
+    let open =
+        |tiled| Wgpu::open(&adapter, &Options::default().with_checked(true).with_tiled(tiled)).unwrap();
     let gpu = open(true);
     let images = ImageSet::new([1, 1, 1], &[1], &[0], &[[0.0; 256]]).unwrap();
     assert!(gpu.keep_images(&images).unwrap().is_some());
@@ -108,7 +109,7 @@ fn long_and_short_copies_keep_their_order() {
 fn images_that_do_not_fit_are_not_kept() {
     let Some(_turn) = gpu() else { return };
     let Some(adapter) = adapter() else { return };
-    let options = Options { memory: Some(8 << 20), tiled: true, ..Options::default() };
+    let options = Options::default().with_memory(Some(8 << 20)).with_tiled(true);
     let gpu = Wgpu::open(&adapter, &options).unwrap();
     let (bytes, labels, table) = (vec![1; 4000 * 3072], vec![0; 4000], [[0.0; 256]; 3]);
     let keep = |n: usize| {
@@ -129,7 +130,7 @@ fn mixed_precision_rounds_factors_and_nothing_else() {
     let Some(adapter) = adapter().filter(|adapter| adapter.fast_paths.f16) else { return };
     for tiled in [false, true] {
         let [mixed, exact] = [Precision::Mixed, Precision::F32].map(|precision| {
-            let options = Options { checked: true, tiled, precision, ..Options::default() };
+            let options = Options::default().with_checked(true).with_tiled(tiled).with_precision(precision);
             Wgpu::open(&adapter, &options).unwrap()
         });
         for (x, w, stride) in [

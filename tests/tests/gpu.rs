@@ -23,21 +23,19 @@ fn open(options: &Options) -> Option<Wgpu> {
 }
 
 fn loader(examples: usize, batch: usize) -> Loader {
-    let shapes = ShapesSettings { train: examples, test: 1, seed: SEED };
-    let data = DataSettings {
-        source: Source::Shapes,
-        shapes,
-        crop_padding: 0,
-        flip: false,
-        workers: 0,
-        ..DataSettings::default()
-    };
+    let shapes = ShapesSettings::default().with_train(examples).with_test(1).with_seed(SEED);
+    let data = DataSettings::default()
+        .with_source(Source::Shapes)
+        .with_shapes(shapes)
+        .with_crop_padding(0)
+        .with_flip(false)
+        .with_workers(0);
     data.train_loader(&data.split(data.load().unwrap(), SEED).unwrap(), batch, SEED).unwrap()
 }
 
 fn model<B: Backend>(backend: &B, architecture: Architecture, width: usize) -> (Model, Parameters<B>) {
     let mut parameters = Parameters::new(backend, SEED);
-    let settings = ModelSettings { width, ..ModelSettings::new(architecture) };
+    let settings = ModelSettings::new(architecture).with_width(width);
     (Model::new(&settings, &mut parameters).unwrap(), parameters)
 }
 
@@ -125,14 +123,11 @@ fn train(
     let kept = source.keep_on(gpu)?;
     let source: &dyn BatchSource<Wgpu> = kept.as_ref().map_or(&source, |kept| kept);
     let (model, parameters) = model(gpu, architecture, 4);
-    let amplification = AmplificationSettings {
-        kinds: vec![LayerKind::BatchNorm],
-        factor: 1.1,
-        ..AmplificationSettings::default()
-    };
+    let amplification =
+        AmplificationSettings::default().with_kinds(vec![LayerKind::BatchNorm]).with_factor(1.1);
     let strategy = Strategy::single(1, LearningRate::constant(0.01), Amplify::on());
     let mut settings = TrainSettings::new(SEED, strategy, amplification);
-    settings.optimizer = SgdSettings { clip_norm: Some(5.0), ..SgdSettings::default() }.into();
+    settings.optimizer = SgdSettings::default().with_clip_norm(Some(5.0)).into();
     let mut trainer = Trainer::new(&model, parameters, [32, 32, 3], settings)?;
     trainer.observe(observer);
     trainer.run(source, &[])?;
@@ -144,7 +139,7 @@ fn train(
 fn a_step_in_steady_state_creates_nothing_and_submits_once() {
     // With `tiled`, a software rasteriser also keeps the images and runs the kernels of GPUs.
     for tiled in [false, true] {
-        let Some(gpu) = open(&Options { tiled, ..Options::default() }) else { return };
+        let Some(gpu) = open(&Options::default().with_tiled(tiled)) else { return };
         let mut counter = Counter::new(&gpu);
         train(&gpu, Architecture::ResNet18, 6 * (gpu.steps_ahead() + 1), &mut counter).unwrap();
         let [.., before, last] = counter.counters[..] else { panic!("{:?}", counter.counters) };
@@ -183,7 +178,7 @@ fn with_submissions(mut counters: Counters, submissions: u64) -> Counters {
 fn open_as(kind: Kind) -> Option<Wgpu> {
     let mut adapter = gradamp_wgpu::testing::adapter().unwrap()?;
     adapter.kind = kind;
-    Some(Wgpu::open(&adapter, &Options { tiled: true, ..Options::default() }).unwrap())
+    Some(Wgpu::open(&adapter, &Options::default().with_tiled(true)).unwrap())
 }
 
 /// Steps are submitted to a GPU one after the other, and losses are read late. On a GPU that may drive a desktop,

@@ -18,13 +18,13 @@ const SEED: u64 = 7;
 const BATCH: usize = 12;
 
 fn gpu() -> Option<Wgpu> {
-    let options = Options { tiled: true, ..Options::default() };
+    let options = Options::default().with_tiled(true);
     gradamp_wgpu::testing::adapter().unwrap().map(|adapter| Wgpu::open(&adapter, &options).unwrap())
 }
 
 fn data() -> DataSettings {
-    let shapes = ShapesSettings { train: 50, test: 20, seed: 1 };
-    DataSettings { source: Source::Shapes, shapes, validation: 10, cutout: 8, ..DataSettings::default() }
+    let shapes = ShapesSettings::default().with_train(50).with_test(20).with_seed(1);
+    DataSettings::default().with_source(Source::Shapes).with_shapes(shapes).with_validation(10).with_cutout(8)
 }
 
 fn bits<B: Backend>(tensor: &Tensor<B>) -> Vec<u32> {
@@ -82,7 +82,7 @@ fn train(gpu: &Wgpu, train: &dyn BatchSource<Wgpu>, test: &dyn BatchSource<Wgpu>
             "conv",
             [3, 8],
             3,
-            Conv2dOptions { stride: 2, padding: 1, bias: false },
+            Conv2dOptions::default().with_stride(2).with_padding(1).with_bias(false),
         )
         .unwrap(),
         bn: BatchNorm2d::new(&mut parameters, "bn", 8).unwrap(),
@@ -92,7 +92,7 @@ fn train(gpu: &Wgpu, train: &dyn BatchSource<Wgpu>, test: &dyn BatchSource<Wgpu>
     };
     let strategy = Strategy::single(2, LearningRate::constant(0.05), Amplify::on());
     let kinds = vec![LayerKind::BatchNorm];
-    let amplification = AmplificationSettings { kinds, factor: 1.5, ..AmplificationSettings::default() };
+    let amplification = AmplificationSettings::default().with_kinds(kinds).with_factor(1.5);
     let settings = TrainSettings::new(SEED, strategy, amplification);
     let mut trainer = Trainer::new(&model, parameters, train.image_shape(), settings).unwrap();
     trainer.run(train, &[("test", test)]).unwrap();

@@ -22,26 +22,21 @@ fn train(
     factor: f32,
     steps: u64,
 ) -> Result<Values, Box<dyn Error>> {
-    let shapes = ShapesSettings { train: 48, test: 16, seed: 1 };
-    let data = DataSettings { source: Source::Shapes, shapes, ..DataSettings::default() };
+    let shapes = ShapesSettings::default().with_train(48).with_test(16).with_seed(1);
+    let data = DataSettings::default().with_source(Source::Shapes).with_shapes(shapes);
     let loader = data.train_loader(&data.split(data.load()?, 7)?, 16, 7)?;
     let mut parameters = Parameters::new(&Cpu::new()?, 7);
-    let model = Model::new(&ModelSettings { width: 4, ..ModelSettings::new(architecture) }, &mut parameters)?;
-    let amplification = AmplificationSettings {
-        kinds: vec![kind],
-        ratio: Some(0.5),
-        redraw: Redraw::Step,
-        factor,
-        through,
-        ..AmplificationSettings::default()
-    };
+    let model = Model::new(&ModelSettings::new(architecture).with_width(4), &mut parameters)?;
+    let amplification = AmplificationSettings::default()
+        .with_kinds(vec![kind])
+        .with_ratio(Some(0.5))
+        .with_redraw(Redraw::Step)
+        .with_factor(factor)
+        .with_through(through);
     let strategy = Strategy::single(3, LearningRate::constant(0.005), Amplify::on());
-    let sgd = SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() };
-    let settings = TrainSettings {
-        optimizer: sgd.into(),
-        max_steps: Some(steps),
-        ..TrainSettings::new(7, strategy, amplification)
-    };
+    let sgd = SgdSettings::default().with_momentum(0.0).with_weight_decay(0.0);
+    let settings =
+        TrainSettings::new(7, strategy, amplification).with_optimizer(sgd.into()).with_max_steps(Some(steps));
     let mut trainer = Trainer::new(&model, parameters, [32, 32, 3], settings)?;
     trainer.run(&loader, &[])?;
     let trained = trainer.parameters().iter().filter(|(_, p)| p.role.is_trained());

@@ -43,7 +43,7 @@ impl<B: Backend> BackwardHook<B> for Amplifier {
 pub fn main() -> Result<(), Box<dyn Error>> {
     let cpu = Cpu::new()?;
     let mut parameters = Parameters::new(&cpu, 7);
-    let settings = ModelSettings { width: 4, norm: Norm::None, ..ModelSettings::new(Architecture::Vgg11) };
+    let settings = ModelSettings::new(Architecture::Vgg11).with_width(4).with_norm(Norm::None);
     let model = Model::new(&settings, &mut parameters)?;
     let pixels: Vec<f32> = (0..8 * 32 * 32 * 3).map(|i| (0.37 * i as f32).sin()).collect();
     let images = Tensor::from_slice(&cpu, &[8, 32, 32, 3], &pixels)?;

@@ -80,15 +80,12 @@ impl<B: Backend> Optimizer<B> for Lion<B> {
 }
 
 pub fn main() -> Result<(), Box<dyn Error>> {
-    let data = DataSettings { source: Source::Shapes, ..DataSettings::default() };
+    let data = DataSettings::default().with_source(Source::Shapes);
     let parts = data.split(data.load()?, 7)?;
     let (train, test) = (data.train_loader(&parts, 32, 7)?, data.test_loader(&parts, 64)?);
 
     let mut parameters = Parameters::new(&Cpu::new()?, 7);
-    let model = Model::new(
-        &ModelSettings { width: 4, ..ModelSettings::new(Architecture::ResNet18) },
-        &mut parameters,
-    )?;
+    let model = Model::new(&ModelSettings::new(Architecture::ResNet18).with_width(4), &mut parameters)?;
     let optimizer = Lion::new(&parameters);
 
     let strategy = Strategy::single(2, LearningRate::constant(1e-3), Amplify::Off);

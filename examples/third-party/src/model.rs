@@ -31,7 +31,7 @@ impl ModelDefinition for LeakyNet {
                     &format!("layers.{i}.conv"),
                     [c, c_out],
                     3,
-                    Conv2dOptions { stride: 2, padding: 1, bias: false },
+                    Conv2dOptions::default().with_stride(2).with_padding(1).with_bias(false),
                 )?,
                 norm: BatchNorm2d::new(parameters, &format!("layers.{i}.norm"), c_out)?,
                 activation: format!("layers.{i}.activation").into(),

@@ -50,7 +50,7 @@ impl ModelDefinition for PlainVgg11 {
                 &path(&features),
                 [c, c_out],
                 3,
-                Conv2dOptions { padding: 1, ..Conv2dOptions::default() },
+                Conv2dOptions::default().with_padding(1),
             )?;
             features.push(Layer::Conv(conv));
             features.push(Layer::Norm(BatchNorm2d::new(parameters, &path(&features), c_out)?));

@@ -54,7 +54,7 @@ fn conv<B: Backend>(
     size: usize,
     stride: usize,
 ) -> Result<Conv2d> {
-    let options = Conv2dOptions { stride, padding: size / 2, bias: false };
+    let options = Conv2dOptions::default().with_stride(stride).with_padding(size / 2).with_bias(false);
     Conv2d::new(parameters, path, channels, size, options)
 }
 

@@ -14,13 +14,13 @@ use third_party::{Ceiling, Faded};
 const EPOCHS: usize = 3;
 
 fn shapes() -> Result<Loader, gradamp_data::Error> {
-    let shapes = ShapesSettings { train: 48, test: 16, seed: 1 };
-    let data = DataSettings { source: Source::Shapes, shapes, ..DataSettings::default() };
+    let shapes = ShapesSettings::default().with_train(48).with_test(16).with_seed(1);
+    let data = DataSettings::default().with_source(Source::Shapes).with_shapes(shapes);
     data.train_loader(&data.split(data.load()?, 7)?, 16, 7)
 }
 
 fn model(parameters: &mut Parameters<Cpu>) -> Result<Model, gradamp_models::Error> {
-    Model::new(&ModelSettings { width: 2, ..ModelSettings::new(Architecture::ResNet18) }, parameters)
+    Model::new(&ModelSettings::new(Architecture::ResNet18).with_width(2), parameters)
 }
 
 /// Batch norms are eligible for amplification, no path may amplify a gradient more than eightfold, and every step is
@@ -28,8 +28,8 @@ fn model(parameters: &mut Parameters<Cpu>) -> Result<Model, gradamp_models::Erro
 fn settings() -> TrainSettings {
     let strategy = Strategy::single(EPOCHS, LearningRate::constant(0.05), Amplify::on());
     let kinds = vec![LayerKind::BatchNorm];
-    let amplification = AmplificationSettings { kinds, max_gain: Some(8.0), ..Default::default() };
-    TrainSettings { gradients_every: 1, ..TrainSettings::new(7, strategy, amplification) }
+    let amplification = AmplificationSettings::default().with_kinds(kinds).with_max_gain(Some(8.0));
+    TrainSettings::new(7, strategy, amplification).with_gradients_every(1)
 }
 
 /// Records the reports of a run.
@@ -90,7 +90,7 @@ fn the_hook_of_this_crate_limits_every_gradient() -> Result<(), Box<dyn Error>> 
     let norms_under = |ceiling: Option<Ceiling>| -> Result<Vec<f32>, Box<dyn Error>> {
         let mut parameters = Parameters::new(&Cpu::new()?, 7);
         let model = model(&mut parameters)?;
-        let settings = TrainSettings { max_steps: Some(2), ..settings() };
+        let settings = settings().with_max_steps(Some(2));
         let mut trainer = Trainer::new(&model, parameters, [32, 32, 3], settings)?;
         let norms = Arc::new(Mutex::new(Vec::new()));
         if let Some(ceiling) = ceiling {

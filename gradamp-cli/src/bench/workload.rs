@@ -42,7 +42,7 @@ impl<B: Backend> Workload<B> {
             return Err(Failure::usage("--batch: expected at least 1, found 0"));
         }
         let architecture = model.parse().map_err(Failure::usage)?;
-        let settings = ModelSettings { width, classes: CLASSES, ..ModelSettings::new(architecture) };
+        let settings = ModelSettings::new(architecture).with_width(width).with_classes(CLASSES);
         Self::with_model(&settings, batch, backend)
     }
 
@@ -60,7 +60,7 @@ impl<B: Backend> Workload<B> {
 
         let mut kinds = vec![LayerKind::BatchNorm, LayerKind::Activation];
         kinds.retain(|kind| trace.sites.iter().any(|site| kind.includes(site.kind)));
-        let everything = AmplificationSettings { kinds, factor: FACTOR, ..AmplificationSettings::default() };
+        let everything = AmplificationSettings::default().with_kinds(kinds).with_factor(FACTOR);
         let strategy = Strategy::single(1, LearningRate::constant(1e-3), Amplify::on());
         let mut amplifier = Amplifier::new(&strategy, &everything, &trace, 0)?;
         amplifier.begin_step(0, 0, &History::default())?;

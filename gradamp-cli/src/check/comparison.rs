@@ -36,8 +36,8 @@ impl Comparison {
     ///
     /// **Errors:** those of the device.
     pub fn run<B: Backend>(backend: &B, cpu: &Cpu, settings: ModelSettings, steps: usize) -> Result<Self> {
-        let shapes = ShapesSettings { train: BATCH * BATCHES, test: 1, seed: SEED };
-        let data = DataSettings { source: Source::Shapes, shapes, workers: 0, ..DataSettings::default() };
+        let shapes = ShapesSettings::default().with_train(BATCH * BATCHES).with_test(1).with_seed(SEED);
+        let data = DataSettings::default().with_source(Source::Shapes).with_shapes(shapes).with_workers(0);
         let source = data.train_loader(&data.split(data.load()?, SEED)?, BATCH, SEED)?;
         let (device, host) = (Trainee::new(backend, &settings)?, Trainee::new(cpu, &settings)?);
         let mut batches = source.epoch(backend, 0, 0)?.zip(source.epoch(cpu, 0, 0)?);
@@ -173,7 +173,7 @@ mod tests {
             parameters,
         };
         Comparison {
-            settings: ModelSettings { width: 8, ..ModelSettings::new(Architecture::Vgg11) },
+            settings: ModelSettings::new(Architecture::Vgg11).with_width(8),
             layers: vec![layer("conv1", gradient, Some(parameters)), layer("conv2", 1e-6, None)],
             switched: 0,
             losses,

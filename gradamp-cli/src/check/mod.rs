@@ -55,7 +55,7 @@ impl Task for Check {
             if verdict.is_device_lost {
                 break;
             }
-            let settings = ModelSettings { width: WIDTH, ..ModelSettings::new(architecture) };
+            let settings = ModelSettings::new(architecture).with_width(WIDTH);
             match Comparison::run(&backend, &cpu, settings, self.steps) {
                 Ok(comparison) => {
                     say(&comparison.as_text());

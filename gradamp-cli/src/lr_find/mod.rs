@@ -147,17 +147,16 @@ fn ramp(args: &LrFindArgs, config: &Config, amplify: Amplify, per_epoch: usize) 
     let gamma = (args.to / args.from).powf(1.0 / (steps - 1.0));
     // A milestone at each step but the first. A quarter of a step before it, rounding cannot move the milestone.
     let milestones = (1..args.steps).map(|step| (step as f64 - 0.25) / per_epoch).collect();
-    let lr = LearningRate { curve: Curve::MultiStep { from: args.from, milestones, gamma }, warmup: None };
+    let lr = LearningRate::new(Curve::MultiStep { from: args.from, milestones, gamma });
     let epochs = (steps / per_epoch).ceil() as usize;
-    TrainSettings {
-        strategy: Strategy::single(epochs, lr, amplify),
-        max_steps: Some(args.steps),
-        on_divergence: OnDivergence::Continue,
-        signals: false,
-        ema: None,
-        patience: None,
-        ..config.train_settings()
-    }
+    config
+        .train_settings()
+        .with_strategy(Strategy::single(epochs, lr, amplify))
+        .with_max_steps(Some(args.steps))
+        .with_on_divergence(OnDivergence::Continue)
+        .with_signals(false)
+        .with_ema(None)
+        .with_patience(None)
 }
 
 /// The observer that records the losses, and stops the training where the test ends.

@@ -120,7 +120,7 @@ fn of_cifar(config: &Config) -> Extent {
 
 /// Checks the settings by making a trainer. The model has width 1, which has the same layers as a wide one.
 fn check_model(config: &Config, extent: Extent, cpu: &Cpu) -> Result<(), Error> {
-    let settings = ModelSettings { width: 1, ..config.model.settings(extent.image, extent.classes)? };
+    let settings = config.model.settings(extent.image, extent.classes)?.with_width(1);
     let mut parameters = Parameters::new(cpu, 0).with_initialisation(config.model.initialisation());
     let model = gradamp_models::build(&settings, &mut parameters).map_err(Error::external)?;
     Trainer::new(&model, parameters, extent.image, config.train_settings())?;

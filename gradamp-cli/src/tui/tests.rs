@@ -21,9 +21,9 @@ const SITES: [&str; 6] = ["conv1", "bn1", "relu", "layer1.0.bn1", "layer1.0.bn2"
 
 /// Three phases: without, with and without amplification.
 fn strategy() -> Strategy {
-    let phase = |amplify| Phase { epochs: 3, lr: None, amplify };
+    let phase = |amplify| Phase::new(3).with_amplify(amplify);
     let phases = vec![phase(Amplify::Off), phase(Amplify::on()), phase(Amplify::Off)];
-    Strategy { lr: Some(LearningRate::constant(0.1)), phases }
+    Strategy::default().with_lr(Some(LearningRate::constant(0.1))).with_phases(phases)
 }
 
 fn record(outcome: RunStatus) -> Change {

@@ -1,5 +1,6 @@
 //! The settings of the policies that need some of their own: parts of [`AmplificationSettings`](super::AmplificationSettings).
 
+use derive_setters::Setters;
 use serde::{Deserialize, Serialize};
 
 use crate::error::number;
@@ -12,8 +13,10 @@ use crate::{Error, Result};
 /// **Source:** S. Basodi, K. Pusuluri, X. Xiao, Y. Pan, "Intelligent gradient amplification for deep neural networks",
 /// 2023, select layers by two measures of their gradients' fluctuation and two thresholds. The measures here are
 /// named options; none is claimed to be theirs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(deny_unknown_fields, default)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct FluctuationSettings {
     /// The measure of fluctuation.
     pub measure: Measure,
@@ -126,8 +129,10 @@ impl FluctuationSettings {
 const MOST_EPOCHS: usize = 1000;
 
 /// The settings of the policy `equalise`, whose factors bring each eligible layer's gradient to one norm.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(deny_unknown_fields, default)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct EqualiseSettings {
     /// The norm to bring gradients to; `None` for the median over the network's layers.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,8 +174,10 @@ impl EqualiseSettings {
 }
 
 /// The settings of the policy `depth`, whose factors go from the first eligible layer to the last.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(deny_unknown_fields, default)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct DepthSettings {
     /// The factor of the first eligible layer, the one closest to the images.
     pub first: f32,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use derive_setters::Setters;
 use serde::{Deserialize, Serialize};
 
 use super::policy_name::PolicyName;
@@ -21,8 +22,10 @@ use crate::{Error, Result};
 ///
 /// **Source:** Basodi, Ji, Zhang, Pan, "Gradient Amplification: An Efficient Way to Train Deep Neural Networks",
 /// Big Data Mining and Analytics 3(3), 2020: layers are grouped by type, and a random subset is amplified.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(deny_unknown_fields, default)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct AmplificationSettings {
     /// The policy that decides among the eligible layers.
     pub policy: PolicyName,

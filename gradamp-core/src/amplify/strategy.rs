@@ -19,6 +19,7 @@
 
 use std::fmt;
 
+use derive_setters::Setters;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -35,8 +36,10 @@ const MOST_EPOCHS: usize = 1_000_000;
 ///
 /// **Source:** Basodi et al. 2020 enable amplification in some epochs and disable it in others, with different learning
 /// rates; the phases themselves are the user's.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(deny_unknown_fields)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct Strategy {
     /// The learning rate of phases without one. Its schedule spans the whole run, including phases with a rate of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,8 +50,10 @@ pub struct Strategy {
 }
 
 /// A number of epochs under one learning-rate schedule, with or without amplification.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(deny_unknown_fields)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct Phase {
     /// The number of epochs, at least 1.
     pub epochs: usize,
@@ -92,6 +97,13 @@ impl Amplify {
     /// Whether gradients are amplified.
     pub fn is_on(&self) -> bool {
         matches!(self, Amplify::On(_))
+    }
+}
+
+impl Phase {
+    /// A phase of `epochs` epochs with the strategy's learning rate and without amplification.
+    pub fn new(epochs: usize) -> Self {
+        Self { epochs, lr: None, amplify: Amplify::Off }
     }
 }
 

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use derive_setters::Setters;
 use serde::{Deserialize, Serialize};
 
 use super::{Module, join};
@@ -40,7 +41,9 @@ impl Conv2d {
 }
 
 /// What [`Conv2d::new`] need not be told; the defaults are PyTorch's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Setters)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct Conv2dOptions {
     /// The distance between windows, in pixels, in both directions. Default: 1.
     pub stride: usize,

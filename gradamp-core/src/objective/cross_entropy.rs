@@ -1,3 +1,5 @@
+use derive_setters::Setters;
+
 use super::{Mixing, Objective};
 use crate::ops::{self, Loss};
 use crate::random::Stream;
@@ -11,7 +13,9 @@ use crate::{Backend, Batch, Error, Result, Tape, Tensor, Var};
 ///
 /// **Source:** [`ops::softmax_cross_entropy`]; label smoothing by C. Szegedy et al., "Rethinking the Inception Architecture for
 /// Computer Vision", CVPR 2016.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Setters)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct CrossEntropy {
     /// The share of each label that is spread over all classes, in [0, 1].
     pub label_smoothing: f32,

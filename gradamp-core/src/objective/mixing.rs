@@ -1,3 +1,5 @@
+use derive_setters::Setters;
+
 use crate::geometry::Mix;
 use crate::random::Stream;
 use crate::{Backend, Batch, Error, Result, Tensor};
@@ -15,7 +17,9 @@ use crate::{Backend, Batch, Error, Result, Tensor};
 /// **Source:** H. Zhang, M. Cisse, Y. Dauphin, D. Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", ICLR 2018; S. Yun, D. Han,
 /// S. Oh, S. Chun, J. Choe, Y. Yoo, "CutMix", ICCV 2019. Both draw a permutation of the batch; a shift of a shuffled batch pairs
 /// as random.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Setters)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct Mixing {
     /// α of mixup; 0 for none.
     pub mixup: f32,

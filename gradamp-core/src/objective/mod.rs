@@ -5,7 +5,8 @@
 //! use gradamp_core::prelude::*;
 //! use gradamp_core::{Parameters, Reference, Tape, Tensor};
 //!
-//! let objective = CrossEntropy { label_smoothing: 0.1, mixing: Mixing { mixup: 0.2, ..Mixing::default() } };
+//! let mixing = Mixing::default().with_mixup(0.2);
+//! let objective = CrossEntropy::default().with_label_smoothing(0.1).with_mixing(mixing);
 //! let mut parameters = Parameters::new(&Reference, 0);
 //! let mut tape = Tape::train(&mut parameters);
 //! let logits = tape.leaf(Tensor::from_slice(&Reference, &[1, 2], &[0.0, 0.0])?);

@@ -1,3 +1,4 @@
+use derive_setters::Setters;
 use serde::{Deserialize, Serialize};
 
 use super::methods::{Preparation, Shared, decay, restore};
@@ -14,8 +15,10 @@ const SQUARE: &str = "exp_avg_sq";
 const CORRECTIONS: &str = "corrections";
 
 /// The settings of AdamW. See [`AdamW`]. The methods that change gradients are those of [`SgdSettings`](super::SgdSettings).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(default, deny_unknown_fields)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct AdamWSettings {
     /// β₁ and β₂, the shares of the averages that stay in a step, in [0, 1).
     pub betas: [f64; 2],

@@ -1,3 +1,4 @@
+use derive_setters::Setters;
 use serde::{Deserialize, Serialize};
 
 use super::incoming::Incoming;
@@ -18,8 +19,10 @@ use crate::{Backend, Parameters, Result, Role, Tensor};
 ///
 /// **Source:** A. Brock, S. De, S. Smith, K. Simonyan, "High-Performance Large-Scale Image Recognition Without
 /// Normalization", ICML 2021, eq. 3; its values of `limit` go from 0.01 for batches of 4096 to 0.16 for small ones.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(default, deny_unknown_fields)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct AdaptiveClip {
     /// The largest ratio of a unit's gradient to its weights: finite, above 0.
     pub limit: f32,

@@ -1,3 +1,4 @@
+use derive_setters::Setters;
 use serde::{Deserialize, Serialize};
 
 use super::incoming::Incoming;
@@ -18,8 +19,10 @@ use crate::{Backend, Parameters, Result, Tensor};
 ///
 /// **Source:** Y. You, I. Gitman, B. Ginsburg, "Large Batch Training of Convolutional Networks", 2017 (arXiv 1708.03888),
 /// eq. 6 and algorithm 1; epsilon comes from later implementations.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(default, deny_unknown_fields)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct Lars {
     /// The share of its weights that a layer may change in one step at a learning rate of 1: finite, above 0. The paper's η.
     pub trust: f32,

@@ -7,6 +7,7 @@ use crate::{Backend, Error, Parameters, Result};
 /// A multiplier of the learning rate for some parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct LayerRate {
     /// A glob on the paths of parameters, written like those of
     /// [`AmplificationSettings::paths`](crate::amplify::AmplificationSettings::paths): `layer1.**` matches everything inside
@@ -17,6 +18,11 @@ pub struct LayerRate {
 }
 
 impl LayerRate {
+    /// The multiplier `lr` for the parameters whose paths match the glob `paths`.
+    pub fn new(paths: impl Into<String>, lr: f32) -> Self {
+        Self { paths: paths.into(), lr }
+    }
+
     /// Checks everything that needs no model.
     ///
     /// **Errors:** a text that is no glob, a rate out of its range; by its field.

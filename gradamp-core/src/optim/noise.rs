@@ -1,3 +1,4 @@
+use derive_setters::Setters;
 use serde::{Deserialize, Serialize};
 
 use super::incoming::Incoming;
@@ -15,8 +16,10 @@ use crate::{Backend, Parameters, Result};
 ///
 /// **Source:** A. Neelakantan et al., "Adding Gradient Noise Improves Learning for Very Deep Networks", 2015
 /// (arXiv 1511.06807), eq. 1, with eta out of 0.01, 0.3 and 1.0, and gamma = 0.55.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(default, deny_unknown_fields)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct GradientNoise {
     /// The variance at the first step: finite, above 0.
     pub eta: f32,

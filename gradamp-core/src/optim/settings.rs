@@ -1,3 +1,4 @@
+use derive_setters::Setters;
 use serde::{Deserialize, Serialize};
 
 use super::methods::Shared;
@@ -7,8 +8,10 @@ use crate::parameters::ParameterSet;
 use crate::{Error, Result};
 
 /// The settings of SGD. See [`Sgd`](super::Sgd).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(default, deny_unknown_fields)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct SgdSettings {
     /// The share of the velocity that is kept, in [0, 1).
     pub momentum: f32,

@@ -1,3 +1,4 @@
+use derive_setters::Setters;
 use serde::{Deserialize, Serialize};
 
 use crate::error::number;
@@ -12,8 +13,10 @@ pub(super) const RECONSIDERED: u64 = 16;
 /// by `backoff` if one of the 16 steps was skipped, or by `growth` if none of the last `growth_interval` steps was.
 ///
 /// **Units:** none; powers of two change no bit of a gradient that stays in the range of its format.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Setters)]
 #[serde(default, deny_unknown_fields)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct LossScaling {
     /// The factor at the beginning.
     pub initial: f32,

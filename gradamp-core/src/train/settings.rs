@@ -1,3 +1,4 @@
+use derive_setters::Setters;
 use serde::{Deserialize, Serialize};
 
 use super::LossScaling;
@@ -18,7 +19,9 @@ pub enum OnDivergence {
 }
 
 /// The settings of a run. The default is a run without phases, which [`Trainer::new`](super::Trainer::new) refuses: give a strategy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Setters)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct TrainSettings {
     /// The seed of the draws of amplified sites and of gradient noise.
     pub seed: u64,

@@ -79,11 +79,9 @@ pub enum Outcome {
 ///     Linear::new(&mut parameters, "hidden", [2, 4])?,
 ///     Linear::new(&mut parameters, "classifier", [4, 2])?,
 /// );
-/// let settings = TrainSettings {
-///     strategy: Strategy::single(50, LearningRate::constant(0.2), Amplify::on()),
-///     amplification: AmplificationSettings { kinds: vec![LayerKind::Linear], ..Default::default() },
-///     ..TrainSettings::default()
-/// };
+/// let strategy = Strategy::single(50, LearningRate::constant(0.2), Amplify::on());
+/// let amplification = AmplificationSettings::default().with_kinds(vec![LayerKind::Linear]);
+/// let settings = TrainSettings::new(7, strategy, amplification);
 /// let mut trainer = Trainer::new(&model, parameters, [1, 1, 2], settings)?;
 /// let outcome = trainer.run(&Points, &[("test", &Points)])?;
 /// assert_eq!(outcome, Outcome::Finished);

@@ -13,14 +13,9 @@ struct Net(nn::Conv2d, nn::BatchNorm2d, nn::Activation, nn::MaxPool2d, nn::Linea
 impl Net {
     fn new<B: Backend>(backend: &B) -> (Self, Parameters<B>) {
         let mut parameters = Parameters::new(backend, 1);
-        let conv = nn::Conv2d::new(
-            &mut parameters,
-            "conv",
-            [2, 4],
-            3,
-            nn::Conv2dOptions { padding: 1, ..nn::Conv2dOptions::default() },
-        )
-        .unwrap();
+        let conv =
+            nn::Conv2d::new(&mut parameters, "conv", [2, 4], 3, nn::Conv2dOptions::default().with_padding(1))
+                .unwrap();
         let bn = nn::BatchNorm2d::new(&mut parameters, "bn", 4).unwrap();
         let linear = nn::Linear::new(&mut parameters, "linear", [36, 3]).unwrap();
         (Self(conv, bn, nn::Activation::relu("relu"), nn::MaxPool2d::new("pool", 2, 2), linear), parameters)

@@ -34,12 +34,10 @@ fn by_pytorch() -> [ByPyTorch; 2] {
             ],
         },
         ByPyTorch {
-            settings: AdamWSettings {
-                betas: [0.5, 0.75],
-                epsilon: 0.01,
-                weight_decay: 0.2,
-                ..AdamWSettings::default()
-            },
+            settings: AdamWSettings::default()
+                .with_betas([0.5, 0.75])
+                .with_epsilon(0.01)
+                .with_weight_decay(0.2),
             rates: [0.1, 0.05, 0.2, 0.025],
             weights: [
                 [0.399090916, -1.12976193, 1.86322582],
@@ -120,14 +118,14 @@ fn distance<B: Backend>(found: &Parameters<B>, expected: &[Vec<f64>]) -> f64 {
 
 #[test]
 fn every_setting_acts_as_in_f64() {
-    let plain = AdamWSettings { weight_decay: 0.1, epsilon: 0.05, ..AdamWSettings::default() };
-    let rates = vec![LayerRate { paths: "fc.*".into(), lr: 0.5 }];
+    let plain = AdamWSettings::default().with_weight_decay(0.1).with_epsilon(0.05);
+    let rates = vec![LayerRate::new("fc.*", 0.5)];
     for (name, settings) in [
         ("plain", plain.clone()),
-        ("betas", AdamWSettings { betas: [0.5, 0.9], ..plain.clone() }),
-        ("no_decay", AdamWSettings { no_decay: vec![ParameterSet::Bias], ..plain.clone() }),
-        ("clip_value", AdamWSettings { clip_value: Some(0.2), ..plain.clone() }),
-        ("layer_rates", AdamWSettings { layer_rates: rates, ..plain.clone() }),
+        ("betas", plain.clone().with_betas([0.5, 0.9])),
+        ("no_decay", plain.clone().with_no_decay(vec![ParameterSet::Bias])),
+        ("clip_value", plain.clone().with_clip_value(Some(0.2))),
+        ("layer_rates", plain.clone().with_layer_rates(rates)),
     ] {
         let slow =
             |path: &str| if !settings.layer_rates.is_empty() && path.starts_with("fc") { 0.5 } else { 1.0 };
@@ -142,7 +140,7 @@ fn every_setting_acts_as_in_f64() {
 /// A factor that does not change in time cancels, but for epsilon. A factor that is switched on acts.
 #[test]
 fn amplification_is_invisible_but_for_epsilon_and_for_being_switched() {
-    let with = |epsilon| OptimizerSettings::AdamW(AdamWSettings { epsilon, ..AdamWSettings::default() });
+    let with = |epsilon| OptimizerSettings::AdamW(AdamWSettings::default().with_epsilon(epsilon));
     let weights = |epsilon, scale: fn(u64) -> f32| {
         let found = train_by(&Reference, &with(epsilon), 5, scale);
         let of = |id| found.get(id).value.to_vec().unwrap().into_iter().map(f64::from).collect();
@@ -202,11 +200,11 @@ fn a_state_that_is_not_its_own_is_refused() {
 #[test]
 fn settings_out_of_range_name_their_field() {
     for (field, settings) in [
-        ("betas[0]", AdamWSettings { betas: [1.0, 0.9], ..AdamWSettings::default() }),
-        ("betas[1]", AdamWSettings { betas: [0.9, f64::NAN], ..AdamWSettings::default() }),
-        ("epsilon", AdamWSettings { epsilon: 0.0, ..AdamWSettings::default() }),
-        ("weight_decay", AdamWSettings { weight_decay: -0.1, ..AdamWSettings::default() }),
-        ("clip_norm", AdamWSettings { clip_norm: Some(0.0), ..AdamWSettings::default() }),
+        ("betas[0]", AdamWSettings::default().with_betas([1.0, 0.9])),
+        ("betas[1]", AdamWSettings::default().with_betas([0.9, f64::NAN])),
+        ("epsilon", AdamWSettings::default().with_epsilon(0.0)),
+        ("weight_decay", AdamWSettings::default().with_weight_decay(-0.1)),
+        ("clip_norm", AdamWSettings::default().with_clip_norm(Some(0.0))),
     ] {
         match settings.check() {
             Err(gradamp_core::Error::Setting { field: found, .. }) => assert_eq!(found, field),

@@ -21,36 +21,29 @@ use reference::{ORDER, Stage};
 
 /// Each method alone, with momentum and weight decay.
 pub fn alone() -> Vec<(&'static str, SgdSettings)> {
-    let plain = SgdSettings { weight_decay: 0.1, ..SgdSettings::default() };
-    let clip = AdaptiveClip { limit: 0.3, epsilon: 0.05, last_linear: false };
-    let lars = Lars { trust: 0.2, ..Lars::default() };
+    let plain = SgdSettings::default().with_weight_decay(0.1);
+    let clip = AdaptiveClip::default().with_limit(0.3).with_epsilon(0.05).with_last_linear(false);
+    let lars = Lars::default().with_trust(0.2);
     vec![
         ("plain", plain.clone()),
-        ("centralise", SgdSettings { centralise: true, ..plain.clone() }),
-        ("block", SgdSettings { normalise: Some(Normalise::Block), ..plain.clone() }),
-        ("z_score", SgdSettings { normalise: Some(Normalise::ZScore), ..plain.clone() }),
-        ("autoscale", SgdSettings { normalise: Some(Normalise::Autoscale), ..plain.clone() }),
-        ("adaptive_clip", SgdSettings { adaptive_clip: Some(clip.clone()), ..plain.clone() }),
+        ("centralise", plain.clone().with_centralise(true)),
+        ("block", plain.clone().with_normalise(Some(Normalise::Block))),
+        ("z_score", plain.clone().with_normalise(Some(Normalise::ZScore))),
+        ("autoscale", plain.clone().with_normalise(Some(Normalise::Autoscale))),
+        ("adaptive_clip", plain.clone().with_adaptive_clip(Some(clip.clone()))),
         (
             "adaptive_clip of all",
-            SgdSettings {
-                adaptive_clip: Some(AdaptiveClip { last_linear: true, ..clip }),
-                nesterov: true,
-                ..plain.clone()
-            },
+            plain.clone().with_adaptive_clip(Some(clip.with_last_linear(true))).with_nesterov(true),
         ),
-        ("noise", SgdSettings { noise: Some(GradientNoise { eta: 0.3, gamma: 0.55 }), ..plain.clone() }),
-        (
-            "lars",
-            SgdSettings { lars: Some(lars.clone()), no_decay: vec![ParameterSet::Bias], ..plain.clone() },
-        ),
-        ("lars of all", SgdSettings { lars: Some(Lars { exclude: Vec::new(), ..lars }), ..plain.clone() }),
-        ("layer_rates", SgdSettings { layer_rates: rates(), ..plain }),
+        ("noise", plain.clone().with_noise(Some(GradientNoise::default().with_eta(0.3).with_gamma(0.55)))),
+        ("lars", plain.clone().with_lars(Some(lars.clone())).with_no_decay(vec![ParameterSet::Bias])),
+        ("lars of all", plain.clone().with_lars(Some(lars.with_exclude(Vec::new())))),
+        ("layer_rates", plain.with_layer_rates(rates())),
     ]
 }
 
 fn rates() -> Vec<LayerRate> {
-    let rate = |paths: &str, lr| LayerRate { paths: paths.into(), lr };
+    let rate = |paths: &str, lr| LayerRate::new(paths, lr);
     vec![rate("**.bias", 0.5), rate("block.**", 3.0), rate("fc.*", 0.25), rate("bn.bias", 0.0)]
 }
 
@@ -67,24 +60,24 @@ fn rate_of(path: &str) -> f64 {
 
 /// Settings that together switch on every method: LARS excludes clipping by value and normalisation.
 pub fn together() -> [SgdSettings; 4] {
-    let all = SgdSettings {
-        weight_decay: 0.1,
-        no_decay: vec![ParameterSet::BatchNorm],
-        centralise: true,
-        clip_norm: Some(4.0),
-        clip_value: Some(0.4),
-        adaptive_clip: Some(AdaptiveClip { limit: 1.5, epsilon: 0.5, last_linear: false }),
-        noise: Some(GradientNoise { eta: 0.1, gamma: 0.3 }),
-        layer_rates: rates(),
-        ..SgdSettings::default()
-    };
-    let lars = Some(Lars { trust: 0.2, ..Lars::default() });
-    let normalised = |method| SgdSettings { normalise: Some(method), ..all.clone() };
+    let all = SgdSettings::default()
+        .with_weight_decay(0.1)
+        .with_no_decay(vec![ParameterSet::BatchNorm])
+        .with_centralise(true)
+        .with_clip_norm(Some(4.0))
+        .with_clip_value(Some(0.4))
+        .with_adaptive_clip(Some(
+            AdaptiveClip::default().with_limit(1.5).with_epsilon(0.5).with_last_linear(false),
+        ))
+        .with_noise(Some(GradientNoise::default().with_eta(0.1).with_gamma(0.3)))
+        .with_layer_rates(rates());
+    let lars = Some(Lars::default().with_trust(0.2));
+    let normalised = |method| all.clone().with_normalise(Some(method));
     [
         normalised(Normalise::Block),
         normalised(Normalise::ZScore),
         normalised(Normalise::Autoscale),
-        SgdSettings { clip_value: None, lars, ..all },
+        all.with_clip_value(None).with_lars(lars),
     ]
 }
 
@@ -159,7 +152,7 @@ fn decreases(settings: SgdSettings) -> Vec<f32> {
     parameters.set(id, &W).unwrap();
     // Each gradient is its values times 4.
     let gradients = gradients(&mut parameters, &[G.map(|g| g / 4.0).to_vec(), vec![1.0]], 4.0);
-    let mut sgd = Sgd::new(SgdSettings { momentum: 0.0, ..settings }, &parameters).unwrap();
+    let mut sgd = Sgd::new(settings.with_momentum(0.0), &parameters).unwrap();
     sgd.step(&mut parameters, &gradients, 1.0).unwrap();
     parameters.get(id).value.to_vec().unwrap().iter().zip(W).map(|(after, before)| before - after).collect()
 }
@@ -174,15 +167,15 @@ fn decreases(settings: SgdSettings) -> Vec<f32> {
 /// - `r = 0.001 * wn / (gn + 0.05 * wn + 1e-8); r * (g + 0.05 * w)` with `wn, gn = map(np.linalg.norm, (w, g))`
 #[test]
 fn each_method_equals_numpy() {
-    let bare = SgdSettings { weight_decay: 0.0, ..SgdSettings::default() };
-    let normalised = |method| SgdSettings { normalise: Some(method), ..bare.clone() };
+    let bare = SgdSettings::default().with_weight_decay(0.0);
+    let normalised = |method| bare.clone().with_normalise(Some(method));
     let cases: [(SgdSettings, [f64; 9]); 6] = [
         (
-            SgdSettings { centralise: true, ..bare.clone() },
+            bare.clone().with_centralise(true),
             [1.5, 0.00333333333, 0.004, -2.5, -0.0266666667, 0.002, 1.0, 0.0233333333, -0.006],
         ),
         (
-            SgdSettings { adaptive_clip: Some(AdaptiveClip::default()), ..bare.clone() },
+            bare.clone().with_adaptive_clip(Some(AdaptiveClip::default())),
             [
                 0.0042629892,
                 4.3643578e-06,
@@ -238,7 +231,7 @@ fn each_method_equals_numpy() {
             ],
         ),
         (
-            SgdSettings { lars: Some(Lars::default()), weight_decay: 0.05, ..bare },
+            bare.with_lars(Some(Lars::default())).with_weight_decay(0.05),
             [
                 0.00172177005,
                 1.13693741e-05,
@@ -259,7 +252,7 @@ fn each_method_equals_numpy() {
             assert!(off < 1.3e-7 + 1e-6 * expected.abs(), "{found} is not {expected}: {settings:?}");
         }
     }
-    let noise = GradientNoise { eta: 0.3, gamma: 0.55 };
+    let noise = GradientNoise::default().with_eta(0.3).with_gamma(0.55);
     for (t, expected) in [(0, 0.5477225575051661), (9, 0.29077738553390564), (999, 0.08195220201864631)] {
         // np.sqrt(0.3 / (1 + t) ** 0.55)
         assert!((f64::from(noise.deviation(t)) - expected).abs() < 1e-7, "{t}");
@@ -268,7 +261,7 @@ fn each_method_equals_numpy() {
 
 #[test]
 fn a_step_without_methods_is_one_call_of_the_kernel() {
-    let settings = SgdSettings { momentum: 0.0, ..SgdSettings::default() };
+    let settings = SgdSettings::default().with_momentum(0.0);
     let found = planted::train(&Reference, &settings, 3.0, 1);
     let mut expected = parameters(&Reference);
     for (id, values) in trained(&expected).into_iter().zip(values(0)) {
@@ -298,8 +291,8 @@ fn noise_has_its_variance_and_differs_between_parameters_steps_and_seeds() {
             parameters.add(path, Role::LinearWeight, &[150, 101], Initial::Constant(0.0)).unwrap();
         }
         let gradients = gradients(&mut parameters, &[vec![0.0; 15150], vec![0.0; 15150]], 8.0);
-        let noise = Some(GradientNoise { eta: 0.3, gamma: 0.55 });
-        let mut sgd = Sgd::new(SgdSettings { noise, ..SgdSettings::default() }, &parameters).unwrap();
+        let noise = Some(GradientNoise::default().with_eta(0.3).with_gamma(0.55));
+        let mut sgd = Sgd::new(SgdSettings::default().with_noise(noise), &parameters).unwrap();
         sgd.count_from(seed, step);
         sgd.step(&mut parameters, &gradients, 1.0).unwrap();
         [0, 1].map(|i| parameters.iter().nth(i).unwrap().1.value.to_vec().unwrap())
@@ -326,9 +319,9 @@ proptest! {
     /// With any scale, no unit changes by more than its limit.
     #[test]
     fn no_scale_gets_past_adaptive_clipping(scale in -1e6f32..1e6, limit in 0.01f32..1.0) {
-        let bare = SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() };
-        let clip = AdaptiveClip { limit, epsilon: 1e-3, last_linear: true };
-        let clipped = SgdSettings { adaptive_clip: Some(clip), ..bare };
+        let bare = SgdSettings::default().with_momentum(0.0).with_weight_decay(0.0);
+        let clip = AdaptiveClip::default().with_limit(limit).with_epsilon(1e-3).with_last_linear(true);
+        let clipped = bare.with_adaptive_clip(Some(clip));
         let (begin, end) = (parameters(&Reference), planted::train(&Reference, &clipped, scale, 1));
         let id = begin.find("hidden.weight").unwrap();
         let [begin, end] = [begin, end].map(|p| p.get(id).value.to_vec().unwrap());

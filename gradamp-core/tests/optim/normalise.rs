@@ -10,7 +10,7 @@ fn decreases(method: Normalise, values: &[Vec<f32>], scale: f32) -> Vec<Vec<f32>
     let mut parameters = at_zero();
     let gradients = gradients(&mut parameters, values, scale);
     let settings =
-        SgdSettings { momentum: 0.0, weight_decay: 0.0, normalise: Some(method), ..SgdSettings::default() };
+        SgdSettings::default().with_momentum(0.0).with_weight_decay(0.0).with_normalise(Some(method));
     let mut sgd = Sgd::new(settings, &parameters).unwrap();
     sgd.step(&mut parameters, &gradients, 1.0).unwrap();
     let ids = trained(&parameters);

@@ -10,32 +10,34 @@ fn plain() -> SgdSettings {
 }
 
 fn rate(paths: &str, lr: f32) -> LayerRate {
-    LayerRate { paths: paths.into(), lr }
+    LayerRate::new(paths, lr)
 }
 
 #[test]
 fn settings_out_of_range_name_their_key() {
-    let clip = |limit, epsilon| Some(AdaptiveClip { limit, epsilon, last_linear: false });
-    let noise = |eta, gamma| Some(GradientNoise { eta, gamma });
-    let lars = |trust, epsilon| Some(Lars { trust, epsilon, ..Lars::default() });
+    let clip = |limit, epsilon| {
+        Some(AdaptiveClip::default().with_limit(limit).with_epsilon(epsilon).with_last_linear(false))
+    };
+    let noise = |eta, gamma| Some(GradientNoise::default().with_eta(eta).with_gamma(gamma));
+    let lars = |trust, epsilon| Some(Lars::default().with_trust(trust).with_epsilon(epsilon));
     let cases = [
-        ("adaptive_clip.limit", SgdSettings { adaptive_clip: clip(0.0, 1e-3), ..plain() }),
-        ("adaptive_clip.epsilon", SgdSettings { adaptive_clip: clip(0.1, f32::NAN), ..plain() }),
-        ("noise.eta", SgdSettings { noise: noise(f32::INFINITY, 0.55), ..plain() }),
-        ("noise.gamma", SgdSettings { noise: noise(0.1, -0.1), ..plain() }),
-        ("lars.trust", SgdSettings { lars: lars(-1.0, 0.0), ..plain() }),
-        ("lars.epsilon", SgdSettings { lars: lars(0.1, -1e-9), ..plain() }),
-        ("lars", SgdSettings { lars: lars(0.1, 0.0), clip_value: Some(1.0), ..plain() }),
-        ("lars", SgdSettings { lars: lars(0.1, 0.0), normalise: Some(Normalise::ZScore), ..plain() }),
-        ("layer_rates[1].lr", SgdSettings { layer_rates: vec![rate("a", 1.0), rate("b", -1.0)], ..plain() }),
-        ("layer_rates[0].paths", SgdSettings { layer_rates: vec![rate("a[", 1.0)], ..plain() }),
+        ("adaptive_clip.limit", plain().with_adaptive_clip(clip(0.0, 1e-3))),
+        ("adaptive_clip.epsilon", plain().with_adaptive_clip(clip(0.1, f32::NAN))),
+        ("noise.eta", plain().with_noise(noise(f32::INFINITY, 0.55))),
+        ("noise.gamma", plain().with_noise(noise(0.1, -0.1))),
+        ("lars.trust", plain().with_lars(lars(-1.0, 0.0))),
+        ("lars.epsilon", plain().with_lars(lars(0.1, -1e-9))),
+        ("lars", plain().with_lars(lars(0.1, 0.0)).with_clip_value(Some(1.0))),
+        ("lars", plain().with_lars(lars(0.1, 0.0)).with_normalise(Some(Normalise::ZScore))),
+        ("layer_rates[1].lr", plain().with_layer_rates(vec![rate("a", 1.0), rate("b", -1.0)])),
+        ("layer_rates[0].paths", plain().with_layer_rates(vec![rate("a[", 1.0)])),
     ];
     for (key, settings) in cases {
         let error = settings.check().unwrap_err().to_string();
         assert!(error.starts_with(&format!("{key}: ")), "{error}");
     }
-    let fine = SgdSettings { adaptive_clip: clip(0.1, 1e-3), noise: noise(0.1, 0.0), ..plain() };
-    SgdSettings { lars: lars(0.1, 0.0), layer_rates: vec![rate("**", 0.0)], ..fine }.check().unwrap();
+    let fine = plain().with_adaptive_clip(clip(0.1, 1e-3)).with_noise(noise(0.1, 0.0));
+    fine.with_lars(lars(0.1, 0.0)).with_layer_rates(vec![rate("**", 0.0)]).check().unwrap();
 }
 
 #[test]
@@ -66,7 +68,7 @@ fn a_glob_that_matches_no_trained_parameter_is_an_error() {
         ("block", "\"block\" matches no parameter; the nearest is \"block.0.conv.weight\""),
         ("bn.running_*", "\"bn.running_*\" matches no parameter"),
     ] {
-        let settings = SgdSettings { layer_rates: vec![rate("fc.*", 2.0), rate(paths, 2.0)], ..plain() };
+        let settings = plain().with_layer_rates(vec![rate("fc.*", 2.0), rate(paths, 2.0)]);
         let error = Sgd::new(settings, &parameters(&Reference)).unwrap_err().to_string();
         assert_eq!(error, format!("layer_rates[1].paths: {message}"));
     }

@@ -9,8 +9,8 @@ use crate::run::{IMAGE, Log, Noise, assert_resumes, fresh, settings, train, valu
 
 /// Settings with clipped gradients, whose clipping is decided on the device.
 fn clipped() -> TrainSettings {
-    let sgd = SgdSettings { clip_norm: Some(0.5), ..SgdSettings::default() };
-    TrainSettings { optimizer: sgd.into(), ..settings() }
+    let sgd = SgdSettings::default().with_clip_norm(Some(0.5));
+    settings().with_optimizer(sgd.into())
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn the_host_waits_once_for_several_steps() {
     let waits = |ahead, steps| {
         let backend = Lagging::new(ahead);
         let (model, parameters) = fresh(&backend).unwrap();
-        let settings = TrainSettings { max_steps: Some(steps), ..settings() };
+        let settings = settings().with_max_steps(Some(steps));
         let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
         let before = backend.counts();
         trainer.run(&Noise { poison: None }, &[]).unwrap();
@@ -107,7 +107,7 @@ fn a_run_that_lags_resumes_in_the_same_bits() {
 #[test]
 fn a_step_limit_shorter_than_the_lag_is_kept_and_reported() {
     for limit in 1..=6 {
-        let settings = TrainSettings { max_steps: Some(limit), ..settings() };
+        let settings = settings().with_max_steps(Some(limit));
         let (log, _, outcome) = train(&Lagging::new(3), settings, None).unwrap();
         let steps: Vec<u64> = log.steps.iter().map(|report| report.step).collect();
         assert_eq!((steps, outcome), ((0..limit).collect(), Outcome::StepLimit));
@@ -136,7 +136,7 @@ fn a_loss_that_is_not_finite_is_found_late_and_the_error_names_its_step() {
 
 #[test]
 fn a_lagging_run_goes_on_after_a_divergence_if_the_settings_say_so() {
-    let settings = TrainSettings { on_divergence: OnDivergence::Continue, ..settings() };
+    let settings = settings().with_on_divergence(OnDivergence::Continue);
     let lost = |ahead| {
         let (model, parameters) = fresh(&Lagging::new(ahead)).unwrap();
         let mut log = Log::new(None);

@@ -15,7 +15,7 @@ mod stop;
 
 use std::sync::{Arc, Mutex};
 
-use gradamp_core::train::{OnDivergence, Outcome, TrainSettings, Trainer};
+use gradamp_core::train::{OnDivergence, Outcome, Trainer};
 use gradamp_core::{
     Backend, BackwardHook, Error, Gradient, GradientAction, LayerKind, Reference, Result, Site, nn,
 };
@@ -77,7 +77,7 @@ impl<B: Backend> BackwardHook<B> for Norms {
 fn each_site_is_measured_by_itself() {
     let (model, parameters) = fresh(&Reference).unwrap();
     let (mut log, norms) = (Log::new(None), Arc::default());
-    let settings = TrainSettings { gradients_every: 3, ..settings() };
+    let settings = settings().with_gradients_every(3);
     let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
     trainer.observe(&mut log);
     trainer.hooks().add(Norms(Arc::clone(&norms))).forget();
@@ -92,7 +92,7 @@ fn each_site_is_measured_by_itself() {
 #[test]
 fn measuring_gradients_changes_no_bit_of_the_training() {
     let (_, measured, _) = train(&Reference, settings(), None).unwrap();
-    let (_, plain, _) = train(&Reference, TrainSettings { gradients_every: 0, ..settings() }, None).unwrap();
+    let (_, plain, _) = train(&Reference, settings().with_gradients_every(0), None).unwrap();
     assert_eq!(values(&measured), values(&plain));
 }
 
@@ -103,8 +103,7 @@ fn a_run_resumed_after_any_step_ends_in_the_same_bits() {
 
 #[test]
 fn a_run_stops_at_its_step_limit() {
-    let (log, _, outcome) =
-        train(&Reference, TrainSettings { max_steps: Some(5), ..settings() }, None).unwrap();
+    let (log, _, outcome) = train(&Reference, settings().with_max_steps(Some(5)), None).unwrap();
     assert_eq!((log.steps.len(), outcome), (5, Outcome::StepLimit));
 }
 
@@ -122,7 +121,7 @@ fn a_loss_that_is_not_finite_stops_the_run_and_names_the_first_bad_site() {
 fn a_run_goes_on_after_a_divergence_if_the_settings_say_so() {
     let (model, parameters) = fresh(&Reference).unwrap();
     let source = Noise { poison: Some(0) };
-    let settings = TrainSettings { on_divergence: OnDivergence::Continue, ..settings() };
+    let settings = settings().with_on_divergence(OnDivergence::Continue);
     let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
     assert_eq!(trainer.run(&source, &[]).unwrap(), Outcome::Finished);
 }
@@ -130,7 +129,7 @@ fn a_run_goes_on_after_a_divergence_if_the_settings_say_so() {
 #[test]
 fn settings_out_of_range_name_their_key() {
     let (model, parameters) = fresh(&Reference).unwrap();
-    let error = Trainer::new(&model, parameters, IMAGE, TrainSettings { evaluate_every: 0, ..settings() });
+    let error = Trainer::new(&model, parameters, IMAGE, settings().with_evaluate_every(0));
     assert!(error.err().unwrap().to_string().starts_with("evaluate_every"));
 }
 

@@ -73,7 +73,7 @@ impl BatchSource<Reference> for Points {
 fn plain(epochs: usize, lr: f64) -> TrainSettings {
     let strategy =
         gradamp_core::amplify::Strategy::single(epochs, LearningRate::constant(lr), Default::default());
-    TrainSettings { strategy, ..TrainSettings::default() }
+    TrainSettings::default().with_strategy(strategy)
 }
 
 /// The parameters after a run on these points, and the epochs' reports.
@@ -95,7 +95,7 @@ fn run_points(settings: TrainSettings, points: &Points) -> (Vec<f32>, Log<Refere
 #[test]
 fn a_step_of_several_batches_is_one_of_a_large_batch() {
     // Batches of 3, 3, 3 and 1 in two steps against batches of 6 and 4.
-    let several = TrainSettings { accumulate: 2, ..plain(3, 0.3) };
+    let several = plain(3, 0.3).with_accumulate(2);
     let (several, log) = run_points(several, &Points { batch: 3, values: false });
     let (large, expected) = run_points(plain(3, 0.3), &Points { batch: 6, values: false });
     for (a, b) in several.iter().zip(&large) {
@@ -114,17 +114,17 @@ fn a_step_of_several_batches_is_one_of_a_large_batch() {
 
 #[test]
 fn runs_with_all_of_it_resume_bit_for_bit() {
-    let mixing = Mixing { mixup: 0.5, cutmix: 1.0 };
-    let objective = CrossEntropy { label_smoothing: 0.1, mixing };
-    let settings = TrainSettings { accumulate: 2, ema: Some(0.9), objective, ..settings() };
+    let mixing = Mixing::default().with_mixup(0.5).with_cutmix(1.0);
+    let objective = CrossEntropy::default().with_label_smoothing(0.1).with_mixing(mixing);
+    let settings = settings().with_accumulate(2).with_ema(Some(0.9)).with_objective(objective);
     assert_resumes(&Reference, &settings);
     assert_resumes(&Lagging::new(3), &settings);
 }
 
 #[test]
 fn mixed_batches_change_the_run_and_not_its_evaluation() {
-    let mixing = Mixing { mixup: 1.0, cutmix: 0.0 };
-    let mixed = TrainSettings { objective: CrossEntropy { mixing, ..Default::default() }, ..settings() };
+    let mixing = Mixing::default().with_mixup(1.0).with_cutmix(0.0);
+    let mixed = settings().with_objective(CrossEntropy::default().with_mixing(mixing));
     let (plain, mixed) =
         (train(&Reference, settings(), None).unwrap(), train(&Reference, mixed, None).unwrap());
     assert_ne!(values(&plain.1), values(&mixed.1));
@@ -140,8 +140,7 @@ fn the_average_follows_its_formula_and_is_evaluated() {
     let initial: Vec<f32> = parameters.iter().flat_map(|(_, p)| p.value.to_vec().unwrap()).collect();
     let mut history = vec![initial];
     for steps in 1..=4 {
-        let (_, parameters, _) =
-            train(&Reference, TrainSettings { max_steps: Some(steps), ..settings() }, None).unwrap();
+        let (_, parameters, _) = train(&Reference, settings().with_max_steps(Some(steps)), None).unwrap();
         history.push(parameters.iter().flat_map(|(_, p)| p.value.to_vec().unwrap()).collect());
     }
     let mut expected: Vec<f64> = history[0].iter().map(|x| f64::from(*x)).collect();
@@ -151,7 +150,7 @@ fn the_average_follows_its_formula_and_is_evaluated() {
             *average = d * *average + (1.0 - d) * f64::from(*w);
         }
     }
-    let settings = TrainSettings { max_steps: Some(4), ema: Some(decay), evaluate_every: 1, ..settings() };
+    let settings = settings().with_max_steps(Some(4)).with_ema(Some(decay)).with_evaluate_every(1);
     let mut log = Log::new(None);
     let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
     trainer.observe(&mut log);
@@ -171,7 +170,7 @@ fn the_average_follows_its_formula_and_is_evaluated() {
 
 /// A rate of 0, at which no epoch is better than the first.
 fn stuck(patience: usize) -> TrainSettings {
-    TrainSettings { patience: Some(patience), ..plain(9, 0.0) }
+    plain(9, 0.0).with_patience(Some(patience))
 }
 
 #[test]
@@ -239,22 +238,16 @@ fn numbers_without_sense_are_refused() {
         let (model, parameters) = fresh(&Reference).unwrap();
         Trainer::new(&model, parameters, IMAGE, settings).map(drop).unwrap_err().to_string()
     };
-    assert_eq!(
-        refused(TrainSettings { accumulate: 0, ..settings() }),
-        "accumulate: expected at least 1 batch, found 0"
-    );
-    assert_eq!(
-        refused(TrainSettings { patience: Some(0), ..settings() }),
-        "patience: expected at least 1 epoch, found 0"
-    );
+    assert_eq!(refused(settings().with_accumulate(0)), "accumulate: expected at least 1 batch, found 0");
+    assert_eq!(refused(settings().with_patience(Some(0))), "patience: expected at least 1 epoch, found 0");
     for decay in [0.0, 1.0, f64::NAN] {
-        let error = refused(TrainSettings { ema: Some(decay), ..settings() });
+        let error = refused(settings().with_ema(Some(decay)));
         assert!(error.starts_with("ema: expected a number between 0 and 1"), "{error}");
     }
-    let mixing = Mixing { mixup: -0.5, cutmix: 0.0 };
-    let objective = CrossEntropy { label_smoothing: 0.0, mixing };
+    let mixing = Mixing::default().with_mixup(-0.5).with_cutmix(0.0);
+    let objective = CrossEntropy::default().with_label_smoothing(0.0).with_mixing(mixing);
     assert_eq!(
-        refused(TrainSettings { objective, ..settings() }),
+        refused(settings().with_objective(objective)),
         "mixup: expected a finite number of at least 0, found -0.5"
     );
 }

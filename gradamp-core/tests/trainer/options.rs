@@ -10,48 +10,46 @@ use crate::lagging::Lagging;
 use crate::run::{assert_resumes, settings, train, values};
 
 fn with(optimizer: impl Into<OptimizerSettings>) -> TrainSettings {
-    TrainSettings { optimizer: optimizer.into(), ..settings() }
+    settings().with_optimizer(optimizer.into())
 }
 
 fn noisy() -> SgdSettings {
-    SgdSettings { noise: Some(GradientNoise { eta: 0.01, gamma: 0.55 }), ..SgdSettings::default() }
+    SgdSettings::default().with_noise(Some(GradientNoise::default().with_eta(0.01).with_gamma(0.55)))
 }
 
 /// Settings with all of these methods.
 fn all() -> SgdSettings {
-    SgdSettings {
-        centralise: true,
-        adaptive_clip: Some(AdaptiveClip { limit: 0.5, ..AdaptiveClip::default() }),
-        clip_norm: Some(0.5),
-        lars: Some(Lars { trust: 0.1, ..Lars::default() }),
-        layer_rates: vec![LayerRate { paths: "linear.*".into(), lr: 0.5 }],
-        ..noisy()
-    }
+    noisy()
+        .with_centralise(true)
+        .with_adaptive_clip(Some(AdaptiveClip::default().with_limit(0.5)))
+        .with_clip_norm(Some(0.5))
+        .with_lars(Some(Lars::default().with_trust(0.1)))
+        .with_layer_rates(vec![LayerRate::new("linear.*", 0.5)])
 }
 
 #[test]
 fn a_run_with_noise_resumed_after_any_step_ends_in_the_same_bits() {
-    let normalised = |method| SgdSettings { normalise: Some(method), lars: None, ..all() };
+    let normalised = |method| all().with_normalise(Some(method)).with_lars(None);
     for sgd in [noisy(), all(), normalised(Normalise::ZScore), normalised(Normalise::Autoscale)] {
         assert_resumes(&Reference, &with(sgd));
     }
-    let scaled = TrainSettings { loss_scaling: Some(LossScaling::default()), ..with(all()) };
+    let scaled = with(all()).with_loss_scaling(Some(LossScaling::default()));
     assert_resumes(&Lagging::new(2), &scaled);
-    let scaled = TrainSettings { optimizer: normalised(Normalise::Block).into(), ..scaled };
+    let scaled = scaled.with_optimizer(normalised(Normalise::Block).into());
     assert_resumes(&Lagging::new(2), &scaled);
 }
 
 #[test]
 fn a_run_of_adamw_resumed_after_any_step_ends_in_the_same_bits() {
-    let settings = with(AdamWSettings { clip_norm: Some(0.5), ..AdamWSettings::default() });
+    let settings = with(AdamWSettings::default().with_clip_norm(Some(0.5)));
     assert_resumes(&Reference, &settings);
-    let scaled = TrainSettings { loss_scaling: Some(LossScaling::default()), ..settings };
+    let scaled = settings.with_loss_scaling(Some(LossScaling::default()));
     assert_resumes(&Lagging::new(2), &scaled);
 }
 
 #[test]
 fn noise_depends_on_the_runs_seed() {
-    let run = |seed| train(&Reference, TrainSettings { seed, ..with(noisy()) }, None).unwrap();
+    let run = |seed| train(&Reference, with(noisy()).with_seed(seed), None).unwrap();
     let (first, second) = (run(3), run(4));
     assert_eq!(values(&first.1), values(&run(3).1));
     // The first batch and its loss do not depend on the seed. The seed also decides which layers are amplified, from the second step
@@ -70,8 +68,8 @@ fn a_lag_changes_nothing() {
 
 #[test]
 fn a_rate_for_no_parameter_is_found_before_the_run() {
-    let layer_rates = vec![LayerRate { paths: "linaer.*".into(), lr: 2.0 }];
-    let error = train(&Reference, with(SgdSettings { layer_rates, ..noisy() }), None).err().unwrap();
+    let layer_rates = vec![LayerRate::new("linaer.*", 2.0)];
+    let error = train(&Reference, with(noisy().with_layer_rates(layer_rates)), None).err().unwrap();
     assert!(
         matches!(&error, Error::Setting { field, .. } if field == "optimizer.layer_rates[0].paths"),
         "{error}"

@@ -13,25 +13,25 @@ use crate::run::{IMAGE, Log, Noise, assert_resumes, fresh, settings, train, valu
 
 /// Six epochs, of which the second to the fifth are amplified.
 fn by(policy: PolicyName, change: AmplificationSettings) -> TrainSettings {
-    let phases = [(1, Amplify::Off), (4, Amplify::on()), (1, Amplify::Off)].map(|(epochs, amplify)| Phase {
-        epochs,
-        lr: Some(LearningRate::constant(0.1)),
-        amplify,
+    let phases = [(1, Amplify::Off), (4, Amplify::on()), (1, Amplify::Off)].map(|(epochs, amplify)| {
+        Phase::new(epochs).with_lr(Some(LearningRate::constant(0.1))).with_amplify(amplify)
     });
-    let strategy = Strategy { lr: None, phases: phases.to_vec() };
+    let strategy = Strategy::default().with_phases(phases.to_vec());
     let kinds = vec![LayerKind::Conv, LayerKind::BatchNorm, LayerKind::Linear];
-    let amplification = AmplificationSettings { policy, kinds, ..change };
-    TrainSettings { strategy, amplification, ..settings() }
+    let amplification = change.with_policy(policy).with_kinds(kinds);
+    settings().with_strategy(strategy).with_amplification(amplification)
 }
 
 fn fluctuation(measure: Measure, every: usize) -> TrainSettings {
-    let fluctuation =
-        FluctuationSettings { measure, every, of: Some(Measured::Params), ..Default::default() };
-    by(PolicyName::Fluctuation, AmplificationSettings { fluctuation, ..Default::default() })
+    let fluctuation = FluctuationSettings::default()
+        .with_measure(measure)
+        .with_every(every)
+        .with_of(Some(Measured::Params));
+    by(PolicyName::Fluctuation, AmplificationSettings::default().with_fluctuation(fluctuation))
 }
 
 fn equalise() -> TrainSettings {
-    let change = AmplificationSettings { max_gain: Some(3.0), ..Default::default() };
+    let change = AmplificationSettings::default().with_max_gain(Some(3.0));
     by(PolicyName::Equalise, change)
 }
 
@@ -61,7 +61,7 @@ fn a_lag_changes_no_decision() {
 #[test]
 fn a_policy_that_looks_back_needs_measured_gradients() {
     let (model, parameters) = fresh(&Reference).unwrap();
-    let settings = TrainSettings { gradients_every: 0, ..equalise() };
+    let settings = equalise().with_gradients_every(0);
     let error = Trainer::new(&model, parameters, IMAGE, settings).err().unwrap().to_string();
     assert!(error.starts_with("gradients_every: is 0, but the policy"), "{error}");
 }
@@ -115,7 +115,7 @@ fn equalised_gradients_of_a_chain_have_one_norm_and_keep_it() {
         let mut settings = equalise();
         settings.amplification.max_gain = None;
         settings.amplification.placement = placement;
-        settings.amplification.equalise = EqualiseSettings { target: Some(0.05), ..Default::default() };
+        settings.amplification.equalise = EqualiseSettings::default().with_target(Some(0.05));
         settings.amplification.equalise.max_factor = 1000.0;
         settings.amplification.equalise.min_factor = 0.001;
         settings.strategy.phases.iter_mut().for_each(|phase| phase.lr = Some(LearningRate::constant(0.0)));
@@ -148,22 +148,23 @@ fn equalised_gradients_of_a_chain_have_one_norm_and_keep_it() {
 fn the_history_holds_gradients_without_amplification() {
     let gathered = |settings: TrainSettings| {
         let (model, parameters) = fresh(&Reference).unwrap();
-        let settings = TrainSettings { max_steps: Some(6), ..settings };
+        let settings = settings.with_max_steps(Some(6));
         let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
         trainer.set_policy(Box::new(Watchful)).unwrap();
         trainer.run(&Same, &[]).unwrap();
         trainer.state().history.clone()
     };
     let still = |placement| {
-        let change = AmplificationSettings { placement, ..Default::default() };
+        let change = AmplificationSettings::default().with_placement(placement);
         let mut settings = by(PolicyName::Random, change);
         settings.strategy = Strategy::single(3, LearningRate::constant(0.0), Amplify::on());
         settings
     };
-    let off = TrainSettings {
-        strategy: Strategy::single(3, LearningRate::constant(0.0), Amplify::Off),
-        ..still(Placement::Output)
-    };
+    let off = still(Placement::Output).with_strategy(Strategy::single(
+        3,
+        LearningRate::constant(0.0),
+        Amplify::Off,
+    ));
     let mut plain = off;
     plain.strategy.phases.push(still(Placement::Output).strategy.phases.remove(0)); // so that it is kept
     let plain = gathered(plain);
@@ -222,25 +223,21 @@ impl AmplificationPolicy for Watchful {
 
 #[test]
 fn the_update_ratio_is_that_of_the_step() {
-    let plain = SgdSettings { momentum: 0.0, weight_decay: 0.0, ..SgdSettings::default() };
+    let plain = SgdSettings::default().with_momentum(0.0).with_weight_decay(0.0);
     let strategy = Strategy::single(1, LearningRate::constant(0.1), Amplify::Off);
-    let settings = TrainSettings {
-        strategy,
-        optimizer: plain.into(),
-        gradients_every: 3,
-        max_steps: Some(3),
-        ..settings()
-    };
+    let settings = settings()
+        .with_strategy(strategy)
+        .with_optimizer(plain.into())
+        .with_gradients_every(3)
+        .with_max_steps(Some(3));
     let (model, parameters) = fresh(&Reference).unwrap();
     let before: Vec<(String, Vec<f32>)> =
         parameters.iter().map(|(_, p)| (p.path.to_string(), p.value.to_vec().unwrap())).collect();
-    let mut one =
-        Trainer::new(&model, parameters, IMAGE, TrainSettings { max_steps: Some(1), ..settings.clone() })
-            .unwrap();
+    let mut one = Trainer::new(&model, parameters, IMAGE, settings.clone().with_max_steps(Some(1))).unwrap();
     one.run(&Same, &[]).unwrap();
     let norm = |values: Vec<f64>| values.iter().map(|x| x * x).sum::<f64>().sqrt();
     let after = |i: usize| one.parameters().iter().nth(i).map(|(_, p)| p.value.to_vec().unwrap()).unwrap();
-    let (log, _) = train_on_same(TrainSettings { max_steps: None, ..settings });
+    let (log, _) = train_on_same(settings.with_max_steps(None));
     for found in &log.epochs[0].gradients {
         let own: Vec<usize> = (0..before.len())
             .filter(|&i| {
@@ -278,8 +275,7 @@ impl AmplificationPolicy for Alternate {
 fn a_users_policy_decides_in_the_phases_that_amplify() {
     let (model, parameters) = fresh(&Reference).unwrap();
     let mut log = Log::new(None);
-    let settings =
-        by(PolicyName::Random, AmplificationSettings { max_gain: Some(4.0), ..Default::default() });
+    let settings = by(PolicyName::Random, AmplificationSettings::default().with_max_gain(Some(4.0)));
     let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
     trainer.set_policy(Box::new(Alternate(Tensor::full(&Reference, &[1], 4.0).unwrap()))).unwrap();
     trainer.observe(&mut log);

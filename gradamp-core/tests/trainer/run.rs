@@ -32,7 +32,7 @@ impl Tiny {
                 "conv",
                 [2, 5],
                 3,
-                Conv2dOptions { padding: 1, bias: false, ..Conv2dOptions::default() },
+                Conv2dOptions::default().with_padding(1).with_bias(false),
             )?,
             bn: BatchNorm2d::new(parameters, "bn", 5)?,
             relu: Activation::relu("relu"),
@@ -103,21 +103,18 @@ impl<B: Backend> BatchSource<B> for Noise {
 }
 
 pub fn settings() -> TrainSettings {
-    let strategy = Strategy {
-        lr: Some(LearningRate::constant(0.1)),
-        phases: [(1, Amplify::Off), (2, Amplify::on()), (1, Amplify::Off)]
-            .map(|(epochs, amplify)| Phase { epochs, lr: None, amplify })
+    let strategy = Strategy::default().with_lr(Some(LearningRate::constant(0.1))).with_phases(
+        [(1, Amplify::Off), (2, Amplify::on()), (1, Amplify::Off)]
+            .map(|(epochs, amplify)| Phase::new(epochs).with_amplify(amplify))
             .to_vec(),
-    };
-    let amplification = AmplificationSettings {
-        kinds: vec![LayerKind::BatchNorm, LayerKind::Relu, LayerKind::Linear],
-        count: Some(2),
-        redraw: Redraw::Step,
-        factor: 2.0,
-        placement: Placement::Output,
-        ..AmplificationSettings::default()
-    };
-    TrainSettings { evaluate_every: 3, gradients_every: 2, ..TrainSettings::new(3, strategy, amplification) }
+    );
+    let amplification = AmplificationSettings::default()
+        .with_kinds(vec![LayerKind::BatchNorm, LayerKind::Relu, LayerKind::Linear])
+        .with_count(Some(2))
+        .with_redraw(Redraw::Step)
+        .with_factor(2.0)
+        .with_placement(Placement::Output);
+    TrainSettings::new(3, strategy, amplification).with_evaluate_every(3).with_gradients_every(2)
 }
 
 pub fn fresh<B: Backend>(backend: &B) -> Result<(Tiny, Parameters<B>)> {

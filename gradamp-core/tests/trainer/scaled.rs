@@ -10,23 +10,23 @@ use crate::run::{IMAGE, Noise, assert_resumes, fresh, settings, train, values};
 
 /// 45 steps, of which those in the middle are amplified.
 fn long(loss_scaling: Option<LossScaling>) -> TrainSettings {
-    let mut settings = TrainSettings { loss_scaling, ..settings() };
+    let mut settings = settings().with_loss_scaling(loss_scaling);
     settings.strategy.phases = [(5, Amplify::Off), (7, Amplify::on()), (3, Amplify::Off)]
-        .map(|(epochs, amplify)| Phase { epochs, lr: None, amplify })
+        .map(|(epochs, amplify)| Phase::new(epochs).with_amplify(amplify))
         .to_vec();
     settings
 }
 
 /// A factor that doubles after every 16 steps without overflow.
 fn growing() -> LossScaling {
-    LossScaling { growth_interval: 16, ..LossScaling::default() }
+    LossScaling::default().with_growth_interval(16)
 }
 
 /// A factor so large that the squares of the first gradients exceed f32. Once it is halved, some of the next 16 steps still overflow.
 const TOO_LARGE: f32 = 3.75 * (1u128 << 64) as f32;
 
 fn too_large() -> LossScaling {
-    LossScaling { initial: TOO_LARGE, max: 1e30, ..growing() }
+    growing().with_initial(TOO_LARGE).with_max(1e30)
 }
 
 #[test]
@@ -54,8 +54,8 @@ fn powers_of_two_change_no_bit() {
     for clip_norm in [None, Some(0.5)] {
         let with = |loss_scaling| {
             let settings = long(loss_scaling);
-            let sgd = SgdSettings { clip_norm, ..SgdSettings::default() };
-            train(&Reference, TrainSettings { optimizer: sgd.into(), ..settings }, None).unwrap()
+            let sgd = SgdSettings::default().with_clip_norm(clip_norm);
+            train(&Reference, settings.with_optimizer(sgd.into()), None).unwrap()
         };
         let (plain, plain_parameters, _) = with(None);
         let (scaled, scaled_parameters, _) = with(Some(growing()));
@@ -86,7 +86,7 @@ fn steps_that_overflow_are_skipped_and_halve_the_factor() {
     assert!(after.train_loss < before.train_loss, "training did not lower the loss");
 
     // While all steps are skipped, only the running statistics change.
-    let settings = TrainSettings { max_steps: Some(first_good as u64), ..long(Some(too_large())) };
+    let settings = long(Some(too_large())).with_max_steps(Some(first_good as u64));
     let (model, parameters) = fresh(&Reference).unwrap();
     let begin = values(&parameters);
     let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
@@ -130,8 +130,7 @@ fn a_loss_that_is_not_finite_ends_the_run_and_leaves_all_parameters_finite() {
 #[test]
 fn a_run_that_goes_on_after_a_divergence_counts_the_skipped_steps() {
     let (model, parameters) = fresh(&Lagging::new(3)).unwrap();
-    let settings =
-        TrainSettings { on_divergence: OnDivergence::Continue, ..long(Some(LossScaling::default())) };
+    let settings = long(Some(LossScaling::default())).with_on_divergence(OnDivergence::Continue);
     let mut trainer = Trainer::new(&model, parameters, IMAGE, settings).unwrap();
     assert_eq!(trainer.run(&Noise { poison: Some(1) }, &[]).unwrap(), Outcome::Finished);
     let scale = trainer.state().loss_scale.clone().unwrap();

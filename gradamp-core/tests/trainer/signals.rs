@@ -20,10 +20,10 @@ struct Curved {
 }
 
 fn curved<B: Backend>(backend: &B) -> (Curved, Parameters<B>) {
-    let initialisation = Initialisation { gain: 8.0, ..Initialisation::default() };
+    let initialisation = Initialisation::default().with_gain(8.0);
     let mut parameters = Parameters::new(backend, 1).with_initialisation(initialisation);
     let mut conv = |path: &str, channels| {
-        let options = Conv2dOptions { padding: 1, ..Conv2dOptions::default() };
+        let options = Conv2dOptions::default().with_padding(1);
         Conv2d::new(&mut parameters, path, channels, 3, options).unwrap()
     };
     let conv = [conv("conv1", [2, 5]), conv("conv2", [5, 7]), conv("conv3", [7, 3])];
@@ -113,8 +113,8 @@ fn first_batch() -> Batch<Reference> {
 fn one_epoch(lr: f64, amplify: Amplify) -> TrainSettings {
     let strategy = Strategy::single(1, LearningRate::constant(lr), amplify);
     let kinds = vec![LayerKind::Tanh, LayerKind::Sigmoid];
-    let amplification = AmplificationSettings { kinds, factor: 4.0, ..AmplificationSettings::default() };
-    TrainSettings { gradients_every: 3, signals: true, ..TrainSettings::new(3, strategy, amplification) }
+    let amplification = AmplificationSettings::default().with_kinds(kinds).with_factor(4.0);
+    TrainSettings::new(3, strategy, amplification).with_gradients_every(3).with_signals(true)
 }
 
 fn measured(settings: TrainSettings) -> Vec<(String, SiteSignals)> {
@@ -198,8 +198,7 @@ fn the_angular_update_is_the_angle_between_the_weights_before_and_after() {
             parameters.iter().map(|(_, p)| (p.path.to_string(), wide(&p.value))).collect();
         let settings = one_epoch(lr, Amplify::Off);
         let mut one =
-            Trainer::new(&model, parameters, IMAGE, TrainSettings { max_steps: Some(1), ..settings.clone() })
-                .unwrap();
+            Trainer::new(&model, parameters, IMAGE, settings.clone().with_max_steps(Some(1))).unwrap();
         one.run(&Noise { poison: None }, &[]).unwrap();
         let after: Vec<Vec<f64>> = one.parameters().iter().map(|(_, p)| wide(&p.value)).collect();
         let mut compared = 0;
@@ -227,7 +226,7 @@ fn the_angular_update_is_the_angle_between_the_weights_before_and_after() {
 
 #[test]
 fn signals_change_no_bit_of_a_run_and_survive_a_resume() {
-    let on = TrainSettings { signals: true, ..settings() };
+    let on = settings().with_signals(true);
     for lag in [0, 2] {
         let backend = Lagging::new(lag);
         let (mut with, parameters, _) = train(&backend, on.clone(), None).unwrap();
@@ -244,7 +243,7 @@ fn signals_change_no_bit_of_a_run_and_survive_a_resume() {
 
 #[test]
 fn signals_without_measured_gradients_are_refused() {
-    let wrong = TrainSettings { signals: true, gradients_every: 0, ..settings() };
+    let wrong = settings().with_signals(true).with_gradients_every(0);
     let error = train(&Reference, wrong, None).err().unwrap();
     assert!(matches!(&error, Error::Setting { field, .. } if field == "signals"), "{error}");
 }

@@ -26,7 +26,7 @@ struct Chain {
 
 impl Chain {
     fn new(parameters: &mut Parameters<Reference>, has_norm: bool) -> Result<Self> {
-        let options = || Conv2dOptions { padding: 1, ..Conv2dOptions::default() };
+        let options = || Conv2dOptions::default().with_padding(1);
         Ok(Self {
             first: Conv2d::new(parameters, "first", [2, 5], 3, options())?,
             norm: has_norm.then(|| BatchNorm2d::new(parameters, "norm", 5)).transpose()?,
@@ -52,22 +52,16 @@ impl<B: Backend> Module<B> for Chain {
 }
 
 fn amplified(through: Through, placement: Placement) -> TrainSettings {
-    let amplification = AmplificationSettings {
-        kinds: vec![LayerKind::Conv, LayerKind::Linear],
-        count: Some(2),
-        redraw: Redraw::Step,
-        factor: 3.0,
-        placement,
-        through,
-        ..AmplificationSettings::default()
-    };
-    let sgd = SgdSettings { momentum: 0.9, weight_decay: 0.0, ..SgdSettings::default() };
+    let amplification = AmplificationSettings::default()
+        .with_kinds(vec![LayerKind::Conv, LayerKind::Linear])
+        .with_count(Some(2))
+        .with_redraw(Redraw::Step)
+        .with_factor(3.0)
+        .with_placement(placement)
+        .with_through(through);
+    let sgd = SgdSettings::default().with_momentum(0.9).with_weight_decay(0.0);
     let strategy = Strategy::single(4, LearningRate::constant(0.1), Amplify::on());
-    TrainSettings {
-        optimizer: sgd.into(),
-        gradients_every: 0,
-        ..TrainSettings::new(3, strategy, amplification)
-    }
+    TrainSettings::new(3, strategy, amplification).with_optimizer(sgd.into()).with_gradients_every(0)
 }
 
 /// The gradients of the next step from these parameters (by path), the parameters after it, and the state.
@@ -78,7 +72,7 @@ fn step(
     state: &TrainState,
 ) -> (ByPath, Parameters<Reference>, TrainState) {
     let model = Chain::new(&mut Parameters::new(&Reference, 1), has_norm).unwrap();
-    let settings = TrainSettings { max_steps: Some(state.step + 1), ..settings.clone() };
+    let settings = settings.clone().with_max_steps(Some(state.step + 1));
     // The velocity after the first step of an optimiser is the gradient itself.
     let mut trainer = Trainer::resume(&model, parameters.clone(), state.clone(), IMAGE, settings).unwrap();
     trainer.run(&Noise { poison: None }, &[]).unwrap();
@@ -166,9 +160,8 @@ fn the_controls_gradient_has_the_amplified_length_and_the_plain_direction() {
 
 #[test]
 fn lengths_are_those_of_true_gradients_under_loss_scaling() {
-    let scaling = LossScaling { initial: 1024.0, ..LossScaling::default() };
-    let settings =
-        TrainSettings { loss_scaling: Some(scaling), ..amplified(Through::StepLength, Placement::Output) };
+    let scaling = LossScaling::default().with_initial(1024.0);
+    let settings = amplified(Through::StepLength, Placement::Output).with_loss_scaling(Some(scaling));
     assert_lengths(true, &settings, &[""]);
 }
 
@@ -194,8 +187,9 @@ fn neither_amplification_nor_a_control_scales_weight_decay() {
     const DECAY: f32 = 0.05;
     for through in [Through::Gradient, Through::StepLength, Through::StepLengthPerLayer] {
         let after = |weight_decay| {
-            let mut settings = TrainSettings { max_steps: Some(1), ..amplified(through, Placement::Output) };
-            settings.optimizer = SgdSettings { momentum: 0.0, weight_decay, ..SgdSettings::default() }.into();
+            let mut settings = amplified(through, Placement::Output).with_max_steps(Some(1));
+            settings.optimizer =
+                SgdSettings::default().with_momentum(0.0).with_weight_decay(weight_decay).into();
             settings.amplification.factor = 64.0;
             let mut parameters = Parameters::new(&Reference, 1);
             let model = Chain::new(&mut parameters, true).unwrap();

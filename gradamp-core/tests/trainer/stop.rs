@@ -46,7 +46,7 @@ fn stopped<B: Backend>(
 }
 
 fn assert_resumes_anywhere<B: Backend>(backend: &B) {
-    let settings = TrainSettings { evaluate_every: 2, ..settings() };
+    let settings = settings().with_evaluate_every(2);
     let (whole, _, outcome) = stopped(backend, settings.clone(), usize::MAX);
     assert_eq!(outcome, Outcome::Finished);
     let (_, parameters, _) = train(backend, settings.clone(), None).unwrap();
@@ -81,7 +81,7 @@ fn a_step_limit_at_the_end_of_an_epoch_still_evaluates_the_epoch() {
     for (limit, epochs, expected) in
         [(2, 0, Outcome::StepLimit), (3, 1, Outcome::StepLimit), (12, 4, Outcome::Finished)]
     {
-        let settings = TrainSettings { max_steps: Some(limit), evaluate_every: 1, ..settings() };
+        let settings = settings().with_max_steps(Some(limit)).with_evaluate_every(1);
         let (log, stop, outcome) = stopped(&Reference, settings, usize::MAX);
         assert_eq!((log.epochs.len(), outcome), (epochs, expected), "a limit of {limit} steps");
         assert!(log.epochs.iter().all(|epoch| epoch.evaluation("test").is_some()));

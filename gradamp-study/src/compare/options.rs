@@ -1,10 +1,14 @@
 //! The options of a comparison.
 
+use derive_setters::Setters;
+
 use crate::statistics::{Method, quantile};
 use crate::sweep::Plan;
 
 /// The options of a comparison.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Setters)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct Options {
     /// The accuracies whose arrival is timed.
     pub targets: Targets,

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use gradamp_core::Error;
-use gradamp_core::amplify::{Curve, LearningRate, Phase, Strategy};
+use gradamp_core::amplify::{Curve, LearningRate, Strategy};
 
 use super::{KeyError, Resolved};
 
@@ -85,8 +85,7 @@ fn extend(strategy: &mut Strategy, more: usize, lr: Option<f64>) -> gradamp_core
     }
     let Some(last) = strategy.phases.last_mut() else { return Ok(()) };
     if let Some(lr) = lr {
-        let phase =
-            Phase { epochs: more, lr: Some(LearningRate::constant(lr)), amplify: last.amplify.clone() };
+        let phase = last.clone().with_epochs(more).with_lr(Some(LearningRate::constant(lr)));
         strategy.phases.push(phase);
         return Ok(());
     }

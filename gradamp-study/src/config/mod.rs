@@ -37,6 +37,7 @@ pub(crate) use text::read_file;
 /// All settings of a run. Every key except the strategy's phases has a default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Config {
     /// The network.
     pub model: ModelOptions,
@@ -55,6 +56,7 @@ pub struct Config {
 /// `[train]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct LoopSettings {
     /// Images per batch: per step, unless a step has several batches.
     pub batch_size: usize,
@@ -180,7 +182,7 @@ impl Config {
             return fail("train.patience", &0, "at least 1 epoch");
         }
         self.optimizer.check()?;
-        let mixing = Mixing { mixup: self.train.mixup, cutmix: self.train.cutmix };
+        let mixing = Mixing::default().with_mixup(self.train.mixup).with_cutmix(self.train.cutmix);
         mixing.check().map_err(|error| error.within("train"))?;
         let loss_scaling = self.train.loss_scaling.as_ref().map_or(Ok(()), LossScaling::check);
         loss_scaling.map_err(|error| error.within("loss_scaling"))?;
@@ -213,28 +215,28 @@ impl Config {
 
     /// The trainer's settings.
     pub fn train_settings(&self) -> TrainSettings {
-        TrainSettings {
-            seed: self.train.seed,
-            strategy: self.strategy.clone(),
-            amplification: self.amplification.clone(),
-            optimizer: self.optimizer.settings(),
-            objective: CrossEntropy {
-                label_smoothing: self.optimizer.label_smoothing,
-                mixing: Mixing { mixup: self.train.mixup, cutmix: self.train.cutmix },
-            },
-            accumulate: self.train.accumulate,
-            ema: self.train.ema,
-            patience: self.train.patience,
-            evaluate_every: self.train.evaluate_every,
-            gradients_every: self.train.gradients_every,
-            signals: self.train.signals,
-            max_steps: self.train.max_steps,
-            on_divergence: self.train.on_divergence,
-            loss_scaling: match (&self.train.loss_scaling, self.train.precision) {
-                (None, Precision::Mixed) => Some(LossScaling::default()),
-                (set, _) => set.clone(),
-            },
-        }
+        let mixing = Mixing::default().with_mixup(self.train.mixup).with_cutmix(self.train.cutmix);
+        let objective =
+            CrossEntropy::default().with_label_smoothing(self.optimizer.label_smoothing).with_mixing(mixing);
+        let loss_scaling = match (&self.train.loss_scaling, self.train.precision) {
+            (None, Precision::Mixed) => Some(LossScaling::default()),
+            (set, _) => set.clone(),
+        };
+        TrainSettings::default()
+            .with_seed(self.train.seed)
+            .with_strategy(self.strategy.clone())
+            .with_amplification(self.amplification.clone())
+            .with_optimizer(self.optimizer.settings())
+            .with_objective(objective)
+            .with_accumulate(self.train.accumulate)
+            .with_ema(self.train.ema)
+            .with_patience(self.train.patience)
+            .with_evaluate_every(self.train.evaluate_every)
+            .with_gradients_every(self.train.gradients_every)
+            .with_signals(self.train.signals)
+            .with_max_steps(self.train.max_steps)
+            .with_on_divergence(self.train.on_divergence)
+            .with_loss_scaling(loss_scaling)
     }
 }
 

@@ -15,6 +15,7 @@ use super::KeyError;
 /// such as `skip` of a VGG, must not be written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct ModelOptions {
     /// `vgg11`, `vgg13`, `vgg16`, `vgg19`, `resnet18`, `resnet34` or `mlp`.
     pub name: Architecture,
@@ -66,19 +67,17 @@ impl ModelOptions {
     /// **Errors:** a value is out of its range; the images are too small for the network. The error names the key.
     pub fn settings(&self, image: [usize; 3], classes: usize) -> Result<ModelSettings, gradamp_core::Error> {
         let standard = ModelSettings::new(self.name);
-        let settings = ModelSettings {
-            architecture: self.name,
-            width: self.width,
-            classes,
-            image,
-            norm: self.norm.unwrap_or(standard.norm),
-            activation: self.activation.unwrap_or(standard.activation),
-            skip: self.skip.unwrap_or(standard.skip),
-            depth: self.depth.unwrap_or(standard.depth),
-            repeat: self.repeat.unwrap_or(standard.repeat),
-            dropout: self.dropout.unwrap_or(standard.dropout),
-            stochastic_depth: self.stochastic_depth.unwrap_or(standard.stochastic_depth),
-        };
+        let settings = ModelSettings::new(self.name)
+            .with_width(self.width)
+            .with_classes(classes)
+            .with_image(image)
+            .with_norm(self.norm.unwrap_or(standard.norm))
+            .with_activation(self.activation.unwrap_or(standard.activation))
+            .with_skip(self.skip.unwrap_or(standard.skip))
+            .with_depth(self.depth.unwrap_or(standard.depth))
+            .with_repeat(self.repeat.unwrap_or(standard.repeat))
+            .with_dropout(self.dropout.unwrap_or(standard.dropout))
+            .with_stochastic_depth(self.stochastic_depth.unwrap_or(standard.stochastic_depth));
         match settings.check() {
             Ok(()) => Ok(settings),
             Err(gradamp_models::Error::Core(gradamp_core::Error::Setting { field, message }))
@@ -93,7 +92,7 @@ impl ModelOptions {
 
     /// How the model's parameters are drawn.
     pub fn initialisation(&self) -> Initialisation {
-        Initialisation { scheme: self.initial, gain: self.gain }
+        Initialisation::default().with_scheme(self.initial).with_gain(self.gain)
     }
 
     /// Checks every value against its range, and that each written key concerns the network.

@@ -37,6 +37,7 @@ impl OptimizerName {
 /// such as `momentum` of AdamW, must not be written. The keys' meanings are those of [`SgdSettings`] and [`AdamWSettings`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct OptimizerOptions {
     /// `sgd` or `adamw`.
     pub name: OptimizerName,
@@ -92,36 +93,36 @@ impl OptimizerOptions {
         match self.name {
             OptimizerName::Sgd => {
                 let default = SgdSettings::default();
-                OptimizerSettings::Sgd(SgdSettings {
-                    momentum: self.momentum.unwrap_or(default.momentum),
-                    weight_decay: self.weight_decay.unwrap_or(default.weight_decay),
-                    nesterov: self.nesterov.unwrap_or(default.nesterov),
-                    no_decay,
-                    centralise,
-                    normalise,
-                    clip_norm,
-                    clip_value,
-                    adaptive_clip,
-                    noise,
-                    lars: self.lars.clone(),
-                    layer_rates,
-                })
+                SgdSettings::default()
+                    .with_momentum(self.momentum.unwrap_or(default.momentum))
+                    .with_weight_decay(self.weight_decay.unwrap_or(default.weight_decay))
+                    .with_nesterov(self.nesterov.unwrap_or(default.nesterov))
+                    .with_no_decay(no_decay)
+                    .with_centralise(centralise)
+                    .with_normalise(normalise)
+                    .with_clip_norm(clip_norm)
+                    .with_clip_value(clip_value)
+                    .with_adaptive_clip(adaptive_clip)
+                    .with_noise(noise)
+                    .with_lars(self.lars.clone())
+                    .with_layer_rates(layer_rates)
+                    .into()
             }
             OptimizerName::AdamW => {
                 let default = AdamWSettings::default();
-                OptimizerSettings::AdamW(AdamWSettings {
-                    betas: self.betas.unwrap_or(default.betas),
-                    epsilon: self.epsilon.unwrap_or(default.epsilon),
-                    weight_decay: self.weight_decay.unwrap_or(default.weight_decay),
-                    no_decay,
-                    centralise,
-                    normalise,
-                    clip_norm,
-                    clip_value,
-                    adaptive_clip,
-                    noise,
-                    layer_rates,
-                })
+                AdamWSettings::default()
+                    .with_betas(self.betas.unwrap_or(default.betas))
+                    .with_epsilon(self.epsilon.unwrap_or(default.epsilon))
+                    .with_weight_decay(self.weight_decay.unwrap_or(default.weight_decay))
+                    .with_no_decay(no_decay)
+                    .with_centralise(centralise)
+                    .with_normalise(normalise)
+                    .with_clip_norm(clip_norm)
+                    .with_clip_value(clip_value)
+                    .with_adaptive_clip(adaptive_clip)
+                    .with_noise(noise)
+                    .with_layer_rates(layer_rates)
+                    .into()
             }
         }
     }

@@ -6,6 +6,7 @@ use proptest::strategy::Strategy as Generator;
 use super::tree::{Node, Origin, Value};
 use super::*;
 
+mod complete;
 mod policies;
 
 fn layers() -> Layers {
@@ -363,7 +364,7 @@ fn adamw_has_defaults_of_its_own_and_a_note_where_it_hides_amplification() {
     let amplified = sets(&["strategy.phase=[{epochs=1, lr=0.001, amplify=true}]", "optimizer.epsilon=1e-4"]);
     assert!(amplified.notes.iter().any(|note| note.contains("`optimizer.epsilon`")), "{:?}", amplified.notes);
     let OptimizerSettings::AdamW(settings) = amplified.config.optimizer.settings() else { panic!("SGD") };
-    assert_eq!(settings, AdamWSettings { epsilon: 1e-4, ..AdamWSettings::default() });
+    assert_eq!(settings, AdamWSettings::default().with_epsilon(1e-4));
 }
 
 #[test]
@@ -379,15 +380,17 @@ fn the_optimisers_options_reach_sgd_and_read_back_as_they_are_shown() {
         "optimizer.layer_rates=[{paths=\"layer1.**\", lr=2.0}, {paths=\"fc.*\", lr=0}]",
     ];
     let resolved = Layers { sets: sets.map(String::from).to_vec(), ..layers() }.resolve().unwrap();
-    let rate = |paths: &str, lr| LayerRate { paths: paths.into(), lr };
-    let expected = SgdSettings {
-        centralise: true,
-        adaptive_clip: Some(AdaptiveClip { limit: 0.1, epsilon: 1e-3, last_linear: false }),
-        noise: Some(GradientNoise { eta: 0.01, gamma: 0.55 }),
-        lars: Some(Lars { trust: 0.02, epsilon: 1e-8, exclude: vec![ParameterSet::Bias] }),
-        layer_rates: vec![rate("layer1.**", 2.0), rate("fc.*", 0.0)],
-        ..SgdSettings::default()
-    };
+    let rate = |paths: &str, lr| LayerRate::new(paths, lr);
+    let expected = SgdSettings::default()
+        .with_centralise(true)
+        .with_adaptive_clip(Some(
+            AdaptiveClip::default().with_limit(0.1).with_epsilon(1e-3).with_last_linear(false),
+        ))
+        .with_noise(Some(GradientNoise::default().with_eta(0.01).with_gamma(0.55)))
+        .with_lars(Some(
+            Lars::default().with_trust(0.02).with_epsilon(1e-8).with_exclude(vec![ParameterSet::Bias]),
+        ))
+        .with_layer_rates(vec![rate("layer1.**", 2.0), rate("fc.*", 0.0)]);
     assert_eq!(resolved.config.optimizer.settings(), expected.into());
     let text = resolved.show().unwrap();
     assert_eq!(read_back(&text), resolved.config, "{text}");

@@ -126,7 +126,7 @@ pub fn unamplified(cell: &Resolved) -> Result<Resolved, KeyError> {
         for phase in &config.strategy.phases {
             match phases.last_mut() {
                 Some(last) if goes_on(last, phase) => last.epochs += phase.epochs,
-                _ => phases.push(Phase { amplify: Amplify::Off, ..phase.clone() }),
+                _ => phases.push(phase.clone().with_amplify(Amplify::Off)),
             }
         }
         config.strategy.phases = phases;

@@ -13,7 +13,7 @@ fn small() -> Parameters<Cpu> {
     static CPU: OnceLock<Cpu> = OnceLock::new();
     let cpu = CPU.get_or_init(|| Cpu::with_threads(1).unwrap());
     let mut parameters = Parameters::new(cpu, 5);
-    let settings = ModelSettings { width: 1, classes: 2, ..ModelSettings::new(Architecture::ResNet18) };
+    let settings = ModelSettings::new(Architecture::ResNet18).with_width(1).with_classes(2);
     Model::new(&settings, &mut parameters).unwrap();
     parameters
 }

@@ -62,18 +62,16 @@ impl Case {
     pub fn optimizer(&self) -> Result<OptimizerSettings, Box<dyn Error>> {
         let missing = |key: &str| format!("`case` in its metadata: {key}: is missing");
         Ok(match self.optimizer {
-            OptimizerName::Sgd => OptimizerSettings::Sgd(SgdSettings {
-                momentum: self.momentum.ok_or_else(|| missing("momentum"))?,
-                nesterov: self.nesterov.ok_or_else(|| missing("nesterov"))?,
-                weight_decay: self.weight_decay,
-                ..SgdSettings::default()
-            }),
-            OptimizerName::AdamW => OptimizerSettings::AdamW(AdamWSettings {
-                betas: self.betas.ok_or_else(|| missing("betas"))?,
-                epsilon: self.epsilon.ok_or_else(|| missing("epsilon"))?,
-                weight_decay: self.weight_decay,
-                ..AdamWSettings::default()
-            }),
+            OptimizerName::Sgd => SgdSettings::default()
+                .with_momentum(self.momentum.ok_or_else(|| missing("momentum"))?)
+                .with_nesterov(self.nesterov.ok_or_else(|| missing("nesterov"))?)
+                .with_weight_decay(self.weight_decay)
+                .into(),
+            OptimizerName::AdamW => AdamWSettings::default()
+                .with_betas(self.betas.ok_or_else(|| missing("betas"))?)
+                .with_epsilon(self.epsilon.ok_or_else(|| missing("epsilon"))?)
+                .with_weight_decay(self.weight_decay)
+                .into(),
         })
     }
 }
@@ -97,15 +95,13 @@ impl<B: Backend> Fixture<B> {
         let case: Case = serde_json::from_str(case).map_err(|e| format!("`case` in its metadata: {e}"))?;
         let architecture = case.model.parse()?;
         let standard = ModelSettings::new(architecture);
-        let settings = ModelSettings {
-            width: case.width,
-            classes: case.classes,
-            depth: case.depth.unwrap_or(standard.depth),
-            norm: case.norm.unwrap_or(standard.norm),
-            skip: case.skip.unwrap_or(standard.skip),
-            activation: case.activation.unwrap_or(standard.activation),
-            ..standard
-        };
+        let settings = standard
+            .with_width(case.width)
+            .with_classes(case.classes)
+            .with_depth(case.depth.unwrap_or(standard.depth))
+            .with_norm(case.norm.unwrap_or(standard.norm))
+            .with_skip(case.skip.unwrap_or(standard.skip))
+            .with_activation(case.activation.unwrap_or(standard.activation));
 
         let shape = archive.shape("x").ok_or("tensor x: is missing")?;
         if shape.len() != 4 || shape[0] != case.batch {
@@ -135,13 +131,11 @@ impl<B: Backend> Fixture<B> {
         if sites.is_empty() || self.is_without_effect(&trace) {
             return Ok(hooks);
         }
-        let settings = AmplificationSettings {
-            sites: sites.clone(),
-            placement: *placement,
-            factor: *factor,
-            redraw: Redraw::Once,
-            ..AmplificationSettings::default()
-        };
+        let settings = AmplificationSettings::default()
+            .with_sites(sites.clone())
+            .with_placement(*placement)
+            .with_factor(*factor)
+            .with_redraw(Redraw::Once);
         let strategy = Strategy::single(1, LearningRate::constant(f64::from(self.case.lr)), Amplify::on());
         let mut amplifier = Amplifier::new(&strategy, &settings, &trace, 0)?;
         amplifier.begin_step(0, 0, &History::default())?;

@@ -51,7 +51,7 @@ use crate::{Result, Site, Trace};
 /// let model = Linear::new(&mut parameters, "linear", [4, 2])?;
 /// let trace = nn::trace(&model, &mut parameters, [1, 1, 4])?;
 /// let strategy = Strategy::single(4, LearningRate::constant(0.1), Amplify::on());
-/// let settings = AmplificationSettings { kinds: vec![LayerKind::Linear], ..Default::default() };
+/// let settings = AmplificationSettings::default().with_kinds(vec![LayerKind::Linear]);
 /// let policy = Box::new(LastLayer { factor: 3.0 });
 /// let mut amplifier = Amplifier::with_policy(&strategy, &settings, &trace, 0, policy)?;
 /// amplifier.begin_step(0, 0, &History::default())?;

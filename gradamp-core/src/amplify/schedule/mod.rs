@@ -16,6 +16,8 @@ mod curve;
 mod moment;
 mod table;
 
+use derive_setters::Setters;
+
 use crate::error::number;
 use crate::{Error, Result};
 
@@ -29,7 +31,9 @@ pub use moment::{Moment, Schedule, Score};
 /// lr(t) = warmup.from + (from − warmup.from) · t/W for t < W, and what the [`Curve`] gives for the T − W steps after.
 ///
 /// **Source:** PyTorch's `SequentialLR` of a `LinearLR` and the curve.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Setters)]
+#[setters(prefix = "with_")]
+#[non_exhaustive]
 pub struct LearningRate {
     /// The rate after the warm-up.
     pub curve: Curve,
@@ -47,9 +51,14 @@ pub struct WarmUp {
 }
 
 impl LearningRate {
+    /// The rates of `curve`, without a warm-up.
+    pub fn new(curve: Curve) -> Self {
+        Self { curve, warmup: None }
+    }
+
     /// One rate throughout.
     pub fn constant(lr: f64) -> Self {
-        Self { curve: Curve::Constant { from: lr }, warmup: None }
+        Self::new(Curve::Constant { from: lr })
     }
 
     /// The rate at one step of the span.

@@ -1,6 +1,6 @@
 //! The settings of amplification's policies.
 
-use gradamp_core::amplify::{AmplificationSettings, Measure, Measured, PolicyName, Profile, Side, Through};
+use gradamp_core::amplify::{Measure, Measured, PolicyName, Profile, Side, Through};
 
 use super::*;
 
@@ -150,21 +150,15 @@ fn a_phase_changes_what_it_names_and_drops_what_that_excludes() {
     let (unchanged, run) = phase(by_kind, "{}");
     assert_eq!(unchanged, run);
     let (listed, run) = phase(by_kind, "{ sites = ['bn1'], count = 1 }");
-    let expected = AmplificationSettings {
-        sites: vec!["bn1".into()],
-        kinds: vec![],
-        count: Some(1),
-        ratio: None,
-        ..run
-    };
+    let expected = run.with_sites(vec!["bn1".into()]).with_kinds(vec![]).with_count(Some(1)).with_ratio(None);
     assert_eq!(listed, expected);
     let (narrowed, run) = phase(by_kind, "{ paths = ['layer1.**'] }");
-    assert_eq!(narrowed, AmplificationSettings { paths: vec!["layer1.**".into()], ..run });
+    assert_eq!(narrowed, run.with_paths(vec!["layer1.**".into()]));
     let list = "policy = 'list'\nsites = ['bn1']\nfactors = [2.0]";
     let (by_path, run) = phase(list, "{ paths = ['bn1'] }");
-    assert_eq!(by_path, AmplificationSettings { paths: vec!["bn1".into()], sites: vec![], ..run });
+    assert_eq!(by_path, run.with_paths(vec!["bn1".into()]).with_sites(vec![]));
     let (all, run) = phase(list, "{ policy = 'all' }");
-    assert_eq!(all, AmplificationSettings { policy: PolicyName::All, factors: vec![], ..run });
+    assert_eq!(all, run.with_policy(PolicyName::All).with_factors(vec![]));
 }
 
 #[test]

@@ -40,6 +40,7 @@ impl<B: Backend> BackwardHook<B> for Amplifier {
     }
 }
 
+/// Runs the example; an error where it does not do what it says.
 pub fn main() -> Result<(), Box<dyn Error>> {
     let cpu = Cpu::new()?;
     let mut parameters = Parameters::new(&cpu, 7);

@@ -79,6 +79,7 @@ impl<B: Backend> Optimizer<B> for Lion<B> {
     }
 }
 
+/// Runs the example; an error where it does not do what it says.
 pub fn main() -> Result<(), Box<dyn Error>> {
     let data = DataSettings::default().with_source(Source::Shapes);
     let parts = data.split(data.load()?, 7)?;

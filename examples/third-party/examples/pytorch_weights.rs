@@ -14,6 +14,7 @@ use gradamp_cpu::Cpu;
 use gradamp_models::{Archive, ModelDefinition, export, import};
 use third_party::WideResNet10;
 
+/// Runs the example; an error where it does not do what it says.
 pub fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let cpu = Cpu::new()?;

@@ -130,6 +130,9 @@ impl Chosen {
     ///
     /// **Errors:** the device cannot be opened; those of the task.
     pub fn run<T: Task>(self, opening: &Opening, task: T) -> Result<T::Output> {
+        if self.precision(opening.precision) != opening.precision {
+            output::message("this device has no mixed precision; it multiplies in f32");
+        }
         if let Chosen::Gpu { adapter, or_cpu } = self {
             let options = options(&adapter, opening)?;
             match open(&adapter, &options) {

@@ -111,9 +111,6 @@ fn run(
 ) -> Result<(u8, PathBuf)> {
     let settings = &resolved.config.train;
     let chosen = device::choose(&settings.device).map_err(|error| resolved.locate(KeyError::from(error)))?;
-    if chosen.precision(settings.precision) != settings.precision {
-        output::message("this device has no mixed precision; it multiplies in f32");
-    }
     let opening = Opening::from(settings);
     chosen.run(&opening, Call { args, resolved, folder, as_baseline })
 }

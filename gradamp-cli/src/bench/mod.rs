@@ -16,22 +16,29 @@ use crate::args::{BenchArgs, WorkloadArgs};
 use crate::device::{self, Task};
 use crate::failure::{Failure, Result};
 use crate::output;
+use gradamp_study::config::Precision;
 pub use ops::ops;
 use stopwatch::{median, round};
 pub use workload::Workload;
 
 /// `gradamp bench step`
 pub fn step(args: &BenchArgs) -> Result<()> {
-    device::run(&args.device, Step(args))
+    let chosen = device::choose_by_flag("--device", &args.device.device)?;
+    let precision = chosen.precision(args.device.precision);
+    chosen.run(&args.device.opening(), Step { args, precision })
 }
 
-struct Step<'a>(&'a BenchArgs);
+struct Step<'a> {
+    args: &'a BenchArgs,
+    /// The precision in which the device multiplies.
+    precision: Precision,
+}
 
 impl Task for Step<'_> {
     type Output = ();
 
     fn run<B: Backend>(self, backend: B) -> Result<()> {
-        let args = self.0;
+        let Self { args, precision } = self;
         let mut bench = Workload::new(&args.workload, backend)?;
         for _ in 0..args.warmup {
             timed(&mut bench, args)?;
@@ -51,7 +58,8 @@ impl Task for Step<'_> {
             let mut line = json!({
                 "model": model, "width": width, "batch": batch, "threads": threads(args),
                 "steps": args.steps, "warmup": args.warmup, "steps_ahead": bench.backend.steps_ahead(),
-                "device": bench.backend.name(), "amplify": args.amplify, "evaluate": args.evaluate,
+                "device": bench.backend.name(), "precision": precision.name(),
+                "amplify": args.amplify, "evaluate": args.evaluate,
                 "gradamp": env!("CARGO_PKG_VERSION"), "seconds_per_step": round(typical, 6),
                 "min": round(seconds[0], 6), "images_per_second": round(images, 2), "peak_bytes": peak,
             });
@@ -63,9 +71,10 @@ impl Task for Step<'_> {
             let peak =
                 peak.map(|bytes| format!(", {:.0} MiB of host memory at the peak", bytes as f64 / 1048576.0));
             output::result(format_args!(
-                "{}, on {}: {typical:.5} s {}, {images:.1} images/s{}",
+                "{}, on {} in {}: {typical:.5} s {}, {images:.1} images/s{}",
                 args.workload,
                 bench.backend.name(),
+                precision.name(),
                 if args.evaluate { "an evaluation" } else { "a step" },
                 peak.unwrap_or_default()
             ));

@@ -39,9 +39,10 @@ pub struct SweepArgs {
     /// Train only part I of N of the runs, with I from 1 to N.
     #[arg(long, value_name = "I/N", allow_hyphen_values = true)]
     pub shard: Option<Shard>,
-    /// The number of runs to train at the same time. They share the cores.
-    #[arg(long, default_value_t = 1, value_parser = whole::<u16>(1..=256))]
-    pub jobs: u16,
+    /// The number of runs to train at the same time. They share the cores. By default one for each core, as far as
+    /// the free memory has 2 GiB for each; one on a GPU, and where a contrast measures seconds.
+    #[arg(long, value_parser = whole::<u16>(1..=256))]
+    pub jobs: Option<u16>,
     /// The device, in place of the one in the study: auto, cpu, gpu, gpu:NUMBER or gpu:NAME.
     #[arg(long)]
     pub device: Option<Device>,

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::args::{Shard, SweepArgs};
 use super::board::Setup;
 use super::estimate::estimate;
+use super::jobs::default_jobs;
 use super::planning;
 use super::preflight::{Extent, preflight};
 use super::runner;
@@ -72,7 +73,11 @@ fn run(
         output::message(format_args!("warning: {error}"));
     }
     collect(&root, &expansion.plan)?;
-    let jobs = usize::from(args.jobs);
+    let mine = (0..expansion.plan.runs.len()).filter(|&i| shard.holds(i)).count();
+    let jobs = match args.jobs {
+        Some(jobs) => usize::from(jobs),
+        None => default_jobs(expansion, mine, args.device.as_ref()),
+    };
     let setup = Setup {
         root: root.clone(),
         program: std::env::current_exe().map_err(Failure::failed)?,
@@ -82,13 +87,13 @@ fn run(
         threads: (device::cores() / jobs).max(1),
         device: args.device.clone(),
     };
-    let mine = (0..expansion.plan.runs.len()).filter(|&i| shard.holds(i)).count();
     let stop = interrupt::listen()?;
     if !args.quiet {
         hangup::follow_terminal();
     }
     let mut show = Show::new(args.quiet, mine, jobs);
-    show.say(&format!("{}; folder: {}", count(expansion, mine), root.display()));
+    let together = if jobs > 1 { format!(", {jobs} at a time") } else { String::new() };
+    show.say(&format!("{}{together}; folder: {}", count(expansion, mine), root.display()));
     let outcome = runner::run(&setup, jobs, stop, &mut show);
     show.finish();
     collect(&root, &expansion.plan)?;
@@ -203,8 +208,8 @@ fn resume_command(args: &SweepArgs, root: &Path) -> String {
     if let Some(Shard { part, of }) = args.shard {
         command += &format!(" --shard {part}/{of}");
     }
-    if args.jobs > 1 {
-        command += &format!(" --jobs {}", args.jobs);
+    if let Some(jobs) = args.jobs {
+        command += &format!(" --jobs {jobs}");
     }
     if let Some(device) = &args.device {
         command += &format!(" --device {}", shell::word(device.to_string().as_ref()));

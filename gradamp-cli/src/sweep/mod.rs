@@ -5,6 +5,7 @@ mod board;
 mod child;
 mod command;
 mod estimate;
+mod jobs;
 mod planning;
 mod preflight;
 mod runner;

@@ -85,11 +85,11 @@ fn cleaning_removes_leftovers_and_only_the_checkpoints_that_are_named() {
     let before = contents(&place.path("runs"));
 
     let plan = place.run("runs clean --dry-run").succeeds().out;
-    assert!(plan.contains("2 to remove, 1100 B; nothing was removed"), "{plan}");
+    assert!(plan.contains("2 to remove, 1.1 KiB; nothing was removed"), "{plan}");
     place.run("runs clean").fails(2, &["stdin is not a terminal: expected --yes or --dry-run"]);
     assert!(contents(&place.path("runs")) == before, "something was removed");
     let cleaned = place.run("runs clean --yes").succeeds().out;
-    assert!(cleaned.trim_end().ends_with("2 removed, 1100 B freed"), "{cleaned}");
+    assert!(cleaned.trim_end().ends_with("2 removed, 1.1 KiB freed"), "{cleaned}");
     assert_eq!(files(&place.path("runs")), whole);
     assert!(place.run("runs clean --yes").succeeds().out.contains("nothing to remove"));
 

@@ -120,6 +120,7 @@ fn a_study_is_planned_and_run_and_a_second_call_finds_it_done() {
         "{}",
         done.out
     );
+    assert!(done.err.contains("6 runs in 3 cells, 2 at a time; folder: "), "{}", done.err);
     assert!(done.err.contains("[6/6] "), "without a terminal, progress is printed in lines: {}", done.err);
     let lines = results(&place, "sweeps/s");
     assert_eq!(lines.len(), 6);

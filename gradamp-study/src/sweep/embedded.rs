@@ -25,7 +25,8 @@ macro_rules! study {
 }
 
 /// All studies inside the program.
-pub const EMBEDDED: [EmbeddedStudy; 17] = [
+pub const EMBEDDED: [EmbeddedStudy; 18] = [
+    study!("adamw-constant", "adamw-constant.toml"),
     study!("adamw-epsilon", "adamw-epsilon.toml"),
     study!("first-comparison", "first-comparison.toml"),
     study!("strategies", "strategies.toml"),

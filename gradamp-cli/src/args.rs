@@ -104,8 +104,8 @@ pub struct TrainArgs {
     /// The run folder to create; by default runs/NAME-TIME.
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub out: Option<PathBuf>,
-    /// Continue the run in this folder. With --epochs, a run that is finished or not is extended to so many epochs, and
-    /// --lr is the rate of the added epochs; without --lr, the last rate goes on.
+    /// Continue the run in this folder. With --epochs, the run is extended to that number of epochs, even if it is
+    /// finished; --lr is the rate of the added epochs. Without --lr, the last rate goes on.
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
     /// Print the plan of the run, with memory and time from a few steps, and write nothing.

@@ -38,8 +38,8 @@ pub(super) fn soft_cross_entropy(
     cross_entropy(threads, g, smoothing, logits, (shares, g.channels), dlogits, of_shares, share)
 }
 
-/// `targets` has so many numbers for each row. `of_row` gives the class of a row's targets and the sum of its shares; `share`, the
-/// share of a class.
+/// The mean cross-entropy of the rows, and its gradient. Each row has `width` numbers in `targets`: `of_row` returns their class and the
+/// sum of their shares, and `share` the share of one class.
 fn cross_entropy(
     threads: &Threads,
     g: &Rows,

@@ -17,7 +17,7 @@ pub(crate) fn recognise(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<M
     Some(ModelSettings { width, classes, image, norm, depth: layers.count(), ..standard })
 }
 
-/// An image of so many values: a square one of three channels or of one, if there is such an image.
+/// The shape of an image of `values` values: a square one of three channels or of one, if there is such an image.
 fn image_of(values: usize) -> [usize; 3] {
     let square = |channels: usize| {
         let side = (values / channels).isqrt();

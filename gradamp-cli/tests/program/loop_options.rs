@@ -37,7 +37,7 @@ fn a_run_with_all_options_of_the_loop_resumes_to_the_same_bits() {
     place.run("train --threads 1 --resume parts --set train.accumulate=1").fails(2, &["train.accumulate"]);
 }
 
-/// The configuration of an MLP that trains for so many epochs.
+/// The configuration of an MLP that trains for `epochs` epochs.
 fn mlp(epochs: usize, lr: &str) -> String {
     format!(
         "[model]\nname = \"mlp\"\ndepth = 2\nwidth = 2\n[data]\nsource = \"shapes\"\nshapes = {{ train = 96, test = 32 }}\n\

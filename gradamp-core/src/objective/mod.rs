@@ -33,7 +33,7 @@ pub use squared_error::SquaredError;
 /// An objective decides what a batch's labels are: class indices `[n]`, shares of classes `[n, K]`, or values.
 pub trait Objective<B: Backend> {
     /// What a training step makes of a batch of its source, such as a mixture of its images. `stream` depends on the run's seed and
-    /// on the batch's number within the run, so that a resumed run prepares the same batch. The default leaves it as it is.
+    /// on the batch's number within the run, so that a resumed run prepares the same batch. The default returns the batch unchanged.
     fn prepare(&self, batch: Batch<B>, _classes: usize, _stream: Stream) -> Result<Batch<B>> {
         Ok(batch)
     }

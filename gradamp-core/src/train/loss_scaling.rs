@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::number;
 use crate::{Error, Result};
 
-/// The factor is adapted after every so many steps of a run, at steps that do not depend on when results are read.
+/// The number of steps after which the factor is adapted again. These steps do not depend on when results are read.
 pub(super) const RECONSIDERED: u64 = 16;
 
 /// The settings of the factor of [`ops::loss_scale`](crate::ops::loss_scale): as large as possible while gradients stay finite.

@@ -1,4 +1,4 @@
-//! Planning a study before it starts: how many seeds a difference needs, and which difference so many seeds see.
+//! Planning a study before it starts: how many seeds a difference needs, and which difference a number of seeds detects.
 
 use super::analysis::SweepAnalysis;
 use super::page::points;

@@ -141,7 +141,7 @@ impl Default for LoopSettings {
 }
 
 impl LoopSettings {
-    /// The steps of an epoch of so many batches.
+    /// The number of steps in an epoch of `batches` batches.
     pub fn steps_per_epoch(&self, batches: usize) -> usize {
         batches.div_ceil(self.accumulate)
     }

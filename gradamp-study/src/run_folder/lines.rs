@@ -77,16 +77,17 @@ pub struct EpochLine {
     pub test_loss: Option<f64>,
     /// Fraction of the test examples that were classified correctly.
     pub test_accuracy: Option<f64>,
-    /// Of the validation examples, by the moving average of the weights; only in runs that have one, as the three keys below.
+    /// Mean loss of the validation examples, computed with the moving average of the weights. Runs without a moving average have none
+    /// of the four `_ema` keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_ema_loss: Option<f64>,
-    /// Of the validation examples, by the moving average.
+    /// Fraction of the validation examples that were classified correctly with the moving average.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_ema_accuracy: Option<f64>,
-    /// Of the test examples, by the moving average.
+    /// Mean loss of the test examples, computed with the moving average.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_ema_loss: Option<f64>,
-    /// Of the test examples, by the moving average.
+    /// Fraction of the test examples that were classified correctly with the moving average.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_ema_accuracy: Option<f64>,
     /// Whether this is the best epoch so far: by validation where there is one, else by the test examples.

@@ -90,7 +90,7 @@ pub trait AmplificationPolicy: fmt::Debug + Send + Sync {
 pub enum Timing {
     /// Once, for the whole run.
     Once,
-    /// Every so many epochs (at least 1), counted from the beginning of the phase, or from the first epoch with enough
+    /// Whenever this number of epochs (at least 1) has passed, counted from the beginning of the phase, or from the first epoch with enough
     /// statistics if that is later.
     Epochs(usize),
     /// At every step.

@@ -91,7 +91,7 @@ impl Curve {
         }
     }
 
-    /// The rate at one step of the span, after a warm-up of so many steps.
+    /// The rate at one step of the span, after a warm-up of `warmup` steps.
     pub(super) fn at(&self, at: &Moment<'_>, warmup: f64) -> f64 {
         let to_steps = |epochs: f64| (epochs * at.steps_per_epoch as f64).round();
         let (t, steps) = (at.step as f64, at.steps as f64);

@@ -95,16 +95,22 @@ pub fn amplify(args: &BenchArgs) -> Result<()> {
             "--evaluate: expected `bench step`, since an evaluation has no gradients to amplify",
         ));
     }
-    device::run(&args.device, Amplified(args))
+    let chosen = device::choose_by_flag("--device", &args.device.device)?;
+    let precision = chosen.precision(args.device.precision);
+    chosen.run(&args.device.opening(), Amplified { args, precision })
 }
 
-struct Amplified<'a>(&'a BenchArgs);
+struct Amplified<'a> {
+    args: &'a BenchArgs,
+    /// The precision in which the device multiplies.
+    precision: Precision,
+}
 
 impl Task for Amplified<'_> {
     type Output = ();
 
     fn run<B: Backend>(self, backend: B) -> Result<()> {
-        let args = self.0;
+        let Self { args, precision } = self;
         let mut bench = Workload::new(&args.workload, backend)?;
         for _ in 0..args.warmup {
             bench.steps(false)?;
@@ -127,14 +133,15 @@ impl Task for Amplified<'_> {
             let WorkloadArgs { model, width, batch } = &args.workload;
             let line = json!({
                 "model": model, "width": width, "batch": batch, "threads": threads(args),
-                "device": bench.backend.name(), "pairs": args.steps, "amplified_sites": sites,
+                "device": bench.backend.name(), "precision": precision.name(), "pairs": args.steps, "amplified_sites": sites,
                 "seconds_without": round(without, 6), "seconds_with": round(with, 6), "ratio": round(ratio, 5),
                 "paired_ratio": round(paired, 5),
             });
             output::result(line);
         } else {
             output::result(format_args!(
-                "without amplification {without:.5} s a step, with {sites} sites amplified {with:.5} s: ratio {ratio:.4} (median ratio of consecutive steps {paired:.4})"
+                "in {}: without amplification {without:.5} s a step, with {sites} sites amplified {with:.5} s: ratio {ratio:.4} (median ratio of consecutive steps {paired:.4})",
+                precision.name()
             ));
         }
         Ok(())

@@ -13,6 +13,7 @@ use crate::device::{self, Chosen, Task};
 use crate::failure::{Failure, Result};
 use crate::output;
 use gradamp_study::columns::{columns, header};
+use gradamp_study::config::Precision;
 
 /// `gradamp bench ops`
 ///
@@ -23,7 +24,8 @@ pub fn ops(args: &OpsArgs) -> Result<()> {
         Chosen::Cpu => device::cpu(args.device.threads)?.peak(),
         Chosen::Gpu { .. } => 0.0, // a GPU's ceiling is its fastest product
     };
-    device.run(&args.device.opening(), Ops { args, registers })
+    let precision = device.precision(args.device.precision);
+    device.run(&args.device.opening(), Ops { args, precision, registers })
 }
 
 fn chosen(mut operations: Vec<(Operation, usize)>, only: Option<&str>) -> Result<Vec<(Operation, usize)>> {
@@ -41,6 +43,8 @@ fn chosen(mut operations: Vec<(Operation, usize)>, only: Option<&str>) -> Result
 
 struct Ops<'a> {
     args: &'a OpsArgs,
+    /// The precision in which the device multiplies.
+    precision: Precision,
     registers: f64,
 }
 
@@ -55,7 +59,7 @@ impl Task for Ops<'_> {
     type Output = ();
 
     fn run<B: Backend>(self, backend: B) -> Result<()> {
-        let Self { args, registers } = self;
+        let Self { args, precision, registers } = self;
         let operations = chosen(survey::operations(&args.workload, &backend)?, args.only.as_deref())?;
         let stopwatch = Stopwatch { rounds: args.rounds, stretch: 0.02 };
         let before = Ceilings::measure(&backend, registers, stopwatch)?;
@@ -68,16 +72,17 @@ impl Task for Ops<'_> {
         if args.json {
             let WorkloadArgs { model, width, batch } = &args.workload;
             output::result(json!({
-                "model": model, "width": width, "batch": batch, "device": backend.name(),
+                "model": model, "width": width, "batch": batch, "device": backend.name(), "precision": precision.name(),
                 "gradamp": env!("CARGO_PKG_VERSION"), "rounds": args.rounds, "ceilings": ceilings.as_json(),
                 "operations": lines.iter().map(|line| line.as_json(&ceilings)).collect::<Vec<_>>(),
                 "seconds": round(total_seconds(&lines), 6),
             }));
         } else {
             output::result(format_args!(
-                "{}, on {}, operation by operation\nceilings: {}\n\n{}\n{}",
+                "{}, on {} in {}, operation by operation\nceilings: {}\n\n{}\n{}",
                 args.workload,
                 backend.name(),
+                precision.name(),
                 ceilings.as_text(),
                 table(&lines, &ceilings),
                 kinds(&lines, &ceilings),

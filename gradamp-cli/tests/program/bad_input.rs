@@ -22,6 +22,7 @@ fn bad_arguments_are_refused() {
     place.run("train --set train.sed=1").fails(2, &["--set", "`sed`", "did you mean `seed`?"]);
     place.run("bench step --model vgg12").fails(2, &["vgg12", "vgg11"]);
     place.run("bench step --batch 0").fails(2, &["--batch", "found"]);
+    place.run("bench amplify --evaluate").fails(2, &["--evaluate", "expected `bench step`"]);
     assert!(!place.path("runs").exists(), "a refused command creates no folder");
 }
 

@@ -278,6 +278,21 @@ fn the_benchmark_prints_one_json_line() {
     if cfg!(target_os = "linux") {
         assert!(number("peak_bytes") > 1e6, "{line}");
     }
+    let evaluation = "bench step --evaluate --model vgg11 --width 2 --batch 4 --device cpu --precision mixed";
+    let report = place.run(&format!("{evaluation} --json")).succeeds();
+    assert!(
+        report.err.contains("this device has no mixed precision; it multiplies in f32"),
+        "{}",
+        report.err
+    );
+    let line: Value = serde_json::from_str(&report.out).unwrap();
+    assert_eq!(
+        (&line["precision"], &line["evaluate"], line.get("loss")),
+        (&"f32".into(), &true.into(), None)
+    );
+    let line = place.run(evaluation).succeeds().out;
+    assert!(line.contains(" in f32: ") && line.contains(" s an evaluation, "), "{line}");
+
     let report =
         place.run("bench amplify --model vgg11 --width 2 --batch 4 --threads 1 --steps 2 --json").succeeds();
     let line: Value = serde_json::from_str(&report.out).unwrap();

@@ -109,7 +109,17 @@ mod tests {
 
     #[test]
     fn bytes_are_printed_in_readable_units() {
-        assert_eq!([1000, 180_888, 4_294_967_292].map(in_units), ["1000 B", "176.6 KiB", "4.0 GiB"]);
+        for (bytes, text) in [
+            (128 << 20, "128.0 MiB"),
+            (48 << 10, "48.0 KiB"),
+            (16_384, "16.0 KiB"),
+            ((1 << 31) - 4, "2.0 GiB"),
+            (4_294_967_292, "4.0 GiB"),
+            (1000, "1000 B"),
+            (180_888, "176.6 KiB"),
+        ] {
+            assert_eq!(in_units(bytes), text);
+        }
     }
 
     #[test]

@@ -239,16 +239,33 @@ mod tests {
         use safetensors::tensor::TensorView;
         let f64s: Vec<u8> = [1.5f64, -2.0].into_iter().flat_map(f64::to_le_bytes).collect();
         let halves = [0x3c00u16.to_le_bytes(), 0xc000u16.to_le_bytes()].concat();
+        let special = [
+            (0x0000, 0.0),
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x7bff, 65504.0),
+            (0x0001, 5.960_464_5e-8),
+            (0x0400, 6.103_515_6e-5),
+            (0x3555, 0.333_251_95),
+            (0x7c00, f32::INFINITY),
+            (0xfc00, f32::NEG_INFINITY),
+        ];
+        let nan = 0x7e00u16.to_le_bytes();
+        let bits: Vec<u8> = special.iter().flat_map(|(bits, _)| u16::to_le_bytes(*bits)).collect();
         let brains = [0x3f80u16.to_le_bytes(), 0xc000u16.to_le_bytes()].concat();
         let tensors = [
             ("double", TensorView::new(Dtype::F64, vec![2], &f64s).unwrap()),
             ("half", TensorView::new(Dtype::F16, vec![2], &halves).unwrap()),
+            ("special", TensorView::new(Dtype::F16, vec![special.len()], &bits).unwrap()),
+            ("not a number", TensorView::new(Dtype::F16, vec![1], &nan).unwrap()),
             ("brain", TensorView::new(Dtype::BF16, vec![2], &brains).unwrap()),
             ("byte", TensorView::new(Dtype::U8, vec![2], &[1, 2]).unwrap()),
         ];
         let archive = Archive::from_bytes("memory", safetensors::serialize(tensors, None).unwrap()).unwrap();
         assert_eq!(archive.floats("double").unwrap(), [1.5, -2.0]);
         assert_eq!(archive.floats("half").unwrap(), [1.0, -2.0]);
+        assert_eq!(archive.floats("special").unwrap(), special.map(|(_, value)| value));
+        assert!(archive.floats("not a number").unwrap()[0].is_nan());
         assert_eq!(archive.floats("brain").unwrap(), [1.0, -2.0]);
         let error = archive.floats("byte").unwrap_err().to_string();
         assert_eq!(error, "memory: tensor byte: expected F32, F64, F16 or BF16, found U8");

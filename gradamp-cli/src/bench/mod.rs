@@ -12,7 +12,7 @@ mod workload;
 use gradamp_core::Backend;
 use serde_json::json;
 
-use crate::args::{BenchArgs, WorkloadArgs};
+use crate::args::{BenchArgs, DeviceArgs, WorkloadArgs};
 use crate::device::{self, Task};
 use crate::failure::{Failure, Result};
 use crate::output;
@@ -23,9 +23,14 @@ pub use workload::Workload;
 
 /// `gradamp bench step`
 pub fn step(args: &BenchArgs) -> Result<()> {
-    let chosen = device::choose_by_flag("--device", &args.device.device)?;
-    let precision = chosen.precision(args.device.precision);
-    chosen.run(&args.device.opening(), Step { args, precision })
+    run(&args.device, |precision| Step { args, precision })
+}
+
+/// Does the task that `task` makes of the precision in which the device multiplies.
+fn run<T: Task<Output = ()>>(args: &DeviceArgs, task: impl FnOnce(Precision) -> T) -> Result<()> {
+    let chosen = device::choose_by_flag("--device", &args.device)?;
+    let precision = chosen.precision(args.precision);
+    chosen.run(&args.opening(), task(precision))
 }
 
 struct Step<'a> {
@@ -95,9 +100,7 @@ pub fn amplify(args: &BenchArgs) -> Result<()> {
             "--evaluate: expected `bench step`, since an evaluation has no gradients to amplify",
         ));
     }
-    let chosen = device::choose_by_flag("--device", &args.device.device)?;
-    let precision = chosen.precision(args.device.precision);
-    chosen.run(&args.device.opening(), Amplified { args, precision })
+    run(&args.device, |precision| Amplified { args, precision })
 }
 
 struct Amplified<'a> {

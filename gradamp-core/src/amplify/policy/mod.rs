@@ -90,8 +90,8 @@ pub trait AmplificationPolicy: fmt::Debug + Send + Sync {
 pub enum Timing {
     /// Once, for the whole run.
     Once,
-    /// Whenever this number of epochs (at least 1) has passed, counted from the beginning of the phase, or from the first epoch with enough
-    /// statistics if that is later.
+    /// Whenever this number of epochs (at least 1) has passed. They are counted from the beginning of the phase, or from the
+    /// first epoch with enough statistics if that is later.
     Epochs(usize),
     /// At every step.
     Step,

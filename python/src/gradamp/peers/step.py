@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.backends.cudnn.benchmark = True
     torch.manual_seed(0)
     layout = torch.channels_last if chosen.channels_last else torch.contiguous_format
-    model = build(chosen.model, chosen.width).to(chosen.device).to(memory_format=layout).train()
+    model = build(chosen.model, chosen.width).to(chosen.device).to(memory_format=layout)
     if chosen.amplify:
         norms = [name for name, module in model.named_modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
         amplify(model, norms, 1.0001)
@@ -72,23 +72,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     y = torch.randint(0, 10, (chosen.batch,), device=chosen.device)
     is_cuda = chosen.device.startswith("cuda")
 
-    seconds = []
-    if chosen.evaluate:
-        model.eval()
-    for _ in range(chosen.warmup + chosen.steps):
-        start = time.perf_counter()
-        if chosen.evaluate:
-            with torch.inference_mode(), torch.autocast("cuda" if is_cuda else "cpu", dtype=torch.bfloat16, enabled=chosen.amp):
-                loss = forward(x).float().cpu().mean()
-            seconds.append(time.perf_counter() - start)
-            continue
+    def mixed() -> torch.autocast:
+        return torch.autocast("cuda" if is_cuda else "cpu", dtype=torch.bfloat16, enabled=chosen.amp)
+
+    def evaluate() -> None:
+        with torch.inference_mode(), mixed():
+            forward(x).cpu()
+
+    def step() -> torch.Tensor:
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cuda" if is_cuda else "cpu", dtype=torch.bfloat16, enabled=chosen.amp):
+        with mixed():
             loss = functional.cross_entropy(forward(x), y)
         loss.backward()
         optimizer.step()
         if is_cuda:
             torch.cuda.synchronize()
+        return loss
+
+    model.train(not chosen.evaluate)
+    seconds = []
+    for _ in range(chosen.warmup + chosen.steps):
+        start = time.perf_counter()
+        loss = evaluate() if chosen.evaluate else step()
         seconds.append(time.perf_counter() - start)
 
     timed = seconds[chosen.warmup :]
@@ -100,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "min": round(min(timed), 5),
         "images_per_second": round(chosen.batch / median, 2),
         "peak_bytes": peak_bytes(chosen.device),
-        "loss": round(loss.item(), 4),
+        "loss": None if loss is None else round(loss.item(), 4),
     }
     print(json.dumps(result))
 

@@ -11,7 +11,7 @@ const PER_RUN: u64 = 2 << 30;
 
 /// The number of runs to train at the same time: several runs with one thread each finish sooner than one run after the other with
 /// all threads, since small networks leave threads waiting. One at a time if a run is on a GPU, and if a contrast of the study
-/// measures seconds, which runs at the same time would distort.
+/// measures seconds: runs that share the cores take longer than each would alone.
 ///
 /// `runs` is the number of runs to train, and `device` that of the command line.
 pub fn default_jobs(expansion: &Expansion, runs: usize, device: Option<&Device>) -> usize {

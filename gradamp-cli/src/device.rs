@@ -1,7 +1,7 @@
 //! The device of a run. This module is the only place where the program chooses a backend.
 
 use gradamp_core::{Backend, Error};
-use gradamp_cpu::Cpu;
+use gradamp_cpu::{Cpu, Isa};
 use gradamp_wgpu::{Adapter, Choice, NoAdapter, OpenError, Options, Wgpu};
 
 use crate::args::bench::DeviceArgs;
@@ -40,7 +40,7 @@ pub struct Opening {
     pub threads: usize,
     /// The most memory to use on a GPU.
     pub gpu_memory: Option<Memory>,
-    /// The precision in which a GPU multiplies.
+    /// The precision in which convolutions multiply.
     pub precision: Precision,
     /// Whether a GPU uses the kernels that `gradamp tune` found to be the fastest.
     pub tuned: bool,
@@ -122,6 +122,7 @@ impl Chosen {
     pub fn precision(&self, wanted: Precision) -> Precision {
         match self {
             Chosen::Gpu { adapter, .. } if adapter.fast_paths.f16 => wanted,
+            Chosen::Cpu if Isa::chosen().is_ok_and(Isa::has_mixed) => wanted,
             _ => Precision::F32,
         }
     }
@@ -141,7 +142,7 @@ impl Chosen {
                 Err(error) => return Err(error.into()),
             }
         }
-        task.run(cpu(opening.threads)?)
+        task.run(cpu(opening.threads, Chosen::Cpu.precision(opening.precision))?)
     }
 }
 
@@ -183,10 +184,10 @@ pub fn options(adapter: &Adapter, opening: &Opening) -> Result<Options> {
 ///
 /// Prints a warning if the system starts fewer threads. The results are the same.
 ///
-/// **Errors:** the machine lacks instructions that the backend needs.
-pub fn cpu(threads: usize) -> Result<Cpu> {
+/// **Errors:** the machine lacks instructions that the backend, or this precision, needs.
+pub fn cpu(threads: usize, precision: Precision) -> Result<Cpu> {
     let threads = if threads == 0 { cores() } else { threads };
-    let cpu = Cpu::with_threads(threads)?;
+    let cpu = Cpu::with_precision(threads, Isa::chosen()?, precision)?;
     let found = cpu.thread_count();
     if found < threads {
         output::message(format_args!(

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::failure::Result;
 use crate::{device, output};
 use gradamp_study::columns::{clip, columns, header};
+use gradamp_study::config::Precision;
 use gradamp_study::shell;
 
 /// The largest width of the table, in characters.
@@ -16,7 +17,7 @@ const COLUMNS: usize = 100;
 /// `gradamp devices`
 pub fn list(json: bool) -> Result<()> {
     let adapters = device::adapters();
-    let cpu = device::cpu(0)?.name();
+    let cpu = device::cpu(0, Precision::F32)?.name();
     let auto = Choice::Best.find(adapters.clone()).ok();
     if json {
         let list: Vec<Value> = adapters.iter().map(as_json).collect();

@@ -5,10 +5,13 @@ use std::ops::Range;
 use crate::arena::Buffer;
 use crate::batch_norm::{BlockSums, Quantity};
 use crate::device::Cpu;
-use crate::{activation, adamw, batch_norm, conv2d, elementwise, gemm, loss, mix, pooling, sgd, windows};
+use crate::winograd::Pixels;
+use crate::{
+    activation, adamw, batch_norm, conv2d, elementwise, gemm, loss, mix, mixed, pooling, sgd, windows,
+};
 use gradamp_core::backend::{
     AdamWSlot, BatchNormOperands, Device, FusedKernels, Layers, LinearAlgebra, Memory, OptimizerKernels,
-    SgdSlot, Statistics,
+    Precision, SgdSlot, Statistics,
 };
 use gradamp_core::geometry::{Conv2d, Dropout, Gemm, MeanPool, Mix, Pool2d, Rows};
 use gradamp_core::random::Stream;
@@ -24,7 +27,8 @@ impl Memory for Cpu {
     type Buffer = Buffer;
 
     fn name(&self) -> String {
-        format!("cpu ({}, {} threads)", self.isa(), self.threads().count())
+        let mixed = if self.precision() == Precision::Mixed { ", mixed precision" } else { "" };
+        format!("cpu ({}, {} threads{mixed})", self.isa(), self.threads().count())
     }
 
     fn allocate(&self, len: usize) -> Result<Buffer> {
@@ -50,7 +54,10 @@ impl Memory for Cpu {
 
 impl LinearAlgebra for Cpu {
     fn gemm(&self, g: &Gemm, alpha: f32, a: &Buffer, b: &Buffer, beta: f32, c: &mut Buffer) -> Result<()> {
-        gemm::gemm(self, g, alpha, a, b, beta, c)
+        match self.bf16() {
+            Some(bf16) if g.m * g.n * g.k > 0 => mixed::gemm(self, bf16, g, alpha, a, b, beta, c),
+            _ => gemm::gemm(self, g, alpha, a, b, beta, c),
+        }
     }
 
     fn im2col(&self, g: &Conv2d, images: Range<usize>, x: &Buffer, columns: &mut Buffer) -> Result<()> {
@@ -235,11 +242,11 @@ impl Layers for Cpu {
         bias: Option<&Buffer>,
         y: &mut Buffer,
     ) -> Result<()> {
-        conv2d::conv2d(self, g, x, w, bias.map(|bias| &**bias), y, None)
+        conv2d::conv2d(self, g, Pixels::stored(x), w, bias.map(|bias| &**bias), y, None)
     }
 
     fn conv2d_backward_input(&self, g: &Conv2d, w: &Buffer, dy: &Buffer, dx: &mut Buffer) -> Result<()> {
-        conv2d::conv2d_backward_input(self, g, w, dy, dx)
+        conv2d::conv2d_backward_input(self, g, w, dy, dx, None)
     }
 
     fn conv2d_backward_weight(&self, g: &Conv2d, x: &Buffer, dy: &Buffer, dw: &mut Buffer) -> Result<()> {
@@ -320,7 +327,7 @@ impl Device for Cpu {
         variance: &mut Buffer,
     ) -> Result<()> {
         let mut moments = BlockSums::new(Quantity::Moments);
-        conv2d::conv2d(self, g, x, w, bias.map(|bias| &**bias), y, Some(&mut moments))?;
+        conv2d::conv2d(self, g, Pixels::stored(x), w, bias.map(|bias| &**bias), y, Some(&mut moments))?;
         batch_norm::join_moments(&moments.finish(self, &g.y_rows(), y), &g.y_rows(), mean, variance);
         Ok(())
     }

@@ -4,36 +4,88 @@
 #[cfg(test)]
 mod tests;
 
-use gradamp_core::Result;
 use gradamp_core::backend::Memory;
 use gradamp_core::geometry::{Conv2d, Rows};
+use gradamp_core::{Error, Result};
 
 use crate::batch_norm::BlockSums;
+use crate::bf16::Instructions;
 use crate::device::Cpu;
 use crate::elementwise::add_parts;
 use crate::gemm::{Dense, Panels, Right, ScratchSize, Stored, Tiles, block_rows, multiply};
+use crate::isa::Isa;
 use crate::kernel::{Kernel, LANES};
+use crate::mixed;
+use crate::residue::Residue;
 use crate::windows::Windows;
 use crate::winograd::{Pixels, Winograd};
 
-/// y = conv2d(x, w) + bias, as the product windows · w. If there are `sums`, computes those of y as well.
+/// How a convolution and its gradients are computed.
+enum Algorithm<'a> {
+    /// With factors in bf16.
+    Mixed(&'a Instructions),
+    Winograd(Winograd),
+    /// As products of windows and weights, in f32.
+    Windows,
+}
+
+impl<'a> Algorithm<'a> {
+    fn choose(cpu: &'a Cpu, g: &Conv2d) -> Self {
+        let winograd = Winograd::choose(g);
+        match cpu.bf16() {
+            // These instructions multiply twice as many factors in bf16 as in f32, and Winograd's algorithms spare three of four.
+            Some(bf16) if cpu.isa() != Isa::Avx512Bf16 || winograd.is_none() => Self::Mixed(bf16),
+            _ => winograd.map_or(Self::Windows, Self::Winograd),
+        }
+    }
+}
+
+/// Whether the convolution can read a rectified batch norm while it computes it, and can compute sums of what it writes.
+pub(crate) fn fuses(cpu: &Cpu, g: &Conv2d) -> bool {
+    !matches!(Algorithm::choose(cpu, g), Algorithm::Windows)
+}
+
+/// Whether the convolution multiplies factors in f32.
+#[cfg(test)]
+pub(crate) fn in_f32(cpu: &Cpu, g: &Conv2d) -> bool {
+    !matches!(Algorithm::choose(cpu, g), Algorithm::Mixed(_))
+}
+
+/// The error for a fused convolution that only a product of windows computes.
+fn not_fused(cpu: &Cpu, g: &Conv2d) -> Error {
+    Error::Backend {
+        backend: cpu.name(),
+        message: format!("expected a convolution that is fused, found {g:?}"),
+    }
+}
+
+/// y = conv2d(x, w) + bias. If there are `sums`, computes those of y too where tasks write whole blocks of rows. Otherwise
+/// [`BlockSums::finish`] has to compute them.
+///
+/// **Errors:** no memory; x is a batch norm, and the convolution is not fused: see [`fuses`].
 pub(crate) fn conv2d(
     cpu: &Cpu,
     g: &Conv2d,
-    x: &[f32],
+    x: Pixels<'_>,
     w: &[f32],
     bias: Option<&[f32]>,
     y: &mut [f32],
     sums: Option<&mut BlockSums<'_>>,
 ) -> Result<()> {
-    if let Some(winograd) = Winograd::choose(g) {
-        return winograd.conv2d(cpu, g, Pixels::stored(x), w, bias, y, sums);
+    match Algorithm::choose(cpu, g) {
+        Algorithm::Mixed(bf16) => mixed::conv2d(cpu, bf16, g, x, w, bias, y, sums),
+        Algorithm::Winograd(winograd) => winograd.conv2d(cpu, g, x, w, bias, y, sums),
+        Algorithm::Windows => {
+            let (x, None) = x.parts() else { return Err(not_fused(cpu, g)) };
+            let kernel = cpu.kernel(g.c_out);
+            let mut packed = cpu.allocate(Panels::elements(kernel, g.patch(), g.c_out))?;
+            let w = Dense::new(&w[..g.patch() * g.c_out], g.c_out);
+            let w = w.pack_all(cpu.threads(), kernel, &mut packed);
+            let y = &mut y[..g.n * g.pixels() * g.c_out];
+            let bias = bias.map(|bias| &bias[..g.c_out]);
+            multiply_windows(cpu, kernel, &Windows::new(g, x), w, bias, y, sums)
+        }
     }
-    let kernel = cpu.kernel(g.c_out);
-    let mut packed = cpu.allocate(Panels::elements(kernel, g.patch(), g.c_out))?;
-    let w = Dense::new(&w[..g.patch() * g.c_out], g.c_out).pack_all(cpu.threads(), kernel, &mut packed);
-    let y = &mut y[..g.n * g.pixels() * g.c_out];
-    multiply_windows(cpu, kernel, &Windows::new(g, x), w, bias.map(|bias| &bias[..g.c_out]), y, sums)
 }
 
 /// y = windows · b + bias for all windows. Each task computes one block of rows.
@@ -65,46 +117,26 @@ fn multiply_windows(
     Ok(())
 }
 
-/// Along one axis, the input pixels first, first + stride, first + 2 · stride, ..: the taps of the kernel that read them.
-///
-/// Output pixel o reads input pixel o · stride + tap − padding. The gradient of input pixel first + stride · u is therefore a sum
-/// over the taps for which (first + stride · u + padding − tap) is a multiple of the stride; these taps are the same for every u.
-/// In descending order of the taps, the pixels of dy that they multiply are neighbours, and the first of them is u + start.
-#[derive(Clone, Copy)]
-struct Residue {
-    first: usize,
-    pixels: usize,
-    taps: usize,
-    lowest: usize,
-    start: isize,
-}
-
-impl Residue {
-    fn new(g: &Conv2d, first: usize, size_in: usize, kernel: usize) -> Self {
-        let lowest = (first + g.padding) % g.stride;
-        let taps = kernel.saturating_sub(lowest).div_ceil(g.stride);
-        let start = ((first + g.padding) / g.stride) as isize - taps as isize + 1;
-        Self { first, pixels: size_in.saturating_sub(first).div_ceil(g.stride), taps, lowest, start }
-    }
-
-    /// The position in the kernel of the i-th tap in descending order.
-    fn place(&self, g: &Conv2d, i: usize) -> usize {
-        self.lowest + (self.taps - 1 - i) * g.stride
-    }
-}
-
 /// dx of a convolution. The pixels of dx are grouped by their remainder modulo the stride along both axes. Each group is a product:
 /// windows of dy, times the transposed matrices of the taps that read these pixels. At stride 1 there is one group, and dx is the
 /// convolution of dy with the rotated kernel.
+///
+/// The `sums` are those of dx, and are computed as by [`conv2d`].
+///
+/// **Errors:** no memory; there are sums, and the convolution is not fused: see [`fuses`].
 pub(crate) fn conv2d_backward_input(
     cpu: &Cpu,
     g: &Conv2d,
     w: &[f32],
     dy: &[f32],
     dx: &mut [f32],
+    sums: Option<&mut BlockSums<'_>>,
 ) -> Result<()> {
-    if let Some(winograd) = Winograd::choose(g) {
-        return winograd.backward_input(cpu, g, w, dy, dx, None);
+    match Algorithm::choose(cpu, g) {
+        Algorithm::Mixed(bf16) => return mixed::backward_input(cpu, bf16, g, w, dy, dx, sums),
+        Algorithm::Winograd(winograd) => return winograd.backward_input(cpu, g, w, dy, dx, sums),
+        Algorithm::Windows if sums.is_some() => return Err(not_fused(cpu, g)),
+        Algorithm::Windows => (),
     }
     let kernel = cpu.kernel(g.c_in);
     let image = g.h_in * g.w_in * g.c_in;
@@ -197,8 +229,10 @@ pub(crate) fn conv2d_backward_weight(
     dy: &[f32],
     dw: &mut [f32],
 ) -> Result<()> {
-    if let Some(winograd) = Winograd::choose(g) {
-        return winograd.backward_weight(cpu, g, x, dy, dw);
+    match Algorithm::choose(cpu, g) {
+        Algorithm::Mixed(bf16) => return mixed::backward_weight(cpu, bf16, g, Pixels::stored(x), dy, dw),
+        Algorithm::Winograd(winograd) => return winograd.backward_weight(cpu, g, x, dy, dw),
+        Algorithm::Windows => (),
     }
     /// Elements of a block of dw: they fill a quarter of a second-level cache of 1 MiB.
     const BLOCK: usize = 64 * 1024;

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use gradamp_core::backend::Precision;
 use gradamp_core::{Error, Result};
 
 use crate::arena::Arena;
+use crate::bf16::Instructions;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, Kernels};
 use crate::micro_kernels::PORTABLE;
@@ -21,12 +23,13 @@ struct Shared {
     threads: Threads,
     isa: Isa,
     kernels: Kernels,
+    bf16: Option<Instructions>,
     arena: Arc<Arena>,
 }
 
 impl Cpu {
     /// A CPU with as many threads as the machine runs at once, and with the instruction set that the environment variable
-    /// `GRADAMP_ISA` names (`avx512`, `avx2`, `neon`, `portable`). Without the variable, it uses the best that the machine has.
+    /// `GRADAMP_ISA` names (`amx`, `avx512bf16`, `avx512`, `avx2`, `neon`, `portable`). Without the variable, it uses the best that the machine has.
     ///
     /// **Errors:** `GRADAMP_ISA` names an unknown instruction set, or one that the machine does not have.
     pub fn new() -> Result<Self> {
@@ -38,11 +41,7 @@ impl Cpu {
     ///
     /// **Errors:** as [`Cpu::new`].
     pub fn with_threads(threads: usize) -> Result<Self> {
-        let isa = match std::env::var_os("GRADAMP_ISA") {
-            Some(name) => name.to_string_lossy().parse()?,
-            None => Isa::detect(),
-        };
-        Self::with_isa(threads, isa)
+        Self::with_isa(threads, Isa::chosen()?)
     }
 
     /// Like [`Cpu::with_threads`], with the instruction set `isa`.
@@ -55,8 +54,47 @@ impl Cpu {
         Ok(Self::from_parts(Threads::new(threads), isa, kernels))
     }
 
+    /// Like [`Cpu::with_isa`], in the given precision. In [`Precision::Mixed`], convolutions and products of matrices round their
+    /// factors to bf16; products, sums and all tensors are f32.
+    ///
+    /// With AVX512-BF16 alone, 3x3 convolutions are in f32, since Winograd's algorithms are faster than products in bf16 there.
+    ///
+    /// **Errors:** the machine does not have these instructions, or they have no products in bf16: see [`Isa::has_mixed`].
+    ///
+    /// ```
+    /// use gradamp_core::backend::Precision;
+    /// use gradamp_cpu::{Cpu, Isa};
+    ///
+    /// // Plain Rust rounds as the processors' instructions do, so that results can be compared on any machine.
+    /// let cpu = Cpu::with_precision(2, Isa::Portable, Precision::Mixed)?;
+    /// assert_eq!(cpu.precision(), Precision::Mixed);
+    /// # Ok::<(), gradamp_core::Error>(())
+    /// ```
+    pub fn with_precision(threads: usize, isa: Isa, precision: Precision) -> Result<Self> {
+        let mut cpu = Self::with_isa(threads, isa)?;
+        if precision == Precision::Mixed {
+            let bf16 = isa.bf16().ok_or_else(|| {
+                Error::setting("train.precision", format!("{isa} has no products in bf16, which mixed needs"))
+            })?;
+            if let Some(shared) = Arc::get_mut(&mut cpu.shared) {
+                shared.bf16 = Some(bf16);
+            }
+        }
+        Ok(cpu)
+    }
+
     fn from_parts(threads: Threads, isa: Isa, kernels: Kernels) -> Self {
-        Self { shared: Arc::new(Shared { threads, isa, kernels, arena: Arc::default() }) }
+        Self { shared: Arc::new(Shared { threads, isa, kernels, bf16: None, arena: Arc::default() }) }
+    }
+
+    /// The precision in which convolutions and products of matrices multiply.
+    pub fn precision(&self) -> Precision {
+        if self.shared.bf16.is_some() { Precision::Mixed } else { Precision::F32 }
+    }
+
+    /// The functions of mixed precision, unless this CPU multiplies in f32.
+    pub(crate) fn bf16(&self) -> Option<&Instructions> {
+        self.shared.bf16.as_ref()
     }
 
     /// The instruction set in use.

@@ -1,13 +1,12 @@
-//! Kernels that fuse a rectified batch norm with the operations next to it. A Winograd convolution computes relu(batch_norm(x))
+//! Kernels that fuse a rectified batch norm with the operations next to it. A convolution computes relu(batch_norm(x))
 //! while it reads x. A convolution or a max-pool that writes the gradient of the batch norm's output also computes the two sums
 //! with which the batch norm's gradient begins.
 
 use crate::arena::Buffer;
 use crate::batch_norm::{self, BlockSums, Quantity};
 use crate::device::Cpu;
-use crate::pooling;
-use crate::winograd::{Pixels, Winograd};
-use gradamp_core::backend::Memory;
+use crate::winograd::Pixels;
+use crate::{conv2d, pooling};
 use gradamp_core::backend::{BatchNormRelu, FusedKernels, GradientShare};
 use gradamp_core::geometry::{Conv2d, Pool2d, Rows};
 use gradamp_core::{Error, Result};
@@ -17,21 +16,9 @@ fn rectified<'a>(g: &Rows, z: &BatchNormRelu<'a, Cpu>) -> batch_norm::RectifiedB
     batch_norm::RectifiedBatchNorm::new(g, (&z.p).into(), z.x, z.z.map(|z| &**z))
 }
 
-impl Cpu {
-    /// The algorithm that computes a fused convolution.
-    ///
-    /// **Errors:** no Winograd algorithm computes this convolution.
-    fn algorithm(&self, g: &Conv2d) -> Result<Winograd> {
-        Winograd::choose(g).ok_or_else(|| Error::Backend {
-            backend: self.name(),
-            message: format!("expected a convolution that a Winograd algorithm computes, found {g:?}"),
-        })
-    }
-}
-
 impl FusedKernels<Cpu> for Cpu {
     fn fuses(&self, g: &Conv2d) -> bool {
-        Winograd::choose(g).is_some()
+        conv2d::fuses(self, g)
     }
 
     fn conv2d(
@@ -43,12 +30,12 @@ impl FusedKernels<Cpu> for Cpu {
         y: &mut Buffer,
         moments: Option<[&mut Buffer; 2]>,
     ) -> Result<()> {
-        let (algorithm, z, bias) = (self.algorithm(g)?, rectified(&g.x_rows(), z), bias.map(|bias| &**bias));
+        let (z, bias) = (rectified(&g.x_rows(), z), bias.map(|bias| &**bias));
         let Some([mean, variance]) = moments else {
-            return algorithm.conv2d(self, g, Pixels::rectified(&z), w, bias, y, None);
+            return conv2d::conv2d(self, g, Pixels::rectified(&z), w, bias, y, None);
         };
         let mut found = BlockSums::new(Quantity::Moments);
-        algorithm.conv2d(self, g, Pixels::rectified(&z), w, bias, y, Some(&mut found))?;
+        conv2d::conv2d(self, g, Pixels::rectified(&z), w, bias, y, Some(&mut found))?;
         batch_norm::join_moments(&found.finish(self, &g.y_rows(), y), &g.y_rows(), mean, variance);
         Ok(())
     }
@@ -70,7 +57,7 @@ impl FusedKernels<Cpu> for Cpu {
             batch_norm::AddedGradient { values, scale, own }
         });
         let mut found = BlockSums::new(Quantity::Gradients(&z, others));
-        self.algorithm(g)?.backward_input(self, g, w, dy, dz, Some(&mut found))?;
+        conv2d::conv2d_backward_input(self, g, w, dy, dz, Some(&mut found))?;
         found.finish(self, &rows, dz).gradients(&rows, &z, dgamma, dbeta);
         Ok(())
     }

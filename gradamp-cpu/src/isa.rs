@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use gradamp_core::Error;
 
+use crate::bf16::Instructions;
 use crate::kernel::Kernels;
 use crate::micro_kernels::PORTABLE;
 #[cfg(target_arch = "aarch64")]
@@ -23,20 +24,39 @@ pub enum Isa {
     Avx2,
     /// AVX-512F: vectors of 16.
     Avx512,
+    /// AVX-512 with AVX512-BF16, which multiplies factors in bf16 too.
+    Avx512Bf16,
+    /// AVX-512 with AVX512-BF16 and AMX, whose matrix units multiply factors in bf16.
+    Amx,
 }
 
 impl Isa {
     /// All instruction sets, from the slowest to the fastest.
-    pub const ALL: [Isa; 4] = [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512];
+    pub const ALL: [Isa; 6] = [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx];
 
     /// The fastest instruction set that this machine has.
     pub fn detect() -> Self {
         Self::ALL.into_iter().rev().find(|isa| isa.is_available()).unwrap_or(Isa::Portable)
     }
 
+    /// The instruction set that the environment variable `GRADAMP_ISA` names, or else the fastest of this machine.
+    ///
+    /// **Errors:** the variable names an unknown instruction set.
+    pub fn chosen() -> Result<Self, Error> {
+        match std::env::var_os("GRADAMP_ISA") {
+            Some(name) => name.to_string_lossy().parse(),
+            None => Ok(Self::detect()),
+        }
+    }
+
     /// Whether this machine has these instructions.
     pub fn is_available(self) -> bool {
         self.kernels().is_some()
+    }
+
+    /// Whether this machine multiplies factors in bf16 with these instructions.
+    pub fn has_mixed(self) -> bool {
+        self.bf16().is_some()
     }
 
     /// The micro-kernels in these instructions; `None` if the machine does not have them.
@@ -49,8 +69,22 @@ impl Isa {
             Isa::Avx2 => x86::avx2(),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => x86::avx512(),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 | Isa::Amx => self.bf16().and_then(|_| x86::avx512()),
             #[allow(unreachable_patterns)] // the instruction sets of other architectures
-            Isa::Neon | Isa::Avx2 | Isa::Avx512 => None,
+            Isa::Neon | Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => None,
+        }
+    }
+
+    /// The functions of mixed precision in these instructions; `None` if they have none, or the machine does not have them.
+    pub(crate) fn bf16(self) -> Option<Instructions> {
+        match self {
+            Isa::Portable => Some(Instructions::PORTABLE),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => Instructions::avx512(),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => Instructions::amx(),
+            _ => None,
         }
     }
 }
@@ -62,6 +96,8 @@ impl fmt::Display for Isa {
             Isa::Neon => "neon",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Avx512Bf16 => "avx512bf16",
+            Isa::Amx => "amx",
         })
     }
 }
@@ -71,7 +107,10 @@ impl FromStr for Isa {
     fn from_str(name: &str) -> Result<Self, Error> {
         let isa = Self::ALL.into_iter().find(|isa| isa.to_string() == name);
         isa.ok_or_else(|| {
-            Error::setting("GRADAMP_ISA", format!("expected avx512, avx2, neon or portable, got {name:?}"))
+            Error::setting(
+                "GRADAMP_ISA",
+                format!("expected amx, avx512bf16, avx512, avx2, neon or portable, got {name:?}"),
+            )
         })
     }
 }

@@ -24,7 +24,8 @@
 //! 7. `kernel.rs`: what a micro-kernel is given,
 //! 8. `micro_kernels.rs`: the micro-kernels for AVX-512, AVX2, NEON and any other machine.
 //!
-//! Most 3x3 convolutions are cheaper by Winograd's algorithms, which are in `winograd/`.
+//! Most 3x3 convolutions are cheaper by Winograd's algorithms, which are in `winograd/`. In mixed precision, convolutions are in
+//! `mixed/` and multiply numbers of `bf16/`.
 //!
 //! # Unsafe code
 //!
@@ -38,6 +39,7 @@ mod adamw;
 mod arena;
 mod backend;
 mod batch_norm;
+mod bf16;
 mod channel_sums;
 mod conv2d;
 mod device;
@@ -49,8 +51,10 @@ mod kernel;
 mod loss;
 mod micro_kernels;
 mod mix;
+mod mixed;
 mod peak;
 mod pooling;
+mod residue;
 mod sgd;
 mod shared_mut;
 mod simd;

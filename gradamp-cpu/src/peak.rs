@@ -36,7 +36,7 @@ impl Cpu {
 fn multiply_add(isa: Isa) -> usize {
     #[cfg(target_arch = "x86_64")]
     {
-        if isa == Isa::Avx512 && is_x86_feature_detected!("avx512f") {
+        if matches!(isa, Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx) && is_x86_feature_detected!("avx512f") {
             // SAFETY: the instructions were detected.
             unsafe { x86::avx512() }
             return 16;

@@ -70,7 +70,10 @@ fn a_default_cpu_has_the_machine_s_threads() {
 #[test]
 fn an_unknown_instruction_set_is_an_error_that_lists_the_known_ones() {
     let error = "avx1024".parse::<Isa>().unwrap_err().to_string();
-    assert_eq!(error, "GRADAMP_ISA: expected avx512, avx2, neon or portable, got \"avx1024\"");
+    assert_eq!(
+        error,
+        "GRADAMP_ISA: expected amx, avx512bf16, avx512, avx2, neon or portable, got \"avx1024\""
+    );
 }
 
 #[test]

@@ -21,7 +21,7 @@ use gradamp_study::config::Precision;
 pub fn ops(args: &OpsArgs) -> Result<()> {
     let device = device::choose_by_flag("--device", &args.device.device)?;
     let registers = match &device {
-        Chosen::Cpu => device::cpu(args.device.threads)?.peak(),
+        Chosen::Cpu => device::cpu(args.device.threads, Precision::F32)?.peak(),
         Chosen::Gpu { .. } => 0.0, // a GPU's ceiling is its fastest product
     };
     let precision = device.precision(args.device.precision);

@@ -14,6 +14,7 @@ use crate::failure::{Failure, Result};
 use crate::output;
 use comparison::{Comparison, GRADIENT_LIMIT, LOSS_LIMIT};
 use gradamp_study::config::Device;
+use gradamp_study::config::Precision;
 use laws::Laws;
 
 const MODELS: [Architecture; 2] = [Architecture::ResNet18, Architecture::Vgg11];
@@ -39,7 +40,7 @@ impl Task for Check {
     type Output = ();
 
     fn run<B: Backend>(self, backend: B) -> Result<()> {
-        let cpu = device::cpu(0)?;
+        let cpu = device::cpu(0, Precision::F32)?;
         let (name, reference) = (backend.name(), cpu.name());
         let say = |text: &str| {
             if !self.json {

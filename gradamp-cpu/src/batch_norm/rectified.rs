@@ -58,7 +58,7 @@ impl<'a> RectifiedBatchNorm<'a> {
     }
 
     /// Mean, scale and beta, repeated for [`joined_rows`] rows.
-    fn repeated_operands(&self) -> [Vec<f32>; 3] {
+    pub(crate) fn repeated_operands(&self) -> [Vec<f32>; 3] {
         let (c, rows) = (self.channels, joined_rows(self.channels));
         [&self.mean, &self.scale, &self.beta].map(|values| values[..c].repeat(rows))
     }

@@ -27,9 +27,9 @@ impl Cpu {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => x86::run_avx2(job),
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => x86::run_avx512(job),
+                Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => x86::run_avx512(job),
                 #[allow(unreachable_patterns)] // the instruction sets of other architectures
-                Isa::Neon | Isa::Avx2 | Isa::Avx512 => job.run::<Portable>(),
+                Isa::Neon | Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => job.run::<Portable>(),
             }
         }
     }

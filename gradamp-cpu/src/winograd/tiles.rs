@@ -113,6 +113,11 @@ impl<'a> Pixels<'a> {
     pub(crate) fn rectified(z: &'a RectifiedBatchNorm<'a>) -> Self {
         Self { values: z.x, batch_norm: Some(z) }
     }
+
+    /// The stored values, and the batch norm that is computed of them, if there is one.
+    pub(crate) fn parts(&self) -> (&'a [f32], Option<&'a RectifiedBatchNorm<'a>>) {
+        (self.values, self.batch_norm)
+    }
 }
 
 /// Transforms tiles of images; the values of each tile become one item of the layout.

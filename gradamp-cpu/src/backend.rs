@@ -250,7 +250,7 @@ impl Layers for Cpu {
     }
 
     fn conv2d_backward_weight(&self, g: &Conv2d, x: &Buffer, dy: &Buffer, dw: &mut Buffer) -> Result<()> {
-        conv2d::conv2d_backward_weight(self, g, x, dy, dw)
+        conv2d::conv2d_backward_weight(self, g, Pixels::stored(x), dy, dw)
     }
 
     fn batch_norm_relu(

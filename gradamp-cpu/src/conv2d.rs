@@ -45,10 +45,9 @@ pub(crate) fn fuses(cpu: &Cpu, g: &Conv2d) -> bool {
     !matches!(Algorithm::choose(cpu, g), Algorithm::Windows)
 }
 
-/// Whether the convolution multiplies factors in f32.
-#[cfg(test)]
-pub(crate) fn in_f32(cpu: &Cpu, g: &Conv2d) -> bool {
-    !matches!(Algorithm::choose(cpu, g), Algorithm::Mixed(_))
+/// Whether the weight gradient too can read a rectified batch norm while it computes it.
+pub(crate) fn fuses_weight_gradient(cpu: &Cpu, g: &Conv2d) -> bool {
+    matches!(Algorithm::choose(cpu, g), Algorithm::Mixed(_))
 }
 
 /// The error for a fused convolution that only a product of windows computes.
@@ -222,17 +221,22 @@ fn pack_taps(
 
 /// dw of a convolution: windowsᵀ · dy. The sum over pixels is cut into chunks, so that many threads have work even if dw is small.
 /// The sums of the chunks are added in the order of the chunks.
+///
+/// **Errors:** no memory; x is a batch norm, and the gradient is not fused: see [`fuses_weight_gradient`].
 pub(crate) fn conv2d_backward_weight(
     cpu: &Cpu,
     g: &Conv2d,
-    x: &[f32],
+    x: Pixels<'_>,
     dy: &[f32],
     dw: &mut [f32],
 ) -> Result<()> {
-    match Algorithm::choose(cpu, g) {
-        Algorithm::Mixed(bf16) => return mixed::backward_weight(cpu, bf16, g, Pixels::stored(x), dy, dw),
-        Algorithm::Winograd(winograd) => return winograd.backward_weight(cpu, g, x, dy, dw),
-        Algorithm::Windows => (),
+    let algorithm = Algorithm::choose(cpu, g);
+    if let Algorithm::Mixed(bf16) = algorithm {
+        return mixed::backward_weight(cpu, bf16, g, x, dy, dw);
+    }
+    let (x, None) = x.parts() else { return Err(not_fused(cpu, g)) };
+    if let Algorithm::Winograd(winograd) = algorithm {
+        return winograd.backward_weight(cpu, g, x, dy, dw);
     }
     /// Elements of a block of dw: they fill a quarter of a second-level cache of 1 MiB.
     const BLOCK: usize = 64 * 1024;

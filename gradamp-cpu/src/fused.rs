@@ -62,6 +62,22 @@ impl FusedKernels<Cpu> for Cpu {
         Ok(())
     }
 
+    /// Winograd's algorithms do not: they would transform, and compute, each pixel of x several times.
+    fn fuses_weight_gradient(&self, g: &Conv2d) -> bool {
+        conv2d::fuses_weight_gradient(self, g)
+    }
+
+    fn conv2d_backward_weight(
+        &self,
+        g: &Conv2d,
+        z: &BatchNormRelu<'_, Cpu>,
+        dy: &Buffer,
+        dw: &mut Buffer,
+    ) -> Result<()> {
+        let z = rectified(&g.x_rows(), z);
+        conv2d::conv2d_backward_weight(self, g, Pixels::rectified(&z), dy, dw)
+    }
+
     fn max_pool2d_backward(
         &self,
         g: &Pool2d,

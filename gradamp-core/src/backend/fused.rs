@@ -1,7 +1,7 @@
 //! Kernels that compute relu(batch_norm(x)) together with the operation that reads it.
 //!
 //! **Forward.** A convolution computes relu(batch_norm(x)) while it reads x. The result is not stored, which saves memory and a pass
-//! over it. The convolution's weight gradient computes the result again.
+//! over it. The convolution's weight gradient computes the result again: while it reads x, or before.
 //!
 //! **Backward.** A convolution or a max-pool that reads the rectifier's output writes the gradient of this output. The batch norm's
 //! gradient begins with two sums over this gradient. The kernel adds the gradient that other readers have handed over, and computes
@@ -11,8 +11,8 @@ use std::fmt::Debug;
 
 use super::layers::BatchNormOperands;
 use super::memory::Memory;
-use crate::Result;
 use crate::geometry::{Conv2d, Pool2d, Rows};
+use crate::{Error, Result};
 
 /// z = relu(batch_norm(x) + residual), by its operands.
 ///
@@ -73,6 +73,26 @@ pub trait FusedKernels<B: Memory>: Debug {
         dgamma: &mut B::Buffer,
         dbeta: &mut B::Buffer,
     ) -> Result<()>;
+
+    /// Whether [`FusedKernels::conv2d_backward_weight`] computes z while it reads x. If not, as by default, z is computed before, by
+    /// [`Layers::batch_norm_relu`](crate::backend::Layers::batch_norm_relu), and its buffer is freed after
+    /// [`Layers::conv2d_backward_weight`](crate::backend::Layers::conv2d_backward_weight).
+    fn fuses_weight_gradient(&self, _g: &Conv2d) -> bool {
+        false
+    }
+
+    /// dw, the weight gradient of y = conv2d(z, w) for a z without residual.
+    ///
+    /// **Errors:** by default, since nothing calls it.
+    fn conv2d_backward_weight(
+        &self,
+        g: &Conv2d,
+        _z: &BatchNormRelu<'_, B>,
+        _dy: &B::Buffer,
+        _dw: &mut B::Buffer,
+    ) -> Result<()> {
+        Err(Error::external(format!("the weight gradient of {g:?} is not fused")))
+    }
 
     /// dz, the gradient of z: that of [`Layers::max_pool2d_backward`](crate::backend::Layers::max_pool2d_backward). Also the two sums
     /// over dz.

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use crate::backend::BatchNormRelu;
 use crate::fusion::{
     ConvInputGradient, Convolution as Lazy, ConvolutionInput, GradientRecipe, Recipe, RectifiedBatchNorm,
     Value,
@@ -52,6 +53,19 @@ pub fn conv2d<B: Backend>(
     tape.record_value("conv2d", &[x], &parameters, site, y, |_| rule)
 }
 
+/// dw. A rectified batch norm that nobody has read is computed by the kernel if it can, and else for this kernel only.
+fn weight_gradient<B: Backend>(g: &Conv2d, x: &Value<B>, dy: &Tensor<B>) -> Result<Tensor<B>> {
+    let backend = dy.backend();
+    let fused = backend.fused_kernels().filter(|fused| fused.fuses_weight_gradient(g));
+    Tensor::build(backend, &g.w_shape(), |dw| match (fused, x.unread_batch_norm_relu()) {
+        (Some(fused), Some(norm)) => {
+            let z = BatchNormRelu { x: norm.x.buffer(), p: norm.operands(), z: None };
+            fused.conv2d_backward_weight(g, &z, dy.buffer(), dw)
+        }
+        _ => backend.conv2d_backward_weight(g, x.transient()?.buffer(), dy.buffer(), dw),
+    })
+}
+
 /// Keeps x for dw and w for dx; y is of no use.
 struct Rule<B: Backend> {
     g: Conv2d,
@@ -67,12 +81,8 @@ impl<B: Backend> BackwardRule<B> for Rule<B> {
         let scale = dy.scale();
         let dy = dy.into_unscaled()?;
         let backend = dy.backend().clone();
-        let input = x.transient()?;
+        let dw = weight_gradient(&g, &x, &dy)?;
         drop(x);
-        let dw = Tensor::build(&backend, &g.w_shape(), |dw| {
-            backend.conv2d_backward_weight(&g, input.buffer(), dy.buffer(), dw)
-        })?;
-        drop(input);
         pass.parameter(0, Gradient::new(dw).scaled(scale))?;
         if pass.parameters() > 1 {
             let db =

@@ -4,8 +4,9 @@
 //! columns: 8192 products. Rust has no stable intrinsics for them, so that the loops are assembly.
 
 use std::arch::asm;
+use std::mem::offset_of;
 
-use super::kernel::{COLUMNS, Kernel, Kernels, Operands};
+use super::kernel::{COLUMNS, Group, Kernel, Kernels, Operands};
 
 /// The micro-kernels, if the machine has AMX with products in bf16, and Linux permits its use.
 pub(crate) fn kernels() -> Option<Kernels> {
@@ -68,23 +69,30 @@ static CONFIGURATION: Configuration = Configuration {
     rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
-/// Defines `$name`, whose sums are in the registers 0 to 3. `$products` loads operands and multiplies them: `{a0}` to `{a3}` are
-/// the addresses of A's tiles at this step, `{b}` is that of B's, and `{wide}` is 64, the stride of B's rows.
+/// Defines `$name`, whose sums are in the registers 0 to 3. `$load` fills them with the initial values of a group, `$products` loads
+/// operands of a step and multiplies them, and `$store` writes the sums. `{group}` is the address of the group, `{at}` the step's
+/// offset in A, `{b}` the address of B at this step, and `{wide}` is 64, the stride of B's rows.
 macro_rules! micro_kernel {
     ($(#[$about:meta])* $name:ident, [$($load:literal),*], [$($product:literal),*], [$($store:literal),*]) => {
         $(#[$about])*
         ///
         /// # Safety
         ///
-        /// The machine has AMX and permits its use; the operands can be read, and C can be written.
+        /// The machine has AMX and permits its use; the operands can be read, and C can be written; there is a group.
         unsafe fn $name(o: &Operands) {
             // SAFETY: the assembly reads what the operands name and writes C: the caller's promise. It leaves the tile registers
             // in their initial state.
             unsafe {
                 asm!(
-                    "ldtilecfg [{configuration}]",
+                    "ldtilecfg [{p}]",
+                    "mov {group}, [{o} + {groups}]",
+                    "mov {right}, [{o} + {b_start}]",
+                    "4:",
+                    "mov {row}, [{o} + {initial_row}]",
                     $($load,)*
-                    "cmp {step}, {end}",
+                    "mov {row}, [{o} + {a_row}]",
+                    "mov {step}, [{o} + {steps}]",
+                    "cmp {step}, [{o} + {steps_end}]",
                     "je 3f",
                     "2:",
                     "mov {at}, [{step}]",
@@ -92,21 +100,33 @@ macro_rules! micro_kernel {
                     "lea {b}, [{right} + {b}*2]",
                     $($product,)*
                     "add {step}, 16",
-                    "cmp {step}, {end}",
+                    "cmp {step}, [{o} + {steps_end}]",
                     "jne 2b",
                     "3:",
+                    "mov {row}, [{o} + {c_row}]",
                     $($store,)*
+                    "add {group}, {group_size}",
+                    "cmp {group}, [{o} + {groups_end}]",
+                    "jne 4b",
                     "tilerelease",
-                    configuration = in(reg) &raw const CONFIGURATION,
+                    groups = const offset_of!(Operands, groups),
+                    groups_end = const offset_of!(Operands, groups_end),
+                    steps = const offset_of!(Operands, steps),
+                    steps_end = const offset_of!(Operands, steps_end),
+                    b_start = const offset_of!(Operands, b),
+                    a_row = const offset_of!(Operands, a_row),
+                    initial_row = const offset_of!(Operands, initial_row),
+                    c_row = const offset_of!(Operands, c_row),
+                    group_size = const size_of::<Group>(),
                     o = in(reg) o,
-                    step = inout(reg) o.steps => _,
-                    end = in(reg) o.end,
-                    right = in(reg) o.b,
-                    row = inout(reg) o.initial_row => _,
+                    p = inout(reg) &raw const CONFIGURATION => _,
                     wide = in(reg) 64usize,
+                    group = out(reg) _,
+                    right = out(reg) _,
+                    row = out(reg) _,
+                    step = out(reg) _,
                     at = out(reg) _,
                     b = out(reg) _,
-                    p = out(reg) _,
                     out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                     out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                     options(nostack),
@@ -116,39 +136,37 @@ macro_rules! micro_kernel {
     };
 }
 
-// The offsets in `Operands`: a 0, initial 32, c 64, then b 96, steps 104, end 112, a_row 120, initial_row 128, c_row 136.
+// The offsets in a group: a 0, initial 32, c 64, and 8 bytes from one tile to the next.
 micro_kernel!(
     /// Two tiles of A by two tiles of B.
     wide,
     [
-        "mov {p}, [{o} + 32]",
+        "mov {p}, [{group} + 32]",
         "tileloadd tmm0, [{p} + {row}*1]",
         "tileloadd tmm1, [{p} + {row}*1 + 64]",
-        "mov {p}, [{o} + 40]",
+        "mov {p}, [{group} + 40]",
         "tileloadd tmm2, [{p} + {row}*1]",
-        "tileloadd tmm3, [{p} + {row}*1 + 64]",
-        "mov {row}, [{o} + 120]"
+        "tileloadd tmm3, [{p} + {row}*1 + 64]"
     ],
     [
-        "mov {p}, [{o}]",
+        "mov {p}, [{group}]",
         "lea {p}, [{p} + {at}*2]",
         "tileloadd tmm4, [{p} + {row}*1]",
         "tileloadd tmm6, [{b} + {wide}*1]",
         "tdpbf16ps tmm0, tmm4, tmm6",
         "tileloadd tmm7, [{b} + {wide}*1 + 1024]",
         "tdpbf16ps tmm1, tmm4, tmm7",
-        "mov {p}, [{o} + 8]",
+        "mov {p}, [{group} + 8]",
         "lea {p}, [{p} + {at}*2]",
         "tileloadd tmm5, [{p} + {row}*1]",
         "tdpbf16ps tmm2, tmm5, tmm6",
         "tdpbf16ps tmm3, tmm5, tmm7"
     ],
     [
-        "mov {row}, [{o} + 136]",
-        "mov {p}, [{o} + 64]",
+        "mov {p}, [{group} + 64]",
         "tilestored [{p} + {row}*1], tmm0",
         "tilestored [{p} + {row}*1 + 64], tmm1",
-        "mov {p}, [{o} + 72]",
+        "mov {p}, [{group} + 72]",
         "tilestored [{p} + {row}*1], tmm2",
         "tilestored [{p} + {row}*1 + 64], tmm3"
     ]
@@ -158,44 +176,42 @@ micro_kernel!(
     /// Four tiles of A by one tile of B.
     narrow,
     [
-        "mov {p}, [{o} + 32]",
+        "mov {p}, [{group} + 32]",
         "tileloadd tmm0, [{p} + {row}*1]",
-        "mov {p}, [{o} + 40]",
+        "mov {p}, [{group} + 40]",
         "tileloadd tmm1, [{p} + {row}*1]",
-        "mov {p}, [{o} + 48]",
+        "mov {p}, [{group} + 48]",
         "tileloadd tmm2, [{p} + {row}*1]",
-        "mov {p}, [{o} + 56]",
-        "tileloadd tmm3, [{p} + {row}*1]",
-        "mov {row}, [{o} + 120]"
+        "mov {p}, [{group} + 56]",
+        "tileloadd tmm3, [{p} + {row}*1]"
     ],
     [
         "tileloadd tmm6, [{b} + {wide}*1]",
-        "mov {p}, [{o}]",
+        "mov {p}, [{group}]",
         "lea {p}, [{p} + {at}*2]",
         "tileloadd tmm4, [{p} + {row}*1]",
         "tdpbf16ps tmm0, tmm4, tmm6",
-        "mov {p}, [{o} + 8]",
+        "mov {p}, [{group} + 8]",
         "lea {p}, [{p} + {at}*2]",
         "tileloadd tmm5, [{p} + {row}*1]",
         "tdpbf16ps tmm1, tmm5, tmm6",
-        "mov {p}, [{o} + 16]",
+        "mov {p}, [{group} + 16]",
         "lea {p}, [{p} + {at}*2]",
         "tileloadd tmm4, [{p} + {row}*1]",
         "tdpbf16ps tmm2, tmm4, tmm6",
-        "mov {p}, [{o} + 24]",
+        "mov {p}, [{group} + 24]",
         "lea {p}, [{p} + {at}*2]",
         "tileloadd tmm5, [{p} + {row}*1]",
         "tdpbf16ps tmm3, tmm5, tmm6"
     ],
     [
-        "mov {row}, [{o} + 136]",
-        "mov {p}, [{o} + 64]",
+        "mov {p}, [{group} + 64]",
         "tilestored [{p} + {row}*1], tmm0",
-        "mov {p}, [{o} + 72]",
+        "mov {p}, [{group} + 72]",
         "tilestored [{p} + {row}*1], tmm1",
-        "mov {p}, [{o} + 80]",
+        "mov {p}, [{group} + 80]",
         "tilestored [{p} + {row}*1], tmm2",
-        "mov {p}, [{o} + 88]",
+        "mov {p}, [{group} + 88]",
         "tilestored [{p} + {row}*1], tmm3"
     ]
 );

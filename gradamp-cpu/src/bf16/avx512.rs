@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::kernel::{COLUMNS, DEPTH, Kernel, Kernels, Operands, RIGHT_TILE, ROWS, Step};
+use super::kernel::{COLUMNS, DEPTH, Group, Kernel, Kernels, Operands, RIGHT_TILE, ROWS, Step};
 
 /// The micro-kernels, if the machine has these instructions.
 pub(crate) fn kernels() -> Option<Kernels> {
@@ -27,14 +27,18 @@ pub(crate) fn is_available() -> bool {
 ///
 /// The machine has AVX512-BF16; the operands can be read, and C can be written.
 unsafe fn multiply<const TILES: usize, const PANELS: usize, const PART: usize>(o: &Operands) {
-    for tile in 0..TILES {
-        // A missing tile is a copy of the first one. Computed again, it would begin with the first one's result.
-        if tile > 0 && o.c[tile] == o.c[0] {
-            continue;
-        }
-        for first in (0..ROWS).step_by(PART) {
-            // SAFETY: the caller's promise.
-            unsafe { part::<PANELS, PART>(o, tile, first) }
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (groups, steps) = o.lists();
+        for group in groups {
+            for tile in 0..TILES {
+                // A missing tile is a copy of the first one. Computed again, it would begin with the first one's result.
+                if tile == 0 || group.c[tile] != group.c[0] {
+                    for first in (0..ROWS).step_by(PART) {
+                        part::<PANELS, PART>(o, group, steps, tile, first);
+                    }
+                }
+            }
         }
     }
 }
@@ -43,17 +47,22 @@ unsafe fn multiply<const TILES: usize, const PANELS: usize, const PART: usize>(o
 ///
 /// As for [`multiply`].
 #[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn part<const PANELS: usize, const PART: usize>(o: &Operands, tile: usize, first: usize) {
+unsafe fn part<const PANELS: usize, const PART: usize>(
+    o: &Operands,
+    group: &Group,
+    steps: &[Step],
+    tile: usize,
+    first: usize,
+) {
     // SAFETY: the caller's promise: every element that the steps name can be read, and C can be written.
     unsafe {
         let mut sums: [[__m512; PANELS]; PART] = std::array::from_fn(|row| {
-            let initial = o.initial[tile].byte_add((first + row) * o.initial_row);
+            let initial = group.initial[tile].byte_add((first + row) * o.initial_row);
             std::array::from_fn(|panel| _mm512_loadu_ps(initial.add(panel * COLUMNS)))
         });
-        let mut step: *const Step = o.steps;
-        while step != o.end {
-            let a = o.a[tile].add((*step).a).byte_add(first * o.a_row);
-            let b = o.b.add((*step).b);
+        for step in steps {
+            let a = group.a[tile].add(step.a).byte_add(first * o.a_row);
+            let b = o.b.add(step.b);
             for pair in 0..DEPTH / 2 {
                 let b: [__m512bh; PANELS] = std::array::from_fn(|panel| {
                     let b = b.add(panel * RIGHT_TILE + pair * 2 * COLUMNS);
@@ -67,10 +76,9 @@ unsafe fn part<const PANELS: usize, const PART: usize>(o: &Operands, tile: usize
                     }
                 }
             }
-            step = step.add(1);
         }
         for (row, sums) in sums.iter().enumerate() {
-            let c = o.c[tile].byte_add((first + row) * o.c_row);
+            let c = group.c[tile].byte_add((first + row) * o.c_row);
             for (panel, &sum) in sums.iter().enumerate() {
                 _mm512_storeu_ps(c.add(panel * COLUMNS), sum);
             }

@@ -39,11 +39,6 @@ impl Steps {
         self.furthest = [self.furthest[0].max(step.a), self.furthest[1].max(step.b)];
         self.list.push(step);
     }
-
-    /// The number of steps.
-    pub(crate) fn len(&self) -> usize {
-        self.list.len()
-    }
 }
 
 impl FromIterator<Step> for Steps {
@@ -54,18 +49,42 @@ impl FromIterator<Step> for Steps {
     }
 }
 
-/// The operands of a micro-kernel as pointers. Strides are in bytes.
+/// Row tiles that a micro-kernel computes together: where each begins in A, its initial values, and its place in C.
+#[derive(Clone, Copy)]
 #[repr(C)] // micro-kernels in assembly read the fields
-pub(super) struct Operands {
+pub(super) struct Group {
     pub(super) a: [*const Bf16; MOST_TILES],
     pub(super) initial: [*const f32; MOST_TILES],
     pub(super) c: [*mut f32; MOST_TILES],
-    pub(super) b: *const Bf16,
+}
+
+/// The operands of a micro-kernel as pointers. Strides are in bytes.
+#[repr(C)] // micro-kernels in assembly read the fields
+pub(super) struct Operands {
+    pub(super) groups: *const Group,
+    pub(super) groups_end: *const Group,
     pub(super) steps: *const Step,
-    pub(super) end: *const Step,
+    pub(super) steps_end: *const Step,
+    pub(super) b: *const Bf16,
     pub(super) a_row: usize,
     pub(super) initial_row: usize,
     pub(super) c_row: usize,
+}
+
+impl Operands {
+    /// The groups and the steps.
+    ///
+    /// # Safety
+    ///
+    /// The pointers are those of slices that still live.
+    pub(super) unsafe fn lists(&self) -> (&[Group], &[Step]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let groups = self.groups_end.offset_from_unsigned(self.groups);
+            let steps = self.steps_end.offset_from_unsigned(self.steps);
+            (std::slice::from_raw_parts(self.groups, groups), std::slice::from_raw_parts(self.steps, steps))
+        }
+    }
 }
 
 /// A micro-kernel for `tiles` row tiles and `columns` columns: 2 by 32, or 4 by 16.
@@ -102,61 +121,89 @@ pub(crate) enum Initial<'a> {
     Target,
 }
 
-/// Rows of C in memory: where each row tile begins, and elements from a row to the next.
-pub(crate) struct Target<'a> {
-    pub(crate) tiles: &'a [*mut f32],
-    pub(crate) row: usize,
+/// A row tile: the element of A with which it begins, and its place in C.
+#[derive(Clone, Copy)]
+pub(crate) struct Tile {
+    pub(crate) a: usize,
+    pub(crate) c: *mut f32,
+}
+
+/// Elements from one row to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Strides {
+    pub(crate) a: usize,
+    pub(crate) c: usize,
 }
 
 impl Kernel {
-    /// Computes tiles of C. `a` and `row` are A and the number of elements from one of its rows to the next; each tile begins at an
-    /// element of `starts`, of which there are `self.tiles` at most. Missing tiles are not computed.
+    /// Computes the tiles of C, each with `self.columns` columns.
     ///
     /// **Panics:** if a step reads beyond `a` or `b`.
     ///
     /// # Safety
     ///
-    /// Each tile of the target can be written, and no other code accesses it.
+    /// Each tile of C can be written, and no other code accesses it.
     pub(crate) unsafe fn multiply(
         &self,
-        (a, starts, row): (&[Bf16], &[usize], usize),
+        (a, b): (&[Bf16], &[Bf16]),
         steps: &Steps,
-        b: &[Bf16],
         initial: Initial<'_>,
-        target: &Target<'_>,
+        tiles: &[Tile],
+        strides: Strides,
     ) {
-        let (Some(&first), Some(&start)) = (target.tiles.first(), starts.first()) else { return };
-        assert!(starts.len() == target.tiles.len() && starts.len() <= self.tiles);
+        /// Groups that are handed over at once, since to begin and to end takes as long as a few steps.
+        const GROUPS: usize = 32;
         let [furthest_a, furthest_b] = steps.furthest;
-        let last = starts.iter().max().unwrap_or(&0) + furthest_a + (ROWS - 1) * row + DEPTH;
-        let reads = steps.len() > 0;
+        let furthest = tiles.iter().map(|tile| tile.a).max().unwrap_or(0);
+        let last = furthest + furthest_a + (ROWS - 1) * strides.a + DEPTH;
+        let reads = !steps.list.is_empty();
         assert!(!reads || last <= a.len() && furthest_b + self.columns * DEPTH <= b.len());
-        let mut operands = Operands {
-            // A missing tile is a copy of the first: it is computed twice, with the same result.
-            a: [a[start..].as_ptr(); MOST_TILES],
-            initial: [first.cast_const(); MOST_TILES],
-            c: [first; MOST_TILES],
-            b: b.as_ptr(),
-            steps: steps.list.as_ptr(),
-            end: steps.list.as_ptr_range().end,
-            a_row: row * size_of::<Bf16>(),
-            initial_row: target.row * size_of::<f32>(),
-            c_row: target.row * size_of::<f32>(),
+        let (initial, initial_row) = match initial {
+            Initial::Row(row) => {
+                assert!(row.len() >= self.columns);
+                (Some(row.as_ptr()), 0)
+            }
+            Initial::Target => (None, strides.c * size_of::<f32>()),
         };
-        for (tile, (&start, &to)) in starts.iter().zip(target.tiles).enumerate() {
-            operands.a[tile] = a[start..].as_ptr();
-            operands.initial[tile] = to;
-            operands.c[tile] = to;
+        let group = |tiles: &[Tile]| {
+            // A missing tile is a copy of the first: it is computed twice, with the same result.
+            let tile = |i: usize| tiles.get(i).unwrap_or(&tiles[0]);
+            Group {
+                a: std::array::from_fn(|i| a.as_ptr().wrapping_add(tile(i).a)),
+                initial: std::array::from_fn(|i| initial.unwrap_or(tile(i).c.cast_const())),
+                c: std::array::from_fn(|i| tile(i).c),
+            }
+        };
+        for tiles in tiles.chunks(GROUPS * self.tiles) {
+            let mut groups = [const { Group::EMPTY }; GROUPS];
+            let count = tiles.len().div_ceil(self.tiles);
+            for (to, tiles) in groups.iter_mut().zip(tiles.chunks(self.tiles)) {
+                *to = group(tiles);
+            }
+            let groups = &groups[..count];
+            let operands = Operands {
+                groups: groups.as_ptr(),
+                groups_end: groups.as_ptr_range().end,
+                steps: steps.list.as_ptr(),
+                steps_end: steps.list.as_ptr_range().end,
+                b: b.as_ptr(),
+                a_row: strides.a * size_of::<Bf16>(),
+                initial_row,
+                c_row: strides.c * size_of::<f32>(),
+            };
+            // SAFETY: a `Kernel` exists only where its instructions were detected; the assertions above cover A, B and the initial
+            // row; the caller promises that C can be written.
+            unsafe { (self.run)(&operands) }
         }
-        if let Initial::Row(initial) = initial {
-            assert!(initial.len() >= self.columns);
-            operands.initial = [initial.as_ptr(); MOST_TILES];
-            operands.initial_row = 0;
-        }
-        // SAFETY: a `Kernel` exists only where its instructions were detected; the assertions above cover A, B and the initial row;
-        // the caller promises that C can be written.
-        unsafe { (self.run)(&operands) }
     }
+}
+
+impl Group {
+    const EMPTY: Self = Self {
+        a: [std::ptr::null(); MOST_TILES],
+        initial: [std::ptr::null(); MOST_TILES],
+        c: [std::ptr::null_mut(); MOST_TILES],
+    };
 }
 
 /// The micro-kernels in plain Rust. They round in the same places as the matrix units of Intel's processors, so that both give the
@@ -173,41 +220,44 @@ pub(crate) const PORTABLE: Kernels = Kernels {
 ///
 /// See [`Kernel::multiply`].
 unsafe fn portable<const TILES: usize, const PANELS: usize>(o: &Operands) {
-    let count = (o.end as usize - o.steps as usize) / size_of::<Step>();
-    // All sums are computed before any is stored: missing tiles are copies of the first, which may also be the initial values.
-    let mut sums = [[[[0.0f32; COLUMNS]; PANELS]; ROWS]; TILES];
     // SAFETY: the caller's promise: every element that the steps name can be read, and C can be written.
     unsafe {
-        let steps = std::slice::from_raw_parts(o.steps, count);
-        for (tile, sums) in sums.iter_mut().enumerate() {
-            for (row, sums) in sums.iter_mut().enumerate() {
-                for (panel, sums) in sums.iter_mut().enumerate() {
-                    let initial = o.initial[tile].byte_add(row * o.initial_row).add(panel * COLUMNS);
-                    *sums = *initial.cast();
-                    for step in steps {
-                        let a: &[[Bf16; 2]; DEPTH / 2] =
-                            &*o.a[tile].byte_add(row * o.a_row).add(step.a).cast();
-                        let b: &[[[Bf16; 2]; COLUMNS]; DEPTH / 2] =
-                            &*o.b.add(step.b + panel * RIGHT_TILE).cast();
-                        let mut parts = [[0.0f32; COLUMNS]; 2];
-                        for (a, b) in a.iter().zip(b) {
-                            for (half, parts) in parts.iter_mut().enumerate() {
-                                for (part, b) in parts.iter_mut().zip(b) {
-                                    *part += a[half].widen() * b[half].widen();
-                                }
-                            }
-                        }
-                        for (column, sum) in sums.iter_mut().enumerate() {
-                            *sum += parts[0][column] + parts[1][column];
+        let (groups, steps) = o.lists();
+        for group in groups {
+            // All sums are computed before any is stored, since a missing tile begins with the initial values of the first.
+            let mut sums = [[[[0.0f32; COLUMNS]; PANELS]; ROWS]; TILES];
+            for (tile, sums) in sums.iter_mut().enumerate() {
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    for (panel, sums) in sums.iter_mut().enumerate() {
+                        let initial = group.initial[tile].byte_add(row * o.initial_row);
+                        *sums = *initial.add(panel * COLUMNS).cast();
+                        for step in steps {
+                            let a = group.a[tile].byte_add(row * o.a_row).add(step.a);
+                            let b = o.b.add(step.b + panel * RIGHT_TILE);
+                            add_step(sums, &*a.cast(), &*b.cast());
                         }
                     }
                 }
             }
-        }
-        for (tile, sums) in sums.iter().enumerate() {
-            for (row, sums) in sums.iter().enumerate() {
-                *o.c[tile].byte_add(row * o.c_row).cast() = *sums;
+            for (tile, sums) in sums.iter().enumerate() {
+                for (row, sums) in sums.iter().enumerate() {
+                    *group.c[tile].byte_add(row * o.c_row).cast() = *sums;
+                }
             }
         }
+    }
+}
+
+fn add_step(sums: &mut [f32; COLUMNS], a: &[[Bf16; 2]; DEPTH / 2], b: &[[[Bf16; 2]; COLUMNS]; DEPTH / 2]) {
+    let mut parts = [[0.0f32; COLUMNS]; 2];
+    for (a, b) in a.iter().zip(b) {
+        for (half, parts) in parts.iter_mut().enumerate() {
+            for (part, b) in parts.iter_mut().zip(b) {
+                *part += a[half].widen() * b[half].widen();
+            }
+        }
+    }
+    for (column, sum) in sums.iter_mut().enumerate() {
+        *sum += parts[0][column] + parts[1][column];
     }
 }

@@ -11,10 +11,10 @@ mod number;
 mod rows;
 
 pub(crate) use kernel::{
-    COLUMNS, DEPTH, Initial, Kernel, Kernels, MOST_TILES, RIGHT_TILE, ROWS, Step, Steps, Target,
+    COLUMNS, DEPTH, Initial, Kernel, Kernels, MOST_TILES, RIGHT_TILE, ROWS, Step, Steps, Strides, Tile,
 };
 pub(crate) use number::{Bf16, halves, halves_of};
-pub(crate) use rows::RowFunctions;
+pub(crate) use rows::{RowFunctions, Rows};
 
 /// The functions of mixed precision in an instruction set.
 #[derive(Clone, Copy)]

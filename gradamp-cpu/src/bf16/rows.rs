@@ -7,11 +7,35 @@ use super::number::Bf16;
 /// Mean, scale and beta of a rectified batch norm, for one or more rows of channels.
 pub(crate) type Normal<'a> = [&'a [f32]; 3];
 
+/// Rows of values: how many, their length, and elements from one to the next where they are read and where they are written.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    pub(crate) count: usize,
+    pub(crate) len: usize,
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+}
+
+impl Rows {
+    /// A single row.
+    pub(crate) fn one(len: usize) -> Self {
+        Self { count: 1, len, from: len, to: len }
+    }
+
+    /// Elements from the first of the first row to the last of the last, where they are read and where they are written.
+    fn extents(&self) -> [usize; 2] {
+        [self.from, self.to].map(|stride| match self.count {
+            0 => 0,
+            count => (count - 1) * stride + self.len,
+        })
+    }
+}
+
 /// The functions in one instruction set.
 #[derive(Clone, Copy)]
 pub(crate) struct RowFunctions {
-    /// Rounds the values, or max(0, (x − mean) · scale + beta) of them. The operands repeat as often as the values need them.
-    pub(crate) round: fn(&[f32], Option<Normal<'_>>, &mut [Bf16]),
+    /// Rounds rows of values, or max(0, (x − mean) · scale + beta) of them. The operands repeat as often as a row needs them.
+    pub(crate) round: fn(&[f32], Rows, Option<Normal<'_>>, &mut [Bf16]),
     /// Copies [`DEPTH`] rows of [`COLUMNS`] elements, which begin the given number of elements apart, to a tile of B.
     pub(crate) pair: fn(&[Bf16], usize, &mut [Bf16]),
     /// Transposes 16 rows of 16 pairs. The two numbers are the elements from one row to the next of what is read and what is written.
@@ -21,15 +45,18 @@ pub(crate) struct RowFunctions {
 /// The functions in plain Rust.
 pub(crate) const PORTABLE: RowFunctions = RowFunctions { round, pair, transpose };
 
-fn round(x: &[f32], normal: Option<Normal<'_>>, to: &mut [Bf16]) {
-    let Some([mean, scale, beta]) = normal else {
-        x.iter().zip(to).for_each(|(&x, to)| *to = Bf16::round(x));
-        return;
-    };
-    for (x, to) in x.chunks(mean.len()).zip(to.chunks_mut(mean.len())) {
-        for ((x, to), ((mean, scale), beta)) in x.iter().zip(to).zip(mean.iter().zip(scale).zip(beta)) {
-            let y = (x - mean) * scale + beta;
-            *to = Bf16::round(if y <= 0.0 { 0.0 } else { y }); // NaN where y is NaN
+fn round(x: &[f32], rows: Rows, normal: Option<Normal<'_>>, to: &mut [Bf16]) {
+    for row in 0..rows.count {
+        let (x, to) = (&x[row * rows.from..][..rows.len], &mut to[row * rows.to..][..rows.len]);
+        let Some([mean, scale, beta]) = normal else {
+            x.iter().zip(to).for_each(|(&x, to)| *to = Bf16::round(x));
+            continue;
+        };
+        for (x, to) in x.chunks(mean.len()).zip(to.chunks_mut(mean.len())) {
+            for ((x, to), ((mean, scale), beta)) in x.iter().zip(to).zip(mean.iter().zip(scale).zip(beta)) {
+                let y = (x - mean) * scale + beta;
+                *to = Bf16::round(if y <= 0.0 { 0.0 } else { y }); // NaN where y is NaN
+            }
         }
     }
 }
@@ -56,54 +83,59 @@ pub(crate) mod x86 {
     use std::arch::x86_64::*;
 
     use super::super::avx512::is_available;
-    use super::{Bf16, COLUMNS, DEPTH, Normal, RIGHT_TILE, RowFunctions};
+    use super::{Bf16, COLUMNS, DEPTH, Normal, RIGHT_TILE, RowFunctions, Rows};
 
     /// The functions, if the machine has the instructions.
     pub(crate) fn functions() -> Option<RowFunctions> {
         is_available().then_some(RowFunctions { round, pair, transpose })
     }
 
-    fn round(x: &[f32], normal: Option<Normal<'_>>, to: &mut [Bf16]) {
-        let len = x.len().min(to.len());
-        let (x, to) = (&x[..len], &mut to[..len]);
-        // SAFETY: this function leaves the module only after the instructions were detected.
+    fn round(x: &[f32], rows: Rows, normal: Option<Normal<'_>>, to: &mut [Bf16]) {
+        let [from, until] = rows.extents();
+        assert!(x.len() >= from && to.len() >= until);
+        let period =
+            normal.map_or(rows.len, |normal| normal.map(<[f32]>::len).into_iter().min().unwrap_or(0));
+        assert!(period > 0);
+        // SAFETY: this function leaves the module only after the instructions were detected; the assertions cover all rows, and the
+        // operands have as many elements as a part of a row.
         unsafe {
             match normal {
-                None => round_all(x, to),
-                Some(normal) => {
-                    let most = normal.iter().map(|values| values.len()).min().unwrap_or(0);
-                    for (x, to) in x.chunks(most).zip(to.chunks_mut(most)) {
-                        round_normalised(x, normal, to);
-                    }
-                }
+                None => round_rows::<false>(x, rows, [x; 3], period, to),
+                Some(normal) => round_rows::<true>(x, rows, normal, period, to),
             }
         }
     }
 
+    /// # Safety
+    ///
+    /// x and `to` hold the rows; if NORMAL, each of the operands has at least `period` elements.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-    fn round_all(x: &[f32], to: &mut [Bf16]) {
-        let ((x, x_rest), (to, to_rest)) = (x.as_chunks::<16>(), to.as_chunks_mut::<16>());
-        for (x, to) in x.iter().zip(to) {
-            // SAFETY: both have 16 elements.
-            unsafe { store(to, !0, _mm512_loadu_ps(x.as_ptr())) }
-        }
-        let mask = rest(x_rest.len());
-        // SAFETY: the mask has as many bits as there are elements.
-        unsafe { store(to_rest, mask, _mm512_maskz_loadu_ps(mask, x_rest.as_ptr())) }
-    }
-
-    /// x has at most as many elements as each of the operands, and as many as `to`.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-    fn round_normalised(x: &[f32], normal: Normal<'_>, to: &mut [Bf16]) {
-        let normal = normal.map(|values| values[..x.len()].as_ptr());
-        for start in (0..x.len()).step_by(16) {
-            let mask = rest((x.len() - start).min(16));
-            // SAFETY: the mask has as many bits as there are elements from `start` on, in x and in each of the others.
-            unsafe {
-                let [mean, scale, beta] = normal.map(|values| _mm512_maskz_loadu_ps(mask, values.add(start)));
-                let x = _mm512_maskz_loadu_ps(mask, x.as_ptr().add(start));
-                let y = _mm512_add_ps(_mm512_mul_ps(_mm512_sub_ps(x, mean), scale), beta);
-                store(&mut to[start..], mask, _mm512_max_ps(_mm512_setzero_ps(), y));
+    unsafe fn round_rows<const NORMAL: bool>(
+        x: &[f32],
+        rows: Rows,
+        normal: Normal<'_>,
+        period: usize,
+        to: &mut [Bf16],
+    ) {
+        let normal = normal.map(<[f32]>::as_ptr);
+        for row in 0..rows.count {
+            for first in (0..rows.len).step_by(period) {
+                let part = period.min(rows.len - first);
+                for start in (0..part).step_by(16) {
+                    let mask = rest(part - start);
+                    // SAFETY: the mask has as many bits as there are elements from here on, at most 16: the caller's promise.
+                    unsafe {
+                        let at = row * rows.from + first + start;
+                        let mut value = _mm512_maskz_loadu_ps(mask, x.as_ptr().add(at));
+                        if NORMAL {
+                            let [mean, scale, beta] =
+                                normal.map(|values| _mm512_maskz_loadu_ps(mask, values.add(start)));
+                            let y = _mm512_add_ps(_mm512_mul_ps(_mm512_sub_ps(value, mean), scale), beta);
+                            value = _mm512_max_ps(_mm512_setzero_ps(), y);
+                        }
+                        store(to.as_mut_ptr().add(row * rows.to + first + start), mask, value);
+                    }
+                }
             }
         }
     }
@@ -117,14 +149,14 @@ pub(crate) mod x86 {
     ///
     /// # Safety
     ///
-    /// `to` has as many elements as the mask has bits.
+    /// As many elements as the mask has bits can be written.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
     #[inline]
-    unsafe fn store(to: &mut [Bf16], mask: __mmask16, value: __m512) {
+    unsafe fn store(to: *mut Bf16, mask: __mmask16, value: __m512) {
         // SAFETY: both types are 256 bits that have no meaning of their own.
         let rounded: __m256i = unsafe { std::mem::transmute(_mm512_cvtneps_pbh(value)) };
         // SAFETY: the caller's promise.
-        unsafe { _mm256_mask_storeu_epi16(to.as_mut_ptr().cast(), mask, rounded) }
+        unsafe { _mm256_mask_storeu_epi16(to.cast(), mask, rounded) }
     }
 
     fn pair(from: &[Bf16], stride: usize, to: &mut [Bf16]) {
@@ -223,10 +255,10 @@ mod tests {
         let x = numbers(131);
         let bits = |functions: RowFunctions, normal: Option<Normal<'_>>| {
             let mut to = vec![Bf16::default(); x.len()];
-            (functions.round)(&x, normal, &mut to);
+            (functions.round)(&x, Rows { count: 3, len: 41, from: 45, to: 43 }, normal, &mut to);
             to
         };
-        let [mean, scale, beta] = [2, 3, 4].map(|seed| crate::tests::random(seed, 35));
+        let [mean, scale, beta] = [2, 3, 4].map(|seed| crate::tests::random(seed, 19));
         each_set(|functions| {
             assert_eq!(bits(functions, None), bits(PORTABLE, None));
             let normal = Some([&mean[..], &scale, &beta]);

@@ -12,9 +12,7 @@ use gradamp_core::geometry::Conv2d;
 use super::grid::{Axis, Grid, Source};
 use super::tiles::{Output, Place, multiply};
 use super::weights::step_elements;
-use crate::bf16::{
-    Bf16, COLUMNS, DEPTH, Instructions, Kernel, MOST_TILES, RIGHT_TILE, ROWS, Step, Steps, halves,
-};
+use crate::bf16::{Bf16, COLUMNS, DEPTH, Instructions, Kernel, RIGHT_TILE, ROWS, Step, Steps, halves};
 use crate::device::Cpu;
 use crate::elementwise::add_parts;
 use crate::shared_mut::SharedMut;
@@ -122,13 +120,17 @@ impl Gradient<'_> {
 
     /// Each task sums over some images; their sums are added in the order of the tasks.
     fn by_image(&self, phases: &[Phase], dw: &mut [f32]) -> Result<()> {
-        /// Places that are summed at a time.
-        const PLACES: usize = 1024;
+        /// Elements of what is summed at a time, of x or of dy: all together they fill half of a second-level cache of 2 MiB.
+        const BLOCK: usize = 128 * 1024;
+        /// Elements of all sums together.
+        const SUMS: usize = 1 << 20;
         let (g, kernel) = (self.g, self.kernel);
-        let chunk = g.n.div_ceil(TASKS);
+        // A power of two, so that few threads share the chunks evenly.
+        let chunks = (SUMS / dw.len().max(1)).clamp(4, TASKS).next_power_of_two();
+        let chunk = g.n.div_ceil(chunks);
         let chunks = g.n.div_ceil(chunk);
-        let most = phases.iter().map(Phase::places).max().unwrap_or(1);
-        let together = (PLACES / most.max(1)).clamp(1, chunk);
+        let most = phases.iter().map(Phase::places).max().unwrap_or(1).max(1);
+        let together = (BLOCK / (most * g.c_in.max(g.c_out))).clamp(1, chunk);
         let places = (together * most).next_multiple_of(DEPTH);
         let [rows, panels] = [g.c_in.next_multiple_of(ROWS), g.c_out.div_ceil(kernel.columns)];
         // A tap's last step reads this far beyond the places.
@@ -165,14 +167,17 @@ impl Gradient<'_> {
                     let list =
                         (0..steps).map(|s| Step { a: s * DEPTH, b: s * step_elements(kernel) }).collect();
                     let [(p, down), (q, across)] = phase.taps;
-                    for (i, j) in (0..down).flat_map(|i| (0..across).map(move |j| (i, j))) {
-                        let tap = (p + i * g.stride) * g.kw + q + j * g.stride;
-                        let a = (&*left, i * phase.x.columns.len + j, row);
-                        let to = (to, part * elements + tap * g.c_in * g.c_out);
-                        for panel in 0..panels {
-                            let b = &right[panel * steps * step_elements(kernel)..];
-                            self.multiply(a, &list, b, panel, start == images.start, to);
-                        }
+                    let taps = (0..down).flat_map(|i| (0..across).map(move |j| (i, j)));
+                    let places: Vec<_> = taps
+                        .flat_map(|(i, j)| {
+                            let tap = (p + i * g.stride) * g.kw + q + j * g.stride;
+                            let start = part * elements + tap * g.c_in * g.c_out;
+                            self.places(start, i * phase.x.columns.len + j, row)
+                        })
+                        .collect();
+                    for panel in 0..panels {
+                        let b = &right[panel * steps * step_elements(kernel)..];
+                        self.multiply((left, row), &list, b, &places, panel, start == images.start, to);
                     }
                 }
             }
@@ -237,35 +242,35 @@ impl Gradient<'_> {
         }
     }
 
-    /// Multiplies all channels of x, from the place `shift` on, by a panel of dy. The result overwrites the gradient of a tap, which
-    /// begins at the given element, or is added to it.
+    /// The row tiles of the gradient of a tap, which begins at the element `start` of the result and reads x from the place `shift` on.
+    fn places(&self, start: usize, shift: usize, row: usize) -> impl Iterator<Item = Place> + use<> {
+        let Conv2d { c_in, c_out, .. } = *self.g;
+        (0..c_in).step_by(ROWS).map(move |channel| Place {
+            a: channel * row + shift,
+            start: start + channel * c_out,
+            rows: ROWS.min(c_in - channel),
+        })
+    }
+
+    /// Multiplies x by a panel of dy. The result overwrites the panel's columns of the places, or is added to them.
     fn multiply(
         &self,
-        (a, shift, row): (&[Bf16], usize, usize),
+        a: (&[Bf16], usize),
         steps: &Steps,
         b: &[Bf16],
+        places: &[Place],
         panel: usize,
         first: bool,
-        (values, start): (SharedMut<'_>, usize),
+        values: SharedMut<'_>,
     ) {
         let (g, kernel) = (self.g, self.kernel);
-        let zeros = [0.0; 2 * COLUMNS];
         let column = panel * kernel.columns;
         let to = Output { values, row: g.c_out, columns: g.c_out - column };
-        for channel in (0..g.c_in).step_by(ROWS * kernel.tiles) {
-            let (mut starts, mut places) = ([0; MOST_TILES], [Place::default(); MOST_TILES]);
-            let mut count = 0;
-            for channel in (channel..g.c_in.min(channel + ROWS * kernel.tiles)).step_by(ROWS) {
-                starts[count] = channel * row + shift;
-                places[count] =
-                    Place { start: start + channel * g.c_out + column, rows: ROWS.min(g.c_in - channel) };
-                count += 1;
-            }
-            let a = (a, &starts[..count], row);
-            let initial = first.then_some(&zeros[..]);
-            // SAFETY: the gradient of a tap, or a panel of it, belongs to one task.
-            unsafe { multiply(kernel, a, steps, b, initial, &places[..count], to) }
-        }
+        let places: Vec<_> =
+            places.iter().map(|place| Place { start: place.start + column, ..*place }).collect();
+        let zeros = [0.0; 2 * COLUMNS];
+        // SAFETY: the gradient of a tap, or a panel of it, belongs to one task.
+        unsafe { multiply(kernel, a, steps, b, first.then_some(&zeros[..]), &places, to) }
     }
 
     /// All images are rounded first. Each task sums over all of them, for a tap and a panel of columns.
@@ -349,7 +354,8 @@ impl Gradient<'_> {
         cpu.threads().each(0..panels * taps.len(), |task| {
             let (panel, tap) = (task / taps.len(), task % taps.len());
             let b = &right[panel * per_panel..][..per_panel];
-            self.multiply((left, 0, row), &taps[tap], b, panel, true, (to, tap * g.c_in * g.c_out));
+            let places: Vec<_> = self.places(tap * g.c_in * g.c_out, 0, row).collect();
+            self.multiply((left, row), &taps[tap], b, &places, panel, true, to);
         });
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::tiles::{Output, Place, multiply};
 use super::weights::{Matrices, step_elements, steps};
 use crate::arena::Buffer;
 use crate::batch_norm::BlockSums;
-use crate::bf16::{Bf16, DEPTH, Instructions, Kernel, MOST_TILES, ROWS, Step, Steps, halves, halves_of};
+use crate::bf16::{Bf16, DEPTH, Instructions, Kernel, ROWS, Step, Steps, halves, halves_of};
 use crate::device::Cpu;
 use crate::residue::Residue;
 use crate::shared_mut::SharedMut;
@@ -294,7 +294,7 @@ impl Convolution<'_> {
                     let tiles = (first..last).flat_map(|u| (0..across).map(move |tile| (u, tile * ROWS)));
                     let tiles = tiles.map(|(u, v)| {
                         let a = corner + (u - first) * step * grid.across + v * step * c;
-                        (a, Place { start: start + u * down + v * along, rows: ROWS.min(phase.out[1] - v) })
+                        Place { a, start: start + u * down + v * along, rows: ROWS.min(phase.out[1] - v) }
                     });
                     shared.multiply(packed, panel, (scratch, step * c), steps, tiles, along);
                 }
@@ -325,6 +325,8 @@ impl Convolution<'_> {
             to.chunks_mut(grid.along).for_each(|pixel| pixel[n * c..].fill(Bf16::default()));
         });
         let memory = &*memory;
+        /// Tasks that keep many threads busy.
+        const TASKS: usize = 8;
         let each = steps(c);
         for (phase, packed) in self.phases.iter().zip(shared.packed) {
             let pixels: Vec<_> =
@@ -348,16 +350,19 @@ impl Convolution<'_> {
                 .collect();
             let [start, down, along] = phase.place;
             let group = kernel.tiles * ROWS;
-            let groups = n.div_ceil(group);
+            // Images of a task: all of them, if there are enough panels to keep many threads busy.
+            let most = n.div_ceil(TASKS.div_ceil(panels)).next_multiple_of(group);
+            let parts = n.div_ceil(most);
             let image = h_to * w_to * c_to;
-            cpu.threads().each(0..panels * groups, |task| {
-                let (panel, first) = (task / groups, task % groups * group);
+            cpu.threads().each(0..panels * parts, |task| {
+                let (panel, first) = (task / parts, task % parts * most);
                 for (&(u, v), steps) in pixels.iter().zip(&all_steps) {
-                    let tiles = (first..n.min(first + group)).step_by(ROWS).map(|i| {
-                        let place = i * image + start + u * down + v * along;
-                        (i * c, Place { start: place, rows: ROWS.min(n - i) })
+                    let places = (first..n.min(first + most)).step_by(ROWS).map(|i| Place {
+                        a: i * c,
+                        start: i * image + start + u * down + v * along,
+                        rows: ROWS.min(n - i),
                     });
-                    shared.multiply(packed, panel, (memory, c), steps, tiles, image);
+                    shared.multiply(packed, panel, (memory, c), steps, places, image);
                 }
             });
         }
@@ -384,34 +389,23 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    /// Multiplies the tiles, each of which begins at an element of A and has a place in the result, by a panel of weights. The rows
-    /// of a result's tile are `row` elements apart.
+    /// Multiplies tiles of A, whose rows begin `a_row` elements apart, by a panel of weights. The places are those of the result's
+    /// first column; the rows of a place are `row` elements apart.
     fn multiply(
         &self,
         packed: &Packed,
         panel: usize,
-        (a, a_row): (&[Bf16], usize),
+        a: (&[Bf16], usize),
         steps: &Steps,
-        tiles: impl Iterator<Item = (usize, Place)>,
+        places: impl Iterator<Item = Place>,
         row: usize,
     ) {
         let Self { kernel, initial, .. } = *self;
         let first = panel * kernel.columns;
         let b = &halves_of(&packed.memory)[panel * packed.panel..(panel + 1) * packed.panel];
-        let columns = self.columns - first;
-        let to = Output { values: self.y, row, columns };
-        let mut tiles = tiles.peekable();
-        while tiles.peek().is_some() {
-            let (mut starts, mut places) = ([0; MOST_TILES], [Place::default(); MOST_TILES]);
-            let mut count = 0;
-            for (start, place) in tiles.by_ref().take(kernel.tiles) {
-                starts[count] = start;
-                places[count] = Place { start: place.start + first, ..place };
-                count += 1;
-            }
-            let a = (a, &starts[..count], a_row);
-            // SAFETY: each pixel of the result is in one tile of one task.
-            unsafe { multiply(kernel, a, steps, b, Some(&initial[first..]), &places[..count], to) }
-        }
+        let to = Output { values: self.y, row, columns: self.columns - first };
+        let places: Vec<_> = places.map(|place| Place { start: place.start + first, ..place }).collect();
+        // SAFETY: each pixel of the result is in one tile of one task.
+        unsafe { multiply(kernel, a, steps, b, Some(&initial[first..]), &places, to) }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::bf16::{Bf16, RowFunctions};
+use crate::bf16::{Bf16, RowFunctions, Rows};
 use crate::winograd::Pixels;
 
 /// An axis of a grid: its element i is the pixel `first + i · step`, or a zero if there is no such pixel.
@@ -93,14 +93,12 @@ impl Grid {
         let (Some(row), Some(first)) = (row, self.columns.pixel(inside.start)) else { return };
         let row = (image * self.rows.pixels + row) * self.columns.pixels;
         let normal = x.normal.as_ref().map(|operands| operands.each_ref().map(|values| &values[..]));
-        if self.columns.step == 1 && self.along == c {
-            let x = &x.values[(row + first) * c..][..inside.len() * c];
-            return (functions.round)(x, normal, &mut to[inside.start * c..][..x.len()]);
-        }
-        for (i, column) in inside.enumerate() {
-            let pixel = row + first + i * self.columns.step;
-            (functions.round)(&x.values[pixel * c..][..c], normal, &mut to[column * self.along..][..c]);
-        }
+        let (x, to) = (&x.values[(row + first) * c..], &mut to[inside.start * self.along..]);
+        let rows = match self.columns.step == 1 && self.along == c {
+            true => Rows::one(inside.len() * c),
+            false => Rows { count: inside.len(), len: c, from: self.columns.step * c, to: self.along },
+        };
+        (functions.round)(x, rows, normal, to);
     }
 }
 

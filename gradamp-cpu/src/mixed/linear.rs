@@ -7,7 +7,7 @@ use gradamp_core::geometry::Gemm;
 use super::tiles::{Output, Place, multiply};
 use super::weights::{Matrices, step_elements, steps};
 use crate::bf16::{
-    Bf16, COLUMNS, DEPTH, Instructions, MOST_TILES, RIGHT_TILE, ROWS, Step, Steps, halves, halves_of,
+    Bf16, COLUMNS, DEPTH, Instructions, RIGHT_TILE, ROWS, Rows, Step, Steps, halves, halves_of,
 };
 use crate::device::Cpu;
 use crate::shared_mut::SharedMut;
@@ -49,24 +49,17 @@ pub(crate) fn gemm(
         let rows = c.len() / g.n;
         let mut product = vec![0.0; if (alpha, beta) == (1.0, 0.0) { 0 } else { c.len() }];
         let values = SharedMut::new(if product.is_empty() { &mut *c } else { &mut product });
-        let (mut starts, mut places) = ([0; MOST_TILES], [Place::default(); MOST_TILES]);
-        let count = rows.div_ceil(ROWS);
-        for tile in 0..count {
-            starts[tile] = (i * block + tile * ROWS) * depth;
-        }
-        for panel_number in 0..panels {
-            let first = panel_number * kernel.columns;
-            for (tile, place) in places.iter_mut().take(count).enumerate() {
-                *place = Place { start: tile * ROWS * g.n + first, rows: ROWS.min(rows - tile * ROWS) };
-            }
-            let b = &right[panel_number * panel..][..panel];
+        for number in 0..panels {
+            let first = number * kernel.columns;
+            let places = (0..rows).step_by(ROWS).map(|row| Place {
+                a: (i * block + row) * depth,
+                start: row * g.n + first,
+                rows: ROWS.min(rows - row),
+            });
+            let (places, b) = (places.collect::<Vec<_>>(), &right[number * panel..][..panel]);
             let to = Output { values, row: g.n, columns: g.n - first };
-            let zeros = [0.0; 2 * COLUMNS];
             // SAFETY: these rows of C, or of the product, belong to this task.
-            unsafe {
-                let a = (left, &starts[..count], depth);
-                multiply(kernel, a, &all, b, Some(&zeros), &places[..count], to);
-            }
+            unsafe { multiply(kernel, (left, depth), &all, b, Some(&[0.0; 2 * COLUMNS]), &places, to) }
         }
         for (c, product) in c.iter_mut().zip(&product) {
             *c = if beta == 0.0 { alpha * product } else { alpha * product + beta * *c };
@@ -82,14 +75,14 @@ fn round_tile(instructions: &Instructions, g: &Gemm, a: &[f32], first: usize, to
     to.fill(Bf16::default());
     if !g.transpose_a {
         for (row, to) in rows.zip(to.chunks_mut(depth)) {
-            (instructions.rows.round)(&a[row * g.k..(row + 1) * g.k], None, &mut to[..g.k]);
+            (instructions.rows.round)(&a[row * g.k..(row + 1) * g.k], Rows::one(g.k), None, to);
         }
         return;
     }
     for start in (0..g.k).step_by(DEPTH) {
         let (mut rounded, mut pairs) = ([Bf16::default(); RIGHT_TILE], [Bf16::default(); RIGHT_TILE]);
         for (k, to) in (start..g.k.min(start + DEPTH)).zip(rounded.chunks_mut(COLUMNS)) {
-            (instructions.rows.round)(&a[k * g.m + rows.start..k * g.m + rows.end], None, to);
+            (instructions.rows.round)(&a[k * g.m + rows.start..], Rows::one(rows.len()), None, to);
         }
         (instructions.rows.pair)(&rounded, COLUMNS, &mut pairs);
         (instructions.rows.transpose)(&pairs, 2 * COLUMNS, &mut to[start..], depth);

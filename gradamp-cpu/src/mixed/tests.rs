@@ -70,7 +70,8 @@ fn check(x: [usize; 4], [kh, kw, c_out]: [usize; 3], stride: usize, padding: usi
         *y += f64::from(bias[i % c_out]);
     }
     each_mixed(|cpu| {
-        if cpu.isa() == Isa::Avx512Bf16 && crate::conv2d::in_f32(cpu, &g) {
+        // This one is computed in f32.
+        if !crate::conv2d::fuses_weight_gradient(cpu, &g) {
             return;
         }
         let found = found(cpu, &g, [&x, &w, &dy], Some(&bias));

@@ -1,6 +1,6 @@
 //! Matrices of weights as factors in bf16, in tiles as a micro-kernel reads them.
 
-use crate::bf16::{Bf16, COLUMNS, DEPTH, Instructions, Kernel, RIGHT_TILE};
+use crate::bf16::{Bf16, COLUMNS, DEPTH, Instructions, Kernel, RIGHT_TILE, Rows};
 use std::ops::Range;
 
 /// A right operand in f32: the matrices `[depth, columns]` of several taps, one below the other.
@@ -54,7 +54,7 @@ impl Matrices<'_> {
     /// Rounds a block as it lies in memory: rows of [`COLUMNS`] elements, or of [`DEPTH`] if it is stored transposed.
     fn round(&self, instructions: &Instructions, rows: Range<usize>, columns: Range<usize>, to: &mut [Bf16]) {
         let round = |start: usize, count: usize, to: &mut [Bf16]| {
-            (instructions.rows.round)(&self.values[start..start + count], None, &mut to[..count]);
+            (instructions.rows.round)(&self.values[start..start + count], Rows::one(count), None, to);
         };
         if !self.transposed {
             for (k, to) in rows.zip(to.chunks_mut(COLUMNS)) {

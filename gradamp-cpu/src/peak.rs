@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::thread;
 use std::time::Instant;
 
+use crate::bf16::{Bf16, DEPTH, Initial, Instructions, RIGHT_TILE, ROWS, Step, Steps, Strides, Tile};
 use crate::device::Cpu;
 use crate::isa::Isa;
 
@@ -13,23 +14,49 @@ const STEPS: usize = 2_000_000;
 const TRIES: usize = 15;
 
 impl Cpu {
-    /// Measures how many multiplications and additions a second all threads reach together if all operands are in registers.
-    /// Returns the best of several tries. Threads that the system does not start are not counted.
+    /// Measures how many multiplications and additions a second all threads reach together if all operands are in registers, or, in
+    /// mixed precision, if all factors are in the first-level cache. Returns the best of several tries. Threads that the system does
+    /// not start are not counted.
     pub fn peak(&self) -> f64 {
         let (threads, isa) = (self.threads().count(), self.isa());
+        let bf16 = self.bf16().copied();
         let once = |()| {
             let start = Instant::now();
             // New threads, since the threads of the backend may leave all tasks to one of them.
-            let lanes: usize = thread::scope(|scope| {
-                let spawn = |_| thread::Builder::new().spawn_scoped(scope, move || multiply_add(isa)).ok();
+            let work = move || match &bf16 {
+                Some(bf16) => multiply_halves(bf16),
+                None => 2 * SUMS * STEPS * multiply_add(isa),
+            };
+            let flops: usize = thread::scope(|scope| {
+                let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
                 let others: Vec<_> = (1..threads).filter_map(spawn).collect();
-                let own = multiply_add(isa);
+                let own = work();
                 others.into_iter().map(|other| other.join().unwrap_or(0)).sum::<usize>() + own
             });
-            (2 * SUMS * STEPS * lanes) as f64 / start.elapsed().as_secs_f64()
+            flops as f64 / start.elapsed().as_secs_f64()
         };
         [(); TRIES].map(once).into_iter().fold(0.0, f64::max)
     }
+}
+
+/// Multiplies the same few tiles in bf16 again and again. Returns the number of multiplications and additions.
+fn multiply_halves(bf16: &Instructions) -> usize {
+    const STEPS: usize = 2048;
+    const TIMES: usize = 16;
+    let kernel = bf16.kernels.wide;
+    let (a, b) = (vec![Bf16::round(0.5); kernel.tiles * RIGHT_TILE], vec![Bf16::round(0.5); 2 * RIGHT_TILE]);
+    let steps: Steps = (0..STEPS).map(|_| Step { a: 0, b: 0 }).collect();
+    let mut c = vec![0.0f32; kernel.tiles * ROWS * kernel.columns];
+    let tiles: Vec<_> = (c.chunks_mut(ROWS * kernel.columns).enumerate())
+        .map(|(i, c)| Tile { a: i * RIGHT_TILE, c: c.as_mut_ptr() })
+        .collect();
+    for _ in 0..TIMES {
+        let strides = Strides { a: DEPTH, c: kernel.columns };
+        // SAFETY: each tile is a part of `c`, which nothing else accesses.
+        unsafe { kernel.multiply((&a, &b), &steps, Initial::Target, &tiles, strides) }
+    }
+    black_box(c);
+    2 * TIMES * STEPS * kernel.tiles * ROWS * kernel.columns * DEPTH
 }
 
 /// Runs the loop with the widest vectors of `isa`. Returns their number of lanes.

@@ -30,6 +30,8 @@ pub enum FusedCall {
         /// Whether the batch norm's output has a residual.
         residual: bool,
     },
+    /// The weight gradient of a convolution that reads a batch norm and a rectifier.
+    WeightGradient(Conv2d),
     /// The gradient of a max pool, with the sums for the batch norm's gradient.
     Pool(Pool2d),
     /// The gradient of a batch norm whose sums are already known.
@@ -41,7 +43,7 @@ pub enum FusedCall {
     },
 }
 
-use FusedCall::{Forward, InputGradient, Pool, Rest};
+use FusedCall::{Forward, InputGradient, Pool, Rest, WeightGradient};
 
 impl FusedCall {
     /// The name of the kind of operation.
@@ -55,6 +57,7 @@ impl FusedCall {
                 (true, false) => "convolution, input gradient, with sum and batch norm's sums",
                 (true, true) => "convolution, input gradient, with sum and residual batch norm's sums",
             },
+            WeightGradient(_) => "convolution, weight gradient, with batch norm + ReLU",
             Pool(_) => "max pool, gradient, with batch norm's sums",
             Rest { residual: false, .. } => "batch norm + ReLU, gradient with known sums",
             Rest { residual: true, .. } => "batch norm + sum + ReLU, gradient with known sums",
@@ -64,7 +67,9 @@ impl FusedCall {
     /// Like `Operation::flops`.
     pub fn flops(&self) -> f64 {
         match self {
-            Forward { g, .. } | InputGradient { g, .. } => 2.0 * g.multiplications() as f64,
+            Forward { g, .. } | InputGradient { g, .. } | WeightGradient(g) => {
+                2.0 * g.multiplications() as f64
+            }
             Pool(_) | Rest { .. } => 0.0,
         }
     }
@@ -72,7 +77,7 @@ impl FusedCall {
     /// The rows and channels of the batch norm.
     fn rows(&self) -> Rows {
         match self {
-            Forward { g, .. } | InputGradient { g, .. } => g.x_rows(),
+            Forward { g, .. } | InputGradient { g, .. } | WeightGradient(g) => g.x_rows(),
             Pool(g) => g.x_rows(),
             Rest { g, .. } => *g,
         }
@@ -83,7 +88,7 @@ impl FusedCall {
         let (x, product) = (self.rows().len(), |shape: [usize; 4]| shape.iter().product::<usize>());
         // The sums need the batch norm's input, which is therefore also read.
         match self {
-            Forward { g, .. } => x + product(g.w_shape()) + product(g.y_shape()),
+            Forward { g, .. } | WeightGradient(g) => x + product(g.w_shape()) + product(g.y_shape()),
             InputGradient { g, others, residual } => {
                 let passes = 2 + usize::from(*others) + usize::from(*residual);
                 passes * x + product(g.w_shape()) + product(g.y_shape())
@@ -120,6 +125,13 @@ impl FusedCall {
                     fused_kernels(&b)?.conv2d_backward_input(&g, &z, &w, &dy, others, &mut dz, dgamma, dbeta)
                 })
             }
+            WeightGradient(g) => {
+                let (mut dw, dy) = (like(g.w_shape())?, like(g.y_shape())?);
+                Box::new(move || {
+                    let z = BatchNormRelu { x: &x, p: p.operands(), z: None };
+                    fused_kernels(&b)?.conv2d_backward_weight(&g, &z, &dy, &mut dw)
+                })
+            }
             Pool(g) => {
                 let (index, dy) = (like(g.y_shape())?, like(g.y_shape())?);
                 Box::new(move || {
@@ -145,7 +157,7 @@ impl fmt::Display for FusedCall {
     /// Writes the shape, in the form of the unfused operation.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&match self {
-            Forward { g, .. } | InputGradient { g, .. } => of_convolution(g),
+            Forward { g, .. } | InputGradient { g, .. } | WeightGradient(g) => of_convolution(g),
             Pool(g) => of_pool(g),
             Rest { g, .. } => of_rows(g),
         })

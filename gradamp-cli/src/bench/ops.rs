@@ -20,11 +20,11 @@ use gradamp_study::config::Precision;
 /// **Errors:** no operation has the given name; those of the workload and of the device.
 pub fn ops(args: &OpsArgs) -> Result<()> {
     let device = device::choose_by_flag("--device", &args.device.device)?;
+    let precision = device.precision(args.device.precision);
     let registers = match &device {
-        Chosen::Cpu => device::cpu(args.device.threads, Precision::F32)?.peak(),
+        Chosen::Cpu => device::cpu(args.device.threads, precision)?.peak(),
         Chosen::Gpu { .. } => 0.0, // a GPU's ceiling is its fastest product
     };
-    let precision = device.precision(args.device.precision);
     device.run(&args.device.opening(), Ops { args, precision, registers })
 }
 

@@ -272,6 +272,20 @@ impl<B: Backend> FusedKernels<Survey<B>> for Survey<B> {
         self.note(Operation::Fused(FusedCall::InputGradient { g: *g, others, residual }))
     }
 
+    fn fuses_weight_gradient(&self, g: &Conv2d) -> bool {
+        self.like.fused_kernels().is_some_and(|fused| fused.fuses_weight_gradient(g))
+    }
+
+    fn conv2d_backward_weight(
+        &self,
+        g: &Conv2d,
+        _z: &BatchNormRelu<'_, Self>,
+        _dy: &(),
+        _dw: &mut (),
+    ) -> Answer {
+        self.note(Operation::Fused(FusedCall::WeightGradient(*g)))
+    }
+
     fn max_pool2d_backward(
         &self,
         g: &Pool2d,

@@ -145,6 +145,7 @@ macro_rules! conformance {
             dropout_backward_meets_differences;
         fused: fused_forward_equals_its_twin, fused_forward_equals_its_default,
             fused_input_gradient_equals_its_twin, fused_input_gradient_equals_its_default,
+            fused_weight_gradient_equals_its_twin, fused_weight_gradient_equals_its_default,
             fused_pool_equals_its_twin, fused_pool_equals_its_default, fused_rest_equals_its_twin, fused_rest_equals_its_default;
         gradients: conv2d_backward_meets_differences, linear_backward_meets_differences,
             batch_norm_backward_meets_differences, batch_norm_relu_backward_meets_differences,

@@ -281,6 +281,11 @@ impl FusedKernels<Faulty> for Faulty {
         }
         self.spoil("fused_input_gradient", dgamma, |dgamma| Reference.batch_norm_relu_backward(&rows, &operands(&z.p), z.x, &y, dz, None, &mut dx, dgamma, dbeta))
     }
+    fn fuses_weight_gradient(&self, _g: &Conv2d) -> bool { true }
+    fn conv2d_backward_weight(&self, g: &Conv2d, z: &BatchNormRelu<'_, Self>, dy: &Buffer, dw: &mut Buffer) -> Result<()> {
+        let [z, _] = written(&g.x_rows(), z)?;
+        self.spoil("fused_weight_gradient", dw, |dw| Reference.conv2d_backward_weight(g, &z, dy, dw))
+    }
     fn max_pool2d_backward(&self, g: &Pool2d, z: &BatchNormRelu<'_, Self>, index: &Buffer, dy: &Buffer, dz: &mut Buffer, dgamma: &mut Buffer, dbeta: &mut Buffer) -> Result<()> {
         let ([y, mut dx], rows) = (written(&g.x_rows(), z)?, g.x_rows());
         Layers::max_pool2d_backward(self, g, index, dy, dz)?;

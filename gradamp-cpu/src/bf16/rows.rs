@@ -93,6 +93,9 @@ pub(crate) mod x86 {
     fn round(x: &[f32], rows: Rows, normal: Option<Normal<'_>>, to: &mut [Bf16]) {
         let [from, until] = rows.extents();
         assert!(x.len() >= from && to.len() >= until);
+        if rows.len == 0 {
+            return;
+        }
         let period =
             normal.map_or(rows.len, |normal| normal.map(<[f32]>::len).into_iter().min().unwrap_or(0));
         assert!(period > 0);
@@ -117,6 +120,8 @@ pub(crate) mod x86 {
         period: usize,
         to: &mut [Bf16],
     ) {
+        // The processor prefetches a stream within a page of memory only.
+        let ahead = if rows.count > 1 { 4 * rows.from } else { 512 };
         let normal = normal.map(<[f32]>::as_ptr);
         for row in 0..rows.count {
             for first in (0..rows.len).step_by(period) {
@@ -126,6 +131,7 @@ pub(crate) mod x86 {
                     // SAFETY: the mask has as many bits as there are elements from here on, at most 16: the caller's promise.
                     unsafe {
                         let at = row * rows.from + first + start;
+                        _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(at + ahead).cast());
                         let mut value = _mm512_maskz_loadu_ps(mask, x.as_ptr().add(at));
                         if NORMAL {
                             let [mean, scale, beta] =

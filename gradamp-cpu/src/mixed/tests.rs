@@ -1,13 +1,14 @@
 //! Mixed precision against sums in f64 of factors that are rounded first.
 
-use gradamp_core::backend::{Layers, LinearAlgebra, Precision};
+use gradamp_core::backend::{BatchNormOperands, BatchNormRelu, Device, Layers, LinearAlgebra, Precision};
 use gradamp_core::geometry::{Conv2d, Gemm};
 use proptest::prelude::*;
 
+use crate::arena::Buffer;
 use crate::bf16::Bf16;
 use crate::device::Cpu;
 use crate::isa::Isa;
-use crate::tests::{assert_close, blank, buffer, random};
+use crate::tests::{assert_close, blank, buffer, random, wide};
 
 /// A CPU in mixed precision for each instruction set that has it.
 fn each_mixed(test: impl Fn(&Cpu)) {
@@ -180,5 +181,84 @@ fn a_product_of_matrices_is_sums_of_rounded_factors() {
                 });
             }
         }
+    }
+}
+
+/// A kernel that computes relu(batch_norm(x)) as it rounds x gives the bits of the kernels one after the other.
+#[test]
+fn fused_kernels_give_the_bits_of_separate_ones() {
+    for (x, c_out, kernel, stride, padding) in
+        [([3, 32, 32, 24], 33, 3, 1, 1), ([40, 8, 8, 40], 17, 3, 2, 1), ([5, 17, 16, 8], 16, 1, 2, 0)]
+    {
+        let g = Conv2d::new(&x, &[kernel, kernel, x[3], c_out], stride, padding).unwrap();
+        let (rows, out) = (g.x_rows(), g.y_rows());
+        each_mixed(|cpu| {
+            let values = |seed, len| buffer(cpu, &random(seed, len));
+            let (x, w, dy) =
+                (values(1, rows.len()), values(2, g.w_shape().iter().product()), values(3, out.len()));
+            let [mean, gamma, beta] = [4, 5, 6].map(|seed| values(seed, g.c_in));
+            let variance = buffer(cpu, &vec![0.7; g.c_in]);
+            let p = || BatchNormOperands {
+                mean: &mean,
+                variance: &variance,
+                gamma: &gamma,
+                beta: &beta,
+                epsilon: 1e-5,
+            };
+            let (z, bits) = (BatchNormRelu { x: &x, p: p(), z: None }, |b: &Buffer| {
+                b.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+            });
+            let mut written = blank(cpu, rows.len());
+            cpu.batch_norm_relu(&rows, &p(), &x, None, &mut written).unwrap();
+            let fused = cpu.fused_kernels().unwrap();
+            let stored = |len| [(); 2].map(|()| blank(cpu, len));
+
+            if !fused.fuses_weight_gradient(&g) {
+                return; // computed in f32
+            }
+            let ([mut y, mut expected], [mut mean, mut variance]) = (stored(out.len()), stored(g.c_out));
+            let [mut mean_after, mut variance_after] = stored(g.c_out);
+            fused.conv2d(&g, &z, &w, None, &mut y, Some([&mut mean, &mut variance])).unwrap();
+            cpu.conv2d(&g, &written, &w, None, &mut expected).unwrap();
+            cpu.batch_norm_statistics(&out, &expected, &mut mean_after, &mut variance_after).unwrap();
+            assert_eq!(bits(&y), bits(&expected));
+            assert_close(&mean, &wide(&mean_after), 1e-5);
+            assert_close(&variance, &wide(&variance_after), 1e-5);
+
+            let [mut dw, mut expected] = stored(w.len());
+            fused.conv2d_backward_weight(&g, &z, &dy, &mut dw).unwrap();
+            cpu.conv2d_backward_weight(&g, &written, &dy, &mut expected).unwrap();
+            assert_eq!(bits(&dw), bits(&expected));
+
+            let ([mut dz, mut expected], [mut dgamma, mut dbeta]) = (stored(rows.len()), stored(g.c_in));
+            fused.conv2d_backward_input(&g, &z, &w, &dy, None, &mut dz, &mut dgamma, &mut dbeta).unwrap();
+            cpu.conv2d_backward_input(&g, &w, &dy, &mut expected).unwrap();
+            assert_eq!(bits(&dz), bits(&expected));
+            let ([mut dx, _], [mut dgamma_after, mut dbeta_after]) = (stored(rows.len()), stored(g.c_in));
+            let (to_gamma, to_beta) = (&mut dgamma_after, &mut dbeta_after);
+            cpu.batch_norm_relu_backward(&rows, &p(), &x, &written, &dz, None, &mut dx, to_gamma, to_beta)
+                .unwrap();
+            assert_close(&dgamma, &wide(&dgamma_after), 1e-5);
+            assert_close(&dbeta, &wide(&dbeta_after), 1e-5);
+        });
+    }
+}
+
+/// An infinite factor makes the sums that it belongs to infinite or NaN, and is not lost.
+#[test]
+fn infinities_and_nans_reach_the_result() {
+    let g = Conv2d::new(&[2, 16, 16, 8], &[3, 3, 8, 8], 1, 1).unwrap();
+    // 3.4e38 is finite in f32, and infinite when it is rounded to bf16.
+    for special in [f32::INFINITY, f32::NAN, 3.4e38] {
+        let (mut x, w) = (random(1, g.x_rows().len()), random(2, 9 * 8 * 8));
+        x[0] = special;
+        each_mixed(|cpu| {
+            if !crate::conv2d::fuses_weight_gradient(cpu, &g) {
+                return; // computed in f32
+            }
+            let [y, ..] = found(cpu, &g, [&x, &w, &random(3, g.y_rows().len())], None);
+            assert!(y[..8].iter().all(|y| !y.is_finite()), "{special}: {:?}", &y[..8]);
+            assert!(y[y.len() / 2..].iter().all(|y| y.is_finite()), "{special} reaches the second image");
+        });
     }
 }

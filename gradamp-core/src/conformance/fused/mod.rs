@@ -29,13 +29,15 @@ enum Pass {
     /// The convolution's input gradient, and the batch norm's two sums over it. With a residual, z is a sum, and the share of another
     /// reader of z is added.
     BackwardInput { g: Conv2d, residual: bool },
+    /// The convolution's weight gradient.
+    WeightGradient { g: Conv2d },
     /// A max-pool's input gradient, and the batch norm's two sums over it.
     Pool { g: Pool2d },
     /// The rest of the batch norm's gradient, once its sums are known; and the residual's gradient, if there is one.
     Rest { g: Rows, residual: bool },
 }
 
-use Pass::{BackwardInput, Forward, Pool, Rest};
+use Pass::{BackwardInput, Forward, Pool, Rest, WeightGradient};
 
 /// x and the batch norm's operands, with the mean and variance of x.
 fn operands(g: &Rows) -> Operands {
@@ -67,7 +69,7 @@ impl Pass {
     /// The rows of z.
     fn rows(&self) -> Rows {
         match self {
-            Forward { g, .. } | BackwardInput { g, .. } => g.x_rows(),
+            Forward { g, .. } | BackwardInput { g, .. } | WeightGradient { g } => g.x_rows(),
             Pool { g } => g.x_rows(),
             Rest { g, .. } => *g,
         }
@@ -115,6 +117,12 @@ impl Case for Pass {
                 run.backward_input(g, &w, &dy, others, outputs.buffers())?;
                 outputs.read(backend)
             }
+            WeightGradient { g } => {
+                let dy = upload(backend, &dy(g))?;
+                let mut dw = Output::new(backend, "dw", g.w_shape().iter().product())?;
+                run.backward_weight(g, &dy, &mut dw.buffer)?;
+                Ok(vec![dw.read(backend)?])
+            }
             Pool { g } => {
                 let [index, dy] = MaxPoolBackward { g: *g }.operands().map(|values| upload(backend, &values));
                 let mut outputs = Outputs::new(backend, &rows)?;
@@ -153,14 +161,15 @@ impl Case for Pass {
                 Expected::rounded("dbeta", found.dbeta, all, &larger.dbeta),
             ]
         };
+        // The roundings of z are counted among those of the sums.
+        let reads_z = |g: &Conv2d, pass: conv2d::Pass| {
+            let image = |rows: Array2<f64>| rows.into_shape_with_order(g.x_shape()).unwrap_or_default();
+            let twin = host.twin();
+            pass.expected(&image(twin.y.mapv(|y| y.max(0.0))), &image(twin.y_magnitude))
+        };
         match *self {
-            Forward { g, bias, moments } => {
-                let image = |rows: Array2<f64>| rows.into_shape_with_order(g.x_shape()).unwrap_or_default();
-                let twin = host.twin();
-                // The roundings of z are counted among those of the sums.
-                let (z, sizes) = (image(twin.y.mapv(|y| y.max(0.0))), image(twin.y_magnitude));
-                conv2d::Pass::Forward { g, bias, moments }.expected(&z, &sizes)
-            }
+            Forward { g, bias, moments } => reads_z(&g, conv2d::Pass::Forward { g, bias, moments }),
+            WeightGradient { g } => reads_z(&g, conv2d::Pass::BackwardWeight { g }),
             BackwardInput { g, residual } => {
                 let nothing = Array4::zeros(g.x_shape());
                 let [mut dz, mut sizes] =
@@ -206,6 +215,9 @@ fn forward() -> Result<Vec<Pass>> {
 fn backward_input() -> Result<Vec<Pass>> {
     cases(|g| [false, true].map(|residual| BackwardInput { g, residual }).into())
 }
+fn weight_gradient() -> Result<Vec<Pass>> {
+    cases(|g| vec![WeightGradient { g }])
+}
 fn pools() -> Result<Vec<Pass>> {
     let with_rows = pool::geometries()?.into_iter().filter(|g| g.x_rows().rows > 1);
     Ok(with_rows.map(|g| Pool { g }).collect())
@@ -235,6 +247,16 @@ pub fn fused_input_gradient_equals_its_default<B: Backend>(backend: &B) -> Resul
     equals_default(backend, &backward_input()?)
 }
 
+/// The weight gradient of a convolution that reads relu(batch_norm(x)).
+pub fn fused_weight_gradient_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_twin(backend, &weight_gradient()?)
+}
+
+/// The default is a batch norm, a rectifier and a weight gradient.
+pub fn fused_weight_gradient_equals_its_default<B: Backend>(backend: &B) -> Result<(), Violation> {
+    equals_default(backend, &weight_gradient()?)
+}
+
 /// The gradient between the rectifier and a max-pool, and the batch norm's sums over it.
 pub fn fused_pool_equals_its_twin<B: Backend>(backend: &B) -> Result<(), Violation> {
     equals_twin(backend, &pools()?)
@@ -260,6 +282,7 @@ pub(super) fn samples() -> Result<Vec<impl Case>> {
     Ok(vec![
         Forward { g, bias: true, moments: true },
         BackwardInput { g, residual: true },
+        WeightGradient { g },
         Pool { g: Pool2d::new(&g.x_shape(), 2, 2)? },
         Rest { g: g.x_rows(), residual: true },
     ])

@@ -76,6 +76,13 @@ impl<B: Backend> Run<'_, B> {
         self.sums(dz, [dgamma, dbeta])
     }
 
+    pub(super) fn backward_weight(&self, g: &Conv2d, dy: &B::Buffer, dw: &mut B::Buffer) -> Result<()> {
+        match self.fused_kernels(g).filter(|fused| fused.fuses_weight_gradient(g)) {
+            Some(fused) => fused.conv2d_backward_weight(g, &self.z, dy, dw),
+            None => self.backend.conv2d_backward_weight(g, &self.written()?, dy, dw),
+        }
+    }
+
     pub(super) fn pool(
         &self,
         g: &Pool2d,

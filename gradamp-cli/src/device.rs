@@ -133,6 +133,10 @@ impl Chosen {
     pub fn run<T: Task>(self, opening: &Opening, task: T) -> Result<T::Output> {
         if self.precision(opening.precision) != opening.precision {
             output::message("this device has no mixed precision; it multiplies in f32");
+        } else if opening.precision == Precision::Mixed && matches!(self, Chosen::Cpu) {
+            output::message(
+                "mixed precision on the CPU: factors are rounded to bf16, which has the range of f32 and needs no loss scaling",
+            );
         }
         if let Chosen::Gpu { adapter, or_cpu } = self {
             let options = options(&adapter, opening)?;
@@ -199,7 +203,12 @@ pub fn cpu(threads: usize, precision: Precision) -> Result<Cpu> {
 
 /// Whether `backend` is the CPU.
 pub fn is_cpu<B: Backend>(backend: &B) -> bool {
-    (backend as &dyn std::any::Any).is::<Cpu>()
+    cpu_precision(backend).is_some()
+}
+
+/// The precision in which `backend` multiplies if it is the CPU.
+pub fn cpu_precision<B: Backend>(backend: &B) -> Option<Precision> {
+    (backend as &dyn std::any::Any).downcast_ref().map(Cpu::precision)
 }
 
 /// The number of threads that the machine runs at the same time.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
 
 use gradamp_core::amplify::{Amplify, LearningRate, Strategy};
-use gradamp_core::backend::Device;
+use gradamp_core::backend::{Device, Precision};
 use gradamp_core::conformance::agreement::FirstStep;
 use gradamp_core::nn::ActivationFunction;
 use gradamp_core::optim::{
@@ -11,7 +11,7 @@ use gradamp_core::optim::{
 };
 use gradamp_core::train::{Control, EpochReport, Observer, SiteSignals, Snapshot, TrainSettings, Trainer};
 use gradamp_core::{Backend, BatchSource, Hooks, Module, Parameters, Reference, Tape, ops};
-use gradamp_cpu::Cpu;
+use gradamp_cpu::{Cpu, Isa};
 use gradamp_data::{DataSettings, Loader, ShapesSettings, Source};
 use gradamp_models::{Architecture, Model, ModelSettings};
 
@@ -34,6 +34,13 @@ fn model<B: Backend>(backend: &B, architecture: Architecture) -> (Model, Paramet
     (Model::new(&settings, &mut parameters).unwrap(), parameters)
 }
 
+/// A model of 16 channels in its first stage.
+fn wider_model<B: Backend>(backend: &B, architecture: Architecture) -> (Model, Parameters<B>) {
+    let mut parameters = Parameters::new(backend, SEED);
+    let settings = ModelSettings::new(architecture).with_width(16);
+    (Model::new(&settings, &mut parameters).unwrap(), parameters)
+}
+
 /// Tries several batches, since a rectifier's input may be so close to 0 that rounding decides its sign; see
 /// [`FirstStep::switched`].
 #[test]
@@ -53,6 +60,27 @@ fn first_gradients_agree_with_those_of_the_reference_backend() {
             assert!(layer.worst_gradient() < 1e-4 && layer.activation < 1e-4, "{architecture}: {layer:?}");
         }
         assert!(layers.iter().any(|layer| layer.activation > 0.0), "both sum in the same order");
+    }
+}
+
+/// In mixed precision, the activations of a first step are those of f32 up to the rounding of factors to bf16, and so is the gradient of
+/// the last layer. Below, a rectifier that rounding switches changes single gradients by their whole value.
+#[test]
+fn mixed_precision_changes_activations_little() {
+    let isa = Isa::ALL.into_iter().rev().find(|isa| isa.has_mixed()).unwrap();
+    let (exact, mixed) = (Cpu::default(), Cpu::with_precision(2, isa, Precision::Mixed).unwrap());
+    let source = loader(64, 64);
+    for architecture in [Architecture::ResNet18, Architecture::Vgg11] {
+        let (on_mixed, expected) = (wider_model(&mixed, architecture), wider_model(&exact, architecture));
+        let mut batches = source.epoch(&mixed, 0, 0).unwrap().zip(source.epoch(&exact, 0, 0).unwrap());
+        let (a, b) = batches.next().unwrap();
+        let found = FirstStep::compute(&on_mixed.0, &on_mixed.1, &a.unwrap()).unwrap();
+        let expected = FirstStep::compute(&expected.0, &expected.1, &b.unwrap()).unwrap();
+        let layers = found.differences(&expected);
+        assert!(layers.iter().all(|layer| layer.activation < 0.05), "{architecture}: {layers:?}");
+        assert!(layers.iter().any(|layer| layer.activation > 1e-4), "{architecture} is not rounded");
+        let last = layers.last().unwrap();
+        assert!(last.worst_gradient() < 0.05, "{architecture}: {last:?}");
     }
 }
 

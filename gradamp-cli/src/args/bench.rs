@@ -19,7 +19,7 @@ pub struct DeviceArgs {
     /// The most memory that tensors may occupy on a GPU, such as 4GiB.
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub gpu_memory: Option<Memory>,
-    /// The precision in which a GPU multiplies: f32, or mixed (f16 factors, f32 sums).
+    /// The precision of products: f32, or mixed (factors in f16 on a GPU, in bf16 on a CPU; sums in f32).
     #[arg(long, default_value = "f32", value_parser = precision())]
     pub precision: Precision,
     /// Use the kernels that the command `tune` found to be the fastest on this GPU.
@@ -110,7 +110,7 @@ fn precision() -> impl TypedValueParser<Value = Precision> {
         PossibleValue::new(precision.name()).help(match precision {
             Precision::F32 => "Everything is computed in f32",
             Precision::Mixed => {
-                "The factors of convolutions are rounded to f16; products, sums and tensors are f32"
+                "Factors are rounded to f16 on a GPU, to bf16 on a CPU; sums and tensors are f32"
             }
         })
     };

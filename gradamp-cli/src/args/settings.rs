@@ -38,7 +38,7 @@ pub struct SettingsArgs {
     /// The most memory that tensors may occupy on a GPU, such as 4GiB.
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub gpu_memory: Option<String>,
-    /// The precision in which a GPU multiplies: f32, or mixed (f16 factors, f32 sums).
+    /// The precision of products: f32, or mixed (factors in f16 on a GPU, in bf16 on a CPU; sums in f32).
     #[arg(long)]
     pub precision: Option<String>,
     /// Use the kernels that the command `tune` found to be the fastest on this GPU.

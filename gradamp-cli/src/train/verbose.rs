@@ -1,6 +1,7 @@
-//! `gradamp train --verbose`: what was chosen for a run.
+//! What a run's device decides, and what `gradamp train --verbose` tells of it.
 
 use gradamp_core::Backend;
+use gradamp_core::train::TrainSettings;
 use gradamp_study::config::LoopSettings;
 use gradamp_study::config::tree::shown;
 
@@ -10,15 +11,25 @@ use crate::failure::Result;
 use crate::{device, output};
 
 impl<B: Backend> Run<'_, B> {
+    /// The trainer's settings. On a CPU the loss is scaled only if that is asked for: bf16 has the range of f32.
+    pub(super) fn train_settings(&self) -> TrainSettings {
+        let config = &self.resolved.config;
+        let settings = config.train_settings();
+        match device::is_cpu(&self.backend) && config.train.loss_scaling.is_none() {
+            true => settings.with_loss_scaling(None),
+            false => settings,
+        }
+    }
+
     /// Prints the device, the place of the data and of the batches, and the settings that differ from their defaults.
     pub(super) fn tell_choices(&self, sources: &Sources<B>) -> Result<()> {
         let config = &self.resolved.config;
         let LoopSettings { device: wanted, precision, tuned, .. } = &config.train;
         let backend = &self.backend;
-        let (precision, kernels) = match device::is_cpu(backend) {
-            true => ("f32", ""),
-            false if *tuned => (precision.name(), ", with the kernels that `tune` measured"),
-            false => (precision.name(), ", with the default kernels"),
+        let (precision, kernels) = match device::cpu_precision(backend) {
+            Some(precision) => (precision.name(), ""),
+            None if *tuned => (precision.name(), ", with the kernels that `tune` measured"),
+            None => (precision.name(), ", with the default kernels"),
         };
         let ahead = match backend.steps_ahead() {
             0 => "reads the result of each step at once".to_owned(),

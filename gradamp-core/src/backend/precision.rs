@@ -2,14 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How exactly convolutions multiply. A backend that lacks a precision computes in f32.
+/// How exactly convolutions and products of matrices multiply. A backend that lacks a precision computes in f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// Factors, products and sums are f32.
     #[default]
     F32,
-    /// Factors are rounded to f16; products, sums and all tensors are f32.
+    /// Factors are rounded to f16 on GPUs and to bf16 on CPUs; products, sums and all tensors are f32. On GPUs only convolutions
+    /// round their factors.
     Mixed,
 }
 

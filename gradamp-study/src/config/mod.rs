@@ -82,7 +82,7 @@ pub struct LoopSettings {
     /// The most memory that tensors may occupy on a GPU; without this setting, all memory that the GPU has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_memory: Option<Memory>,
-    /// The precision in which a GPU multiplies. The CPU, and a GPU without 16-bit floats, always multiply in f32.
+    /// The precision of products. A GPU without 16-bit floats and a CPU without instructions for bf16 multiply in f32.
     pub precision: Precision,
     /// Whether a GPU uses the kernels that `gradamp tune` found to be the fastest.
     pub tuned: bool,
@@ -106,7 +106,7 @@ pub struct LoopSettings {
     pub baseline: bool,
     /// What to do when the loss is not finite.
     pub on_divergence: OnDivergence,
-    /// Loss scaling, which keeps gradients from vanishing in half precision. `precision = "mixed"` uses its defaults.
+    /// Loss scaling, which keeps gradients from vanishing in half precision. `precision = "mixed"` uses its defaults on a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_scaling: Option<LossScaling>,
 }

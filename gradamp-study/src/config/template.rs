@@ -57,7 +57,7 @@ const MEANINGS: [(&str, &str); 88] = [
     ("train.device", "auto, cpu, gpu, gpu:NUMBER or gpu:NAME"),
     ("train.threads", "threads of the CPU; 0 for all cores"),
     ("train.gpu_memory", "the most memory of tensors on a GPU, such as \"4GiB\"; by default all of it"),
-    ("train.precision", "f32, or mixed (f16 factors, f32 sums) on a GPU"),
+    ("train.precision", "f32, or mixed: factors in f16 on a GPU or in bf16 on a CPU, sums in f32"),
     ("train.tuned", "whether a GPU uses the kernels that `gradamp tune` found"),
     ("train.evaluate_every", "epochs between evaluations"),
     ("train.log_interval", "steps between lines of metrics.jsonl; 0 for none"),

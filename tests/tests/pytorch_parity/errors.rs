@@ -2,6 +2,17 @@
 
 use std::fmt;
 
+/// The limits: gradient, loss, state, logits, and logits in evaluation mode.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits([f64; 5]);
+
+impl Limits {
+    /// The limits for factors in f32.
+    pub const F32: Self = Self([GRADIENT_LIMIT, LOSS_LIMIT, STATE_LIMIT, LOGITS_LIMIT, EVAL_LOGITS_LIMIT]);
+    /// The limits for factors in bf16, each of which is rounded by up to 1/512 of itself.
+    pub const BF16: Self = Self([3e-2, 5e-3, 4e-2, 4e-2, 4e-2]);
+}
+
 /// The limit for every parameter's gradient in the first step: ‖difference‖ / ‖PyTorch's gradient‖.
 const GRADIENT_LIMIT: f64 = 1e-4;
 /// The limit for the loss in every step: |difference|.
@@ -26,20 +37,21 @@ pub struct Errors {
 }
 
 impl Errors {
-    fn with_limits(&self) -> [(&'static str, &Worst, f64); 6] {
+    fn with_limits(&self, limits: Limits) -> [(&'static str, &Worst, f64); 6] {
+        let Limits([gradient, loss, state, logits, eval_logits]) = limits;
         [
-            ("loss", &self.loss, LOSS_LIMIT),
-            ("gradient", &self.gradient, GRADIENT_LIMIT),
-            ("parameter", &self.parameter, STATE_LIMIT),
-            ("running statistic", &self.statistic, STATE_LIMIT),
-            ("logits", &self.logits, LOGITS_LIMIT),
-            ("evaluation logits", &self.eval_logits, EVAL_LOGITS_LIMIT),
+            ("loss", &self.loss, loss),
+            ("gradient", &self.gradient, gradient),
+            ("parameter", &self.parameter, state),
+            ("running statistic", &self.statistic, state),
+            ("logits", &self.logits, logits),
+            ("evaluation logits", &self.eval_logits, eval_logits),
         ]
     }
 
     /// A message for each difference that exceeds its limit.
-    pub fn beyond_limits(&self) -> Vec<String> {
-        let limits = self.with_limits();
+    pub fn beyond_limits(&self, limits: Limits) -> Vec<String> {
+        let limits = self.with_limits(limits);
         let beyond = limits.iter().filter(|(_, worst, limit)| worst.error >= *limit);
         beyond.map(|(what, worst, limit)| format!("{what} {worst}, the limit is {limit:.0e}")).collect()
     }
@@ -47,7 +59,7 @@ impl Errors {
 
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let errors = self.with_limits().map(|(what, worst, _)| format!("{what} {worst}"));
+        let errors = self.with_limits(Limits::F32).map(|(what, worst, _)| format!("{what} {worst}"));
         write!(f, "largest errors: {}", errors.join(", "))
     }
 }

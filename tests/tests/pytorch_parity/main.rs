@@ -17,22 +17,39 @@ mod replay;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use errors::Limits;
 use fixture::{Case, Fixture};
 use gradamp_core::Backend;
 use gradamp_core::amplify::Placement;
-use gradamp_cpu::Cpu;
+use gradamp_core::backend::Precision;
+use gradamp_cpu::{Cpu, Isa};
 use gradamp_wgpu::{Options, Wgpu};
 use replay::replay;
 
 #[test]
 fn the_fixtures_of_this_project_are_reproduced() {
-    check_folder(&own_folder(), &Cpu::default());
+    check_folder(&own_folder(), &Cpu::default(), Limits::F32);
 }
 
 #[test]
 fn the_fixtures_of_the_named_folder_are_reproduced() {
     for folder in named_folders() {
-        check_folder(&folder, &Cpu::default());
+        check_folder(&folder, &Cpu::default(), Limits::F32);
+    }
+}
+
+/// Factors in bf16, with the instructions of this machine, or else in plain Rust. Only networks without rectifiers and max-pools are
+/// compared: where rounding to bf16 switches a rectifier, a gradient is 0 instead of its value.
+#[test]
+fn mixed_precision_reproduces_smooth_networks_within_wider_limits() {
+    const SMOOTH: [&str; 3] = ["mlp_sigmoid_output", "mlp_tanh_norm_params", "resnet18_plain_sigmoid_output"];
+    let isa = Isa::ALL.into_iter().rev().find(|isa| isa.has_mixed()).unwrap();
+    let cpu = Cpu::with_precision(2, isa, Precision::Mixed).unwrap();
+    for folder in named_folders().into_iter().filter(|folder| folder.ends_with("plain")) {
+        for name in SMOOTH {
+            let failures = failures(&folder.join(name).with_extension("safetensors"), &cpu, Limits::BF16);
+            assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+        }
     }
 }
 
@@ -41,7 +58,7 @@ fn the_gpu_reproduces_the_fixtures() {
     let Some(adapter) = gradamp_wgpu::testing::adapter().unwrap() else { return };
     let gpu = Wgpu::open(&adapter, &Options::default()).unwrap();
     for folder in [own_folder()].into_iter().chain(named_folders()) {
-        check_folder(&folder, &gpu);
+        check_folder(&folder, &gpu, Limits::F32);
     }
 }
 
@@ -71,25 +88,25 @@ fn print_always(line: &str) {
 }
 
 /// Replays every fixture in a folder. Fails at the end, with all messages.
-fn check_folder(folder: &Path, backend: &impl Backend) {
+fn check_folder(folder: &Path, backend: &impl Backend, limits: Limits) {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
     files.sort();
     assert!(!files.is_empty(), "{}: holds no .safetensors file", folder.display());
-    let failures: Vec<String> = files.iter().flat_map(|file| failures(file, backend)).collect();
+    let failures: Vec<String> = files.iter().flat_map(|file| failures(file, backend, limits)).collect();
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
 /// Replays the fixture in `file`, prints its largest differences, and returns a message for each one that exceeds its
 /// limit.
-fn failures(file: &Path, backend: &impl Backend) -> Vec<String> {
+fn failures(file: &Path, backend: &impl Backend, limits: Limits) -> Vec<String> {
     let message = |what: String| format!("{} on {}: {what}", file.display(), backend.name());
     let result = Fixture::open(file, backend).and_then(|fixture| Ok((replay(&fixture)?, fixture.case.name)));
     match result {
         Ok((errors, case)) => {
             print_always(&format!("parity {case} on {}: {errors}", backend.name()));
-            errors.beyond_limits().into_iter().map(message).collect()
+            errors.beyond_limits(limits).into_iter().map(message).collect()
         }
         Err(error) => vec![message(error.to_string())],
     }
@@ -122,7 +139,7 @@ fn a_wrong_setting_exceeds_the_limits() {
         for (what, change) in changes {
             let mut fixture = Fixture::open(Path::new(file), &Cpu::default()).unwrap();
             change(&mut fixture.case);
-            let beyond = replay(&fixture).unwrap().beyond_limits();
+            let beyond = replay(&fixture).unwrap().beyond_limits(Limits::F32);
             assert!(!beyond.is_empty(), "{file}: a wrong {what} is within the limits");
         }
     }
@@ -145,7 +162,7 @@ fn an_error_in_a_fixture_names_its_file() {
         let header_end = 8 + usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
         let header = std::str::from_utf8(&bytes[8..header_end]).unwrap().replace(right, wrong);
         std::fs::write(&file, [&bytes[..8], header.as_bytes(), &bytes[header_end..]].concat()).unwrap();
-        let failures = failures(&file, &Cpu::default());
+        let failures = failures(&file, &Cpu::default(), Limits::F32);
         let [failure] = &*failures else { panic!("{wrong}: {failures:?}") };
         assert!(
             failure.contains(message) && failure.contains(&format!("parity_{i}.safetensors")),

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::bf16::{Bf16, DEPTH, Initial, Instructions, RIGHT_TILE, ROWS, Step, Steps, Strides, Tile};
 use crate::device::Cpu;
@@ -39,10 +39,11 @@ impl Cpu {
     }
 }
 
-/// Multiplies the same few tiles in bf16 again and again. Returns the number of multiplications and additions.
+/// Multiplies the same few tiles in bf16 again and again, so long that starting a thread takes no part of it. Returns the number of
+/// multiplications and additions.
 fn multiply_halves(bf16: &Instructions) -> usize {
     const STEPS: usize = 2048;
-    const TIMES: usize = 16;
+    const LEAST: Duration = Duration::from_millis(20);
     let kernel = bf16.kernels.wide;
     let (a, b) = (vec![Bf16::round(0.5); kernel.tiles * RIGHT_TILE], vec![Bf16::round(0.5); 2 * RIGHT_TILE]);
     let steps: Steps = (0..STEPS).map(|_| Step { a: 0, b: 0 }).collect();
@@ -50,13 +51,15 @@ fn multiply_halves(bf16: &Instructions) -> usize {
     let tiles: Vec<_> = (c.chunks_mut(ROWS * kernel.columns).enumerate())
         .map(|(i, c)| Tile { a: i * RIGHT_TILE, c: c.as_mut_ptr() })
         .collect();
-    for _ in 0..TIMES {
+    let (start, mut times) = (Instant::now(), 0);
+    while start.elapsed() < LEAST {
         let strides = Strides { a: DEPTH, c: kernel.columns };
         // SAFETY: each tile is a part of `c`, which nothing else accesses.
         unsafe { kernel.multiply((&a, &b), &steps, Initial::Target, &tiles, strides) }
+        times += 1;
     }
     black_box(c);
-    2 * TIMES * STEPS * kernel.tiles * ROWS * kernel.columns * DEPTH
+    2 * times * STEPS * kernel.tiles * ROWS * kernel.columns * DEPTH
 }
 
 /// Runs the loop with the widest vectors of `isa`. Returns their number of lanes.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::args::Shard;
+use super::args::Share;
 use super::child::{Ended, Task};
 use super::preflight::Extent;
 use gradamp_study::config::Device;
@@ -23,8 +23,8 @@ pub struct Setup<'a> {
     pub expansion: &'a Expansion,
     /// The amount of work in each run.
     pub extents: &'a [Extent],
-    /// The shard of runs that belongs to this process.
-    pub shard: Shard,
+    /// The runs that belong to this process.
+    pub share: Share,
     /// The number of threads for a run whose settings don't set one.
     pub threads: usize,
     /// The device that replaces the study's device.
@@ -40,7 +40,7 @@ pub struct Board<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RunState {
-    /// A run of another shard.
+    /// A run of another process.
     NotMine,
     /// A run that may have to be trained.
     Open,
@@ -78,9 +78,9 @@ pub struct Job {
 }
 
 impl<'a> Board<'a> {
-    /// A board on which the state of every run of the shard is still unknown.
+    /// A board on which the state of every run of the share is still unknown.
     pub fn new(setup: &'a Setup<'a>) -> Self {
-        let state = |i| if setup.shard.holds(i) { RunState::Open } else { RunState::NotMine };
+        let state = |i| if setup.share.holds(i) { RunState::Open } else { RunState::NotMine };
         Self { setup, states: (0..setup.expansion.plan.runs.len()).map(state).collect() }
     }
 

@@ -8,6 +8,7 @@
 //! | `configs/NAME.toml` | each run's settings, resolved: `gradamp train --config` makes the run by itself |
 //! | `runs/NAME/` | the run folders |
 //! | `failures/NAME.json` | why a run failed, if the run could not record the error itself |
+//! | `slurm/` | the jobs that were submitted, their scripts and outputs |
 //! | `results.csv`, `results.jsonl` | a line for each run of the plan, always made from the run folders |
 
 mod axis;
@@ -36,7 +37,7 @@ pub use data::{Cell, SweepData, cell_table, roles_in_words};
 pub use embedded::{EMBEDDED, EmbeddedStudy};
 pub use expand::{Expansion, expand};
 pub use findings::findings;
-pub use folder::{check_runs, default_root, keep_draws, prepare};
+pub use folder::{check_runs, default_root, keep_draws, planned, prepare};
 pub use halving::Fate;
 pub(crate) use plan::plain;
 pub use plan::{Axes, Choice, Measure, Plan, PlannedContrast, PlannedRun, Role};

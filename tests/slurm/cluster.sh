@@ -32,7 +32,7 @@ CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket=$CLUSTER/munge/socket
+AuthInfo=socket=$CLUSTER/munge/socket,cred_expire=5
 CryptoType=crypto/munge
 StateSaveLocation=$CLUSTER/state
 SlurmdSpoolDir=$CLUSTER/spool/%n
@@ -62,7 +62,7 @@ MinJobAge=600
 OverTimeLimit=0
 CONF
         for node in "${NODES[@]}"; do
-            echo "NodeName=$node NodeHostname=$(hostname) NodeAddr=127.0.0.1 Port=${ports[$number]} CPUs=2 RealMemory=1000 State=UNKNOWN"
+            echo "NodeName=$node NodeHostname=$(hostname) NodeAddr=127.0.0.1 Port=${ports[$number]} CPUs=1 RealMemory=1000 State=UNKNOWN"
             number=$((number + 1))
         done
         echo "PartitionName=low Nodes=ALL Default=YES PriorityTier=1 MaxTime=60 State=UP"
@@ -90,14 +90,18 @@ node_start() {
 
 cluster_stop() {
     local file pid
+    set +e # also what has ended already is no reason to leave the rest
     [ -n "${SLURM_CONF:-}" ] && scancel --user=root 2>/dev/null
-    # Every process with this cluster's configuration or folder on its command line: the daemons and the steps of jobs.
+    # The daemons by their numbers, and then what has the cluster's own folder on its command line: programs and runs of jobs.
     for file in "$CLUSTER"/slurmctld.pid "$CLUSTER"/slurmd-*.pid "$CLUSTER"/munge/pid; do
         [ -s "$file" ] && pid=$(<"$file") && kill "$pid" 2>/dev/null
     done
     sleep 1
-    for file in "$CLUSTER"/pids/* "$CLUSTER"/slurmctld.pid "$CLUSTER"/slurmd-*.pid; do
-        [ -s "$file" ] && pid=$(<"$file") && kill -KILL "$pid" 2>/dev/null
+    for pid in $(pgrep -f -- "$(dirname "$CLUSTER")/"); do
+        [ "$pid" = $$ ] || kill -KILL "$pid" 2>/dev/null
+    done
+    for pid in $(pgrep -f '^slurmstepd: '); do
+        [[ "$(readlink "/proc/$pid/cwd")" = "$CLUSTER"/* ]] && kill -KILL "$pid" 2>/dev/null
     done
     return 0
 }

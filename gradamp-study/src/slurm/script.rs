@@ -122,11 +122,8 @@ impl Jobs {
             .as_ref()
             .map_or(String::new(), |device| format!(" --device {}", shell::word(device.as_ref())));
         let command = format!("\"$program\" sweep --planned \"$sweep\"{run} --jobs 1{device}");
-        format!(
-            "{}{list}{}",
-            self.head("Trains one run of a sweep in each task of an array."),
-            task(&command)
-        )
+        let head = self.head(&format!("Trains one run of a sweep in each task of an array.\n{HEED}"));
+        format!("{head}{list}{}", task(&command))
     }
 
     /// The script of the job that collects the results.
@@ -156,21 +153,34 @@ done
     }
 }
 
+/// Heeds requests to stop from the first moment, because a task may be signalled as soon as it begins.
+const HEED: &str = "asked=
+child=
+stop() {
+    asked=1
+    [ -z \"$child\" ] || kill -TERM \"$child\" 2>/dev/null
+}
+trap stop TERM USR1 HUP INT";
+
 /// Runs the command of a task. Slurm may signal the shell alone or with the program, so the shell passes every request to stop on and
-/// waits until the program has saved. Exit code 130 says that there is more to do. If Slurm has not ended or requeued the task itself, as
+/// waits until the program has saved. Exit code 130 says that there is more to do, and so does the end by a signal that came before the
+/// program heeded it. If Slurm has not ended or requeued the task itself, as
 /// before its time limit, the task requeues itself.
 fn task(command: &str) -> String {
     format!(
         "{command} &
 child=$!
-trap 'kill -TERM \"$child\" 2>/dev/null' TERM USR1 HUP INT
+[ -z \"$asked\" ] || stop
 wait \"$child\"
 while kill -0 \"$child\" 2>/dev/null; do wait \"$child\"; done
 wait \"$child\"
 code=$?
-if [ \"$code\" = 130 ] && scontrol show job --oneliner \"$SLURM_JOB_ID\" | grep -q ' JobState=RUNNING '; then
+# The last task of an array has the array's number, by which scontrol would requeue all tasks.
+task=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
+case $code in 129 | 138 | 143) code=130 ;; esac # it was asked to stop before it had begun
+if [ \"$code\" = 130 ] && scontrol show job --oneliner \"$task\" | grep -q ' JobState=RUNNING '; then
     echo \"requeued: the run is saved and goes on in another attempt\"
-    scontrol requeue \"$SLURM_JOB_ID\"
+    scontrol requeue \"$task\"
 fi
 exit \"$code\"
 "
@@ -260,11 +270,12 @@ mod tests {
             ("130", "RUNNING", true),
             ("130", "CANCELLED", false),
             ("130", "COMPLETING", false),
+            ("143", "RUNNING", true),
         ] {
             let (ended, said, _) = run(code, state);
-            assert_eq!(ended, code.parse().ok());
+            assert_eq!(ended, if code == "143" { Some(130) } else { code.parse().ok() });
             assert!(said.starts_with(&call), "{said}");
-            assert_eq!(said.contains("scontrol requeue 7"), requeues, "{code} {state}: {said}");
+            assert_eq!(said.contains("scontrol requeue 7_1"), requeues, "{code} {state}: {said}");
         }
         std::fs::remove_file(at("plan.json")).unwrap();
         let (ended, said, error) = run("0", "RUNNING");
@@ -277,11 +288,8 @@ mod tests {
     fn a_task_passes_signals_on_and_waits_until_the_program_has_saved() {
         let place = tempfile::tempdir().unwrap();
         let program = "trap 'sleep 0.3; touch saved; exit 9' TERM; touch ready; while :; do sleep 0.05; done";
-        std::fs::write(
-            place.path().join("task.sh"),
-            task(&format!("bash -c {}", shell::word(program.as_ref()))),
-        )
-        .unwrap();
+        let command = format!("bash -c {}", shell::word(program.as_ref()));
+        std::fs::write(place.path().join("task.sh"), format!("{HEED}\n{}", task(&command))).unwrap();
         for signal in ["TERM", "USR1", "HUP"] {
             let mut shell = Command::new("bash").arg("task.sh").current_dir(place.path()).spawn().unwrap();
             let is_there = |name: &str| place.path().join(name).exists();

@@ -13,6 +13,7 @@
 
 mod axis;
 mod baseline;
+mod claim;
 mod collect;
 mod contrast;
 mod data;
@@ -22,6 +23,7 @@ mod expand;
 mod findings;
 mod folder;
 mod halving;
+mod lease;
 mod names;
 mod plan;
 mod results;
@@ -30,9 +32,8 @@ mod study;
 mod tests;
 
 pub use baseline::{amplifies, unamplified};
-pub use collect::{
-    Claim, RunSnapshot, collect, different_data, fates, forget_failure, has_begun, record_failure,
-};
+pub use claim::Claim;
+pub use collect::{RunSnapshot, collect, different_data, fates, forget_failure, has_begun, record_failure};
 pub use data::{Cell, SweepData, cell_table, roles_in_words};
 pub use embedded::{EMBEDDED, EmbeddedStudy};
 pub use expand::{Expansion, expand};

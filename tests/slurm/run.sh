@@ -185,7 +185,7 @@ if unshare --mount true 2>/dev/null; then
     unshare --mount bash -c "mount -t tmpfs none '$place/hidden' && slurmd -N n3 -f '$SLURM_CONF'"
     "$program" sweep cancel.toml --out hidden/sweep --slurm --sbatch-arg=--nodelist=n3 >/dev/null
     shows() { "$program" watch hidden/sweep --once --size 200x30 >frame && grep -q "$1" frame; }
-    wait_for 60 "the failure of a node that does not see the folder" shows "does it see the sweep's folder"
+    wait_for 60 "the failure of a node that does not see the folder" shows "does the node see the sweep's folder"
     [ -z "$(ls hidden/sweep/runs)" ] || fail "something was written"
     "$program" watch hidden/sweep --cancel >/dev/null
     say "a node that does not see the folder is named"

@@ -9,8 +9,8 @@ pub const SACCT_FORMAT: &str = "JobID,State,NodeList,ExitCode";
 
 /// The cause of a task that another job displaced.
 const PREEMPTION: &str = "preemption";
-/// How Slurm reports a task whose output it could not open: as a signal of this number.
-const NO_OUTPUT: [&str; 2] = ["RaisedSignal:53", "exit code 0:53"];
+/// How versions of Slurm report a task whose output they could not open.
+const NO_OUTPUT: [&str; 3] = ["JobLaunchFailure", "RaisedSignal:53", "exit code 0:53"];
 
 /// The state of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl fmt::Display for Task {
             write!(f, " on {}", self.node)?;
         }
         if NO_OUTPUT.iter().any(|sign| self.reason.contains(sign)) {
-            f.write_str(" (the node cannot write the output: does it see the sweep's folder?)")?;
+            write!(f, " ({}: does the node see the sweep's folder?)", self.reason)?;
         } else if !self.reason.is_empty() {
             write!(f, " ({})", self.reason)?;
         }
@@ -245,7 +245,12 @@ mod tests {
     #[test]
     fn a_node_that_cannot_write_the_output_is_named() {
         let task = parse_squeue("12|0|FAILED|n2|RaisedSignal:53(Real-time_signal_19)|0|").remove(0);
-        assert!(task.to_string().contains("failed on n2 (the node cannot write the output"), "{task}");
+        assert!(task.to_string().ends_with("does the node see the sweep's folder?)"), "{task}");
+        let task = parse_squeue("12|0|FAILED|n2|JobLaunchFailure|0|").remove(0);
+        assert_eq!(
+            task.to_string(),
+            "failed on n2 (JobLaunchFailure: does the node see the sweep's folder?)"
+        );
     }
 
     #[test]

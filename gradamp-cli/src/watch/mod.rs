@@ -71,7 +71,7 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
     }
     // Errors in the folder are printed before the program changes to full-screen mode.
     let subject = if is_sweep {
-        Subject::Sweep(Table::open(&args.dir)?)
+        Subject::Sweep(Box::new(Table::open(&args.dir)?))
     } else {
         Subject::Run(Box::new(open(&args.dir)?))
     };
@@ -79,7 +79,7 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
     hangup::follow_terminal();
     let mut screen = Screen::acquire().map_err(Failure::failed)?;
     let ended = match subject {
-        Subject::Sweep(table) => show_table(&mut screen, table),
+        Subject::Sweep(table) => show_table(&mut screen, *table),
         Subject::Run(run) => show_run(&mut screen, *run, Role::Watch),
     };
     drop(screen);
@@ -94,7 +94,7 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
 
 /// What is being watched.
 enum Subject {
-    Sweep(Table),
+    Sweep(Box<Table>),
     Run(Box<Watched>),
 }
 

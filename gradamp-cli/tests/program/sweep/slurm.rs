@@ -157,3 +157,29 @@ fn the_scripts_are_shown_and_nothing_is_written() {
     }
     assert!(!place.path("d").exists());
 }
+
+/// As on a file system without locks: each call of `flock` fails. Two sweeps share a folder all the same.
+#[cfg(target_os = "linux")]
+#[test]
+fn without_locks_two_sweeps_train_each_run_once() {
+    use crate::reliability::trace::{can_trace, strace};
+    if !can_trace("file systems without locks") {
+        return;
+    }
+    let place = workplace();
+    run(&place, "sweep s.toml --out d --slurm --dry-run").succeeds();
+    let options = ["-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:error=ENOSYS"];
+    let start = || strace(&place, &options, "sweep s.toml --out d --jobs 1 --quiet");
+    let children = [start().spawn().unwrap(), start().spawn().unwrap()];
+    for mut child in children {
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+    for name in ["baseline_seed-1", "factor-1.5_seed-1", "factor-2_seed-1"] {
+        let record = fs::read_to_string(place.path(&format!("d/runs/{name}/run.json"))).unwrap();
+        assert!(
+            record.contains("\"outcome\": \"finished\"") && record.contains("\"resumed\": []"),
+            "{record}"
+        );
+        assert!(!place.path(&format!("d/failures/{name}.json")).exists(), "{name}");
+    }
+}

@@ -45,7 +45,7 @@ pub enum Command {
     /// Print a configuration file for a network and a data set, with every setting, its default and its meaning.
     Init(crate::init::InitArgs),
     /// Train the runs of a study and collect their results.
-    Sweep(crate::sweep::SweepArgs),
+    Sweep(Box<crate::sweep::SweepArgs>),
     /// Find a learning rate by a range test: the loss of a short training whose rate grows exponentially, without and with
     /// amplification.
     LrFind(Box<crate::lr_find::args::LrFindArgs>),

@@ -211,7 +211,10 @@ pub fn cpu_precision<B: Backend>(backend: &B) -> Option<Precision> {
     (backend as &dyn std::any::Any).downcast_ref().map(Cpu::precision)
 }
 
-/// The number of threads that the machine runs at the same time.
+/// The number of threads that the machine runs at the same time, or fewer if this process is a job of Slurm that got fewer cores:
+/// not every cluster confines its jobs to them.
 pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    let allotted = std::env::var("SLURM_CPUS_ON_NODE").ok().and_then(|cores| cores.parse().ok());
+    allotted.map_or(all, |cores: usize| all.min(cores.max(1)))
 }

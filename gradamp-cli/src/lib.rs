@@ -36,6 +36,7 @@ mod report;
 mod resume;
 mod runs;
 mod screen;
+mod slurm;
 mod stderr;
 mod sweep;
 mod tensorboard;

@@ -6,6 +6,7 @@
 //! | [`run_folder`] | the files of a run: logs, checkpoints, seals |
 //! | [`sweep`] | many runs by one file: the plan, and the results |
 //! | [`compare`] | two groups of runs, or the cells of a sweep, compared with tests and intervals |
+//! | [`slurm`] | the jobs of a sweep on a cluster |
 //! | [`statistics`] | the tests, intervals, effect sizes and corrections |
 //! | [`report`] | pages with figures about a run, several runs or a sweep |
 //! | [`range_test`] | the learning-rate range test |
@@ -40,6 +41,7 @@ pub mod report;
 pub mod resume;
 pub mod run_folder;
 pub mod shell;
+pub mod slurm;
 pub mod statistics;
 pub mod sweep;
 pub mod tensorboard;

@@ -7,13 +7,14 @@ use clap::Args;
 
 use gradamp_study::config::Device;
 use gradamp_study::config::number::{real, whole};
+use gradamp_study::slurm::TimeLimit;
 
 /// `gradamp sweep`
 #[derive(Args, Debug)]
 pub struct SweepArgs {
     /// The study: a file with a base configuration, axes and seeds, or the name of a study inside the program, such as
     /// first-comparison (`config list` lists them).
-    #[arg(value_name = "STUDY.toml|NAME", required_unless_present = "collect")]
+    #[arg(value_name = "STUDY.toml|NAME", required_unless_present_any = ["collect", "planned"])]
     pub study: Option<PathBuf>,
     /// The sweep's folder; by default sweeps/NAME. If the folder already holds this sweep, the sweep is continued.
     #[arg(long, value_name = "DIR")]
@@ -49,9 +50,67 @@ pub struct SweepArgs {
     /// Write the results of the sweep in this folder again, from its run folders, and train nothing.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["study", "out", "controls", "dry_run", "shard", "jobs", "device"])]
     pub collect: Option<PathBuf>,
+    /// Train the sweep in this folder as its plan says, without reading the study again. The tasks on a cluster do so.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["study", "out", "controls", "dry_run", "collect"])]
+    pub planned: Option<PathBuf>,
+    /// With --planned: train only the run of this name.
+    #[arg(long, value_name = "NAME", requires = "planned", conflicts_with = "shard")]
+    pub run: Option<String>,
+    /// The options of a sweep on Slurm.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// Print only errors and results.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// The options of a sweep on Slurm.
+#[derive(Args, Debug)]
+pub struct ClusterArgs {
+    /// Submit the runs to Slurm instead of training them here: one job array with a task for each missing run, and a job that collects
+    /// the results. With --dry-run: print the scripts and submit nothing.
+    #[arg(long, conflicts_with_all = ["collect", "planned", "shard", "jobs", "difference"])]
+    pub slurm: bool,
+    /// With --slurm: the partition.
+    #[arg(long, value_name = "NAME", requires = "slurm")]
+    pub partition: Option<String>,
+    /// With --slurm: the time limit of a task, such as 8:00:00. A task saves before it and is queued again until its run is done.
+    #[arg(long, value_name = "TIME", requires = "slurm")]
+    pub time: Option<TimeLimit>,
+    /// With --slurm: the generic resources of a task, such as gpu:1.
+    #[arg(long, value_name = "LIST", requires = "slurm")]
+    pub gres: Option<String>,
+    /// With --slurm: the number of cores of a task.
+    #[arg(long, value_name = "N", requires = "slurm", value_parser = whole::<u16>(1..=4096))]
+    pub cpus_per_task: Option<u16>,
+    /// With --slurm: the largest number of tasks at the same time.
+    #[arg(long, value_name = "N", requires = "slurm", value_parser = whole::<u32>(1..=100_000))]
+    pub max_parallel: Option<u32>,
+    /// With --slurm: a further argument for sbatch, such as --sbatch-arg=--account=ME. May be given several times.
+    #[arg(long, value_name = "ARG", requires = "slurm", allow_hyphen_values = true)]
+    pub sbatch_arg: Vec<String>,
+}
+
+/// The runs of a sweep that this process trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// A part of all runs.
+    Part(Shard),
+    /// The run at this index of the plan.
+    Run(usize),
+}
+
+impl Share {
+    /// All runs.
+    pub const WHOLE: Self = Self::Part(Shard::WHOLE);
+
+    /// Whether the run at `index` of the plan belongs to this process.
+    pub fn holds(self, index: usize) -> bool {
+        match self {
+            Share::Part(shard) => shard.holds(index),
+            Share::Run(own) => own == index,
+        }
+    }
 }
 
 /// One part of a sweep's runs.

@@ -1,8 +1,10 @@
 //! Chooses the next run to train from the files on the disk, so that several processes can share a sweep.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::args::Shard;
+use super::args::Share;
 use super::child::{Ended, Task};
 use super::preflight::Extent;
 use gradamp_study::config::Device;
@@ -23,8 +25,8 @@ pub struct Setup<'a> {
     pub expansion: &'a Expansion,
     /// The amount of work in each run.
     pub extents: &'a [Extent],
-    /// The shard of runs that belongs to this process.
-    pub shard: Shard,
+    /// The runs that belong to this process.
+    pub share: Share,
     /// The number of threads for a run whose settings don't set one.
     pub threads: usize,
     /// The device that replaces the study's device.
@@ -36,11 +38,13 @@ pub struct Setup<'a> {
 pub struct Board<'a> {
     setup: &'a Setup<'a>,
     states: Vec<RunState>,
+    /// The runs that this process is training, each with the flag that its claim was lost.
+    claims: Vec<(usize, Arc<AtomicBool>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RunState {
-    /// A run of another shard.
+    /// A run of another process.
     NotMine,
     /// A run that may have to be trained.
     Open,
@@ -78,10 +82,11 @@ pub struct Job {
 }
 
 impl<'a> Board<'a> {
-    /// A board on which the state of every run of the shard is still unknown.
+    /// A board on which the state of every run of the share is still unknown.
     pub fn new(setup: &'a Setup<'a>) -> Self {
-        let state = |i| if setup.shard.holds(i) { RunState::Open } else { RunState::NotMine };
-        Self { setup, states: (0..setup.expansion.plan.runs.len()).map(state).collect() }
+        let state = |i| if setup.share.holds(i) { RunState::Open } else { RunState::NotMine };
+        let states = (0..setup.expansion.plan.runs.len()).map(state).collect();
+        Self { setup, states, claims: Vec::new() }
     }
 
     /// The number of settled runs of this process, and the number of all its runs.
@@ -116,23 +121,30 @@ impl<'a> Board<'a> {
             if self.states[i] != RunState::Open {
                 continue;
             }
-            let claim = if Claim::is_held(root, &run.name) { None } else { Claim::acquire(root, &run.name)? };
-            let Some(claim) = claim else {
+            let fate = fates.as_ref().map_or(Fate::Continues(None), |fates| fates[i]);
+            let is_over = |snapshot: &RunSnapshot| {
+                matches!(snapshot.status, RunStatus::Finished | RunStatus::Diverged)
+                    || matches!(fate, Fate::Stopped(_))
+            };
+            // Most runs of a sweep that goes on are over, which needs no claim to see.
+            if is_over(&RunSnapshot::read(root, &run.name)) {
+                self.states[i] = RunState::Settled { left_folder: false };
+                continue;
+            }
+            let Some(claim) = Claim::acquire(root, &run.name)? else {
                 others_do_some = true;
                 continue;
             };
-            let fate = fates.as_ref().map_or(Fate::Continues(None), |fates| fates[i]);
             let snapshot = RunSnapshot::read(root, &run.name);
+            if is_over(&snapshot) {
+                self.states[i] = RunState::Settled { left_folder: false };
+                continue;
+            }
             let target = match fate {
                 Fate::Continues(rung) => rung.unwrap_or(run.epochs).min(run.epochs),
                 Fate::Stopped(_) => 0,
             };
             let done = snapshot.epochs.len();
-            let is_over = matches!(snapshot.status, RunStatus::Finished | RunStatus::Diverged);
-            if is_over || matches!(fate, Fate::Stopped(_)) {
-                self.states[i] = RunState::Settled { left_folder: false };
-                continue;
-            }
             let waits_at_rung = target < run.epochs && done >= target;
             let is_foreign =
                 has_begun(root, &run.name) && RunFolder::is_in_use(&SweepData::run_dir_in(root, &run.name));
@@ -142,6 +154,7 @@ impl<'a> Board<'a> {
             }
             self.states[i] = RunState::Busy { had_folder: has_begun(root, &run.name), is_deleted: false };
             let task = self.task(i, target);
+            self.claims.push((i, claim.lost()));
             return Ok(Next::Do(Box::new(Job { index: i, task, from: done, to: target, _claim: claim })));
         }
         let has = |is: fn(&RunState) -> bool| self.states.iter().any(is);
@@ -187,6 +200,15 @@ impl<'a> Board<'a> {
         deleted
     }
 
+    /// The folders of running runs that another machine took over, because this one could not write for minutes.
+    pub fn lost(&self) -> Vec<PathBuf> {
+        let lost = self.claims.iter().filter(|(_, is_lost)| is_lost.load(Ordering::SeqCst));
+        lost.map(|(index, _)| {
+            SweepData::run_dir_in(&self.setup.root, &self.setup.expansion.plan.runs[*index].name)
+        })
+        .collect()
+    }
+
     /// Records how the process of a run ended, and writes a failure that the run could not write itself. Returns the
     /// state of the run.
     ///
@@ -195,6 +217,14 @@ impl<'a> Board<'a> {
         let root = &self.setup.root;
         let run = &self.setup.expansion.plan.runs[job.index];
         let name = &run.name;
+        let is_own = |(index, _): &&(usize, Arc<AtomicBool>)| *index == job.index;
+        let is_lost =
+            self.claims.iter().find(is_own).is_some_and(|(_, is_lost)| is_lost.load(Ordering::SeqCst));
+        self.claims.retain(|(index, _)| *index != job.index);
+        if is_lost {
+            self.states[job.index] = RunState::Open; // another machine trains it; nothing of it is ours to write
+            return Ok(RunSnapshot::read(root, name));
+        }
         self.deleted();
         let is_deleted = matches!(self.states[job.index], RunState::Busy { is_deleted: true, .. });
         if is_deleted && !has_begun(root, name) {

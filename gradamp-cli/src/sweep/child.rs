@@ -105,6 +105,23 @@ impl Children {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         running.runs.iter_mut().filter(|run| run.folder == folder).for_each(|run| run._leash = None);
     }
+
+    /// Ends the process of the run in `folder` at once, without saving.
+    pub fn kill(&self, folder: &Path) {
+        #[cfg(unix)]
+        {
+            use nix::sys::signal::{Signal, kill};
+            let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            for id in running.runs.iter().filter(|run| run.folder == folder).map(|run| run.id) {
+                let id = i32::try_from(id).unwrap_or_default();
+                if id > 0 {
+                    let _ = kill(nix::unistd::Pid::from_raw(id), Signal::SIGKILL); // it may just have ended
+                }
+            }
+        }
+        #[cfg(not(unix))]
+        self.end(folder);
+    }
 }
 
 impl Task {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use super::args::{Shard, SweepArgs};
+use super::args::{Shard, Share, SweepArgs};
 use super::board::Setup;
 use super::estimate::estimate;
 use super::jobs::default_jobs;
@@ -11,10 +11,11 @@ use super::planning;
 use super::preflight::{Extent, preflight};
 use super::runner;
 use super::show::Show;
+use super::submit;
 use crate::failure::{Failure, INTERRUPTED, Result, SUCCESS};
-use crate::{device, hangup, interrupt, output};
+use crate::{device, hangup, interrupt, output, slurm};
 use gradamp_study::columns::{columns, header};
-use gradamp_study::config::KeyError;
+use gradamp_study::config::{Device, KeyError};
 use gradamp_study::duration::duration;
 use gradamp_study::run_folder::RunStatus;
 use gradamp_study::shell;
@@ -22,14 +23,21 @@ use gradamp_study::sweep::Plan;
 use gradamp_study::sweep::Study;
 use gradamp_study::sweep::{Expansion, expand};
 use gradamp_study::sweep::{RunSnapshot, collect, different_data};
-use gradamp_study::sweep::{SweepData, check_runs, default_root, keep_draws, prepare};
+use gradamp_study::sweep::{SweepData, check_runs, default_root, keep_draws, planned, prepare};
 
 /// `gradamp sweep`; returns the exit code.
 pub fn sweep(args: &SweepArgs) -> Result<u8> {
     if let Some(root) = &args.collect {
         let plan = Plan::read(&SweepData::plan_of(root)?)?;
         collect(root, &plan)?;
-        return finish(root, Shard::WHOLE);
+        return finish(root, Share::WHOLE);
+    }
+    if let Some(root) = &args.planned {
+        return train_planned(args, root);
+    }
+    let cluster = args.cluster.slurm;
+    if cluster && !args.dry_run {
+        slurm::check()?;
     }
     let study = Study::find(args.study.as_deref().unwrap_or(Path::new("")))?;
     let shard = args.shard.unwrap_or(Shard::WHOLE);
@@ -45,9 +53,16 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
     expansion.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
     keep_draws(&root, &mut expansion)?;
     check_runs(&root, &expansion)?;
-    let extents = preflight(&expansion, args.device.as_ref(), args.dry_run, &say)?;
+    // A login node may have neither the data nor the device of the nodes.
+    let device = if cluster { Some(&Device::Cpu) } else { args.device.as_ref() };
+    let extents = preflight(&expansion, device, args.dry_run || cluster, &say)?;
+    let share = Share::Part(shard);
+    let jobs = if cluster { Some(submit::jobs(args, &root, &expansion.plan)?) } else { None };
+    if let (true, Some(jobs)) = (args.dry_run, &jobs) {
+        return submit::dry_run(jobs, &root, &expansion.plan);
+    }
     if args.dry_run {
-        let done = dry_run(args, &root, &expansion, &extents, shard)?;
+        let done = dry_run(args, &root, &expansion, &extents, share)?;
         planning::print(args, deviation, study.seeds.len(), expansion.plan.contrasts.len());
         return Ok(done);
     }
@@ -57,7 +72,29 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
             root.join("runs").join(name).display()
         ));
     }
-    run(args, root, &expansion, &extents, shard)
+    match jobs {
+        Some(jobs) => submit::submit(args, &jobs, &root, &expansion.plan),
+        None => run(args, root, &expansion, &extents, share),
+    }
+}
+
+/// Trains runs of the sweep in `root` as its plan says.
+///
+/// **Errors:** no run of this name.
+fn train_planned(args: &SweepArgs, root: &Path) -> Result<u8> {
+    let expansion = planned(root)?;
+    let runs = &expansion.plan.runs;
+    let share = match &args.run {
+        Some(name) => {
+            let index = runs.iter().position(|run| run.name == *name);
+            Share::Run(index.ok_or_else(|| {
+                Failure::usage(format!("--run: {}: its plan has no run called {name:?}", root.display()))
+            })?)
+        }
+        None => Share::Part(args.shard.unwrap_or(Shard::WHOLE)),
+    };
+    let extents = preflight(&expansion, args.device.as_ref(), false, &|line| output::message(line))?;
+    run(args, root.to_owned(), &expansion, &extents, share)
 }
 
 /// Trains the runs and prints the results.
@@ -66,14 +103,14 @@ fn run(
     root: PathBuf,
     expansion: &Expansion,
     extents: &[Extent],
-    shard: Shard,
+    share: Share,
 ) -> Result<u8> {
     // The results are always written again from the run folders.
     if let (true, Err(error)) = (SweepData::files(&root)[1].exists(), SweepData::read(&root)) {
         output::message(format_args!("warning: {error}"));
     }
     collect(&root, &expansion.plan)?;
-    let mine = (0..expansion.plan.runs.len()).filter(|&i| shard.holds(i)).count();
+    let mine = (0..expansion.plan.runs.len()).filter(|&i| share.holds(i)).count();
     let jobs = match args.jobs {
         Some(jobs) => usize::from(jobs),
         None => default_jobs(expansion, mine, args.device.as_ref()),
@@ -83,7 +120,7 @@ fn run(
         program: std::env::current_exe().map_err(Failure::failed)?,
         expansion,
         extents,
-        shard,
+        share,
         threads: (device::cores() / jobs).max(1),
         device: args.device.clone(),
     };
@@ -109,12 +146,12 @@ fn run(
         return Ok(INTERRUPTED);
     }
     let data = SweepData::read(&root)?;
-    let mine = data.results.iter().enumerate().filter(|(i, _)| shard.holds(*i)).map(|(_, line)| line);
+    let mine = data.results.iter().enumerate().filter(|(i, _)| share.holds(*i)).map(|(_, line)| line);
     let left: Vec<&str> = mine
         .filter(|line| matches!(line.status, RunStatus::Interrupted | RunStatus::Pending))
         .map(|line| line.run.as_str())
         .collect();
-    let finished = finish(&root, shard);
+    let finished = finish(&root, share);
     if left.is_empty() {
         return finished;
     }
@@ -129,12 +166,12 @@ fn run(
 /// Prints the results and lists the failed runs.
 ///
 /// **Errors:** a run failed.
-fn finish(root: &Path, shard: Shard) -> Result<u8> {
+fn finish(root: &Path, share: Share) -> Result<u8> {
     let data = SweepData::read(root)?;
     output::result(format_args!("{}\n{}", gradamp_study::sweep::cell_table(&data.cells()), root.display()));
     let warnings = data.warnings.iter().cloned().chain(different_data(root, &data.plan));
     warnings.for_each(|warning| output::message(format_args!("warning: {warning}")));
-    let mine = || data.results.iter().enumerate().filter(|(i, _)| shard.holds(*i)).map(|(_, line)| line);
+    let mine = || data.results.iter().enumerate().filter(|(i, _)| share.holds(*i)).map(|(_, line)| line);
     let is_failed = |status| matches!(status, RunStatus::Failed | RunStatus::Diverged);
     let failed: Vec<String> = mine()
         .filter(|line| is_failed(line.status))
@@ -164,9 +201,9 @@ fn dry_run(
     root: &Path,
     expansion: &Expansion,
     extents: &[Extent],
-    shard: Shard,
+    share: Share,
 ) -> Result<u8> {
-    let runs = || expansion.plan.runs.iter().enumerate().filter(|(i, _)| shard.holds(*i));
+    let runs = || expansion.plan.runs.iter().enumerate().filter(|(i, _)| share.holds(*i));
     let mut rows = vec![header(["run", "role", "epochs", "steps", "state"])];
     for (i, run) in runs() {
         let steps = run.epochs * extents[i].steps;
@@ -180,7 +217,7 @@ fn dry_run(
         ];
         rows.push(cells.to_vec());
     }
-    let estimate = estimate(root, expansion, extents, args.device.as_ref(), &|i| shard.holds(i))?;
+    let estimate = estimate(root, expansion, extents, args.device.as_ref(), &|i| share.holds(i))?;
     output::result(columns(&rows, "<<>><").trim_end());
     output::result(format_args!("\n{}", count(expansion, runs().count())));
     estimate.sources.iter().for_each(output::result);
@@ -199,9 +236,15 @@ fn count(expansion: &Expansion, mine: usize) -> String {
 
 /// The command that continues this sweep.
 fn resume_command(args: &SweepArgs, root: &Path) -> String {
-    let study = args.study.as_deref().unwrap_or(Path::new(""));
-    let mut command =
-        format!("{} sweep {} --out {}", shell::program(), shell::path(study), shell::path(root));
+    let mut command = match &args.study {
+        Some(study) => {
+            format!("{} sweep {} --out {}", shell::program(), shell::path(study), shell::path(root))
+        }
+        None => format!("{} sweep --planned {}", shell::program(), shell::path(root)),
+    };
+    if let Some(run) = &args.run {
+        command += &format!(" --run {}", shell::word(run.as_ref()));
+    }
     if args.controls {
         command += " --controls";
     }

@@ -10,6 +10,7 @@ mod planning;
 mod preflight;
 mod runner;
 mod show;
+mod submit;
 
 pub use args::SweepArgs;
 pub use command::sweep;

@@ -70,6 +70,9 @@ pub fn run(setup: &Setup<'_>, jobs: usize, stop: &AtomicBool, show: &mut Show) -
             for folder in lock(&board).deleted() {
                 children.end(&folder); // the run cannot save its results any more
             }
+            for folder in lock(&board).lost() {
+                children.kill(&folder); // it must not write any more
+            }
             match news.recv_timeout(TICK) {
                 Ok(News::Begins { index }) => show.begins(&setup.expansion.plan.runs[index].name),
                 Ok(News::Ended { job, ended, snapshot, took }) => {

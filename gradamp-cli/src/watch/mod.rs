@@ -1,6 +1,7 @@
 //! `gradamp watch`: shows the dashboard of a run that another process trains or that has ended, or the table of a
 //! sweep's runs.
 
+mod cluster;
 mod one;
 mod table;
 mod view;
@@ -30,6 +31,9 @@ pub struct WatchArgs {
     /// Print one frame as plain text and exit.
     #[arg(long)]
     pub once: bool,
+    /// End the tasks of a sweep on Slurm. Runs that are being trained save first.
+    #[arg(long, conflicts_with = "once")]
+    pub cancel: bool,
     /// With --once: the number of columns and rows of the frame.
     #[arg(long, value_name = "COLUMNSxROWS", requires = "once", value_parser = size, allow_hyphen_values = true, default_value = "100x30")]
     pub size: (u16, u16),
@@ -50,6 +54,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(300);
 pub fn watch(args: &WatchArgs) -> Result<u8> {
     let is_sweep = SweepData::is_sweep(&args.dir);
     check(&args.dir, is_sweep)?;
+    if args.cancel {
+        return cluster::cancel(&args.dir, is_sweep);
+    }
     if args.once {
         let text = if is_sweep { once_table(args)? } else { once_run(args)? };
         let text = text.trim_end();
@@ -64,7 +71,7 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
     }
     // Errors in the folder are printed before the program changes to full-screen mode.
     let subject = if is_sweep {
-        Subject::Sweep(Table::open(&args.dir)?)
+        Subject::Sweep(Box::new(Table::open(&args.dir)?))
     } else {
         Subject::Run(Box::new(open(&args.dir)?))
     };
@@ -72,7 +79,7 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
     hangup::follow_terminal();
     let mut screen = Screen::acquire().map_err(Failure::failed)?;
     let ended = match subject {
-        Subject::Sweep(table) => show_table(&mut screen, table),
+        Subject::Sweep(table) => show_table(&mut screen, *table),
         Subject::Run(run) => show_run(&mut screen, *run, Role::Watch),
     };
     drop(screen);
@@ -87,7 +94,7 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
 
 /// What is being watched.
 enum Subject {
-    Sweep(Table),
+    Sweep(Box<Table>),
     Run(Box<Watched>),
 }
 
@@ -136,7 +143,8 @@ fn once_run(args: &WatchArgs) -> Result<String> {
 }
 
 fn once_table(args: &WatchArgs) -> Result<String> {
-    let table = Table::open(&args.dir)?;
+    let mut table = Table::open(&args.dir)?;
+    table.wait_for_tasks();
     Ok(tui::view::text(args.size, |frame| view::draw(frame, &table, Role::Print)))
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::cluster::Cluster;
 use super::one::Watched;
 use gradamp_study::run_folder::{Result, RunStatus};
 use gradamp_study::sweep::{Plan, PlannedRun, ResultLine, SweepData};
@@ -22,6 +23,8 @@ pub struct Row {
     /// The duration of the run in seconds. For a running run, the seconds that are left.
     pub seconds: Option<f64>,
     pub error: Option<String>,
+    /// What Slurm says about the run's task.
+    pub task: Option<String>,
 }
 
 impl Row {
@@ -47,6 +50,8 @@ pub struct Table {
     /// The runs in progress.
     open: BTreeMap<String, Watched>,
     stamp: Vec<Option<(u64, SystemTime)>>,
+    /// The tasks of a sweep that was submitted to Slurm.
+    cluster: Option<Cluster>,
 }
 
 impl Table {
@@ -61,6 +66,7 @@ impl Table {
             trouble: None,
             open: BTreeMap::new(),
             stamp: Vec::new(),
+            cluster: Cluster::of(root),
         };
         table.read()?;
         table.follow();
@@ -76,7 +82,29 @@ impl Table {
             is_new = trouble != self.trouble || trouble.is_none();
             self.trouble = trouble;
         }
+        is_new |= self.cluster.as_mut().is_some_and(Cluster::poll);
+        self.name_tasks();
         self.follow() || is_new
+    }
+
+    /// Waits for Slurm's answer, so that one frame shows it.
+    pub fn wait_for_tasks(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.wait();
+            self.name_tasks();
+        }
+    }
+
+    /// What Slurm answered instead of the tasks, or the tasks that belong to no run.
+    pub fn cluster_note(&self) -> Option<&str> {
+        self.cluster.as_ref().and_then(Cluster::note)
+    }
+
+    fn name_tasks(&mut self) {
+        let Some(cluster) = &self.cluster else { return };
+        for row in &mut self.rows {
+            row.task = cluster.task(&row.name);
+        }
     }
 
     /// The folder of a row's run.
@@ -112,6 +140,7 @@ impl Table {
                 accuracy: (line.last_test_accuracy, line.test_accuracy_at_best),
                 seconds: (line.seconds > 0.0).then_some(line.seconds),
                 error: line.error,
+                task: None,
             }
         };
         self.rows = plan.runs.into_iter().map(row).collect();

@@ -29,13 +29,20 @@ pub fn draw(frame: &mut Frame<'_>, table: &Table, role: Role) {
     let figures = if is_narrow { 13 + 8 } else { FIGURES };
     let name_width = longest.min(width.saturating_sub(figures + 2)).max(3);
     let title = ["status", "epochs", "test", "best", "time"].map(str::to_owned);
-    let header = cells("run", &title, name_width, is_narrow);
+    let row_width = name_width + if is_narrow { 1 + 13 + 7 } else { 1 + 13 + 11 + 8 + 8 + 13 };
+    let mut header = cells("run", &title, name_width, is_narrow);
+    if table.rows.iter().any(|row| row.task.is_some()) {
+        header = with_task(&header, "task", row_width);
+    }
     frame.render_widget(Line::styled(format!("  {header}"), FIRM), columns);
     let visible = usize::from(body.height);
     let first = (table.chosen + 1).saturating_sub(visible).min(table.rows.len().saturating_sub(visible));
     let mut lines = Vec::new();
     for (i, row) in table.rows.iter().enumerate().skip(first).take(visible) {
-        let text = cells(&row.name, &figures_of(row), name_width, is_narrow);
+        let mut text = cells(&row.name, &figures_of(row), name_width, is_narrow);
+        if let Some(task) = &row.task {
+            text = with_task(&text, task, row_width);
+        }
         let is_chosen = i == table.chosen && role != Role::Print;
         let mark = if is_chosen { "▶" } else { " " };
         let style = Style::new().fg(color(row));
@@ -46,6 +53,9 @@ pub fn draw(frame: &mut Frame<'_>, table: &Table, role: Role) {
     let error = table.rows.get(table.chosen).and_then(|row| row.error.as_ref());
     let foot_line = match (&table.trouble, error, role) {
         (Some(trouble), ..) => Line::styled(trouble.clone(), Style::new().fg(Color::Red)),
+        (None, _, _) if table.cluster_note().is_some() => {
+            Line::raw(table.cluster_note().unwrap_or_default().to_owned())
+        }
         (None, _, Role::Print) => return,
         (None, Some(error), _) => Line::styled(error.clone(), Style::new().fg(Color::Red)),
         (None, None, _) => {
@@ -98,6 +108,11 @@ fn cells(name: &str, figures: &[String; 5], width: usize, is_narrow: bool) -> St
         true => format!("{name:<width$} {status:<13}{last:>7}"),
         false => format!("{name:<width$} {status:<13}{epochs:>11}{last:>8}{best:>8}  {time}"),
     }
+}
+
+/// A row, padded to `width` characters, and what Slurm says about its task.
+fn with_task(row: &str, task: &str, width: usize) -> String {
+    format!("{row:<width$}  {task}")
 }
 
 fn color(row: &Row) -> Color {

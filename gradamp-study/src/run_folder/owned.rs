@@ -10,8 +10,17 @@ const LOCK: &str = ".lock";
 const OF_A_RUN: [&str; 5] = [CONFIG, RECORD, CHECKPOINTS, "tensorboard", LOCK];
 const PLAN: &str = "plan.json";
 /// What a sweep keeps in its folder besides its runs.
-const OF_A_SWEEP: [&str; 8] =
-    [PLAN, "sweep.toml", "base.toml", "results.jsonl", "results.csv", "configs", "failures", ".claims"];
+const OF_A_SWEEP: [&str; 9] = [
+    PLAN,
+    "sweep.toml",
+    "base.toml",
+    "results.jsonl",
+    "results.csv",
+    "configs",
+    "failures",
+    "slurm",
+    ".claims",
+];
 
 /// Checks that a user may write to `path`, whether or not something is there yet.
 ///

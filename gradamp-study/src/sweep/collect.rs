@@ -1,12 +1,13 @@
 //! What the run folders of a sweep hold, and the results that are made from them.
 
 use std::collections::HashMap;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::iter;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::claim::{Claim, create_folder, open_lock};
 use super::data::{CSV, RESULTS, run_dir};
 use super::halving::{Fate, Progress, cell_fates};
 use super::plan::{Plan, PlannedRun, Role, plain};
@@ -36,50 +37,6 @@ pub struct RunSnapshot {
 #[derive(Debug, Serialize, Deserialize)]
 struct Failure {
     error: String,
-}
-
-/// A claim on a run. While a process holds the claim, no other process of the sweep trains the run.
-#[derive(Debug)]
-pub struct Claim(#[allow(dead_code, reason = "holds the lock")] File);
-
-impl Claim {
-    /// Claims the run called `name`. Returns `None` if another process holds the claim.
-    pub fn acquire(root: &Path, name: &str) -> Result<Option<Self>> {
-        let path = claim_path(root, name);
-        let file = open_lock(&path)?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => Ok(None),
-            // Some network drives have no locks. There, only the lock file of the run folder protects the run.
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(Self(file))),
-        }
-    }
-
-    /// Whether some process holds a claim on the run.
-    pub fn is_held(root: &Path, name: &str) -> bool {
-        let file = File::options().write(true).open(claim_path(root, name));
-        file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
-    }
-}
-
-fn claim_path(root: &Path, name: &str) -> PathBuf {
-    root.join(".claims").join(name)
-}
-
-fn open_lock(path: &Path) -> Result<File> {
-    if let Some(folder) = path.parent() {
-        create_folder(folder)?;
-    }
-    let file = File::options().create(true).truncate(false).write(true).open(path);
-    file.map_err(Error::io(path, "create this file"))
-}
-
-/// Creates a folder inside the sweep's folder. If the sweep's folder was removed or renamed, this is an error: the sweep's folder
-/// is not created again.
-fn create_folder(path: &Path) -> Result<()> {
-    match fs::create_dir(path) {
-        Err(_) if path.is_dir() => Ok(()),
-        created => created.map_err(Error::io(path, "make this folder")),
-    }
 }
 
 fn failure_path(root: &Path, name: &str) -> PathBuf {
@@ -195,7 +152,7 @@ pub fn fates(plan: &Plan, snapshots: &[RunSnapshot]) -> Vec<Fate> {
 /// **Errors:** files that cannot be written.
 pub fn collect(root: &Path, plan: &Plan) -> Result<Vec<ResultLine>> {
     // One process at a time reads and writes. Otherwise a slow process could overwrite newer results with older ones.
-    let lock = open_lock(&claim_path(root, ".results"))?;
+    let lock = open_lock(root, ".results")?;
     let _ = lock.lock(); // without locks, older results may stay until the next run ends
     let lines = results(root, plan);
     let mut jsonl = String::new();
@@ -317,21 +274,4 @@ pub(super) fn csv(plan: &Plan, lines: &[ResultLine]) -> String {
         cells
     };
     to_csv(iter::once(header).chain(lines.iter().map(row)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_is_claimed_once_until_the_claim_is_dropped() {
-        let root = tempfile::tempdir().unwrap();
-        assert!(!Claim::is_held(root.path(), "a"), "nobody has claimed the run yet");
-        let claim = Claim::acquire(root.path(), "a").unwrap();
-        assert!(claim.is_some() && Claim::is_held(root.path(), "a"));
-        assert!(Claim::acquire(root.path(), "a").unwrap().is_none());
-        assert!(Claim::acquire(root.path(), "b").unwrap().is_some(), "another run");
-        drop(claim);
-        assert!(!Claim::is_held(root.path(), "a") && Claim::acquire(root.path(), "a").unwrap().is_some());
-    }
 }

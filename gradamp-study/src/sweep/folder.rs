@@ -14,7 +14,7 @@ use super::expand::Expansion;
 use super::plan::Plan;
 use super::study::{BASE, Study};
 use crate::config::tree::{Node, Value};
-use crate::config::{DRAWS, KeyError, Resolved, read_file};
+use crate::config::{DRAWS, KeyError, Layers, Resolved, read_file};
 use crate::resume;
 use crate::run_folder::{self, FileSeal, RunFolder, check_not_owned, write_file, write_json};
 use crate::{Error, Result};
@@ -113,6 +113,27 @@ pub fn prepare(root: &Path, study: &Study, expansion: &Expansion) -> Result<Vec<
     }
     let gone = before.map(|plan| plan.runs).unwrap_or_default().into_iter().map(|run| run.name);
     Ok(gone.filter(|name| expansion.plan.run(name).is_none() && has_begun(root, name)).collect())
+}
+
+/// The plan of the sweep in `root` and the settings of its runs, as [`prepare`] wrote them. The study is not read.
+///
+/// **Errors:** no sweep's folder; a plan that is damaged; settings that were changed since they were written, or are not valid.
+pub fn planned(root: &Path) -> Result<Expansion> {
+    let path = root.join(PLAN);
+    if !path.is_file() {
+        let message = format!("{}: expected the folder of a sweep, found no {PLAN} in it", root.display());
+        return Err(Error::failed(message));
+    }
+    let plan = Plan::read(&path)?;
+    let settings = plan.runs.iter().map(|run| {
+        let file = config_path(root, &run.name);
+        if let Some(seal) = plan.files.get(&Plan::name_of(root, &file)) {
+            seal.check(&file, &FileSeal::read(&file)?)?;
+        }
+        Ok(Layers { file: Some(file), is_stored: true, ..Layers::default() }.resolve()?)
+    });
+    let settings = settings.collect::<Result<Vec<Resolved>>>()?;
+    Ok(Expansion { plan, settings, warnings: Vec::new() })
 }
 
 /// Writes a file unless it has this content already, because several processes may begin at once.

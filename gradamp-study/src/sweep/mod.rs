@@ -8,10 +8,12 @@
 //! | `configs/NAME.toml` | each run's settings, resolved: `gradamp train --config` makes the run by itself |
 //! | `runs/NAME/` | the run folders |
 //! | `failures/NAME.json` | why a run failed, if the run could not record the error itself |
+//! | `slurm/` | the jobs that were submitted, their scripts and outputs |
 //! | `results.csv`, `results.jsonl` | a line for each run of the plan, always made from the run folders |
 
 mod axis;
 mod baseline;
+mod claim;
 mod collect;
 mod contrast;
 mod data;
@@ -21,6 +23,7 @@ mod expand;
 mod findings;
 mod folder;
 mod halving;
+mod lease;
 mod names;
 mod plan;
 mod results;
@@ -29,14 +32,13 @@ mod study;
 mod tests;
 
 pub use baseline::{amplifies, unamplified};
-pub use collect::{
-    Claim, RunSnapshot, collect, different_data, fates, forget_failure, has_begun, record_failure,
-};
+pub use claim::Claim;
+pub use collect::{RunSnapshot, collect, different_data, fates, forget_failure, has_begun, record_failure};
 pub use data::{Cell, SweepData, cell_table, roles_in_words};
 pub use embedded::{EMBEDDED, EmbeddedStudy};
 pub use expand::{Expansion, expand};
 pub use findings::findings;
-pub use folder::{check_runs, default_root, keep_draws, prepare};
+pub use folder::{check_runs, default_root, keep_draws, planned, prepare};
 pub use halving::Fate;
 pub(crate) use plan::plain;
 pub use plan::{Axes, Choice, Measure, Plan, PlannedContrast, PlannedRun, Role};

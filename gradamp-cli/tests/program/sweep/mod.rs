@@ -1,6 +1,7 @@
 //! `gradamp sweep` as a user runs it.
 
 mod processes;
+mod slurm;
 
 use std::fs;
 

@@ -257,7 +257,7 @@ mod tests {
                 .env("CODE", code)
                 .env("STATE", state)
                 .env("SLURM_ARRAY_TASK_ID", "1")
-                .env("SLURM_JOB_ID", "7");
+                .env("SLURM_ARRAY_JOB_ID", "7");
             let output = command.output().unwrap();
             let said = std::fs::read_to_string(at("said")).unwrap_or_default();
             let _ = std::fs::remove_file(at("said"));

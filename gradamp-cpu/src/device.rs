@@ -74,7 +74,7 @@ impl Cpu {
         let mut cpu = Self::with_isa(threads, isa)?;
         if precision == Precision::Mixed {
             let bf16 = isa.bf16().ok_or_else(|| {
-                Error::setting("train.precision", format!("{isa} has no products in bf16, which mixed needs"))
+                Error::setting("precision", format!("{isa} has no products in bf16, which mixed needs"))
             })?;
             if let Some(shared) = Arc::get_mut(&mut cpu.shared) {
                 shared.bf16 = Some(bf16);

@@ -84,8 +84,8 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "N", requires = "slurm", value_parser = whole::<u16>(1..=4096))]
     pub cpus_per_task: Option<u16>,
     /// With --slurm: the largest number of tasks at the same time.
-    #[arg(long, value_name = "N", requires = "slurm", value_parser = whole::<u32>(1..=100_000))]
-    pub max_parallel: Option<u32>,
+    #[arg(long, value_name = "N", requires = "slurm", value_parser = whole::<usize>(1..=100_000))]
+    pub max_parallel: Option<usize>,
     /// With --slurm: a further argument for sbatch, such as --sbatch-arg=--account=ME. May be given several times.
     #[arg(long, value_name = "ARG", requires = "slurm", allow_hyphen_values = true)]
     pub sbatch_arg: Vec<String>,

@@ -22,7 +22,7 @@ pub fn jobs(args: &SweepArgs, root: &Path, plan: &Plan) -> Result<Jobs> {
         time: options.time.clone(),
         gres: options.gres.clone(),
         cpus: options.cpus_per_task,
-        most: options.max_parallel.and_then(|most| usize::try_from(most).ok()),
+        most: options.max_parallel,
         more: options.sbatch_arg.clone(),
     };
     let root = std::path::absolute(root).map_err(Failure::failed)?;
@@ -97,7 +97,7 @@ pub fn submit(args: &SweepArgs, jobs: &Jobs, root: &Path, plan: &Plan) -> Result
     let is_active = |name: &str| known.of_runs.get(name).is_some_and(|task| task.is_active());
     let left = lines.iter().filter(|line| !is_over(line) && !is_active(&line.run));
     let missing: Vec<String> = left.map(|line| line.run.clone()).collect();
-    let most = args.cluster.max_parallel.and_then(|most| usize::try_from(most).ok());
+    let most = args.cluster.max_parallel;
     // At a rung a task may have to wait for the runs of other tasks, so that tasks take runs as they come.
     let is_by_worker = plan.halving.is_some();
     let tasks = match is_by_worker {

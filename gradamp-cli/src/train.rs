@@ -195,7 +195,7 @@ impl<B: Backend> Run<'_, B> {
         let image = sources.train().image_shape();
         let mut trainer = match loaded {
             Some(LoadedCheckpoint { optimizer, ema, state, gradient_sums, .. }) => {
-                let settings = self.train_settings();
+                let settings = self.train_settings(state.loss_scale.is_some());
                 Trainer::resume(&model, parameters, state, image, settings).and_then(|mut trainer| {
                     for (name, parameter, tensor) in optimizer {
                         trainer.restore_optimizer(&name, parameter, tensor)?;
@@ -209,7 +209,7 @@ impl<B: Backend> Run<'_, B> {
             }
             None => {
                 initialise(&self.resolved, &mut parameters)?;
-                Trainer::new(&model, parameters, image, self.train_settings())
+                Trainer::new(&model, parameters, image, self.train_settings(false))
             }
         }
         .map_err(|error| self.setting(error))?;

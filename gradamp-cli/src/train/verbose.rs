@@ -11,11 +11,12 @@ use crate::failure::Result;
 use crate::{device, output};
 
 impl<B: Backend> Run<'_, B> {
-    /// The trainer's settings. On a CPU the loss is scaled only if that is asked for: bf16 has the range of f32.
-    pub(super) fn train_settings(&self) -> TrainSettings {
+    /// The trainer's settings. On a CPU the loss is scaled only if that is asked for, or if the run began so on another device: bf16
+    /// has the range of f32.
+    pub(super) fn train_settings(&self, was_scaled: bool) -> TrainSettings {
         let config = &self.resolved.config;
         let settings = config.train_settings();
-        match device::is_cpu(&self.backend) && config.train.loss_scaling.is_none() {
+        match device::is_cpu(&self.backend) && config.train.loss_scaling.is_none() && !was_scaled {
             true => settings.with_loss_scaling(None),
             false => settings,
         }

@@ -56,7 +56,7 @@ fn a_bad_environment_variable_is_refused() {
     let place = Workplace::new();
     let output = place.command(SMALL).env("GRADAMP_ISA", "sse9").output().unwrap();
     Report::new(SMALL, output)
-        .fails(2, &["GRADAMP_ISA", "expected avx512, avx2, neon or portable", "\"sse9\""]);
+        .fails(2, &["GRADAMP_ISA", "expected amx, avx512bf16, avx512, avx2, neon or portable", "\"sse9\""]);
     assert!(!place.path("runs").exists(), "a refused command creates no folder");
 }
 

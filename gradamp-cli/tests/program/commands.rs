@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::{SMALL, Workplace, json_lines};
+use crate::{Report, SMALL, Workplace, json_lines};
 
 #[test]
 fn a_run_folder_records_everything() {
@@ -279,18 +279,24 @@ fn the_benchmark_prints_one_json_line() {
         assert!(number("peak_bytes") > 1e6, "{line}");
     }
     let evaluation = "bench step --evaluate --model vgg11 --width 2 --batch 4 --device cpu --precision mixed";
-    let report = place.run(&format!("{evaluation} --json")).succeeds();
-    assert!(
-        report.err.contains("this device has no mixed precision; it multiplies in f32"),
-        "{}",
-        report.err
-    );
-    let line: Value = serde_json::from_str(&report.out).unwrap();
-    assert_eq!(
-        (&line["precision"], &line["evaluate"], line.get("loss")),
-        (&"f32".into(), &true.into(), None)
-    );
-    let line = place.run(evaluation).succeeds().out;
+    // Plain Rust has bf16 on every machine, and AVX2 and NEON have none.
+    let without = if cfg!(target_arch = "x86_64") { "avx2" } else { "neon" };
+    for (isa, precision, message) in [
+        ("portable", "mixed", "factors are rounded to bf16"),
+        (without, "f32", "this device has no mixed precision; it multiplies in f32"),
+    ] {
+        let command = format!("{evaluation} --json");
+        let output = place.command(&command).env("GRADAMP_ISA", isa).output().unwrap();
+        let report = Report::new(&command, output).succeeds();
+        assert!(report.err.contains(message), "{isa}: {}", report.err);
+        let line: Value = serde_json::from_str(&report.out).unwrap();
+        assert_eq!(
+            (&line["precision"], &line["evaluate"], line.get("loss")),
+            (&precision.into(), &true.into(), None)
+        );
+    }
+    let output = place.command(evaluation).env("GRADAMP_ISA", without).output().unwrap();
+    let line = Report::new(evaluation, output).succeeds().out;
     assert!(line.contains(" in f32: ") && line.contains(" s an evaluation, "), "{line}");
 
     let report =

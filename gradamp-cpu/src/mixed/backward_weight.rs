@@ -226,18 +226,18 @@ impl Gradient<'_> {
         let panels = to.chunks_mut(steps * step_elements(self.kernel));
         for (panel, to) in panels.take(channels.div_ceil(self.kernel.columns)).enumerate() {
             for (step, to) in to.chunks_mut(step_elements(self.kernel)).enumerate() {
-                for (tile, to) in to.chunks_mut(RIGHT_TILE).enumerate() {
-                    let channel = panel * self.kernel.columns + tile * COLUMNS;
-                    if channel < channels {
-                        (self.instructions.rows.pair)(
-                            &from[step * DEPTH * channels + channel..],
-                            channels,
-                            to,
-                        );
-                    } else {
-                        to.fill(Bf16::default());
-                    }
-                }
+                self.pair_step(&from[step * DEPTH * channels..], channels, panel, to);
+            }
+        }
+    }
+
+    /// A step of [`Gradient::pair`]: the tiles of a panel, from the places that `from` begins with. Zeros fill a tile without channels.
+    fn pair_step(&self, from: &[Bf16], channels: usize, panel: usize, to: &mut [Bf16]) {
+        for (tile, to) in to.chunks_mut(RIGHT_TILE).enumerate() {
+            let channel = panel * self.kernel.columns + tile * COLUMNS;
+            match channel < channels {
+                true => (self.instructions.rows.pair)(&from[channel..], channels, to),
+                false => to.fill(Bf16::default()),
             }
         }
     }
@@ -318,13 +318,7 @@ impl Gradient<'_> {
                 let start = ((panel * pixels_out + pixel) * (n / DEPTH) + step) * step_elements(kernel);
                 // SAFETY: the steps of a pixel belong to one task.
                 let to = unsafe { right.written(start..start + step_elements(kernel)) };
-                for (tile, to) in to.chunks_mut(RIGHT_TILE).enumerate() {
-                    let channel = panel * kernel.columns + tile * COLUMNS;
-                    match channel < c {
-                        true => (self.instructions.rows.pair)(&scratch[step * DEPTH * c + channel..], c, to),
-                        false => to.fill(Bf16::default()),
-                    }
-                }
+                self.pair_step(&scratch[step * DEPTH * c..], c, panel, to);
             }
         });
         let per_panel = pixels_out * (n / DEPTH) * step_elements(kernel);
